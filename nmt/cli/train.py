@@ -1,0 +1,78 @@
+"""nmt-train: from an experiment file to a trained model."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from nmt.cli.common import DONE, INTERRUPTION, Parser, run
+
+NAME = "nmt-train"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; its exit code."""
+    options = _parser().parse(arguments)
+    return run(NAME, lambda: _train(options))
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        NAME,
+        "Train the model of an experiment file. The same command again continues an unfinished run.",
+        "example: nmt-train configs/multi30k_de_en.yaml training.epochs=5 --run runs/try",
+    )
+    add = parser.add_argument
+    add("config", nargs="?", type=Path, metavar="CONFIG.yaml", help="the experiment file")
+    add("overrides", nargs="*", metavar="section.key=value", help="options that win over the file")
+    add("--run", type=Path, metavar="DIR", help="run directory (default: runs/CONFIG)")
+    add("--restart", action="store_true", help="move an old run aside and begin anew")
+    add("--check", action="store_true", help="try config, data and memory; write nothing")
+    add("--device", choices=["auto", "cpu", "cuda"], default="auto", help="default: %(default)s")
+    add(
+        "--list",
+        nargs="?",
+        const="",
+        metavar="FAMILY",
+        help="every part with its options, defaults, meaning and paper",
+    )
+    add("--schema", action="store_true", help="JSON Schema of the experiment file, for editors")
+    return parser
+
+
+def _train(options: argparse.Namespace) -> int:
+    if options.list is not None:
+        from nmt.config.describe import list_parts
+
+        print(list_parts(options.list or None))
+        return DONE
+    if options.schema:
+        from nmt.config.describe import json_schema
+
+        print(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+        return DONE
+    if options.config is None:
+        _parser().error("no experiment file is given")
+    from nmt.config.load import load_experiment
+
+    loaded = load_experiment(options.config, options.overrides)
+    from nmt.training.check import check_parts_fit
+
+    check_parts_fit(loaded)
+    if options.check:
+        from nmt.training.check import check
+
+        print(check(loaded.experiment, device=options.device))
+        return DONE
+    from nmt.training.session import train
+
+    folder = options.run or Path("runs") / options.config.stem
+    finished = train(
+        loaded.experiment, folder, device=options.device, restart=options.restart
+    )
+    return DONE if finished else INTERRUPTION
+
+
+if __name__ == "__main__":
+    sys.exit(main())

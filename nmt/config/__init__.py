@@ -1,0 +1,1 @@
+"""The experiment file: its schema, and the strict way to read one."""

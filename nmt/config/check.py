@@ -1,0 +1,149 @@
+"""What is wrong with an experiment file, in the words of the file."""
+
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+
+from nmt.config.fields import PartPlace, part_registries, section_at
+from nmt.config.tree import Key, Tree
+from nmt.errors import UserError
+from nmt.parts import REQUIRED, Part
+from nmt.registry import Choice, unknown
+
+# Model parts that are there only because another part is wired to them.
+WIRED = {("model", "attention"): ("model", "decoder"), ("model", "score"): ("model", "attention")}
+
+
+def check_parts(tree: Tree) -> tuple[dict[str, Any], list[UserError]]:
+    """The tree with a checked `Choice`, defaults included, at every part key; and all mistakes."""
+    values: dict[str, Any] = deepcopy(tree.values)
+    mistakes: list[UserError] = []
+    used: dict[Key, Part | None] = {}
+    for key, place in part_registries().items():
+        section = values.setdefault(key[0], {})
+        if not isinstance(section, dict):
+            continue
+        if key in WIRED and not _is_wired(used.get(WIRED[key]), key[-1]):
+            if section.get(key[-1]) is not None:
+                mistakes.append(_unused(tree, key, used[WIRED[key]]))
+            section[key[-1]], used[key] = None, None
+            continue
+        choice, used[key] = _check_part(tree, key, place, mistakes)
+        section[key[-1]] = choice
+    for name in [k for k, v in values.items() if v == {} and k not in tree.values]:
+        del values[name]
+    return values, mistakes
+
+
+def _is_wired(part: Part | None, name: str) -> bool:
+    return part is None or name in part.wired
+
+
+def _unused(tree: Tree, key: Key, part: Part | None) -> UserError:
+    assert part is not None
+    dotted = ".".join(key)
+    message = f"{dotted}: is given, but '{part.name}' uses no {key[-1]}; remove it"
+    return UserError(message, tree.place(key))
+
+
+def _check_part(
+    tree: Tree, key: Key, place: PartPlace, mistakes: list[UserError]
+) -> tuple[Choice, Part | None]:
+    """The choice at `key` and its part; the default and None when there is a mistake in it."""
+    raw = tree.get(key)
+    fallback = Choice(place.default)
+    try:
+        choice = _choice(raw, place.default)
+        part = place.registry.find(choice.type)
+    except UserError as error:
+        mistakes.append(UserError(f"{'.'.join(key)}: {error.message}", tree.place((*key, "type"))))
+        return fallback, None
+    try:
+        options = options_model(part).model_validate(dict(choice.options), strict=True)
+    except ValidationError as error:
+        known = list(part.options)
+        for detail in error.errors():
+            at = (*key, *map(str, detail["loc"]))
+            mistakes.append(_explained(detail, tree, at, known, f"option of '{part.name}'"))
+        return fallback, part
+    return Choice(choice.type, {name: getattr(options, name) for name in part.options}), part
+
+
+def _choice(raw: Any, default: str) -> Choice:
+    """`luong`, `{type: luong, hidden_size: 512}` and nothing at all are choices."""
+    if raw is None:
+        return Choice(default)
+    if isinstance(raw, str):
+        return Choice(raw)
+    if isinstance(raw, Mapping) and isinstance(raw.get("type"), str):
+        return Choice(raw["type"], {k: v for k, v in raw.items() if k != "type"})
+    raise UserError(f"expected a name or {{type: NAME, option: value}}, got {_shown(raw)}")
+
+
+def options_model(part: Part) -> type[BaseModel]:
+    """The keyword-only parameters of a part as a pydantic model."""
+    fields: dict[str, Any] = {
+        name: (option.annotation, ... if option.default is REQUIRED else option.default)
+        for name, option in part.options.items()
+    }
+    return create_model(part.name, __config__=ConfigDict(extra="forbid"), **fields)
+
+
+def explain(detail: Any, tree: Tree, root: type[BaseModel]) -> UserError:
+    """One of pydantic's errors about the fixed sections, as a line for the user."""
+    key: Key = tuple(map(str, detail["loc"]))
+    while len(key) > 1 and section_at(key[:-1]) is None:
+        key = key[:-1]  # what stands below a value is the type that was tried
+    section = section_at(key[:-1]) if key else root
+    return _explained(detail, tree, key, list(section.model_fields) if section else [], "key")
+
+
+def _explained(detail: Any, tree: Tree, key: Key, known: list[str], kind: str) -> UserError:
+    dotted, name, given = ".".join(key), key[-1] if key else "", _shown(detail.get("input"))
+    limits = detail.get("ctx", {})
+    match detail["type"]:
+        case "extra_forbidden":
+            text = unknown(name, known, kind)
+        case "missing":
+            text = "is missing; " + (f"write a section '{name}:'" if len(key) == 1 else "add it")
+        case "literal_error":
+            text = f"{given} is not allowed; use one of {limits['expected']}"
+        case "value_error":
+            text = str(limits["error"])
+        case "greater_than_equal":
+            text = f"must be at least {limits['ge']}, got {given}"
+        case "greater_than":
+            text = f"must be more than {limits['gt']}, got {given}"
+        case "less_than_equal":
+            text = f"must be at most {limits['le']}, got {given}"
+        case "less_than":
+            text = f"must be less than {limits['lt']}, got {given}"
+        case kind_of_value:
+            text = f"expected {EXPECTED.get(kind_of_value, detail['msg'])}, got {given}"
+    return UserError(f"{dotted}: {text}" if dotted else text, tree.place(key))
+
+
+EXPECTED = {
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "string_type": "text (put it in quotes)",
+    "list_type": "a list",
+    "model_type": "a section of keys",
+    "path_type": "a file name",
+    "is_instance_of": "a file name",
+}
+
+
+def _shown(value: Any) -> str:
+    match value:
+        case None:
+            return "nothing"
+        case bool():
+            return str(value).lower()
+        case Mapping():
+            return "a mapping"
+        case _:
+            return repr(str(value)) if isinstance(value, str) else str(value)

@@ -1,0 +1,224 @@
+"""The sections of an experiment file."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from nmt.parts import NonNegative, Positive, PositiveFloat, Probability
+from nmt.registry import Choice
+
+# Every part is checked against its registry elsewhere; here it is only a place in the file.
+PartField = Annotated[Choice | None, Field(json_schema_extra={"part": True})]
+
+
+class Section(BaseModel):
+    """A fixed section: unknown keys are errors, values do not change."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, arbitrary_types_allowed=True, use_attribute_docstrings=True
+    )
+
+
+class SamplingConfig(Section):
+    """Subword regularisation: other segmentations in every epoch. Kudo 2018; Provilkov et al. 2020."""
+
+    alpha: PositiveFloat = 0.1
+    """how flat the choice among segmentations is (unigram), or the share of merges dropped (bpe)"""
+    nbest: int = -1
+    """segmentations to choose among; -1 for all"""
+
+
+class VocabularyConfig(Section):
+    """The pieces of both languages."""
+
+    size: Positive = 8000
+    """pieces of a vocabulary that is trained from the training text"""
+    type: Literal["unigram", "bpe", "char"] = "unigram"
+    """how SentencePiece cuts words"""
+    joint: bool = True
+    """one vocabulary for both languages"""
+    byte_fallback: bool = False
+    """write characters that are not in the vocabulary as bytes"""
+    normalization: Literal["nmt_nfkc", "nmt_nfkc_cf", "nfkc", "nfkc_cf", "identity"] = "nmt_nfkc"
+    """SentencePiece's rule for the text before it is cut"""
+    character_coverage: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """share of the text's characters that get a piece of their own"""
+    model: Path | list[Path] | None = None
+    """SentencePiece models made elsewhere: one for both sides, or source and target"""
+    sampling: SamplingConfig | None = None
+    """subword regularisation of the training text"""
+
+    @model_validator(mode="after")
+    def _nothing_beside_a_model(self) -> "VocabularyConfig":
+        unused = [
+            name
+            for name in ("size", "type", "byte_fallback", "normalization", "character_coverage")
+            if getattr(self, name) != type(self).model_fields[name].default
+        ]
+        if self.model is not None and unused:
+            raise ValueError(f"a ready model leaves {', '.join(unused)} without use; remove them")
+        if isinstance(self.model, list) and len(self.model) not in (1, 2):
+            raise ValueError("model: one SentencePiece model, or one for source and one for target")
+        return self
+
+
+class DataConfig(Section):
+    """Where the sentence pairs are."""
+
+    train: Path | list[Path]
+    """training text: a prefix (`train` for train.de and train.en), a .tsv file, or a list; also .gz"""
+    valid: Path
+    """validation text, named the same way"""
+    source: str
+    """suffix of the source files, as a rule the language's code"""
+    target: str
+    """suffix of the target files"""
+    max_length: Positive = 100
+    """pairs with more pieces than this on a side are left out of training"""
+    vocabulary: VocabularyConfig = VocabularyConfig()
+    cache: Path | None = None
+    """folder of the encoded text; that of the run when not given"""
+
+
+class ModelConfig(Section):
+    """The parts of an encoder-decoder; widths between them follow from the parts."""
+
+    embedding_size: Positive = 256
+    """width of a piece's vector, on both sides"""
+    embedding_dropout: Probability = 0.0
+    """share of the vector's units dropped"""
+    tied_embeddings: Literal["none", "decoder", "all"] = "none"
+    """tables that are one: target and output (decoder), the source's too (all)"""
+    encoder: PartField = Choice("bilstm")
+    decoder: PartField = Choice("bahdanau")
+    attention: PartField = Choice("global")
+    score: PartField = Choice("additive")
+
+
+class EarlyStoppingConfig(Section):
+    """When to stop before the end."""
+
+    metric: str = "loss"
+    """what is watched: loss, or one of evaluation.metrics; also decides which checkpoint is best"""
+    patience: Positive | None = None
+    """validations without a better value before training stops; never when not given"""
+
+
+class TrainingConfig(Section):
+    """How parameters are fitted, and when to stop."""
+
+    optimizer: PartField = Choice("adam")
+    schedule: PartField = Choice("constant")
+    batch_tokens: Positive = 4000
+    """pieces a batch on the longer side, padding included"""
+    batch_sentences: Positive | None = None
+    """pairs a batch at most"""
+    accumulate: Positive = 1
+    """batches an update"""
+    epochs: Positive | None = None
+    """stop after so many passes over the text"""
+    steps: Positive | None = None
+    """stop after so many updates"""
+    minutes: PositiveFloat | None = None
+    """stop after so many minutes of training, validation included"""
+    clip_norm: PositiveFloat | None = 1.0
+    """the largest norm of all gradients together"""
+    label_smoothing: Probability = 0.1
+    """share of probability spread over the vocabulary; Szegedy et al. 2016, section 7"""
+    output_chunk: Positive = 1024
+    """target pieces whose logits stand in memory at once"""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """auto: bf16 on a GPU that has it, else fp16; fp32 on a CPU"""
+    seed: int = 1
+    """of first values, dropout and the order of batches"""
+    threads: Positive | None = None
+    """CPU threads; all cores when not given"""
+    deterministic: bool = False
+    """only repeatable kernels on a GPU"""
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """decay of an exponential moving average of the parameters, used to validate and translate"""
+    validate_every: Positive | None = None
+    """updates between validations; once an epoch when not given"""
+    save_every: Positive | None = None
+    """updates between checkpoints; at every validation when not given"""
+    log_every: Positive = 50
+    """updates between reports"""
+    keep: Positive = 5
+    """checkpoints that are kept beside the best; `--checkpoint average` averages them"""
+    early_stopping: EarlyStoppingConfig = EarlyStoppingConfig()
+    start_from: Path | None = None
+    """a run whose weights and vocabulary training begins with, the optimizer fresh"""
+
+    @model_validator(mode="after")
+    def _ends(self) -> "TrainingConfig":
+        if self.epochs is None and self.steps is None and self.minutes is None:
+            raise ValueError("training has no end; set one of epochs, steps, minutes")
+        return self
+
+
+class SearchConfig(Section):
+    """How translations are looked for, in validation and by default in nmt-translate."""
+
+    beam_size: Positive = 5
+    """hypotheses a sentence; 1 is greedy"""
+    length_penalty: PartField = Choice("average")
+    coverage_penalty: PartField = Choice("none")
+    max_length: Positive | None = None
+    """target pieces at most; twice the source's plus 20 when not given"""
+    block_ngram_repeat: NonNegative = 0
+    """no hypothesis repeats n pieces in a row; 0 for no such rule"""
+    batch_tokens: Positive = 4000
+    """source pieces a batch, padding included"""
+
+
+class EvaluationConfig(Section):
+    """What validation reports."""
+
+    metrics: list[Literal["bleu", "chrf", "ter", "exact"]] = ["bleu"]
+    """of beam search over the validation text"""
+    tokenize: str | None = None
+    """sacreBLEU's tokenizer; its own default when not given"""
+    lowercase: bool = False
+    """compare without case"""
+    samples: NonNegative = 5
+    """validation sentences whose translations are written down"""
+    pictures: NonNegative = 3
+    """validation sentences whose attention is drawn"""
+
+
+class Experiment(Section):
+    """One experiment file."""
+
+    data: DataConfig
+    model: ModelConfig = ModelConfig()
+    training: TrainingConfig
+    search: SearchConfig = SearchConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    plugins: list[Path] = []
+    """Python files whose parts are registered"""
+
+    @model_validator(mode="after")
+    def _watched_metric_is_measured(self) -> "Experiment":
+        metric = self.training.early_stopping.metric
+        known = ["loss", *self.evaluation.metrics]
+        if metric not in known:
+            raise ValueError(
+                f"training.early_stopping.metric: '{metric}' is not measured; use one of "
+                f"{', '.join(known)} or add it to evaluation.metrics"
+            )
+        return self
+
+    def as_tree(self) -> dict[str, Any]:
+        """The experiment as plain data, defaults included, for YAML."""
+        return _plain(self)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Section):
+        return {k: _plain(v) for k, v in value}
+    if isinstance(value, Choice):
+        return value.as_tree()
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    return str(value) if isinstance(value, Path) else value

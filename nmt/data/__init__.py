@@ -1,0 +1,1 @@
+"""Text in: vocabularies, corpora, the token cache and batches."""

@@ -1,0 +1,137 @@
+"""Encoding a corpus: once into memory-mapped arrays, or anew with other cuts each epoch."""
+
+import hashlib
+import json
+from contextlib import ExitStack
+from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nmt.data.corpus import Corpus
+from nmt.data.encoded import Arrays, EncodedCorpus, EncodingWriter, Report, memory_array
+from nmt.data.encoding import Recipe, chunks, encode
+from nmt.data.folders import about, aside, is_whole, seal, write_whole
+from nmt.data.vocabulary import Vocabulary
+from nmt.errors import UserError
+
+
+def encode_corpus(
+    corpus: Corpus,
+    source_vocabulary: Vocabulary,
+    target_vocabulary: Vocabulary,
+    *,
+    max_length: int,
+    folder: Path | None,
+    keep_all: bool = False,
+) -> EncodedCorpus:
+    """Encode a corpus, or find it encoded in the folder.
+
+    Pairs with an empty side or more than `max_length` pieces on a side are left out and counted,
+    unless `keep_all`. Where the corpus's files are as they were (path, size, time of change) and
+    the vocabularies too, no text is read. What is damaged is made again.
+
+    Args:
+        folder: where encodings are kept, a subfolder each; None keeps this one in memory
+
+    Raises:
+        UserError: the corpus cannot be read, or no pair is left
+    """
+    recipe = Recipe(source_vocabulary, target_vocabulary, max_length, keep_all)
+    if folder is None:
+        streams = {name: BytesIO() for name in Arrays._fields}
+        words = encode(corpus, recipe, streams)
+        return _assemble(_in_memory(streams), words)
+    index = folder / f"{recipe.key(*map(_stamp, corpus.files))}.index"
+    place = _look_up(index)
+    if place is None:
+        place = _encode_into(folder, corpus, recipe)
+        write_whole(index, place.name)
+    # As plain arrays, still mapped: a slice of np.memmap costs several times as much.
+    mapped = (np.load(place / f"{name}.npy", mmap_mode="r") for name in Arrays._fields)
+    return _assemble(Arrays(*map(np.asarray, mapped)), about(place))
+
+
+def sample_corpus(
+    corpus: Corpus,
+    encoded: EncodedCorpus,
+    source_vocabulary: Vocabulary,
+    target_vocabulary: Vocabulary,
+    *,
+    alpha: float,
+    nbest: int = -1,
+    seed: int,
+) -> EncodedCorpus:
+    """The pairs of `encoded`, in its order, with other cuts of their text, in memory.
+
+    Which pairs stand in it does not depend on the cuts, which may exceed `max_length`. A pure
+    function of its arguments: for new cuts each epoch, give a seed of that epoch.
+
+    Raises:
+        UserError: the corpus's text is not what was encoded, or the vocabulary cannot sample
+    """
+    vocabularies = (source_vocabulary, target_vocabulary)
+    streams = {name: BytesIO() for name in Arrays._fields}
+    writer = EncodingWriter(streams, (len(source_vocabulary), len(target_vocabulary)))
+    text = hashlib.sha256()
+    start = 0
+    for number, pairs in enumerate(chunks(corpus, text)):
+        first, last = np.searchsorted(encoded.lines, [start, start + len(pairs)])
+        lines = encoded.lines[first:last]
+        if len(lines):
+            sides = zip(*(pairs[line - start] for line in lines), strict=True)
+            seeds = np.random.SeedSequence([seed, number]).generate_state(2).tolist()
+            sources, targets = (
+                vocabulary.sample_all(list(side), alpha=alpha, nbest=nbest, seed=own_seed)
+                for vocabulary, side, own_seed in zip(vocabularies, sides, seeds, strict=True)
+            )
+            writer.add(sources, targets, lines)
+        start += len(pairs)
+    if text.hexdigest() != encoded.text_fingerprint:
+        message = "the text is not what was encoded at the start; put it back or start again"
+        raise UserError(message, str(corpus.files[0]))
+    writer.finish()
+    key = json.dumps([encoded.fingerprint, alpha, nbest, seed])
+    fingerprint = hashlib.sha256(key.encode()).hexdigest()
+    return replace(encoded, arrays=_in_memory(streams), fingerprint=fingerprint)
+
+
+def _in_memory(streams: dict[str, BytesIO]) -> Arrays:
+    return Arrays(*(memory_array(streams[name]) for name in Arrays._fields))
+
+
+def _assemble(arrays: Arrays, words: dict[str, Any]) -> EncodedCorpus:
+    return EncodedCorpus(arrays, **{**words, "report": Report(**words["report"])})
+
+
+def _look_up(index: Path) -> Path | None:
+    """The whole encoding that an index file points to, if there is one."""
+    if not index.is_file():
+        return None
+    place = index.parent / index.read_text(errors="replace")
+    return place if is_whole(place) else None
+
+
+def _stamp(file: Path) -> tuple[str, int, int]:
+    """What tells that a file has not been touched."""
+    try:
+        status = file.stat()
+    except OSError as error:
+        raise UserError(f"cannot read: {error.strerror}; give a text file", str(file)) from error
+    return str(file.resolve()), status.st_size, status.st_mtime_ns
+
+
+def _encode_into(folder: Path, corpus: Corpus, recipe: Recipe) -> Path:
+    """Encode into a subfolder named by the text and all that decides its ids."""
+    with aside(folder) as scratch:
+        with ExitStack() as stack:
+            streams = {
+                name: stack.enter_context((scratch / f"{name}.npy").open("wb"))
+                for name in Arrays._fields
+            }
+            words = encode(corpus, recipe, streams)
+        place = folder / str(words["fingerprint"])
+        seal(scratch, place, words)
+    return place

@@ -1,0 +1,1 @@
+"""Encoders, attention and decoders, and the one place where they are wired together."""

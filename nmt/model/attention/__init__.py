@@ -1,0 +1,1 @@
+"""Where to look: scores rank source positions, mechanisms turn scores into a reading."""

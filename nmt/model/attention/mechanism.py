@@ -1,0 +1,71 @@
+"""What an attention mechanism is: from a query to a reading of the source."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from nmt.model.interfaces import Encoded
+
+
+class AttentionMemory(NamedTuple):
+    """What attention may read, made once a sentence."""
+
+    keys_bsa: Float[Tensor, "b s a"]
+    values_bse: Float[Tensor, "b s e"]
+    mask_bs: Bool[Tensor, "b s"]
+
+
+class Reading(NamedTuple):
+    """What was read for each query, and where."""
+
+    context_bqe: Float[Tensor, "b q e"]
+    weights_bqs: Float[Tensor, "b q s"]
+
+
+class Mechanism(nn.Module, ABC):
+    """Turns queries into readings.
+
+    The queries of one sentence, axis q, are its hypotheses in search or its target positions in
+    training: both share the sentence's memory, which is never copied for them.
+
+    Attributes:
+        recurrent: whether a reading depends on the readings before it
+    """
+
+    recurrent: bool = False
+
+    @abstractmethod
+    def remember(self, source: Encoded) -> AttentionMemory:
+        """Keys and values of a source; once a sentence."""
+
+    def start(self, memory: AttentionMemory) -> Any:
+        """What the mechanism remembers before its first reading: n rows, or nothing."""
+        return ()
+
+    @abstractmethod
+    def forward(
+        self, query_bqd: Float[Tensor, "b q d"], memory: AttentionMemory, state: Any
+    ) -> tuple[Reading, Any]:
+        """Readings of q queries a sentence that do not depend on each other."""
+
+    def read(
+        self, query_nd: Float[Tensor, "n d"], memory: AttentionMemory, state: Any
+    ) -> tuple[Float[Tensor, "n e"], Float[Tensor, "n s"], Any]:
+        """One reading a hypothesis: context, weights and the mechanism's new state."""
+        query_bkd = query_nd.unflatten(0, (memory.mask_bs.size(0), -1))
+        reading, state = self(query_bkd, memory, state)
+        return reading.context_bqe.flatten(0, 1), reading.weights_bqs.flatten(0, 1), state
+
+
+AttentionFactory = Callable[[int], Mechanism]
+"""Query width -> attention over the source: a decoder asks for as many as it has layers that look."""
+
+
+def masked_softmax(
+    energies_bqs: Float[Tensor, "b q s"], mask_bs: Bool[Tensor, "b s"]
+) -> Float[Tensor, "b q s"]:
+    """Weights that sum to one over real positions and are exactly zero in the padding."""
+    return energies_bqs.masked_fill(~mask_bs[:, None], float("-inf")).softmax(dim=-1)

@@ -1,0 +1,63 @@
+"""Global attention."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from nmt.model.attention.mechanism import AttentionMemory, Mechanism, Reading, masked_softmax
+from nmt.model.attention.score import Score
+from nmt.model.interfaces import Encoded
+from nmt.registry import MECHANISMS
+
+CoverageState = tuple[()] | tuple[Float[Tensor, "n s"]]
+
+
+@MECHANISMS.register("global")
+class GlobalAttention(Mechanism):
+    """Every source position, weighted by softmax. Luong et al. 2015, section 3.1.
+
+    With coverage, κ_t = Σ_{i<t} α_i enters the score by way of the keys, k' + u κ: for the additive
+    score this is v·tanh(W q + U k + u κ), Tu et al. 2016, eq. 8, and See et al. 2017, eq. 11.
+
+    Args:
+        coverage: whether the score sees how much each position has been read already
+    """
+
+    def __init__(self, score: Score, *, coverage: bool = False) -> None:
+        super().__init__()
+        self.score = score
+        self.recurrent = coverage
+        if coverage and not score.keys_size:
+            raise ValueError("coverage enters by the keys, and this score has none")
+        if coverage:
+            self.coverage_a = nn.Parameter(torch.empty(score.keys_size).uniform_(-0.1, 0.1))
+
+    def remember(self, source: Encoded) -> AttentionMemory:
+        keys_bsa = self.score.prepare(source.states_bse)
+        return AttentionMemory(keys_bsa, source.states_bse, source.mask_bs)
+
+    def start(self, memory: AttentionMemory) -> CoverageState:
+        if not self.recurrent:
+            return ()
+        return (torch.zeros_like(memory.mask_bs, dtype=memory.values_bse.dtype),)
+
+    def forward(
+        self, query_bqd: Float[Tensor, "b q d"], memory: AttentionMemory, state: CoverageState
+    ) -> tuple[Reading, CoverageState]:
+        energies_bqs = self._energies(query_bqd, memory, state)
+        weights_bqs = masked_softmax(energies_bqs, memory.mask_bs).to(memory.values_bse.dtype)
+        if self.recurrent:
+            state = (state[0] + weights_bqs.flatten(0, 1),)
+        return Reading(weights_bqs @ memory.values_bse, weights_bqs), state
+
+    def _energies(
+        self, query_bqd: Float[Tensor, "b q d"], memory: AttentionMemory, state: CoverageState
+    ) -> Float[Tensor, "b q s"]:
+        if not self.recurrent:
+            return self.score(query_bqd, memory.keys_bsa)
+        (coverage_ns,) = state
+        queries = query_bqd.size(1)
+        keys_nsa = memory.keys_bsa.repeat_interleave(queries, dim=0)
+        keys_nsa = keys_nsa + coverage_ns[:, :, None] * self.coverage_a
+        energies_n1s = self.score(query_bqd.flatten(0, 1)[:, None], keys_nsa)
+        return energies_n1s.unflatten(0, (-1, queries))[:, :, 0]

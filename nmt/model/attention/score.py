@@ -1,0 +1,91 @@
+"""What a score function is, and the forms that nearly all of them take."""
+
+from abc import ABC, abstractmethod
+from typing import ClassVar, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from nmt.model.layers.initial import xavier
+
+Form = Literal["bilinear", "additive", "location", "own"]
+
+
+class Score(nn.Module, ABC):
+    """How well each source position answers a query: energies_bqs = score(query_bqd, keys_bsa).
+
+    Args:
+        query_size: width d of a query
+        key_size: width e of an annotation
+
+    Attributes:
+        form: which product the energies are; a fused recurrence serves `bilinear` and `additive`
+        keys_size: width a of what `prepare` makes of an annotation
+    """
+
+    form: ClassVar[Form] = "own"
+
+    def __init__(self, query_size: int, key_size: int) -> None:
+        super().__init__()
+        self.query_size, self.key_size = query_size, key_size
+        self.keys_size = key_size
+
+    def prepare(self, states_bse: Float[Tensor, "b s e"]) -> Float[Tensor, "b s a"]:
+        """The part of the score that depends on the source alone; done once a sentence."""
+        return states_bse
+
+    @abstractmethod
+    def forward(
+        self, query_bqd: Float[Tensor, "b q d"], keys_bsa: Float[Tensor, "b s a"]
+    ) -> Float[Tensor, "b q s"]:
+        """Energies before masking and softmax."""
+
+    def require_equal_sizes(self) -> None:
+        """Raise ValueError unless queries and annotations have one width."""
+        if self.query_size != self.key_size:
+            raise ValueError(
+                f"needs queries and annotations of one width, got {self.query_size} (decoder) and "
+                f"{self.key_size} (encoder); make them equal or use 'general'"
+            )
+
+
+class BilinearScore(Score):
+    """q'·k', with q' = project(query) and k' = prepare(annotation)."""
+
+    form = "bilinear"
+
+    def project(self, query_bqd: Float[Tensor, "b q d"]) -> Float[Tensor, "b q a"]:
+        """q' of the query."""
+        return query_bqd
+
+    def forward(
+        self, query_bqd: Float[Tensor, "b q d"], keys_bsa: Float[Tensor, "b s a"]
+    ) -> Float[Tensor, "b q s"]:
+        return self.project(query_bqd) @ keys_bsa.mT
+
+
+class TanhScore(Score):
+    """v·tanh(q' + k'), with q' = project(query) and k' = prepare(annotation).
+
+    Args:
+        hidden_size: width a of the alignment layer
+    """
+
+    form = "additive"
+
+    def __init__(self, query_size: int, key_size: int, hidden_size: int) -> None:
+        super().__init__(query_size, key_size)
+        self.keys_size = hidden_size
+        self.energy_a = nn.Parameter(xavier(1, hidden_size)[0])
+
+    @abstractmethod
+    def project(self, query_bqd: Float[Tensor, "b q d"]) -> Float[Tensor, "b q a"]:
+        """q' of the query."""
+
+    def forward(
+        self, query_bqd: Float[Tensor, "b q d"], keys_bsa: Float[Tensor, "b s a"]
+    ) -> Float[Tensor, "b q s"]:
+        query_bqa = self.project(query_bqd)
+        hidden_bqsa = torch.tanh(query_bqa[:, :, None] + keys_bsa[:, None])
+        return hidden_bqsa @ self.energy_a

@@ -1,0 +1,1 @@
+"""One score function a file: the formula and nothing else."""

@@ -1,0 +1,46 @@
+"""Cosine score."""
+
+from math import log
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from nmt.model.attention.score import BilinearScore
+from nmt.parts import PositiveFloat
+from nmt.registry import SCORES
+
+
+@SCORES.register("cosine")
+class CosineScore(BilinearScore):
+    """β cos(q, k). Graves et al. 2014, eqs. 5-6; needs queries and annotations of one width.
+
+    A learned β is kept as log β, so that it stays positive.
+
+    Args:
+        sharpness: β, or its first value when it is learned
+        learned: whether β is a parameter
+    """
+
+    def __init__(
+        self,
+        query_size: int,
+        key_size: int,
+        *,
+        sharpness: PositiveFloat = 10.0,
+        learned: bool = True,
+    ) -> None:
+        super().__init__(query_size, key_size)
+        self.require_equal_sizes()
+        value = torch.tensor(log(sharpness))
+        if learned:
+            self.log_sharpness = nn.Parameter(value)
+        else:
+            self.register_buffer("log_sharpness", value)
+
+    def prepare(self, states_bse: Float[Tensor, "b s e"]) -> Float[Tensor, "b s e"]:
+        return normalize(states_bse, dim=-1)
+
+    def project(self, query_bqd: Float[Tensor, "b q d"]) -> Float[Tensor, "b q d"]:
+        return self.log_sharpness.exp() * normalize(query_bqd, dim=-1)

@@ -1,0 +1,13 @@
+"""Dot product score."""
+
+from nmt.model.attention.score import BilinearScore
+from nmt.registry import SCORES
+
+
+@SCORES.register("dot")
+class DotScore(BilinearScore):
+    """q·k. Luong et al. 2015, eq. 8 ("dot"); needs queries and annotations of one width."""
+
+    def __init__(self, query_size: int, key_size: int) -> None:
+        super().__init__(query_size, key_size)
+        self.require_equal_sizes()

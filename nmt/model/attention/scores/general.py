@@ -1,0 +1,21 @@
+"""Bilinear score."""
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from nmt.model.attention.score import BilinearScore
+from nmt.model.layers.initial import xavier
+from nmt.registry import SCORES
+
+
+@SCORES.register("general")
+class GeneralScore(BilinearScore):
+    """qᵀ W k. Luong et al. 2015, eq. 8 ("general")."""
+
+    def __init__(self, query_size: int, key_size: int) -> None:
+        super().__init__(query_size, key_size)
+        self.keys_size = query_size
+        self.weight_de = nn.Parameter(xavier(query_size, key_size))
+
+    def prepare(self, states_bse: Float[Tensor, "b s e"]) -> Float[Tensor, "b s d"]:
+        return nn.functional.linear(states_bse, self.weight_de)

@@ -1,0 +1,38 @@
+"""Location score."""
+
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import linear, pad
+
+from nmt.model.attention.score import Score
+from nmt.model.layers.initial import xavier
+from nmt.parts import Positive
+from nmt.registry import SCORES
+
+
+@SCORES.register("location")
+class LocationScore(Score):
+    """W q, cut to the source length: where to look follows from the query alone.
+
+    Luong et al. 2015, eq. 9 ("location").
+
+    Args:
+        max_length: source positions that can be looked at, in pieces; later ones get no weight
+    """
+
+    form = "location"
+
+    def __init__(self, query_size: int, key_size: int, *, max_length: Positive = 200) -> None:
+        super().__init__(query_size, key_size)
+        self.keys_size = 0
+        self.weight_pd = nn.Parameter(xavier(max_length, query_size))
+
+    def prepare(self, states_bse: Float[Tensor, "b s e"]) -> Float[Tensor, "b s 0"]:
+        return states_bse[:, :, :0]
+
+    def forward(
+        self, query_bqd: Float[Tensor, "b q d"], keys_bsa: Float[Tensor, "b s 0"]
+    ) -> Float[Tensor, "b q s"]:
+        length, reach = keys_bsa.size(1), self.weight_pd.size(0)
+        energies_bqp = linear(query_bqd, self.weight_pd[:length])
+        return pad(energies_bqp, (0, max(0, length - reach)), value=float("-inf"))

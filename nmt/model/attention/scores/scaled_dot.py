@@ -1,0 +1,21 @@
+"""Scaled dot product score."""
+
+from math import sqrt
+
+from jaxtyping import Float
+from torch import Tensor
+
+from nmt.model.attention.score import BilinearScore
+from nmt.registry import SCORES
+
+
+@SCORES.register("scaled_dot")
+class ScaledDotScore(BilinearScore):
+    """q·k / √d. Vaswani et al. 2017, eq. 1; needs queries and annotations of one width."""
+
+    def __init__(self, query_size: int, key_size: int) -> None:
+        super().__init__(query_size, key_size)
+        self.require_equal_sizes()
+
+    def project(self, query_bqd: Float[Tensor, "b q d"]) -> Float[Tensor, "b q d"]:
+        return query_bqd / sqrt(self.query_size)

@@ -1,0 +1,1 @@
+"""One decoder a file: the order of looking and moving."""

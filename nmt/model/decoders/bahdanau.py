@@ -1,0 +1,82 @@
+"""The decoder of Bahdanau et al. 2014: look, then move."""
+
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import dropout as drop
+
+from nmt.model.attention.mechanism import AttentionFactory, AttentionMemory
+from nmt.model.decoders.recurrent import Moved, RecurrentDecoder, RecurrentState
+from nmt.model.interfaces import Encoded
+from nmt.model.layers.bridge import Bridge, SourceSizes
+from nmt.model.layers.stack import LSTMStack
+from nmt.parts import Positive, Probability
+from nmt.registry import DECODERS
+
+
+@DECODERS.register("bahdanau")
+class BahdanauDecoder(RecurrentDecoder):
+    """Reads the source with s_{i-1}, then moves: s_i = f(s_{i-1}, y_{i-1}, c_i). Bahdanau et al. 2014.
+
+    c_i = read(s_{i-1}), section 3.1, with LSTMs in place of gated units. The deep output is the
+    maxout of U s_i + V y_{i-1} + C c_i over pairs, appendix A.2.2, with s_i where the appendix has
+    s_{i-1}; without it the output layer reads [s_i; c_i; y_{i-1}].
+
+    Args:
+        hidden_size: units of a layer
+        layers: LSTM layers; the top one's state looks, the context enters the bottom one
+        dropout: share of units dropped between layers and before the output layer
+        initial_state: what the first state is made of
+        deep_output: a maxout layer before the output layer
+        readout_size: width of the deep output; the embedding's when not given
+    """
+
+    def __init__(
+        self,
+        embedding_size: int,
+        source: SourceSizes,
+        attention: AttentionFactory,
+        *,
+        hidden_size: Positive = 512,
+        layers: Positive = 1,
+        dropout: Probability = 0.0,
+        initial_state: Literal["bridge", "last", "zero"] = "bridge",
+        deep_output: bool = True,
+        readout_size: Positive | None = None,
+    ) -> None:
+        super().__init__()
+        if readout_size and not deep_output:
+            raise ValueError("readout_size is the deep output's, and deep_output is false")
+        self.attention = attention(hidden_size)
+        self.bridge = Bridge(initial_state, source, hidden_size, layers)
+        self.needs_cells = initial_state == "last"
+        self.lstm = LSTMStack(embedding_size, source.annotation, hidden_size, layers, dropout)
+        self.dropout = dropout
+        seen_size = hidden_size + source.annotation + embedding_size
+        self.output_size = (readout_size or embedding_size) if deep_output else seen_size
+        self.readout = nn.Linear(seen_size, 2 * self.output_size) if deep_output else None
+
+    def start(self, source: Encoded) -> tuple[AttentionMemory, RecurrentState]:
+        memory = self.attention.remember(source)
+        return memory, RecurrentState(self.bridge(source), self.attention.start(memory), ())
+
+    def project(self, embedded: Float[Tensor, "*axes m"]) -> Float[Tensor, "*axes gates"]:
+        return self.lstm.bottom.project(embedded)
+
+    def advance(
+        self, projected_ng: Float[Tensor, "n gates"], memory: AttentionMemory, state: RecurrentState
+    ) -> Moved:
+        query_nd = state.layers[-1].hidden_nd
+        context_ne, weights_ns, attention = self.attention.read(query_nd, memory, state.attention)
+        hidden_nd, layers = self.lstm.step(projected_ng, state.layers, context_ne)
+        return Moved((hidden_nd, context_ne), weights_ns, RecurrentState(layers, attention, ()))
+
+    def read_out(
+        self, embedded: Float[Tensor, "*axes m"], *seen: Float[Tensor, "*axes _"]
+    ) -> Float[Tensor, "*axes d"]:
+        output = torch.cat([*seen, embedded], dim=-1)
+        if self.readout is not None:
+            output = self.readout(output).unflatten(-1, (-1, 2)).amax(dim=-1)
+        return drop(output, self.dropout, self.training)

@@ -1,0 +1,97 @@
+"""The decoder of Luong et al. 2015: move, then look."""
+
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import dropout as drop
+
+from nmt.model.attention.mechanism import AttentionFactory, AttentionMemory
+from nmt.model.decoders.recurrent import Moved, RecurrentDecoder, RecurrentState
+from nmt.model.interfaces import Encoded
+from nmt.model.layers.bridge import Bridge, SourceSizes
+from nmt.model.layers.stack import LSTMStack
+from nmt.parts import Positive, Probability
+from nmt.registry import DECODERS
+
+
+@DECODERS.register("luong")
+class LuongDecoder(RecurrentDecoder):
+    """Moves, then reads the source with the new state: h~_t = tanh(W [c_t; s_t]). Luong et al. 2015, eq. 5.
+
+    With input feeding (section 3.3) h~_{t-1} enters the bottom layer beside the embedding. Without
+    it nothing waits for attention, and a known target is read by all its positions at once.
+
+    Args:
+        hidden_size: units of a layer
+        layers: LSTM layers; the top one's state looks
+        dropout: share of units dropped between layers and before the output layer
+        initial_state: what the first state is made of
+        input_feeding: feed h~_{t-1} back into the next step
+        attentional_size: width of h~; that of a layer when not given
+    """
+
+    def __init__(
+        self,
+        embedding_size: int,
+        source: SourceSizes,
+        attention: AttentionFactory,
+        *,
+        hidden_size: Positive = 512,
+        layers: Positive = 1,
+        dropout: Probability = 0.0,
+        initial_state: Literal["bridge", "last", "zero"] = "bridge",
+        input_feeding: bool = True,
+        attentional_size: Positive | None = None,
+    ) -> None:
+        super().__init__()
+        self.output_size = attentional_size or hidden_size
+        self.attention = attention(hidden_size)
+        self.bridge = Bridge(initial_state, source, hidden_size, layers)
+        self.needs_cells = initial_state == "last"
+        self.input_feeding = input_feeding
+        fed_size = self.output_size if input_feeding else 0
+        self.lstm = LSTMStack(embedding_size, fed_size, hidden_size, layers, dropout)
+        self.combine = nn.Linear(source.annotation + hidden_size, self.output_size, bias=False)
+        self.dropout = dropout
+
+    def start(self, source: Encoded) -> tuple[AttentionMemory, RecurrentState]:
+        memory = self.attention.remember(source)
+        layers = self.bridge(source)
+        fed = ()
+        if self.input_feeding:
+            fed = (source.summary_bh.new_zeros(source.summary_bh.size(0), self.output_size),)
+        return memory, RecurrentState(layers, self.attention.start(memory), fed)
+
+    def project(self, embedded: Float[Tensor, "*axes m"]) -> Float[Tensor, "*axes gates"]:
+        return self.lstm.bottom.project(embedded)
+
+    def advance(
+        self, projected_ng: Float[Tensor, "n gates"], memory: AttentionMemory, state: RecurrentState
+    ) -> Moved:
+        hidden_nd, layers = self.lstm.step(projected_ng, state.layers, *state.fed)
+        context_ne, weights_ns, attention = self.attention.read(hidden_nd, memory, state.attention)
+        attentional_nd = self._combine(context_ne, hidden_nd)
+        fed = (attentional_nd,) if self.input_feeding else ()
+        return Moved((attentional_nd,), weights_ns, RecurrentState(layers, attention, fed))
+
+    def read_out(
+        self, embedded: Float[Tensor, "*axes m"], *seen: Float[Tensor, "*axes _"]
+    ) -> Float[Tensor, "*axes d"]:
+        return drop(seen[0], self.dropout, self.training)
+
+    def forward(
+        self, embedded_btm: Float[Tensor, "b t m"], source: Encoded
+    ) -> Float[Tensor, "b t d"]:
+        if self.input_feeding or self.attention.recurrent:
+            return super().forward(embedded_btm, source)
+        memory, state = self.start(source)
+        hidden_btd = self.lstm.sequence(embedded_btm.transpose(0, 1), state.layers).transpose(0, 1)
+        reading, _ = self.attention(hidden_btd, memory, state.attention)
+        return self.read_out(embedded_btm, self._combine(reading.context_bqe, hidden_btd))
+
+    def _combine(
+        self, context: Float[Tensor, "*axes e"], hidden: Float[Tensor, "*axes h"]
+    ) -> Float[Tensor, "*axes d"]:
+        return torch.tanh(self.combine(torch.cat([context, hidden], dim=-1)))

@@ -1,0 +1,114 @@
+"""What the parts of an encoder-decoder promise each other.
+
+Tensors carry the letters of their axes:
+
+    b sentence   k hypothesis   n = b*k   s source position   t target position   q query of a sentence
+    m embedding width   e encoder width   d decoder width   a alignment width   l layer   v vocabulary
+
+A mask is True where a real token stands.
+"""
+
+from abc import ABC, abstractmethod
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+Memory = Any
+"""What a decoder reads: a pytree of tensors with b rows, fixed for a sentence, shared by its hypotheses."""
+
+State = Any
+"""What a decoder remembers: a pytree of tensors with n rows, new at every step, one a hypothesis.
+
+Rows of one sentence are neighbours: row = sentence * k + hypothesis.
+"""
+
+
+class LayerStates(NamedTuple):
+    """Last states of every layer, each in the width of the annotations; cells only where asked for."""
+
+    hidden_ble: Float[Tensor, "b l e"]
+    cell_ble: Float[Tensor, "b l e"] | None
+
+
+class Encoded(NamedTuple):
+    """A batch of source sentences after the encoder.
+
+    `states_bse` are the annotations, zero where the mask is False. `summary_bh` is the state that has
+    read the sentence last in the encoder's top layer: of the backward pass if there is one.
+    """
+
+    states_bse: Float[Tensor, "b s e"]
+    mask_bs: Bool[Tensor, "b s"]
+    summary_bh: Float[Tensor, "b h"]
+    final: LayerStates
+
+
+class Encoder(nn.Module, ABC):
+    """Reads embedded source sentences.
+
+    Attributes:
+        output_size: width e of an annotation
+        summary_size: width of `Encoded.summary_bh`
+        layers: number of layers in `Encoded.final`
+        keeps_cells: whether `Encoded.final` holds cells; set by the builder when a decoder needs them
+    """
+
+    output_size: int
+    summary_size: int
+    layers: int
+    keeps_cells: bool = False
+
+    @abstractmethod
+    def forward(
+        self, embedded_bsm: Float[Tensor, "b s m"], mask_bs: Bool[Tensor, "b s"]
+    ) -> Encoded:
+        """Annotations of every source position; nothing in the padding reaches them."""
+
+
+class Stepped(NamedTuple):
+    """One step of a decoder: what the output layer reads, where it looked, what it remembers."""
+
+    output_nd: Float[Tensor, "n d"]
+    weights_ns: Float[Tensor, "n s"] | None
+    state: State
+
+
+class Decoder(nn.Module, ABC):
+    """Predicts target tokens left to right from an encoded source.
+
+    Attributes:
+        output_size: width of what `step` and `forward` give to the output layer
+        needs_cells: whether `start` reads the cells of `Encoded.final`
+    """
+
+    output_size: int
+    needs_cells: bool = False
+
+    @abstractmethod
+    def start(self, source: Encoded) -> tuple[Memory, State]:
+        """Everything that is done once a sentence; the state has one hypothesis a sentence."""
+
+    @abstractmethod
+    def step(self, embedded_nm: Float[Tensor, "n m"], memory: Memory, state: State) -> Stepped:
+        """One target position for n hypotheses."""
+
+    def forward(
+        self, embedded_btm: Float[Tensor, "b t m"], source: Encoded
+    ) -> Float[Tensor, "b t d"]:
+        """Teacher forcing: the outputs for a known target. Equal to a loop over `step`."""
+        memory, state = self.start(source)
+        outputs = []
+        for embedded_bm in embedded_btm.unbind(dim=1):
+            output_bd, _, state = self.step(embedded_bm, memory, state)
+            outputs.append(output_bd)
+        return torch.stack(outputs, dim=1)
+
+
+class Prediction(NamedTuple):
+    """What search is told at each step: log p(next token), where the model looked, its new state."""
+
+    log_probs_nv: Float[Tensor, "n v"]
+    weights_ns: Float[Tensor, "n s"] | None
+    state: State

@@ -1,0 +1,89 @@
+"""The encoder-decoder: log p(target | source), for a known target or a step at a time."""
+
+from typing import Literal
+
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from nmt.model.embeddings import Embedding
+from nmt.model.interfaces import Decoder, Encoded, Encoder, Memory, Prediction, State
+from nmt.model.layers.initial import xavier
+
+Tying = Literal["none", "decoder", "all"]
+
+
+class Seq2Seq(nn.Module):
+    """An encoder, a decoder, and the tables of pieces on both sides.
+
+    Args:
+        source_embedding: of source pieces
+        encoder: reads the source
+        target_embedding: of target pieces
+        decoder: predicts the target
+        tied: `decoder` shares the target table with the output layer, `all` the source table too;
+            Press and Wolf 2017
+
+    Raises:
+        ValueError: when tables that are to be one have different shapes
+    """
+
+    def __init__(
+        self,
+        source_embedding: Embedding,
+        encoder: Encoder,
+        target_embedding: Embedding,
+        decoder: Decoder,
+        *,
+        tied: Tying = "none",
+    ) -> None:
+        super().__init__()
+        self.source_embedding, self.encoder = source_embedding, encoder
+        self.target_embedding, self.decoder = target_embedding, decoder
+        encoder.keeps_cells = decoder.needs_cells
+        pieces, size = target_embedding.weight.shape
+        self.output_layer = nn.Linear(decoder.output_size, pieces)
+        nn.init.zeros_(self.output_layer.bias)
+        if tied == "none":
+            self.output_layer.weight = nn.Parameter(xavier(pieces, decoder.output_size))
+            return
+        if decoder.output_size != size:
+            raise ValueError(
+                f"tied_embeddings '{tied}': the decoder hands {decoder.output_size} units to the "
+                f"output layer and an embedding has {size}; make them equal or use 'none'"
+            )
+        self.output_layer.weight = target_embedding.weight
+        if tied == "all":
+            if source_embedding.weight.shape != target_embedding.weight.shape:
+                raise ValueError(
+                    "tied_embeddings 'all' needs one vocabulary for both sides; set "
+                    "data.vocabulary.joint or use 'decoder'"
+                )
+            source_embedding.table.weight = target_embedding.weight
+
+    def encode(self, source_bs: Int[Tensor, "b s"], source_mask_bs: Bool[Tensor, "b s"]) -> Encoded:
+        """Annotations of a batch of source sentences."""
+        return self.encoder(self.source_embedding(source_bs), source_mask_bs)
+
+    def forward(
+        self,
+        source_bs: Int[Tensor, "b s"],
+        source_mask_bs: Bool[Tensor, "b s"],
+        target_in_bt: Int[Tensor, "b t"],
+    ) -> Float[Tensor, "b t d"]:
+        """What the output layer reads at every target position, for the loss to multiply."""
+        encoded = self.encode(source_bs, source_mask_bs)
+        return self.decoder(self.target_embedding(target_in_bt), encoded)
+
+    def start(
+        self, source_bs: Int[Tensor, "b s"], source_mask_bs: Bool[Tensor, "b s"]
+    ) -> tuple[Memory, State]:
+        """Everything that is done once a sentence before search."""
+        return self.decoder.start(self.encode(source_bs, source_mask_bs))
+
+    def step(self, tokens_n: Int[Tensor, " n"], memory: Memory, state: State) -> Prediction:
+        """log p(next piece) of n hypotheses whose last pieces are given."""
+        output_nd, weights_ns, state = self.decoder.step(
+            self.target_embedding(tokens_n), memory, state
+        )
+        logits_nv = self.output_layer(output_nd).float()
+        return Prediction(logits_nv.log_softmax(dim=-1), weights_ns, state)

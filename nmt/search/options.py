@@ -1,0 +1,68 @@
+"""What a user may ask of a translation."""
+
+from dataclasses import dataclass
+
+from nmt.config.schema import SearchConfig
+from nmt.registry import COVERAGE_PENALTIES, LENGTH_PENALTIES, Choice
+from nmt.search.penalties import Scoring
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Draw instead of search; the numbers are those of `nmt.search.sampling`."""
+
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    seed: int = 1
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """How translations are looked for.
+
+    Attributes:
+        scoring: penalties for length and coverage
+        beam_size: hypotheses a sentence; 1 is greedy
+        n_best: translations a sentence
+        max_length: target pieces at most; twice the source's plus 20 when None
+        block_ngram_repeat: no hypothesis repeats n pieces in a row; 0 for no such rule
+        batch_tokens: source pieces a batch, padding included
+        batch_sentences: sentences a batch at most
+        replace_unknown: put the source word most looked at where the model says "unknown"
+        sampling: draw instead of search
+    """
+
+    scoring: Scoring
+    beam_size: int = 5
+    n_best: int = 1
+    max_length: int | None = None
+    block_ngram_repeat: int = 0
+    batch_tokens: int = 4000
+    batch_sentences: int | None = None
+    replace_unknown: bool = False
+    sampling: Sampling | None = None
+
+    @classmethod
+    def of(cls, config: SearchConfig) -> "SearchOptions":
+        """The options of an experiment's `search` section."""
+        assert config.length_penalty is not None and config.coverage_penalty is not None
+        return cls(
+            make_scoring(config.length_penalty, config.coverage_penalty),
+            beam_size=config.beam_size,
+            max_length=config.max_length,
+            block_ngram_repeat=config.block_ngram_repeat,
+            batch_tokens=config.batch_tokens,
+        )
+
+    def longest(self, source_pieces: int) -> int:
+        """Target pieces, the end mark counted, that a source of so many pieces may get.
+
+        Depends on the sentence alone, so that its neighbours cannot cut it short.
+        """
+        return self.max_length or 2 * source_pieces + 20
+
+
+def make_scoring(length: Choice, coverage: Choice) -> Scoring:
+    """The two penalties of a choice each."""
+    return Scoring(LENGTH_PENALTIES.build(length), COVERAGE_PENALTIES.build(coverage))

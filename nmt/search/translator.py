@@ -1,0 +1,253 @@
+"""Text in, text out: vocabulary, batches, search and back, the same for every command."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from os import PathLike
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from nmt.data.batching import pad
+from nmt.data.vocabulary import Vocabulary
+from nmt.errors import UserError
+from nmt.model.devices import prepare_device
+from nmt.model.interfaces import Memory, State
+from nmt.model.saved import SavedModel, load_model
+from nmt.model.seq2seq import Seq2Seq
+from nmt.search.beam import beam_search
+from nmt.search.ensemble import ensemble
+from nmt.search.forced import force
+from nmt.search.hypothesis import Hypothesis
+from nmt.search.options import SearchOptions
+from nmt.search.sampling import sample
+from nmt.search.step import Step
+from nmt.search.translation import Translation, finish
+
+HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Translator:
+    """One model or an ensemble, with its vocabularies and search options.
+
+    Args:
+        models: of one vocabulary each side, on `device`, in evaluation mode
+        source_vocabulary: cuts the source
+        target_vocabulary: joins the target
+        options: how to search when a call does not say otherwise
+        device: where the models are
+        precision: fp32, bf16 or fp16
+    """
+
+    def __init__(
+        self,
+        models: Sequence[Seq2Seq],
+        source_vocabulary: Vocabulary,
+        target_vocabulary: Vocabulary,
+        options: SearchOptions,
+        *,
+        device: torch.device,
+        precision: str = "fp32",
+    ) -> None:
+        self.models, self.options = list(models), options
+        self.source_vocabulary, self.target_vocabulary = source_vocabulary, target_vocabulary
+        self.device, self.precision = device, precision
+        self.warnings: tuple[str, ...] = ()
+
+    @classmethod
+    def load(
+        cls,
+        *runs: str | PathLike[str],
+        checkpoint: str = "best",
+        device: str = "auto",
+        precision: str = "fp32",
+        threads: int | None = None,
+    ) -> "Translator":
+        """The model of a run directory; of several, an ensemble.
+
+        Raises:
+            UserError: when a run cannot be read, or runs do not share their vocabularies
+        """
+        if not runs:
+            raise UserError("no run is given; name a run directory")
+        place = prepare_device(device, threads=threads)
+        saved = [load_model(Path(run), checkpoint) for run in runs]
+        first = saved[0]
+        for run, other in zip(runs, saved, strict=True):
+            if _fingerprints(other) != _fingerprints(first):
+                raise UserError(f"has another vocabulary than {runs[0]}", str(run))
+        translator = cls(
+            [one.model.to(place) for one in saved],
+            first.source_vocabulary,
+            first.target_vocabulary,
+            SearchOptions.of(first.experiment.search),
+            device=place,
+            precision=precision,
+        )
+        translator.warnings = tuple(warning for one in saved for warning in one.warnings)
+        return translator
+
+    def translate(self, texts: Iterable[str], **options: Any) -> list[Translation]:
+        """Translations of sentences, in their order.
+
+        Args:
+            texts: one sentence each; an empty one gives an empty translation
+            options: fields of `SearchOptions` that differ for this call, such as `beam_size`
+        """
+        return list(self.stream([list(texts)], **options))
+
+    def stream(self, windows: Iterable[Sequence[str]], **options: Any) -> Iterator[Translation]:
+        """Translations of windows of sentences; those of a window come when it is done.
+
+        Sentences of like length are translated together, so a larger window is faster.
+        """
+        chosen = replace(self.options, **options)
+        before = 0
+        for texts in windows:
+
+            def look(started: _Started, before: int = before) -> list[list[Hypothesis]]:
+                return _search(started, chosen, [before + row for row in started.rows])
+
+            yield from self._window(texts, chosen, look)
+            before += len(texts)
+
+    def score(
+        self, texts: Sequence[str], targets: Sequence[str], **options: Any
+    ) -> list[Translation]:
+        """What the model thinks of given translations, and where it looks while reading them.
+
+        Raises:
+            UserError: when there are not as many translations as sentences
+        """
+        if len(texts) != len(targets):
+            raise UserError(f"{len(texts)} sentences, but {len(targets)} translations to score")
+        chosen = replace(self.options, **options)
+        given = self.target_vocabulary.encode_all(list(targets))
+
+        def read(started: _Started) -> list[list[Hypothesis]]:
+            wanted = [given[row] for row in started.rows]
+            found = force(
+                *started.model,
+                wanted,
+                bos=started.bos,
+                eos=started.eos,
+                scoring=chosen.scoring,
+                source_mask_bs=started.mask_bs,
+            )
+            return [[hypothesis] for hypothesis in found]
+
+        return self._window(texts, chosen, read)
+
+    def _window(
+        self,
+        texts: Sequence[str],
+        options: SearchOptions,
+        look: Callable[["_Started"], list[list[Hypothesis]]],
+    ) -> list[Translation]:
+        """Translations of the sentences of a window, whose batches `look` turns into hypotheses."""
+        ids = self.source_vocabulary.encode_all(list(texts))
+        translations = [Translation(text) for text in texts]
+        for rows in _batches([len(sentence) for sentence in ids], options):
+            with torch.inference_mode(), self._autocast():
+                found = look(self._start(rows, ids, options))
+            for row, hypotheses in zip(rows, found, strict=True):
+                pieces = self.source_vocabulary.pieces(ids[row])
+                best = [self._finish(texts[row], pieces, one, options) for one in hypotheses]
+                if best:
+                    translations[row] = replace(best[0], n_best=tuple(best))
+        return translations
+
+    def _start(self, rows: list[int], ids: list[list[int]], options: SearchOptions) -> "_Started":
+        sentences = [np.array(ids[row]) for row in rows]
+        source_bs, mask_bs = map(torch.from_numpy, pad(sentences, self.source_vocabulary.specials))
+        begun = [m.start(source_bs.to(self.device), mask_bs.to(self.device)) for m in self.models]
+        if len(begun) == 1:
+            model = (self.models[0].step, *begun[0])
+        else:
+            memories, states = zip(*begun, strict=True)
+            model = (ensemble([m.step for m in self.models]), memories, states)
+        target = self.target_vocabulary
+        longest = [options.longest(len(ids[row])) for row in rows]
+        return _Started(rows, model, mask_bs, longest, target.bos, target.eos)
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        if self.precision == "fp32":
+            return nullcontext()
+        return torch.autocast(self.device.type, HALF[self.precision])
+
+    def _finish(
+        self, text: str, pieces: list[str], hypothesis: Hypothesis, options: SearchOptions
+    ) -> Translation:
+        return finish(
+            text,
+            pieces,
+            hypothesis,
+            self.target_vocabulary,
+            replace_unknown=options.replace_unknown,
+        )
+
+
+class _Started(NamedTuple):
+    """A batch whose source has been read."""
+
+    rows: list[int]
+    model: tuple[Step, Memory, State]
+    mask_bs: Bool[Tensor, "b s"]
+    longest_b: list[int]
+    bos: int
+    eos: int
+
+
+def _search(
+    started: _Started, options: SearchOptions, numbers: list[int]
+) -> list[list[Hypothesis]]:
+    """Hypotheses by beam search or by sampling; a drawn sentence's seed follows from its number."""
+    sampling = options.sampling
+    if sampling is None:
+        return beam_search(
+            *started.model,
+            bos=started.bos,
+            eos=started.eos,
+            beam_size=options.beam_size,
+            max_lengths_b=started.longest_b,
+            n_best=options.n_best,
+            length_penalty=options.scoring.length,
+            coverage_penalty=options.scoring.coverage,
+            block_ngram=options.block_ngram_repeat,
+            source_mask_bs=started.mask_bs,
+        )
+    drawn = sample(
+        *started.model,
+        bos=started.bos,
+        eos=started.eos,
+        max_lengths_b=started.longest_b,
+        temperature=sampling.temperature,
+        top_k=sampling.top_k,
+        top_p=sampling.top_p,
+        seeds_b=[sampling.seed * (1 << 32) + number for number in numbers],
+        source_mask_bs=started.mask_bs,
+    )
+    return [[hypothesis] for hypothesis in drawn]
+
+
+def _batches(lengths: list[int], options: SearchOptions) -> Iterator[list[int]]:
+    """Rows of sentences of like length, each batch within the budget; empty sentences in none."""
+    order = sorted((row for row, length in enumerate(lengths) if length), key=lengths.__getitem__)
+    batch: list[int] = []
+    for row in order:
+        rows = len(batch) + 1
+        over = rows * (lengths[row] + 1) > options.batch_tokens
+        if batch and (over or rows > (options.batch_sentences or rows)):
+            yield batch
+            batch = []
+        batch.append(row)
+    if batch:
+        yield batch
+
+
+def _fingerprints(saved: SavedModel) -> tuple[str, str]:
+    return saved.source_vocabulary.fingerprint, saved.target_vocabulary.fingerprint

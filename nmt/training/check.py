@@ -1,0 +1,136 @@
+"""`nmt-train --check`: whether a run would work, found out in seconds and without a trace."""
+
+import resource
+import sys
+
+import torch
+
+from nmt.config.load import Loaded
+from nmt.config.schema import Experiment
+from nmt.data.batching import longest_batch
+from nmt.data.stream import Numbered, Position, make_batch
+from nmt.errors import UserError
+from nmt.model.build import check_model
+from nmt.model.devices import prepare_device
+from nmt.registry import SCHEDULES
+from nmt.training.preparation import Prepared, prepare
+from nmt.training.session import make_trainer
+from nmt.training.trainer import Trainer
+
+UPDATES = 2
+
+
+def check_parts_fit(loaded: Loaded) -> None:
+    """See that the parts of an experiment fit together, before any data is read.
+
+    Raises:
+        UserError: at the place of the part that does not fit
+    """
+    experiment = loaded.experiment
+    vocabulary = experiment.data.vocabulary
+    joint = vocabulary.joint if vocabulary.model is None else not isinstance(vocabulary.model, list)
+    if experiment.training.start_from is not None:
+        joint = True  # unknown until that run is opened
+    try:
+        check_model(experiment.model, joint=joint)
+    except UserError as error:
+        raise loaded.error("model", error.message) from None
+    assert experiment.training.schedule is not None
+    try:
+        SCHEDULES.build(experiment.training.schedule)
+    except UserError as error:
+        raise loaded.error("training.schedule", error.message) from None
+
+
+def check(experiment: Experiment, *, device: str) -> str:
+    """Two updates on the longest batch, nothing written; a report for the user.
+
+    Raises:
+        UserError: for whatever would stop a run, and when a parameter gets no gradient
+    """
+    training = experiment.training
+    place = prepare_device(device, threads=training.threads, deterministic=training.deterministic)
+    prepared = prepare(experiment, None)
+    trainer, _ = make_trainer(experiment, prepared, place)
+    rows, batches = _longest(trainer)
+    numbered = Numbered(
+        make_batch(prepared.train, rows, prepared.specials),
+        prepared.train.lines[rows] + 1,
+        Position(0, 1),
+    )
+    without = _without_gradient(trainer, numbered)
+    if without:
+        raise UserError(
+            f"{len(without)} parameters get no gradient: {', '.join(without)}; "
+            "an option of the model leaves them without use"
+        )
+    losses = []
+    for _ in range(UPDATES):
+        update = trainer.update([numbered])
+        losses.append(float(update.likelihood) / update.target_tokens)
+    return _report(experiment, prepared, trainer, numbered, batches, losses)
+
+
+def _longest(trainer: Trainer) -> tuple[torch.Tensor, int]:
+    corpus, plan = trainer.stream.plan(0)
+    return longest_batch(plan, corpus.source_lengths, corpus.target_lengths), len(plan)
+
+
+def _without_gradient(trainer: Trainer, numbered: Numbered) -> list[str]:
+    """Names of parameters that one batch gives no gradient."""
+    trainer.model.train()
+    trainer.backward(numbered, numbered.batch.target_tokens)
+    names = [
+        name
+        for name, parameter in trainer.model.named_parameters()
+        if parameter.grad is None or not parameter.grad.count_nonzero()
+    ]
+    trainer.optimizer.zero_grad()
+    return names
+
+
+def _report(
+    experiment: Experiment,
+    prepared: Prepared,
+    trainer: Trainer,
+    numbered: Numbered,
+    batches: int,
+    losses: list[float],
+) -> str:
+    batch = numbered.batch
+    parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
+    source, target = len(prepared.source_vocabulary), len(prepared.target_vocabulary)
+    joint = prepared.source_vocabulary is prepared.target_vocabulary
+    pieces = f"{source} joint" if joint else f"{source} source, {target} target"
+    shape = f"{batch.source_bs.size(0)} pairs, {batch.source_bs.size(1)} source and "
+    shape += f"{batch.target_out_bt.size(1)} target pieces"
+    return "\n".join(
+        [
+            f"training text     {prepared.train.report}",
+            f"validation text   {prepared.valid.report}",
+            f"vocabulary        {pieces} pieces",
+            f"parameters        {parameters / 1e6:.2f} M, all of them get a gradient",
+            f"an epoch          {batches} batches, {-(-batches // trainer.accumulate)} updates",
+            f"longest batch     {shape}",
+            f"loss              {' -> '.join(f'{loss:.3f}' for loss in losses)} "
+            f"in {UPDATES} updates on it (ln {target} = {_log(target):.3f})",
+            f"memory            {_peak_memory(trainer):.2f} GB at its peak on {_device(trainer)}",
+        ]
+    )
+
+
+def _log(pieces: int) -> float:
+    return float(torch.tensor(float(pieces)).log())
+
+
+def _device(trainer: Trainer) -> str:
+    device = trainer.precision.device
+    return f"{device} in {trainer.precision.name}"
+
+
+def _peak_memory(trainer: Trainer) -> float:
+    """Gigabytes: of the whole process on a CPU, of torch's allocations on a GPU."""
+    if trainer.precision.device.type == "cuda":
+        return torch.cuda.max_memory_allocated() / 1e9
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kibibytes on Linux
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9

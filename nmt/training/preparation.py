@@ -1,0 +1,164 @@
+"""What training starts from: vocabularies, encoded text, a model."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from nmt.config.schema import DataConfig, Experiment, VocabularyConfig
+from nmt.data.cache import encode_corpus, sample_corpus
+from nmt.data.corpus import Corpus, resolve
+from nmt.data.encoded import EncodedCorpus
+from nmt.data.stream import Stream
+from nmt.data.vocabulary import Specials, Vocabulary
+from nmt.errors import UserError
+from nmt.model.saved import MODEL, Run, put_weights, read_tensors, whole_checkpoint
+from nmt.model.seq2seq import Seq2Seq
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The text of an experiment, cut and encoded."""
+
+    source_vocabulary: Vocabulary
+    target_vocabulary: Vocabulary
+    train_corpus: Corpus
+    valid_corpus: Corpus
+    train: EncodedCorpus
+    valid: EncodedCorpus
+
+    @property
+    def specials(self) -> tuple[Specials, Specials]:
+        """Marks of source and target."""
+        return self.source_vocabulary.specials, self.target_vocabulary.specials
+
+
+def prepare(experiment: Experiment, run: Run | None) -> Prepared:
+    """Find the text, learn or load the vocabularies, encode.
+
+    Args:
+        experiment: what is to be run
+        run: where vocabularies and encodings are kept; None keeps them in memory
+
+    Raises:
+        UserError: for whatever is wrong with the text
+    """
+    data = experiment.data
+    train = resolve(data.train, data.source, data.target)
+    valid = resolve(data.valid, data.source, data.target)
+    source, target = find_vocabularies(experiment, train, run)
+    cache = None if run is None else data.cache or run.folder / "cache"
+
+    def encode(corpus: Corpus, *, keep_all: bool) -> EncodedCorpus:
+        return encode_corpus(
+            corpus,
+            source,
+            target,
+            max_length=data.max_length,
+            folder=cache,
+            keep_all=keep_all,
+        )
+
+    train_pairs = encode(train, keep_all=False)
+    return Prepared(source, target, train, valid, train_pairs, encode(valid, keep_all=False))
+
+
+def find_vocabularies(
+    experiment: Experiment, train: Corpus, run: Run | None
+) -> tuple[Vocabulary, Vocabulary]:
+    """The run's vocabularies; for a new run, those of the run it starts from, given or learned."""
+    if run is not None and (run.folder / "vocabulary").is_dir():
+        return run.vocabularies()
+    config = experiment.data.vocabulary
+    if experiment.training.start_from is not None:
+        found = Run(experiment.training.start_from).vocabularies()
+    elif config.model is not None:
+        found = _load(config.model)
+    else:
+        found = _learn(config, train)
+    if run is not None:
+        _keep(found, run.folder / "vocabulary")
+    return found
+
+
+def _load(files: Path | list[Path]) -> tuple[Vocabulary, Vocabulary]:
+    listed = files if isinstance(files, list) else [files]
+    loaded = [Vocabulary.load(file) for file in listed]
+    return loaded[0], loaded[-1]
+
+
+def _learn(config: VocabularyConfig, train: Corpus) -> tuple[Vocabulary, Vocabulary]:
+    def learn(side: slice) -> Vocabulary:
+        return Vocabulary.train(
+            (line for pair in train.pairs() for line in pair[side]),
+            size=config.size,
+            type=config.type,
+            byte_fallback=config.byte_fallback,
+            normalization=config.normalization,
+            character_coverage=config.character_coverage,
+        )
+
+    if config.joint:
+        joint = learn(slice(0, 2))
+        return joint, joint
+    return learn(slice(0, 1)), learn(slice(1, 2))
+
+
+def _keep(vocabularies: tuple[Vocabulary, Vocabulary], folder: Path) -> None:
+    source, target = vocabularies
+    aside = folder.with_name(".vocabulary.part")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    if source is target:
+        source.save(aside / "joint.model")
+    else:
+        source.save(aside / "source.model")
+        target.save(aside / "target.model")
+    aside.rename(folder)
+
+
+def make_stream(experiment: Experiment, prepared: Prepared) -> Stream:
+    """The training batches of an experiment; with sampling, its text is cut anew each epoch."""
+    training, sampling = experiment.training, experiment.data.vocabulary.sampling
+
+    def corpus_of(epoch: int) -> EncodedCorpus:
+        if sampling is None:
+            return prepared.train
+        return sample_corpus(
+            prepared.train_corpus,
+            prepared.train,
+            prepared.source_vocabulary,
+            prepared.target_vocabulary,
+            alpha=sampling.alpha,
+            nbest=sampling.nbest,
+            seed=int(np.random.SeedSequence([training.seed, epoch]).generate_state(1)[0]),
+        )
+
+    return Stream(
+        corpus_of,
+        prepared.specials,
+        batch_tokens=training.batch_tokens,
+        batch_sentences=training.batch_sentences,
+        seed=training.seed,
+    )
+
+
+def kept_texts(data: DataConfig, valid: Corpus) -> tuple[list[str], list[str]]:
+    """Source and target of the validation text, every line of it."""
+    pairs = list(valid.pairs())
+    if not pairs:
+        raise UserError("the validation text is empty", str(data.valid))
+    sources, targets = zip(*pairs, strict=True)
+    return list(sources), list(targets)
+
+
+def start_from(model: Seq2Seq, folder: Path) -> list[str]:
+    """Give the model the best weights of another run; warnings about damaged checkpoints.
+
+    Raises:
+        UserError: when that run has no whole checkpoint, or one of another model
+    """
+    checkpoint, warnings = whole_checkpoint(Run(folder), "best")
+    put_weights(model, read_tensors(checkpoint / MODEL), str(checkpoint))
+    return warnings

@@ -1,0 +1,145 @@
+"""The training loop: batches in, updates out. Everything periodic is a hook."""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from nmt.data.stream import Numbered, Position, Stream
+from nmt.errors import UserError
+from nmt.model.seq2seq import Seq2Seq
+from nmt.training.loss import smoothed_cross_entropy
+from nmt.training.precision import Precision
+from nmt.training.schedules import Schedule
+
+
+class Update(NamedTuple):
+    """What a hook may look at after an update.
+
+    Attributes:
+        step: number of the update, from 1
+        position: of the next batch
+        loss: sum of the smoothed loss, in nats
+        likelihood: sum of -log p, in nats
+        target_tokens: tokens that were predicted
+        norm: of all gradients together, before clipping
+        ends_epoch: whether the next batch is the first of an epoch
+    """
+
+    step: int
+    position: Position
+    loss: Tensor
+    likelihood: Tensor
+    target_tokens: int
+    norm: Tensor
+    ends_epoch: bool
+
+
+Hook = Callable[[Update], None]
+
+
+class Trainer:
+    """Owns the update. Reports, validation, checkpoints and stopping are hooks.
+
+    Args:
+        model: on its device
+        optimizer: over the model's parameters
+        schedule: factor on the optimizer's learning rate
+        stream: where batches come from
+        precision: number formats
+        accumulate: batches an update; fewer at the end of an epoch
+        clip_norm: the largest norm of all gradients together
+        label_smoothing: share of probability spread over the vocabulary
+        output_chunk: target tokens whose logits stand in memory at once
+    """
+
+    def __init__(
+        self,
+        model: Seq2Seq,
+        optimizer: Optimizer,
+        schedule: Schedule,
+        stream: Stream,
+        precision: Precision,
+        *,
+        accumulate: int = 1,
+        clip_norm: float | None = 1.0,
+        label_smoothing: float = 0.0,
+        output_chunk: int = 1024,
+    ) -> None:
+        self.model, self.optimizer, self.schedule = model, optimizer, schedule
+        self.stream, self.precision = stream, precision
+        self.accumulate, self.clip_norm = accumulate, clip_norm
+        self.label_smoothing, self.output_chunk = label_smoothing, output_chunk
+        self.learning_rate: float = optimizer.param_groups[0]["lr"]
+        self.step, self.position = 0, Position(0, 0)
+        self.hooks: list[Hook] = []
+        self.stopping = ""
+
+    def train(self) -> str:
+        """Update until a hook calls `stop`; the reason it gave."""
+        for update in self.updates():
+            for hook in self.hooks:
+                hook(update)
+            if self.stopping:
+                break
+        return self.stopping
+
+    def stop(self, reason: str) -> None:
+        """Make this update the last one; the hooks after this one are still called."""
+        self.stopping = self.stopping or reason
+
+    def updates(self) -> Iterator[Update]:
+        """One optimizer update after another."""
+        batches = self.stream.batches(self.position)
+        while True:
+            group = [next(batches)]
+            while len(group) < self.accumulate and group[-1].after.batch:
+                group.append(next(batches))
+            yield self.update(group)
+
+    def update(self, group: list[Numbered]) -> Update:
+        """One update on the joined batches of a group.
+
+        Raises:
+            UserError: when the loss is not finite
+        """
+        self.model.train()
+        tokens = sum(numbered.batch.target_tokens for numbered in group)
+        sums = [self.backward(numbered, tokens) for numbered in group]
+        for parameters in self.optimizer.param_groups:
+            parameters["lr"] = self.learning_rate * self.schedule.factor(self.step + 1)
+        norm = self.precision.step(self.optimizer, self.model.parameters(), self.clip_norm)
+        self.optimizer.zero_grad()
+        self.step, self.position = self.step + 1, group[-1].after
+        loss, likelihood = (torch.stack(part).sum() for part in zip(*sums, strict=True))
+        ends_epoch = self.position.batch == 0
+        return Update(self.step, self.position, loss, likelihood, tokens, norm, ends_epoch)
+
+    def backward(self, numbered: Numbered, tokens: int) -> tuple[Tensor, Tensor]:
+        """Add the gradients of a batch, as a share of `tokens` target tokens; the sums of its loss.
+
+        Raises:
+            UserError: when the loss is not finite
+        """
+        batch = numbered.batch.to(self.precision.device)
+        with self.precision.autocast():
+            outputs_btd = self.model(batch.source_bs, batch.source_mask_bs, batch.target_in_bt)
+            loss, likelihood = smoothed_cross_entropy(
+                outputs_btd[batch.target_mask_bt],
+                self.model.output_layer.weight,
+                self.model.output_layer.bias,
+                batch.target_out_bt[batch.target_mask_bt],
+                smoothing=self.label_smoothing,
+                chunk=self.output_chunk,
+            )
+        if not torch.isfinite(loss):
+            lines = ", ".join(map(str, numbered.lines[:5]))
+            raise UserError(
+                f"update {self.step + 1}: the loss is {loss.item()} on the batch of training lines "
+                f"{lines}{', …' if len(numbered.lines) > 5 else ''}; the last checkpoint is kept; "
+                "try a lower learning_rate, a smaller clip_norm or a warmup"
+            )
+        self.precision.backward(loss / tokens)
+        return loss.detach(), likelihood

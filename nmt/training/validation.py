@@ -1,0 +1,90 @@
+"""How good a model is on text it was not trained on: by loss, and by what it translates."""
+
+from dataclasses import dataclass, field
+from math import exp
+
+import torch
+
+from nmt.data.batching import batches_in_order
+from nmt.data.encoded import EncodedCorpus
+from nmt.data.stream import make_batch
+from nmt.data.vocabulary import Specials
+from nmt.evaluation.metrics import score
+from nmt.model.seq2seq import Seq2Seq
+from nmt.search.translation import Translation
+from nmt.search.translator import Translator
+from nmt.training.loss import smoothed_cross_entropy
+from nmt.training.precision import Precision
+
+
+@dataclass
+class Validation:
+    """What one validation found.
+
+    Attributes:
+        loss: mean -log p of a target token, in nats
+        scores: of beam search, by metric
+        translations: of the whole validation text
+    """
+
+    loss: float
+    scores: dict[str, float] = field(default_factory=dict)
+    translations: list[Translation] = field(default_factory=list)
+
+    @property
+    def perplexity(self) -> float:
+        """e to the loss."""
+        return exp(min(self.loss, 700.0))
+
+    def value(self, metric: str) -> float:
+        """The loss, or the score of a metric."""
+        return self.loss if metric == "loss" else self.scores[metric]
+
+
+@torch.no_grad()
+def mean_loss(
+    model: Seq2Seq,
+    corpus: EncodedCorpus,
+    specials: tuple[Specials, Specials],
+    precision: Precision,
+    *,
+    batch_tokens: int,
+    chunk: int,
+) -> float:
+    """Mean -log p(token) over a corpus, without smoothing, in nats."""
+    model.eval()
+    total, tokens = 0.0, 0
+    plan = batches_in_order(
+        corpus.source_lengths, corpus.target_lengths, batch_tokens=batch_tokens
+    )
+    for rows in plan:
+        batch = make_batch(corpus, rows, specials).to(precision.device)
+        with precision.autocast():
+            outputs_btd = model(batch.source_bs, batch.source_mask_bs, batch.target_in_bt)
+            _, likelihood = smoothed_cross_entropy(
+                outputs_btd[batch.target_mask_bt],
+                model.output_layer.weight,
+                model.output_layer.bias,
+                batch.target_out_bt[batch.target_mask_bt],
+                smoothing=0.0,
+                chunk=chunk,
+            )
+        total += float(likelihood)
+        tokens += batch.target_tokens
+    return total / tokens
+
+
+def translate_and_score(
+    translator: Translator,
+    sources: list[str],
+    references: list[str],
+    metrics: list[str],
+    *,
+    tokenize: str | None,
+    lowercase: bool,
+) -> tuple[dict[str, float], list[Translation]]:
+    """Scores of the translations of a text, by the same path as `nmt-translate`, and they."""
+    translations = translator.translate(sources)
+    texts = [translation.text for translation in translations]
+    found = score(metrics, texts, [references], tokenize=tokenize, lowercase=lowercase)
+    return {name: result.score for name, result in found.items()}, translations

@@ -1,0 +1,98 @@
+"""The hook that validates."""
+
+import logging
+
+from nmt.config.schema import Experiment
+from nmt.search.options import SearchOptions
+from nmt.search.translator import Translator
+from nmt.training.inspection import draw_translations, write_samples
+from nmt.training.preparation import Prepared, kept_texts
+from nmt.training.report import Metrics
+from nmt.training.saver import Saver
+from nmt.training.trainer import Trainer
+from nmt.training.validation import Validation, mean_loss, translate_and_score
+
+log = logging.getLogger("nmt")
+
+
+class Validator:
+    """Validates by loss and by beam search, writes samples and pictures, tells the watch.
+
+    Args:
+        experiment: what is run
+        prepared: its text
+        saver: run, watch, and the parameters that translators load
+        trainer: whose model
+        metrics: where reports go
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        prepared: Prepared,
+        saver: Saver,
+        trainer: Trainer,
+        metrics: Metrics,
+    ) -> None:
+        self.experiment, self.prepared = experiment, prepared
+        self.saver, self.trainer, self.metrics = saver, trainer, metrics
+        self.sources, self.references = kept_texts(experiment.data, prepared.valid_corpus)
+        self.translator = Translator(
+            [trainer.model],
+            prepared.source_vocabulary,
+            prepared.target_vocabulary,
+            SearchOptions.of(experiment.search),
+            device=trainer.precision.device,
+        )
+        self.step = trainer.step
+
+    def __call__(self) -> bool:
+        """Validate now; whether this is the best so far."""
+        step, run = self.trainer.step, self.saver.run
+        self.step = step
+        with self.saver.translating():
+            validation = self.validate()
+        values = {"loss": validation.loss, "perplexity": validation.perplexity}
+        self.metrics.add("valid", step, values | validation.scores)
+        shown = self.experiment.evaluation
+        count = min(shown.samples, len(self.references))
+        if count:
+            samples = validation.translations[:count]
+            write_samples(run.folder / "samples", step, samples, self.references[:count])
+        if shown.pictures:
+            drawn = validation.translations[: shown.pictures]
+            draw_translations(run.folder / "attention", str(step), drawn)
+        improved = self.saver.watch.see(step, validation.value(self.saver.watch.metric))
+        self.trainer.schedule.validated(step, improved)
+        scores = "".join(f", {name} {value:.2f}" for name, value in validation.scores.items())
+        log.info(
+            "validation after update %d: loss %.4f, perplexity %.2f%s%s",
+            step,
+            validation.loss,
+            validation.perplexity,
+            scores,
+            " (best so far)" if improved else "",
+        )
+        return improved
+
+    def validate(self) -> Validation:
+        """Loss, scores and translations of the validation text with the model as it is."""
+        training, evaluation = self.experiment.training, self.experiment.evaluation
+        model = self.trainer.model.eval()
+        loss = mean_loss(
+            model,
+            self.prepared.valid,
+            self.prepared.specials,
+            self.trainer.precision,
+            batch_tokens=training.batch_tokens,
+            chunk=training.output_chunk,
+        )
+        scores, translations = translate_and_score(
+            self.translator,
+            self.sources,
+            self.references,
+            list(evaluation.metrics),
+            tokenize=evaluation.tokenize,
+            lowercase=evaluation.lowercase,
+        )
+        return Validation(loss, scores, translations)

@@ -1,0 +1,151 @@
+"""Batches: padding, marks, masks, the budget, the order of an epoch."""
+
+import numpy as np
+import pytest
+import torch
+
+from nmt.data.batching import Array, Batch, batches_in_order, collate, longest_batch, plan_epoch
+from nmt.data.vocabulary import Specials
+
+generator = np.random.default_rng(5)
+TARGETS = generator.integers(1, 40, 700)
+SOURCES = np.clip(TARGETS + generator.integers(-6, 7, 700), 1, None)
+
+
+def plan(seed: int = 3, epoch: int = 1) -> list[Array]:
+    return plan_epoch(SOURCES, TARGETS, batch_tokens=300, seed=seed, epoch=epoch)
+
+
+def same(one: list[Array], other: list[Array]) -> bool:
+    return [batch.tolist() for batch in one] == [batch.tolist() for batch in other]
+
+
+def test_a_batch_by_hand() -> None:
+    batch = collate(
+        [np.array([7, 8, 9], np.uint16), np.array([5], np.uint16)],
+        [np.array([6], np.uint32), np.array([4, 5], np.uint32)],
+        Specials(pad=0, bos=1, eos=2),
+        Specials(pad=90, bos=91, eos=92),
+    )
+    assert batch.source_bs.tolist() == [[7, 8, 9, 2], [5, 2, 0, 0]]
+    assert batch.source_mask_bs.tolist() == [[True] * 4, [True, True, False, False]]
+    assert batch.target_in_bt.tolist() == [[91, 6, 90], [91, 4, 5]]
+    assert batch.target_out_bt.tolist() == [[6, 92, 90], [4, 5, 92]]
+    assert batch.target_mask_bt.tolist() == [[True, True, False], [True, True, True]]
+    assert batch.target_tokens == 5
+    assert isinstance(batch.target_tokens, int)
+    assert [tensor.dtype for tensor in batch] == [
+        torch.int64,
+        torch.bool,
+        torch.int64,
+        torch.int64,
+        torch.bool,
+    ]
+
+
+def test_an_empty_side_is_its_marks_only() -> None:
+    nothing = np.array([], np.uint16)
+    specials = Specials(pad=0, bos=1, eos=2)
+    batch = collate([nothing], [nothing], specials, specials)
+    assert batch.source_bs.tolist() == [[2]]
+    assert batch.target_in_bt.tolist() == [[1]]
+    assert batch.target_out_bt.tolist() == [[2]]
+    assert batch.target_tokens == 1
+
+
+def test_masks_do_not_go_by_the_padding_id() -> None:
+    specials = Specials(pad=7, bos=1, eos=7)
+    batch = collate([np.array([7, 7])], [np.array([7])], specials, specials)
+    assert batch.source_mask_bs.all()
+    assert batch.target_mask_bt.all()
+
+
+def test_a_batch_moves_as_a_whole() -> None:
+    specials = Specials(pad=0, bos=1, eos=2)
+    batch = collate([np.array([4])], [np.array([5])], specials, specials).to("meta")
+    assert isinstance(batch, Batch)
+    assert {tensor.device.type for tensor in batch} == {"meta"}
+
+
+@pytest.mark.parametrize("batch_tokens", [1, 30, 300, 100_000])
+@pytest.mark.parametrize("batch_sentences", [None, 1, 7])
+def test_an_epoch_has_each_pair_once_and_keeps_the_budget(
+    batch_tokens: int, batch_sentences: int | None
+) -> None:
+    batches = plan_epoch(
+        SOURCES,
+        TARGETS,
+        batch_tokens=batch_tokens,
+        batch_sentences=batch_sentences,
+        seed=1,
+        epoch=1,
+    )
+    assert sorted(np.concatenate(batches).tolist()) == list(range(700))
+    for batch in batches:
+        widest = max(SOURCES[batch].max(), TARGETS[batch].max()) + 1
+        assert len(batch) * widest <= batch_tokens or len(batch) == 1
+        assert batch_sentences is None or len(batch) <= batch_sentences
+
+
+def test_batches_are_filled_to_the_budget() -> None:
+    uniform = np.full(100, 9)
+    batches = plan_epoch(uniform, uniform, batch_tokens=200, seed=1, epoch=1)
+    assert [len(batch) for batch in batches] == [20] * 5
+    short = np.full(100, 3)
+    for sources, targets in ((uniform, short), (short, uniform)):
+        batches = plan_epoch(sources, targets, batch_tokens=209, seed=1, epoch=1)
+        assert [len(batch) for batch in batches] == [20] * 5
+
+
+def test_a_pair_beyond_the_budget_is_alone() -> None:
+    sources, targets = np.array([3, 50, 3, 3]), np.array([3, 3, 3, 60])
+    batches = plan_epoch(sources, targets, batch_tokens=20, seed=1, epoch=1)
+    assert sorted(map(sorted, batches)) == [[0, 2], [1], [3]]
+
+
+def test_little_is_padding() -> None:
+    batches = plan()
+    real = (SOURCES + 1).sum() + (TARGETS + 1).sum()
+    padded = sum(len(b) * (SOURCES[b].max() + TARGETS[b].max() + 2) for b in batches)
+    assert real / padded > 0.9
+
+
+def test_a_plan_is_a_pure_function_of_seed_and_epoch() -> None:
+    np.random.default_rng(0).random()
+    first = plan()
+    assert same(first, plan())
+    next_epoch = plan(epoch=2)
+    other_seed = plan(seed=4)
+    for other in (next_epoch, other_seed):
+        # Other batches, not only another order of the same ones.
+        mine, theirs = ({frozenset(batch.tolist()) for batch in plan} for plan in (first, other))
+        assert len(mine & theirs) < len(mine) / 2
+
+
+def test_short_and_long_batches_come_in_a_random_order() -> None:
+    longest = [TARGETS[batch].max() for batch in plan()]
+    assert abs(np.corrcoef(np.arange(len(longest)), longest)[0, 1]) < 0.4
+
+
+def test_batches_in_order_go_from_short_to_long() -> None:
+    batches = batches_in_order(SOURCES, TARGETS, batch_tokens=300)
+    order = np.concatenate(batches)
+    assert sorted(order.tolist()) == list(range(700))
+    assert (np.diff(TARGETS[order]) >= 0).all()
+    assert all(
+        len(batch) == 1 or len(batch) * (max(SOURCES[batch].max(), TARGETS[batch].max()) + 1) <= 300
+        for batch in batches
+    )
+    assert same(batches, batches_in_order(SOURCES, TARGETS, batch_tokens=300))
+
+
+def test_the_longest_batch_has_the_most_tokens_with_padding() -> None:
+    sources, targets = np.array([5, 5, 5, 9, 2]), np.array([5, 5, 5, 9, 30])
+    batches = [np.array([3]), np.array([0, 1, 2]), np.array([4])]
+    assert longest_batch(batches, sources, targets).tolist() == [0, 1, 2]
+    assert longest_batch([batches[0], batches[2]], sources, targets).tolist() == [4]
+
+
+def test_nothing_makes_no_batches() -> None:
+    nothing = np.array([], np.int64)
+    assert plan_epoch(nothing, nothing, batch_tokens=10, seed=1, epoch=1) == []

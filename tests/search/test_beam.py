@@ -1,0 +1,329 @@
+"""Beam search against search by hand."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+import torch
+from torch.utils._pytree import tree_map_only
+
+from nmt.errors import UserError
+from nmt.search.beam import beam_search
+from nmt.search.hypothesis import Hypothesis
+from nmt.search.penalties import (
+    AverageLengthPenalty,
+    GnmtCoveragePenalty,
+    GnmtLengthPenalty,
+    NoCoveragePenalty,
+    NoLengthPenalty,
+)
+
+from .tables import (
+    BOS,
+    EOS,
+    START,
+    TOKENS,
+    Score,
+    Spoken,
+    Table,
+    average,
+    best_strings,
+    every_string,
+    gnmt,
+    plain,
+    slow_beam,
+)
+
+NONE, NO_COVERAGE = NoLengthPenalty(), NoCoveragePenalty()
+SCORINGS = {
+    "none": (NONE, NO_COVERAGE, plain),
+    "average half": (AverageLengthPenalty(alpha=0.5), NO_COVERAGE, average(0.5)),
+    "average": (AverageLengthPenalty(), NO_COVERAGE, average(1.0)),
+    "average steep": (AverageLengthPenalty(alpha=2.0), NO_COVERAGE, average(2.0)),
+    "gnmt": (GnmtLengthPenalty(), NO_COVERAGE, gnmt(0.2)),
+    "gnmt steep": (GnmtLengthPenalty(alpha=1.5), NO_COVERAGE, gnmt(1.5)),
+    "coverage": (NONE, GnmtCoveragePenalty(beta=1.0), gnmt(0.0, 1.0)),
+    "gnmt both": (GnmtLengthPenalty(alpha=0.8), GnmtCoveragePenalty(), gnmt(0.8, 0.2)),
+}
+scorings = pytest.mark.parametrize("scoring", SCORINGS.values(), ids=SCORINGS.keys())
+
+
+def search(
+    table: Table,
+    *,
+    order: Sequence[int] | None = None,
+    length_penalty: Any = NONE,
+    coverage_penalty: Any = NO_COVERAGE,
+    step: Callable[..., Any] | None = None,
+    **options: Any,
+) -> list[list[Hypothesis]]:
+    return beam_search(
+        step or table.step,
+        *table.start(order),
+        bos=BOS,
+        eos=EOS,
+        length_penalty=length_penalty,
+        coverage_penalty=coverage_penalty,
+        **options,
+    )
+
+
+def assert_same(found: list[Hypothesis], expected: list[Spoken], score: Score) -> None:
+    assert [tuple(one.tokens) for one in found] == [said.tokens for said in expected]
+    for one, said in zip(found, expected, strict=True):
+        assert one.finished == said.finished
+        assert one.score == pytest.approx(score(said), rel=1e-6)
+        assert one.log_prob == pytest.approx(said.log_prob, rel=1e-9)
+        assert one.token_log_probs == pytest.approx(list(said.log_probs), rel=1e-9)
+        assert one.weights_ts is not None
+        torch.testing.assert_close(one.weights_ts, torch.tensor(said.weights))
+
+
+@scorings
+@pytest.mark.parametrize("seed", range(3))
+def test_a_wide_beam_finds_what_trying_every_string_finds(scoring: Any, seed: int) -> None:
+    length_penalty, coverage_penalty, score = scoring
+    table, max_lengths = Table(3, seed), [4, 3, 1]
+    found = search(
+        table,
+        beam_size=120,
+        max_lengths_b=max_lengths,
+        n_best=12,
+        length_penalty=length_penalty,
+        coverage_penalty=coverage_penalty,
+    )
+    for sentence, max_length in enumerate(max_lengths):
+        expected = best_strings(table, sentence, max_length, 12, score)
+        assert_same(found[sentence], expected, score)
+
+
+@scorings
+@pytest.mark.parametrize(("beam_size", "n_best"), [(1, 1), (2, 1), (2, 2), (3, 5), (5, 3), (7, 7)])
+def test_a_narrow_beam_equals_the_slow_one_that_never_stops_early(
+    scoring: Any, beam_size: int, n_best: int
+) -> None:
+    length_penalty, coverage_penalty, score = scoring
+    table, max_lengths = Table(8, 11 * beam_size), [9, 7, 1, 2, 12, 5, 9, 3]
+    found = search(
+        table,
+        beam_size=beam_size,
+        max_lengths_b=max_lengths,
+        n_best=n_best,
+        length_penalty=length_penalty,
+        coverage_penalty=coverage_penalty,
+    )
+    for sentence, max_length in enumerate(max_lengths):
+        expected = slow_beam(table, sentence, max_length, n_best, score, beam_size)
+        assert_same(found[sentence], expected, score)
+
+
+def test_greedy_takes_the_likeliest_token_each_time() -> None:
+    table = Table(6, 5)
+    for sentence, (found,) in enumerate(search(table, beam_size=1, max_lengths_b=[10] * 6)):
+        tokens: list[int] = []
+        while len(tokens) < 10 and EOS not in tokens:
+            before, last = [*START, *tokens][-2:]
+            distribution = table.log_probs[sentence][before][last]
+            tokens.append(max(range(TOKENS), key=distribution.__getitem__))
+        assert found.tokens == tokens
+
+
+@scorings
+def test_neighbours_change_nothing(scoring: Any) -> None:
+    length_penalty, coverage_penalty, _ = scoring
+    table, max_lengths, order = Table(7, 3), [6, 2, 9, 4, 1, 9, 5], [4, 0, 6, 2, 5, 1, 3]
+    options = {
+        "beam_size": 3,
+        "n_best": 3,
+        "length_penalty": length_penalty,
+        "coverage_penalty": coverage_penalty,
+    }
+    shuffled = search(table, order=order, max_lengths_b=[max_lengths[i] for i in order], **options)
+    for sentence, together in zip(order, shuffled, strict=True):
+        (alone,) = search(table, order=[sentence], max_lengths_b=[max_lengths[sentence]], **options)
+        for one, other in zip(together, alone, strict=True):
+            assert one._replace(weights_ts=None) == other._replace(weights_ts=None)
+            assert one.weights_ts is not None
+            assert other.weights_ts is not None
+            assert one.weights_ts.equal(other.weights_ts)
+
+
+def easy_table(sentences: int) -> Table:
+    """Says token 2, then ends, almost surely."""
+    table = Table(sentences, 0)
+    for sentence in table.log_probs:
+        for rows in sentence:
+            for last, row in enumerate(rows):
+                likely = 2 if last == BOS else EOS
+                row[:] = [math.log(0.997 if token == likely else 0.001) for token in range(TOKENS)]
+    return table
+
+
+@pytest.mark.parametrize("length_penalty", [NONE, AverageLengthPenalty(), GnmtLengthPenalty()])
+def test_a_sentence_that_nothing_can_beat_stops_at_once(length_penalty: Any) -> None:
+    table = easy_table(2)
+    found = search(table, beam_size=3, max_lengths_b=[1000, 1000], length_penalty=length_penalty)
+    assert [one.tokens for (one,) in found] == [[2, EOS], [2, EOS]]
+    # log 0.001 on the way to length 1000 is at its mildest 6.9 / 1000 a piece, against 0.003.
+    assert table.steps == 2
+
+
+def test_search_goes_on_while_a_longer_hypothesis_may_win() -> None:
+    table = easy_table(1)
+    found = search(table, beam_size=3, max_lengths_b=[3000], length_penalty=AverageLengthPenalty())
+    # 6.9 / 3000 a piece is less than 0.003: the first ending could still be beaten, until the
+    # second loss of a live hypothesis.
+    assert [one.tokens for (one,) in found] == [[2, EOS]]
+    assert 2 < table.steps < 10
+
+
+def test_sentences_that_are_done_leave_the_batch() -> None:
+    table = Table(3, 1)
+    search(table, beam_size=2, n_best=50, max_lengths_b=[2, 6, 4])
+    assert table.rows == [6, 6, 4, 4, 2, 2]
+
+
+def test_a_hypothesis_cut_off_at_the_longest_length_stands_after_the_finished_ones() -> None:
+    table = Table(1, 2)
+    for row in (row for rows in table.log_probs[0] for row in rows):
+        row[:] = [math.log(p) for p in (0.3, 0.01, 0.65, 0.04)]
+    ((first, second),) = search(table, beam_size=2, max_lengths_b=[1], n_best=2)
+    assert (first.tokens, second.tokens) == ([2], [0])
+    assert not first.finished
+    found = search(table, beam_size=4, max_lengths_b=[1], n_best=3)[0]
+    assert [(one.tokens, one.finished) for one in found] == [
+        ([EOS], True),
+        ([2], False),
+        ([0], False),
+    ]
+    assert found[1].score == pytest.approx(math.log(0.65))
+
+
+def test_what_cannot_happen_is_never_a_hypothesis() -> None:
+    table = Table(1, 2)
+    for row in (row for rows in table.log_probs[0] for row in rows):
+        row[:] = [-math.inf, math.log(0.5), math.log(0.5), -math.inf]
+    (found,) = search(table, beam_size=6, max_lengths_b=[3], n_best=100)
+    assert sorted(tuple(one.tokens) for one in found) == [
+        (1,),
+        (2, 1),
+        (2, 2, 1),
+        (2, 2, 2),
+    ]
+
+
+def test_a_sentence_left_without_hypotheses_ends_and_gives_none() -> None:
+    table = Table(2, 2)
+    for row in (row for rows in table.log_probs[0] for row in rows):
+        row[:] = [-math.inf] * TOKENS
+    nothing, something = search(table, beam_size=2, max_lengths_b=[3, 3])
+    assert nothing == []
+    assert len(something) == 1
+
+
+def test_equal_hypotheses_stand_in_the_order_of_the_vocabulary() -> None:
+    table = Table(1, 2)
+    for row in (row for rows in table.log_probs[0] for row in rows):
+        row[:] = [math.log(0.25)] * TOKENS
+    (found,) = search(table, beam_size=40, max_lengths_b=[3], n_best=6)
+    assert [one.tokens for one in found] == [[1], [0, 1], [2, 1], [3, 1], [0, 0, 1], [0, 2, 1]]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+@pytest.mark.parametrize("beam_size", [1, 3])
+def test_no_ngram_comes_twice_when_blocked(size: int, beam_size: int) -> None:
+    def allowed(tokens: tuple[int, ...]) -> bool:
+        ngrams = [tokens[i : i + size] for i in range(len(tokens) - size + 1)]
+        return len(set(ngrams)) == len(ngrams)
+
+    table = Table(6, 9, sharpness=3.0)
+    options: Any = {
+        "beam_size": beam_size,
+        "max_lengths_b": [12] * 6,
+        "n_best": 2,
+        "length_penalty": AverageLengthPenalty(alpha=2.0),
+    }
+    found = search(table, block_ngram=size, **options)
+    for sentence in range(6):
+        expected = slow_beam(table, sentence, 12, 2, average(2.0), beam_size, allowed)
+        assert_same(found[sentence], expected, average(2.0))
+    free = search(table, **options)
+    assert any(not allowed(tuple(one.tokens)) for some in free for one in some)
+
+
+def test_a_model_that_does_not_attend_gives_no_weights() -> None:
+    table = Table(2, 4)
+    blind = search(table, beam_size=3, max_lengths_b=[5, 5], step=table.blind_step)
+    seeing = search(table, beam_size=3, max_lengths_b=[5, 5])
+    assert [one.weights_ts for (one,) in blind] == [None, None]
+    assert [one.tokens for (one,) in blind] == [one.tokens for (one,) in seeing]
+
+
+def test_weights_and_coverage_are_of_real_positions_only() -> None:
+    table, coverage = Table(2, 6), GnmtCoveragePenalty(beta=0.7)
+    mask_bs = torch.tensor([[True, True, True], [True, True, False]])
+    options: Any = {"beam_size": 4, "coverage_penalty": coverage}
+    # The first sentence leaves before the second one.
+    _, (padded,) = search(table, max_lengths_b=[1, 5], source_mask_bs=mask_bs, **options)
+    for rows in table.weights[1]:
+        rows[:] = [weights[:2] for weights in rows]
+    table.weights = table.weights[1:]
+    table.log_probs = table.log_probs[1:]
+    ((short,),) = search(table, max_lengths_b=[5], **options)
+    assert padded.weights_ts is not None
+    assert short.weights_ts is not None
+    assert padded.weights_ts.equal(short.weights_ts)
+    assert padded.tokens == short.tokens
+    assert padded.score == pytest.approx(short.score, rel=1e-12)
+
+
+def test_a_coverage_penalty_without_attention_is_the_users_mistake() -> None:
+    table = Table(1, 4)
+    with pytest.raises(UserError, match="no attention"):
+        search(
+            table,
+            beam_size=2,
+            max_lengths_b=[3],
+            step=table.blind_step,
+            coverage_penalty=GnmtCoveragePenalty(),
+        )
+
+
+def test_probabilities_that_are_not_numbers_are_told() -> None:
+    table = Table(2, 4)
+    table.log_probs[1][EOS][BOS][2] = math.nan
+    with pytest.raises(UserError, match="NaN"):
+        search(table, beam_size=2, max_lengths_b=[3, 3])
+
+
+def test_no_sentences_give_no_results() -> None:
+    assert search(Table(1, 0), order=[], beam_size=2, max_lengths_b=[]) == []
+
+
+def test_the_oracle_counts_all_probability() -> None:
+    total = sum(math.exp(said.log_prob) for said in every_string(Table(1, 0), 0, 4))
+    assert total == pytest.approx(1.0)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("block_ngram", [0, 2])
+def test_a_gpu_finds_what_the_cpu_finds(block_ngram: int) -> None:
+    table, coverage = Table(4, 6), GnmtCoveragePenalty()
+    options: Any = {"beam_size": 3, "max_lengths_b": [5, 2, 9, 7], "block_ngram": block_ngram}
+    here = search(table, coverage_penalty=coverage, **options)
+    memory, state = tree_map_only(torch.Tensor, torch.Tensor.cuda, table.start())
+    there = beam_search(
+        table.step,
+        memory,
+        state,
+        bos=BOS,
+        eos=EOS,
+        length_penalty=NONE,
+        coverage_penalty=coverage,
+        **options,
+    )
+    for (one,), (other,) in zip(here, there, strict=True):
+        assert one.tokens == other.tokens
+        assert one.score == pytest.approx(other.score, rel=1e-6)
+        torch.testing.assert_close(one.weights_ts, other.weights_ts)

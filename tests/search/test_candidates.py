@@ -1,0 +1,60 @@
+"""The best continuations, equal ones in a fixed order."""
+
+import random
+
+import pytest
+import torch
+
+from nmt.errors import UserError
+from nmt.search.candidates import best_candidates, forbid_repeats
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 36, 100])
+def test_candidates_are_in_the_order_of_a_sort_by_value_hypothesis_and_token(count: int) -> None:
+    numbers = random.Random(count)
+    # Few different values, exact in binary, so that most of them are equal.
+    live = [[-0.25 * numbers.randrange(3) for _ in range(3)] for _ in range(40)]
+    table = [[[-0.25 * numbers.randrange(5) for _ in range(12)] for _ in range(3)] for _ in live]
+    found = best_candidates(torch.tensor(live), torch.tensor(table).flatten(0, 1), count)
+    for row in range(len(live)):
+        totals = [(-(live[row][k] + table[row][k][v]), k, v) for k in range(3) for v in range(12)]
+        expected = sorted(totals)[:count]
+        assert found.log_prob_bc[row].tolist() == [-total for total, _, _ in expected]
+        assert found.parent_bc[row].tolist() == [k for _, k, _ in expected]
+        assert found.token_bc[row].tolist() == [v for _, _, v in expected]
+        assert found.token_log_prob_bc[row].tolist() == [table[row][k][v] for _, k, v in expected]
+
+
+def test_a_large_vocabulary_of_equals_gives_its_first_tokens() -> None:
+    found = best_candidates(torch.zeros(2, 2), torch.full((4, 5000), -1.0), 4)
+    assert found.token_bc.tolist() == [[0, 1, 2, 3]] * 2
+    assert found.parent_bc.tolist() == [[0, 0, 0, 0]] * 2
+
+
+def test_half_precision_is_summed_in_single() -> None:
+    log_probs_nv = torch.tensor([[-0.001, -3.0]], dtype=torch.bfloat16)
+    found = best_candidates(torch.tensor([[-100.0]]), log_probs_nv, 1)
+    assert found.log_prob_bc.item() == pytest.approx(-100.001, abs=1e-5)
+
+
+def test_not_a_number_anywhere_is_told() -> None:
+    log_probs_nv = torch.full((2, 50), -1.0)
+    log_probs_nv[1, 33] = float("nan")
+    with pytest.raises(UserError, match="NaN"):
+        best_candidates(torch.zeros(1, 2), log_probs_nv, 2)
+
+
+def test_only_tokens_that_complete_a_known_ngram_are_forbidden() -> None:
+    prefixes_nt = torch.tensor([[4, 5, 6, 4, 5], [4, 4, 4, 4, 4], [1, 2, 3, 4, 5]])
+    log_probs_nv = torch.full((3, 8), -1.0)
+
+    def forbidden(size: int) -> list[list[int]]:
+        kept_nv = forbid_repeats(log_probs_nv, prefixes_nt, size).isfinite()
+        return [(~row).nonzero().flatten().tolist() for row in kept_nv]
+
+    assert forbidden(1) == [[4, 5, 6], [4], [1, 2, 3, 4, 5]]
+    assert forbidden(2) == [[6], [4], []]
+    assert forbidden(3) == [[6], [4], []]
+    assert forbidden(4) == [[], [4], []]
+    assert forbidden(6) == [[], [], []]
+    assert log_probs_nv.eq(-1.0).all()
