@@ -68,9 +68,7 @@ def _train(options: argparse.Namespace) -> int:
     from nmt.training.session import train
 
     folder = options.run or Path("runs") / options.config.stem
-    finished = train(
-        loaded.experiment, folder, device=options.device, restart=options.restart
-    )
+    finished = train(loaded.experiment, folder, device=options.device, restart=options.restart)
     return DONE if finished else INTERRUPTION
 
 

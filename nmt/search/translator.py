@@ -17,6 +17,7 @@ from nmt.data.vocabulary import Vocabulary
 from nmt.errors import UserError
 from nmt.model.devices import prepare_device
 from nmt.model.interfaces import Memory, State
+from nmt.model.layers.int8 import Int8Linear
 from nmt.model.saved import SavedModel, load_model
 from nmt.model.seq2seq import Seq2Seq
 from nmt.search.beam import beam_search
@@ -40,7 +41,10 @@ class Translator:
         target_vocabulary: joins the target
         options: how to search when a call does not say otherwise
         device: where the models are
-        precision: fp32, bf16 or fp16
+        precision: fp32, bf16, fp16, or int8: an output layer of 8-bit integers, on a CPU
+
+    Raises:
+        UserError: when the device has no such precision
     """
 
     def __init__(
@@ -53,7 +57,13 @@ class Translator:
         device: torch.device,
         precision: str = "fp32",
     ) -> None:
+        if (precision == "int8") != (device.type == "cpu") and precision in ("int8", "fp16"):
+            other = "a CPU; use bf16" if precision == "int8" else "a GPU; use bf16"
+            raise UserError(f"precision {precision} needs {other} or fp32 on {device.type}")
         self.models, self.options = list(models), options
+        if precision == "int8":
+            for model in self.models:
+                model.output_layer = Int8Linear(model.output_layer)
         self.source_vocabulary, self.target_vocabulary = source_vocabulary, target_vocabulary
         self.device, self.precision = device, precision
         self.warnings: tuple[str, ...] = ()
@@ -175,7 +185,7 @@ class Translator:
         return _Started(rows, model, mask_bs, longest, target.bos, target.eos)
 
     def _autocast(self) -> AbstractContextManager[Any]:
-        if self.precision == "fp32":
+        if self.precision not in HALF:
             return nullcontext()
         return torch.autocast(self.device.type, HALF[self.precision])
 

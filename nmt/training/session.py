@@ -144,4 +144,3 @@ def _updates(experiment: Experiment, stream: Stream) -> int | None:
         return None
     _, plan = stream.plan(0)
     return training.epochs * -(-len(plan) // training.accumulate)
-

@@ -54,9 +54,7 @@ def mean_loss(
     """Mean -log p(token) over a corpus, without smoothing, in nats."""
     model.eval()
     total, tokens = 0.0, 0
-    plan = batches_in_order(
-        corpus.source_lengths, corpus.target_lengths, batch_tokens=batch_tokens
-    )
+    plan = batches_in_order(corpus.source_lengths, corpus.target_lengths, batch_tokens=batch_tokens)
     for rows in plan:
         batch = make_batch(corpus, rows, specials).to(precision.device)
         with precision.autocast():

@@ -3,9 +3,9 @@
 import logging
 
 from nmt.config.schema import Experiment
+from nmt.evaluation.inspection import draw_translations, write_samples
 from nmt.search.options import SearchOptions
 from nmt.search.translator import Translator
-from nmt.training.inspection import draw_translations, write_samples
 from nmt.training.preparation import Prepared, kept_texts
 from nmt.training.report import Metrics
 from nmt.training.saver import Saver

@@ -1,0 +1,115 @@
+"""nmt-eval: scores of translations and of alignments."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from nmt.cli.common import DONE, Parser, run
+from nmt.cli.translate import add_model_options, load_translator, search_options
+
+NAME = "nmt-eval"
+METRICS = ["bleu", "chrf", "ter", "exact"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; its exit code."""
+    options = _parser().parse(arguments)
+    return run(NAME, lambda: _evaluate(options))
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        NAME,
+        "Score translations against references, or alignments against gold ones.",
+        "examples:\n"
+        "  nmt-eval output.en reference.en\n"
+        "  nmt-eval -m runs/multi30k_de_en test.de test.en\n"
+        "  nmt-eval --alignments output.links --gold gold.links",
+    )
+    add = parser.add_argument
+    add("files", nargs="*", metavar="FILE", help="HYPOTHESIS (with -m: SOURCE) REFERENCE ...")
+    add_model_options(parser, required=False)
+    add("--metrics", nargs="+", choices=METRICS, help="default: bleu chrf")
+    add("--tokenize", help="sacreBLEU's tokenizer for BLEU (default: 13a)")
+    add("--lowercase", action="store_true", help="compare without case")
+    add("--baseline", type=Path, metavar="FILE", help="paired bootstrap against this translation")
+    add("--json", action="store_true", help="one JSON object")
+    add("--alignments", type=Path, metavar="FILE", help="Pharaoh links to score")
+    add("--gold", type=Path, metavar="FILE", help="gold Pharaoh links, 1-2 sure, 1p2 possible")
+    return parser
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from nmt.errors import UserError
+
+    if (options.alignments is None) != (options.gold is None):
+        raise UserError("--alignments and --gold go together; give both")
+    found: dict[str, dict[str, Any]] = {}
+    if options.alignments is not None:
+        found |= _alignments(options)
+    if options.files:
+        found |= _translations(options)
+    if not found:
+        raise UserError("nothing to score; give HYPOTHESIS and REFERENCE, or --alignments, --gold")
+    print(json.dumps(found, ensure_ascii=False) if options.json else _as_text(found))
+    return DONE
+
+
+def _alignments(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    from nmt.evaluation.alignments import alignment_error_rate, read_pharaoh
+
+    predicted, gold = read_pharaoh(options.alignments), read_pharaoh(options.gold)
+    score = alignment_error_rate(
+        [links.possible for links in predicted],
+        [links.sure for links in gold],
+        [links.possible for links in gold],
+    )
+    return {
+        "precision": {"score": 100 * score.precision},
+        "recall": {"score": 100 * score.recall},
+        "aer": {"score": 100 * score.error_rate},
+    }
+
+
+def _translations(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    from nmt.data.corpus import read_lines
+    from nmt.errors import UserError
+    from nmt.evaluation.metrics import score
+    from nmt.evaluation.significance import paired_bootstrap
+
+    if len(options.files) < 2:
+        raise UserError(f"{options.files[0]} has nothing to be compared with; add a REFERENCE")
+    texts, *references = [list(read_lines(Path(name))) for name in options.files]
+    if options.model:
+        translator = load_translator(options)
+        chosen = search_options(translator, options)
+        texts = [one.text for one in translator.translate(texts, **chosen)]
+    metrics = options.metrics or ["bleu", "chrf"]
+    settings = {"tokenize": options.tokenize, "lowercase": options.lowercase}
+    if options.baseline is None:
+        scores = score(metrics, texts, references, **settings)
+        return {name: one._asdict() for name, one in scores.items()}
+    baseline = list(read_lines(options.baseline))
+    compared = paired_bootstrap(metrics, texts, baseline, references, **settings)
+    return {name: one._asdict() for name, one in compared.items()}
+
+
+def _as_text(found: dict[str, dict[str, Any]]) -> str:
+    lines = []
+    for name, values in found.items():
+        line = f"{name:9} {values['score']:.2f}"
+        if "interval" in values:
+            low, high = values["interval"]
+            line += f" [{low:.2f}, {high:.2f}]  baseline {values['baseline']:.2f}"
+            line += f"  p = {values['p_value']:.4f}"
+        if "signature" in values:
+            line += f"  {values['signature']}"
+        lines.append(line)
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,97 @@
+"""What nmt-translate writes, and which of its options go together."""
+
+import argparse
+import json
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+from nmt.data.corpus import read_lines
+from nmt.errors import UserError
+from nmt.registry import COVERAGE_PENALTIES, LENGTH_PENALTIES, Choice
+from nmt.search.penalties import Scoring
+from nmt.search.translation import Translation
+
+
+def check_options(options: argparse.Namespace) -> None:
+    """Raise UserError for options that leave one another without use."""
+    sampling = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "seed": 1}
+    changed = [name for name, usual in sampling.items() if getattr(options, name) != usual]
+    if changed and not options.sample:
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in changed)
+        raise UserError(f"{names} without --sample has no use; add --sample")
+    if options.sample and (options.n_best or 1) > 1:
+        raise UserError("--sample draws one translation a sentence; leave out --n-best")
+    if options.force and (options.sample or options.n_best or options.replace_unknown):
+        raise UserError("--force searches for nothing; leave out --sample, --n-best and the like")
+    if options.n_best and options.jsonl is False and options.scores:
+        raise UserError("--n-best lines hold the score already; leave out --scores")
+    if options.jsonl and options.scores:
+        raise UserError("--jsonl objects hold the score already; leave out --scores")
+
+
+def scoring(usual: Scoring, options: argparse.Namespace) -> Scoring:
+    """The penalties of the run with what the command line changes of them."""
+    length, coverage = usual
+    if options.length_penalty is not None:
+        strength = {} if options.alpha is None else {"alpha": options.alpha}
+        if options.length_penalty == "none" and strength:
+            raise UserError("--alpha is the length penalty's, and that is none")
+        length = LENGTH_PENALTIES.build(Choice(options.length_penalty, strength))
+    elif options.alpha is not None:
+        if not hasattr(length, "alpha"):
+            raise UserError("--alpha is the length penalty's; add --length-penalty average or gnmt")
+        length = type(length)(alpha=options.alpha)
+    if options.coverage_penalty is not None:
+        strength = {} if options.beta is None else {"beta": options.beta}
+        if options.coverage_penalty == "none" and strength:
+            raise UserError("--beta is the coverage penalty's, and that is none")
+        coverage = COVERAGE_PENALTIES.build(Choice(options.coverage_penalty, strength))
+    elif options.beta is not None:
+        if not hasattr(coverage, "beta"):
+            raise UserError("--beta is the coverage penalty's; add --coverage-penalty gnmt")
+        coverage = type(coverage)(beta=options.beta)
+    return Scoring(length, coverage)
+
+
+def format_line(number: int, translation: Translation, options: argparse.Namespace) -> str:
+    """The lines of output for one line of input."""
+    if options.jsonl:
+        tree = {"id": number, **translation.as_tree()}
+        return json.dumps(tree, ensure_ascii=False) + "\n"
+    if options.n_best:
+        return "".join(_moses(number, one) for one in translation.n_best or (translation,))
+    if options.scores:
+        return f"{translation.text}\t{translation.score:.4f}\n"
+    return f"{translation.text}\n"
+
+
+def _moses(number: int, one: Translation) -> str:
+    return f"{number} ||| {one.text} ||| logprob= {one.log_prob:.4f} ||| {one.score:.4f}\n"
+
+
+def pair_windows(
+    windows: Iterator[list[str]], targets: Path, source_name: str
+) -> Iterator[tuple[list[str], list[str]]]:
+    """Windows of sentences with their given translations.
+
+    Raises:
+        UserError: when there are not as many of one as of the other, with both counts
+    """
+    lines = read_lines(targets)
+    read = 0
+    for texts in windows:
+        given = list(islice(lines, len(texts)))
+        if len(given) < len(texts):
+            sources = read + len(texts) + sum(map(len, windows))
+            raise UserError(_unequal(sources, read + len(given), source_name), str(targets))
+        yield texts, given
+        read += len(texts)
+    more = sum(1 for _ in lines)
+    if more:
+        raise UserError(_unequal(read, read + more, source_name), str(targets))
+
+
+def _unequal(sources: int, targets: int, source_name: str) -> str:
+    name = "standard input" if source_name == "-" else source_name
+    return f"{targets} lines, but {name} has {sources}; line by line they must belong together"

@@ -1,0 +1,178 @@
+"""nmt-translate: text in, translations out, a line for a line."""
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from nmt.cli.arguments import at_least, share
+from nmt.cli.common import DONE, Parser, run
+
+if TYPE_CHECKING:
+    from nmt.search.translation import Translation
+    from nmt.search.translator import Translator
+
+NAME = "nmt-translate"
+WINDOW = 2000  # lines translated together; sentences of like length among them share batches
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; its exit code."""
+    options = _parser().parse(arguments)
+    return run(NAME, lambda: _translate(options))
+
+
+def add_model_options(parser: Parser, *, required: bool) -> None:
+    """The options that choose a model and how it searches, shared with nmt-eval."""
+    add = parser.add_argument
+    add(
+        *("-m", "--model"),
+        action="append",
+        type=Path,
+        required=required,
+        metavar="RUN",
+        help="run directory; several make an ensemble",
+    )
+    add("--checkpoint", default="best", help="best, last, average or an update (default: best)")
+    add("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    add("--precision", choices=["fp32", "bf16", "fp16", "int8"], default="fp32")
+    add("--threads", type=at_least(1), help="CPU threads (default: all cores)")
+    add("-b", "--beam-size", type=at_least(1), help="1 is greedy (default: the run's, 5)")
+    add("--batch-tokens", type=at_least(1), help="source pieces a batch, padding included")
+    add("--batch-sentences", type=at_least(1), help="sentences a batch at most")
+    add("--max-length", type=at_least(1), help="target pieces (default: twice the source's + 20)")
+    add("--length-penalty", choices=["none", "average", "gnmt"])
+    add("--alpha", type=share(None), help="strength of the length penalty")
+    add("--coverage-penalty", choices=["none", "gnmt"])
+    add("--beta", type=share(None), help="strength of the coverage penalty")
+    add("--block-ngram-repeat", type=at_least(0), metavar="N", help="no n-gram comes twice")
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        NAME,
+        "Translate text, one sentence a line: as many lines come out as went in, in order.",
+        "example: nmt-translate -m runs/multi30k_de_en input.de -o output.en",
+    )
+    add = parser.add_argument
+    add_model_options(parser, required=True)
+    add("input", nargs="?", default="-", metavar="INPUT", help="text, .gz or - (default)")
+    add("-o", "--output", default="-", help="default: standard output")
+    add("--replace-unknown", action="store_true", help="put the source word looked at for <unk>")
+    add("--sample", action="store_true", help="draw translations instead of searching")
+    add("--temperature", type=share(None), default=1.0)
+    add("--top-k", type=at_least(0), default=0, help="draw among the k likeliest pieces")
+    add("--top-p", type=share(1.0), default=1.0, help="draw among the likeliest that hold p")
+    add("--seed", type=at_least(0), default=1)
+    add("--n-best", type=at_least(1), metavar="N", help="Moses lines: id ||| text ||| … ||| score")
+    add("--scores", action="store_true", help="add a tab and the score")
+    add("--alignments", type=Path, metavar="FILE", help="write Pharaoh source-target pairs")
+    add("--alignment-level", choices=["word", "piece"], default="word")
+    add("--jsonl", action="store_true", help="one JSON object a sentence")
+    add("--attention", type=Path, metavar="FOLDER", help="draw the attention of each sentence")
+    add("--force", type=Path, metavar="TARGET", help="score these translations, do not search")
+    return parser
+
+
+def _translate(options: argparse.Namespace) -> int:
+    from nmt.cli.output import check_options, format_line
+
+    check_options(options)
+    with ExitStack() as stack:
+        windows = _windows(options, stack)
+        translator = load_translator(options)
+        aside = stack.enter_context(options.alignments.open("w")) if options.alignments else None
+        output = _output(options.output, stack)
+        for number, translation in enumerate(_translations(translator, options, windows)):
+            output.write(format_line(number, translation, options))
+            if options.input == "-":
+                output.flush()
+            if aside is not None:
+                _write_alignment(aside, translation, options.alignment_level)
+            if options.attention is not None:
+                _draw(options.attention, number, translation)
+    return DONE
+
+
+def load_translator(options: argparse.Namespace) -> "Translator":
+    """The translator that the model options ask for; what it has to remark goes to stderr."""
+    from nmt.search.translator import Translator
+
+    translator = Translator.load(
+        *options.model,
+        checkpoint=options.checkpoint,
+        device=options.device,
+        precision=options.precision,
+        threads=options.threads,
+    )
+    for warning in translator.warnings:
+        print(f"{NAME}: {warning}", file=sys.stderr)
+    return translator
+
+
+def search_options(translator: "Translator", options: argparse.Namespace) -> dict[str, Any]:
+    """The fields of `SearchOptions` that the command line sets."""
+    from nmt.cli.output import scoring
+
+    names = ["beam_size", "batch_tokens", "batch_sentences", "max_length", "block_ngram_repeat"]
+    given = {name: getattr(options, name) for name in names}
+    chosen = {name: value for name, value in given.items() if value is not None}
+    return chosen | {"scoring": scoring(translator.options.scoring, options)}
+
+
+def _translations(
+    translator: "Translator", options: argparse.Namespace, windows: Iterator[list[str]]
+) -> Iterator["Translation"]:
+    from nmt.search.options import Sampling
+
+    chosen = search_options(translator, options)
+    if options.force is not None:
+        from nmt.cli.output import pair_windows
+
+        for texts, targets in pair_windows(windows, options.force, options.input):
+            yield from translator.score(texts, targets, **chosen)
+        return
+    if options.sample:
+        chosen["sampling"] = Sampling(
+            options.temperature, options.top_k, options.top_p, options.seed
+        )
+    chosen["replace_unknown"] = options.replace_unknown
+    yield from translator.stream(windows, n_best=options.n_best or 1, **chosen)
+
+
+def _windows(options: argparse.Namespace, stack: ExitStack) -> Iterator[list[str]]:
+    from nmt.cli.windows import full_windows, ready_windows
+    from nmt.data.corpus import read_lines
+    from nmt.errors import UserError
+
+    if options.input == "-":
+        return ready_windows(read_lines(sys.stdin.buffer, "standard input"), WINDOW)
+    if not Path(options.input).exists():
+        raise UserError("no such file", options.input)
+    return full_windows(read_lines(options.input), WINDOW)
+
+
+def _output(name: str, stack: ExitStack) -> TextIO:
+    if name == "-":
+        sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
+        return sys.stdout
+    return stack.enter_context(open(name, "w", encoding="utf-8", newline="\n"))
+
+
+def _write_alignment(stream: TextIO, translation: "Translation", level: str) -> None:
+    from nmt.search.alignments import to_pharaoh
+
+    links = translation.alignment if level == "word" else translation.piece_alignment
+    stream.write(to_pharaoh(links) + "\n")
+
+
+def _draw(folder: Path, number: int, translation: "Translation") -> None:
+    from nmt.evaluation.inspection import draw_translations
+
+    draw_translations(folder, str(number), [translation])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
