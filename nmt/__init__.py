@@ -7,13 +7,15 @@ translator.translate(["Ein Mann liest."])[0].text
 
 from typing import TYPE_CHECKING, Any
 
-from nmt.version import VERSION as __version__
+from nmt.version import VERSION
 
 if TYPE_CHECKING:
     from nmt.search.translation import Translation
     from nmt.search.translator import Translator
 
 __all__ = ["Translation", "Translator", "__version__"]
+
+__version__ = VERSION
 
 
 def __getattr__(name: str) -> Any:

@@ -1,8 +1,9 @@
 """What a part is: its name, its options and what it asks of the program.
 
 A part's constructor is its schema. Parameters left of the bare `*` are what the program wires in;
-parameters right of it are options that an experiment file may set. The description of a part is read
-from its source text, so that a config is checked, and `--list` printed, without importing torch.
+parameters right of it are options that an experiment file may set. The description of a part is
+read from its source text, so that a config is checked, and `--list` printed, without importing
+torch.
 """
 
 import ast
@@ -21,7 +22,7 @@ PositiveFloat = Annotated[float, Gt(0)]
 NonNegativeFloat = Annotated[float, Ge(0)]
 Probability = Annotated[float, Ge(0), Lt(1)]
 
-# The only names an option's annotation may use: a constructor must be readable without importing it.
+# The only names an option's annotation may use: a constructor is read without importing it.
 ANNOTATIONS = {
     "Literal": Literal,
     "Positive": Positive,
@@ -60,7 +61,7 @@ class Part:
 
 
 def read_parts(home: str, constant: str) -> dict[str, Part]:
-    """Describe every `@constant.register(name)` in module or package `home`, without importing it."""
+    """Describe every `@constant.register(name)` in module or package `home`, nothing imported."""
     place = PACKAGE.joinpath(*home.split(".")[1:])
     files = sorted(place.glob("*.py")) if place.is_dir() else [place.with_suffix(".py")]
     found = {}
@@ -130,7 +131,7 @@ def _from_source(name: str, module: str, node: ast.stmt) -> Part:
 
 
 def _constructor(node: ast.stmt, module: str) -> ast.FunctionDef | None:
-    """The function whose signature is the schema; looked for in base classes of this package too."""
+    """The function whose signature is the schema; base classes of this package are searched too."""
     if isinstance(node, ast.FunctionDef):
         return node
     assert isinstance(node, ast.ClassDef)
@@ -150,9 +151,12 @@ def _definitions(name: str, module: str) -> Iterator[tuple[str, ast.ClassDef]]:
     for node in _tree(file).body:
         if isinstance(node, ast.ClassDef) and node.name == name:
             yield module, node
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("nmt."):
-            if any(alias.name == name for alias in node.names):
-                yield from _definitions(name, str(node.module))
+        if (
+            isinstance(node, ast.ImportFrom)
+            and (node.module or "").startswith("nmt.")
+            and any(alias.name == name for alias in node.names)
+        ):
+            yield from _definitions(name, str(node.module))
 
 
 def _annotation(node: ast.expr | None) -> Any:

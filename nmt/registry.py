@@ -52,7 +52,7 @@ class Registry(Generic[T]):
                     part.__module__,
                 )
             self._own[name] = part
-            if known is None:
+            if known is None or name in self._described:
                 self._described[name] = describe(name, part)
             return part
 
@@ -104,14 +104,18 @@ class Registry(Generic[T]):
         module, _, attribute = path.rpartition(".")
         try:
             part = getattr(importlib.import_module(module), attribute)
-        except (ImportError, AttributeError) as error:
+            if not callable(part):
+                raise TypeError("it is neither a class nor a function")
+            described = describe(path, part)
+        except UserError:
+            raise
+        except Exception as error:  # the module is the user's, and runs whatever stands in it
             raise UserError(
                 f"no {self.family} '{path}': {error}; a dotted type is MODULE.CLASS "
                 "of an importable module"
             ) from error
-        self._own[path] = part
-        self._described[path] = describe(path, part)
-        return self._described[path]
+        self._own[path], self._described[path] = part, described
+        return described
 
 
 def unknown(name: str, known: Mapping[str, Any] | list[str], kind: str) -> str:

@@ -28,23 +28,49 @@ from pathlib import Path
 
 FIRST = date(1969, 1, 1)
 LAST = date(2068, 12, 31)
-MONTHS = (
-    "January February March April May June July August September October November December".split()
-)
-WEEKDAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
+MONTHS = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+]
+WEEKDAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
 KOREAN_WEEKDAYS = "월화수목금토일"
 KOREAN_DIGITS = ("", "일", "이", "삼", "사", "오", "육", "칠", "팔", "구")
 # June and October lose their final consonants when spoken: 유월 and 시월, not 육월 and 십월.
-KOREAN_MONTHS = "일월 이월 삼월 사월 오월 유월 칠월 팔월 구월 시월 십일월 십이월".split()
+KOREAN_MONTHS = [
+    "일월",
+    "이월",
+    "삼월",
+    "사월",
+    "오월",
+    "유월",
+    "칠월",
+    "팔월",
+    "구월",
+    "시월",
+    "십일월",
+    "십이월",
+]
 
 Form = Callable[[date], str]
 
 
 def month(day: date) -> str:
+    """Its English name."""
     return MONTHS[day.month - 1]
 
 
 def weekday(day: date) -> str:
+    """Its English name."""
     return WEEKDAYS[day.weekday()]
 
 
@@ -65,6 +91,7 @@ def korean_number(number: int) -> str:
 
 
 def korean_words(day: date) -> str:
+    """The day as it is spoken: 2026-11-20 is 이천이십육년 십일월 이십일."""
     year, number = korean_number(day.year), korean_number(day.day)
     return f"{year}년 {KOREAN_MONTHS[day.month - 1]} {number}일"
 
@@ -118,12 +145,14 @@ def pairs(seed: int) -> Iterator[tuple[str, str]]:
 
 
 def write_part(folder: Path, name: str, part: list[tuple[str, str]]) -> None:
+    """Write pairs (text, ISO form) as `name.text` and `name.iso`."""
     for column, suffix in enumerate(("text", "iso")):
         lines = "".join(f"{pair[column]}\n" for pair in part)
         (folder / f"{name}.{suffix}").write_text(lines, encoding="utf-8", newline="\n")
 
 
 def main(arguments: list[str] | None = None) -> None:
+    """Run the command."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 from nmt.errors import UserError
 from nmt.version import VERSION
@@ -27,9 +28,10 @@ class Parser(argparse.ArgumentParser):
     def parse(self, arguments: Sequence[str] | None) -> argparse.Namespace:
         """Parse a command line, sys.argv's when none is given."""
         given = sys.argv[1:] if arguments is None else arguments
-        return self.parse_args([_with_dashes(argument) for argument in given])
+        # Intermixed: files and overrides may stand on both sides of an option.
+        return self.parse_intermixed_args([_with_dashes(argument) for argument in given])
 
-    def error(self, message: str) -> "argparse.NoReturn":  # type: ignore[name-defined]
+    def error(self, message: str) -> NoReturn:
         """One line and exit code 2."""
         self.exit(MISTAKE, f"{self.prog}: {message}; see {self.prog} --help\n")
 

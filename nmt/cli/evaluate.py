@@ -12,6 +12,7 @@ from nmt.cli.translate import add_model_options, load_translator, search_options
 
 NAME = "nmt-eval"
 METRICS = ["bleu", "chrf", "ter", "exact"]
+OF_SCORES = ("metrics", "tokenize", "lowercase", "baseline")  # options that need no model
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,6 +48,7 @@ def _evaluate(options: argparse.Namespace) -> int:
 
     if (options.alignments is None) != (options.gold is None):
         raise UserError("--alignments and --gold go together; give both")
+    _check_use(options)
     found: dict[str, dict[str, Any]] = {}
     if options.alignments is not None:
         found |= _alignments(options)
@@ -56,6 +58,24 @@ def _evaluate(options: argparse.Namespace) -> int:
         raise UserError("nothing to score; give HYPOTHESIS and REFERENCE, or --alignments, --gold")
     print(json.dumps(found, ensure_ascii=False) if options.json else _as_text(found))
     return DONE
+
+
+def _check_use(options: argparse.Namespace) -> None:
+    """Raise UserError for options that nothing would look at."""
+    from nmt.errors import UserError
+
+    parser = _parser()
+    changed = [name for name, value in vars(options).items() if value != parser.get_default(name)]
+    of_text = [name for name in changed if name not in ("files", "alignments", "gold", "json")]
+    if of_text and not options.files:
+        raise UserError(f"{_spelt(of_text)} without files has no use; add FILE REFERENCE")
+    of_model = [name for name in of_text if name not in OF_SCORES]
+    if of_model and not options.model:
+        raise UserError(f"{_spelt(of_model)} without a model has no use; add -m RUN")
+
+
+def _spelt(names: list[str]) -> str:
+    return ", ".join(f"--{name.replace('_', '-')}" for name in names)
 
 
 def _alignments(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
@@ -84,7 +104,7 @@ def _translations(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
         raise UserError(f"{options.files[0]} has nothing to be compared with; add a REFERENCE")
     texts, *references = [list(read_lines(Path(name))) for name in options.files]
     if options.model:
-        translator = load_translator(options)
+        translator = load_translator(NAME, options)
         chosen = search_options(translator, options)
         texts = [one.text for one in translator.translate(texts, **chosen)]
     metrics = options.metrics or ["bleu", "chrf"]

@@ -9,7 +9,7 @@ from pathlib import Path
 from nmt.data.corpus import read_lines
 from nmt.errors import UserError
 from nmt.registry import COVERAGE_PENALTIES, LENGTH_PENALTIES, Choice
-from nmt.search.penalties import Scoring
+from nmt.search.options import SearchOptions
 from nmt.search.translation import Translation
 
 
@@ -30,28 +30,43 @@ def check_options(options: argparse.Namespace) -> None:
         raise UserError("--jsonl objects hold the score already; leave out --scores")
 
 
-def scoring(usual: Scoring, options: argparse.Namespace) -> Scoring:
-    """The penalties of the run with what the command line changes of them."""
-    length, coverage = usual
+def check_files(options: argparse.Namespace) -> None:
+    """Raise UserError when a file would be overwritten before it is read."""
+    inputs, outputs = (options.input, options.force), (options.output, options.alignments)
+    for output in (Path(name) for name in outputs if name not in ("-", None)):
+        for name in inputs:
+            if name not in ("-", None) and _same(output, Path(name)):
+                raise UserError("is read and written; name another output", str(output))
+
+
+def _same(one: Path, other: Path) -> bool:
+    return one.exists() and other.exists() and one.samefile(other)
+
+
+def penalties(usual: SearchOptions, options: argparse.Namespace) -> dict[str, Choice]:
+    """The penalties of the run with what the command line changes of them.
+
+    Raises:
+        UserError: for a strength without a penalty that has one
+    """
+    length, coverage = usual.length_penalty, usual.coverage_penalty
     if options.length_penalty is not None:
-        strength = {} if options.alpha is None else {"alpha": options.alpha}
-        if options.length_penalty == "none" and strength:
+        length = Choice(options.length_penalty)
+        if options.length_penalty == "none" and options.alpha is not None:
             raise UserError("--alpha is the length penalty's, and that is none")
-        length = LENGTH_PENALTIES.build(Choice(options.length_penalty, strength))
-    elif options.alpha is not None:
-        if not hasattr(length, "alpha"):
-            raise UserError("--alpha is the length penalty's; add --length-penalty average or gnmt")
-        length = type(length)(alpha=options.alpha)
     if options.coverage_penalty is not None:
-        strength = {} if options.beta is None else {"beta": options.beta}
-        if options.coverage_penalty == "none" and strength:
+        coverage = Choice(options.coverage_penalty)
+        if options.coverage_penalty == "none" and options.beta is not None:
             raise UserError("--beta is the coverage penalty's, and that is none")
-        coverage = COVERAGE_PENALTIES.build(Choice(options.coverage_penalty, strength))
-    elif options.beta is not None:
-        if not hasattr(coverage, "beta"):
+    if options.alpha is not None:
+        if "alpha" not in LENGTH_PENALTIES.find(length.type).options:
+            raise UserError("--alpha is the length penalty's; add --length-penalty average or gnmt")
+        length = Choice(length.type, {**length.options, "alpha": options.alpha})
+    if options.beta is not None:
+        if "beta" not in COVERAGE_PENALTIES.find(coverage.type).options:
             raise UserError("--beta is the coverage penalty's; add --coverage-penalty gnmt")
-        coverage = type(coverage)(beta=options.beta)
-    return Scoring(length, coverage)
+        coverage = Choice(coverage.type, {**coverage.options, "beta": options.beta})
+    return {"length_penalty": length, "coverage_penalty": coverage}
 
 
 def format_line(number: int, translation: Translation, options: argparse.Namespace) -> str:

@@ -20,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> Parser:
     parser = Parser(
         NAME,
-        "Train the model of an experiment file. The same command again continues an unfinished run.",
+        "Train the model of an experiment file. The same command continues an unfinished run.",
         "example: nmt-train configs/multi30k_de_en.yaml training.epochs=5 --run runs/try",
     )
     add = parser.add_argument

@@ -1,6 +1,7 @@
 """nmt-translate: text in, translations out, a line for a line."""
 
 import argparse
+import io
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -77,13 +78,14 @@ def _parser() -> Parser:
 
 
 def _translate(options: argparse.Namespace) -> int:
-    from nmt.cli.output import check_options, format_line
+    from nmt.cli.output import check_files, check_options, format_line
 
     check_options(options)
+    check_files(options)
     with ExitStack() as stack:
         windows = _windows(options, stack)
-        translator = load_translator(options)
-        aside = stack.enter_context(options.alignments.open("w")) if options.alignments else None
+        translator = load_translator(NAME, options)
+        aside = _written(options.alignments, stack) if options.alignments else None
         output = _output(options.output, stack)
         for number, translation in enumerate(_translations(translator, options, windows)):
             output.write(format_line(number, translation, options))
@@ -96,8 +98,8 @@ def _translate(options: argparse.Namespace) -> int:
     return DONE
 
 
-def load_translator(options: argparse.Namespace) -> "Translator":
-    """The translator that the model options ask for; what it has to remark goes to stderr."""
+def load_translator(name: str, options: argparse.Namespace) -> "Translator":
+    """The translator that the model options ask for; the command's name heads its remarks."""
     from nmt.search.translator import Translator
 
     translator = Translator.load(
@@ -108,18 +110,18 @@ def load_translator(options: argparse.Namespace) -> "Translator":
         threads=options.threads,
     )
     for warning in translator.warnings:
-        print(f"{NAME}: {warning}", file=sys.stderr)
+        print(f"{name}: {warning}", file=sys.stderr)
     return translator
 
 
 def search_options(translator: "Translator", options: argparse.Namespace) -> dict[str, Any]:
     """The fields of `SearchOptions` that the command line sets."""
-    from nmt.cli.output import scoring
+    from nmt.cli.output import penalties
 
     names = ["beam_size", "batch_tokens", "batch_sentences", "max_length", "block_ngram_repeat"]
     given = {name: getattr(options, name) for name in names}
     chosen = {name: value for name, value in given.items() if value is not None}
-    return chosen | {"scoring": scoring(translator.options.scoring, options)}
+    return chosen | penalties(translator.options, options)
 
 
 def _translations(
@@ -148,7 +150,9 @@ def _windows(options: argparse.Namespace, stack: ExitStack) -> Iterator[list[str
     from nmt.errors import UserError
 
     if options.input == "-":
-        return ready_windows(read_lines(sys.stdin.buffer, "standard input"), WINDOW)
+        # A buffer of our own: Python could not end while a thread waits inside that of sys.stdin.
+        stream = io.BufferedReader(io.FileIO(sys.stdin.fileno(), closefd=False))
+        return ready_windows(read_lines(stream, "standard input"), WINDOW)
     if not Path(options.input).exists():
         raise UserError("no such file", options.input)
     return full_windows(read_lines(options.input), WINDOW)
@@ -158,7 +162,17 @@ def _output(name: str, stack: ExitStack) -> TextIO:
     if name == "-":
         sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
         return sys.stdout
-    return stack.enter_context(open(name, "w", encoding="utf-8", newline="\n"))
+    return _written(Path(name), stack)
+
+
+def _written(path: Path, stack: ExitStack) -> TextIO:
+    from nmt.errors import UserError
+
+    try:
+        return stack.enter_context(path.open("w", encoding="utf-8", newline="\n"))
+    except OSError as error:
+        message = f"cannot write: {error.strerror}; name another file"
+        raise UserError(message, str(path)) from error
 
 
 def _write_alignment(stream: TextIO, translation: "Translation", level: str) -> None:

@@ -28,7 +28,8 @@ def check_parts(tree: Tree) -> tuple[dict[str, Any], list[UserError]]:
         if key in WIRED and not _is_wired(used.get(WIRED[key]), key[-1]):
             if section.get(key[-1]) is not None:
                 mistakes.append(_unused(tree, key, used[WIRED[key]]))
-            section[key[-1]], used[key] = None, None
+            # What is wired to a part that is not there is not there either, for the same reason.
+            section[key[-1]], used[key] = None, used[WIRED[key]]
             continue
         choice, used[key] = _check_part(tree, key, place, mistakes)
         section[key[-1]] = choice

@@ -65,6 +65,7 @@ def json_schema() -> dict[str, Any]:
     }
     # An included file may leave anything to the file that includes it.
     schema.pop("required", None)
+    del schema["$defs"]["Choice"]  # every part has a schema of its own
     for key, place in part_registries().items():
         section = schema["$defs"][f"{key[0].capitalize()}Config"]
         section.pop("required", None)

@@ -42,7 +42,8 @@ def load_experiment(file: Path, overrides: Sequence[str] = ()) -> Loaded:
     """
     tree = _read_with_includes(file, ())
     mistakes = [error for text in overrides if (error := _override(tree, text))]
-    for plugin in tree.values.get("plugins") or []:
+    plugins = tree.values.get("plugins")
+    for plugin in plugins if isinstance(plugins, list) else []:
         _import_plugin(plugin, tree.place(("plugins",)))
     values, found = check_parts(tree)
     mistakes += found

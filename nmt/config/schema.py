@@ -21,7 +21,7 @@ class Section(BaseModel):
 
 
 class SamplingConfig(Section):
-    """Subword regularisation: other segmentations in every epoch. Kudo 2018; Provilkov et al. 2020."""
+    """Subword regularisation: other segmentations each epoch. Kudo 2018; Provilkov et al. 2020."""
 
     alpha: PositiveFloat = 0.1
     """how flat the choice among segmentations is (unigram), or the share of merges dropped (bpe)"""
@@ -67,7 +67,7 @@ class DataConfig(Section):
     """Where the sentence pairs are."""
 
     train: Path | list[Path]
-    """training text: a prefix (`train` for train.de and train.en), a .tsv file, or a list; also .gz"""
+    """training text: a prefix (`train` for train.de, train.en), a .tsv file, or a list; also .gz"""
     valid: Path
     """validation text, named the same way"""
     source: str

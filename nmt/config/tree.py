@@ -27,7 +27,8 @@ Loader.add_implicit_resolver(
 Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
     re.compile(
-        r"^[-+]?(?:[0-9][0-9_]*)?(?:\.[0-9_]*(?:[eE][-+]?[0-9]+)?|[eE][-+]?[0-9]+)$"
+        r"^[-+]?(?:[0-9][0-9_]*\.[0-9_]*|\.[0-9][0-9_]*)(?:[eE][-+]?[0-9]+)?$"
+        r"|^[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+$"
         r"|^[-+]?\.(?:inf|Inf|INF)$|^\.(?:nan|NaN|NAN)$"
     ),
     list("-+0123456789."),
@@ -127,6 +128,8 @@ def _construct(node: yaml.Node, key: Key, places: dict[Key, str], file: str) -> 
         for name_node, value_node in node.value:
             place = f"{file}:{name_node.start_mark.line + 1}"
             name = name_node.value
+            if not isinstance(name, str):
+                raise UserError("a key is a word, not a list or a mapping", place)
             if name in values:
                 raise UserError(f"'{name}' is given twice; remove one", place)
             places[(*key, name)] = place

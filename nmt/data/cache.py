@@ -110,7 +110,7 @@ def _look_up(index: Path) -> Path | None:
     """The whole encoding that an index file points to, if there is one."""
     if not index.is_file():
         return None
-    place = index.parent / index.read_text(errors="replace")
+    place = index.parent / index.read_text(encoding="utf-8", errors="replace")
     return place if is_whole(place) else None
 
 

@@ -36,7 +36,7 @@ def seal(scratch: Path, folder: Path, about: dict[str, Any]) -> None:
     A whole folder of that name stays; a damaged one is replaced.
     """
     files = {file.name: _checksum(file) for file in scratch.iterdir()}
-    (scratch / SEAL).write_text(json.dumps({"about": about, "files": files}))
+    (scratch / SEAL).write_text(json.dumps({"about": about, "files": files}), encoding="utf-8")
     if is_whole(folder):
         return
     shutil.rmtree(folder, ignore_errors=True)
@@ -51,7 +51,7 @@ def seal(scratch: Path, folder: Path, about: dict[str, Any]) -> None:
 def is_whole(folder: Path) -> bool:
     """Whether the folder stands as it was sealed, byte for byte."""
     try:
-        files = json.loads((folder / SEAL).read_text())["files"]
+        files = json.loads((folder / SEAL).read_text(encoding="utf-8"))["files"]
         return all(_checksum(folder / name) == checksum for name, checksum in files.items())
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
@@ -59,14 +59,14 @@ def is_whole(folder: Path) -> bool:
 
 def about(folder: Path) -> dict[str, Any]:
     """What was said about the folder when it was sealed."""
-    words: dict[str, Any] = json.loads((folder / SEAL).read_text())["about"]
-    return words
+    sealed: dict[str, dict[str, Any]] = json.loads((folder / SEAL).read_text(encoding="utf-8"))
+    return sealed["about"]
 
 
 def write_whole(path: Path, text: str) -> None:
     """Write a small file so that a reader meets the old text or the new one."""
     handle, scratch = tempfile.mkstemp(prefix="writing-", dir=path.parent)
-    with os.fdopen(handle, "w") as stream:
+    with os.fdopen(handle, "w", encoding="utf-8") as stream:
         stream.write(text)
     os.replace(scratch, path)
 

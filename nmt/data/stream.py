@@ -76,6 +76,6 @@ class Stream:
 
 def make_batch(corpus: EncodedCorpus, rows: Array, specials: tuple[Specials, Specials]) -> Batch:
     """The pairs of these numbers as one batch."""
-    sources = [np.asarray(corpus.source(row)) for row in rows]
-    targets = [np.asarray(corpus.target(row)) for row in rows]
+    sources = [np.asarray(corpus.source(row)) for row in rows.tolist()]
+    targets = [np.asarray(corpus.target(row)) for row in rows.tolist()]
     return collate(sources, targets, *specials)

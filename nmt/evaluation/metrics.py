@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from numpy.typing import NDArray
 from sacrebleu.metrics.base import Metric, Signature
 from sacrebleu.metrics.base import Score as SacrebleuScore
 from sacrebleu.metrics.bleu import BLEU
@@ -48,7 +49,9 @@ class Exact(Metric):
     def _compute_segment_statistics(self, hypothesis: str, ref_kwargs: dict[str, Any]) -> list[int]:
         return [int(hypothesis in ref_kwargs["lines"]), 1]
 
-    def _compute_score_from_stats(self, stats: Sequence[float]) -> SacrebleuScore:
+    def _compute_score_from_stats(
+        self, stats: Sequence[int | float] | NDArray[Any]
+    ) -> SacrebleuScore:
         return SacrebleuScore("exact", 100 * float(stats[0]) / float(stats[1]))
 
     def _aggregate_and_compute(self, stats: list[list[int]]) -> SacrebleuScore:

@@ -28,18 +28,32 @@ def build_model(config: ModelConfig, source_pieces: int, target_pieces: int) -> 
     source = SourceSizes(encoder.output_size, encoder.summary_size, encoder.layers)
 
     def attention(query_size: int) -> Mechanism:
-        assert config.attention is not None and config.score is not None
-        score = SCORES.build(config.score, query_size, encoder.output_size)
-        mechanism = MECHANISMS.build(config.attention, score)
+        assert config.attention is not None
+        scores = []
+        if "score" in MECHANISMS.find(config.attention.type).wired:
+            assert config.score is not None
+            scores = [SCORES.build(config.score, query_size, encoder.output_size)]
+        mechanism = MECHANISMS.build(config.attention, *scores)
         assert isinstance(mechanism, Mechanism)
         return mechanism
 
-    decoder = DECODERS.build(config.decoder, size, source, attention)
+    looks = "attention" in DECODERS.find(config.decoder.type).wired
+    decoder = DECODERS.build(config.decoder, size, source, *([attention] if looks else []))
     try:
         return Seq2Seq(
-            Embedding(source_pieces, size, config.embedding_dropout),
+            Embedding(
+                source_pieces,
+                size,
+                config.embedding_dropout,
+                tied=config.tied_embeddings == "all",
+            ),
             encoder,
-            Embedding(target_pieces, size, config.embedding_dropout),
+            Embedding(
+                target_pieces,
+                size,
+                config.embedding_dropout,
+                tied=config.tied_embeddings != "none",
+            ),
             decoder,
             tied=config.tied_embeddings,
         )

@@ -48,7 +48,8 @@ def use_onednn_for_products() -> bool:
     off. Without AMX the products stay float32, and that is tested here, not believed.
     """
     matmul = getattr(torch.backends.mkldnn, "matmul", None)
-    if matmul is None or not torch.backends.mkldnn.is_available() or _has_amx():
+    has_onednn = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    if matmul is None or not has_onednn or _has_amx():
         return False
     before = matmul.fp32_precision
     matmul.fp32_precision = "bf16"

@@ -2,8 +2,9 @@
 
 Tensors carry the letters of their axes:
 
-    b sentence   k hypothesis   n = b*k   s source position   t target position   q query of a sentence
-    m embedding width   e encoder width   d decoder width   a alignment width   l layer   v vocabulary
+    b sentence   k hypothesis   n = b*k   q query of a sentence
+    s source position   t target position   l layer   v vocabulary
+    m embedding width   e encoder width   d decoder width   a alignment width
 
 A mask is True where a real token stands.
 """
@@ -16,7 +17,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 Memory = Any
-"""What a decoder reads: a pytree of tensors with b rows, fixed for a sentence, shared by its hypotheses."""
+"""What a decoder reads: a pytree of tensors with b rows.
+
+A row is fixed for its sentence and shared by the sentence's hypotheses.
+"""
 
 State = Any
 """What a decoder remembers: a pytree of tensors with n rows, new at every step, one a hypothesis.
@@ -26,7 +30,7 @@ Rows of one sentence are neighbours: row = sentence * k + hypothesis.
 
 
 class LayerStates(NamedTuple):
-    """Last states of every layer, each in the width of the annotations; cells only where asked for."""
+    """Last states of every layer, as wide as the annotations; cells only where asked for."""
 
     hidden_ble: Float[Tensor, "b l e"]
     cell_ble: Float[Tensor, "b l e"] | None
@@ -35,8 +39,8 @@ class LayerStates(NamedTuple):
 class Encoded(NamedTuple):
     """A batch of source sentences after the encoder.
 
-    `states_bse` are the annotations, zero where the mask is False. `summary_bh` is the state that has
-    read the sentence last in the encoder's top layer: of the backward pass if there is one.
+    `states_bse` are the annotations, zero where the mask is False. `summary_bh` is the state that
+    has read the sentence last in the encoder's top layer: of the backward pass if there is one.
     """
 
     states_bse: Float[Tensor, "b s e"]
@@ -52,7 +56,8 @@ class Encoder(nn.Module, ABC):
         output_size: width e of an annotation
         summary_size: width of `Encoded.summary_bh`
         layers: number of layers in `Encoded.final`
-        keeps_cells: whether `Encoded.final` holds cells; set by the builder when a decoder needs them
+        keeps_cells: whether `Encoded.final` holds cells; the builder sets it when a decoder
+            needs them
     """
 
     output_size: int
@@ -107,7 +112,7 @@ class Decoder(nn.Module, ABC):
 
 
 class Prediction(NamedTuple):
-    """What search is told at each step: log p(next token), where the model looked, its new state."""
+    """What search is told each step: log p(next token), where the model looked, its new state."""
 
     log_probs_nv: Float[Tensor, "n v"]
     weights_ns: Float[Tensor, "n s"] | None

@@ -1,4 +1,4 @@
-"""A run on disk, as reading it needs: its folders, its checkpoints, its vocabularies and its model."""
+"""A run on disk, as reading it needs: its folders, checkpoints, vocabularies and model."""
 
 import hashlib
 import json
@@ -72,7 +72,7 @@ class Run:
 def damage(checkpoint: Path) -> str | None:
     """What is wrong with a checkpoint's files; None for a whole one."""
     try:
-        sums = (checkpoint / SUMS).read_text().splitlines()
+        sums = (checkpoint / SUMS).read_text(encoding="utf-8").splitlines()
         for line in sums:
             expected, _, name = line.partition("  ")
             if hashlib.sha256((checkpoint / name).read_bytes()).hexdigest() != expected:
@@ -83,7 +83,7 @@ def damage(checkpoint: Path) -> str | None:
 
 
 def find_checkpoint(run: Run, which: str) -> Iterator[Path]:
-    """Checkpoints to try, best fit first: the one asked for, then older ones in its place.
+    """Checkpoints to try, best fit first: the one asked for, the ones before it, those after it.
 
     Args:
         which: best, last, or the number of an update
@@ -97,12 +97,13 @@ def find_checkpoint(run: Run, which: str) -> Iterator[Path]:
             raise UserError(f"has no checkpoint {which}; known: {known}", str(run.folder))
         yield run.checkpoints / which
         return
-    link = run.checkpoints / which
-    if link.is_dir():
-        yield link.resolve()
-    for step in reversed(run.steps()):
-        if link.resolve().name != str(step):
-            yield run.checkpoints / str(step)
+    if which not in ("best", "last"):
+        raise UserError(f"no checkpoint is called '{which}'; use best, last, average or an update")
+    steps = run.steps()
+    name = (run.checkpoints / which).resolve().name
+    asked = int(name) if name.isdigit() else max(steps, default=0)
+    for step in sorted(steps, key=lambda step: (step > asked, abs(step - asked))):
+        yield run.checkpoints / str(step)
 
 
 def whole_checkpoint(run: Run, which: str) -> tuple[Path, list[str]]:
@@ -111,7 +112,7 @@ def whole_checkpoint(run: Run, which: str) -> tuple[Path, list[str]]:
     Raises:
         UserError: when there is none
     """
-    warnings = []
+    warnings: list[str] = []
     for checkpoint in find_checkpoint(run, which):
         wrong = damage(checkpoint)
         if wrong is None:
@@ -140,7 +141,7 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
 
 
 def average_weights(checkpoints: list[Path]) -> dict[str, Tensor]:
-    """The mean of the weights of several checkpoints, summed in float64. Junczys-Dowmunt et al. 2016."""
+    """The mean weights of several checkpoints, summed in float64. Junczys-Dowmunt et al. 2016."""
     total: dict[str, Tensor] = {}
     for checkpoint in checkpoints:
         for name, tensor in read_tensors(checkpoint / MODEL).items():

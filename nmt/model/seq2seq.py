@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from nmt.model.embeddings import Embedding
 from nmt.model.interfaces import Decoder, Encoded, Encoder, Memory, Prediction, State
 from nmt.model.layers.initial import xavier
+from nmt.model.layers.int8 import Int8Linear
 
 Tying = Literal["none", "decoder", "all"]
 
@@ -41,7 +42,7 @@ class Seq2Seq(nn.Module):
         self.target_embedding, self.decoder = target_embedding, decoder
         encoder.keeps_cells = decoder.needs_cells
         pieces, size = target_embedding.weight.shape
-        self.output_layer = nn.Linear(decoder.output_size, pieces)
+        self.output_layer: nn.Linear | Int8Linear = nn.Linear(decoder.output_size, pieces)
         nn.init.zeros_(self.output_layer.bias)
         if tied == "none":
             self.output_layer.weight = nn.Parameter(xavier(pieces, decoder.output_size))
@@ -59,6 +60,12 @@ class Seq2Seq(nn.Module):
                     "data.vocabulary.joint or use 'decoder'"
                 )
             source_embedding.table.weight = target_embedding.weight
+
+    @property
+    def output_weights(self) -> tuple[Float[Tensor, "v d"], Float[Tensor, " v"]]:
+        """Weight and bias of the output layer, for the loss."""
+        assert isinstance(self.output_layer, nn.Linear), "a layer of integers has no loss"
+        return self.output_layer.weight, self.output_layer.bias
 
     def encode(self, source_bs: Int[Tensor, "b s"], source_mask_bs: Bool[Tensor, "b s"]) -> Encoded:
         """Annotations of a batch of source sentences."""

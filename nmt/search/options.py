@@ -1,6 +1,7 @@
 """What a user may ask of a translation."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from nmt.config.schema import SearchConfig
 from nmt.registry import COVERAGE_PENALTIES, LENGTH_PENALTIES, Choice
@@ -22,7 +23,8 @@ class SearchOptions:
     """How translations are looked for.
 
     Attributes:
-        scoring: penalties for length and coverage
+        length_penalty: how hypotheses of unequal length become comparable
+        coverage_penalty: what is paid for source positions not looked at
         beam_size: hypotheses a sentence; 1 is greedy
         n_best: translations a sentence
         max_length: target pieces at most; twice the source's plus 20 when None
@@ -33,7 +35,8 @@ class SearchOptions:
         sampling: draw instead of search
     """
 
-    scoring: Scoring
+    length_penalty: Choice
+    coverage_penalty: Choice
     beam_size: int = 5
     n_best: int = 1
     max_length: int | None = None
@@ -48,11 +51,24 @@ class SearchOptions:
         """The options of an experiment's `search` section."""
         assert config.length_penalty is not None and config.coverage_penalty is not None
         return cls(
-            make_scoring(config.length_penalty, config.coverage_penalty),
+            config.length_penalty,
+            config.coverage_penalty,
             beam_size=config.beam_size,
             max_length=config.max_length,
             block_ngram_repeat=config.block_ngram_repeat,
             batch_tokens=config.batch_tokens,
+        )
+
+    @cached_property
+    def scoring(self) -> Scoring:
+        """The two penalties, built.
+
+        Raises:
+            UserError: when a penalty refuses its options
+        """
+        return Scoring(
+            LENGTH_PENALTIES.build(self.length_penalty),
+            COVERAGE_PENALTIES.build(self.coverage_penalty),
         )
 
     def longest(self, source_pieces: int) -> int:
@@ -61,8 +77,3 @@ class SearchOptions:
         Depends on the sentence alone, so that its neighbours cannot cut it short.
         """
         return self.max_length or 2 * source_pieces + 20
-
-
-def make_scoring(length: Choice, coverage: Choice) -> Scoring:
-    """The two penalties of a choice each."""
-    return Scoring(LENGTH_PENALTIES.build(length), COVERAGE_PENALTIES.build(coverage))

@@ -99,7 +99,7 @@ def finish(
         text = _with_source_words(source_pieces, tokens, pieces, hypothesis.weights_ts, vocabulary)
     return Translation(
         source,
-        text,
+        text.replace("\n", " "),  # a vocabulary with bytes can spell a line's end
         hypothesis.score,
         hypothesis.log_prob,
         tuple(source_pieces),
@@ -117,7 +117,7 @@ def _with_source_words(
     weights_ts: Tensor | None,
     vocabulary: Vocabulary,
 ) -> str:
-    """The text with the most looked-at source word for each unknown piece. Luong et al. 2015, 4.1."""
+    """The text with the source word most looked at for unknown pieces. Luong et al. 2015, 4.1."""
     if weights_ts is None:
         raise UserError("this model has no attention, so unknown pieces cannot be replaced")
     links = {t: s for s, t in piece_alignment(weights_ts, len(source_pieces), len(pieces))}

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Bool
-from torch import Tensor
+from torch import Tensor, nn
 
 from nmt.data.batching import pad
 from nmt.data.vocabulary import Vocabulary
@@ -63,6 +63,7 @@ class Translator:
         self.models, self.options = list(models), options
         if precision == "int8":
             for model in self.models:
+                assert isinstance(model.output_layer, nn.Linear), "rounded already"
                 model.output_layer = Int8Linear(model.output_layer)
         self.source_vocabulary, self.target_vocabulary = source_vocabulary, target_vocabulary
         self.device, self.precision = device, precision
@@ -176,7 +177,7 @@ class Translator:
         source_bs, mask_bs = map(torch.from_numpy, pad(sentences, self.source_vocabulary.specials))
         begun = [m.start(source_bs.to(self.device), mask_bs.to(self.device)) for m in self.models]
         if len(begun) == 1:
-            model = (self.models[0].step, *begun[0])
+            model: tuple[Step, Memory, State] = (self.models[0].step, *begun[0])
         else:
             memories, states = zip(*begun, strict=True)
             model = (ensemble([m.step for m in self.models]), memories, states)

@@ -7,7 +7,7 @@ import torch
 
 from nmt.config.load import Loaded
 from nmt.config.schema import Experiment
-from nmt.data.batching import longest_batch
+from nmt.data.batching import Array, longest_batch
 from nmt.data.stream import Numbered, Position, make_batch
 from nmt.errors import UserError
 from nmt.model.build import check_model
@@ -71,7 +71,7 @@ def check(experiment: Experiment, *, device: str) -> str:
     return _report(experiment, prepared, trainer, numbered, batches, losses)
 
 
-def _longest(trainer: Trainer) -> tuple[torch.Tensor, int]:
+def _longest(trainer: Trainer) -> tuple[Array, int]:
     corpus, plan = trainer.stream.plan(0)
     return longest_batch(plan, corpus.source_lengths, corpus.target_lengths), len(plan)
 

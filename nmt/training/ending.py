@@ -7,8 +7,6 @@ from typing import Any
 from nmt.training.trainer import Trainer, Update
 from nmt.training.watch import Clock, Watch
 
-INTERRUPTED = "interrupted"
-
 
 class Ending:
     """Stops the trainer when the first of its limits is reached.
@@ -75,6 +73,6 @@ class Signals:
             signal.signal(number, handler)
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
-        if self.trainer.stopping == INTERRUPTED:
+        if self.trainer.interrupted:
             raise KeyboardInterrupt
-        self.trainer.stopping = INTERRUPTED
+        self.trainer.interrupted = True

@@ -1,6 +1,9 @@
 """The run directory: begun, continued, moved aside."""
 
 import difflib
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import yaml
@@ -28,13 +31,32 @@ def open_run(folder: Path, experiment: Experiment, *, restart: bool) -> Run:
     if run.config.is_file():
         _refuse_difference(run, text)
         return run
+    if folder.exists() and not folder.is_dir():
+        raise UserError("is a file; name a folder for the run", str(folder))
     if folder.exists() and any(folder.iterdir()):
         raise UserError("is not empty and holds no run; name another --run", str(folder))
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        message = f"cannot be made: {error.strerror}; name another --run"
+        raise UserError(message, str(folder)) from error
     aside = folder / ".config.part"
     aside.write_text(text, encoding="utf-8")
     aside.rename(run.config)
     return run
+
+
+@contextmanager
+def removed_if_refused(run: Run) -> Iterator[None]:
+    """A new run leaves no trace when a mistake of the user's ends its preparation.
+
+    Otherwise the config put right would be a changed one.
+    """
+    try:
+        yield
+    except UserError:
+        shutil.rmtree(run.folder)
+        raise
 
 
 def as_yaml(experiment: Experiment) -> str:

@@ -36,7 +36,7 @@ def smoothed_cross_entropy(
     if torch.is_autocast_enabled(outputs_rd.device.type):
         dtype = torch.get_autocast_dtype(outputs_rd.device.type)
         outputs_rd, weight_vd, bias_v = (x.to(dtype) for x in (outputs_rd, weight_vd, bias_v))
-    loss, likelihood = _ChunkedCrossEntropy.apply(
+    loss, likelihood = _ChunkedCrossEntropy.apply(  # type: ignore[no-untyped-call]
         outputs_rd, weight_vd, bias_v, targets_r, smoothing, chunk
     )
     return loss, likelihood

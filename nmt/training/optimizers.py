@@ -119,7 +119,7 @@ def rmsprop(
     epsilon: PositiveFloat = 1e-8,
     momentum: Probability = 0.0,
 ) -> Optimizer:
-    """Steps divided by the root of a mean of squared gradients. Tieleman and Hinton 2012, lecture 6e.
+    """Steps divided by the root mean square of gradients. Tieleman and Hinton 2012, lecture 6e.
 
     Args:
         learning_rate: of the first update; the schedule multiplies it

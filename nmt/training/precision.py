@@ -42,15 +42,20 @@ class Precision:
 
     def backward(self, loss: Tensor) -> None:
         """Gradients of the loss, scaled where the format needs it."""
-        self.scaler.scale(loss).backward()
+        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
 
     def step(
         self, optimizer: Optimizer, parameters: Iterable[nn.Parameter], clip_norm: float | None
     ) -> Tensor:
-        """Unscale, clip, step; the norm of all gradients before clipping."""
+        """Unscale, clip, step; the norm of all gradients before clipping.
+
+        Without a finite norm there is no step: with a scaler as a matter of course, and elsewhere
+        so that no parameter is spoilt.
+        """
         self.scaler.unscale_(optimizer)
         norm = clip_grad_norm_(parameters, clip_norm or float("inf"), foreach=True)
-        self.scaler.step(optimizer)
+        if self.scaler.is_enabled() or norm.isfinite():
+            self.scaler.step(optimizer)
         self.scaler.update()
         return norm
 

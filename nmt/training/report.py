@@ -10,11 +10,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from torch import Tensor
 from tqdm import tqdm
 
 from nmt.training.trainer import Trainer, Update
-from nmt.training.watch import Clock
+from nmt.training.watch import Clock, Tally
 
 log = logging.getLogger("nmt")
 
@@ -33,7 +32,7 @@ class Metrics:
         self.file.write_text("".join(kept), encoding="utf-8")
         self.board = _tensorboard(folder, step)
 
-    def add(self, kind: str, step: int, values: Mapping[str, float]) -> None:
+    def add(self, kind: str, step: int, values: Mapping[str, int | float]) -> None:
         """Write one report."""
         with self.file.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps({"kind": kind, "step": step, **values}) + "\n")
@@ -63,16 +62,19 @@ class Reporter:
         trainer: whose updates
         metrics: where reports go
         clock: minutes of the run
+        tally: what is to be reported
         every: updates between reports
     """
 
-    def __init__(self, trainer: Trainer, metrics: Metrics, clock: Clock, every: int) -> None:
+    def __init__(
+        self, trainer: Trainer, metrics: Metrics, clock: Clock, tally: Tally, every: int
+    ) -> None:
         self.trainer, self.metrics, self.clock, self.every = trainer, metrics, clock, every
-        self.losses: list[Tensor] = []
+        self.tally = tally
         self.tokens, self.seconds, self.since = 0, 0.0, time.perf_counter()
 
     def __call__(self, update: Update) -> None:
-        self.losses.append(update.likelihood)
+        self.tally.add(update.likelihood, update.target_tokens)
         self.tokens += update.target_tokens
         self.seconds += time.perf_counter() - self.since
         if update.step % self.every == 0 or self.trainer.stopping:
@@ -84,7 +86,8 @@ class Reporter:
         self.since = time.perf_counter()
 
     def _report(self, update: Update) -> None:
-        loss = sum(float(part) for part in self.losses) / self.tokens
+        total, tokens = self.tally.take()
+        loss = total / tokens
         rate = self.trainer.optimizer.param_groups[0]["lr"]
         values = {
             "epoch": update.position.epoch,
@@ -107,7 +110,7 @@ class Reporter:
             self.tokens / self.seconds,
             self.clock.minutes,
         )
-        self.losses, self.tokens, self.seconds = [], 0, 0.0
+        self.tokens, self.seconds = 0, 0.0
 
 
 class ProgressBar:

@@ -27,7 +27,7 @@ from nmt.training.checkpoint import (
     write_checkpoint,
 )
 from nmt.training.trainer import Trainer
-from nmt.training.watch import Clock, Watch
+from nmt.training.watch import Clock, Tally, Watch
 
 
 class Saver:
@@ -38,6 +38,7 @@ class Saver:
         trainer: model, optimizer, schedule, scaler and place in the epoch
         watch: the best validation so far
         clock: minutes of the run
+        tally: what is not reported yet
         average: of the parameters, when there is one; it is then what translators load
         keep: checkpoints to keep beside the best
     """
@@ -48,11 +49,12 @@ class Saver:
         trainer: Trainer,
         watch: Watch,
         clock: Clock,
+        tally: Tally,
         average: MovingAverage | None,
         keep: int,
     ) -> None:
         self.run, self.trainer, self.watch, self.clock = run, trainer, watch, clock
-        self.average, self.keep = average, keep
+        self.tally, self.average, self.keep = tally, average, keep
 
     def translating(self) -> AbstractContextManager[None]:
         """The model with the parameters that translators load."""
@@ -63,7 +65,9 @@ class Saver:
         trainer = self.trainer
         training = optimizer_tensors(trainer.optimizer) | random_states()
         if self.average is not None:
-            training |= {f"raw.{n}": p.detach() for n, p in trainer.model.named_parameters()}
+            # Copies: the parameters themselves hold the averages while the checkpoint is written.
+            raw = trainer.model.named_parameters()
+            training |= {f"raw.{name}": p.detach().clone() for name, p in raw}
         state: dict[str, Any] = {
             "step": trainer.step,
             "position": trainer.position._asdict(),
@@ -71,6 +75,7 @@ class Saver:
             "schedule": trainer.schedule.state(),
             "scaler": trainer.precision.state(),
             "watch": self.watch.state(),
+            "tally": self.tally.state(),
         }
         with self.translating():
             folder = write_checkpoint(self.run, trainer.step, self._weights(), training, state)
@@ -97,6 +102,7 @@ class Saver:
         trainer.precision.restore(state["scaler"])
         self.watch.restore(state["watch"])
         self.clock.restore(state["minutes"])
+        self.tally.restore(state["tally"])
         return warnings
 
     def _weights(self) -> dict[str, Tensor]:

@@ -15,14 +15,14 @@ class Schedule(ABC):
     def factor(self, step: int) -> float:
         """What the optimizer's learning rate is multiplied by at update `step`."""
 
-    def validated(self, step: int, improved: bool) -> None:
+    def validated(self, step: int, improved: bool) -> None:  # noqa: B027 - most need not know
         """Called after each validation."""
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps."""
         return {}
 
-    def restore(self, state: dict[str, Any]) -> None:
+    def restore(self, state: dict[str, Any]) -> None:  # noqa: B027 - most keep no state
         """Go on from a checkpoint."""
 
 

@@ -1,6 +1,7 @@
 """One call of nmt-train: everything is put together, and the trainer runs."""
 
 import logging
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -9,17 +10,18 @@ from nmt.config.schema import Experiment
 from nmt.data.stream import Stream
 from nmt.model.build import build_model
 from nmt.model.devices import prepare_device
+from nmt.model.saved import Run
 from nmt.registry import OPTIMIZERS, SCHEDULES
 from nmt.training.average import MovingAverage
-from nmt.training.ending import INTERRUPTED, Ending, Signals
-from nmt.training.folder import open_run
+from nmt.training.ending import Ending, Signals
+from nmt.training.folder import open_run, removed_if_refused
 from nmt.training.precision import Precision
 from nmt.training.preparation import Prepared, make_stream, prepare, start_from
 from nmt.training.report import Metrics, ProgressBar, Reporter, start_log
 from nmt.training.saver import Saver
 from nmt.training.trainer import Trainer, Update
 from nmt.training.validator import Validator
-from nmt.training.watch import Clock, Watch
+from nmt.training.watch import Clock, Tally, Watch
 
 log = logging.getLogger("nmt")
 
@@ -30,24 +32,12 @@ def train(experiment: Experiment, folder: Path, *, device: str, restart: bool) -
     Raises:
         UserError: for whatever the user has to put right
     """
+    continued = Run(folder).config.is_file() and not restart
     run = open_run(folder, experiment, restart=restart)
-    start_log(folder)
+    with nullcontext() if continued else removed_if_refused(run):
+        prepared, saver = _prepare(experiment, run, device)
+    trainer, clock, watch = saver.trainer, saver.clock, saver.watch
     training = experiment.training
-    place = prepare_device(device, threads=training.threads, deterministic=training.deterministic)
-    prepared = prepare(experiment, run)
-    log.info("training text: %s", prepared.train.report)
-    log.info("validation text: %s", prepared.valid.report)
-    trainer, average = make_trainer(experiment, prepared, place)
-    clock = Clock()
-    watch = Watch(training.early_stopping.metric, training.early_stopping.patience)
-    saver = Saver(run, trainer, watch, clock, average, training.keep)
-    if run.steps():
-        for warning in saver.restore():
-            log.warning(warning)
-        log.info("continuing after update %d", trainer.step)
-    elif training.start_from is not None:
-        for warning in start_from(trainer.model, training.start_from):
-            log.warning(warning)
     ending = Ending(
         trainer,
         clock,
@@ -60,6 +50,27 @@ def train(experiment: Experiment, folder: Path, *, device: str, restart: bool) -
         log.info("nothing left to do: %s are done", ending.reached())
         return True
     return _run(experiment, prepared, saver, ending)
+
+
+def _prepare(experiment: Experiment, run: Run, device: str) -> tuple[Prepared, Saver]:
+    """Everything up to the first update, or to the one after the last checkpoint."""
+    start_log(run.folder)
+    training = experiment.training
+    place = prepare_device(device, threads=training.threads, deterministic=training.deterministic)
+    prepared = prepare(experiment, run)
+    log.info("training text: %s", prepared.train.report)
+    log.info("validation text: %s", prepared.valid.report)
+    trainer, average = make_trainer(experiment, prepared, place)
+    watch = Watch(training.early_stopping.metric, training.early_stopping.patience)
+    saver = Saver(run, trainer, watch, Clock(), Tally(), average, training.keep)
+    if run.steps():
+        for warning in saver.restore():
+            log.warning(warning)
+        log.info("continuing after update %d", trainer.step)
+    elif training.start_from is not None:
+        for warning in start_from(trainer.model, training.start_from):
+            log.warning(warning)
+    return prepared, saver
 
 
 def make_trainer(
@@ -89,7 +100,7 @@ def make_trainer(
 def _run(experiment: Experiment, prepared: Prepared, saver: Saver, ending: Ending) -> bool:
     trainer, training = saver.trainer, experiment.training
     metrics = Metrics(saver.run.folder, trainer.step)
-    reporter = Reporter(trainer, metrics, saver.clock, training.log_every)
+    reporter = Reporter(trainer, metrics, saver.clock, saver.tally, training.log_every)
     validator = Validator(experiment, prepared, saver, trainer, metrics)
     parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
     log.info(
@@ -105,20 +116,19 @@ def _run(experiment: Experiment, prepared: Prepared, saver: Saver, ending: Endin
             saver.average.update(update.step)
 
     def validate_and_save(update: Update) -> None:
-        interrupted = trainer.stopping == INTERRUPTED
         due = _due(update, training.validate_every) or bool(trainer.stopping)
-        improved = validator() if due and not interrupted else False
+        improved = validator() if due else False
         if saver.watch.exhausted:
             trainer.stop(ending.reached())
         save_due = update.step % training.save_every == 0 if training.save_every else due
-        if save_due or improved or trainer.stopping:
+        if save_due or improved or trainer.stopping or trainer.interrupted:
             saver.save()
         reporter.pause()
 
     with ProgressBar(trainer, _updates(experiment, trainer.stream)) as bar, Signals(trainer):
         trainer.hooks += [average, bar, ending, reporter, validate_and_save]
         reason = trainer.train()
-    if reason == INTERRUPTED:
+    if not reason:
         log.info("interrupted after update %d; the same command continues", trainer.step)
         return False
     log.info(

@@ -75,14 +75,14 @@ class Trainer:
         self.learning_rate: float = optimizer.param_groups[0]["lr"]
         self.step, self.position = 0, Position(0, 0)
         self.hooks: list[Hook] = []
-        self.stopping = ""
+        self.stopping, self.interrupted = "", False
 
     def train(self) -> str:
-        """Update until a hook calls `stop`; the reason it gave."""
+        """Update until a hook calls `stop`; the reason it gave, or none when interrupted."""
         for update in self.updates():
             for hook in self.hooks:
                 hook(update)
-            if self.stopping:
+            if self.stopping or self.interrupted:
                 break
         return self.stopping
 
@@ -103,7 +103,7 @@ class Trainer:
         """One update on the joined batches of a group.
 
         Raises:
-            UserError: when the loss is not finite
+            UserError: when the loss or its gradient is not finite
         """
         self.model.train()
         tokens = sum(numbered.batch.target_tokens for numbered in group)
@@ -111,6 +111,8 @@ class Trainer:
         for parameters in self.optimizer.param_groups:
             parameters["lr"] = self.learning_rate * self.schedule.factor(self.step + 1)
         norm = self.precision.step(self.optimizer, self.model.parameters(), self.clip_norm)
+        if not self.precision.scaler.is_enabled() and not norm.isfinite():
+            raise self._not_finite("gradient's norm", norm, [n for g in group for n in g.lines.tolist()])
         self.optimizer.zero_grad()
         self.step, self.position = self.step + 1, group[-1].after
         loss, likelihood = (torch.stack(part).sum() for part in zip(*sums, strict=True))
@@ -128,18 +130,20 @@ class Trainer:
             outputs_btd = self.model(batch.source_bs, batch.source_mask_bs, batch.target_in_bt)
             loss, likelihood = smoothed_cross_entropy(
                 outputs_btd[batch.target_mask_bt],
-                self.model.output_layer.weight,
-                self.model.output_layer.bias,
+                *self.model.output_weights,
                 batch.target_out_bt[batch.target_mask_bt],
                 smoothing=self.label_smoothing,
                 chunk=self.output_chunk,
             )
         if not torch.isfinite(loss):
-            lines = ", ".join(map(str, numbered.lines[:5]))
-            raise UserError(
-                f"update {self.step + 1}: the loss is {loss.item()} on the batch of training lines "
-                f"{lines}{', …' if len(numbered.lines) > 5 else ''}; the last checkpoint is kept; "
-                "try a lower learning_rate, a smaller clip_norm or a warmup"
-            )
+            raise self._not_finite("loss", loss, numbered.lines.tolist())
         self.precision.backward(loss / tokens)
         return loss.detach(), likelihood
+
+    def _not_finite(self, what: str, value: Tensor, lines: list[int]) -> UserError:
+        named = ", ".join(map(str, lines[:5])) + (", …" if len(lines) > 5 else "")
+        return UserError(
+            f"update {self.step + 1}: the {what} is {value.item()} on the batch of training lines "
+            f"{named}; the last checkpoint is kept; "
+            "try a lower learning_rate, a smaller clip_norm or a warmup"
+        )

@@ -61,8 +61,7 @@ def mean_loss(
             outputs_btd = model(batch.source_bs, batch.source_mask_bs, batch.target_in_bt)
             _, likelihood = smoothed_cross_entropy(
                 outputs_btd[batch.target_mask_bt],
-                model.output_layer.weight,
-                model.output_layer.bias,
+                *model.output_weights,
                 batch.target_out_bt[batch.target_mask_bt],
                 smoothing=0.0,
                 chunk=chunk,

@@ -1,7 +1,9 @@
-"""Which validation was the best, how long ago, and how much time training has taken."""
+"""What a run knows of its past: the best validation, time taken, and what is not reported yet."""
 
 import time
 from typing import Any
+
+from torch import Tensor
 
 from nmt.evaluation.metrics import higher_is_better
 
@@ -58,3 +60,32 @@ class Clock:
     def restore(self, minutes: float) -> None:
         """Go on from a checkpoint."""
         self.before, self.started = minutes, time.monotonic()
+
+
+class Tally:
+    """Loss and target tokens of the updates since the last report."""
+
+    def __init__(self) -> None:
+        self.loss, self.tokens = 0.0, 0
+        self.waiting: list[Tensor] = []
+
+    def add(self, loss: Tensor, tokens: int) -> None:
+        """Take in an update; a GPU's loss is not waited for."""
+        self.waiting.append(loss)
+        self.tokens += tokens
+
+    def take(self) -> tuple[float, int]:
+        """Sum of the loss in nats, and target tokens; then begin anew."""
+        state = self.state()
+        self.restore({"loss": 0.0, "tokens": 0})
+        return state["loss"], state["tokens"]
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        self.loss = sum(map(float, self.waiting), start=self.loss)
+        self.waiting = []
+        return {"loss": self.loss, "tokens": self.tokens}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        self.loss, self.tokens, self.waiting = state["loss"], state["tokens"], []

@@ -136,7 +136,7 @@ def lose_a_file(place: Path) -> None:
 
 
 def lose_the_seal(place: Path) -> None:
-    (place / "seal.json").write_text("{")
+    (place / "seal.json").write_text("{", encoding="utf-8")
 
 
 def lose_the_index(place: Path) -> None:

@@ -55,13 +55,14 @@ class Mechanism(nn.Module, ABC):
         self, query_nd: Float[Tensor, "n d"], memory: AttentionMemory, state: Any
     ) -> tuple[Float[Tensor, "n e"], Float[Tensor, "n s"], Any]:
         """One reading a hypothesis: context, weights and the mechanism's new state."""
-        query_bkd = query_nd.unflatten(0, (memory.mask_bs.size(0), -1))
+        sentences = memory.mask_bs.size(0)
+        query_bkd = query_nd.unflatten(0, (sentences, -1))  # type: ignore[no-untyped-call]
         reading, state = self(query_bkd, memory, state)
         return reading.context_bqe.flatten(0, 1), reading.weights_bqs.flatten(0, 1), state
 
 
 AttentionFactory = Callable[[int], Mechanism]
-"""Query width -> attention over the source: a decoder asks for as many as it has layers that look."""
+"""Query width -> attention over the source: a decoder asks for one for each layer that looks."""
 
 
 def masked_softmax(

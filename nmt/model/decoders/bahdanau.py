@@ -18,7 +18,7 @@ from nmt.registry import DECODERS
 
 @DECODERS.register("bahdanau")
 class BahdanauDecoder(RecurrentDecoder):
-    """Reads the source with s_{i-1}, then moves: s_i = f(s_{i-1}, y_{i-1}, c_i). Bahdanau et al. 2014.
+    """Looks with s_{i-1}, then moves: s_i = f(s_{i-1}, y_{i-1}, c_i). Bahdanau et al. 2014.
 
     c_i = read(s_{i-1}), section 3.1, with LSTMs in place of gated units. The deep output is the
     maxout of U s_i + V y_{i-1} + C c_i over pairs, appendix A.2.2, with s_i where the appendix has

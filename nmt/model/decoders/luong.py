@@ -18,7 +18,7 @@ from nmt.registry import DECODERS
 
 @DECODERS.register("luong")
 class LuongDecoder(RecurrentDecoder):
-    """Moves, then reads the source with the new state: h~_t = tanh(W [c_t; s_t]). Luong et al. 2015, eq. 5.
+    """Moves, then looks with the new state: h~_t = tanh(W [c_t; s_t]). Luong et al. 2015, eq. 5.
 
     With input feeding (section 3.3) h~_{t-1} enters the bottom layer beside the embedding. Without
     it nothing waits for attention, and a known target is read by all its positions at once.
@@ -59,7 +59,7 @@ class LuongDecoder(RecurrentDecoder):
     def start(self, source: Encoded) -> tuple[AttentionMemory, RecurrentState]:
         memory = self.attention.remember(source)
         layers = self.bridge(source)
-        fed = ()
+        fed: tuple[Tensor, ...] = ()
         if self.input_feeding:
             fed = (source.summary_bh.new_zeros(source.summary_bh.size(0), self.output_size),)
         return memory, RecurrentState(layers, self.attention.start(memory), fed)

@@ -35,8 +35,8 @@ class RecurrentDecoder(Decoder):
     """A decoder in three stages, of which only the middle one waits for the step before.
 
     `project` (input's part of the gates) and `read_out` work on any number of positions at once;
-    `advance` moves one step. `step` chains the three; `forward` runs the first and the last over the
-    whole target and loops over the middle one only.
+    `advance` moves one step. `step` chains the three; `forward` runs the first and the last over
+    the whole target and loops over the middle one only.
     """
 
     @abstractmethod

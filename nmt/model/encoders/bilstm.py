@@ -1,6 +1,7 @@
 """The encoder of Bahdanau et al. 2014: a stack of LSTMs that reads in both directions."""
 
-from typing import Literal, NamedTuple
+from collections.abc import Iterable
+from typing import Literal, NamedTuple, cast
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -15,7 +16,7 @@ from nmt.registry import ENCODERS
 
 @ENCODERS.register("bilstm")
 class BiLSTMEncoder(Encoder):
-    """Annotations h_j = [→h_j; ←h_j] of a stack of bidirectional LSTMs. Bahdanau et al. 2014, section 3.2.
+    """Annotations h_j = [→h_j; ←h_j] of bidirectional LSTMs. Bahdanau et al. 2014, section 3.2.
 
     Sentences stay padded: the backward direction runs forwards over every sentence reversed within
     its own length, so padding comes last in both directions and no result depends on it.
@@ -55,13 +56,18 @@ class BiLSTMEncoder(Encoder):
         )
         self.dropout = SequenceDropout(dropout, variational=variational)
 
+    @property
+    def _lstms(self) -> Iterable[Iterable[LSTMLayer]]:
+        # torch types the elements of a ModuleList as Module, whatever they are.
+        return cast(Iterable[Iterable[LSTMLayer]], self.stack)
+
     def forward(
         self, embedded_bsm: Float[Tensor, "b s m"], mask_bs: Bool[Tensor, "b s"]
     ) -> Encoded:
         padded = Padding.of(mask_bs)
         states_sbe = padded.clear(embedded_bsm.transpose(0, 1))
         hidden_lbe, cell_lbe = [], []
-        for number, layer in enumerate(self.stack):
+        for number, layer in enumerate(self._lstms):
             below_sbe = states_sbe if number == 0 else self.dropout(states_sbe)
             ran = [self._run(lstm, below_sbe, padded, bool(i)) for i, lstm in enumerate(layer)]
             states_sbe = padded.clear(self._merge([r.states_sbh for r in ran]))
@@ -100,7 +106,7 @@ class Run(NamedTuple):
 
 
 class Padding(NamedTuple):
-    """Where a batch, time axis first, is padding, and how to reverse each sentence in its own length."""
+    """Where a batch, time first, is padding, and how to reverse each sentence in its own length."""
 
     mask_sb: Bool[Tensor, "s b"]
     last_1b: Int[Tensor, "1 b"]

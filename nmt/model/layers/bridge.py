@@ -45,8 +45,8 @@ class Bridge(nn.Module):
             self.weight_ldh = nn.Parameter(torch.stack(rows))
         if kind == "last" and source.annotation != hidden_size:
             raise ValueError(
-                f"initial_state 'last' copies states of width {source.annotation} into a decoder of "
-                f"{hidden_size} units; make them equal or use 'bridge'"
+                f"initial_state 'last' copies states of width {source.annotation} into a decoder "
+                f"of {hidden_size} units; make them equal or use 'bridge'"
             )
         if kind == "last" and source.layers < layers:
             raise ValueError(

@@ -16,3 +16,8 @@ def xavier(rows: int, columns: int) -> Float[Tensor, "rows columns"]:
 def orthogonal_gates(gates: int, size: int) -> Float[Tensor, "rows size"]:
     """One orthogonal matrix a gate, on top of each other. Saxe et al. 2014."""
     return torch.cat([torch.nn.init.orthogonal_(torch.empty(size, size)) for _ in range(gates)])
+
+
+def xavier_gates(gates: int, rows: int, columns: int) -> Float[Tensor, "all_rows columns"]:
+    """One Glorot matrix a gate, on top of each other: a gate is a layer of its own."""
+    return torch.cat([xavier(rows, columns) for _ in range(gates)])

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from nmt.model.layers.initial import orthogonal_gates, xavier
+from nmt.model.layers.initial import orthogonal_gates, xavier_gates
 
 SHUT = 1e4  # σ(-SHUT) is 0 and σ(SHUT) is 1 in every floating-point type
 GATES = 4  # input, forget, cell, output: the order of torch's own LSTM
@@ -23,9 +23,9 @@ class LSTMState(NamedTuple):
 class LSTMLayer(nn.Module):
     """c_t = f∘c_{t-1} + i∘g, h_t = o∘tanh(c_t). Hochreiter and Schmidhuber 1997, with forget gates.
 
-    i, f, o = σ(·), g = tanh(·) of W x_t + V [h_{t-1}; r_t] + b. W x_t + b, the projection, depends on
-    the input alone, so a known input is projected for all steps at once. r_t, the feedback, is what
-    comes back from elsewhere at each step: a context or an attentional state.
+    i, f, o = σ(·), g = tanh(·) of W x_t + V [h_{t-1}; r_t] + b. W x_t + b, the projection, depends
+    on the input alone, so a known input is projected for all steps at once. r_t, the feedback, is
+    what comes back from elsewhere at each step: a context or an attentional state.
 
     Args:
         input_size: width of x_t
@@ -36,10 +36,12 @@ class LSTMLayer(nn.Module):
     def __init__(self, input_size: int, hidden_size: int, feedback_size: int = 0) -> None:
         super().__init__()
         self.hidden_size, self.feedback_size = hidden_size, feedback_size
-        self.input_weight = nn.Parameter(xavier(GATES * hidden_size, input_size))
+        self.input_weight = nn.Parameter(xavier_gates(GATES, hidden_size, input_size))
         recurrent = orthogonal_gates(GATES, hidden_size)
         if feedback_size:
-            recurrent = torch.cat([recurrent, xavier(GATES * hidden_size, feedback_size)], dim=1)
+            recurrent = torch.cat(
+                [recurrent, xavier_gates(GATES, hidden_size, feedback_size)], dim=1
+            )
         self.recurrent_weight = nn.Parameter(recurrent)
         bias = torch.zeros(GATES * hidden_size)
         bias[hidden_size : 2 * hidden_size] = 1.0  # forget little at first: Jozefowicz et al. 2015
@@ -75,11 +77,12 @@ class LSTMLayer(nn.Module):
     ) -> tuple[Float[Tensor, "t n d"], LSTMState]:
         """All steps over inputs with the time axis first, by torch's own LSTM (oneDNN, cuDNN).
 
-        Where `hold_tn` is True the cell keeps its value: an input of one more column shuts the input
-        gate and opens the forget gate, exactly, so the last cell is that of the last real step.
+        Where `hold_tn` is True the cell keeps its value: an input of one more column shuts the
+        input gate and opens the forget gate, exactly, so the last cell is that of the last real
+        step.
         """
         assert not self.feedback_size, "a sequence with feedback is not known before its steps"
-        input_weight = self.input_weight
+        input_weight: Tensor = self.input_weight
         if hold_tn is not None:
             inputs_tnm = torch.cat([inputs_tnm, hold_tn[:, :, None].to(inputs_tnm.dtype)], dim=-1)
             input_weight = torch.cat([input_weight, self._hold_column()], dim=-1)

@@ -1,5 +1,7 @@
 """LSTM layers on top of each other, a step at a time."""
 
+from typing import cast
+
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import dropout
@@ -33,9 +35,12 @@ class LSTMStack(nn.Module):
     @property
     def bottom(self) -> LSTMLayer:
         """The layer that the input enters."""
-        layer = self.layers[0]
-        assert isinstance(layer, LSTMLayer)
-        return layer
+        return self._lstms[0]
+
+    @property
+    def _lstms(self) -> list[LSTMLayer]:
+        # torch types the elements of a ModuleList as Module, whatever they are.
+        return cast(list[LSTMLayer], list(self.layers))
 
     def step(
         self,
@@ -45,7 +50,7 @@ class LSTMStack(nn.Module):
     ) -> tuple[Float[Tensor, "n d"], tuple[LSTMState, ...]]:
         """The top layer's hidden state and all new states, from the bottom layer's projection."""
         moved = [self.bottom.step(projected_ng, states[0], feedback_nf)]
-        for layer, state in zip(self.layers[1:], states[1:], strict=True):
+        for layer, state in zip(self._lstms[1:], states[1:], strict=True):
             below_nd = dropout(moved[-1].hidden_nd, self.dropout, self.training)
             moved.append(layer.step(layer.project(below_nd), state))
         return moved[-1].hidden_nd, tuple(moved)
@@ -54,7 +59,7 @@ class LSTMStack(nn.Module):
         self, inputs_tnm: Float[Tensor, "t n m"], states: tuple[LSTMState, ...]
     ) -> Float[Tensor, "t n d"]:
         """The top layer's hidden states over inputs that are known beforehand."""
-        for number, (layer, state) in enumerate(zip(self.layers, states, strict=True)):
+        for number, (layer, state) in enumerate(zip(self._lstms, states, strict=True)):
             if number > 0:
                 inputs_tnm = dropout(inputs_tnm, self.dropout, self.training)
             inputs_tnm, _ = layer.sequence(inputs_tnm, state)

@@ -9,7 +9,8 @@ from nmt.model.attention.score import Score
 from nmt.model.interfaces import Encoded
 from nmt.registry import MECHANISMS
 
-CoverageState = tuple[()] | tuple[Float[Tensor, "n s"]]
+CoverageState = tuple[Float[Tensor, "n s"], ...]
+"""The coverage of every hypothesis, or nothing without coverage."""
 
 
 @MECHANISMS.register("global")

@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# From nothing to a trained translator in minutes: learns to write dates in ISO form.
+#   bash scripts/quickstart.sh
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. scripts/environment.sh
+run=runs/dates
+
+python scripts/make_dates.py --output data/dates
+nmt-train configs/dates.yaml --run "$run"
+nmt-translate -m "$run" data/dates/test.text -o "$run/test.iso" --alignments "$run/test.links"
+printf '2026년 11월 20일 금요일\n20 Nov 2026\n' > "$run/example.text"
+nmt-translate -m "$run" "$run/example.text" -o "$run/example.iso" --attention "$run/example"
+
+echo
+echo "the test part, which shares no text with the training part:"
+nmt-eval "$run/test.iso" data/dates/test.iso --metrics exact
+echo
+paste "$run/example.text" "$run/example.iso"
+echo
+echo "run             $run (config.yaml, checkpoints, metrics.jsonl, train.log, samples)"
+echo "translations    $run/test.iso of data/dates/test.text, alignments in $run/test.links"
+echo "attention       $run/example/0.png and 0.html; during training in $run/attention"
+echo "try it          echo 'march 3rd, 1999' | .venv/bin/nmt-translate -m $run"

@@ -1,0 +1,117 @@
+"""Calling the commands inside a test, and what comparisons of runs need."""
+
+import io
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Any, NamedTuple
+from unittest.mock import patch
+
+import yaml
+
+from nmt.cli import evaluate, train, translate
+
+PHRASES = Path(__file__).parent / "data_files" / "phrases"
+
+Main = Callable[[Sequence[str] | None], int]
+
+
+class Called(NamedTuple):
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def complaint(self) -> str:
+        """The one line about the user's mistake; fails when there is not exactly one."""
+        lines = [line for line in self.err.splitlines() if line.startswith("nmt-")]
+        assert self.code == 2
+        assert len(lines) == 1, self.err
+        assert "Traceback" not in self.err
+        return lines[0]
+
+
+def call(main: Main, *arguments: object, given: bytes = b"") -> Called:
+    """Run a command in this process, with standard input given."""
+    out, err = _stream(), _stream()
+    with TemporaryFile() as standard_input:
+        standard_input.write(given)
+        standard_input.seek(0)
+        replaced = patch.object(sys, "stdin", standard_input)
+        with redirect_stdout(out), redirect_stderr(err), replaced:
+            code = _code(main, [str(argument) for argument in arguments])
+    return Called(code, _text(out), _text(err))
+
+
+def _code(main: Main, arguments: list[str]) -> int:
+    try:
+        return main(arguments)
+    except SystemExit as left:
+        return int(left.code or 0)
+
+
+def nmt_train(*arguments: object) -> Called:
+    """Run nmt-train."""
+    return call(train.main, *arguments)
+
+
+def nmt_translate(*arguments: object, given: str | bytes = b"") -> Called:
+    """Run nmt-translate with one thread."""
+    data = given.encode() if isinstance(given, str) else given
+    return call(translate.main, *arguments, "--threads", 1, given=data)
+
+
+def nmt_eval(*arguments: object) -> Called:
+    """Run nmt-eval."""
+    return call(evaluate.main, *arguments)
+
+
+def _stream() -> io.TextIOWrapper:
+    return io.TextIOWrapper(io.BytesIO(), encoding="utf-8", newline="", write_through=True)
+
+
+def _text(stream: io.TextIOWrapper) -> str:
+    stream.flush()
+    buffer = stream.buffer
+    assert isinstance(buffer, io.BytesIO)
+    return buffer.getvalue().decode()
+
+
+def write_experiment(file: Path, tree: dict[str, Any]) -> Path:
+    """Write an experiment file."""
+    file.write_text(yaml.safe_dump(tree, allow_unicode=True), encoding="utf-8")
+    return file
+
+
+def lines_of(file: Path) -> list[str]:
+    """Lines of a text, ended by LF only."""
+    return file.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+
+
+def reports(run: Path) -> list[dict[str, Any]]:
+    """The objects of metrics.jsonl without what the clock decides."""
+    found = [json.loads(line) for line in lines_of(run / "metrics.jsonl")]
+    timed = ("minutes", "target_tokens_per_second")
+    return [{k: v for k, v in one.items() if k not in timed} for one in found]
+
+
+def state_of(checkpoint: Path) -> dict[str, Any]:
+    """state.json without the minutes."""
+    state: dict[str, Any] = json.loads((checkpoint / "state.json").read_text())
+    del state["minutes"]
+    return state
+
+
+def tree_of(folder: Path) -> dict[str, bytes | str]:
+    """Every file below a folder by name: its bytes, or where a link leads."""
+    return {
+        str(path.relative_to(folder)): os.readlink(path) if path.is_symlink() else path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_symlink() or path.is_file()
+    }

@@ -1,0 +1,117 @@
+"""A tiny model, trained once for all tests through the real command."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nmt.registry import FAMILIES
+from nmt.search.translator import Translator
+from tests.commands import PHRASES, nmt_train, write_experiment
+
+ROOT = Path(__file__).parents[1]
+
+
+def tiny_experiment() -> dict[str, Any]:
+    """An experiment that learns some of sixty phrases in a few seconds."""
+    return {
+        "data": {
+            "train": str(PHRASES),
+            "valid": str(PHRASES),
+            "source": "de",
+            "target": "en",
+            "vocabulary": {"size": 180},
+        },
+        "model": {
+            "embedding_size": 24,
+            "encoder": {"type": "bilstm", "hidden_size": 24},
+            "decoder": {"type": "bahdanau", "hidden_size": 32},
+        },
+        "training": {
+            "optimizer": {"type": "adam", "learning_rate": 0.01},
+            "batch_sentences": 10,
+            "epochs": 25,
+            "label_smoothing": 0.0,
+            "threads": 1,
+            "log_every": 20,
+            "validate_every": 50,
+            "keep": 2,
+        },
+        "search": {"beam_size": 4},
+        "evaluation": {"samples": 3, "pictures": 1},
+    }
+
+
+@pytest.fixture
+def experiment() -> dict[str, Any]:
+    """The tiny experiment, to be changed and written."""
+    return tiny_experiment()
+
+
+def start_command(
+    command: str, *arguments: object, cwd: Path, **options: Any
+) -> subprocess.Popen[str]:
+    """Start a command as a process of its own."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [sys.executable, "-m", f"nmt.cli.{command}", *map(str, arguments)],
+        cwd=cwd,
+        env=environment,
+        text=True,
+        encoding="utf-8",
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        **options,
+    )
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run directory of the tiny experiment, trained by nmt-train."""
+    folder = tmp_path_factory.mktemp("trained")
+    file = write_experiment(folder / "tiny.yaml", tiny_experiment())
+    process = start_command("train", file, cwd=folder)
+    out, err = process.communicate()
+    assert process.returncode == 0, err
+    assert out == ""
+    return folder / "runs" / "tiny"
+
+
+@pytest.fixture(scope="session")
+def second(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of the same vocabulary and other weights."""
+    folder = tmp_path_factory.mktemp("second")
+    tree = tiny_experiment()
+    tree["training"] |= {"epochs": None, "steps": 12, "start_from": str(trained), "seed": 2}
+    tree["evaluation"] |= {"pictures": 0}
+    called = nmt_train(write_experiment(folder / "second.yaml", tree), "--run", folder / "run")
+    assert called.code == 0, called.err
+    return folder / "run"
+
+
+@pytest.fixture(scope="session")
+def translator(trained: Path) -> Translator:
+    """The tiny model, ready to translate."""
+    return Translator.load(trained, threads=1)
+
+
+@pytest.fixture(scope="session")
+def sources() -> list[str]:
+    """The German phrases."""
+    return Path(f"{PHRASES}.de").read_text(encoding="utf-8").splitlines()
+
+
+@pytest.fixture
+def own_parts(tmp_path: Path) -> Iterator[Path]:
+    """A folder for plugins; what a test registers is forgotten after it."""
+    kept, modules = {name: dict(r._described) for name, r in FAMILIES.items()}, set(sys.modules)
+    yield tmp_path
+    for name, registry in FAMILIES.items():
+        for own in registry._described.keys() - kept[name].keys():
+            del registry._own[own], registry._described[own]
+    for name in [n for n in set(sys.modules) - modules if n.startswith("nmt_plugin_")]:
+        del sys.modules[name]

@@ -1,0 +1,182 @@
+"""Small models of every registered part, so that a new part is tested by existing."""
+
+from collections.abc import Iterator
+from functools import cache
+from itertools import combinations
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from pydantic import TypeAdapter
+from torch import Tensor
+
+from nmt.config.schema import ModelConfig
+from nmt.errors import UserError
+from nmt.model.build import build_model, check_model
+from nmt.model.interfaces import State
+from nmt.model.seq2seq import Seq2Seq
+from nmt.parts import Option, Part
+from nmt.registry import DECODERS, ENCODERS, MECHANISMS, SCORES, Choice, Registry
+
+PIECES, WIDTH = 11, 4
+ENCODER = Choice("bilstm", {"hidden_size": WIDTH // 2, "layers": 2})
+BILINEAR, ADDITIVE = Choice("general"), Choice("additive")
+GLOBAL = Choice("global")
+
+
+class Text(NamedTuple):
+    """Pairs of unequal length, three target steps and more; the padding's piece is 0."""
+
+    source_bs: Tensor
+    source_mask_bs: Tensor
+    target_bt: Tensor
+    target_mask_bt: Tensor
+
+
+def text() -> Text:
+    """Three pairs; one of them has a single piece on each side."""
+    source_mask_bs = torch.arange(6) < torch.tensor([[6], [3], [1]])
+    target_mask_bt = torch.arange(4) < torch.tensor([[4], [3], [1]])
+    generator = torch.Generator().manual_seed(5)
+    source_bs = torch.randint(1, PIECES, (3, 6), generator=generator) * source_mask_bs
+    target_bt = torch.randint(1, PIECES, (3, 4), generator=generator) * target_mask_bt
+    return Text(source_bs, source_mask_bs, target_bt, target_mask_bt)
+
+
+def choices(registry: Registry[Any], changes: int = 1) -> Iterator[Choice]:
+    """Each part in small sizes, then with up to so many options changed; see `_others`."""
+    for part in registry.parts().values():
+        small = {name: WIDTH for name, option in part.options.items() if _is_size(option)}
+        changed = [
+            (name, value) for name, option in part.options.items() for value in _others(option)
+        ]
+        for number in range(changes + 1):
+            for chosen in combinations(changed, number):
+                if len({name for name, _ in chosen}) == number:
+                    yield Choice(part.name, {**small, **dict(chosen)})
+
+
+def _is_size(option: Option) -> bool:
+    return type(option.default) is int and option.default >= 16
+
+
+def _others(option: Option) -> list[Any]:
+    """The words of a Literal, the other truth, another small number; floats stay as they are."""
+    schema = TypeAdapter(option.annotation).json_schema()
+    values: list[Any] = []
+    for branch in schema.get("anyOf", [schema]):
+        values += branch.get("enum", [])
+        if branch.get("type") == "boolean":
+            values += [False, True]
+        if branch.get("type") == "integer":
+            values.append(2 if option.default == 1 else 3)
+    return [value for value in values if value != option.default]
+
+
+def config(
+    *,
+    encoder: Choice = ENCODER,
+    decoder: Choice,
+    attention: Choice = GLOBAL,
+    score: Choice = BILINEAR,
+    **options: Any,
+) -> ModelConfig:
+    """A model section."""
+    return ModelConfig(
+        embedding_size=3,
+        encoder=encoder,
+        decoder=decoder,
+        attention=attention,
+        score=score,
+        **options,
+    )
+
+
+def fits(model: ModelConfig) -> bool:
+    """Whether these parts and options go together."""
+    return _fits(model.model_dump_json())
+
+
+@cache
+def _fits(model: str) -> bool:
+    try:
+        check_model(ModelConfig.model_validate_json(model), joint=True)
+    except UserError:
+        return False
+    return True
+
+
+def wires(registry: Registry[Any], choice: Choice, name: str) -> bool:
+    """Whether a part asks for another: a decoder for attention, a mechanism for a score."""
+    part: Part = registry.find(choice.type)
+    return name in part.wired
+
+
+def assemblies(*, decoder_changes: int = 1, scores: list[Choice] | None = None) -> list[Any]:
+    """Every decoder x mechanism x score that fits, as parameters of a test."""
+    found = []
+    for decoder in choices(DECODERS, decoder_changes):
+        looks = wires(DECODERS, decoder, "attention")
+        for attention in list(choices(MECHANISMS)) if looks else [GLOBAL]:
+            scored = looks and wires(MECHANISMS, attention, "score")
+            for score in (scores or list(choices(SCORES))) if scored else [BILINEAR]:
+                model = config(decoder=decoder, attention=attention, score=score)
+                name = "-".join(map(_name, (decoder, attention, score)))
+                found.append((model, name))
+    return [pytest.param(model, id=name) for model, name in found if fits(model)]
+
+
+def encoders() -> list[Any]:
+    """Every encoder with up to two options changed, as parameters of a test."""
+    decoder = Choice("bahdanau", {"hidden_size": WIDTH})
+    models = [(config(encoder=e, decoder=decoder), _name(e)) for e in choices(ENCODERS, 2)]
+    return [pytest.param(model, id=name) for model, name in models if fits(model)]
+
+
+def _name(choice: Choice) -> str:
+    options = ",".join(f"{k}={v}" for k, v in choice.options.items() if v != WIDTH)
+    return f"{choice.type}({options})" if options else choice.type
+
+
+def build(model: ModelConfig, dtype: torch.dtype = torch.float64, seed: int = 1) -> Seq2Seq:
+    """The model with all parameters drawn anew, so that none is zero."""
+    torch.manual_seed(seed)
+    built = build_model(model, PIECES, PIECES).to(dtype)
+    with torch.no_grad():
+        for parameter in built.parameters():
+            parameter.normal_(std=0.4)
+    return built
+
+
+def outputs_by_steps(model: Seq2Seq, given: Text) -> Tensor:
+    """What `forward` gives, one call of `step` a position."""
+    encoded = model.encode(given.source_bs, given.source_mask_bs)
+    memory, state = model.decoder.start(encoded)
+    outputs = []
+    for embedded_bm in model.target_embedding(given.target_bt).unbind(dim=1):
+        output_bd, _, state = model.decoder.step(embedded_bm, memory, state)
+        outputs.append(output_bd)
+    return torch.stack(outputs, dim=1)
+
+
+def follow(
+    model: Seq2Seq, given: Text, memory: Any, state: State
+) -> tuple[list[Tensor], list[Any]]:
+    """log p of every next piece, and the weights, along given targets: lists over positions."""
+    log_probs, weights = [], []
+    for tokens_n in given.target_bt.unbind(dim=1):
+        prediction = model.step(tokens_n, memory, state)
+        state = prediction.state
+        log_probs.append(prediction.log_probs_nv)
+        weights.append(prediction.weights_ns)
+    return log_probs, weights
+
+
+def gradients(model: Seq2Seq) -> dict[str, Tensor]:
+    """Gradients by the parameter's name; fails where one is missing."""
+    found = {}
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, f"{name} has no gradient"
+        found[name] = parameter.grad.clone()
+    model.zero_grad()
+    return found

@@ -1,0 +1,128 @@
+"""Wiring: tied tables, and parts that do not fit together."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.autograd import backward
+
+from nmt.config.schema import ModelConfig
+from nmt.errors import UserError
+from nmt.model.build import build_model, check_model
+from nmt.registry import DECODERS, ENCODERS, MECHANISMS, SCORES, Choice, Registry
+from tests.model.blind import BlindDecoder, UniformAttention
+from tests.model.small import assemblies, config, encoders
+
+LUONG = Choice("luong", {"hidden_size": 3})
+WIDE = Choice("luong", {"hidden_size": 6})
+
+
+def _storages(model: torch.nn.Module) -> list[int]:
+    names = (
+        "source_embedding.table.weight",
+        "target_embedding.table.weight",
+        "output_layer.weight",
+    )
+    return [model.get_parameter(name).data_ptr() for name in names]
+
+
+@pytest.mark.parametrize(("tied", "tables"), [("none", 3), ("decoder", 2), ("all", 1)])
+def test_tied_tables_are_one(tied: Any, tables: int) -> None:
+    model = build_model(config(decoder=LUONG, tied_embeddings=tied), 9, 9)
+    source, target, output = _storages(model)
+    assert len({source, target, output}) == tables
+    assert (target == output) == (tied != "none")
+    untied = sum(p.numel() for p in build_model(config(decoder=LUONG), 9, 9).parameters())
+    assert sum(p.numel() for p in model.parameters()) == untied - (3 - tables) * 9 * 3
+    with torch.no_grad():
+        model.target_embedding.table.weight[4, 1] = 77.0
+    assert (float(model.output_weights[0][4, 1].detach()) == 77.0) == (tied != "none")
+
+
+def test_a_tied_table_learns_from_all_its_uses() -> None:
+    model = build_model(config(decoder=LUONG, tied_embeddings="all"), 9, 9)
+    outputs_btd = model(torch.tensor([[2, 3]]), torch.ones(1, 2).bool(), torch.tensor([[5, 6]]))
+    backward(model.output_layer(outputs_btd)[..., 8].sum())
+    gradient_vm = model.target_embedding.table.weight.grad
+    assert gradient_vm is not None
+    assert gradient_vm.abs().sum(dim=1).gt(0).nonzero().flatten().tolist() == [2, 3, 5, 6, 8]
+
+
+@pytest.mark.parametrize("tied", ["decoder", "all"])
+def test_tables_of_unequal_width_are_refused_by_name(tied: Any) -> None:
+    with pytest.raises(UserError) as refusal:
+        build_model(config(decoder=WIDE, tied_embeddings=tied), 9, 9)
+    assert str(refusal.value) == (
+        f"model: tied_embeddings '{tied}': the decoder hands 6 units to the output layer and an "
+        "embedding has 3; make them equal or use 'none'"
+    )
+
+
+def test_two_vocabularies_cannot_share_one_table() -> None:
+    model = config(decoder=LUONG, tied_embeddings="all")
+    with pytest.raises(UserError, match=r"needs one vocabulary for both sides.*joint"):
+        build_model(model, 9, 8)
+    with pytest.raises(UserError, match="needs one vocabulary for both sides"):
+        check_model(model, joint=False)
+    check_model(model, joint=True)
+    check_model(config(decoder=LUONG, tied_embeddings="decoder"), joint=False)
+
+
+MISFITS = {
+    "attention score 'dot': needs queries and annotations of one width, got 3": config(
+        decoder=LUONG, score=Choice("dot")
+    ),
+    "attention mechanism 'global': coverage enters by the keys": config(
+        decoder=LUONG, attention=Choice("global", {"coverage": True}), score=Choice("location")
+    ),
+    "decoder 'luong': initial_state 'last' copies states of width 4 into a decoder of 3": config(
+        decoder=Choice("luong", {"hidden_size": 3, "initial_state": "last"})
+    ),
+    "encoder 'bilstm': residual links start at the second layer": config(
+        encoder=Choice("bilstm", {"residual": True}), decoder=LUONG
+    ),
+}
+
+
+@pytest.mark.parametrize(("message", "model"), MISFITS.items(), ids=MISFITS.keys())
+def test_parts_that_do_not_fit_are_the_users_mistake(message: str, model: ModelConfig) -> None:
+    with pytest.raises(UserError) as refusal:
+        check_model(model, joint=True)
+    assert str(refusal.value).startswith(message)
+
+
+def test_a_model_is_checked_without_memory_for_it() -> None:
+    """Its parameters would take 3 TB."""
+    huge = Choice("bilstm", {"hidden_size": 300_000})
+    check_model(config(encoder=huge, decoder=LUONG), joint=True)
+    assert torch.empty(0).device.type == "cpu"
+
+
+def test_a_decoder_that_asks_for_no_attention_is_built_without(own_parts: Path) -> None:
+    DECODERS.register("blind")(BlindDecoder)
+    model = build_model(config(decoder=Choice("blind", {"hidden_size": 3})), 9, 9)
+    memory, state = model.start(torch.tensor([[2, 3]]), torch.ones(1, 2).bool())
+    prediction = model.step(torch.tensor([4]), memory, state)
+    assert prediction.weights_ns is None
+    assert prediction.log_probs_nv.shape == (1, 9)
+
+
+def test_a_mechanism_that_asks_for_no_score_is_built_without(own_parts: Path) -> None:
+    MECHANISMS.register("uniform")(UniformAttention)
+    model = build_model(config(decoder=LUONG, attention=Choice("uniform")), 9, 9)
+    memory, state = model.start(torch.tensor([[2, 3]]), torch.ones(1, 2).bool())
+    weights_ns = model.step(torch.tensor([4]), memory, state).weights_ns
+    assert weights_ns is not None
+    assert weights_ns.tolist() == [[0.5, 0.5]]
+
+
+@pytest.mark.parametrize(
+    ("registry", "field"),
+    [(DECODERS, "decoder"), (MECHANISMS, "attention"), (SCORES, "score"), (ENCODERS, "encoder")],
+    ids=["decoders", "mechanisms", "scores", "encoders"],
+)
+def test_every_part_is_under_contract(registry: Registry[Any], field: str) -> None:
+    """Otherwise a part whose every small model is refused would pass by absence."""
+    models = [parameter.values[0] for parameter in assemblies() + encoders()]
+    assert {getattr(model, field).type for model in models} == set(registry)

@@ -1,0 +1,86 @@
+"""The device, and the switch of products to oneDNN."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+
+from nmt.errors import UserError
+from nmt.model import devices
+
+MATMUL: Any = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+
+
+@pytest.fixture(autouse=True)
+def _switch_as_before() -> Iterator[None]:
+    before = MATMUL.fp32_precision
+    yield
+    MATMUL.fp32_precision = before
+    torch.set_flush_denormal(False)
+
+
+@pytest.mark.parametrize("size", [7, 96, 300])
+def test_products_stay_float32_whether_or_not_they_go_to_onednn(size: int) -> None:
+    devices.use_onednn_for_products()
+    left, right = torch.randn(2, size, size, generator=torch.Generator().manual_seed(size))
+    exact = left.double() @ right.double()
+    assert (left @ right - exact).norm() / exact.norm() < 1e-5
+    product = torch.nn.functional.linear(left, right.T, torch.zeros(size))
+    assert (product - exact).norm() / exact.norm() < 1e-5
+
+
+def test_the_switch_stays_off_where_a_cpu_would_really_use_bfloat16(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = MATMUL.fp32_precision
+    monkeypatch.setattr(devices, "_has_amx", lambda: True)
+    assert devices.use_onednn_for_products() is False
+    assert MATMUL.fp32_precision == before
+
+
+def test_the_switch_goes_back_when_products_lose_precision(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before, seen = MATMUL.fp32_precision, []
+
+    def coarse() -> float:
+        seen.append(MATMUL.fp32_precision)
+        return 3e-3
+
+    monkeypatch.setattr(devices, "_has_amx", lambda: False)
+    monkeypatch.setattr(devices, "_product_error", coarse)
+    assert devices.use_onednn_for_products() is False
+    assert seen == ["bf16"]
+    assert MATMUL.fp32_precision == before
+
+
+def test_the_error_of_a_product_would_show_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = devices._product_error()
+    product = torch.Tensor.__matmul__
+
+    def narrow(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+        if left.dtype == torch.float64:
+            return product(left, right)
+        return product(left.bfloat16(), right.bfloat16()).float()
+
+    monkeypatch.setattr(torch.Tensor, "__matmul__", narrow)
+    assert whole < 1e-5 < 1e-3 < devices._product_error()
+
+
+def test_a_gpu_that_is_not_there_is_the_users_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match="torch sees no GPU here; use cpu or auto"):
+        devices.prepare_device("cuda")
+    assert devices.prepare_device("auto") == devices.prepare_device("cpu") == torch.device("cpu")
+
+
+def test_threads_are_set_when_they_are_given() -> None:
+    before = torch.get_num_threads()
+    try:
+        devices.prepare_device("cpu", threads=2)
+        assert torch.get_num_threads() == 2
+        devices.prepare_device("cpu")
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,149 @@
+"""Nothing that stands in the padding, and no neighbour, changes a sentence's result."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.autograd import backward
+
+from nmt.config.schema import ModelConfig
+from nmt.model.seq2seq import Seq2Seq
+from tests.model.small import (
+    ADDITIVE,
+    BILINEAR,
+    PIECES,
+    Text,
+    assemblies,
+    build,
+    encoders,
+    follow,
+    gradients,
+    text,
+)
+
+every_model = pytest.mark.parametrize("model", assemblies(scores=[ADDITIVE, BILINEAR]))
+every_score = pytest.mark.parametrize("model", assemblies(decoder_changes=0))
+every_encoder = pytest.mark.parametrize("model", encoders())
+
+
+def _with_other_padding(given: Text) -> Text:
+    generator = torch.Generator().manual_seed(9)
+    source_bs = torch.randint(0, PIECES, given.source_bs.shape, generator=generator)
+    target_bt = torch.randint(0, PIECES, given.target_bt.shape, generator=generator)
+    return given._replace(
+        source_bs=source_bs.where(~given.source_mask_bs, given.source_bs),
+        target_bt=target_bt.where(~given.target_mask_bt, given.target_bt),
+    )
+
+
+def _outcome(model: Seq2Seq, given: Text) -> dict[str, Any]:
+    """Everything at real positions that a batch leads to, gradients included."""
+    encoded = model.encode(given.source_bs, given.source_mask_bs)
+    outputs_btd = model.decoder(model.target_embedding(given.target_bt), encoded)
+    logits_rv = model.output_layer(outputs_btd[given.target_mask_bt])
+    backward(-logits_rv.log_softmax(-1)[:, 3].sum())
+    memory, state = model.start(given.source_bs, given.source_mask_bs)
+    log_probs, weights = follow(model, given, memory, state)
+    return {
+        "annotations": encoded.states_bse,
+        "summary": encoded.summary_bh,
+        "final": [part for part in encoded.final if part is not None],
+        "logits": logits_rv,
+        "log_probs": torch.stack(log_probs, dim=1)[given.target_mask_bt],
+        "weights": None
+        if weights[0] is None
+        else torch.stack(weights, dim=1)[given.target_mask_bt],
+        "gradients": gradients(model),
+    }
+
+
+def _same_bits(one: Any, other: Any) -> None:
+    torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
+@every_model
+def test_pieces_in_the_padding_change_no_bit(model: ModelConfig) -> None:
+    given = text()
+    changed = _with_other_padding(given)
+    assert not torch.equal(given.source_bs, changed.source_bs)
+    assert not torch.equal(given.target_bt, changed.target_bt)
+    _same_bits(_outcome(build(model), changed), _outcome(build(model), given))
+
+
+@every_score
+def test_pieces_in_the_padding_change_no_bit_under_any_score(model: ModelConfig) -> None:
+    given = text()
+    _same_bits(_outcome(build(model), _with_other_padding(given)), _outcome(build(model), given))
+
+
+@every_encoder
+def test_pieces_in_the_padding_change_no_bit_after_any_encoder(model: ModelConfig) -> None:
+    given = text()
+    _same_bits(_outcome(build(model), _with_other_padding(given)), _outcome(build(model), given))
+
+
+def _fill_padding(mask_bs: Tensor, value: float) -> Callable[[Any, Any, Tensor], Tensor]:
+    return lambda module, inputs, embedded: embedded.masked_fill(~mask_bs[:, :, None], value)
+
+
+@every_encoder
+def test_garbage_in_the_embedded_padding_changes_no_bit(model: ModelConfig) -> None:
+    given = text()
+    outcomes = []
+    for value in (0.0, float("nan"), float("inf"), 1e30):
+        built = build(model)
+        # Every parameter's gradient is compared too, so that no NaN comes back by way of 0 x NaN.
+        built.source_embedding.register_forward_hook(_fill_padding(given.source_mask_bs, value))
+        outcomes.append(_outcome(built, given))
+    for outcome in outcomes[1:]:
+        _same_bits(outcome, outcomes[0])
+
+
+@every_encoder
+def test_annotations_are_zero_in_the_padding(model: ModelConfig) -> None:
+    given = text()
+    encoded = build(model).encode(given.source_bs, given.source_mask_bs)
+    assert encoded.states_bse[~given.source_mask_bs].abs().sum() == 0
+    assert (encoded.states_bse[given.source_mask_bs].abs() > 0).all()
+    assert torch.equal(encoded.mask_bs, given.source_mask_bs)
+
+
+def _alone(given: Text, row: int) -> Text:
+    source, target = given.source_mask_bs[row].sum(), given.target_mask_bt[row].sum()
+    return Text(
+        given.source_bs[row : row + 1, :source],
+        given.source_mask_bs[row : row + 1, :source],
+        given.target_bt[row : row + 1, :target],
+        given.target_mask_bt[row : row + 1, :target],
+    )
+
+
+def _a_sentence_alone_is_what_it_is_in_company(model: ModelConfig) -> None:
+    built, given = build(model), text()
+    together_btd = built(given.source_bs, given.source_mask_bs, given.target_bt)
+    for row in range(3):
+        alone = _alone(given, row)
+        alone_1td = built(alone.source_bs, alone.source_mask_bs, alone.target_bt)
+        beside_1td = together_btd[row : row + 1, : alone_1td.size(1)]
+        torch.testing.assert_close(alone_1td, beside_1td, rtol=1e-10, atol=1e-12)
+
+
+@every_model
+def test_a_sentence_alone_is_what_it_is_beside_longer_ones(model: ModelConfig) -> None:
+    _a_sentence_alone_is_what_it_is_in_company(model)
+
+
+@every_score
+def test_a_sentence_alone_is_what_it_is_beside_longer_ones_under_any_score(
+    model: ModelConfig,
+) -> None:
+    _a_sentence_alone_is_what_it_is_in_company(model)
+
+
+@every_encoder
+def test_a_sentence_alone_is_what_it_is_beside_longer_ones_after_any_encoder(
+    model: ModelConfig,
+) -> None:
+    _a_sentence_alone_is_what_it_is_in_company(model)

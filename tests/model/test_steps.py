@@ -1,0 +1,104 @@
+"""Teacher forcing equals step by step, for every decoder x mechanism x score."""
+
+import pytest
+import torch
+from torch.autograd import backward
+
+from nmt.config.schema import ModelConfig
+from nmt.model.interfaces import Decoder
+from tests.model.small import (
+    ADDITIVE,
+    BILINEAR,
+    assemblies,
+    build,
+    encoders,
+    follow,
+    gradients,
+    outputs_by_steps,
+    text,
+)
+
+
+def _agree(model: ModelConfig) -> None:
+    built, given = build(model), text()
+    towards_btd = torch.randn(3, 4, built.decoder.output_size, dtype=torch.float64)
+    at_once_btd = built(given.source_bs, given.source_mask_bs, given.target_bt)
+    backward((at_once_btd * towards_btd).sum())
+    at_once = gradients_that_exist(built)
+    stepwise_btd = outputs_by_steps(built, given)
+    backward((stepwise_btd * towards_btd).sum())
+    torch.testing.assert_close(at_once_btd, stepwise_btd, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(at_once, gradients_that_exist(built), rtol=1e-8, atol=1e-11)
+
+
+def gradients_that_exist(built: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """All but the output layer's, which is not part of `forward`."""
+    found = {
+        name: parameter.grad.clone()
+        for name, parameter in built.named_parameters()
+        if parameter.grad is not None
+    }
+    assert found
+    built.zero_grad()
+    return found
+
+
+@pytest.mark.parametrize("model", assemblies())
+def test_teacher_forcing_equals_steps(model: ModelConfig) -> None:
+    _agree(model)
+
+
+@pytest.mark.parametrize("model", assemblies(decoder_changes=2, scores=[ADDITIVE]))
+def test_teacher_forcing_equals_steps_with_two_options_changed(model: ModelConfig) -> None:
+    _agree(model)
+
+
+@pytest.mark.parametrize("model", encoders())
+def test_teacher_forcing_equals_steps_after_every_encoder(model: ModelConfig) -> None:
+    _agree(model)
+
+
+@pytest.mark.parametrize("model", assemblies(scores=[ADDITIVE]))
+def test_the_decoders_own_loop_equals_the_plain_one(model: ModelConfig) -> None:
+    built, given = build(model), text()
+    encoded = built.encode(given.source_bs, given.source_mask_bs)
+    embedded_btm = built.target_embedding(given.target_bt)
+    torch.testing.assert_close(
+        built.decoder(embedded_btm, encoded),
+        Decoder.forward(built.decoder, embedded_btm, encoded),
+        rtol=1e-10,
+        atol=1e-12,
+    )
+
+
+@pytest.mark.parametrize("model", assemblies(scores=[ADDITIVE]))
+def test_search_is_told_the_log_probabilities_of_training(model: ModelConfig) -> None:
+    built, given = build(model), text()
+    outputs_btd = built(given.source_bs, given.source_mask_bs, given.target_bt)
+    weight_vd, bias_v = built.output_weights
+    logits_btv = outputs_btd @ weight_vd.T + bias_v
+    expected_btv = (logits_btv.exp() / logits_btv.exp().sum(-1, keepdim=True)).log()
+    log_probs, _ = follow(built, given, *built.start(given.source_bs, given.source_mask_bs))
+    told_btv = torch.stack(log_probs, dim=1).double()  # float32, whatever the model computes in
+    torch.testing.assert_close(told_btv, expected_btv, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "model", assemblies(scores=[ADDITIVE, BILINEAR]) + assemblies(decoder_changes=0)
+)
+def test_every_parameter_receives_a_gradient(model: ModelConfig) -> None:
+    _every_parameter_learns(model)
+
+
+@pytest.mark.parametrize("model", encoders())
+def test_every_parameter_receives_a_gradient_with_every_encoder(model: ModelConfig) -> None:
+    _every_parameter_learns(model)
+
+
+def _every_parameter_learns(model: ModelConfig) -> None:
+    built, given = build(model), text()
+    outputs_btd = built(given.source_bs, given.source_mask_bs, given.target_bt)
+    log_probs_btv = built.output_layer(outputs_btd).log_softmax(dim=-1)
+    backward(-log_probs_btv[given.target_mask_bt][:, 7].sum())
+    still = [name for name, gradient in gradients(built).items() if not gradient.abs().max() > 1e-9]
+    assert still == []

@@ -1,0 +1,105 @@
+"""Imports only point down, and heavy libraries stay out of the way of config errors."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+MODULES = {
+    ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): file
+    for file in sorted((ROOT / "nmt").rglob("*.py"))
+}
+# What stands on one level may import each other.
+LEVELS = [
+    ("nmt.errors", "nmt.version"),
+    ("nmt.parts",),
+    ("nmt.registry",),
+    ("nmt.config",),
+    ("nmt.data",),
+    ("nmt.model",),
+    ("nmt.search",),
+    ("nmt.evaluation",),
+    ("nmt.training",),
+    ("nmt.serving",),
+    ("nmt.cli",),
+]
+MODEL_LEVELS = [
+    ("nmt.model.interfaces",),
+    ("nmt.model.layers", "nmt.model.embeddings"),
+    ("nmt.model.recurrence", "nmt.model.encoders", "nmt.model.attention"),
+    ("nmt.model.decoders",),
+    ("nmt.model.seq2seq",),
+    ("nmt.model.build",),
+    ("nmt.model.saved",),
+]
+ANYWHERE = ("nmt", "nmt.model", "nmt.model.devices")
+HEAVY = ("torch", "sentencepiece", "matplotlib", "sacrebleu")
+COMMANDS = [m for m, file in MODULES.items() if ".cli." in m and "def main(" in file.read_text()]
+LIGHT = ["nmt", "nmt.config.load", "nmt.config.describe", "nmt.cli.common", *COMMANDS]
+
+
+def _imported(file: Path) -> Iterator[tuple[int, str]]:
+    """Line and module of every import of ours, at the top and inside functions."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}:{node.lineno}: relative imports hide the direction"
+            inner = [f"{node.module}.{alias.name}" for alias in node.names]
+            names = [name if name in MODULES else str(node.module) for name in inner]
+        else:
+            continue
+        yield from (
+            (node.lineno, name) for name in names if name.split(".")[0] in ("nmt", "scripts")
+        )
+
+
+def _level(module: str, levels: list[tuple[str, ...]]) -> int | None:
+    for number, packages in enumerate(levels):
+        if any(module == p or module.startswith(f"{p}.") for p in packages):
+            return number
+    return None
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if m != "nmt"])
+def test_imports_only_point_down(module: str) -> None:
+    own, inside = _level(module, LEVELS), _level(module, MODEL_LEVELS)
+    assert own is not None, f"{module} has no place in the order"
+    if own == _level("nmt.model", LEVELS) and module not in ANYWHERE:
+        assert inside is not None, f"{module} has no place in the order inside nmt.model"
+    for line, imported in _imported(MODULES[module]):
+        where = f"{MODULES[module]}:{line}: {module} imports {imported}"
+        below = _level(imported, LEVELS)
+        assert below is not None, where
+        assert below <= own, where
+        below_inside = _level(imported, MODEL_LEVELS)
+        if inside is not None and below_inside is not None:
+            assert below_inside <= inside, where
+
+
+def test_modules_at_the_bottom_import_nothing_of_ours() -> None:
+    for module in ("nmt.errors", "nmt.version", "nmt.parts", "nmt.model.interfaces"):
+        assert list(_imported(MODULES[module])) == [], module
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_says_what_it_is(module: str) -> None:
+    assert ast.get_docstring(ast.parse(MODULES[module].read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize("module", LIGHT)
+def test_heavy_libraries_are_not_imported_for_help_and_config_errors(module: str) -> None:
+    code = f"import sys, {module}; print(*(set(sys.modules) & set({HEAVY!r})))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert found.returncode == 0, found.stderr
+    assert found.stdout.split() == []
+
+
+def test_the_order_is_checked_inside_functions_too(tmp_path: Path) -> None:
+    file = tmp_path / "module.py"
+    file.write_text("def f():\n    from nmt.cli import train\n    import nmt.training.loss\n")
+    assert list(_imported(file)) == [(2, "nmt.cli.train"), (3, "nmt.training.loss")]

@@ -1,0 +1,171 @@
+"""Families of parts: names, suggestions, parts of a user's own."""
+
+import sys
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+import pytest
+import torch
+from torch.autograd import backward
+
+from nmt.config.load import load_experiment
+from nmt.errors import UserError
+from nmt.model.build import build_model
+from nmt.registry import LENGTH_PENALTIES, SCHEDULES, SCORES, Choice, Registry, unknown
+
+NEWCOMER = '''\
+"""A score of my own."""
+
+import torch
+from torch import Tensor
+
+from nmt.model.attention.score import Score
+from nmt.registry import SCORES
+
+
+@SCORES.register("distance")
+class DistanceScore(Score):
+    """-|q - k|²: what is near is looked at."""
+
+    def forward(self, query_bqd: Tensor, keys_bsa: Tensor) -> Tensor:
+        return -(torch.cdist(query_bqd, keys_bsa) ** 2)
+'''
+EXPERIMENT = """
+    data: {train: train, valid: valid, source: de, target: en}
+    training: {epochs: 1}
+    model:
+      embedding_size: 5
+      encoder: {type: bilstm, hidden_size: 2}
+      decoder: {type: luong, hidden_size: 4}
+"""
+
+
+def _experiment(folder: Path, score: str, plugin: str = "") -> Path:
+    file = folder / "experiment.yaml"
+    plugins = f"plugins: [{plugin}]\n" if plugin else ""
+    file.write_text(f"{dedent(EXPERIMENT)}  score: {score}\n{plugins}", encoding="utf-8")
+    return file
+
+
+def test_a_newcomers_score_in_fifteen_lines_trains(own_parts: Path) -> None:
+    assert len(NEWCOMER.splitlines()) <= 15
+    (own_parts / "my_scores.py").write_text(NEWCOMER, encoding="utf-8")
+    loaded = load_experiment(_experiment(own_parts, "distance", "my_scores.py"))
+    torch.manual_seed(1)
+    model = build_model(loaded.experiment.model, 9, 9)
+    source_bs, target_bt = (
+        torch.tensor([[3, 4, 5], [6, 2, 0]]),
+        torch.tensor([[1, 7, 8], [1, 5, 0]]),
+    )
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    losses = []
+    for _ in range(3):
+        outputs_btd = model(source_bs, source_bs > 0, target_bt)
+        loss = -model.output_layer(outputs_btd).log_softmax(-1)[..., 4].sum()
+        optimizer.zero_grad()
+        backward(loss)
+        assert all(p.grad is not None and p.grad.abs().max() > 0 for p in model.parameters())
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses == sorted(losses, reverse=True)
+    assert type(model.get_submodule("decoder.attention.score")).__name__ == "DistanceScore"
+
+
+def test_a_newcomers_options_are_checked_like_those_of_the_house(own_parts: Path) -> None:
+    text = NEWCOMER.replace(
+        "    def forward",
+        "    def __init__(self, query: int, key: int, *, sharpness: float = 1.0) -> None:\n"
+        "        super().__init__(query, key)\n\n    def forward",
+    )
+    (own_parts / "sharp_scores.py").write_text(text, encoding="utf-8")
+    file = _experiment(own_parts, "{type: distance, sharpnes: 2.0}", "sharp_scores.py")
+    with pytest.raises(UserError, match=r"did you mean 'sharpness'\?"):
+        load_experiment(file)
+    file = _experiment(own_parts, "{type: distance, sharpness: 2}", "sharp_scores.py")
+    score = load_experiment(file).experiment.model.score
+    assert score == Choice("distance", {"sharpness": 2.0})
+
+
+def test_a_plugin_that_changed_is_described_anew(own_parts: Path) -> None:
+    for folder, option in (("one", "red"), ("two", "blue")):
+        (own_parts / folder).mkdir()
+        signature = f"    def __init__(self, q: int, k: int, *, {option}: float = 1.0) -> None: ..."
+        text = NEWCOMER.replace("    def forward", f"{signature}\n\n    def forward")
+        (own_parts / folder / "colours.py").write_text(text, encoding="utf-8")
+        file = _experiment(own_parts / folder, "distance", "colours.py")
+        score = load_experiment(file).experiment.model.score
+        assert score == Choice("distance", {option: 1.0})
+
+
+def test_a_name_that_is_taken_is_refused(own_parts: Path) -> None:
+    taken = NEWCOMER.replace('"distance"', '"additive"')
+    (own_parts / "taken.py").write_text(taken, encoding="utf-8")
+    with pytest.raises(UserError) as refusal:
+        load_experiment(_experiment(own_parts, "additive", "taken.py"))
+    assert "attention score 'additive' is already registered by nmt.model.attention.scores" in str(
+        refusal.value
+    )
+
+
+def test_two_parts_of_a_user_cannot_have_one_name(own_parts: Path) -> None:
+    registry: Registry[Any] = Registry("thing", "nmt.search.penalties", "NO_SUCH_CONSTANT")
+    registry.register("mine")(test_a_name_that_is_taken_is_refused)
+    registry.register("mine")(test_a_name_that_is_taken_is_refused)
+    with pytest.raises(UserError, match=r"thing 'mine' is already registered.*choose another name"):
+        registry.register("mine")(_experiment)
+
+
+def test_an_unknown_part_is_told_with_a_suggestion_and_all_names() -> None:
+    with pytest.raises(UserError) as refusal:
+        SCORES.find("aditive")
+    assert str(refusal.value) == (
+        "no attention score 'aditive'; did you mean 'additive'? known: " + ", ".join(SCORES)
+    )
+    assert unknown("xyz", ["a", "b"], "key") == "no key 'xyz'; known: a, b"
+    assert unknown("xyz", [], "key") == "no key 'xyz'; known: none"
+
+
+def test_a_dotted_type_is_imported(own_parts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = NEWCOMER.replace('@SCORES.register("distance")\n', "")
+    (own_parts / "elsewhere_scores.py").write_text(plain, encoding="utf-8")
+    monkeypatch.syspath_prepend(own_parts)
+    loaded = load_experiment(_experiment(own_parts, "elsewhere_scores.DistanceScore"))
+    model = build_model(loaded.experiment.model, 9, 9)
+    score = model.get_submodule("decoder.attention.score")
+    assert type(score) is sys.modules["elsewhere_scores"].DistanceScore
+    monkeypatch.delitem(sys.modules, "elsewhere_scores")
+
+
+@pytest.mark.parametrize(
+    "name", ["no_such_module.Score", "math.no_such_score", "math.pi", "os.path", ".Score", "math."]
+)
+def test_a_dotted_type_that_is_no_part_is_the_users_mistake(own_parts: Path, name: str) -> None:
+    with pytest.raises(UserError, match=r"model\.score: .*'.*; a dotted type is MODULE\.CLASS"):
+        load_experiment(_experiment(own_parts, name))
+
+
+def test_a_dotted_module_that_fails_is_the_users_mistake(
+    own_parts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (own_parts / "broken_scores.py").write_text("class Score:\n  x = 1 +\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(own_parts)
+    with pytest.raises(UserError, match=r"no attention score 'broken_scores.Score': .*syntax"):
+        load_experiment(_experiment(own_parts, "broken_scores.Score"))
+
+
+def test_a_plugin_that_is_missing_or_fails_is_the_users_mistake(own_parts: Path) -> None:
+    with pytest.raises(UserError, match=r"experiment.yaml:\d+: plugins: no file .*none.py"):
+        load_experiment(_experiment(own_parts, "additive", "none.py"))
+    (own_parts / "failing.py").write_text("print(1 / 0)\n", encoding="utf-8")
+    with pytest.raises(
+        UserError, match=r"plugins: .*failing.py fails: ZeroDivisionError: division"
+    ):
+        load_experiment(_experiment(own_parts, "additive", "failing.py"))
+
+
+def test_a_part_is_built_with_its_options_and_refusals_name_it() -> None:
+    penalty = LENGTH_PENALTIES.build(Choice("average", {"alpha": 0.5}))
+    assert penalty(torch.tensor(-8.0), 4).item() == -4.0
+    with pytest.raises(UserError, match=r"^schedule 'cosine': warmup 5 is not less than steps 5$"):
+        SCHEDULES.build(Choice("cosine", {"steps": 5, "warmup": 5}))

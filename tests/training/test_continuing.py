@@ -1,0 +1,231 @@
+"""A run that was interrupted and continued is the run that never was."""
+
+import signal
+import time
+from pathlib import Path
+from subprocess import DEVNULL, Popen
+from typing import Any
+
+import pytest
+
+from nmt.training.trainer import Trainer, Update
+from nmt.training.validator import Validator
+from tests.commands import PHRASES, lines_of, nmt_train, reports, state_of, write_experiment
+from tests.conftest import start_command, tiny_experiment
+
+STEPS = 15
+
+
+class Killed(BaseException):
+    """Ends a process's work in this very place."""
+
+
+def _write(folder: Path) -> Path:
+    """An experiment with everything that a checkpoint must keep; 5 updates an epoch."""
+    for side in ("de", "en"):
+        text = "\n".join(lines_of(PHRASES.with_suffix(f".{side}"))[:6]) + "\n"
+        (folder / f"valid.{side}").write_text(text, encoding="utf-8")
+    tree = tiny_experiment()
+    tree["data"]["valid"] = "valid"
+    tree["model"]["embedding_dropout"] = 0.2
+    tree["model"]["encoder"] |= {"layers": 2, "dropout": 0.2}
+    tree["model"]["decoder"]["dropout"] = 0.2
+    tree["training"] |= {
+        "batch_sentences": 6,
+        "accumulate": 2,
+        "ema": 0.9,
+        "schedule": {"type": "plateau", "patience": 1},
+        "early_stopping": {"metric": "exact", "patience": 100},
+        "epochs": STEPS // 5,
+        "log_every": 2,
+        "validate_every": 4,
+        "save_every": 3,
+        "keep": 3,
+    }
+    tree["search"] = {"beam_size": 2}
+    tree["evaluation"] = {"samples": 2, "pictures": 0, "metrics": ["exact"]}
+    return write_experiment(folder / "exact.yaml", tree)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run directory of an experiment that ran through."""
+    folder = tmp_path_factory.mktemp("exact")
+    called = nmt_train(_write(folder), "--run", folder / "run")
+    assert called.code == 0, called.err
+    return folder / "run"
+
+
+def _assert_same(run: Path, other: Path) -> None:
+    for link in ("last", "best"):
+        one, two = run / "checkpoints" / link, other / "checkpoints" / link
+        assert one.resolve().name == two.resolve().name
+        for name in ("model.safetensors", "training.safetensors"):
+            assert (one / name).read_bytes() == (two / name).read_bytes(), name
+        assert state_of(one) == state_of(two)
+    assert reports(run) == reports(other)
+    for sample in (other / "samples").iterdir():
+        assert (run / "samples" / sample.name).read_text() == sample.read_text()
+
+
+@pytest.mark.parametrize(
+    ("update", "number"),
+    [
+        (1, signal.SIGTERM),
+        (7, signal.SIGINT),
+        (8, signal.SIGTERM),  # a validation is due
+        (10, signal.SIGINT),  # the end of an epoch
+    ],
+)
+def test_a_signal_ends_the_run_with_a_checkpoint_and_the_same_command_continues_it(
+    update: int,
+    number: signal.Signals,
+    uninterrupted: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = uninterrupted.parent / f"signal-{update}"
+    real = Trainer.update
+
+    def disturbed(trainer: Trainer, group: Any) -> Update:
+        if trainer.step + 1 == update:
+            signal.raise_signal(number)
+        return real(trainer, group)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "update", disturbed)
+        called = nmt_train(uninterrupted.parent / "exact.yaml", "--run", run)
+    assert called.code == 130, called.err
+    assert f"interrupted after update {update}" in called.err
+    assert (run / "checkpoints" / "last").resolve().name == str(update)
+    again = nmt_train(uninterrupted.parent / "exact.yaml", "--run", run)
+    assert again.code == 0, again.err
+    assert f"continuing after update {update}" in again.err
+    _assert_same(run, uninterrupted)
+
+
+def test_a_signal_at_the_last_update_finds_the_run_finished(
+    uninterrupted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = uninterrupted.parent / "last"
+    real = Trainer.update
+
+    def disturbed(trainer: Trainer, group: Any) -> Update:
+        if trainer.step + 1 == STEPS:
+            signal.raise_signal(signal.SIGTERM)
+        return real(trainer, group)
+
+    monkeypatch.setattr(Trainer, "update", disturbed)
+    called = nmt_train(uninterrupted.parent / "exact.yaml", "--run", run)
+    assert called.code == 0
+    _assert_same(run, uninterrupted)
+
+
+def test_a_signal_during_validation_waits_for_its_end(
+    uninterrupted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = uninterrupted.parent / "validating"
+    real = Validator.validate
+
+    def disturbed(validator: Validator) -> Any:
+        if validator.step == 12:
+            signal.raise_signal(signal.SIGINT)
+        return real(validator)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Validator, "validate", disturbed)
+        called = nmt_train(uninterrupted.parent / "exact.yaml", "--run", run)
+    assert called.code == 130
+    assert nmt_train(uninterrupted.parent / "exact.yaml", "--run", run).code == 0
+    _assert_same(run, uninterrupted)
+
+
+def test_sampled_cuts_of_the_text_go_on_where_they_stopped(
+    uninterrupted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = uninterrupted.parent
+    arguments = [folder / "exact.yaml", "data.vocabulary.sampling.alpha=0.3", "--run"]
+    whole, run = folder / "sampled", folder / "sampled-interrupted"
+    assert nmt_train(*arguments, whole).code == 0
+    assert reports(whole) != reports(uninterrupted)
+    real = Trainer.update
+
+    def disturbed(trainer: Trainer, group: Any) -> Update:
+        if trainer.step + 1 == 7:
+            signal.raise_signal(signal.SIGINT)
+        return real(trainer, group)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "update", disturbed)
+        assert nmt_train(*arguments, run).code == 130
+    assert nmt_train(*arguments, run).code == 0
+    _assert_same(run, whole)
+
+
+@pytest.mark.parametrize("update", [2, 11])
+def test_what_was_done_after_the_last_checkpoint_is_done_again(
+    update: int, uninterrupted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = uninterrupted.parent / f"killed-{update}"
+    real = Trainer.update
+
+    def disturbed(trainer: Trainer, group: Any) -> Update:
+        if trainer.step + 1 == update:
+            raise Killed
+        return real(trainer, group)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "update", disturbed)
+        with pytest.raises(Killed):
+            nmt_train(uninterrupted.parent / "exact.yaml", "--run", run)
+    assert nmt_train(uninterrupted.parent / "exact.yaml", "--run", run).code == 0
+    _assert_same(run, uninterrupted)
+
+
+def _wait_for_update(run: Path, update: int, process: "Popen[str]") -> None:
+    """Until metrics.jsonl tells of an update; steps come two by two."""
+    while process.poll() is None:
+        file = run / "metrics.jsonl"
+        if file.exists() and f'"step": {update},' in file.read_text(encoding="utf-8"):
+            return
+        time.sleep(0.002)
+    raise AssertionError(f"ended before update {update}")
+
+
+@pytest.mark.slow
+def test_a_process_that_is_terminated_interrupted_and_killed_arrives_at_the_same_end(
+    uninterrupted: Path,
+) -> None:
+    folder, run = uninterrupted.parent, uninterrupted.parent / "process"
+    ends = [(2, signal.SIGTERM, 130), (4, signal.SIGINT, 130), (8, signal.SIGKILL, -9)]
+    for update, number, code in ends:
+        process = start_command("train", folder / "exact.yaml", "--run", run, cwd=folder)
+        _wait_for_update(run, update, process)
+        process.send_signal(number)
+        _, err = process.communicate()
+        assert process.returncode == code, err
+    process = start_command("train", folder / "exact.yaml", "--run", run, cwd=folder, stdin=DEVNULL)
+    _, err = process.communicate()
+    assert process.returncode == 0, err
+    assert "continuing after update" in err
+    _assert_same(run, uninterrupted)
+
+
+def test_a_finished_run_is_left_as_it_is(uninterrupted: Path) -> None:
+    def contents() -> dict[Path, bytes]:
+        files = [path for path in uninterrupted.rglob("*") if path.is_file()]
+        return {path: path.read_bytes() for path in files if path.name != "train.log"}
+
+    before = contents()
+    called = nmt_train(uninterrupted.parent / "exact.yaml", "--run", uninterrupted)
+    assert called.code == 0
+    assert called.out == ""
+    assert "nothing left to do" in called.err
+    assert contents() == before
+
+
+def test_the_plateau_schedule_and_the_average_took_part(uninterrupted: Path) -> None:
+    state = state_of(uninterrupted / "checkpoints" / "last")
+    assert state["schedule"]["decays"] >= 1
+    rates = [report["learning_rate"] for report in reports(uninterrupted) if "epoch" in report]
+    assert rates[0] == 0.01
+    assert rates[-1] < 0.01

@@ -1,0 +1,176 @@
+"""The chunked loss against torch's own cross entropy over whole logits."""
+
+from collections.abc import Sequence
+from math import log
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.autograd import backward
+from torch.nn.functional import cross_entropy, linear
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from nmt.training.loss import smoothed_cross_entropy
+
+ROWS, WIDTH, PIECES = 10, 4, 7
+
+
+def _inputs(dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    shapes = ((ROWS, WIDTH), (PIECES, WIDTH), (PIECES,))
+    tensors = [torch.randn(shape, generator=generator, dtype=dtype) for shape in shapes]
+    outputs_rd, weight_vd, bias_v = (tensor.requires_grad_() for tensor in tensors)
+    return outputs_rd, weight_vd, bias_v, torch.randint(0, PIECES, (ROWS,), generator=generator)
+
+
+def _loss(
+    inputs: Sequence[Tensor], targets_r: Tensor, *, smoothing: float = 0.1, chunk: int = 4
+) -> tuple[Tensor, Tensor]:
+    outputs_rd, weight_vd, bias_v = inputs
+    return smoothed_cross_entropy(
+        outputs_rd, weight_vd, bias_v, targets_r, smoothing=smoothing, chunk=chunk
+    )
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.6])
+@pytest.mark.parametrize("chunk", [1, 3, 5, ROWS, 1000])
+def test_the_loss_and_its_gradients_are_torchs(smoothing: float, chunk: int) -> None:
+    *ours, targets_r = _inputs()
+    *theirs, _ = _inputs()
+    loss, likelihood = _loss(ours, targets_r, smoothing=smoothing, chunk=chunk)
+    logits_rv = linear(*theirs)
+    whole = cross_entropy(logits_rv, targets_r, label_smoothing=smoothing, reduction="sum")
+    plain = cross_entropy(logits_rv, targets_r, reduction="sum")
+    torch.testing.assert_close(loss, whole, rtol=1e-12, atol=0)
+    torch.testing.assert_close(likelihood, plain, rtol=1e-12, atol=0)
+    backward(loss)
+    backward(whole)
+    for our, their in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(our.grad, their.grad, rtol=1e-10, atol=1e-12)
+
+
+def test_the_loss_of_one_row_is_the_formula() -> None:
+    """Two pieces, p = (3/4, 1/4), the second one right, ε = 0.2."""
+    loss, likelihood = smoothed_cross_entropy(
+        torch.tensor([[1.0]], dtype=torch.float64),
+        torch.tensor([[log(3.0)], [0.0]], dtype=torch.float64),
+        torch.zeros(2, dtype=torch.float64),
+        torch.tensor([1]),
+        smoothing=0.2,
+        chunk=8,
+    )
+    assert loss.item() == pytest.approx(0.8 * log(4) + 0.1 * (log(4) + log(4 / 3)), rel=1e-12)
+    assert likelihood.item() == pytest.approx(log(4), rel=1e-12)
+
+
+def test_gradients_are_those_of_the_loss() -> None:
+    outputs_rd, weight_vd, bias_v, targets_r = _inputs()
+
+    def loss(*inputs: Tensor) -> Tensor:
+        return _loss(inputs, targets_r)[0]
+
+    assert torch.autograd.gradcheck(loss, (outputs_rd, weight_vd, bias_v))
+
+
+@pytest.mark.parametrize("scale", [1 / 37, -2.0, 65536.0])
+def test_a_scale_on_the_loss_scales_its_gradients(scale: float) -> None:
+    *plain, targets_r = _inputs()
+    *scaled, _ = _inputs()
+    backward(_loss(plain, targets_r)[0])
+    backward(scale * _loss(scaled, targets_r)[0])
+    for one, other in zip(plain, scaled, strict=True):
+        assert one.grad is not None
+        torch.testing.assert_close(other.grad, scale * one.grad, rtol=1e-12, atol=1e-12)
+
+
+def test_a_tied_table_gets_the_gradient_of_both_uses() -> None:
+    _, weight_vd, bias_v, targets_r = _inputs()
+    given_r = torch.arange(ROWS) % PIECES
+    backward(_loss((weight_vd[given_r], weight_vd, bias_v), targets_r)[0])
+    ours = weight_vd.grad
+    _, weight_vd, bias_v, _ = _inputs()
+    logits_rv = linear(weight_vd[given_r], weight_vd, bias_v)
+    backward(cross_entropy(logits_rv, targets_r, label_smoothing=0.1, reduction="sum"))
+    torch.testing.assert_close(ours, weight_vd.grad, rtol=1e-10, atol=1e-12)
+
+
+def test_large_logits_neither_overflow_nor_vanish() -> None:
+    *inputs, targets_r = _inputs(torch.float32)
+    with torch.no_grad():
+        inputs[2][3] = 3e4
+    loss, likelihood = _loss(inputs, targets_r)
+    backward(loss)
+    assert loss.isfinite()
+    assert likelihood.isfinite()
+    assert all(tensor.grad is not None and tensor.grad.isfinite().all() for tensor in inputs)
+
+
+def test_without_gradients_only_the_values_are_formed() -> None:
+    *inputs, targets_r = _inputs()
+    expected = _loss(inputs, targets_r)
+    with torch.no_grad():
+        values = _loss(inputs, targets_r)
+    assert not values[0].requires_grad
+    torch.testing.assert_close(values, tuple(value.detach() for value in expected))
+
+
+def test_only_some_inputs_may_want_a_gradient() -> None:
+    """As with a frozen encoder-decoder whose output layer alone is trained."""
+    outputs_rd, weight_vd, bias_v, targets_r = _inputs()
+    frozen = outputs_rd.detach()
+    backward(_loss((frozen, weight_vd, bias_v), targets_r)[0])
+    assert frozen.grad is None
+    assert weight_vd.grad is not None
+
+
+def test_the_loss_under_autocast_is_near_that_of_float32() -> None:
+    """Only the products are bfloat16, 0.4 %; the sums are float32."""
+    *exact, targets_r = _inputs(torch.float32)
+    *narrow, _ = _inputs(torch.float32)
+    expected, _ = _loss(exact, targets_r)
+    backward(expected)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss, likelihood = _loss(narrow, targets_r)
+    backward(loss)
+    assert loss.dtype == likelihood.dtype == torch.float32
+    assert loss.item() == pytest.approx(expected.item(), rel=0.01)
+    for near, right in zip(narrow, exact, strict=True):
+        assert near.grad is not None
+        assert right.grad is not None
+        assert near.grad.dtype == torch.float32
+        assert 0 < (near.grad - right.grad).norm() < 0.02 * right.grad.norm()
+
+
+class _Largest(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Elements of the largest tensor that any operation gives."""
+
+    elements = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        sizes = [leaf.numel() for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
+        self.elements = max(self.elements, *sizes, 0)
+        return result
+
+
+def _largest() -> _Largest:
+    return _Largest()  # type: ignore[no-untyped-call]
+
+
+def test_logits_never_stand_in_memory_whole() -> None:
+    rows, width, pieces, chunk = 64, 3, 40, 8
+    outputs_rd = torch.randn(rows, width, requires_grad=True)
+    weight_vd = torch.randn(pieces, width, requires_grad=True)
+    bias_v = torch.zeros(pieces, requires_grad=True)
+    targets_r = torch.randint(0, pieces, (rows,))
+    with _largest() as whole:
+        backward(cross_entropy(linear(outputs_rd, weight_vd, bias_v), targets_r))
+    assert whole.elements == rows * pieces
+    with _largest() as largest:
+        loss, _ = smoothed_cross_entropy(
+            outputs_rd, weight_vd, bias_v, targets_r, smoothing=0.1, chunk=chunk
+        )
+        backward(loss)
+    assert largest.elements == chunk * pieces

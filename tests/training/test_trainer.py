@@ -1,0 +1,169 @@
+"""One update: what accumulating, clipping and a loss that is no number do."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from nmt.config.load import load_experiment
+from nmt.data.stream import Numbered, Position, make_batch
+from nmt.errors import UserError
+from nmt.training.preparation import Prepared, prepare
+from nmt.training.session import make_trainer
+from nmt.training.trainer import Trainer
+from tests.commands import nmt_train, state_of, write_experiment
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def made(experiment: dict[str, Any], tmp_path: Path) -> tuple[Trainer, Prepared]:
+    """A trainer in float64 that takes plain steps of size 1."""
+    experiment["training"] |= {
+        "optimizer": {"type": "sgd", "learning_rate": 1.0},
+        "clip_norm": None,
+        "label_smoothing": 0.1,
+    }
+    loaded = load_experiment(write_experiment(tmp_path / "one.yaml", experiment)).experiment
+    prepared = prepare(loaded, None)
+    trainer, _ = make_trainer(loaded, prepared, CPU)
+    trainer.model.double()
+    return trainer, prepared
+
+
+def _numbered(prepared: Prepared, rows: list[int]) -> Numbered:
+    array = np.array(rows)
+    batch = make_batch(prepared.train, array, prepared.specials)
+    return Numbered(batch, prepared.train.lines[array] + 1, Position(0, 1))
+
+
+def _weights(trainer: Trainer) -> dict[str, Tensor]:
+    return {name: p.detach().clone() for name, p in trainer.model.named_parameters()}
+
+
+def test_accumulated_batches_make_the_update_of_one_big_batch(
+    made: tuple[Trainer, Prepared],
+) -> None:
+    trainer, prepared = made
+    start = copy.deepcopy(trainer.model.state_dict())
+    one = trainer.update([_numbered(prepared, [0, 4, 7, 11, 12, 30])])
+    together = _weights(trainer)
+    trainer.model.load_state_dict(start)
+    parts = trainer.update([_numbered(prepared, [0, 12]), _numbered(prepared, [30, 7, 4, 11])])
+    assert parts.target_tokens == one.target_tokens
+    assert float(parts.loss) == pytest.approx(float(one.loss), rel=1e-12)
+    assert float(parts.likelihood) == pytest.approx(float(one.likelihood), rel=1e-12)
+    assert float(parts.norm) == pytest.approx(float(one.norm), rel=1e-12)
+    for name, weight in _weights(trainer).items():
+        torch.testing.assert_close(weight, together[name], rtol=1e-10, atol=1e-14)
+
+
+def test_the_gradient_is_that_of_the_mean_loss_of_a_token(made: tuple[Trainer, Prepared]) -> None:
+    trainer, prepared = made
+    batch = _numbered(prepared, [1, 2, 20])
+    before = _weights(trainer)
+    bias = "output_layer.bias"
+    count = batch.batch.target_tokens
+    outputs = trainer.model(
+        batch.batch.source_bs, batch.batch.source_mask_bs, batch.batch.target_in_bt
+    )
+    probabilities = trainer.model.output_layer(outputs)[batch.batch.target_mask_bt].softmax(-1)
+    wanted = torch.full_like(probabilities, 0.1 / probabilities.size(1))
+    targets = batch.batch.target_out_bt[batch.batch.target_mask_bt]
+    wanted[torch.arange(count), targets] += 0.9
+    gradient = (probabilities - wanted).sum(0) / count
+    trainer.update([batch])
+    step = before[bias] - _weights(trainer)[bias]
+    torch.testing.assert_close(step, gradient.detach(), rtol=1e-8, atol=1e-12)
+
+
+@pytest.mark.parametrize("clip_norm", [0.01, 1e6])
+def test_clipping_scales_all_gradients_down_to_the_norm(
+    clip_norm: float, made: tuple[Trainer, Prepared]
+) -> None:
+    trainer, prepared = made
+    before = _weights(trainer)
+    start = copy.deepcopy(trainer.model.state_dict())
+    free = trainer.update([_numbered(prepared, [0, 1, 2])])
+    steps = {name: before[name] - weight for name, weight in _weights(trainer).items()}
+    norm = torch.sqrt(sum((s.square().sum() for s in steps.values()), torch.zeros(())))
+    assert float(free.norm) == pytest.approx(float(norm), rel=1e-9)
+    trainer.model.load_state_dict(start)
+    trainer.clip_norm = clip_norm
+    clipped = trainer.update([_numbered(prepared, [0, 1, 2])])
+    assert float(clipped.norm) == pytest.approx(float(norm), rel=1e-9)
+    share = min(1.0, clip_norm / float(norm))
+    for name, weight in _weights(trainer).items():
+        expected = steps[name] * share
+        torch.testing.assert_close(before[name] - weight, expected, rtol=1e-4, atol=1e-12)
+
+
+def test_the_epochs_last_update_has_the_batches_that_are_left(
+    made: tuple[Trainer, Prepared],
+) -> None:
+    trainer, _ = made
+    trainer.accumulate = 4  # of 6 batches
+    updates = trainer.updates()
+    found = [next(updates) for _ in range(3)]
+    assert [update.position for update in found] == [Position(0, 4), Position(1, 0), Position(1, 4)]
+    assert [update.ends_epoch for update in found] == [False, True, False]
+
+
+def test_a_loss_that_is_no_number_stops_training_with_the_lines_of_the_batch(
+    experiment: dict[str, Any], tmp_path: Path
+) -> None:
+    experiment["training"] |= {
+        "optimizer": {"type": "sgd", "learning_rate": 1e-9},
+        "schedule": {"type": "luong", "start": 3, "every": 1, "decay": 0.5},
+        "clip_norm": None,
+        "save_every": 1,
+        "batch_sentences": 4,
+        "validate_every": 1000,
+    }
+    file, run = write_experiment(tmp_path / "nan.yaml", experiment), tmp_path / "run"
+
+    def spoil(trainer: Trainer, numbered: Numbered, tokens: int) -> tuple[Tensor, Tensor]:
+        if trainer.step == 4:
+            trainer.model.output_layer.bias.data[3] = float("nan")
+            lines.extend(numbered.lines.tolist())
+        return real(trainer, numbered, tokens)
+
+    lines: list[int] = []
+    real = Trainer.backward
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Trainer, "backward", spoil)
+        called = nmt_train(file, "--run", run)
+    assert "update 5: the loss is nan" in called.complaint
+    assert f"training lines {', '.join(map(str, lines))};" in called.complaint
+    assert len(lines) == 4
+    assert (run / "checkpoints" / "last").resolve().name == "4"
+    assert nmt_train(file, "training.steps=5", "--run", tmp_path / "other").code == 0
+    state = state_of(run / "checkpoints" / "4")
+    assert state == state_of(tmp_path / "other" / "checkpoints" / "4")
+
+
+def test_a_rate_that_is_far_too_high_is_told(experiment: dict[str, Any], tmp_path: Path) -> None:
+    experiment["training"] |= {
+        "optimizer": {"type": "sgd", "learning_rate": 1e38},
+        "clip_norm": None,
+    }
+    called = nmt_train(write_experiment(tmp_path / "a.yaml", experiment), "--run", tmp_path / "r")
+    assert "the loss is" in called.complaint
+    assert "try a lower learning_rate" in called.complaint
+
+
+def test_a_gradient_that_is_no_number_spoils_no_parameter(made: tuple[Trainer, Prepared]) -> None:
+    trainer, prepared = made
+    trainer.model.output_layer.bias.register_hook(lambda gradient: gradient * float("inf"))
+    before = _weights(trainer)
+    with pytest.raises(
+        UserError, match=r"update 1: the gradient's norm is (nan|inf) .* lines 1, 3"
+    ):
+        trainer.update([_numbered(prepared, [0, 2])])
+    assert trainer.step == 0
+    for name, weight in _weights(trainer).items():
+        assert torch.equal(weight, before[name])
