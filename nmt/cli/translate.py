@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 from nmt.cli.arguments import at_least, share
 from nmt.cli.common import DONE, Parser, run
@@ -158,14 +158,15 @@ def _windows(options: argparse.Namespace, stack: ExitStack) -> Iterator[list[str
     return full_windows(read_lines(options.input), WINDOW)
 
 
-def _output(name: str, stack: ExitStack) -> TextIO:
+def _output(name: str, stack: ExitStack) -> io.TextIOWrapper:
     if name == "-":
-        sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
+        assert isinstance(sys.stdout, io.TextIOWrapper)
+        sys.stdout.reconfigure(encoding="utf-8", newline="\n")
         return sys.stdout
     return _written(Path(name), stack)
 
 
-def _written(path: Path, stack: ExitStack) -> TextIO:
+def _written(path: Path, stack: ExitStack) -> io.TextIOWrapper:
     from nmt.errors import UserError
 
     try:
@@ -175,7 +176,7 @@ def _written(path: Path, stack: ExitStack) -> TextIO:
         raise UserError(message, str(path)) from error
 
 
-def _write_alignment(stream: TextIO, translation: "Translation", level: str) -> None:
+def _write_alignment(stream: io.TextIOWrapper, translation: "Translation", level: str) -> None:
     from nmt.search.alignments import to_pharaoh
 
     links = translation.alignment if level == "word" else translation.piece_alignment

@@ -64,11 +64,11 @@ def json_schema() -> dict[str, Any]:
         "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
     }
     # An included file may leave anything to the file that includes it.
-    schema.pop("required", None)
+    for section in (schema, *schema["$defs"].values()):
+        section.pop("required", None)
     del schema["$defs"]["Choice"]  # every part has a schema of its own
     for key, place in part_registries().items():
         section = schema["$defs"][f"{key[0].capitalize()}Config"]
-        section.pop("required", None)
         section["properties"][key[1]] = _choices(place.registry, place.default)
     return schema
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from nmt.evaluation.page import Entry, write_attention_page
 from nmt.evaluation.pictures import draw_attention
-from nmt.search.alignments import word_texts, word_weights
+from nmt.search.alignments import END, word_texts, word_weights, words
 from nmt.search.translation import Translation
 
 
@@ -27,15 +27,21 @@ def write_samples(
 
 
 def attention_entry(translation: Translation) -> Entry | None:
-    """A translation's attention between words; None where there is none."""
-    if translation.attention is None or not translation.pieces:
+    """A translation's attention between words, or between pieces where a side is one word.
+
+    None where the model does not attend.
+    """
+    weights_ts = translation.attention
+    if weights_ts is None or not translation.pieces:
         return None
-    source_end = translation.attention.size(1) > len(translation.source_pieces)
-    target_end = translation.attention.size(0) > len(translation.pieces)
+    source, target = translation.source_pieces, translation.pieces
+    source_end, target_end = weights_ts.size(1) > len(source), weights_ts.size(0) > len(target)
+    if len(words(source)) == 1 or len(words(target)) == 1:
+        return Entry([*source, *[END] * source_end], [*target, *[END] * target_end], weights_ts)
     return Entry(
-        word_texts(translation.source_pieces, end=source_end),
-        word_texts(translation.pieces, end=target_end),
-        word_weights(translation.attention, translation.source_pieces, translation.pieces),
+        word_texts(source, end=source_end),
+        word_texts(target, end=target_end),
+        word_weights(weights_ts, source, target),
     )
 
 

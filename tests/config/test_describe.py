@@ -145,3 +145,10 @@ def test_every_key_of_the_file_has_a_meaning() -> None:
 
 def test_every_section_of_the_file_stands_in_the_schema() -> None:
     assert set(json_schema()["properties"]) == {*Experiment.model_fields, "include"}
+
+
+def test_a_file_may_leave_sections_and_keys_to_the_one_that_includes_it() -> None:
+    schema = json_schema()
+    sections = {name: schema["$defs"][name] for name in ("DataConfig", "TrainingConfig")}
+    assert "required" not in schema
+    assert not [name for name, section in sections.items() if "required" in section]

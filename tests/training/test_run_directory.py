@@ -15,6 +15,8 @@ import nmt
 from nmt.config.load import load_resolved
 from nmt.data.vocabulary import Vocabulary
 from nmt.model.saved import load_model
+from nmt.training import watch
+from nmt.training.trainer import Trainer, Update
 from tests.commands import lines_of, nmt_train, reports, state_of, tree_of, write_experiment
 
 PACKAGE = Path(nmt.__file__).parent
@@ -200,7 +202,7 @@ def test_the_best_checkpoint_outlives_newer_ones(
     [
         ({"steps": 4}, 4, "4 updates"),
         ({"steps": None, "epochs": 2}, 6, "2 epochs"),
-        ({"steps": None, "minutes": 1e-6}, 1, "1e-06 minutes"),
+        ({"steps": None, "minutes": 3.0}, 3, "3 minutes"),
         ({"steps": 2, "epochs": 9}, 2, "2 updates"),
         (
             {"validate_every": 1, "early_stopping": {"metric": "exact", "patience": 2}},
@@ -210,8 +212,22 @@ def test_the_best_checkpoint_outlives_newer_ones(
     ],
 )
 def test_training_ends_at_the_first_of_its_limits(
-    training: dict[str, Any], step: int, words: str, experiment: dict[str, Any], tmp_path: Path
+    training: dict[str, Any],
+    step: int,
+    words: str,
+    experiment: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    clock = [0.0]
+    real = Trainer.update
+
+    def minute(trainer: Trainer, group: Any) -> Update:
+        clock[0] += 60
+        return real(trainer, group)
+
+    monkeypatch.setattr(Trainer, "update", minute)
+    monkeypatch.setattr(watch.time, "monotonic", lambda: clock[0])
     tree = _quick(experiment, **training)
     tree["evaluation"]["metrics"] = ["exact"]
     run = tmp_path / "run"

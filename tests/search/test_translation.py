@@ -1,0 +1,89 @@
+"""A hypothesis turned into text, and into plain data."""
+
+import json
+
+import pytest
+import torch
+
+from nmt.data.vocabulary import Vocabulary
+from nmt.errors import UserError
+from nmt.search.hypothesis import Hypothesis
+from nmt.search.translation import Translation, finish
+
+LINES = ["Ein Mann liest", "a man reads", "Haus", "house"] * 4
+
+
+@pytest.fixture(scope="module")
+def vocabulary() -> Vocabulary:
+    """Characters of a few words."""
+    return Vocabulary.train(LINES, size=60, type="char")
+
+
+def _hypothesis(
+    vocabulary: Vocabulary, text: str, weights_ts: torch.Tensor | None, *, finished: bool = True
+) -> Hypothesis:
+    tokens = vocabulary.encode(text) + [vocabulary.eos] * finished
+    return Hypothesis(tokens, -1.5, -3.0, [-0.5] * len(tokens), weights_ts, finished)
+
+
+def test_the_end_mark_is_no_piece_but_has_a_score(vocabulary: Vocabulary) -> None:
+    pieces = ["▁", "H"]
+    ended = finish(
+        "H", pieces, _hypothesis(vocabulary, "man", None), vocabulary, replace_unknown=False
+    )
+    assert (ended.text, ended.pieces) == ("man", ("▁", "m", "a", "n"))
+    assert ended.piece_scores == (-0.5,) * 5
+    assert (ended.score, ended.log_prob, ended.source_pieces) == (-1.5, -3.0, ("▁", "H"))
+    cut = _hypothesis(vocabulary, "man", None, finished=False)
+    unended = finish("H", pieces, cut, vocabulary, replace_unknown=False)
+    assert (unended.text, len(unended.piece_scores), unended.finished) == ("man", 4, False)
+
+
+def test_an_unknown_piece_becomes_the_source_word_looked_at(vocabulary: Vocabulary) -> None:
+    source = ["▁", "H", "▁", "9", "1", "▁", "M"]  # words H, 91, M, and the end mark
+    tokens = [*vocabulary.encode("a"), vocabulary.unk, *vocabulary.encode("n")[1:], vocabulary.eos]
+    weights_ts = torch.full((len(tokens), 8), 0.01)
+    weights_ts[2, 4] = 0.9
+    hypothesis = Hypothesis(tokens, 0.0, 0.0, [0.0] * len(tokens), weights_ts, True)
+    replaced = finish("H 91 M", source, hypothesis, vocabulary, replace_unknown=True)
+    assert replaced.text == "a91n"
+    kept = finish("H 91 M", source, hypothesis, vocabulary, replace_unknown=False)
+    assert "⁇" in kept.text
+    assert replaced.pieces == kept.pieces
+
+
+def test_unknown_pieces_cannot_be_replaced_without_attention(vocabulary: Vocabulary) -> None:
+    hypothesis = Hypothesis([vocabulary.unk], 0.0, 0.0, [0.0], None, False)
+    with pytest.raises(UserError, match="no attention"):
+        finish("H", ["▁", "H"], hypothesis, vocabulary, replace_unknown=True)
+
+
+def test_a_translation_is_one_line_even_when_bytes_spell_a_line_end() -> None:
+    vocabulary = Vocabulary.train(LINES, size=300, byte_fallback=True)
+    ids = [n for n in range(len(vocabulary)) if vocabulary.pieces([n]) == ["<0x0A>"]]
+    tokens = [*vocabulary.encode("man"), *ids, *vocabulary.encode("man"), vocabulary.eos]
+    assert "\n" in vocabulary.decode(tokens)
+    hypothesis = Hypothesis(tokens, 0.0, 0.0, [0.0] * len(tokens), None, True)
+    assert "\n" not in finish("x", ["x"], hypothesis, vocabulary, replace_unknown=False).text
+
+
+def test_plain_data_holds_everything_as_json() -> None:
+    weights_ts = torch.tensor([[0.25, 0.75, 0.0], [0.5, 0.0, 0.5], [0.0, 0.0, 1.0]])
+    one = Translation(
+        "a b", "c d", -0.5, -1.5, ("▁a", "▁b"), ("▁c", "▁d"), (-0.5, -0.5, -0.5), weights_ts
+    )
+    tree = Translation(**{**one.__dict__, "n_best": (one, one)}).as_tree()
+    assert json.loads(json.dumps(tree)) == tree
+    assert tree["alignment"] == [[1, 0], [0, 1]]
+    assert tree["attention"] == [[0.25, 0.75, 0.0], [0.5, 0.0, 0.5], [0.0, 0.0, 1.0]]
+    assert tree["n_best"] == [{"translation": "c d", "score": -0.5}] * 2
+    assert (tree["pieces"], tree["piece_scores"]) == (["▁c", "▁d"], [-0.5, -0.5, -0.5])
+
+
+def test_a_model_without_attention_has_no_alignment() -> None:
+    one = Translation("a", "b", source_pieces=("▁a",), pieces=("▁b",), piece_scores=(-1.0, -1.0))
+    with pytest.raises(UserError, match="no attention"):
+        _ = one.alignment
+    assert one.as_tree()["alignment"] is None
+    assert one.as_tree()["attention"] is None
+    assert Translation("").alignment == []
