@@ -58,9 +58,7 @@ def _measure(run: Path, pairs: list[tuple[str, str]]) -> dict[str, float]:
     return {"exact": 100 * right / len(pairs), "minutes": state["minutes"]}
 
 
-def _table(
-    rows: dict[tuple[str, str], dict[str, float]], decoders: list[str], pairs: int
-) -> str:
+def _table(rows: dict[tuple[str, str], dict[str, float]], decoders: list[str], pairs: int) -> str:
     lines = [f"Exact match on {pairs} unseen test pairs, in percent (minutes of training):", ""]
     lines += ["| score | " + " | ".join(decoders) + " |", "| --- |" + " --- |" * len(decoders)]
     for score in SCORES:

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from io import BufferedIOBase
-from itertools import zip_longest
+from itertools import chain, islice, zip_longest
 from pathlib import Path
 
 from nmt.errors import UserError
@@ -67,9 +67,11 @@ class Corpus:
 
     Attributes:
         parts: files of each part: (source, target), or one file of tab-separated pairs
+        limit: pairs to read, from the first on; None for all
     """
 
     parts: tuple[tuple[Path, ...], ...]
+    limit: int | None = None
 
     @property
     def files(self) -> list[Path]:
@@ -82,8 +84,8 @@ class Corpus:
         Raises:
             UserError: the sides differ in their number of lines, or a line is not two columns
         """
-        for part in self.parts:
-            yield from _columns(*part) if len(part) == 1 else _side_by_side(*part)
+        parts = (_columns(*p) if len(p) == 1 else _side_by_side(*p) for p in self.parts)
+        return islice(chain.from_iterable(parts), self.limit)
 
 
 def _columns(file: Path) -> Iterator[tuple[str, str]]:

@@ -69,7 +69,7 @@ class Translation:
 
     def as_tree(self) -> dict[str, Any]:
         """The translation as plain data, for JSON."""
-        attends = self.attention is not None
+        aligned = self.attention is not None or not self.pieces
         return {
             "source": self.source,
             "translation": self.text,
@@ -77,7 +77,7 @@ class Translation:
             "pieces": list(self.pieces),
             "score": self.score,
             "piece_scores": list(self.piece_scores),
-            "alignment": [list(link) for link in self.alignment] if attends else None,
+            "alignment": [list(link) for link in self.alignment] if aligned else None,
             "attention": self.attention.tolist() if self.attention is not None else None,
             "n_best": [{"translation": t.text, "score": t.score} for t in self.n_best],
         }

@@ -18,6 +18,7 @@ from nmt.training.session import make_trainer
 from nmt.training.trainer import Trainer
 
 UPDATES = 2
+PAIRS = 50_000  # training pairs that are tried: what takes seconds
 
 
 def check_parts_fit(loaded: Loaded) -> None:
@@ -50,7 +51,7 @@ def check(experiment: Experiment, *, device: str) -> str:
     """
     training = experiment.training
     place = prepare_device(device, threads=training.threads, deterministic=training.deterministic)
-    prepared = prepare(experiment, None)
+    prepared = prepare(experiment, None, limit=PAIRS)
     trainer, _ = make_trainer(experiment, prepared, place)
     rows, batches = _longest(trainer)
     numbered = Numbered(
@@ -106,7 +107,7 @@ def _report(
     shape += f"{batch.target_out_bt.size(1)} target pieces"
     return "\n".join(
         [
-            f"training text     {prepared.train.report}",
+            f"training text     {prepared.train.report}{_only_first(prepared)}",
             f"validation text   {prepared.valid.report}",
             f"vocabulary        {pieces} pieces",
             f"parameters        {parameters / 1e6:.2f} M, all of them get a gradient",
@@ -117,6 +118,10 @@ def _report(
             f"memory            {_peak_memory(trainer):.2f} GB at its peak on {_device(trainer)}",
         ]
     )
+
+
+def _only_first(prepared: Prepared) -> str:
+    return f" (only the first {PAIRS} are tried)" if prepared.train.report.read == PAIRS else ""
 
 
 def _log(pieces: int) -> float:

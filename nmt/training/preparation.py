@@ -1,7 +1,7 @@
 """What training starts from: vocabularies, encoded text, a model."""
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -34,34 +34,27 @@ class Prepared:
         return self.source_vocabulary.specials, self.target_vocabulary.specials
 
 
-def prepare(experiment: Experiment, run: Run | None) -> Prepared:
+def prepare(experiment: Experiment, run: Run | None, *, limit: int | None = None) -> Prepared:
     """Find the text, learn or load the vocabularies, encode.
 
     Args:
         experiment: what is to be run
         run: where vocabularies and encodings are kept; None keeps them in memory
+        limit: training pairs to read; None for all
 
     Raises:
         UserError: for whatever is wrong with the text
     """
     data = experiment.data
-    train = resolve(data.train, data.source, data.target)
+    train = replace(resolve(data.train, data.source, data.target), limit=limit)
     valid = resolve(data.valid, data.source, data.target)
     source, target = find_vocabularies(experiment, train, run)
     cache = None if run is None else data.cache or run.folder / "cache"
 
-    def encode(corpus: Corpus, *, keep_all: bool) -> EncodedCorpus:
-        return encode_corpus(
-            corpus,
-            source,
-            target,
-            max_length=data.max_length,
-            folder=cache,
-            keep_all=keep_all,
-        )
+    def encode(corpus: Corpus) -> EncodedCorpus:
+        return encode_corpus(corpus, source, target, max_length=data.max_length, folder=cache)
 
-    train_pairs = encode(train, keep_all=False)
-    return Prepared(source, target, train, valid, train_pairs, encode(valid, keep_all=False))
+    return Prepared(source, target, train, valid, encode(train), encode(valid))
 
 
 def find_vocabularies(

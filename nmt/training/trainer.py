@@ -112,7 +112,8 @@ class Trainer:
             parameters["lr"] = self.learning_rate * self.schedule.factor(self.step + 1)
         norm = self.precision.step(self.optimizer, self.model.parameters(), self.clip_norm)
         if not self.precision.scaler.is_enabled() and not norm.isfinite():
-            raise self._not_finite("gradient's norm", norm, [n for g in group for n in g.lines.tolist()])
+            lines = [line for numbered in group for line in numbered.lines.tolist()]
+            raise self._not_finite("gradient's norm", norm, lines)
         self.optimizer.zero_grad()
         self.step, self.position = self.step + 1, group[-1].after
         loss, likelihood = (torch.stack(part).sum() for part in zip(*sums, strict=True))
