@@ -15,7 +15,6 @@ import nmt
 from nmt.config.load import load_resolved
 from nmt.data.vocabulary import Vocabulary
 from nmt.model.saved import load_model
-from nmt.training import watch
 from nmt.training.trainer import Trainer, Update
 from tests.commands import lines_of, nmt_train, reports, state_of, tree_of, write_experiment
 
@@ -227,7 +226,7 @@ def test_training_ends_at_the_first_of_its_limits(
         return real(trainer, group)
 
     monkeypatch.setattr(Trainer, "update", minute)
-    monkeypatch.setattr(watch.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr("nmt.training.watch.time.monotonic", lambda: clock[0])
     tree = _quick(experiment, **training)
     tree["evaluation"]["metrics"] = ["exact"]
     run = tmp_path / "run"

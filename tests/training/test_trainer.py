@@ -128,7 +128,7 @@ def test_a_loss_that_is_no_number_stops_training_with_the_lines_of_the_batch(
 
     def spoil(trainer: Trainer, numbered: Numbered, tokens: int) -> tuple[Tensor, Tensor]:
         if trainer.step == 4:
-            trainer.model.output_layer.bias.data[3] = float("nan")
+            dict(trainer.model.named_parameters())["output_layer.bias"].data[3] = float("nan")
             lines.extend(numbered.lines.tolist())
         return real(trainer, numbered, tokens)
 
@@ -158,7 +158,8 @@ def test_a_rate_that_is_far_too_high_is_told(experiment: dict[str, Any], tmp_pat
 
 def test_a_gradient_that_is_no_number_spoils_no_parameter(made: tuple[Trainer, Prepared]) -> None:
     trainer, prepared = made
-    trainer.model.output_layer.bias.register_hook(lambda gradient: gradient * float("inf"))
+    bias = dict(trainer.model.named_parameters())["output_layer.bias"]
+    bias.register_hook(lambda gradient: gradient * float("inf"))  # type: ignore[no-untyped-call]
     before = _weights(trainer)
     with pytest.raises(
         UserError, match=r"update 1: the gradient's norm is (nan|inf) .* lines 1, 3"
