@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
@@ -46,8 +47,10 @@ def _with_dashes(argument: str) -> str:
 def run(name: str, command: Callable[[], int]) -> int:
     """The exit code of a command; a user's mistakes are told a line each.
 
-    A fault of our own keeps its traceback: Python prints it and leaves with 1.
+    A fault of our own keeps its traceback: Python prints it and leaves with 1. SIGTERM interrupts as
+    Ctrl-C does.
     """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         code = command()
         sys.stdout.flush()

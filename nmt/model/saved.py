@@ -79,6 +79,8 @@ def damage(checkpoint: Path) -> str | None:
                 return f"{name} does not match its checksum"
     except OSError as error:
         return f"{Path(str(error.filename)).name} cannot be read: {error.strerror}"
+    except UnicodeDecodeError:
+        return f"{SUMS} is not text"
     return None if sums else f"{SUMS} is empty"
 
 

@@ -25,6 +25,7 @@ from nmt.search.ensemble import ensemble
 from nmt.search.forced import force
 from nmt.search.hypothesis import Hypothesis
 from nmt.search.options import SearchOptions
+from nmt.search.paired import start_paired, step_paired
 from nmt.search.sampling import sample
 from nmt.search.step import Step
 from nmt.search.translation import Translation, finish
@@ -175,12 +176,14 @@ class Translator:
     def _start(self, rows: list[int], ids: list[list[int]], options: SearchOptions) -> "_Started":
         sentences = [np.array(ids[row]) for row in rows]
         source_bs, mask_bs = map(torch.from_numpy, pad(sentences, self.source_vocabulary.specials))
-        begun = [m.start(source_bs.to(self.device), mask_bs.to(self.device)) for m in self.models]
+        source_bs, mask = source_bs.to(self.device), mask_bs.to(self.device)
+        begun = [start_paired(model, source_bs, mask) for model in self.models]
+        steps = [step_paired(model) for model in self.models]
         if len(begun) == 1:
-            model: tuple[Step, Memory, State] = (self.models[0].step, *begun[0])
+            model: tuple[Step, Memory, State] = (steps[0], *begun[0])
         else:
             memories, states = zip(*begun, strict=True)
-            model = (ensemble([m.step for m in self.models]), memories, states)
+            model = (ensemble(steps), memories, states)
         target = self.target_vocabulary
         longest = [options.longest(len(ids[row])) for row in rows]
         return _Started(rows, model, mask_bs, longest, target.bos, target.eos)

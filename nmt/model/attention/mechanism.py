@@ -69,4 +69,8 @@ def masked_softmax(
     energies_bqs: Float[Tensor, "b q s"], mask_bs: Bool[Tensor, "b s"]
 ) -> Float[Tensor, "b q s"]:
     """Weights that sum to one over real positions and are exactly zero in the padding."""
-    return energies_bqs.masked_fill(~mask_bs[:, None], float("-inf")).softmax(dim=-1)
+    energies_bqs = energies_bqs.masked_fill(~mask_bs[:, None], float("-inf"))
+    if energies_bqs.requires_grad:
+        return energies_bqs.softmax(dim=-1)
+    # In search the sum runs in float64: rounded back, it does not show how wide the padding is.
+    return energies_bqs.double().softmax(dim=-1).to(energies_bqs.dtype)
