@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from nmt.parts import NonNegative, Positive, PositiveFloat, Probability
 from nmt.registry import Choice
@@ -20,13 +20,19 @@ class Section(BaseModel):
     )
 
 
-class SamplingConfig(Section):
-    """Subword regularisation: other segmentations each epoch. Kudo 2018; Provilkov et al. 2020."""
+def _cuts(nbest: int) -> int:
+    if nbest != -1 and not 2 <= nbest <= 512:
+        raise ValueError(f"is {nbest}; give 2 to 512 cuts, or -1 for many")
+    return nbest
 
-    alpha: PositiveFloat = 0.1
-    """how flat the choice among segmentations is (unigram), or the share of merges dropped (bpe)"""
-    nbest: int = -1
-    """segmentations to choose among; -1 for all"""
+
+class SamplingConfig(Section):
+    """Subword regularisation: words cut otherwise each epoch, by P(cut)**alpha. Kudo 2018, 3.3."""
+
+    alpha: PositiveFloat = 0.2
+    """how flat the choice is: near 0 all cuts are alike, a large one leaves only the likeliest"""
+    nbest: Annotated[int, AfterValidator(_cuts)] = -1
+    """likeliest cuts of a word to choose among, 2 to 512; -1 for many"""
 
 
 class VocabularyConfig(Section):
@@ -47,7 +53,7 @@ class VocabularyConfig(Section):
     model: Path | list[Path] | None = None
     """SentencePiece models made elsewhere: one for both sides, or source and target"""
     sampling: SamplingConfig | None = None
-    """subword regularisation of the training text"""
+    """subword regularisation of the training text; the type is unigram"""
 
     @model_validator(mode="after")
     def _nothing_beside_a_model(self) -> "VocabularyConfig":
@@ -60,6 +66,15 @@ class VocabularyConfig(Section):
             raise ValueError(f"a ready model leaves {', '.join(unused)} without use; remove them")
         if isinstance(self.model, list) and len(self.model) not in (1, 2):
             raise ValueError("model: one SentencePiece model, or one for source and one for target")
+        return self
+
+    @model_validator(mode="after")
+    def _only_unigram_samples(self) -> "VocabularyConfig":
+        if self.sampling is not None and self.type != "unigram":
+            raise ValueError(
+                f"sampling: pieces of type {self.type} have no probabilities to sample by; "
+                "use type: unigram or remove sampling"
+            )
         return self
 
 

@@ -1,9 +1,6 @@
-"""Encoding a corpus: once into memory-mapped arrays, or anew with other cuts each epoch."""
+"""Encoding a corpus once, into memory-mapped arrays."""
 
-import hashlib
-import json
 from contextlib import ExitStack
-from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -11,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from nmt.data.corpus import Corpus
-from nmt.data.encoded import Arrays, EncodedCorpus, EncodingWriter, Report, memory_array
-from nmt.data.encoding import Recipe, chunks, encode
+from nmt.data.encoded import Arrays, EncodedCorpus, Report, memory_array
+from nmt.data.encoding import Recipe, encode
 from nmt.data.folders import about, aside, is_whole, seal, write_whole
 from nmt.data.vocabulary import Vocabulary
 from nmt.errors import UserError
@@ -52,50 +49,6 @@ def encode_corpus(
     # As plain arrays, still mapped: a slice of np.memmap costs several times as much.
     mapped = (np.load(place / f"{name}.npy", mmap_mode="r") for name in Arrays._fields)
     return _assemble(Arrays(*map(np.asarray, mapped)), about(place))
-
-
-def sample_corpus(
-    corpus: Corpus,
-    encoded: EncodedCorpus,
-    source_vocabulary: Vocabulary,
-    target_vocabulary: Vocabulary,
-    *,
-    alpha: float,
-    nbest: int = -1,
-    seed: int,
-) -> EncodedCorpus:
-    """The pairs of `encoded`, in its order, with other cuts of their text, in memory.
-
-    Which pairs stand in it does not depend on the cuts, which may exceed `max_length`. A pure
-    function of its arguments: for new cuts each epoch, give a seed of that epoch.
-
-    Raises:
-        UserError: the corpus's text is not what was encoded, or the vocabulary cannot sample
-    """
-    vocabularies = (source_vocabulary, target_vocabulary)
-    streams = {name: BytesIO() for name in Arrays._fields}
-    writer = EncodingWriter(streams, (len(source_vocabulary), len(target_vocabulary)))
-    text = hashlib.sha256()
-    start = 0
-    for number, pairs in enumerate(chunks(corpus, text)):
-        first, last = np.searchsorted(encoded.lines, [start, start + len(pairs)])
-        lines = encoded.lines[first:last]
-        if len(lines):
-            sides = zip(*(pairs[line - start] for line in lines), strict=True)
-            seeds = np.random.SeedSequence([seed, number]).generate_state(2).tolist()
-            sources, targets = (
-                vocabulary.sample_all(list(side), alpha=alpha, nbest=nbest, seed=own_seed)
-                for vocabulary, side, own_seed in zip(vocabularies, sides, seeds, strict=True)
-            )
-            writer.add(sources, targets, lines)
-        start += len(pairs)
-    if text.hexdigest() != encoded.text_fingerprint:
-        message = "the text is not what was encoded at the start; put it back or start again"
-        raise UserError(message, str(corpus.files[0]))
-    writer.finish()
-    key = json.dumps([encoded.fingerprint, alpha, nbest, seed])
-    fingerprint = hashlib.sha256(key.encode()).hexdigest()
-    return replace(encoded, arrays=_in_memory(streams), fingerprint=fingerprint)
 
 
 def _in_memory(streams: dict[str, BytesIO]) -> Arrays:

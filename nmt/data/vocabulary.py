@@ -1,9 +1,8 @@
 """Pieces and their ids: training, loading and use of SentencePiece models."""
 
 import hashlib
-import threading
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,9 +10,6 @@ import sentencepiece as spm
 
 from nmt.data.learning import VocabularyType, learn_model
 from nmt.errors import UserError
-
-# The generator is one for the process and read when a thread first samples: one caller at a time.
-_sampling = threading.Lock()
 
 spm.set_min_log_level(3)
 
@@ -144,41 +140,33 @@ class Vocabulary:
         text: str = self._processor.decode(list(pieces))
         return text
 
-    def sample_all(
-        self, texts: list[str], *, alpha: float, nbest: int = -1, seed: int
-    ) -> list[list[int]]:
-        """Ids of a random cut of each text (subword regularisation), a function of the arguments.
-
-        unigram: P(pieces) ~ P_unigram(pieces)**alpha over the `nbest` likeliest cuts, or over all
-        for -1 (Kudo 2018, 3.3). bpe: each merge is left out with probability alpha, `nbest` does
-        not matter (Provilkov et al. 2020).
-
-        Raises:
-            UserError: the vocabulary knows one cut only (char), or nbest is not -1 or 2 to 512
-        """
-        if nbest != -1 and not 2 <= nbest <= 512:
-            raise UserError(f"nbest is {nbest}; give -1 for all cuts, or 2 to 512")
-
-        def sample() -> list[list[int]]:
-            ids: list[list[int]] = self._processor.encode(
-                texts,
-                enable_sampling=True,
-                alpha=alpha,
-                nbest_size=nbest,
-                num_threads=1,
-            )
-            return ids
-
+    @property
+    def samples(self) -> bool:
+        """Whether its pieces have probabilities, so that a word has cuts to choose among."""
         try:
-            return _in_seeded_thread(sample, seed)
-        except RuntimeError as error:
-            message = "this vocabulary has one way to cut a text; sampling needs unigram or bpe"
-            raise UserError(message) from error
+            self._processor.nbest_encode("a", nbest_size=2, out_type=int)
+        except RuntimeError:
+            return False
+        return True
 
+    def log_probs(self) -> list[float]:
+        """Log probability of each piece; -inf for those without text, the unknown and bytes."""
+        processor = self._processor
+        without = (processor.is_control, processor.is_unknown, processor.is_byte)
+        known: list[float] = [
+            -math.inf if any(test(i) for test in without) else processor.get_score(i)
+            for i in range(processor.get_piece_size())
+        ]
+        return known + [-math.inf] * len(self._extra)
 
-def _in_seeded_thread(work: Callable[[], list[list[int]]], seed: int) -> list[list[int]]:
-    """The result of `work` in a new thread, whose generator starts at the seed."""
-    with _sampling, ThreadPoolExecutor(max_workers=1) as new_thread:
-        # 2**32 - 1 is SentencePiece's word for no seed: the last one, or the machine's noise.
-        spm.set_random_generator_seed(seed % (2**32 - 1))
-        return new_thread.submit(work).result()
+    def cuts(self, ids: list[int], count: int) -> list[list[int]]:
+        """The likeliest cuts, at most `count`, of the word that these pieces make up.
+
+        Only the given one where SentencePiece reads the word's text as another word. Cuts with
+        unknown pieces may be among them.
+        """
+        found: list[list[int]] = self._processor.nbest_encode(
+            self.decode(ids), nbest_size=count, out_type=int
+        )
+        same = found and "".join(self.pieces(found[0])) == "".join(self.pieces(ids))
+        return found if same else [ids]

@@ -7,7 +7,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
-from torch.nn.functional import linear
+from torch.nn.functional import linear, pad
+
+GRAIN = 64
+"""Rows are filled up to a multiple of this: libraries keep a compiled product for every number of
+rows they have met, megabytes each, and nearly every batch has another number of target tokens."""
 
 
 def smoothed_cross_entropy(
@@ -55,43 +59,33 @@ class _ChunkedCrossEntropy(Function):
         smoothing: float,
         chunk: int,
     ) -> tuple[Tensor, Tensor]:
-        needs_gradient = any(ctx.needs_input_grad[:3])
-        exact = torch.promote_types(outputs_rd.dtype, torch.float32)
-        total, likelihood = outputs_rd.new_zeros(2, dtype=exact).unbind()
+        rows, exact = len(outputs_rd), torch.promote_types(outputs_rd.dtype, torch.float32)
+        sums = outputs_rd.new_zeros(2, dtype=exact)
+        more = -rows % min(GRAIN, chunk)
+        outputs_rd, targets_r = pad(outputs_rd, (0, 0, 0, more)), pad(targets_r, (0, more))
         d_outputs_rd = torch.empty_like(outputs_rd)
         d_weight_vd = torch.zeros_like(weight_vd, dtype=exact)
         d_bias_v = torch.zeros_like(bias_v, dtype=exact)
         for start in range(0, len(outputs_rd), chunk):
-            rows = slice(start, start + chunk)
-            targets_r1 = targets_r[rows, None]
+            some = slice(start, start + chunk)
             with torch.autocast(outputs_rd.device.type, enabled=False):
-                logits_rv = linear(outputs_rd[rows], weight_vd, bias_v).to(exact)
-                logits_rv.sub_(logits_rv.amax(dim=1, keepdim=True))
-                target_r1, mean_r1 = logits_rv.gather(1, targets_r1), logits_rv.mean(1, True)
-                masses_rv = logits_rv.exp_()
-                mass_r1 = masses_rv.sum(dim=1, keepdim=True)
-                plain = (mass_r1.log() - target_r1).sum()
-                uniform = (mass_r1.log() - mean_r1).sum()
-                total = total + (1 - smoothing) * plain + smoothing * uniform
-                likelihood = likelihood + plain
-                if not needs_gradient:
+                logits_rv = linear(outputs_rd[some], weight_vd, bias_v).to(exact)
+                more_sums, d_logits_rv = _of_chunk(
+                    logits_rv, targets_r[some], max(0, rows - start), smoothing
+                )
+                sums += more_sums
+                if not any(ctx.needs_input_grad[:3]):
                     continue
-                d_logits_rv = masses_rv.div_(mass_r1).sub_(smoothing / len(weight_vd))
-                spike_r1 = d_logits_rv.new_full((1, 1), smoothing - 1).expand_as(targets_r1)
-                d_logits_rv.scatter_add_(1, targets_r1, spike_r1)
                 d_bias_v += d_logits_rv.sum(dim=0)
                 narrow_rv = d_logits_rv.to(outputs_rd.dtype)
-                torch.mm(narrow_rv, weight_vd, out=d_outputs_rd[rows])
-                if d_weight_vd.dtype == narrow_rv.dtype:
-                    d_weight_vd.addmm_(narrow_rv.t(), outputs_rd[rows])
-                else:
-                    d_weight_vd += narrow_rv.t() @ outputs_rd[rows]
-        if needs_gradient:
-            ctx.save_for_backward(
-                d_outputs_rd, d_weight_vd.to(weight_vd.dtype), d_bias_v.to(bias_v.dtype)
-            )
+                torch.mm(narrow_rv, weight_vd, out=d_outputs_rd[some])
+                _add_product(d_weight_vd, narrow_rv.t(), outputs_rd[some])
+        ctx.save_for_backward(
+            d_outputs_rd[:rows], d_weight_vd.to(weight_vd.dtype), d_bias_v.to(bias_v.dtype)
+        )
+        loss, likelihood = sums.unbind()
         ctx.mark_non_differentiable(likelihood)
-        return total, likelihood
+        return loss, likelihood
 
     @staticmethod
     @once_differentiable
@@ -106,3 +100,32 @@ class _ChunkedCrossEntropy(Function):
             None,
             None,
         )
+
+
+def _of_chunk(
+    logits_rv: Tensor, targets_r: Tensor, real: int, smoothing: float
+) -> tuple[Tensor, Tensor]:
+    """Sums of the smoothed and the plain loss over the first `real` rows, and their gradient.
+
+    Overwrites the logits, in whose place the gradient stands; it is zero in the other rows.
+    """
+    targets_r1 = targets_r[:, None]
+    logits_rv.sub_(logits_rv.amax(dim=1, keepdim=True))
+    target_r1, mean_r1 = logits_rv.gather(1, targets_r1), logits_rv.mean(dim=1, keepdim=True)
+    masses_rv = logits_rv.exp_()
+    mass_r1 = masses_rv.sum(dim=1, keepdim=True)
+    plain = (mass_r1.log() - target_r1)[:real].sum()
+    uniform = (mass_r1.log() - mean_r1)[:real].sum()
+    d_logits_rv = masses_rv.div_(mass_r1).sub_(smoothing / masses_rv.size(1))
+    spike_r1 = d_logits_rv.new_full((1, 1), smoothing - 1).expand_as(targets_r1)
+    d_logits_rv.scatter_add_(1, targets_r1, spike_r1)
+    d_logits_rv[real:] = 0.0
+    return torch.stack([(1 - smoothing) * plain + smoothing * uniform, plain]), d_logits_rv
+
+
+def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
+    """total += left @ right, in one pass where the types agree."""
+    if total.dtype == left.dtype:
+        total.addmm_(left, right)
+    else:
+        total += left @ right

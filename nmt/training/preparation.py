@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from nmt.config.schema import DataConfig, Experiment, VocabularyConfig
-from nmt.data.cache import encode_corpus, sample_corpus
+from nmt.data.cache import encode_corpus
 from nmt.data.corpus import Corpus, resolve
 from nmt.data.encoded import EncodedCorpus
+from nmt.data.sampling import sample_corpus
 from nmt.data.stream import Stream
 from nmt.data.vocabulary import Specials, Vocabulary
 from nmt.errors import UserError
@@ -23,7 +24,6 @@ class Prepared:
 
     source_vocabulary: Vocabulary
     target_vocabulary: Vocabulary
-    train_corpus: Corpus
     valid_corpus: Corpus
     train: EncodedCorpus
     valid: EncodedCorpus
@@ -49,12 +49,15 @@ def prepare(experiment: Experiment, run: Run | None, *, limit: int | None = None
     train = replace(resolve(data.train, data.source, data.target), limit=limit)
     valid = resolve(data.valid, data.source, data.target)
     source, target = find_vocabularies(experiment, train, run)
+    if data.vocabulary.sampling is not None and not (source.samples and target.samples):
+        message = "data.vocabulary.sampling needs a vocabulary of type unigram"
+        raise UserError(f"{message}, and this one is not; give such a one or remove sampling")
     cache = None if run is None else data.cache or run.folder / "cache"
 
     def encode(corpus: Corpus) -> EncodedCorpus:
         return encode_corpus(corpus, source, target, max_length=data.max_length, folder=cache)
 
-    return Prepared(source, target, train, valid, encode(train), encode(valid))
+    return Prepared(source, target, valid, encode(train), encode(valid))
 
 
 def find_vocabularies(
@@ -119,7 +122,6 @@ def make_stream(experiment: Experiment, prepared: Prepared) -> Stream:
         if sampling is None:
             return prepared.train
         return sample_corpus(
-            prepared.train_corpus,
             prepared.train,
             prepared.source_vocabulary,
             prepared.target_vocabulary,

@@ -129,6 +129,22 @@ def test_options_beside_a_ready_vocabulary_are_without_use(complain: Complain) -
     ]
 
 
+def test_only_pieces_with_probabilities_are_sampled(complain: Complain) -> None:
+    vocabulary = "vocabulary: {type: bpe, sampling: {alpha: 0.2}}"
+    assert complain(NEEDED.replace("target: en", f"target: en, {vocabulary}")) == [
+        "e.yaml:1: data.vocabulary: sampling: pieces of type bpe have no probabilities to sample "
+        "by; use type: unigram or remove sampling"
+    ]
+
+
+@pytest.mark.parametrize("nbest", [-2, 0, 1, 513])
+def test_a_number_of_cuts_that_leaves_no_choice_is_told(nbest: int, complain: Complain) -> None:
+    assert complain(NEEDED, f"data.vocabulary.sampling.nbest={nbest}") == [
+        f"command line: data.vocabulary.sampling.nbest: is {nbest}; "
+        "give 2 to 512 cuts, or -1 for many"
+    ]
+
+
 NOT_YAML = {
     "training: {epochs: 2\n": "e.yaml:2: not YAML: expected ',' or '}', but got '<stream end>'",
     "a: b: c\n": "e.yaml:1: not YAML: mapping values are not allowed here",

@@ -1,7 +1,8 @@
-"""Vocabularies: training, models from elsewhere, sampling."""
+"""Vocabularies: training, models from elsewhere, the cuts of a word."""
 
 import hashlib
 import io
+import math
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
@@ -23,8 +24,9 @@ TEXT = [f"{who} {does} {where}." for who, does, where in product(PEOPLE, DEEDS, 
 def foreign_model(**options: Any) -> bytes:
     """A model with SentencePiece's own ids: no padding, unknown 0, begin 1, end 2."""
     model = io.BytesIO()
+    options = {"vocab_size": 40, **options}
     spm.SentencePieceTrainer.train(
-        sentence_iterator=iter(TEXT), model_writer=model, vocab_size=40, minloglevel=3, **options
+        sentence_iterator=iter(TEXT), model_writer=model, minloglevel=3, **options
     )
     return model.getvalue()
 
@@ -185,47 +187,29 @@ def test_a_model_that_is_missing_is_named(tmp_path: Path) -> None:
         Vocabulary.load(tmp_path / "none.model")
 
 
-@pytest.mark.parametrize("nbest", [-1, 8])
-def test_sampling_is_a_pure_function_of_its_seed(
-    vocabulary: Vocabulary, pairs: list[tuple[str, str]], nbest: int
+@pytest.mark.parametrize(("type", "samples"), [("unigram", True), ("bpe", False), ("char", False)])
+def test_only_unigram_pieces_have_probabilities_to_sample_by(
+    type: VocabularyType, samples: bool
 ) -> None:
-    texts = [source for source, _ in pairs]
-    first = vocabulary.sample_all(texts, alpha=0.1, nbest=nbest, seed=7)
-    other = vocabulary.sample_all(texts, alpha=0.1, nbest=nbest, seed=8)
-    vocabulary.encode_all(texts)
-    assert vocabulary.sample_all(texts, alpha=0.1, nbest=nbest, seed=7) == first
-    assert other != first
-    assert first != vocabulary.encode_all(texts)
-    assert [vocabulary.decode(ids) for ids in first] == texts
+    assert Vocabulary.train(TEXT, size=40, type=type).samples == samples
 
 
-def test_equal_texts_are_cut_independently(vocabulary: Vocabulary) -> None:
-    cuts = vocabulary.sample_all(["Eine Frau läuft schnell."] * 20, alpha=0.1, seed=1)
-    assert len(set(map(tuple, cuts))) > 5
+def test_the_likeliest_cuts_of_a_word_begin_with_the_one_that_stands_in_the_text(
+    vocabulary: Vocabulary,
+) -> None:
+    ids = vocabulary.encode("Mann")
+    cuts = vocabulary.cuts(ids, 3)
+    log_probs = vocabulary.log_probs()
+    sums = [sum(log_probs[i] for i in cut) for cut in cuts]
+    assert cuts[0] == ids
+    assert len(set(map(tuple, cuts))) == 3
+    assert sums == sorted(sums, reverse=True)
+    assert {vocabulary.decode(cut) for cut in cuts} == {"Mann"}
 
 
-def test_bpe_dropout_goes_from_no_merge_lost_to_all(bpe: Vocabulary) -> None:
-    texts = ["Ein Mann liest.", "Eine Frau"]
-    assert bpe.sample_all(texts, alpha=0.0, seed=1) == bpe.encode_all(texts)
-    letters = bpe.sample_all(texts, alpha=1.0, seed=1)
-    assert bpe.pieces(letters[1]) == list("▁Eine▁Frau")
-    some = bpe.sample_all(texts * 10, alpha=0.3, seed=1)
-    assert some == bpe.sample_all(texts * 10, alpha=0.3, seed=1)
-    assert some != bpe.sample_all(texts * 10, alpha=0.3, seed=2)
-
-
-@pytest.mark.parametrize("seed", [0, 2**32 - 1, 2**64 - 1])
-def test_any_seed_is_repeatable(vocabulary: Vocabulary, seed: int) -> None:
-    texts = ["Ein Mann liest im Garten."] * 10
-    first = vocabulary.sample_all(texts, alpha=0.1, seed=seed)
-    assert vocabulary.sample_all(texts, alpha=0.1, seed=1) != first
-    assert vocabulary.sample_all(texts, alpha=0.1, seed=seed) == first
-
-
-def test_sampling_what_cannot_be_sampled_is_an_error(vocabulary: Vocabulary) -> None:
-    letters = Vocabulary.train(TEXT, size=40, type="char")
-    with pytest.raises(UserError, match="needs unigram or bpe"):
-        letters.sample_all(["Ein Mann"], alpha=0.1, seed=1)
-    for nbest in (0, 1, 513):
-        with pytest.raises(UserError, match=f"nbest is {nbest}"):
-            vocabulary.sample_all(["Ein Mann"], alpha=0.1, nbest=nbest, seed=1)
+def test_pieces_without_text_of_their_own_have_no_probability(tmp_path: Path) -> None:
+    path = tmp_path / "foreign.model"
+    path.write_bytes(foreign_model(vocab_size=300, byte_fallback=True))
+    vocabulary = Vocabulary.load(path)
+    without = [i for i, value in enumerate(vocabulary.log_probs()) if value == -math.inf]
+    assert without == [0, 1, 2, *range(3, 3 + 256), vocabulary.pad]
