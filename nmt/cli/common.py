@@ -47,8 +47,8 @@ def _with_dashes(argument: str) -> str:
 def run(name: str, command: Callable[[], int]) -> int:
     """The exit code of a command; a user's mistakes are told a line each.
 
-    A fault of our own keeps its traceback: Python prints it and leaves with 1. SIGTERM interrupts as
-    Ctrl-C does.
+    A fault of our own keeps its traceback: Python prints it and leaves with 1. SIGTERM interrupts
+    as Ctrl-C does.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
