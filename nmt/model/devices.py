@@ -1,12 +1,22 @@
 """The device that a model runs on, and the way products are computed there."""
 
-from typing import Literal
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Literal
 
 import torch
 
 from nmt.errors import UserError
 
 DeviceName = Literal["auto", "cpu", "cuda"]
+
+HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def autocast(precision: str, device: torch.device) -> AbstractContextManager[Any]:
+    """The context of a forward pass in bf16 or fp16; none for other precisions."""
+    if precision not in HALF:
+        return nullcontext()
+    return torch.autocast(device.type, HALF[precision])
 
 
 def prepare_device(

@@ -1,7 +1,6 @@
 """Text in, text out: vocabulary, batches, search and back, the same for every command."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 from nmt.data.batching import pad
 from nmt.data.vocabulary import Vocabulary
 from nmt.errors import UserError
-from nmt.model.devices import prepare_device
+from nmt.model.devices import autocast, prepare_device
 from nmt.model.interfaces import Memory, State
 from nmt.model.layers.int8 import Int8Linear
 from nmt.model.saved import SavedModel, load_model
@@ -29,8 +28,6 @@ from nmt.search.paired import start_paired, step_paired
 from nmt.search.sampling import sample
 from nmt.search.step import Step
 from nmt.search.translation import Translation, finish
-
-HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Translator:
@@ -58,9 +55,11 @@ class Translator:
         device: torch.device,
         precision: str = "fp32",
     ) -> None:
-        if (precision == "int8") != (device.type == "cpu") and precision in ("int8", "fp16"):
-            other = "a CPU; use bf16" if precision == "int8" else "a GPU; use bf16"
-            raise UserError(f"precision {precision} needs {other} or fp32 on {device.type}")
+        needed = {"int8": "cpu", "fp16": "cuda"}.get(precision, device.type)
+        if device.type != needed:
+            other = "a CPU" if needed == "cpu" else "a GPU"
+            message = f"precision {precision} needs {other}; use bf16 or fp32 on {device.type}"
+            raise UserError(message)
         self.models, self.options = list(models), options
         if precision == "int8":
             for model in self.models:
@@ -164,7 +163,7 @@ class Translator:
         ids = self.source_vocabulary.encode_all(list(texts))
         translations = [Translation(text) for text in texts]
         for rows in _batches([len(sentence) for sentence in ids], options):
-            with torch.inference_mode(), self._autocast():
+            with torch.inference_mode(), autocast(self.precision, self.device):
                 found = look(self._start(rows, ids, options))
             for row, hypotheses in zip(rows, found, strict=True):
                 pieces = self.source_vocabulary.pieces(ids[row])
@@ -187,11 +186,6 @@ class Translator:
         target = self.target_vocabulary
         longest = [options.longest(len(ids[row])) for row in rows]
         return _Started(rows, model, mask_bs, longest, target.bos, target.eos)
-
-    def _autocast(self) -> AbstractContextManager[Any]:
-        if self.precision not in HALF:
-            return nullcontext()
-        return torch.autocast(self.device.type, HALF[self.precision])
 
     def _finish(
         self, text: str, pieces: list[str], hypothesis: Hypothesis, options: SearchOptions

@@ -9,6 +9,9 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import linear, pad
 
+from nmt.data.batching import Batch
+from nmt.model.seq2seq import Seq2Seq
+
 GRAIN = 64
 """Rows are filled up to a multiple of this: libraries keep a compiled product for every number of
 rows they have met, megabytes each, and nearly every batch has another number of target tokens."""
@@ -44,6 +47,20 @@ def smoothed_cross_entropy(
         outputs_rd, weight_vd, bias_v, targets_r, smoothing, chunk
     )
     return loss, likelihood
+
+
+def batch_loss(
+    model: Seq2Seq, batch: Batch, *, smoothing: float, chunk: int
+) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+    """`smoothed_cross_entropy` of a model over the real target tokens of a batch."""
+    outputs_btd = model(batch.source_bs, batch.source_mask_bs, batch.target_in_bt)
+    return smoothed_cross_entropy(
+        outputs_btd[batch.target_mask_bt],
+        *model.output_weights,
+        batch.target_out_bt[batch.target_mask_bt],
+        smoothing=smoothing,
+        chunk=chunk,
+    )
 
 
 class _ChunkedCrossEntropy(Function):

@@ -1,7 +1,7 @@
 """The number formats of an update."""
 
 from collections.abc import Iterable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -10,8 +10,7 @@ from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
 
 from nmt.errors import UserError
-
-HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
+from nmt.model.devices import autocast
 
 
 class Precision:
@@ -36,9 +35,7 @@ class Precision:
 
     def autocast(self) -> AbstractContextManager[Any]:
         """The context of the forward pass."""
-        if self.name == "fp32":
-            return nullcontext()
-        return torch.autocast(self.device.type, HALF[self.name])
+        return autocast(self.name, self.device)
 
     def backward(self, loss: Tensor) -> None:
         """Gradients of the loss, scaled where the format needs it."""

@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 from nmt.data.stream import Numbered, Position, Stream
 from nmt.errors import UserError
 from nmt.model.seq2seq import Seq2Seq
-from nmt.training.loss import smoothed_cross_entropy
+from nmt.training.loss import batch_loss
 from nmt.training.precision import Precision
 from nmt.training.schedules import Schedule
 
@@ -128,13 +128,8 @@ class Trainer:
         """
         batch = numbered.batch.to(self.precision.device)
         with self.precision.autocast():
-            outputs_btd = self.model(batch.source_bs, batch.source_mask_bs, batch.target_in_bt)
-            loss, likelihood = smoothed_cross_entropy(
-                outputs_btd[batch.target_mask_bt],
-                *self.model.output_weights,
-                batch.target_out_bt[batch.target_mask_bt],
-                smoothing=self.label_smoothing,
-                chunk=self.output_chunk,
+            loss, likelihood = batch_loss(
+                self.model, batch, smoothing=self.label_smoothing, chunk=self.output_chunk
             )
         if not torch.isfinite(loss):
             raise self._not_finite("loss", loss, numbered.lines.tolist())

@@ -13,7 +13,7 @@ from nmt.evaluation.metrics import score
 from nmt.model.seq2seq import Seq2Seq
 from nmt.search.translation import Translation
 from nmt.search.translator import Translator
-from nmt.training.loss import smoothed_cross_entropy
+from nmt.training.loss import batch_loss
 from nmt.training.precision import Precision
 
 
@@ -58,14 +58,7 @@ def mean_loss(
     for rows in plan:
         batch = make_batch(corpus, rows, specials).to(precision.device)
         with precision.autocast():
-            outputs_btd = model(batch.source_bs, batch.source_mask_bs, batch.target_in_bt)
-            _, likelihood = smoothed_cross_entropy(
-                outputs_btd[batch.target_mask_bt],
-                *model.output_weights,
-                batch.target_out_bt[batch.target_mask_bt],
-                smoothing=0.0,
-                chunk=chunk,
-            )
+            _, likelihood = batch_loss(model, batch, smoothing=0.0, chunk=chunk)
         total += float(likelihood)
         tokens += batch.target_tokens
     return total / tokens
