@@ -30,6 +30,9 @@ class LuongDecoder(RecurrentDecoder):
         initial_state: what the first state is made of
         input_feeding: feed h~_{t-1} back into the next step
         attentional_size: width of h~; that of a layer when not given
+        readout_size: width of a linear layer between h~ and the output layer; none when not given.
+            h~ lies in (-1, 1), so a tied table must grow for sharp predictions, and disturbs the
+            input as it does; such a layer frees it
     """
 
     def __init__(
@@ -44,16 +47,20 @@ class LuongDecoder(RecurrentDecoder):
         initial_state: Literal["bridge", "last", "zero"] = "bridge",
         input_feeding: bool = True,
         attentional_size: Positive | None = None,
+        readout_size: Positive | None = None,
     ) -> None:
         super().__init__()
-        self.output_size = attentional_size or hidden_size
+        self.attentional_size = attentional_size or hidden_size
         self.attention = attention(hidden_size)
         self.bridge = Bridge(initial_state, source, hidden_size, layers)
         self.needs_cells = initial_state == "last"
         self.input_feeding = input_feeding
-        fed_size = self.output_size if input_feeding else 0
+        fed_size = self.attentional_size if input_feeding else 0
         self.lstm = LSTMStack(embedding_size, fed_size, hidden_size, layers, dropout)
-        self.combine = nn.Linear(source.annotation + hidden_size, self.output_size, bias=False)
+        seen_size = source.annotation + hidden_size
+        self.combine = nn.Linear(seen_size, self.attentional_size, bias=False)
+        self.readout = nn.Linear(self.attentional_size, readout_size) if readout_size else None
+        self.output_size = readout_size or self.attentional_size
         self.dropout = dropout
 
     def start(self, source: Encoded) -> tuple[AttentionMemory, RecurrentState]:
@@ -61,7 +68,7 @@ class LuongDecoder(RecurrentDecoder):
         layers = self.bridge(source)
         fed: tuple[Tensor, ...] = ()
         if self.input_feeding:
-            fed = (source.summary_bh.new_zeros(source.summary_bh.size(0), self.output_size),)
+            fed = (source.summary_bh.new_zeros(source.summary_bh.size(0), self.attentional_size),)
         return memory, RecurrentState(layers, self.attention.start(memory), fed)
 
     def project(self, embedded: Float[Tensor, "*axes m"]) -> Float[Tensor, "*axes gates"]:
@@ -79,7 +86,8 @@ class LuongDecoder(RecurrentDecoder):
     def read_out(
         self, embedded: Float[Tensor, "*axes m"], *seen: Float[Tensor, "*axes _"]
     ) -> Float[Tensor, "*axes d"]:
-        return drop(seen[0], self.dropout, self.training)
+        output = drop(seen[0], self.dropout, self.training)
+        return output if self.readout is None else self.readout(output)
 
     def forward(
         self, embedded_btm: Float[Tensor, "b t m"], source: Encoded

@@ -33,7 +33,7 @@ def _by_hand(model: Seq2Seq, feeds: bool) -> tuple[Array, Array]:
     # Each layer goes on where the encoder's layer of the same height under the top ended.
     hidden = list(array(encoded.final.hidden_ble)[0, -len(layers) :])
     cells = list(array(encoded.final.cell_ble)[0, -len(layers) :])
-    attentional = np.zeros(decoder.output_size)
+    attentional = np.zeros(decoder.attentional_size)
     outputs, looked = [], []
     for piece in TARGET[0]:
         entering = array(model.target_embedding.weight)[piece]
@@ -46,7 +46,12 @@ def _by_hand(model: Seq2Seq, feeds: bool) -> tuple[Array, Array]:
         weights = softmax(annotations @ hidden[-1])  # ... then look with s_t
         context = weights @ annotations
         attentional = np.tanh(array(decoder.combine.weight) @ np.concatenate([context, hidden[-1]]))
-        outputs.append(attentional)
+        readout = decoder.readout
+        outputs.append(
+            attentional
+            if readout is None
+            else array(readout.weight) @ attentional + array(readout.bias)
+        )
         looked.append(weights)
     return np.stack(outputs), np.stack(looked)
 
@@ -54,16 +59,17 @@ def _by_hand(model: Seq2Seq, feeds: bool) -> tuple[Array, Array]:
 @pytest.mark.parametrize("layers", [1, 2, 3])
 @pytest.mark.parametrize("feeds", [True, False], ids=["input feeding", "none"])
 @pytest.mark.parametrize("width", [None, 6])
+@pytest.mark.parametrize("readout", [None, 5])
 def test_the_decoder_moves_then_looks_as_in_the_paper(
-    layers: int, feeds: bool, width: int | None
+    layers: int, feeds: bool, width: int | None, readout: int | None
 ) -> None:
-    model = _model(layers=layers, input_feeding=feeds, attentional_size=width)
+    model = _model(layers=layers, input_feeding=feeds, attentional_size=width, readout_size=readout)
     expected, looked = _by_hand(model, feeds)
     source_bs, target_bt = torch.tensor(SOURCE), torch.tensor(TARGET)
     mask_bs = torch.ones_like(source_bs).bool()
     outputs_btd = model(source_bs, mask_bs, target_bt)
     np.testing.assert_allclose(array(outputs_btd)[0], expected, rtol=1e-9, atol=1e-12)
-    assert model.decoder.output_size == expected.shape[1] == (width or 4)
+    assert model.decoder.output_size == expected.shape[1] == (readout or width or 4)
     memory, state = model.start(source_bs, mask_bs)
     for position, tokens_n in enumerate(target_bt.unbind(1)):
         _, weights_ns, state = model.step(tokens_n, memory, state)
