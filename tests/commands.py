@@ -28,6 +28,12 @@ class Called(NamedTuple):
     err: str
 
     @property
+    def lines(self) -> list[str]:
+        """What was written, a line each; fails when the last one has no end."""
+        assert self.out.endswith("\n")
+        return self.out[:-1].split("\n")
+
+    @property
     def complaint(self) -> str:
         """The one line about the user's mistake; fails when there is not exactly one."""
         lines = [line for line in self.err.splitlines() if line.startswith("nmt-")]

@@ -97,18 +97,24 @@ def _alignments(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
 def _translations(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
     from nmt.data.corpus import read_lines
     from nmt.errors import UserError
-    from nmt.evaluation.metrics import score
+    from nmt.evaluation.metrics import check_lines, make_metrics, score
     from nmt.evaluation.significance import paired_bootstrap
 
     if len(options.files) < 2:
         raise UserError(f"{options.files[0]} has nothing to be compared with; add a REFERENCE")
     texts, *references = [list(read_lines(Path(name))) for name in options.files]
-    if options.model:
-        translator = load_translator(NAME, options)
-        chosen = search_options(translator, options)
-        texts = [one.text for one in translator.translate(texts, **chosen)]
     metrics = options.metrics or ["bleu", "chrf"]
     settings = {"tokenize": options.tokenize, "lowercase": options.lowercase}
+    if options.model:
+        # Told now, not after the time that translating takes.
+        check_lines(texts, references)
+        make_metrics(metrics, **settings)
+        translator = load_translator(NAME, options)
+        chosen = search_options(translator, options)
+        folder = Path(options.files[0]).parent
+        texts = [translator.reader.locate(text, folder) for text in texts]
+        found = translator.stream([texts], file=options.files[0], **chosen)
+        texts = [one.text for one in found]
     if options.baseline is None:
         scores = score(metrics, texts, references, **settings)
         return {name: one._asdict() for name, one in scores.items()}

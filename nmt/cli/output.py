@@ -31,12 +31,16 @@ def check_options(options: argparse.Namespace) -> None:
 
 
 def check_files(options: argparse.Namespace) -> None:
-    """Raise UserError when a file would be overwritten before it is read."""
-    inputs, outputs = (options.input, options.force), (options.output, options.alignments)
-    for output in (Path(name) for name in outputs if name not in ("-", None)):
-        for name in inputs:
-            if name not in ("-", None) and _same(output, Path(name)):
-                raise UserError("is read and written; name another output", str(output))
+    """Raise UserError when a file would be overwritten before it is read, or written twice."""
+    inputs, outputs = (
+        [Path(name) for name in names if name not in ("-", None)]
+        for names in ((options.input, options.force), (options.output, options.alignments))
+    )
+    for output in outputs:
+        if any(_same(output, name) for name in inputs):
+            raise UserError("is read and written; name another output", str(output))
+    if len(outputs) == 2 and outputs[0].absolute() == outputs[1].absolute():
+        raise UserError("is to hold translations and alignments; name two files", str(outputs[0]))
 
 
 def _same(one: Path, other: Path) -> bool:
@@ -91,22 +95,27 @@ def pair_windows(
     """Windows of sentences with their given translations.
 
     Raises:
-        UserError: when there are not as many of one as of the other, with both counts
+        UserError: when there are not as many of one as of the other, with both counts; or for a
+            translation of an empty line, which has no score
     """
+    name = "standard input" if source_name == "-" else source_name
     lines = read_lines(targets)
     read = 0
     for texts in windows:
         given = list(islice(lines, len(texts)))
         if len(given) < len(texts):
             sources = read + len(texts) + sum(map(len, windows))
-            raise UserError(_unequal(sources, read + len(given), source_name), str(targets))
+            raise UserError(_unequal(sources, read + len(given), name), str(targets))
+        for number, (text, translation) in enumerate(zip(texts, given, strict=True), read + 1):
+            if translation.strip() and not text.strip():
+                message = f"translates an empty line of {name}; empty this one too"
+                raise UserError(message, f"{targets}:{number}")
         yield texts, given
         read += len(texts)
     more = sum(1 for _ in lines)
     if more:
-        raise UserError(_unequal(read, read + more, source_name), str(targets))
+        raise UserError(_unequal(read, read + more, name), str(targets))
 
 
-def _unequal(sources: int, targets: int, source_name: str) -> str:
-    name = "standard input" if source_name == "-" else source_name
+def _unequal(sources: int, targets: int, name: str) -> str:
     return f"{targets} lines, but {name} has {sources}; line by line they must belong together"

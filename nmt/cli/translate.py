@@ -59,7 +59,13 @@ def _parser() -> Parser:
     )
     add = parser.add_argument
     add_model_options(parser, required=True)
-    add("input", nargs="?", default="-", metavar="INPUT", help="text, .gz or - (default)")
+    add(
+        "input",
+        nargs="?",
+        default="-",
+        metavar="INPUT",
+        help="text or names of pictures, .gz or - (default)",
+    )
     add("-o", "--output", default="-", help="default: standard output")
     add("--replace-unknown", action="store_true", help="put the source word looked at for <unk>")
     add("--sample", action="store_true", help="draw translations instead of searching")
@@ -85,8 +91,11 @@ def _translate(options: argparse.Namespace) -> int:
     with ExitStack() as stack:
         windows = _windows(options, stack)
         translator = load_translator(NAME, options)
+        _check_alignments(translator, options)
         aside = _written(options.alignments, stack) if options.alignments else None
         output = _output(options.output, stack)
+        if options.attention is not None:
+            _make(options.attention)
         for number, translation in enumerate(_translations(translator, options, windows)):
             output.write(format_line(number, translation, options))
             if options.input == "-":
@@ -96,6 +105,15 @@ def _translate(options: argparse.Namespace) -> int:
             if options.attention is not None:
                 _draw(options.attention, number, translation)
     return DONE
+
+
+def _check_alignments(translator: "Translator", options: argparse.Namespace) -> None:
+    from nmt.errors import UserError
+
+    pictured = translator.reader.grid is not None
+    if options.alignments is not None and options.alignment_level == "word" and pictured:
+        message = "--alignments links words, and a picture has none; add --alignment-level piece"
+        raise UserError(message)
 
 
 def load_translator(name: str, options: argparse.Namespace) -> "Translator":
@@ -130,6 +148,8 @@ def _translations(
     from nmt.search.options import Sampling
 
     chosen = search_options(translator, options)
+    folder = Path(".") if options.input == "-" else Path(options.input).parent
+    windows = ([translator.reader.locate(text, folder) for text in texts] for texts in windows)
     if options.force is not None:
         from nmt.cli.output import pair_windows
 
@@ -141,7 +161,8 @@ def _translations(
             options.temperature, options.top_k, options.top_p, options.seed
         )
     chosen["replace_unknown"] = options.replace_unknown
-    yield from translator.stream(windows, n_best=options.n_best or 1, **chosen)
+    name = "standard input" if options.input == "-" else options.input
+    yield from translator.stream(windows, file=name, n_best=options.n_best or 1, **chosen)
 
 
 def _windows(options: argparse.Namespace, stack: ExitStack) -> Iterator[list[str]]:
@@ -176,6 +197,16 @@ def _written(path: Path, stack: ExitStack) -> io.TextIOWrapper:
         raise UserError(message, str(path)) from error
 
 
+def _make(folder: Path) -> None:
+    from nmt.errors import UserError
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        message = f"cannot be made: {error.strerror}; name another folder"
+        raise UserError(message, str(folder)) from error
+
+
 def _write_alignment(stream: io.TextIOWrapper, translation: "Translation", level: str) -> None:
     from nmt.search.alignments import to_pharaoh
 
@@ -184,8 +215,11 @@ def _write_alignment(stream: io.TextIOWrapper, translation: "Translation", level
 
 
 def _draw(folder: Path, number: int, translation: "Translation") -> None:
+    from nmt.errors import UserError
     from nmt.evaluation.inspection import draw_translations
 
+    if translation.pieces and translation.attention is None:
+        raise UserError("the model has no attention to draw; leave out --attention")
     draw_translations(folder, str(number), [translation])
 
 

@@ -10,10 +10,13 @@ from nmt.config.fields import PartPlace, part_registries, section_at
 from nmt.config.tree import Key, Tree
 from nmt.errors import UserError
 from nmt.parts import REQUIRED, Part
-from nmt.registry import Choice, unknown
+from nmt.registry import ENCODERS, Choice, unknown
 
 # Model parts that are there only because another part is wired to them.
 WIRED = {("model", "attention"): ("model", "decoder"), ("model", "score"): ("model", "attention")}
+
+# What an encoder of pictures is wired to.
+PICTURES = "pictures"
 
 
 def check_parts(tree: Tree) -> tuple[dict[str, Any], list[UserError]]:
@@ -35,6 +38,7 @@ def check_parts(tree: Tree) -> tuple[dict[str, Any], list[UserError]]:
         section[key[-1]] = choice
     for name in [k for k, v in values.items() if v == {} and k not in tree.values]:
         del values[name]
+    mistakes += _check_source(tree, used.get(("model", "encoder")))
     return values, mistakes
 
 
@@ -47,6 +51,20 @@ def _unused(tree: Tree, key: Key, part: Part | None) -> UserError:
     dotted = ".".join(key)
     message = f"{dotted}: is given, but '{part.name}' uses no {key[-1]}; remove it"
     return UserError(message, tree.place(key))
+
+
+def _check_source(tree: Tree, encoder: Part | None) -> list[UserError]:
+    """The mistake of pictures for an encoder of text, or of text for one of pictures."""
+    key = ("data", "pictures")
+    given = tree.get(key) is not None
+    if encoder is None or given == (PICTURES in encoder.wired):
+        return []
+    if not given:
+        message = f"'{encoder.name}' reads pictures; add to data: 'pictures: {{size: 64}}'"
+        return [UserError(f"model.encoder: {message}", tree.place(("model", "encoder")))]
+    readers = [name for name, part in ENCODERS.parts().items() if PICTURES in part.wired]
+    message = f"is given, but encoder '{encoder.name}' reads text; remove it or use encoder"
+    return [UserError(f"data.pictures: {message} {' or '.join(readers)}", tree.place(key))]
 
 
 def _check_part(
@@ -92,13 +110,30 @@ def options_model(part: Part) -> type[BaseModel]:
     return create_model(part.name, __config__=ConfigDict(extra="forbid"), **fields)
 
 
-def explain(detail: Any, tree: Tree, root: type[BaseModel]) -> UserError:
-    """One of pydantic's errors about the fixed sections, as a line for the user."""
-    key: Key = tuple(map(str, detail["loc"]))
+def explain(error: ValidationError, tree: Tree, root: type[BaseModel]) -> list[UserError]:
+    """pydantic's errors about the fixed sections, as lines for the user.
+
+    Where a value may be of several types, each of them complains: only the first one is told, or
+    the one that got as far as the items of a list.
+    """
+    told: dict[tuple[Key, tuple[int, ...]], Any] = {}
+    for detail in error.errors():
+        told.setdefault(_key_and_items(detail["loc"]), detail)
+    mistakes = []
+    for (key, items), detail in told.items():
+        if items or not any(key == other and further for other, further in told):
+            section = section_at(key[:-1]) if key else root
+            known = list(section.model_fields) if section else []
+            mistakes.append(_explained(detail, tree, key, known, "key"))
+    return mistakes
+
+
+def _key_and_items(location: tuple[int | str, ...]) -> tuple[Key, tuple[int, ...]]:
+    """The key that an error is about, and the numbers of items below; the types tried left out."""
+    key: Key = tuple(map(str, location))
     while len(key) > 1 and section_at(key[:-1]) is None:
-        key = key[:-1]  # what stands below a value is the type that was tried
-    section = section_at(key[:-1]) if key else root
-    return _explained(detail, tree, key, list(section.model_fields) if section else [], "key")
+        key = key[:-1]
+    return key, tuple(part for part in location[len(key) :] if isinstance(part, int))
 
 
 def _explained(detail: Any, tree: Tree, key: Key, known: list[str], kind: str) -> UserError:

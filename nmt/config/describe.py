@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from nmt.config.check import options_model
+from nmt.config.check import WIRED, options_model
 from nmt.config.fields import part_registries
 from nmt.config.schema import Experiment
 from nmt.errors import UserError
@@ -60,16 +60,20 @@ def json_schema() -> dict[str, Any]:
     """JSON Schema of the experiment file, with every registered part."""
     schema = Experiment.model_json_schema()
     schema["properties"]["include"] = {
-        "description": "experiment files that this one is laid over",
+        "description": "experiment files that this one is laid over, key by key; "
+        "a part of the same type keeps the options that are not given again",
         "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
     }
-    # An included file may leave anything to the file that includes it.
+    # A file may leave anything to those that it includes or that include it; so may parts.
     for section in (schema, *schema["$defs"].values()):
         section.pop("required", None)
     del schema["$defs"]["Choice"]  # every part has a schema of its own
     for key, place in part_registries().items():
         section = schema["$defs"][f"{key[0].capitalize()}Config"]
-        section["properties"][key[1]] = _choices(place.registry, place.default)
+        choices = _choices(place.registry, place.default)
+        if key in WIRED:  # a decoder or a mechanism without it leaves it out
+            choices["anyOf"].append({"type": "null"})
+        section["properties"][key[1]] = choices
     return schema
 
 
@@ -86,5 +90,5 @@ def _part_schema(part: Part) -> dict[str, Any]:
     for name, option in part.options.items():
         schema["properties"][name]["description"] = option.meaning
     schema["properties"] = {"type": {"const": part.name}, **schema.get("properties", {})}
-    schema["required"] = ["type", *schema.get("required", [])]
+    schema.pop("required", None)
     return {**schema, "description": part.summary}

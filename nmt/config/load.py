@@ -50,7 +50,7 @@ def load_experiment(file: Path, overrides: Sequence[str] = ()) -> Loaded:
     try:
         experiment = Experiment.model_validate(values, strict=True)
     except ValidationError as error:
-        mistakes += [explain(detail, tree, Experiment) for detail in error.errors()]
+        mistakes += explain(error, tree, Experiment)
     if mistakes:
         raise UserErrors(sorted(mistakes, key=_by_place))
     return Loaded(experiment, tree)
@@ -71,6 +71,7 @@ def _read_with_includes(file: Path, parents: tuple[Path, ...]) -> Tree:
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise UserError("include: a file name or a list of them", place)
     _resolve_paths(file_tree, file.parent)
+    _name_types(file_tree)
     tree = Tree()
     for name in names:
         included = file.parent / name
@@ -82,22 +83,32 @@ def _read_with_includes(file: Path, parents: tuple[Path, ...]) -> Tree:
 
 
 def _merge(below: Tree, above: Tree) -> None:
-    """Lay `above` over `below`, key by key; a part of another type replaces the part whole."""
-    parts = part_registries()
-    for key in parts:
+    """Lay `above` over `below`, key by key; a part of another type replaces the part whole.
+
+    A part of the same type, named alone or with options, keeps the options that `above` leaves out.
+    """
+    for key in part_registries():
         choice, old = above.get(key), below.get(key)
-        kept = isinstance(choice, dict) and choice.get("type", _type(old)) == _type(old)
-        if choice is not None and old is not None and not kept:
+        if choice is not None and old is not None and not _goes_on(choice, old):
             below.drop(key)
-        elif isinstance(choice, dict) and isinstance(old, str):
-            below.put((*key, "type"), old, below.place(key))
     for key, value in leaves(above.values):
-        below.put(key, value, above.place(key))
+        if value != {} or below.get(key) is None:
+            below.put(key, value, above.place(key))
     below.places.update(above.places)
 
 
-def _type(choice: Any) -> Any:
-    return choice.get("type") if isinstance(choice, dict) else choice
+def _goes_on(choice: Any, old: Any) -> bool:
+    """Whether a choice is of the type of the one below it."""
+    both = isinstance(choice, dict) and isinstance(old, dict)
+    return both and choice.get("type", old.get("type")) == old.get("type")
+
+
+def _name_types(tree: Tree) -> None:
+    """Write a part that is only named as `{type: NAME}`, which can be laid over others."""
+    for key in part_registries():
+        name = tree.get(key)
+        if isinstance(name, str):
+            tree.put((*key, "type"), name, tree.place(key))
 
 
 def _override(tree: Tree, text: str) -> UserError | None:
@@ -111,9 +122,10 @@ def _override(tree: Tree, text: str) -> UserError | None:
     except UserError as error:
         return error
     _resolve_paths(above, Path.cwd())
+    _name_types(above)
     for part, registry in part_registries().items():
         if key[: len(part)] == part and len(key) > len(part) and tree.get(part) is None:
-            tree.put(part, registry.default, COMMAND_LINE)
+            tree.put((*part, "type"), registry.default, COMMAND_LINE)
     if key[:-1] in part_registries() and key[-1] == "type" and isinstance(tree.get(key[:-1]), dict):
         tree.put(key, above.get(key), COMMAND_LINE)  # options stay, to be checked against the type
     else:

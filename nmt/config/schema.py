@@ -43,7 +43,7 @@ class VocabularyConfig(Section):
     type: Literal["unigram", "bpe", "char"] = "unigram"
     """how SentencePiece cuts words"""
     joint: bool = True
-    """one vocabulary for both languages"""
+    """one vocabulary for both languages; without meaning where the source is pictures"""
     byte_fallback: bool = False
     """write characters that are not in the vocabulary as bytes"""
     normalization: Literal["nmt_nfkc", "nmt_nfkc_cf", "nfkc", "nfkc_cf", "identity"] = "nmt_nfkc"
@@ -78,6 +78,27 @@ class VocabularyConfig(Section):
         return self
 
 
+class PicturesConfig(Section):
+    """What the source's pictures are: pixels, or ready feature maps."""
+
+    size: Positive | None = None
+    """side in pixels that pictures are stretched or squeezed to"""
+    features: Positive | None = None
+    """width of an annotation of the feature maps, which are .npy files of floats"""
+    positions: Positive = 196
+    """annotations of a feature map, rows times columns"""
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> "PicturesConfig":
+        if (self.size is None) == (self.features is None):
+            raise ValueError(
+                "give one of size, for pictures as pixels, and features, for ready feature maps"
+            )
+        if self.size is not None and self.positions != 196:
+            raise ValueError("positions are those of feature maps, and size asks for pixels")
+        return self
+
+
 class DataConfig(Section):
     """Where the sentence pairs are."""
 
@@ -89,11 +110,20 @@ class DataConfig(Section):
     """suffix of the source files, as a rule the language's code"""
     target: str
     """suffix of the target files"""
+    pictures: PicturesConfig | None = None
+    """the source files name pictures, a file a line, from the text file's folder on"""
     max_length: Positive = 100
     """pairs with more pieces than this on a side are left out of training"""
     vocabulary: VocabularyConfig = VocabularyConfig()
     cache: Path | None = None
     """folder of the encoded text; that of the run when not given"""
+
+    @model_validator(mode="after")
+    def _pictures_have_no_vocabulary(self) -> "DataConfig":
+        models = self.vocabulary.model
+        if self.pictures is not None and isinstance(models, list) and len(models) > 1:
+            raise ValueError("vocabulary.model: pictures have none; give the target's alone")
+        return self
 
 
 class ModelConfig(Section):
@@ -145,7 +175,7 @@ class TrainingConfig(Section):
     """target pieces whose logits stand in memory at once"""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """auto: bf16 on a GPU that has it, else fp16; fp32 on a CPU"""
-    seed: int = 1
+    seed: NonNegative = 1
     """of first values, dropout and the order of batches"""
     threads: Positive | None = None
     """CPU threads; all cores when not given"""
@@ -180,11 +210,11 @@ class SearchConfig(Section):
     length_penalty: PartField = Choice("average")
     coverage_penalty: PartField = Choice("none")
     max_length: Positive | None = None
-    """target pieces at most; twice the source's plus 20 when not given"""
+    """target pieces at most; when not given, twice the source's plus 20, or 100 for a picture"""
     block_ngram_repeat: NonNegative = 0
     """no hypothesis repeats n pieces in a row; 0 for no such rule"""
     batch_tokens: Positive = 4000
-    """source pieces a batch, padding included"""
+    """source pieces a batch, padding included; a picture has its annotations"""
 
 
 class EvaluationConfig(Section):

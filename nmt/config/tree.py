@@ -43,7 +43,7 @@ class Tree:
     places: dict[Key, str] = field(default_factory=dict)
 
     def place(self, key: Key) -> str:
-        """Where `key`, or the nearest key above it, was written."""
+        """Where `key`, or the nearest key above it, was written; else the file."""
         while key and key not in self.places:
             key = key[:-1]
         return self.places.get(key, "")
@@ -87,16 +87,19 @@ def read_yaml(file: Path) -> Tree:
     """The mapping in a YAML file.
 
     Raises:
-        UserError: no such file, not YAML, not a mapping, or a key given twice
+        UserError: no such file, not YAML, not a mapping, a key given twice, or an alias in itself
     """
     try:
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise UserError("no such file", str(file)) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot be read as UTF-8 text: {error}", str(file)) from None
+    except OSError as error:
+        raise UserError(f"cannot be read: {error.strerror}; give a file", str(file)) from None
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise UserError("is not UTF-8; save it as UTF-8 text", f"{file}:{line}") from None
     node = _compose(text, str(file))
-    tree = Tree()
+    tree = Tree(places={(): str(file)})
     if node is None:
         return tree
     if not isinstance(node, yaml.MappingNode):
@@ -122,7 +125,13 @@ def _compose(text: str, name: str) -> yaml.Node | None:
         raise UserError(f"not YAML: {error}", name) from None
 
 
-def _construct(node: yaml.Node, key: Key, places: dict[Key, str], file: str) -> Any:
+def _construct(
+    node: yaml.Node, key: Key, places: dict[Key, str], file: str, above: tuple[yaml.Node, ...] = ()
+) -> Any:
+    if any(node is one for one in above):
+        place = f"{file}:{node.start_mark.line + 1}"
+        raise UserError("an alias stands inside what it names; write out what is meant", place)
+    above = (*above, node)
     if isinstance(node, yaml.MappingNode):
         values: dict[str, Any] = {}
         for name_node, value_node in node.value:
@@ -133,11 +142,11 @@ def _construct(node: yaml.Node, key: Key, places: dict[Key, str], file: str) -> 
             if name in values:
                 raise UserError(f"'{name}' is given twice; remove one", place)
             places[(*key, name)] = place
-            values[name] = _construct(value_node, (*key, name), places, file)
+            values[name] = _construct(value_node, (*key, name), places, file, above)
         return values
     if isinstance(node, yaml.SequenceNode):
         return [
-            _construct(item, (*key, str(number)), places, file)
+            _construct(item, (*key, str(number)), places, file, above)
             for number, item in enumerate(node.value)
         ]
     loader = Loader("")

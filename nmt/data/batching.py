@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int, UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -19,14 +19,19 @@ Array = NDArray[Any]
 JITTER = 0.05
 
 
-class Batch(NamedTuple):
-    """Sentence pairs of like length, padded; masks are True where a real token stands.
+Source = Int[Tensor, "b s"] | UInt8[Tensor, "b 3 y x"] | Float[Tensor, "b p f"]
+"""What an encoder-decoder reads: pieces of text, pixels of pictures, or ready feature maps."""
 
-    Source rows end with the end mark. `target_in` is the begin mark and the target, `target_out`
-    the target and the end mark: the token at t of `target_out` follows that at t of `target_in`.
+
+class Batch(NamedTuple):
+    """Pairs of like length, padded; masks are True where a real token stands.
+
+    Rows of source text end with the end mark; a picture is one token. `target_in` is the begin mark
+    and the target, `target_out` the target and the end mark: the token at t of `target_out` follows
+    that at t of `target_in`.
     """
 
-    source_bs: Int[Tensor, "b s"]
+    source: Source
     source_mask_bs: Bool[Tensor, "b s"]
     target_in_bt: Int[Tensor, "b t"]
     target_out_bt: Int[Tensor, "b t"]
@@ -49,14 +54,25 @@ def collate(
     target_specials: Specials,
 ) -> Batch:
     """Pad sentences of ids, given without begin and end, to a batch."""
-    source_bs, source_mask_bs = pad(sources, source_specials)
+    return _beside(*pad(sources, source_specials), targets, target_specials)
+
+
+def collate_pictures(pictures: Array, targets: Sequence[Array], target_specials: Specials) -> Batch:
+    """Pictures, a row each, and their sentences of ids, padded to a batch."""
+    mask_bs = np.ones((len(pictures), 1), bool)
+    return _beside(pictures, mask_bs, targets, target_specials)
+
+
+def _beside(
+    source: Array, source_mask_bs: Array, targets: Sequence[Array], target_specials: Specials
+) -> Batch:
     target_out_bt, target_mask_bt = pad(targets, target_specials)
     target_in_bt = np.full_like(target_out_bt, target_specials.pad)
     target_in_bt[:, 0] = target_specials.bos
     # Where a next token is real, this one is neither the end mark nor padding.
     inner = target_mask_bt[:, 1:]
     target_in_bt[:, 1:][inner] = target_out_bt[:, :-1][inner]
-    arrays = (source_bs, source_mask_bs, target_in_bt, target_out_bt, target_mask_bt)
+    arrays = (source, source_mask_bs, target_in_bt, target_out_bt, target_mask_bt)
     return Batch(*map(torch.from_numpy, arrays))
 
 

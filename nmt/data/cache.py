@@ -7,40 +7,42 @@ from typing import Any
 
 import numpy as np
 
+from nmt.data.album import Album
 from nmt.data.corpus import Corpus
-from nmt.data.encoded import Arrays, EncodedCorpus, Report, memory_array
+from nmt.data.encoded import Array, Arrays, EncodedCorpus, Report, memory_array
 from nmt.data.encoding import Recipe, encode
-from nmt.data.folders import about, aside, is_whole, seal, write_whole
+from nmt.data.folders import about, aside, is_whole, seal, stamp, write_whole
 from nmt.data.vocabulary import Vocabulary
 from nmt.errors import UserError
 
 
 def encode_corpus(
     corpus: Corpus,
-    source_vocabulary: Vocabulary,
+    source_vocabulary: Vocabulary | Album,
     target_vocabulary: Vocabulary,
     *,
     max_length: int,
     folder: Path | None,
-    keep_all: bool = False,
 ) -> EncodedCorpus:
     """Encode a corpus, or find it encoded in the folder.
 
-    Pairs with an empty side or more than `max_length` pieces on a side are left out and counted,
-    unless `keep_all`. Where the corpus's files are as they were (path, size, time of change) and
-    the vocabularies too, no text is read. What is damaged is made again.
+    Pairs with an empty side or more than `max_length` pieces on a side are left out and counted.
+    Where the corpus's files are as they were (path, size, time of change) and the vocabularies too,
+    no text is read. What is damaged is made again.
 
     Args:
+        source_vocabulary: or the album of the corpus, where the source is pictures
         folder: where encodings are kept, a subfolder each; None keeps this one in memory
 
     Raises:
         UserError: the corpus cannot be read, or no pair is left
     """
-    recipe = Recipe(source_vocabulary, target_vocabulary, max_length, keep_all)
+    recipe = Recipe(source_vocabulary, target_vocabulary, max_length)
+    pictures = source_vocabulary.pictures if isinstance(source_vocabulary, Album) else None
     if folder is None:
         streams = {name: BytesIO() for name in Arrays._fields}
         words = encode(corpus, recipe, streams)
-        return _assemble(_in_memory(streams), words)
+        return _assemble(_in_memory(streams), pictures, words)
     index = folder / f"{recipe.key(*map(_stamp, corpus.files))}.index"
     place = _look_up(index)
     if place is None:
@@ -48,15 +50,16 @@ def encode_corpus(
         write_whole(index, place.name)
     # As plain arrays, still mapped: a slice of np.memmap costs several times as much.
     mapped = (np.load(place / f"{name}.npy", mmap_mode="r") for name in Arrays._fields)
-    return _assemble(Arrays(*map(np.asarray, mapped)), about(place))
+    return _assemble(Arrays(*map(np.asarray, mapped)), pictures, about(place))
 
 
 def _in_memory(streams: dict[str, BytesIO]) -> Arrays:
     return Arrays(*(memory_array(streams[name]) for name in Arrays._fields))
 
 
-def _assemble(arrays: Arrays, words: dict[str, Any]) -> EncodedCorpus:
-    return EncodedCorpus(arrays, **{**words, "report": Report(**words["report"])})
+def _assemble(arrays: Arrays, pictures: Array | None, words: dict[str, Any]) -> EncodedCorpus:
+    known = {**words, "report": Report(**words["report"])}
+    return EncodedCorpus(arrays, **known, pictures=pictures)
 
 
 def _look_up(index: Path) -> Path | None:
@@ -68,12 +71,10 @@ def _look_up(index: Path) -> Path | None:
 
 
 def _stamp(file: Path) -> tuple[str, int, int]:
-    """What tells that a file has not been touched."""
     try:
-        status = file.stat()
+        return stamp(file)
     except OSError as error:
         raise UserError(f"cannot read: {error.strerror}; give a text file", str(file)) from error
-    return str(file.resolve()), status.st_size, status.st_mtime_ns
 
 
 def _encode_into(folder: Path, corpus: Corpus, recipe: Recipe) -> Path:

@@ -68,10 +68,12 @@ class Corpus:
     Attributes:
         parts: files of each part: (source, target), or one file of tab-separated pairs
         limit: pairs to read, from the first on; None for all
+        pictures: whether a source is the name of a picture's file
     """
 
     parts: tuple[tuple[Path, ...], ...]
     limit: int | None = None
+    pictures: bool = False
 
     @property
     def files(self) -> list[Path]:
@@ -81,11 +83,24 @@ class Corpus:
     def pairs(self) -> Iterator[tuple[str, str]]:
         """(source, target) of each line, streaming.
 
+        Names of pictures are relative to the folder of their text, and come with it before them.
+
         Raises:
             UserError: the sides differ in their number of lines, or a line is not two columns
         """
         parts = (_columns(*p) if len(p) == 1 else _side_by_side(*p) for p in self.parts)
+        if self.pictures:
+            parts = (_located(part, pairs) for part, pairs in zip(self.parts, parts, strict=True))
         return islice(chain.from_iterable(parts), self.limit)
+
+    def place(self, number: int) -> str:
+        """File and line of a source, by the number of its pair from 0; for errors."""
+        for source_file, *_ in self.parts:
+            lines = sum(1 for _ in read_lines(source_file))
+            if number < lines:
+                return f"{source_file}:{number + 1}"
+            number -= lines
+        raise AssertionError("no such pair")
 
 
 def _columns(file: Path) -> Iterator[tuple[str, str]]:
@@ -111,7 +126,19 @@ def _side_by_side(source_file: Path, target_file: Path) -> Iterator[tuple[str, s
         yield source, target
 
 
-def resolve(specs: Path | str | Sequence[Path | str], source: str, target: str) -> Corpus:
+def _located(part: tuple[Path, ...], pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    folder = part[0].parent
+    return ((locate(name, folder), target) for name, target in pairs)
+
+
+def locate(name: str, folder: Path) -> str:
+    """The name of a picture in a text of this folder, from the current folder on; '' for none."""
+    return str(folder / name.strip()) if name.strip() else ""
+
+
+def resolve(
+    specs: Path | str | Sequence[Path | str], source: str, target: str, *, pictures: bool = False
+) -> Corpus:
     """The corpus that a config names.
 
     `corpus/train` with de and en is corpus/train.de beside corpus/train.en; where a file is
@@ -124,7 +151,8 @@ def resolve(specs: Path | str | Sequence[Path | str], source: str, target: str) 
     several = [specs] if isinstance(specs, (Path, str)) else specs
     if not several:
         raise UserError("no corpus is given; give at least one, such as corpus/train")
-    return Corpus(tuple(part for spec in several for part in _parts(str(spec), source, target)))
+    parts = tuple(part for spec in several for part in _parts(str(spec), source, target))
+    return Corpus(parts, pictures=pictures)
 
 
 def _parts(spec: str, source: str, target: str) -> list[tuple[Path, ...]]:

@@ -79,12 +79,15 @@ class EncodedCorpus:
         report: what was read, kept and left out
         text_fingerprint: sha256 of the text of all pairs read
         fingerprint: sha256 of text, vocabularies and everything else that decides the ids
+        pictures: of an album, one a row, where the source is pictures; each source is then one
+            piece, the number of its row
     """
 
     arrays: Arrays
     report: Report
     text_fingerprint: str
     fingerprint: str
+    pictures: Array | None = None
 
     def __len__(self) -> int:
         return len(self.arrays.lines)

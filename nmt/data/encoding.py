@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from nmt.data.album import Album
 from nmt.data.corpus import Corpus
 from nmt.data.encoded import Array, EncodingWriter, Report, id_counts
 from nmt.data.vocabulary import Vocabulary
@@ -25,10 +26,9 @@ CHUNK = 10_000
 class Recipe(NamedTuple):
     """All that decides the ids, but for the text."""
 
-    source_vocabulary: Vocabulary
+    source_vocabulary: Vocabulary | Album
     target_vocabulary: Vocabulary
     max_length: int
-    keep_all: bool
 
     def key(self, *text: object) -> str:
         """sha256 of this and of what stands for the text."""
@@ -36,7 +36,7 @@ class Recipe(NamedTuple):
             self.source_vocabulary.fingerprint,
             self.target_vocabulary.fingerprint,
         )
-        words = [FORMAT, *fingerprints, self.max_length, self.keep_all, *text]
+        words = [FORMAT, *fingerprints, self.max_length, *text]
         return hashlib.sha256(json.dumps(words).encode()).hexdigest()
 
 
@@ -87,9 +87,6 @@ def _unfit(
     recipe: Recipe,
 ) -> tuple[Array, Array]:
     """Which pairs have an empty side, and which of the others have too many pieces."""
-    count = len(pairs)
-    if recipe.keep_all:
-        return np.zeros(count, bool), np.zeros(count, bool)
     lengths = np.array([id_counts(sources), id_counts(targets)])
     blank = [not (source.strip() and target.strip()) for source, target in pairs]
     empty = np.array(blank) | (lengths.min(axis=0) == 0)

@@ -63,6 +63,12 @@ def about(folder: Path) -> dict[str, Any]:
     return sealed["about"]
 
 
+def stamp(file: Path) -> tuple[str, int, int]:
+    """What tells that a file has not been touched: path, size, time of change."""
+    status = file.stat()
+    return str(file.resolve()), status.st_size, status.st_mtime_ns
+
+
 def write_whole(path: Path, text: str) -> None:
     """Write a small file so that a reader meets the old text or the new one."""
     handle, scratch = tempfile.mkstemp(prefix="writing-", dir=path.parent)

@@ -32,7 +32,7 @@ CHUNK = 10_000
 
 def sample_corpus(
     encoded: EncodedCorpus,
-    source_vocabulary: Vocabulary,
+    source_vocabulary: Vocabulary | None,
     target_vocabulary: Vocabulary,
     *,
     alpha: float,
@@ -47,22 +47,26 @@ def sample_corpus(
     of a word are looked up once in a process.
 
     Args:
-        encoded: what was encoded with these vocabularies, both unigram
+        encoded: what was encoded with these vocabularies, both unigram; pictures have none
         alpha: near 0 all cuts of a word are alike, a large one leaves only the likeliest
         nbest: the likeliest cuts of a word to choose among, 2 to 512; -1 for 64
         seed: not negative
     """
-    assert source_vocabulary.samples and target_vocabulary.samples
+    assert source_vocabulary is None or source_vocabulary.samples
+    assert target_vocabulary.samples
     arrays = encoded.arrays
     sides = (
         (source_vocabulary, arrays.source_tokens, arrays.source_offsets),
         (target_vocabulary, arrays.target_tokens, arrays.target_offsets),
     )
+    seeds = np.random.SeedSequence(seed).spawn(2)
     sampled = [
-        _sample(tokens, offsets, _cuts(vocabulary, alpha, nbest), np.random.default_rng(own_seed))
-        for (vocabulary, tokens, offsets), own_seed in zip(
-            sides, np.random.SeedSequence(seed).spawn(2), strict=True
+        (tokens, offsets)
+        if vocabulary is None
+        else _sample(
+            tokens, offsets, _cuts(vocabulary, alpha, nbest), np.random.default_rng(own_seed)
         )
+        for (vocabulary, tokens, offsets), own_seed in zip(sides, seeds, strict=True)
     ]
     key = json.dumps([encoded.fingerprint, alpha, nbest, seed])
     return replace(

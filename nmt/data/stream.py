@@ -5,9 +5,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nmt.data.batching import Array, Batch, collate, plan_epoch
+from nmt.data.batching import Array, Batch, collate, collate_pictures, plan_epoch
 from nmt.data.encoded import EncodedCorpus
+from nmt.data.pictures import widen
 from nmt.data.vocabulary import Specials
+
+Marks = tuple[Specials | None, Specials]
+"""Of source and target; pictures have none."""
 
 
 class Position(NamedTuple):
@@ -37,7 +41,7 @@ class Stream:
     def __init__(
         self,
         corpus_of: Callable[[int], EncodedCorpus],
-        specials: tuple[Specials, Specials],
+        specials: Marks,
         *,
         batch_tokens: int,
         batch_sentences: int | None,
@@ -74,8 +78,13 @@ class Stream:
         return Numbered(make_batch(corpus, rows, self.specials), corpus.lines[rows] + 1, after)
 
 
-def make_batch(corpus: EncodedCorpus, rows: Array, specials: tuple[Specials, Specials]) -> Batch:
+def make_batch(corpus: EncodedCorpus, rows: Array, specials: Marks) -> Batch:
     """The pairs of these numbers as one batch."""
+    of_source, of_target = specials
     sources = [np.asarray(corpus.source(row)) for row in rows.tolist()]
     targets = [np.asarray(corpus.target(row)) for row in rows.tolist()]
-    return collate(sources, targets, *specials)
+    if corpus.pictures is not None:
+        pictures = widen(corpus.pictures[np.concatenate(sources)])
+        return collate_pictures(pictures, targets, of_target)
+    assert of_source is not None
+    return collate(sources, targets, of_source, of_target)

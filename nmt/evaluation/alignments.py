@@ -11,6 +11,7 @@ from os import PathLike
 from pathlib import Path
 from typing import NamedTuple
 
+from nmt.data.corpus import read_lines
 from nmt.errors import UserError
 from nmt.search.alignments import Link
 
@@ -58,14 +59,8 @@ def parse_pharaoh(line: str, place: str = "") -> GoldLinks:
 
 def read_pharaoh(path: str | PathLike[str]) -> list[GoldLinks]:
     """The links of every line of a file; raises UserError with `FILE:LINE` as `parse_pharaoh`."""
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"cannot be read as text: {error}; give a Pharaoh file", str(path)
-        ) from error
-    lines = text.removesuffix("\n").split("\n") if text else []
-    return [parse_pharaoh(line, f"{path}:{number}") for number, line in enumerate(lines, start=1)]
+    lines = enumerate(read_lines(Path(path)), start=1)
+    return [parse_pharaoh(line, f"{path}:{number}") for number, line in lines]
 
 
 def alignment_error_rate(

@@ -36,7 +36,7 @@ def draw_attention(
     where the weights have them; one of more than 40 letters is shortened, with '…' at its end.
     """
     assert tuple(weights_ts.shape) == (len(target_labels), len(source_labels))
-    labels = [_short(label) for label in (*source_labels, *target_labels)]
+    labels = [shorten(label, LETTERS) for label in (*source_labels, *target_labels)]
     families, texts = fit_fonts([*labels, title or ""])
     columns, rows = len(source_labels), len(target_labels)
     cell = min(CELL, LONGEST / max(columns, rows, 1))
@@ -74,5 +74,6 @@ def _draw_bar(figure: Figure, image: AxesImage) -> None:
     bar.ax.tick_params(labelsize=8)
 
 
-def _short(label: str) -> str:
-    return label if len(label) <= LETTERS else label[: LETTERS - 1] + "…"
+def shorten(label: str, letters: int) -> str:
+    """The label, cut to so many letters with '…' at its end where it is longer."""
+    return label if len(label) <= letters else label[: letters - 1] + "…"

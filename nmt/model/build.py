@@ -1,22 +1,26 @@
 """The one place where parts are wired together: sizes flow from the source to the output layer."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 
 from nmt.config.schema import ModelConfig
+from nmt.data.pictures import PictureSizes
 from nmt.errors import UserError
 from nmt.model.attention.mechanism import Mechanism
 from nmt.model.embeddings import Embedding
-from nmt.model.layers.bridge import SourceSizes
+from nmt.model.interfaces import Encoder
 from nmt.model.seq2seq import Seq2Seq
-from nmt.registry import DECODERS, ENCODERS, MECHANISMS, SCORES
+from nmt.registry import DECODERS, ENCODERS, MECHANISMS, SCORES, Choice, Registry
 
 
-def build_model(config: ModelConfig, source_pieces: int, target_pieces: int) -> Seq2Seq:
+def build_model(config: ModelConfig, source: int | PictureSizes, target_pieces: int) -> Seq2Seq:
     """The model of an experiment file, with first values from torch's global generator.
 
     Args:
         config: the `model` section
-        source_pieces: size of the source vocabulary
+        source: size of the source vocabulary, or what the source's pictures are
         target_pieces: size of the target vocabulary
 
     Raises:
@@ -24,25 +28,28 @@ def build_model(config: ModelConfig, source_pieces: int, target_pieces: int) -> 
     """
     assert config.encoder is not None and config.decoder is not None
     size = config.embedding_size
-    encoder = ENCODERS.build(config.encoder, size)
-    source = SourceSizes(encoder.output_size, encoder.summary_size, encoder.layers)
+    pictured = isinstance(source, PictureSizes)
+    offered: dict[str, Any] = {"pictures": source} if pictured else {"embedding_size": size}
+    encoder = _build(ENCODERS, config.encoder, offered)
+    assert isinstance(encoder, Encoder)
 
     def attention(query_size: int) -> Mechanism:
         assert config.attention is not None
-        scores = []
-        if "score" in MECHANISMS.find(config.attention.type).wired:
-            assert config.score is not None
-            scores = [SCORES.build(config.score, query_size, encoder.output_size)]
-        mechanism = MECHANISMS.build(config.attention, *scores)
+        offered: dict[str, Any] = {"query_size": query_size, "key_size": encoder.output_size}
+        if config.score is not None:
+            offered["score"] = _build(SCORES, config.score, offered)
+        mechanism = _build(MECHANISMS, config.attention, offered)
         assert isinstance(mechanism, Mechanism)
         return mechanism
 
-    looks = "attention" in DECODERS.find(config.decoder.type).wired
-    decoder = DECODERS.build(config.decoder, size, source, *([attention] if looks else []))
+    offered = {"embedding_size": size, "source": encoder.sizes, "attention": attention}
+    decoder = _build(DECODERS, config.decoder, offered)
     try:
         return Seq2Seq(
-            Embedding(
-                source_pieces,
+            None
+            if isinstance(source, PictureSizes)
+            else Embedding(
+                source,
                 size,
                 config.embedding_dropout,
                 tied=config.tied_embeddings == "all",
@@ -61,12 +68,28 @@ def build_model(config: ModelConfig, source_pieces: int, target_pieces: int) -> 
         raise UserError(f"model: {error}") from error
 
 
-def check_model(config: ModelConfig, *, joint: bool) -> None:
+def _build(registry: Registry[Any], choice: Choice, offered: Mapping[str, Any]) -> Any:
+    """The part of this choice, given those of the offered things that it asks for by name."""
+    wired = registry.find(choice.type).wired
+    odd = [name for name in wired if name not in offered]
+    if odd:
+        raise UserError(
+            f"{registry.family} '{choice.type}' asks for '{odd[0]}'; what the program hands it "
+            f"stands left of the `*`, and is {', '.join(offered)}"
+        )
+    return registry.build(choice, *(offered[name] for name in wired))
+
+
+def check_model(config: ModelConfig, *, joint: bool, pictures: PictureSizes | None = None) -> None:
     """Build the model without memory for its parameters, to see that its parts fit together.
+
+    Args:
+        config: the `model` section
+        joint: whether both sides have one vocabulary
+        pictures: what the source is instead of text
 
     Raises:
         UserError: when they do not
     """
-    pieces = (8, 8) if joint else (8, 9)
     with torch.device("meta"):
-        build_model(config, *pieces)
+        build_model(config, pictures or 8, 8 if joint else 9)

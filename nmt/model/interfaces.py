@@ -29,6 +29,40 @@ Rows of one sentence are neighbours: row = sentence * k + hypothesis.
 """
 
 
+class SourceSizes(NamedTuple):
+    """What a decoder is told of its encoder before there is a sentence.
+
+    Attributes:
+        annotation: width e of an annotation
+        summary: width of `Encoded.summary_bh`
+        layers: layers whose last states are in `Encoded.final`
+        cells: whether these layers can hand out cells
+        tape: whether `Encoded.cells_bse` is there
+        machine: sizes of the memory in `Encoded.machine`, if there is one
+    """
+
+    annotation: int
+    summary: int
+    layers: int
+    cells: bool = True
+    tape: bool = False
+    machine: "MachineSizes | None" = None
+
+
+class MachineSizes(NamedTuple):
+    """An external memory: how many slots, how wide one is, and how many heads read and write."""
+
+    slots: int
+    width: int
+    read_heads: int
+    write_heads: int
+
+    @property
+    def heads(self) -> int:
+        """All heads."""
+        return self.read_heads + self.write_heads
+
+
 class LayerStates(NamedTuple):
     """Last states of every layer, as wide as the annotations; cells only where asked for."""
 
@@ -41,29 +75,44 @@ class Encoded(NamedTuple):
 
     `states_bse` are the annotations, zero where the mask is False. `summary_bh` is the state that
     has read the sentence last in the encoder's top layer: of the backward pass if there is one.
+    `cells_bse` are the memory cells beside the annotations, where an encoder keeps a tape of them;
+    `machine` is the external memory that a machine has written, a pytree with b rows.
     """
 
     states_bse: Float[Tensor, "b s e"]
     mask_bs: Bool[Tensor, "b s"]
     summary_bh: Float[Tensor, "b h"]
     final: LayerStates
+    cells_bse: Float[Tensor, "b s e"] | None = None
+    machine: Any = None
 
 
 class Encoder(nn.Module, ABC):
-    """Reads embedded source sentences.
+    """Reads embedded source sentences; or pictures, when it asks for `pictures` to be wired in.
+
+    A picture has no padding: its annotations are all real, whatever mask comes with it.
 
     Attributes:
         output_size: width e of an annotation
         summary_size: width of `Encoded.summary_bh`
         layers: number of layers in `Encoded.final`
+        has_cells: whether its layers have cells besides hidden states
         keeps_cells: whether `Encoded.final` holds cells; the builder sets it when a decoder
             needs them
+        grid: rows and columns of the annotations of a picture, which come row by row; None for text
     """
 
     output_size: int
     summary_size: int
     layers: int
+    has_cells: bool = True
     keeps_cells: bool = False
+    grid: tuple[int, int] | None = None
+
+    @property
+    def sizes(self) -> SourceSizes:
+        """What a decoder has to know."""
+        return SourceSizes(self.output_size, self.summary_size, self.layers, self.has_cells)
 
     @abstractmethod
     def forward(
@@ -78,6 +127,17 @@ class Stepped(NamedTuple):
     output_nd: Float[Tensor, "n d"]
     weights_ns: Float[Tensor, "n s"] | None
     state: State
+
+
+class Taught(NamedTuple):
+    """A known target, read: what the output layer reads at every position, and the trace.
+
+    The trace is what `Decoder.penalty` needs of every position, tensors that begin with axes b t;
+    nothing as a rule.
+    """
+
+    output_btd: Float[Tensor, "b t d"]
+    trace: tuple[Tensor, ...] = ()
 
 
 class Decoder(nn.Module, ABC):
@@ -99,16 +159,29 @@ class Decoder(nn.Module, ABC):
     def step(self, embedded_nm: Float[Tensor, "n m"], memory: Memory, state: State) -> Stepped:
         """One target position for n hypotheses."""
 
-    def forward(
-        self, embedded_btm: Float[Tensor, "b t m"], source: Encoded
-    ) -> Float[Tensor, "b t d"]:
+    def penalty(
+        self,
+        trace: tuple[Tensor, ...],
+        likelihood_bt: Float[Tensor, "b t"],
+        mask_bt: Bool[Tensor, "b t"],
+    ) -> Float[Tensor, ""] | None:
+        """What is added to the loss of a batch, in nats summed over it; None as a rule.
+
+        Args:
+            trace: from `forward`
+            likelihood_bt: -log p of the tokens to predict, without gradient, zero in the padding
+            mask_bt: real target positions
+        """
+        return None
+
+    def forward(self, embedded_btm: Float[Tensor, "b t m"], source: Encoded) -> Taught:
         """Teacher forcing: the outputs for a known target. Equal to a loop over `step`."""
         memory, state = self.start(source)
         outputs = []
         for embedded_bm in embedded_btm.unbind(dim=1):
             output_bd, _, state = self.step(embedded_bm, memory, state)
             outputs.append(output_bd)
-        return torch.stack(outputs, dim=1)
+        return Taught(torch.stack(outputs, dim=1))
 
 
 class Prediction(NamedTuple):

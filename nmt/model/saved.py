@@ -14,6 +14,7 @@ from torch import Tensor
 
 from nmt.config.load import load_resolved
 from nmt.config.schema import Experiment
+from nmt.data.pictures import PictureSizes
 from nmt.data.vocabulary import Vocabulary
 from nmt.errors import UserError
 from nmt.model.build import build_model
@@ -25,6 +26,10 @@ MODEL, TRAINING, STATE, SUMS = (
     "state.json",
     "SHA256SUMS",
 )
+
+
+Vocabularies = tuple[Vocabulary | None, Vocabulary]
+"""Of source and target; pictures have none."""
 
 
 @dataclass(frozen=True)
@@ -60,13 +65,22 @@ class Run:
         names = (entry.name for entry in self.checkpoints.iterdir() if not entry.is_symlink())
         return sorted(int(name) for name in names if name.isdigit())
 
-    def vocabularies(self) -> tuple[Vocabulary, Vocabulary]:
-        """Source and target vocabulary; one and the same object when they are joint."""
+    def vocabularies(self) -> Vocabularies:
+        """Source and target vocabulary; one and the same object when they are joint.
+
+        Raises:
+            UserError: when this is not a run, or a vocabulary cannot be read
+        """
         folder = self.folder / "vocabulary"
+        if not folder.is_dir():
+            raise UserError("is not a run: it holds no vocabulary", str(self.folder))
         if (folder / "joint.model").is_file():
             joint = Vocabulary.load(folder / "joint.model")
             return joint, joint
-        return Vocabulary.load(folder / "source.model"), Vocabulary.load(folder / "target.model")
+        source, target = folder / "source.model", Vocabulary.load(folder / "target.model")
+        if not source.is_file() and self.experiment().data.pictures is not None:
+            return None, target
+        return Vocabulary.load(source), target
 
 
 def damage(checkpoint: Path) -> str | None:
@@ -145,11 +159,11 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
 def average_weights(checkpoints: list[Path]) -> dict[str, Tensor]:
     """The mean weights of several checkpoints, summed in float64. Junczys-Dowmunt et al. 2016."""
     total: dict[str, Tensor] = {}
+    types: dict[str, torch.dtype] = {}
     for checkpoint in checkpoints:
         for name, tensor in read_tensors(checkpoint / MODEL).items():
-            total[name] = total.get(name, 0) + tensor.double()
-    first = read_tensors(checkpoints[0] / MODEL)
-    return {name: (total[name] / len(checkpoints)).to(first[name].dtype) for name in total}
+            total[name], types[name] = total.get(name, 0) + tensor.double(), tensor.dtype
+    return {name: (total[name] / len(checkpoints)).to(types[name]) for name in total}
 
 
 def put_weights(model: Seq2Seq, weights: dict[str, Tensor], place: str) -> None:
@@ -170,10 +184,14 @@ def put_weights(model: Seq2Seq, weights: dict[str, Tensor], place: str) -> None:
 
 @dataclass(frozen=True)
 class SavedModel:
-    """A trained model with all that is needed to use it."""
+    """A trained model with all that is needed to use it.
+
+    Attributes:
+        source: the source's vocabulary, or what its pictures are
+    """
 
     model: Seq2Seq
-    source_vocabulary: Vocabulary
+    source: Vocabulary | PictureSizes
     target_vocabulary: Vocabulary
     experiment: Experiment
     warnings: tuple[str, ...]
@@ -191,8 +209,11 @@ def load_model(folder: Path, checkpoint: str = "best") -> SavedModel:
     """
     run = Run(folder)
     experiment = run.experiment()
-    source, target = run.vocabularies()
-    model = build_model(experiment.model, len(source), len(target))
+    vocabulary, target = run.vocabularies()
+    source = PictureSizes.of(experiment.data.pictures) or vocabulary
+    assert source is not None
+    pieces = source if isinstance(source, PictureSizes) else len(source)
+    model = build_model(experiment.model, pieces, len(target))
     if checkpoint == "average":
         all_found = [run.checkpoints / str(step) for step in run.steps()]
         wrong = {path: damage(path) for path in all_found}

@@ -5,8 +5,10 @@ from typing import Literal
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from nmt.data.batching import Source
 from nmt.model.embeddings import Embedding
-from nmt.model.interfaces import Decoder, Encoded, Encoder, Memory, Prediction, State
+from nmt.model.interfaces import Decoder, Encoded, Encoder, Memory, Prediction, State, Taught
+from nmt.model.layers.cell import RecurrentLayer
 from nmt.model.layers.initial import xavier
 from nmt.model.layers.int8 import Int8Linear
 
@@ -17,7 +19,7 @@ class Seq2Seq(nn.Module):
     """An encoder, a decoder, and the tables of pieces on both sides.
 
     Args:
-        source_embedding: of source pieces
+        source_embedding: of source pieces; None for an encoder that reads pictures
         encoder: reads the source
         target_embedding: of target pieces
         decoder: predicts the target
@@ -30,7 +32,7 @@ class Seq2Seq(nn.Module):
 
     def __init__(
         self,
-        source_embedding: Embedding,
+        source_embedding: Embedding | None,
         encoder: Encoder,
         target_embedding: Embedding,
         decoder: Decoder,
@@ -54,6 +56,11 @@ class Seq2Seq(nn.Module):
             )
         self.output_layer.weight = target_embedding.weight
         if tied == "all":
+            if source_embedding is None:
+                raise ValueError(
+                    "tied_embeddings 'all' shares the source's table too, and pictures have none; "
+                    "use 'decoder'"
+                )
             if source_embedding.weight.shape != target_embedding.weight.shape:
                 raise ValueError(
                     "tied_embeddings 'all' needs one vocabulary for both sides; set "
@@ -67,25 +74,40 @@ class Seq2Seq(nn.Module):
         assert isinstance(self.output_layer, nn.Linear), "a layer of integers has no loss"
         return self.output_layer.weight, self.output_layer.bias
 
-    def encode(self, source_bs: Int[Tensor, "b s"], source_mask_bs: Bool[Tensor, "b s"]) -> Encoded:
-        """Annotations of a batch of source sentences."""
-        return self.encoder(self.source_embedding(source_bs), source_mask_bs)
+    def round_products(self) -> None:
+        """Let `step` multiply in 8-bit integers from now on; for translating on a CPU.
+
+        That is by the weights of the output layer, of the decoder's recurrent layers and of the
+        linear layers that it holds itself; attention and the encoder stay as they are.
+        """
+        assert isinstance(self.output_layer, nn.Linear), "rounded already"
+        self.output_layer = Int8Linear(self.output_layer.weight, self.output_layer.bias)
+        for name, part in list(self.decoder.named_children()):
+            if isinstance(part, nn.Linear):
+                setattr(self.decoder, name, Int8Linear(part.weight, part.bias))
+        for part in self.decoder.modules():
+            if isinstance(part, RecurrentLayer):
+                part.round()
+
+    def encode(self, source: Source, source_mask_bs: Bool[Tensor, "b _"]) -> Encoded:
+        """Annotations of a batch of source sentences or pictures."""
+        if self.source_embedding is not None:
+            source = self.source_embedding(source)
+        return self.encoder(source, source_mask_bs)
 
     def forward(
         self,
-        source_bs: Int[Tensor, "b s"],
-        source_mask_bs: Bool[Tensor, "b s"],
+        source: Source,
+        source_mask_bs: Bool[Tensor, "b _"],
         target_in_bt: Int[Tensor, "b t"],
-    ) -> Float[Tensor, "b t d"]:
+    ) -> Taught:
         """What the output layer reads at every target position, for the loss to multiply."""
-        encoded = self.encode(source_bs, source_mask_bs)
+        encoded = self.encode(source, source_mask_bs)
         return self.decoder(self.target_embedding(target_in_bt), encoded)
 
-    def start(
-        self, source_bs: Int[Tensor, "b s"], source_mask_bs: Bool[Tensor, "b s"]
-    ) -> tuple[Memory, State]:
+    def start(self, source: Source, source_mask_bs: Bool[Tensor, "b _"]) -> tuple[Memory, State]:
         """Everything that is done once a sentence before search."""
-        return self.decoder.start(self.encode(source_bs, source_mask_bs))
+        return self.decoder.start(self.encode(source, source_mask_bs))
 
     def step(self, tokens_n: Int[Tensor, " n"], memory: Memory, state: State) -> Prediction:
         """log p(next piece) of n hypotheses whose last pieces are given."""

@@ -27,7 +27,8 @@ class SearchOptions:
         coverage_penalty: what is paid for source positions not looked at
         beam_size: hypotheses a sentence; 1 is greedy
         n_best: translations a sentence
-        max_length: target pieces at most; twice the source's plus 20 when None
+        max_length: target pieces at most; when None, twice the source's plus 20, or 100 for a
+            picture
         block_ngram_repeat: no hypothesis repeats n pieces in a row; 0 for no such rule
         batch_tokens: source pieces a batch, padding included
         batch_sentences: sentences a batch at most
@@ -71,9 +72,10 @@ class SearchOptions:
             COVERAGE_PENALTIES.build(self.coverage_penalty),
         )
 
-    def longest(self, source_pieces: int) -> int:
+    def longest(self, source_pieces: int | None) -> int:
         """Target pieces, the end mark counted, that a source of so many pieces may get.
 
-        Depends on the sentence alone, so that its neighbours cannot cut it short.
+        Depends on the sentence alone, so that its neighbours cannot cut it short; None is for a
+        picture, whose size says nothing of its caption's length.
         """
-        return self.max_length or 2 * source_pieces + 20
+        return self.max_length or (100 if source_pieces is None else 2 * source_pieces + 20)

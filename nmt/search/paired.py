@@ -6,22 +6,23 @@ is computed twice: then a sentence's score is the same alone and among others.
 """
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool
 from torch import Tensor
 
+from nmt.data.batching import Source
 from nmt.model.interfaces import Memory, Prediction, State
 from nmt.model.seq2seq import Seq2Seq
 from nmt.search.step import Step, select_rows
 
 
 def start_paired(
-    model: Seq2Seq, source_bs: Int[Tensor, "b s"], mask_bs: Bool[Tensor, "b s"]
+    model: Seq2Seq, source: Source, mask_bs: Bool[Tensor, "b _"]
 ) -> tuple[Memory, State]:
     """`model.start`, of a lone sentence by way of two."""
-    if len(source_bs) > 1:
-        return model.start(source_bs, mask_bs)
-    twice = torch.tensor([0, 0], device=source_bs.device)
-    return select_rows(model.start(source_bs[twice], mask_bs[twice]), twice[:1])
+    if len(source) > 1:
+        return model.start(source, mask_bs)
+    twice = torch.tensor([0, 0], device=source.device)
+    return select_rows(model.start(source[twice], mask_bs[twice]), twice[:1])
 
 
 def step_paired(model: Seq2Seq) -> Step:

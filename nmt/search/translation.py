@@ -30,6 +30,7 @@ class Translation:
             None when the model does not attend
         finished: False when the longest allowed length came before the end
         n_best: all translations asked for, this one first
+        grid: rows and columns of source pieces when the source is a picture, whose name is given
     """
 
     source: str
@@ -42,10 +43,13 @@ class Translation:
     attention: Float[Tensor, "t s"] | None = None
     finished: bool = True
     n_best: tuple["Translation", ...] = field(default=(), repr=False)
+    grid: tuple[int, int] | None = None
 
     @cached_property
     def alignment(self) -> list[Link]:
         """Links (source, target) between words, 0-based."""
+        if self.grid is not None:
+            raise UserError("a picture has no words to align; its pieces can be aligned")
         return self._weights_or_none(
             lambda weights_ts: word_alignment(weights_ts, self.source_pieces, self.pieces)
         )
@@ -69,7 +73,7 @@ class Translation:
 
     def as_tree(self) -> dict[str, Any]:
         """The translation as plain data, for JSON."""
-        aligned = self.attention is not None or not self.pieces
+        aligned = self.grid is None and (self.attention is not None or not self.pieces)
         return {
             "source": self.source,
             "translation": self.text,
@@ -90,6 +94,7 @@ def finish(
     vocabulary: Vocabulary,
     *,
     replace_unknown: bool,
+    grid: tuple[int, int] | None = None,
 ) -> Translation:
     """Turn a hypothesis into text."""
     tokens = hypothesis.tokens[:-1] if hypothesis.finished else hypothesis.tokens
@@ -107,6 +112,7 @@ def finish(
         tuple(hypothesis.token_log_probs),
         hypothesis.weights_ts,
         hypothesis.finished,
+        grid=grid,
     )
 
 

@@ -6,17 +6,15 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from jaxtyping import Bool
-from torch import Tensor, nn
+from torch import Tensor
 
-from nmt.data.batching import pad
+from nmt.data.pictures import PictureSizes
 from nmt.data.vocabulary import Vocabulary
 from nmt.errors import UserError
 from nmt.model.devices import autocast, prepare_device
 from nmt.model.interfaces import Memory, State
-from nmt.model.layers.int8 import Int8Linear
 from nmt.model.saved import SavedModel, load_model
 from nmt.model.seq2seq import Seq2Seq
 from nmt.search.beam import beam_search
@@ -25,6 +23,7 @@ from nmt.search.forced import force
 from nmt.search.hypothesis import Hypothesis
 from nmt.search.options import SearchOptions
 from nmt.search.paired import start_paired, step_paired
+from nmt.search.reader import Place, make_reader
 from nmt.search.sampling import sample
 from nmt.search.step import Step
 from nmt.search.translation import Translation, finish
@@ -35,11 +34,11 @@ class Translator:
 
     Args:
         models: of one vocabulary each side, on `device`, in evaluation mode
-        source_vocabulary: cuts the source
+        source: the vocabulary that cuts the source, or what its pictures are
         target_vocabulary: joins the target
         options: how to search when a call does not say otherwise
         device: where the models are
-        precision: fp32, bf16, fp16, or int8: an output layer of 8-bit integers, on a CPU
+        precision: fp32, bf16, fp16, or int8: the decoder's weights as 8-bit integers, on a CPU
 
     Raises:
         UserError: when the device has no such precision
@@ -48,7 +47,7 @@ class Translator:
     def __init__(
         self,
         models: Sequence[Seq2Seq],
-        source_vocabulary: Vocabulary,
+        source: Vocabulary | PictureSizes,
         target_vocabulary: Vocabulary,
         options: SearchOptions,
         *,
@@ -63,9 +62,9 @@ class Translator:
         self.models, self.options = list(models), options
         if precision == "int8":
             for model in self.models:
-                assert isinstance(model.output_layer, nn.Linear), "rounded already"
-                model.output_layer = Int8Linear(model.output_layer)
-        self.source_vocabulary, self.target_vocabulary = source_vocabulary, target_vocabulary
+                model.round_products()
+        self.reader = make_reader(source, self.models[0].encoder.grid)
+        self.target_vocabulary = target_vocabulary
         self.device, self.precision = device, precision
         self.warnings: tuple[str, ...] = ()
 
@@ -93,7 +92,7 @@ class Translator:
                 raise UserError(f"has another vocabulary than {runs[0]}", str(run))
         translator = cls(
             [one.model.to(place) for one in saved],
-            first.source_vocabulary,
+            first.source,
             first.target_vocabulary,
             SearchOptions.of(first.experiment.search),
             device=place,
@@ -106,24 +105,40 @@ class Translator:
         """Translations of sentences, in their order.
 
         Args:
-            texts: one sentence each; an empty one gives an empty translation
+            texts: one sentence, or one picture's file name, each; an empty one gives an empty
+                translation
             options: fields of `SearchOptions` that differ for this call, such as `beam_size`
         """
         return list(self.stream([list(texts)], **options))
 
-    def stream(self, windows: Iterable[Sequence[str]], **options: Any) -> Iterator[Translation]:
+    def stream(
+        self, windows: Iterable[Sequence[str]], *, file: str = "", **options: Any
+    ) -> Iterator[Translation]:
         """Translations of windows of sentences; those of a window come when it is done.
 
         Sentences of like length are translated together, so a larger window is faster.
+
+        Args:
+            windows: of sentences, or of names of pictures
+            file: that the windows come from, to name the line of a picture that cannot be read
+            options: as in `translate`
+
+        Raises:
+            UserError: for such a picture
         """
         chosen = replace(self.options, **options)
+        if chosen.replace_unknown and self.reader.grid is not None:
+            raise UserError("unknown pieces cannot be replaced: a picture has no words")
         before = 0
         for texts in windows:
 
             def look(started: _Started, before: int = before) -> list[list[Hypothesis]]:
                 return _search(started, chosen, [before + row for row in started.rows])
 
-            yield from self._window(texts, chosen, look)
+            def place(row: int, before: int = before) -> str:
+                return f"{file}:{before + row + 1}" if file else ""
+
+            yield from self._window(texts, chosen, look, place)
             before += len(texts)
 
     def score(
@@ -151,32 +166,53 @@ class Translator:
             )
             return [[hypothesis] for hypothesis in found]
 
-        return self._window(texts, chosen, read)
+        return self._window(texts, chosen, read, lambda row: "")
 
     def _window(
         self,
         texts: Sequence[str],
         options: SearchOptions,
         look: Callable[["_Started"], list[list[Hypothesis]]],
+        place: Place,
     ) -> list[Translation]:
         """Translations of the sentences of a window, whose batches `look` turns into hypotheses."""
-        ids = self.source_vocabulary.encode_all(list(texts))
+        ids = self.reader.cut(texts)
         translations = [Translation(text) for text in texts]
         for rows in _batches([len(sentence) for sentence in ids], options):
             with torch.inference_mode(), autocast(self.precision, self.device):
-                found = look(self._start(rows, ids, options))
+                found = look(self._start(rows, texts, ids, options, place))
             for row, hypotheses in zip(rows, found, strict=True):
-                pieces = self.source_vocabulary.pieces(ids[row])
-                best = [self._finish(texts[row], pieces, one, options) for one in hypotheses]
+                pieces = self.reader.pieces(ids[row])
+                best = [
+                    finish(
+                        texts[row],
+                        pieces,
+                        hypothesis,
+                        self.target_vocabulary,
+                        replace_unknown=options.replace_unknown,
+                        grid=self.reader.grid,
+                    )
+                    for hypothesis in hypotheses
+                ]
                 if best:
                     translations[row] = replace(best[0], n_best=tuple(best))
         return translations
 
-    def _start(self, rows: list[int], ids: list[list[int]], options: SearchOptions) -> "_Started":
-        sentences = [np.array(ids[row]) for row in rows]
-        source_bs, mask_bs = map(torch.from_numpy, pad(sentences, self.source_vocabulary.specials))
-        source_bs, mask = source_bs.to(self.device), mask_bs.to(self.device)
-        begun = [start_paired(model, source_bs, mask) for model in self.models]
+    def _start(
+        self,
+        rows: list[int],
+        texts: Sequence[str],
+        ids: list[list[int]],
+        options: SearchOptions,
+        place: Place,
+    ) -> "_Started":
+        source, mask_bs = self.reader.batch(
+            [texts[row] for row in rows],
+            [ids[row] for row in rows],
+            lambda number: place(rows[number]),
+        )
+        source, mask = source.to(self.device), mask_bs.to(self.device)
+        begun = [start_paired(model, source, mask) for model in self.models]
         steps = [step_paired(model) for model in self.models]
         if len(begun) == 1:
             model: tuple[Step, Memory, State] = (steps[0], *begun[0])
@@ -184,19 +220,8 @@ class Translator:
             memories, states = zip(*begun, strict=True)
             model = (ensemble(steps), memories, states)
         target = self.target_vocabulary
-        longest = [options.longest(len(ids[row])) for row in rows]
+        longest = [self.reader.longest(ids[row], options) for row in rows]
         return _Started(rows, model, mask_bs, longest, target.bos, target.eos)
-
-    def _finish(
-        self, text: str, pieces: list[str], hypothesis: Hypothesis, options: SearchOptions
-    ) -> Translation:
-        return finish(
-            text,
-            pieces,
-            hypothesis,
-            self.target_vocabulary,
-            replace_unknown=options.replace_unknown,
-        )
 
 
 class _Started(NamedTuple):
@@ -258,4 +283,5 @@ def _batches(lengths: list[int], options: SearchOptions) -> Iterator[list[int]]:
 
 
 def _fingerprints(saved: SavedModel) -> tuple[str, str]:
-    return saved.source_vocabulary.fingerprint, saved.target_vocabulary.fingerprint
+    source = make_reader(saved.source, saved.model.encoder.grid)
+    return source.fingerprint, saved.target_vocabulary.fingerprint

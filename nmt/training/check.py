@@ -7,9 +7,11 @@ import torch
 
 from nmt.config.load import Loaded
 from nmt.config.schema import Experiment
-from nmt.data.batching import Array, longest_batch
+from nmt.data.batching import Array, Batch, longest_batch
+from nmt.data.pictures import PictureSizes
 from nmt.data.stream import Numbered, Position, make_batch
 from nmt.errors import UserError
+from nmt.evaluation.metrics import make_metrics
 from nmt.model.build import check_model
 from nmt.model.devices import prepare_device
 from nmt.registry import SCHEDULES
@@ -19,6 +21,7 @@ from nmt.training.trainer import Trainer
 
 UPDATES = 2
 PAIRS = 50_000  # training pairs that are tried: what takes seconds
+PICTURES = 1_000  # the same for pairs with a picture, which has to be opened
 
 
 def check_parts_fit(loaded: Loaded) -> None:
@@ -33,7 +36,8 @@ def check_parts_fit(loaded: Loaded) -> None:
     if experiment.training.start_from is not None:
         joint = True  # unknown until that run is opened
     try:
-        check_model(experiment.model, joint=joint)
+        pictures = PictureSizes.of(experiment.data.pictures)
+        check_model(experiment.model, joint=joint, pictures=pictures)
     except UserError as error:
         raise loaded.error("model", error.message) from None
     assert experiment.training.schedule is not None
@@ -41,6 +45,11 @@ def check_parts_fit(loaded: Loaded) -> None:
         SCHEDULES.build(experiment.training.schedule)
     except UserError as error:
         raise loaded.error("training.schedule", error.message) from None
+    shown = experiment.evaluation
+    try:
+        make_metrics(shown.metrics, tokenize=shown.tokenize, lowercase=shown.lowercase)
+    except UserError as error:
+        raise loaded.error("evaluation", error.message) from None
 
 
 def check(experiment: Experiment, *, device: str) -> str:
@@ -51,7 +60,7 @@ def check(experiment: Experiment, *, device: str) -> str:
     """
     training = experiment.training
     place = prepare_device(device, threads=training.threads, deterministic=training.deterministic)
-    prepared = prepare(experiment, None, limit=PAIRS)
+    prepared = prepare(experiment, None, limit=_limit(experiment))
     trainer, _ = make_trainer(experiment, prepared, place)
     rows, batches = _longest(trainer)
     numbered = Numbered(
@@ -70,6 +79,10 @@ def check(experiment: Experiment, *, device: str) -> str:
         update = trainer.update([numbered])
         losses.append(float(update.likelihood) / update.target_tokens)
     return _report(experiment, prepared, trainer, numbered, batches, losses)
+
+
+def _limit(experiment: Experiment) -> int:
+    return PAIRS if experiment.data.pictures is None else PICTURES
 
 
 def _longest(trainer: Trainer) -> tuple[Array, int]:
@@ -100,19 +113,15 @@ def _report(
 ) -> str:
     batch = numbered.batch
     parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
-    source, target = len(prepared.source_vocabulary), len(prepared.target_vocabulary)
-    joint = prepared.source_vocabulary is prepared.target_vocabulary
-    pieces = f"{source} joint" if joint else f"{source} source, {target} target"
-    shape = f"{batch.source_bs.size(0)} pairs, {batch.source_bs.size(1)} source and "
-    shape += f"{batch.target_out_bt.size(1)} target pieces"
+    target = len(prepared.target_vocabulary)
     return "\n".join(
         [
-            f"training text     {prepared.train.report}{_only_first(prepared)}",
+            f"training text     {prepared.train.report}{_only_first(prepared, _limit(experiment))}",
             f"validation text   {prepared.valid.report}",
-            f"vocabulary        {pieces} pieces",
+            f"vocabulary        {_pieces(prepared)} pieces",
             f"parameters        {parameters / 1e6:.2f} M, all of them get a gradient",
             f"an epoch          {batches} batches, {-(-batches // trainer.accumulate)} updates",
-            f"longest batch     {shape}",
+            f"longest batch     {_shape(batch)}",
             f"loss              {' -> '.join(f'{loss:.3f}' for loss in losses)} "
             f"in {UPDATES} updates on it (ln {target} = {_log(target):.3f})",
             f"memory            {_peak_memory(trainer):.2f} GB at its peak on {_device(trainer)}",
@@ -120,8 +129,24 @@ def _report(
     )
 
 
-def _only_first(prepared: Prepared) -> str:
-    return f" (only the first {PAIRS} are tried)" if prepared.train.report.read == PAIRS else ""
+def _only_first(prepared: Prepared, limit: int) -> str:
+    return f" (only the first {limit} are tried)" if prepared.train.report.read == limit else ""
+
+
+def _pieces(prepared: Prepared) -> str:
+    source, target = prepared.source_vocabulary, prepared.target_vocabulary
+    if source is None:
+        return f"{len(target)} target"
+    if source is target:
+        return f"{len(target)} joint"
+    return f"{len(source)} source, {len(target)} target"
+
+
+def _shape(batch: Batch) -> str:
+    source, (rows, target) = batch.source, batch.target_out_bt.shape
+    if source.ndim == 2:
+        return f"{rows} pairs, {source.size(1)} source and {target} target pieces"
+    return f"{rows} pictures of {' x '.join(map(str, source.shape[1:]))}, {target} target pieces"
 
 
 def _log(pieces: int) -> float:

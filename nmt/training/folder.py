@@ -3,7 +3,7 @@
 import difflib
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import yaml
@@ -13,8 +13,12 @@ from nmt.errors import UserError
 from nmt.model.saved import Run
 
 
-def open_run(folder: Path, experiment: Experiment, *, restart: bool) -> Run:
-    """The run of an experiment, new or to be continued.
+@contextmanager
+def opened_run(folder: Path, experiment: Experiment, *, restart: bool) -> Iterator[Run]:
+    """The run of an experiment, new or to be continued, while it is prepared.
+
+    A mistake of the user's that ends the preparation leaves all as it was: a new run is removed,
+    since the config put right would be a changed one, and a run moved aside is put back.
 
     Args:
         folder: the run directory
@@ -24,38 +28,55 @@ def open_run(folder: Path, experiment: Experiment, *, restart: bool) -> Run:
     Raises:
         UserError: when the folder holds a run of another experiment, or something else
     """
-    run = Run(folder)
-    if restart and folder.exists():
-        folder.rename(_free_name(folder))
-    text = as_yaml(experiment)
-    if run.config.is_file():
-        _refuse_difference(run, text)
-        return run
+    run, text = Run(folder), as_yaml(experiment)
+    with ExitStack() as stack:
+        if restart and run.config.is_file():
+            stack.enter_context(_moved_aside(folder))
+        if run.config.is_file():
+            _refuse_difference(run, text)
+        else:
+            _begin(run, text)
+            stack.enter_context(_removed_if_refused(folder))
+        yield run
+
+
+def _begin(run: Run, text: str) -> None:
+    folder = run.folder
     if folder.exists() and not folder.is_dir():
         raise UserError("is a file; name a folder for the run", str(folder))
     if folder.exists() and any(folder.iterdir()):
         raise UserError("is not empty and holds no run; name another --run", str(folder))
+    aside = folder / ".config.part"
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        aside.write_text(text, encoding="utf-8")
     except OSError as error:
         message = f"cannot be made: {error.strerror}; name another --run"
         raise UserError(message, str(folder)) from error
-    aside = folder / ".config.part"
-    aside.write_text(text, encoding="utf-8")
     aside.rename(run.config)
-    return run
 
 
 @contextmanager
-def removed_if_refused(run: Run) -> Iterator[None]:
-    """A new run leaves no trace when a mistake of the user's ends its preparation.
-
-    Otherwise the config put right would be a changed one.
-    """
+def _moved_aside(folder: Path) -> Iterator[None]:
+    aside = _free_name(folder)
+    try:
+        folder.rename(aside)
+    except OSError as error:
+        message = f"cannot be moved aside: {error.strerror}; name another --run"
+        raise UserError(message, str(folder)) from error
     try:
         yield
     except UserError:
-        shutil.rmtree(run.folder)
+        aside.rename(folder)
+        raise
+
+
+@contextmanager
+def _removed_if_refused(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except UserError:
+        shutil.rmtree(folder)
         raise
 
 
@@ -79,7 +100,7 @@ def _refuse_difference(run: Run, text: str) -> None:
 
 
 def _free_name(folder: Path) -> Path:
-    number = 1
-    while (aside := folder.with_name(f"{folder.name}.old{number}")).exists():
+    whole, number = folder.absolute(), 1  # "." alone has no name
+    while (aside := whole.with_name(f"{whole.name}.old{number}")).exists():
         number += 1
     return aside

@@ -25,12 +25,12 @@ def smoothed_cross_entropy(
     *,
     smoothing: float,
     chunk: int,
-) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-    """Sums over rows r of the smoothed loss and of the plain one, in nats.
+) -> tuple[Float[Tensor, ""], Float[Tensor, " r"]]:
+    """The sum over rows r of the smoothed loss, and every row's plain one, in nats.
 
     loss = (1 - ε) (-log p(y)) + ε/v Σ_u (-log p(u)), p = softmax(W x + b). Szegedy et al. 2016,
     section 7. Logits and their gradient are formed `chunk` rows at a time, so memory is bounded by
-    chunk x v, not by the number of target tokens.
+    chunk x v, not by the number of target tokens. The plain loss, -log p(y), takes no gradient.
 
     Args:
         outputs_rd: what the output layer reads, real target positions only
@@ -43,24 +43,34 @@ def smoothed_cross_entropy(
     if torch.is_autocast_enabled(outputs_rd.device.type):
         dtype = torch.get_autocast_dtype(outputs_rd.device.type)
         outputs_rd, weight_vd, bias_v = (x.to(dtype) for x in (outputs_rd, weight_vd, bias_v))
-    loss, likelihood = _ChunkedCrossEntropy.apply(  # type: ignore[no-untyped-call]
+    loss, likelihood_r = _ChunkedCrossEntropy.apply(  # type: ignore[no-untyped-call]
         outputs_rd, weight_vd, bias_v, targets_r, smoothing, chunk
     )
-    return loss, likelihood
+    return loss, likelihood_r
 
 
 def batch_loss(
     model: Seq2Seq, batch: Batch, *, smoothing: float, chunk: int
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-    """`smoothed_cross_entropy` of a model over the real target tokens of a batch."""
-    outputs_btd = model(batch.source_bs, batch.source_mask_bs, batch.target_in_bt)
-    return smoothed_cross_entropy(
-        outputs_btd[batch.target_mask_bt],
+    """Sums over the real target tokens of a batch: what is to be made small, and -log p.
+
+    The first is `smoothed_cross_entropy` and the decoder's penalty, if it has one.
+    """
+    mask_bt = batch.target_mask_bt
+    output_btd, trace = model(batch.source, batch.source_mask_bs, batch.target_in_bt)
+    loss, likelihood_r = smoothed_cross_entropy(
+        output_btd[mask_bt],
         *model.output_weights,
-        batch.target_out_bt[batch.target_mask_bt],
+        batch.target_out_bt[mask_bt],
         smoothing=smoothing,
         chunk=chunk,
     )
+    if trace:
+        likelihood_bt = likelihood_r.new_zeros(mask_bt.shape)
+        likelihood_bt[mask_bt] = likelihood_r
+        penalty = model.decoder.penalty(trace, likelihood_bt, mask_bt)
+        loss = loss if penalty is None else loss + penalty
+    return loss, likelihood_r.sum()
 
 
 class _ChunkedCrossEntropy(Function):
@@ -77,7 +87,8 @@ class _ChunkedCrossEntropy(Function):
         chunk: int,
     ) -> tuple[Tensor, Tensor]:
         rows, exact = len(outputs_rd), torch.promote_types(outputs_rd.dtype, torch.float32)
-        sums = outputs_rd.new_zeros(2, dtype=exact)
+        loss = outputs_rd.new_zeros((), dtype=exact)
+        likelihoods = []
         more = -rows % min(GRAIN, chunk)
         outputs_rd, targets_r = pad(outputs_rd, (0, 0, 0, more)), pad(targets_r, (0, more))
         d_outputs_rd = torch.empty_like(outputs_rd)
@@ -87,10 +98,11 @@ class _ChunkedCrossEntropy(Function):
             some = slice(start, start + chunk)
             with torch.autocast(outputs_rd.device.type, enabled=False):
                 logits_rv = linear(outputs_rd[some], weight_vd, bias_v).to(exact)
-                more_sums, d_logits_rv = _of_chunk(
+                more_loss, likelihood_r, d_logits_rv = _of_chunk(
                     logits_rv, targets_r[some], max(0, rows - start), smoothing
                 )
-                sums += more_sums
+                loss += more_loss
+                likelihoods.append(likelihood_r)
                 if not any(ctx.needs_input_grad[:3]):
                     continue
                 d_bias_v += d_logits_rv.sum(dim=0)
@@ -100,9 +112,9 @@ class _ChunkedCrossEntropy(Function):
         ctx.save_for_backward(
             d_outputs_rd[:rows], d_weight_vd.to(weight_vd.dtype), d_bias_v.to(bias_v.dtype)
         )
-        loss, likelihood = sums.unbind()
-        ctx.mark_non_differentiable(likelihood)
-        return loss, likelihood
+        likelihood_r = torch.cat(likelihoods) if likelihoods else loss.new_zeros(0)
+        ctx.mark_non_differentiable(likelihood_r)
+        return loss, likelihood_r
 
     @staticmethod
     @once_differentiable
@@ -121,8 +133,8 @@ class _ChunkedCrossEntropy(Function):
 
 def _of_chunk(
     logits_rv: Tensor, targets_r: Tensor, real: int, smoothing: float
-) -> tuple[Tensor, Tensor]:
-    """Sums of the smoothed and the plain loss over the first `real` rows, and their gradient.
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The smoothed loss summed over the first `real` rows, their plain ones, and the gradient.
 
     Overwrites the logits, in whose place the gradient stands; it is zero in the other rows.
     """
@@ -131,13 +143,13 @@ def _of_chunk(
     target_r1, mean_r1 = logits_rv.gather(1, targets_r1), logits_rv.mean(dim=1, keepdim=True)
     masses_rv = logits_rv.exp_()
     mass_r1 = masses_rv.sum(dim=1, keepdim=True)
-    plain = (mass_r1.log() - target_r1)[:real].sum()
+    plain_r = (mass_r1.log() - target_r1)[:real, 0]
     uniform = (mass_r1.log() - mean_r1)[:real].sum()
     d_logits_rv = masses_rv.div_(mass_r1).sub_(smoothing / masses_rv.size(1))
     spike_r1 = d_logits_rv.new_full((1, 1), smoothing - 1).expand_as(targets_r1)
     d_logits_rv.scatter_add_(1, targets_r1, spike_r1)
     d_logits_rv[real:] = 0.0
-    return torch.stack([(1 - smoothing) * plain + smoothing * uniform, plain]), d_logits_rv
+    return (1 - smoothing) * plain_r.sum() + smoothing * uniform, plain_r, d_logits_rv
 
 
 def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:

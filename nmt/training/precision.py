@@ -41,20 +41,17 @@ class Precision:
         """Gradients of the loss, scaled where the format needs it."""
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
 
-    def step(
+    def clip(
         self, optimizer: Optimizer, parameters: Iterable[nn.Parameter], clip_norm: float | None
     ) -> Tensor:
-        """Unscale, clip, step; the norm of all gradients before clipping.
-
-        Without a finite norm there is no step: with a scaler as a matter of course, and elsewhere
-        so that no parameter is spoilt.
-        """
+        """Unscale and clip; the norm of all gradients before clipping."""
         self.scaler.unscale_(optimizer)
-        norm = clip_grad_norm_(parameters, clip_norm or float("inf"), foreach=True)
-        if self.scaler.is_enabled() or norm.isfinite():
-            self.scaler.step(optimizer)
+        return clip_grad_norm_(parameters, clip_norm or float("inf"), foreach=True)
+
+    def step(self, optimizer: Optimizer) -> None:
+        """Step after `clip`; with a scaler there is none where the norm is not finite."""
+        self.scaler.step(optimizer)
         self.scaler.update()
-        return norm
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps."""

@@ -7,31 +7,50 @@ from pathlib import Path
 import numpy as np
 
 from nmt.config.schema import DataConfig, Experiment, VocabularyConfig
+from nmt.data.album import open_album
 from nmt.data.cache import encode_corpus
 from nmt.data.corpus import Corpus, resolve
 from nmt.data.encoded import EncodedCorpus
+from nmt.data.pictures import PictureSizes
 from nmt.data.sampling import sample_corpus
-from nmt.data.stream import Stream
-from nmt.data.vocabulary import Specials, Vocabulary
+from nmt.data.stream import Marks, Stream
+from nmt.data.vocabulary import Vocabulary
 from nmt.errors import UserError
-from nmt.model.saved import MODEL, Run, put_weights, read_tensors, whole_checkpoint
+from nmt.model.saved import (
+    MODEL,
+    Run,
+    Vocabularies,
+    put_weights,
+    read_tensors,
+    whole_checkpoint,
+)
 from nmt.model.seq2seq import Seq2Seq
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """The text of an experiment, cut and encoded."""
+    """The text of an experiment, cut and encoded, and its pictures read.
 
-    source_vocabulary: Vocabulary
+    Attributes:
+        source: the source's vocabulary, or what its pictures are
+    """
+
+    source: Vocabulary | PictureSizes
     target_vocabulary: Vocabulary
     valid_corpus: Corpus
     train: EncodedCorpus
     valid: EncodedCorpus
 
     @property
-    def specials(self) -> tuple[Specials, Specials]:
+    def source_vocabulary(self) -> Vocabulary | None:
+        """None where the source is pictures."""
+        return self.source if isinstance(self.source, Vocabulary) else None
+
+    @property
+    def specials(self) -> Marks:
         """Marks of source and target."""
-        return self.source_vocabulary.specials, self.target_vocabulary.specials
+        source = self.source_vocabulary
+        return None if source is None else source.specials, self.target_vocabulary.specials
 
 
 def prepare(experiment: Experiment, run: Run | None, *, limit: int | None = None) -> Prepared:
@@ -46,45 +65,63 @@ def prepare(experiment: Experiment, run: Run | None, *, limit: int | None = None
         UserError: for whatever is wrong with the text
     """
     data = experiment.data
-    train = replace(resolve(data.train, data.source, data.target), limit=limit)
-    valid = resolve(data.valid, data.source, data.target)
+    pictures = PictureSizes.of(data.pictures)
+    train, valid = (
+        resolve(spec, data.source, data.target, pictures=pictures is not None)
+        for spec in (data.train, data.valid)
+    )
+    train = replace(train, limit=limit)
     source, target = find_vocabularies(experiment, train, run)
-    if data.vocabulary.sampling is not None and not (source.samples and target.samples):
+    if data.vocabulary.sampling is not None and not all(v.samples for v in (source, target) if v):
         message = "data.vocabulary.sampling needs a vocabulary of type unigram"
         raise UserError(f"{message}, and this one is not; give such a one or remove sampling")
     cache = None if run is None else data.cache or run.folder / "cache"
 
     def encode(corpus: Corpus) -> EncodedCorpus:
-        return encode_corpus(corpus, source, target, max_length=data.max_length, folder=cache)
+        read = open_album(corpus, pictures, folder=cache) if pictures else source
+        assert read is not None
+        return encode_corpus(corpus, read, target, max_length=data.max_length, folder=cache)
 
-    return Prepared(source, target, valid, encode(train), encode(valid))
+    kind = pictures or source
+    assert kind is not None
+    return Prepared(kind, target, valid, encode(train), encode(valid))
 
 
-def find_vocabularies(
-    experiment: Experiment, train: Corpus, run: Run | None
-) -> tuple[Vocabulary, Vocabulary]:
-    """The run's vocabularies; for a new run, those of the run it starts from, given or learned."""
+def find_vocabularies(experiment: Experiment, train: Corpus, run: Run | None) -> Vocabularies:
+    """The run's vocabularies; for a new run, those of the run it starts from, given or learned.
+
+    Pictures have none, so that the source's is None then.
+
+    Raises:
+        UserError: when they cannot be learned or read
+    """
     if run is not None and (run.folder / "vocabulary").is_dir():
         return run.vocabularies()
     config = experiment.data.vocabulary
-    if experiment.training.start_from is not None:
-        found = Run(experiment.training.start_from).vocabularies()
+    start_from = experiment.training.start_from
+    if start_from is not None:
+        found = Run(start_from).vocabularies()
+        if found[0] is None and not train.pictures:
+            message = "reads pictures and has no vocabulary of the source; start from a run of text"
+            raise UserError(message, str(start_from))
     elif config.model is not None:
         found = _load(config.model)
     else:
         found = _learn(config, train)
+    if train.pictures:
+        found = None, found[1]
     if run is not None:
         _keep(found, run.folder / "vocabulary")
     return found
 
 
-def _load(files: Path | list[Path]) -> tuple[Vocabulary, Vocabulary]:
+def _load(files: Path | list[Path]) -> Vocabularies:
     listed = files if isinstance(files, list) else [files]
     loaded = [Vocabulary.load(file) for file in listed]
     return loaded[0], loaded[-1]
 
 
-def _learn(config: VocabularyConfig, train: Corpus) -> tuple[Vocabulary, Vocabulary]:
+def _learn(config: VocabularyConfig, train: Corpus) -> Vocabularies:
     def learn(side: slice) -> Vocabulary:
         return Vocabulary.train(
             (line for pair in train.pairs() for line in pair[side]),
@@ -95,21 +132,24 @@ def _learn(config: VocabularyConfig, train: Corpus) -> tuple[Vocabulary, Vocabul
             character_coverage=config.character_coverage,
         )
 
+    if train.pictures:
+        return None, learn(slice(1, 2))
     if config.joint:
         joint = learn(slice(0, 2))
         return joint, joint
     return learn(slice(0, 1)), learn(slice(1, 2))
 
 
-def _keep(vocabularies: tuple[Vocabulary, Vocabulary], folder: Path) -> None:
+def _keep(vocabularies: Vocabularies, folder: Path) -> None:
     source, target = vocabularies
     aside = folder.with_name(".vocabulary.part")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
     if source is target:
-        source.save(aside / "joint.model")
+        target.save(aside / "joint.model")
     else:
-        source.save(aside / "source.model")
+        if source is not None:
+            source.save(aside / "source.model")
         target.save(aside / "target.model")
     aside.rename(folder)
 

@@ -1,20 +1,20 @@
 """One call of nmt-train: everything is put together, and the trainer runs."""
 
 import logging
-from contextlib import nullcontext
 from pathlib import Path
 
 import torch
 
 from nmt.config.schema import Experiment
 from nmt.data.stream import Stream
+from nmt.data.vocabulary import Vocabulary
 from nmt.model.build import build_model
 from nmt.model.devices import prepare_device
 from nmt.model.saved import Run
 from nmt.registry import OPTIMIZERS, SCHEDULES
 from nmt.training.average import MovingAverage
 from nmt.training.ending import Ending, Signals
-from nmt.training.folder import open_run, removed_if_refused
+from nmt.training.folder import opened_run
 from nmt.training.precision import Precision
 from nmt.training.preparation import Prepared, make_stream, prepare, start_from
 from nmt.training.report import Metrics, ProgressBar, Reporter, start_log
@@ -32,9 +32,7 @@ def train(experiment: Experiment, folder: Path, *, device: str, restart: bool) -
     Raises:
         UserError: for whatever the user has to put right
     """
-    continued = Run(folder).config.is_file() and not restart
-    run = open_run(folder, experiment, restart=restart)
-    with nullcontext() if continued else removed_if_refused(run):
+    with opened_run(folder, experiment, restart=restart) as run:
         prepared, saver = _prepare(experiment, run, device)
     trainer, clock, watch = saver.trainer, saver.clock, saver.watch
     training = experiment.training
@@ -57,6 +55,8 @@ def _prepare(experiment: Experiment, run: Run, device: str) -> tuple[Prepared, S
     start_log(run.folder)
     training = experiment.training
     place = prepare_device(device, threads=training.threads, deterministic=training.deterministic)
+    if experiment.data.pictures is not None:
+        log.info("reading the pictures, unless an earlier start has")
     prepared = prepare(experiment, run)
     log.info("training text: %s", prepared.train.report)
     log.info("validation text: %s", prepared.valid.report)
@@ -79,8 +79,9 @@ def make_trainer(
     """A model with its optimizer, ready for its first update, and the average of its parameters."""
     training = experiment.training
     torch.manual_seed(training.seed)
-    sizes = len(prepared.source_vocabulary), len(prepared.target_vocabulary)
-    model = build_model(experiment.model, *sizes).to(device)
+    source = prepared.source
+    pieces = len(source) if isinstance(source, Vocabulary) else source
+    model = build_model(experiment.model, pieces, len(prepared.target_vocabulary)).to(device)
     assert training.optimizer is not None and training.schedule is not None
     trainer = Trainer(
         model,

@@ -103,17 +103,16 @@ class Trainer:
         """One update on the joined batches of a group.
 
         Raises:
-            UserError: when the loss or its gradient is not finite
+            UserError: when a loss or the gradient is not finite; no parameter is changed then
         """
         self.model.train()
         tokens = sum(numbered.batch.target_tokens for numbered in group)
         sums = [self.backward(numbered, tokens) for numbered in group]
         for parameters in self.optimizer.param_groups:
             parameters["lr"] = self.learning_rate * self.schedule.factor(self.step + 1)
-        norm = self.precision.step(self.optimizer, self.model.parameters(), self.clip_norm)
-        if not self.precision.scaler.is_enabled() and not norm.isfinite():
-            lines = [line for numbered in group for line in numbered.lines.tolist()]
-            raise self._not_finite("gradient's norm", norm, lines)
+        norm = self.precision.clip(self.optimizer, self.model.parameters(), self.clip_norm)
+        self._check_finite(group, [loss for loss, _ in sums], norm)
+        self.precision.step(self.optimizer)
         self.optimizer.zero_grad()
         self.step, self.position = self.step + 1, group[-1].after
         loss, likelihood = (torch.stack(part).sum() for part in zip(*sums, strict=True))
@@ -121,20 +120,24 @@ class Trainer:
         return Update(self.step, self.position, loss, likelihood, tokens, norm, ends_epoch)
 
     def backward(self, numbered: Numbered, tokens: int) -> tuple[Tensor, Tensor]:
-        """Add the gradients of a batch, as a share of `tokens` target tokens; the sums of its loss.
-
-        Raises:
-            UserError: when the loss is not finite
-        """
+        """Add a batch's gradients, as a share of `tokens` target tokens; the sums of its loss."""
         batch = numbered.batch.to(self.precision.device)
         with self.precision.autocast():
             loss, likelihood = batch_loss(
                 self.model, batch, smoothing=self.label_smoothing, chunk=self.output_chunk
             )
-        if not torch.isfinite(loss):
-            raise self._not_finite("loss", loss, numbered.lines.tolist())
         self.precision.backward(loss / tokens)
         return loss.detach(), likelihood
+
+    def _check_finite(self, group: list[Numbered], losses: list[Tensor], norm: Tensor) -> None:
+        """Raise UserError unless all are numbers; waits for the device once an update."""
+        finite = torch.stack([value.isfinite() for value in (*losses, norm)]).tolist()
+        for numbered, loss, is_finite in zip(group, losses, finite[:-1], strict=True):
+            if not is_finite:
+                raise self._not_finite("loss", loss, numbered.lines.tolist())
+        if not finite[-1] and not self.precision.scaler.is_enabled():
+            lines = [line for numbered in group for line in numbered.lines.tolist()]
+            raise self._not_finite("gradient's norm", norm, lines)
 
     def _not_finite(self, what: str, value: Tensor, lines: list[int]) -> UserError:
         named = ", ".join(map(str, lines[:5])) + (", …" if len(lines) > 5 else "")

@@ -7,8 +7,7 @@ import torch
 
 from nmt.data.batching import batches_in_order
 from nmt.data.encoded import EncodedCorpus
-from nmt.data.stream import make_batch
-from nmt.data.vocabulary import Specials
+from nmt.data.stream import Marks, make_batch
 from nmt.evaluation.metrics import score
 from nmt.model.seq2seq import Seq2Seq
 from nmt.search.translation import Translation
@@ -45,7 +44,7 @@ class Validation:
 def mean_loss(
     model: Seq2Seq,
     corpus: EncodedCorpus,
-    specials: tuple[Specials, Specials],
+    specials: Marks,
     precision: Precision,
     *,
     batch_tokens: int,

@@ -39,7 +39,7 @@ class Validator:
         self.sources, self.references = kept_texts(experiment.data, prepared.valid_corpus)
         self.translator = Translator(
             [trainer.model],
-            prepared.source_vocabulary,
+            prepared.source,
             prepared.target_vocabulary,
             SearchOptions.of(experiment.search),
             device=trainer.precision.device,

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from nmt.registry import SCORES
 from tests.commands import PHRASES, lines_of, nmt_train, tree_of, write_experiment
 
 UNUSED_PARAMETER = '''
@@ -23,21 +22,6 @@ class WastefulScore(GeneralScore):
         super().__init__(query_size, key_size)
         self.idle = nn.Parameter(torch.ones(3))
 '''
-
-
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder to work in."""
-    (tmp_path / "here").mkdir()
-    monkeypatch.chdir(tmp_path / "here")
-    return tmp_path / "here"
-
-
-@pytest.fixture
-def own_scores(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Scores that a test registers are forgotten after it."""
-    monkeypatch.setattr(SCORES, "_own", dict(SCORES._own))
-    monkeypatch.setattr(SCORES, "_described", dict(SCORES._described))
 
 
 def test_check_reports_and_writes_nothing(experiment: dict[str, Any], here: Path) -> None:
@@ -69,7 +53,7 @@ def test_check_counts_what_is_left_out_and_why(experiment: dict[str, Any], here:
     )
 
 
-@pytest.mark.usefixtures("own_scores")
+@pytest.mark.usefixtures("own_parts")
 def test_check_refuses_a_parameter_without_a_gradient(
     experiment: dict[str, Any], here: Path
 ) -> None:

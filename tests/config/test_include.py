@@ -78,6 +78,28 @@ def test_options_of_the_same_type_are_laid_over_each_other(write: Write) -> None
     assert (decoder.type, decoder.options["layers"]) == ("luong", 2)
 
 
+@pytest.mark.parametrize("above", ["luong", "{type: luong}", "{}"])
+def test_a_part_of_the_same_type_keeps_its_options_when_it_is_only_named(
+    write: Write, above: str
+) -> None:
+    base = "{type: luong, hidden_size: 9, layers: 3}"
+    decoder = _decoder(write, base, above)
+    assert decoder is not None
+    assert (decoder.type, decoder.options["hidden_size"]) == ("luong", 9)
+
+
+def test_a_part_that_is_null_is_the_usual_one_again(write: Write) -> None:
+    assert _decoder(write, "{type: luong, layers: 3}", "null") == _decoder(write, "null", "null")
+
+
+def test_a_section_without_keys_changes_nothing(write: Write) -> None:
+    write(f"{NEEDED}search: {{beam_size: 2}}\n", "base.yaml")
+    file = write("include: base.yaml\nsearch: {}\nmodel: {}\n")
+    assert (
+        load_experiment(file).experiment == load_experiment(file.with_name("base.yaml")).experiment
+    )
+
+
 def test_a_mistake_is_told_at_the_file_and_line_that_holds_it(
     write: Write, complain: Complain
 ) -> None:

@@ -1,9 +1,13 @@
 """Every mistake in an experiment file is told at once, in the words of the file, with its line."""
 
+from pathlib import Path
+
 import pytest
 
+from nmt.config.load import load_experiment
+from nmt.errors import UserError
 from nmt.registry import DECODERS
-from tests.config.conftest import NEEDED, Complain
+from tests.config.conftest import NEEDED, Complain, Read
 
 
 def test_all_mistakes_are_told_at_once_each_with_its_line(complain: Complain) -> None:
@@ -93,15 +97,26 @@ def test_a_rate_is_more_than_nothing(rate: str, complain: Complain) -> None:
     assert ("must be more than 0.0" in line) == (rate not in ("true", "fast"))
 
 
+@pytest.mark.parametrize(
+    ("train", "told"), [("1", ["1"]), ("[a, 3]", ["3"]), ("[true, 3]", ["true", "3"])]
+)
+def test_a_value_of_none_of_several_types_is_one_mistake(
+    train: str, told: list[str], complain: Complain
+) -> None:
+    assert complain(NEEDED.replace("train: train", f"train: {train}")) == [
+        f"e.yaml:1: data.train: expected a file name, got {value}" for value in told
+    ]
+
+
 def test_sections_that_are_missing_are_named(complain: Complain) -> None:
     assert complain("model: {}\n") == [
-        "data: is missing; write a section 'data:'",
-        "training: training has no end; set one of epochs, steps, minutes",
+        "e.yaml: data: is missing; write a section 'data:'",
+        "e.yaml: training: training has no end; set one of epochs, steps, minutes",
     ]
 
 
 def test_an_empty_file_is_an_experiment_without_sections(complain: Complain) -> None:
-    assert complain("# nothing\n")[0] == "data: is missing; write a section 'data:'"
+    assert complain("# nothing\n")[0] == "e.yaml: data: is missing; write a section 'data:'"
 
 
 def test_an_option_that_a_part_needs_is_asked_for(complain: Complain) -> None:
@@ -150,6 +165,8 @@ NOT_YAML = {
     "a: b: c\n": "e.yaml:1: not YAML: mapping values are not allowed here",
     "data:\n\ttrain: a\n": "e.yaml:2: not YAML: found character '\\t' that cannot start any token",
     "x: 1\na: *b\n": "e.yaml:2: not YAML: found undefined alias 'b'",
+    "x: 1\na: &b [*b]\n": "e.yaml:2: an alias stands inside what it names; write out what is meant",
+    "a: &b\n  c: {d: *b}\n": "e.yaml:1: an alias stands inside what it names",
     "x: !!int abc\n": "e.yaml:1: not YAML: invalid literal for int() with base 10: 'abc'",
     "x: !thing 3\n": "e.yaml:1: not YAML: could not determine a constructor for the tag '!thing'",
     "[a]: 3\n": "e.yaml:1: a key is a word, not a list or a mapping",
@@ -166,17 +183,16 @@ def test_what_is_not_yaml_is_told_with_its_line(text: str, line: str, complain: 
     assert told.startswith(line)
 
 
-def test_a_file_that_is_not_there_or_no_text_is_told(tmp_path: object, complain: Complain) -> None:
-    from pathlib import Path
+def test_an_alias_may_be_used_twice(read: Read) -> None:
+    experiment = read("search: {beam_size: &three 3, block_ngram_repeat: *three}\n")
+    assert (experiment.search.beam_size, experiment.search.block_ngram_repeat) == (3, 3)
 
-    from nmt.config.load import load_experiment
-    from nmt.errors import UserError
 
-    folder = Path(str(tmp_path))
+def test_a_file_that_is_not_there_or_no_text_is_told(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"none\.yaml: no such file"):
-        load_experiment(folder / "none.yaml")
-    (folder / "latin.yaml").write_bytes("data: Mädchen".encode("latin-1"))
-    with pytest.raises(UserError, match=r"latin\.yaml: cannot be read as UTF-8 text"):
-        load_experiment(folder / "latin.yaml")
-    with pytest.raises(UserError, match="cannot be read"):
-        load_experiment(folder)
+        load_experiment(tmp_path / "none.yaml")
+    (tmp_path / "latin.yaml").write_bytes("model: {}\ndata: Mädchen\n".encode("latin-1"))
+    with pytest.raises(UserError, match=r"latin\.yaml:2: is not UTF-8; save it as UTF-8 text"):
+        load_experiment(tmp_path / "latin.yaml")
+    with pytest.raises(UserError, match="cannot be read: Is a directory; give a file"):
+        load_experiment(tmp_path)

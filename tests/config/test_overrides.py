@@ -66,10 +66,15 @@ def test_another_type_keeps_the_options_so_that_none_is_lost_unseen(
     assert line.startswith("e.yaml:3: model.decoder.deep_output: no option of 'luong'")
 
 
-def test_a_whole_part_replaces_the_one_before(read: Read) -> None:
+@pytest.mark.parametrize("luong", ["luong", "{type: luong}"])
+def test_a_part_of_another_type_replaces_the_one_before(read: Read, luong: str) -> None:
     plain = read("model: {decoder: luong}").model.decoder
-    assert read(BAHDANAU, "model.decoder=luong").model.decoder == plain
-    assert read(BAHDANAU, "model.decoder={type: luong}").model.decoder == plain
+    assert read(BAHDANAU, f"model.decoder={luong}").model.decoder == plain
+
+
+@pytest.mark.parametrize("bahdanau", ["bahdanau", "{type: bahdanau}"])
+def test_a_part_of_the_same_type_keeps_its_options(read: Read, bahdanau: str) -> None:
+    assert read(BAHDANAU, f"model.decoder={bahdanau}").model == read(BAHDANAU).model
 
 
 MISTAKES = {
@@ -110,4 +115,4 @@ def test_a_mistake_found_later_is_told_at_its_key(tmp_path: Path) -> None:
     assert str(loaded.error("search.beam_size", "no")) == f"{file}:4: search.beam_size: no"
     assert str(loaded.error("training.seed", "no")) == "command line: training.seed: no"
     assert str(loaded.error("search.max_length", "no")) == f"{file}:3: search.max_length: no"
-    assert str(loaded.error("evaluation.samples", "no")) == "evaluation.samples: no"
+    assert str(loaded.error("evaluation.samples", "no")) == f"{file}: evaluation.samples: no"

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from nmt.config.load import load_experiment
 from nmt.registry import DECODERS, MECHANISMS
-from tests.config.conftest import NEEDED, Complain, Read
+from tests.config.conftest import NEEDED, Complain, Read, Write
 from tests.model.blind import BlindDecoder, UniformAttention
 
 
@@ -59,3 +60,22 @@ def test_a_decoder_that_does_not_exist_hides_nothing_else(complain: Complain) ->
         "e.yaml:4: model.decoder: no decoder 'blnd'",
         "e.yaml:5: model.score: no attention score 'doot'",
     ]
+
+
+@pytest.mark.parametrize("decoder", ["plain", "peeky"])
+@pytest.mark.parametrize(("section", "given"), [("attention", "global"), ("score", "dot")])
+def test_the_houses_decoders_without_attention_refuse_it_by_name(
+    complain: Complain, decoder: str, section: str, given: str
+) -> None:
+    text = f"{NEEDED}model:\n  decoder: {decoder}\n  {section}: {given}\n"
+    assert complain(text) == [
+        f"e.yaml:5: model.{section}: is given, but '{decoder}' uses no {section}; remove it"
+    ]
+
+
+@pytest.mark.parametrize("decoder", ["plain", "peeky"])
+def test_null_takes_back_the_score_of_an_included_file(write: Write, decoder: str) -> None:
+    write(f"{NEEDED}model: {{score: dot}}\n", "base.yaml")
+    file = write(f"include: base.yaml\nmodel: {{decoder: {decoder}, score: null}}\n")
+    model = load_experiment(file).experiment.model
+    assert (model.attention, model.score) == (None, None)

@@ -27,7 +27,7 @@ def test_a_batch_by_hand() -> None:
         Specials(pad=0, bos=1, eos=2),
         Specials(pad=90, bos=91, eos=92),
     )
-    assert batch.source_bs.tolist() == [[7, 8, 9, 2], [5, 2, 0, 0]]
+    assert batch.source.tolist() == [[7, 8, 9, 2], [5, 2, 0, 0]]
     assert batch.source_mask_bs.tolist() == [[True] * 4, [True, True, False, False]]
     assert batch.target_in_bt.tolist() == [[91, 6, 90], [91, 4, 5]]
     assert batch.target_out_bt.tolist() == [[6, 92, 90], [4, 5, 92]]
@@ -47,7 +47,7 @@ def test_an_empty_side_is_its_marks_only() -> None:
     nothing = np.array([], np.uint16)
     specials = Specials(pad=0, bos=1, eos=2)
     batch = collate([nothing], [nothing], specials, specials)
-    assert batch.source_bs.tolist() == [[2]]
+    assert batch.source.tolist() == [[2]]
     assert batch.target_in_bt.tolist() == [[1]]
     assert batch.target_out_bt.tolist() == [[2]]
     assert batch.target_tokens == 1

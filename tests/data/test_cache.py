@@ -79,11 +79,9 @@ def test_any_change_of_text_vocabulary_or_option_is_seen(
     corpus, folder = write(pairs), tmp_path / "cache"
     seen = set()
 
-    def encode(*vocabularies: Vocabulary, max_length: int = 60, keep_all: bool = False) -> None:
+    def encode(*vocabularies: Vocabulary, max_length: int = 60) -> None:
         reads.clear()
-        encoded = encode_corpus(
-            corpus, *vocabularies, max_length=max_length, folder=folder, keep_all=keep_all
-        )
+        encoded = encode_corpus(corpus, *vocabularies, max_length=max_length, folder=folder)
         assert reads == corpus.files
         assert encoded.fingerprint not in seen
         seen.add(encoded.fingerprint)
@@ -92,7 +90,6 @@ def test_any_change_of_text_vocabulary_or_option_is_seen(
     encode(vocabulary, bpe)
     encode(bpe, vocabulary)
     encode(vocabulary, vocabulary, max_length=59)
-    encode(vocabulary, vocabulary, keep_all=True)
     write([*pairs[:-1], ("Ein Mann", "A man")])
     encode(vocabulary, vocabulary)
 

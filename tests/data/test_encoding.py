@@ -91,18 +91,6 @@ def test_the_longest_pair_allowed_has_exactly_max_length(
     assert (len(kept), len(less)) == (2, 1)
 
 
-def test_keeping_all_keeps_empty_and_long_pairs_in_place(
-    write: Write, vocabulary: Vocabulary
-) -> None:
-    pairs = [("", "A man"), ("Ein Mann wartet", ""), ("Ein Mann", "A man")]
-    encoded = encode_corpus(
-        write(pairs), vocabulary, vocabulary, max_length=2, folder=None, keep_all=True
-    )
-    expected = [(vocabulary.encode(source), vocabulary.encode(target)) for source, target in pairs]
-    assert ids_of(encoded) == expected
-    assert encoded.report == Report(read=3, kept=3)
-
-
 @pytest.mark.parametrize("pairs", [[], [("", "A man")], [("Ein Mann " * 9, "A man")]])
 def test_nothing_left_is_an_error(
     write: Write, vocabulary: Vocabulary, tmp_path: Path, pairs: Pairs

@@ -34,10 +34,8 @@ print(digest(sample(encode(resolve(Path(sys.argv[1]), "de", "en"), vocabulary), 
 """
 
 
-def encode(corpus: Corpus, vocabulary: Vocabulary, *, keep_all: bool = False) -> EncodedCorpus:
-    return encode_corpus(
-        corpus, vocabulary, vocabulary, max_length=60, folder=None, keep_all=keep_all
-    )
+def encode(corpus: Corpus, vocabulary: Vocabulary) -> EncodedCorpus:
+    return encode_corpus(corpus, vocabulary, vocabulary, max_length=60, folder=None)
 
 
 def sample(
@@ -206,12 +204,6 @@ def test_words_with_byte_pieces_stay_as_they_are(write: Write, pairs: Pairs) -> 
     cuts = {",".join(map(str, source)) for source, _ in ids_of(sampled)}
     assert len(cuts) > 5
     assert all(kept in cut for cut in cuts)
-
-
-def test_empty_sentences_stay_empty(write: Write, pairs: Pairs, vocabulary: Vocabulary) -> None:
-    pairs = [("", ""), ("", ""), *pairs[:3], ("", "A man"), pairs[4], ("Ein Mann", "")]
-    encoded = encode(write(pairs), vocabulary, keep_all=True)
-    assert texts_of(sample(encoded, vocabulary), vocabulary) == pairs
 
 
 def foreign(pairs: Pairs, **options: Any) -> Vocabulary:

@@ -28,7 +28,7 @@ def test_a_pharaoh_file_keeps_its_empty_lines(tmp_path: Path) -> None:
     assert [len(links.possible) for links in read_pharaoh(path)] == [1, 0, 1]
     path.write_text("", encoding="utf-8")
     assert read_pharaoh(path) == []
-    with pytest.raises(UserError, match="absent: cannot be read"):
+    with pytest.raises(UserError, match="absent: cannot read"):
         read_pharaoh(tmp_path / "absent")
 
 

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import torch
 
+from nmt.evaluation.overlays import Overlay
 from nmt.evaluation.page import Entry, write_attention_page
 
 EVIL = '<img src=x onerror="alert(1)">&amp;'
@@ -24,7 +25,7 @@ class Reader(HTMLParser):
             self.spans.append(data)
 
 
-def read(path: Path, *entries: Entry, title: str = "Attention") -> Reader:
+def read(path: Path, *entries: Entry | Overlay, title: str = "Attention") -> Reader:
     write_attention_page(entries, path, title=title)
     reader = Reader()
     reader.feed(path.read_text(encoding="utf-8"))

@@ -6,8 +6,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from nmt.model.attention.mechanism import AttentionMemory, Mechanism, Reading
-from nmt.model.interfaces import Decoder, Encoded, Stepped
-from nmt.model.layers.bridge import SourceSizes
+from nmt.model.interfaces import Decoder, Encoded, SourceSizes, Stepped
 from nmt.parts import Positive
 
 

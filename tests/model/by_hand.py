@@ -7,7 +7,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from nmt.model.layers.gru import GRULayer
 from nmt.model.layers.lstm import LSTMLayer
+from nmt.model.layers.lstmn import LSTMNLayer
 
 Array = NDArray[np.float64]
 
@@ -47,3 +49,52 @@ def lstm_step(
     write, keep, new, show = gates.reshape(4, -1)
     cell = sigmoid(keep) * cell + sigmoid(write) * np.tanh(new)
     return sigmoid(show) * np.tanh(cell), cell
+
+
+def gru_step(layer: GRULayer, entering: Array, hidden: Array, *fed: Array) -> Array:
+    """h_t of Cho et al.'s cell, the reset gate after the product."""
+    size = len(hidden)
+    recurrent = array(layer.recurrent_weight)
+    given = array(layer.input_weight) @ entering + array(layer.bias)
+    if fed:
+        given = given + recurrent[:, size:] @ np.concatenate(fed)
+    kept = recurrent[:, :size] @ hidden
+    reset = sigmoid(given[:size] + kept[:size])
+    keep = sigmoid(given[size : 2 * size] + kept[size : 2 * size])
+    new = np.tanh(given[2 * size :] + reset * (kept[2 * size :] + array(layer.reset_bias)))
+    return (1 - keep) * new + keep * hidden
+
+
+def recurrent_step(
+    layer: Any, entering: Array, hidden: Array, cell: Array, *fed: Array
+) -> tuple[Array, Array]:
+    """h_t and c_t of either cell; a GRU leaves c as it is."""
+    if isinstance(layer, GRULayer):
+        return gru_step(layer, entering, hidden, *fed), cell
+    return lstm_step(layer, entering, hidden, cell, *fed)
+
+
+def lstmn_step(
+    layer: LSTMNLayer,
+    entering: Array,
+    places: list[tuple[Array, Array]],
+    recalled: Array,
+    *,
+    carried: Array | float = 0.0,
+) -> tuple[tuple[Array, Array], Array, Array]:
+    """(h_t, c_t), h~_t and s of Cheng et al.'s cell, from the (h_i, c_i) before and h~_{t-1}."""
+    size = len(recalled)
+    weights = [w for w in (layer.input_weight, layer.feedback_weight) if w is not None]
+    given = np.concatenate([array(weight) for weight in weights], axis=1) @ entering
+    back = array(layer.recalled_weight)
+    asked = given[4 * size :] + back[4 * size :] @ recalled
+    keys = [array(layer.key_weight_ad) @ hidden for hidden, _ in places]
+    energies = np.array([array(layer.energy_a) @ np.tanh(key + asked) for key in keys])
+    shares = softmax(energies) if places else energies
+    recalled, cell = np.zeros(size), np.zeros(size)
+    for share, place in zip(shares, places, strict=True):
+        recalled, cell = recalled + share * place[0], cell + share * place[1]
+    gates = given[: 4 * size] + back[: 4 * size] @ recalled + array(layer.bias)
+    write, keep, new, show = gates.reshape(4, -1)
+    cell = carried + sigmoid(keep) * cell + sigmoid(write) * np.tanh(new)
+    return (sigmoid(show) * np.tanh(cell), cell), recalled, shares

@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 from torch import Tensor
 
 from nmt.config.schema import ModelConfig
+from nmt.data.pictures import PictureSizes
 from nmt.errors import UserError
 from nmt.model.build import build_model, check_model
 from nmt.model.interfaces import State
@@ -19,7 +20,12 @@ from nmt.parts import Option, Part
 from nmt.registry import DECODERS, ENCODERS, MECHANISMS, SCORES, Choice, Registry
 
 PIECES, WIDTH = 11, 4
+# Instead of greater numbers. Three heads divide the width of an embedding, and of sixteen rectified
+# units there is always one that lives.
+COUNTS = {"layers": 2, "heads": 3, "feed_forward_size": 16}
 ENCODER = Choice("bilstm", {"hidden_size": WIDTH // 2, "layers": 2})
+MACHINE = Choice("ntm", {"hidden_size": WIDTH, "slots": WIDTH, "width": WIDTH})
+READER = Choice("lstmn", {"hidden_size": WIDTH // 2, "layers": 2, "direction": "both"})
 BILINEAR, ADDITIVE = Choice("general"), Choice("additive")
 GLOBAL = Choice("global")
 
@@ -47,8 +53,12 @@ def choices(registry: Registry[Any], changes: int = 1) -> Iterator[Choice]:
     """Each part in small sizes, then with up to so many options changed; see `_others`."""
     for part in registry.parts().values():
         small = {name: WIDTH for name, option in part.options.items() if _is_size(option)}
+        small |= {name: COUNTS[name] for name in part.options if _is_count(name, part)}
         changed = [
-            (name, value) for name, option in part.options.items() for value in _others(option)
+            (name, value)
+            for name, option in part.options.items()
+            for value in _others(name, option)
+            if not _is_count(name, part)
         ]
         for number in range(changes + 1):
             for chosen in combinations(changed, number):
@@ -60,7 +70,12 @@ def _is_size(option: Option) -> bool:
     return type(option.default) is int and option.default >= 16
 
 
-def _others(option: Option) -> list[Any]:
+def _is_count(name: str, part: Part) -> bool:
+    default = part.options[name].default
+    return name in COUNTS and type(default) is int and default > WIDTH
+
+
+def _others(name: str, option: Option) -> list[Any]:
     """The words of a Literal, the other truth, another small number; floats stay as they are."""
     schema = TypeAdapter(option.annotation).json_schema()
     values: list[Any] = []
@@ -69,7 +84,8 @@ def _others(option: Option) -> list[Any]:
         if branch.get("type") == "boolean":
             values += [False, True]
         if branch.get("type") == "integer":
-            values.append(2 if option.default == 1 else 3)
+            # A greatest length is one that the sentences of `text` keep to.
+            values.append(8 if name == "max_length" else 2 if option.default == 1 else 3)
     return [value for value in values if value != option.default]
 
 
@@ -113,35 +129,58 @@ def wires(registry: Registry[Any], choice: Choice, name: str) -> bool:
 
 
 def assemblies(*, decoder_changes: int = 1, scores: list[Choice] | None = None) -> list[Any]:
-    """Every decoder x mechanism x score that fits, as parameters of a test."""
+    """Every decoder x mechanism x score that fits, as parameters of a test.
+
+    Options are changed in one of the three at a time, a decoder's only under the usual attention.
+    A decoder stands behind the usual encoder, or behind one with a machine or a memory tape where
+    it needs that.
+    """
     found = []
+    plain = [part for family in (DECODERS, MECHANISMS, SCORES) for part in choices(family, 0)]
     for decoder in choices(DECODERS, decoder_changes):
         looks = wires(DECODERS, decoder, "attention")
-        for attention in list(choices(MECHANISMS)) if looks else [GLOBAL]:
-            scored = looks and wires(MECHANISMS, attention, "score")
-            for score in (scores or list(choices(SCORES))) if scored else [BILINEAR]:
-                model = config(decoder=decoder, attention=attention, score=score)
-                name = "-".join(map(_name, (decoder, attention, score)))
-                found.append((model, name))
-    return [pytest.param(model, id=name) for model, name in found if fits(model)]
+        varied = looks and decoder in plain
+        for attention in list(choices(MECHANISMS)) if varied else [GLOBAL]:
+            for score in _scores(attention, scores) if looks else [BILINEAR]:
+                if sum(part not in plain for part in (decoder, attention, score)) > 1:
+                    continue
+                models = [
+                    config(encoder=encoder, decoder=decoder, attention=attention, score=score)
+                    for encoder in (ENCODER, MACHINE, READER)
+                ]
+                name = "-".join(map(name_of, (decoder, attention, score)))
+                found += [(model, name) for model in models if fits(model)][:1]
+    return [pytest.param(model, id=name) for model, name in found]
+
+
+def _scores(attention: Choice, scores: list[Choice] | None) -> list[Choice]:
+    if not wires(MECHANISMS, attention, "score"):
+        return [BILINEAR]
+    return list(choices(SCORES)) if scores is None else scores
 
 
 def encoders() -> list[Any]:
     """Every encoder with up to two options changed, as parameters of a test."""
     decoder = Choice("bahdanau", {"hidden_size": WIDTH})
-    models = [(config(encoder=e, decoder=decoder), _name(e)) for e in choices(ENCODERS, 2)]
+    models = [(config(encoder=e, decoder=decoder), name_of(e)) for e in choices(ENCODERS, 2)]
     return [pytest.param(model, id=name) for model, name in models if fits(model)]
 
 
-def _name(choice: Choice) -> str:
+def name_of(choice: Choice) -> str:
+    """A part and its options as the name of a test."""
     options = ",".join(f"{k}={v}" for k, v in choice.options.items() if v != WIDTH)
     return f"{choice.type}({options})" if options else choice.type
 
 
-def build(model: ModelConfig, dtype: torch.dtype = torch.float64, seed: int = 1) -> Seq2Seq:
-    """The model with all parameters drawn anew, so that none is zero."""
+def build(
+    model: ModelConfig,
+    dtype: torch.dtype = torch.float64,
+    seed: int = 1,
+    source: int | PictureSizes = PIECES,
+) -> Seq2Seq:
+    """The model with all parameters drawn anew, so that none is zero; it draws no samples."""
     torch.manual_seed(seed)
-    built = build_model(model, PIECES, PIECES).to(dtype)
+    built = build_model(model, source, PIECES).to(dtype).eval()
     with torch.no_grad():
         for parameter in built.parameters():
             parameter.normal_(std=0.4)
@@ -173,10 +212,12 @@ def follow(
 
 
 def gradients(model: Seq2Seq) -> dict[str, Tensor]:
-    """Gradients by the parameter's name; fails where one is missing."""
-    found = {}
-    for name, parameter in model.named_parameters():
-        assert parameter.grad is not None, f"{name} has no gradient"
-        found[name] = parameter.grad.clone()
+    """Gradients by the name of the parameter that has one."""
+    found = {
+        name: parameter.grad.clone()
+        for name, parameter in model.named_parameters()
+        if parameter.grad is not None
+    }
+    assert found
     model.zero_grad()
     return found

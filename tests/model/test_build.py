@@ -12,6 +12,7 @@ from nmt.errors import UserError
 from nmt.model.build import build_model, check_model
 from nmt.registry import DECODERS, ENCODERS, MECHANISMS, SCORES, Choice, Registry
 from tests.model.blind import BlindDecoder, UniformAttention
+from tests.model.pictured import picture_encoders
 from tests.model.small import assemblies, config, encoders
 
 LUONG = Choice("luong", {"hidden_size": 3})
@@ -42,7 +43,7 @@ def test_tied_tables_are_one(tied: Any, tables: int) -> None:
 
 def test_a_tied_table_learns_from_all_its_uses() -> None:
     model = build_model(config(decoder=LUONG, tied_embeddings="all"), 9, 9)
-    outputs_btd = model(torch.tensor([[2, 3]]), torch.ones(1, 2).bool(), torch.tensor([[5, 6]]))
+    outputs_btd, _ = model(torch.tensor([[2, 3]]), torch.ones(1, 2).bool(), torch.tensor([[5, 6]]))
     backward(model.output_layer(outputs_btd)[..., 8].sum())
     gradient_vm = model.target_embedding.table.weight.grad
     assert gradient_vm is not None
@@ -124,5 +125,6 @@ def test_a_mechanism_that_asks_for_no_score_is_built_without(own_parts: Path) ->
 )
 def test_every_part_is_under_contract(registry: Registry[Any], field: str) -> None:
     """Otherwise a part whose every small model is refused would pass by absence."""
-    models = [parameter.values[0] for parameter in assemblies() + encoders()]
+    tested = assemblies() + encoders() + picture_encoders()
+    models = [parameter.values[0] for parameter in tested]
     assert {getattr(model, field).type for model in models} == set(registry)

@@ -41,7 +41,7 @@ def _with_other_padding(given: Text) -> Text:
 def _outcome(model: Seq2Seq, given: Text) -> dict[str, Any]:
     """Everything at real positions that a batch leads to, gradients included."""
     encoded = model.encode(given.source_bs, given.source_mask_bs)
-    outputs_btd = model.decoder(model.target_embedding(given.target_bt), encoded)
+    outputs_btd, _ = model.decoder(model.target_embedding(given.target_bt), encoded)
     logits_rv = model.output_layer(outputs_btd[given.target_mask_bt])
     backward(-logits_rv.log_softmax(-1)[:, 3].sum())
     memory, state = model.start(given.source_bs, given.source_mask_bs)
@@ -95,6 +95,7 @@ def test_garbage_in_the_embedded_padding_changes_no_bit(model: ModelConfig) -> N
     for value in (0.0, float("nan"), float("inf"), 1e30):
         built = build(model)
         # Every parameter's gradient is compared too, so that no NaN comes back by way of 0 x NaN.
+        assert built.source_embedding is not None
         built.source_embedding.register_forward_hook(_fill_padding(given.source_mask_bs, value))
         outcomes.append(_outcome(built, given))
     for outcome in outcomes[1:]:
@@ -122,10 +123,10 @@ def _alone(given: Text, row: int) -> Text:
 
 def _a_sentence_alone_is_what_it_is_in_company(model: ModelConfig) -> None:
     built, given = build(model), text()
-    together_btd = built(given.source_bs, given.source_mask_bs, given.target_bt)
+    together_btd, _ = built(given.source_bs, given.source_mask_bs, given.target_bt)
     for row in range(3):
         alone = _alone(given, row)
-        alone_1td = built(alone.source_bs, alone.source_mask_bs, alone.target_bt)
+        alone_1td, _ = built(alone.source_bs, alone.source_mask_bs, alone.target_bt)
         beside_1td = together_btd[row : row + 1, : alone_1td.size(1)]
         torch.testing.assert_close(alone_1td, beside_1td, rtol=1e-10, atol=1e-12)
 

@@ -149,7 +149,7 @@ def test_a_model_is_loaded_ready_to_translate(trained: Path) -> None:
     saved = load_model(trained)
     assert not saved.model.training
     assert not any(parameter.requires_grad for parameter in saved.model.parameters())
-    assert saved.source_vocabulary is saved.target_vocabulary
+    assert saved.source is saved.target_vocabulary
     assert saved.warnings == ()
 
 

@@ -22,25 +22,13 @@ from tests.model.small import (
 def _agree(model: ModelConfig) -> None:
     built, given = build(model), text()
     towards_btd = torch.randn(3, 4, built.decoder.output_size, dtype=torch.float64)
-    at_once_btd = built(given.source_bs, given.source_mask_bs, given.target_bt)
+    at_once_btd, _ = built(given.source_bs, given.source_mask_bs, given.target_bt)
     backward((at_once_btd * towards_btd).sum())
-    at_once = gradients_that_exist(built)
+    at_once = gradients(built)
     stepwise_btd = outputs_by_steps(built, given)
     backward((stepwise_btd * towards_btd).sum())
     torch.testing.assert_close(at_once_btd, stepwise_btd, rtol=1e-10, atol=1e-12)
-    torch.testing.assert_close(at_once, gradients_that_exist(built), rtol=1e-8, atol=1e-11)
-
-
-def gradients_that_exist(built: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """All but the output layer's, which is not part of `forward`."""
-    found = {
-        name: parameter.grad.clone()
-        for name, parameter in built.named_parameters()
-        if parameter.grad is not None
-    }
-    assert found
-    built.zero_grad()
-    return found
+    torch.testing.assert_close(at_once, gradients(built), rtol=1e-8, atol=1e-11)
 
 
 @pytest.mark.parametrize("model", assemblies())
@@ -64,8 +52,8 @@ def test_the_decoders_own_loop_equals_the_plain_one(model: ModelConfig) -> None:
     encoded = built.encode(given.source_bs, given.source_mask_bs)
     embedded_btm = built.target_embedding(given.target_bt)
     torch.testing.assert_close(
-        built.decoder(embedded_btm, encoded),
-        Decoder.forward(built.decoder, embedded_btm, encoded),
+        built.decoder(embedded_btm, encoded).output_btd,
+        Decoder.forward(built.decoder, embedded_btm, encoded).output_btd,
         rtol=1e-10,
         atol=1e-12,
     )
@@ -74,7 +62,7 @@ def test_the_decoders_own_loop_equals_the_plain_one(model: ModelConfig) -> None:
 @pytest.mark.parametrize("model", assemblies(scores=[ADDITIVE]))
 def test_search_is_told_the_log_probabilities_of_training(model: ModelConfig) -> None:
     built, given = build(model), text()
-    outputs_btd = built(given.source_bs, given.source_mask_bs, given.target_bt)
+    outputs_btd, _ = built(given.source_bs, given.source_mask_bs, given.target_bt)
     weight_vd, bias_v = built.output_weights
     logits_btv = outputs_btd @ weight_vd.T + bias_v
     expected_btv = (logits_btv.exp() / logits_btv.exp().sum(-1, keepdim=True)).log()
@@ -96,9 +84,23 @@ def test_every_parameter_receives_a_gradient_with_every_encoder(model: ModelConf
 
 
 def _every_parameter_learns(model: ModelConfig) -> None:
-    built, given = build(model), text()
-    outputs_btd = built(given.source_bs, given.source_mask_bs, given.target_bt)
-    log_probs_btv = built.output_layer(outputs_btd).log_softmax(dim=-1)
-    backward(-log_probs_btv[given.target_mask_bt][:, 7].sum())
-    still = [name for name, gradient in gradients(built).items() if not gradient.abs().max() > 1e-9]
-    assert still == []
+    """Under one of a few draws at least: a unit that clips may be shut under one of them."""
+    still = _without_gradient(model, seed=1)
+    for seed in (2, 3, 4):
+        still = still and still & _without_gradient(model, seed)
+    assert still == set()
+
+
+def _without_gradient(model: ModelConfig, seed: int) -> set[str]:
+    built, given = build(model, seed=seed).train(), text()
+    outputs_btd, trace = built(given.source_bs, given.source_mask_bs, given.target_bt)
+    log_probs_bt = built.output_layer(outputs_btd).log_softmax(dim=-1)[:, :, 7]
+    likelihood_bt = -log_probs_bt.masked_fill(~given.target_mask_bt, 0.0)
+    loss = likelihood_bt.sum()
+    if trace:
+        penalty = built.decoder.penalty(trace, likelihood_bt.detach(), given.target_mask_bt)
+        loss = loss if penalty is None else loss + penalty
+    backward(loss)
+    found = gradients(built)
+    names = [name for name, _ in built.named_parameters()]
+    return {name for name in names if name not in found or found[name].abs().max() <= 1e-9}

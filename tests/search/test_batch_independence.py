@@ -1,6 +1,9 @@
-"""The same bits alone, among seven, among sixty-four and shuffled, at a real model's widths."""
+"""What stands beside a sentence changes nothing: at a real model's widths not a bit of it."""
 
+import os
+from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 import torch
@@ -11,20 +14,24 @@ from nmt.data.vocabulary import Vocabulary
 from nmt.model.build import build_model
 from nmt.model.devices import use_onednn_for_products
 from nmt.registry import Choice
-from nmt.search.options import SearchOptions
+from nmt.search.options import Sampling, SearchOptions
 from nmt.search.translation import Translation
 from nmt.search.translator import Translator
 from tests.commands import PHRASES
 
+from .translations import LINE_ENDS, assert_equal
 
-def texts() -> list[str]:
+DATA = os.environ.get("NMT_DATA")
+
+
+def phrases() -> list[str]:
     return list(read_lines(PHRASES.with_name("phrases.de")))[:40]
 
 
 def make_translator(decoder: str, score: str) -> Translator:
     """An untrained model: what it says means nothing, and hangs on every bit."""
     torch.manual_seed(7)
-    vocabulary = Vocabulary.train(texts(), size=200)
+    vocabulary = Vocabulary.train(phrases(), size=200)
     config = ModelConfig(
         embedding_size=256,
         encoder=Choice("bilstm", {"hidden_size": 256, "layers": 2}),
@@ -52,7 +59,7 @@ def bits(translation: Translation) -> tuple[object, ...]:
 def test_neighbours_change_no_bit(decoder: str, score: str, beam_size: int) -> None:
     if not use_onednn_for_products():
         pytest.skip("products do not go to oneDNN on this CPU, so rows may round differently")
-    translator, sources = make_translator(decoder, score), texts()
+    translator, sources = make_translator(decoder, score), phrases()
     alone = translator.translate(sources, beam_size=beam_size, batch_sentences=1)
     shuffled = Random(1).sample(range(len(sources)), len(sources))
     for together in (7, 64):
@@ -61,3 +68,67 @@ def test_neighbours_change_no_bit(decoder: str, score: str, beam_size: int) -> N
         )
         for position, number in enumerate(shuffled):
             assert bits(mixed[position]) == bits(alone[number]), sources[number]
+
+
+def _shuffled(translator: Translator, texts: list[str], **options: Any) -> list[Translation]:
+    """Translations of shuffled texts, put back in order."""
+    order = list(range(len(texts)))
+    Random(5).shuffle(order)
+    found = translator.translate([texts[row] for row in order], **options)
+    return [found[order.index(row)] for row in range(len(texts))]
+
+
+def _assert_neighbours_change_nothing(translator: Translator, texts: list[str], **o: Any) -> None:
+    alone = translator.translate(texts, batch_sentences=1, **o)
+    for sentences in (7, 64):
+        assert_equal(translator.translate(texts, batch_sentences=sentences, **o), alone)
+        assert_equal(_shuffled(translator, texts, batch_sentences=sentences, **o), alone)
+
+
+@pytest.mark.parametrize("beam_size", [1, 4])
+def test_neighbours_change_no_translation(
+    beam_size: int, translator: Translator, sources: list[str]
+) -> None:
+    texts = [*sources[:20], "", " ".join(sources[:3]), LINE_ENDS, "안녕하세요?", "x" * 40]
+    _assert_neighbours_change_nothing(translator, texts, beam_size=beam_size, n_best=2)
+
+
+def test_neighbours_change_no_given_translations_score(
+    translator: Translator, sources: list[str]
+) -> None:
+    texts, targets = sources[:30], sources[30:]
+    alone = translator.score(texts, targets, batch_sentences=1)
+    for sentences in (7, 64):
+        assert_equal(translator.score(texts, targets, batch_sentences=sentences), alone)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(DATA is None, reason="NMT_DATA names no folder with multi30k/")
+def test_neighbours_change_no_translation_of_a_caption(translator: Translator) -> None:
+    file = Path(str(DATA)) / "multi30k" / "test_2016_flickr.de"
+    texts = file.read_text(encoding="utf-8").split("\n")[:300]
+    _assert_neighbours_change_nothing(translator, texts, beam_size=2, max_length=30)
+
+
+def test_windows_are_translated_as_one_text(translator: Translator, sources: list[str]) -> None:
+    whole = translator.translate(sources[:20])
+    parts = list(translator.stream([sources[:3], [], sources[3:13], sources[13:20]]))
+    assert_equal(parts, whole)
+
+
+def test_drawing_repeats_with_its_seed_whatever_stands_beside(
+    translator: Translator, sources: list[str]
+) -> None:
+    def draw(seed: int, **options: Any) -> list[Translation]:
+        return translator.translate(sources[:20], sampling=Sampling(seed=seed), **options)
+
+    first = draw(1)
+    assert_equal(draw(1), first)
+    assert_equal(draw(1, batch_sentences=1), first)
+    changed = ["", *sources[1:10], *["Gute Nacht, schlaf gut!"] * 9]
+    other = translator.translate(changed, sampling=Sampling(seed=1))
+    assert_equal(other[1:10], first[1:10])
+    assert [t.text for t in draw(2)] != [t.text for t in first]
+    best = translator.translate(sources[:20], beam_size=1)
+    boldest = translator.translate(sources[:20], sampling=Sampling(top_k=1))
+    assert [t.text for t in boldest] == [t.text for t in best]

@@ -1,18 +1,23 @@
-"""Ensembles against tables averaged by hand."""
+"""Ensembles against tables averaged by hand, and against the runs they are made of."""
 
+import shutil
 from collections.abc import Sequence
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from nmt.data.vocabulary import Vocabulary
+from nmt.errors import UserError
 from nmt.search.beam import beam_search
 from nmt.search.ensemble import ensemble
 from nmt.search.hypothesis import Hypothesis
 from nmt.search.penalties import AverageLengthPenalty, GnmtCoveragePenalty
 from nmt.search.step import Step
+from nmt.search.translator import Translator
 
 from .tables import BOS, EOS, Table
 
@@ -83,3 +88,44 @@ def test_models_that_do_not_attend_make_an_ensemble_that_does_not() -> None:
     step = ensemble([table.blind_step, table.blind_step])
     prediction = step(torch.tensor([BOS]), (memory, memory), (state, state))
     assert prediction.weights_ns is None
+
+
+def test_an_ensemble_of_a_model_with_itself_is_the_model(
+    trained: Path, translator: Translator, sources: list[str]
+) -> None:
+    twice = Translator.load(trained, trained, threads=1)
+    for one, two in zip(
+        translator.translate(sources[:20]), twice.translate(sources[:20]), strict=True
+    ):
+        assert one.text == two.text
+        assert one.score == pytest.approx(two.score, abs=1e-5)
+
+
+def test_an_ensemble_has_the_mean_of_its_models_probabilities(
+    trained: Path, second: Path, translator: Translator, sources: list[str]
+) -> None:
+    both = Translator.load(trained, second, threads=1)
+    other = Translator.load(second, threads=1)
+    targets = [t.text for t in both.translate(sources[:10])]
+    parts = zip(
+        *(one.score(sources[:10], targets) for one in (both, translator, other)), strict=True
+    )
+    for joint, one, two in parts:
+        pairs = zip(one.piece_scores, two.piece_scores, strict=True)
+        mean = [float(torch.tensor(p).double().exp().mean().log()) for p in pairs]
+        assert list(joint.piece_scores) == pytest.approx(mean, abs=1e-5)
+        assert joint.attention is not None
+        weights = [t.attention for t in (one, two) if t.attention is not None]
+        torch.testing.assert_close(joint.attention, torch.stack(weights).mean(0))
+
+
+def test_runs_of_other_vocabularies_are_no_ensemble(
+    trained: Path, second: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(second, tmp_path / "other", symlinks=True)
+    lines = ["Ein Mann", "a man", "Das Haus", "the house"] * 3
+    Vocabulary.train(lines, size=20, type="char").save(
+        tmp_path / "other" / "vocabulary" / "joint.model"
+    )
+    with pytest.raises(UserError, match="another"):
+        Translator.load(trained, tmp_path / "other")

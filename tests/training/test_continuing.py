@@ -2,6 +2,9 @@
 
 import signal
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from subprocess import DEVNULL, Popen
 from typing import Any
@@ -67,6 +70,21 @@ def _assert_same(run: Path, other: Path) -> None:
         assert (run / "samples" / sample.name).read_text() == sample.read_text()
 
 
+@contextmanager
+def _disturbed(update: int, disturb: Callable[[], None]) -> Iterator[None]:
+    """Something happens just before an update."""
+    real = Trainer.update
+
+    def disturbed(trainer: Trainer, group: Any) -> Update:
+        if trainer.step + 1 == update:
+            disturb()
+        return real(trainer, group)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Trainer, "update", disturbed)
+        yield
+
+
 @pytest.mark.parametrize(
     ("update", "number"),
     [
@@ -76,21 +94,10 @@ def _assert_same(run: Path, other: Path) -> None:
     ],
 )
 def test_a_signal_ends_the_run_with_a_checkpoint_and_the_same_command_continues_it(
-    update: int,
-    number: signal.Signals,
-    uninterrupted: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    update: int, number: signal.Signals, uninterrupted: Path
 ) -> None:
     run = uninterrupted.parent / f"signal-{update}"
-    real = Trainer.update
-
-    def disturbed(trainer: Trainer, group: Any) -> Update:
-        if trainer.step + 1 == update:
-            signal.raise_signal(number)
-        return real(trainer, group)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "update", disturbed)
+    with _disturbed(update, partial(signal.raise_signal, number)):
         called = nmt_train(uninterrupted.parent / "exact.yaml", "--run", run)
     assert called.code == 130, called.err
     assert f"interrupted after update {update}" in called.err
@@ -101,20 +108,10 @@ def test_a_signal_ends_the_run_with_a_checkpoint_and_the_same_command_continues_
     _assert_same(run, uninterrupted)
 
 
-def test_a_signal_at_the_last_update_finds_the_run_finished(
-    uninterrupted: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_signal_at_the_last_update_finds_the_run_finished(uninterrupted: Path) -> None:
     run = uninterrupted.parent / "last"
-    real = Trainer.update
-
-    def disturbed(trainer: Trainer, group: Any) -> Update:
-        if trainer.step + 1 == STEPS:
-            signal.raise_signal(signal.SIGTERM)
-        return real(trainer, group)
-
-    monkeypatch.setattr(Trainer, "update", disturbed)
-    called = nmt_train(uninterrupted.parent / "exact.yaml", "--run", run)
-    assert called.code == 0
+    with _disturbed(STEPS, partial(signal.raise_signal, signal.SIGTERM)):
+        assert nmt_train(uninterrupted.parent / "exact.yaml", "--run", run).code == 0
     _assert_same(run, uninterrupted)
 
 
@@ -137,27 +134,25 @@ def test_a_signal_during_validation_waits_for_its_end(
     _assert_same(run, uninterrupted)
 
 
-def test_sampled_cuts_of_the_text_go_on_where_they_stopped(
-    uninterrupted: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_sampled_cuts_of_the_text_go_on_where_they_stopped(uninterrupted: Path) -> None:
     folder = uninterrupted.parent
     sampling = "data.vocabulary.sampling.alpha=0.3"
     arguments = [folder / "exact.yaml", sampling, "training.epochs=2", "--run"]
     whole, run = folder / "sampled", folder / "sampled-interrupted"
     assert nmt_train(*arguments, whole).code == 0
     assert reports(whole) != reports(uninterrupted)
-    real = Trainer.update
-
-    def disturbed(trainer: Trainer, group: Any) -> Update:
-        if trainer.step + 1 == 7:
-            signal.raise_signal(signal.SIGINT)
-        return real(trainer, group)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "update", disturbed)
+    with _disturbed(7, partial(signal.raise_signal, signal.SIGINT)):
         assert nmt_train(*arguments, run).code == 130
     assert nmt_train(*arguments, run).code == 0
     _assert_same(run, whole)
+
+
+def _finish_in_a_process(folder: Path, *arguments: object) -> str:
+    """What a process of its own tells while it takes a run to its end."""
+    process = start_command("train", folder / "exact.yaml", *arguments, cwd=folder, stdin=DEVNULL)
+    _, err = process.communicate()
+    assert process.returncode == 0, err
+    return err
 
 
 def test_sampled_cuts_are_the_same_in_another_process(uninterrupted: Path) -> None:
@@ -165,29 +160,17 @@ def test_sampled_cuts_are_the_same_in_another_process(uninterrupted: Path) -> No
     options = ["data.vocabulary.sampling.alpha=0.3", "training.epochs=1"]
     run, other = folder / "sampled-here", folder / "sampled-there"
     assert nmt_train(folder / "exact.yaml", *options, "--run", run).code == 0
-    process = start_command(
-        "train", folder / "exact.yaml", *options, "--run", other, cwd=folder, stdin=DEVNULL
-    )
-    _, err = process.communicate()
-    assert process.returncode == 0, err
+    _finish_in_a_process(folder, *options, "--run", other)
     _assert_same(run, other)
 
 
-def test_what_was_done_after_the_last_checkpoint_is_done_again(
-    uninterrupted: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_was_done_after_the_last_checkpoint_is_done_again(uninterrupted: Path) -> None:
+    def kill() -> None:
+        raise Killed
+
     run = uninterrupted.parent / "killed"
-    real = Trainer.update
-
-    def disturbed(trainer: Trainer, group: Any) -> Update:
-        if trainer.step + 1 == 11:
-            raise Killed
-        return real(trainer, group)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "update", disturbed)
-        with pytest.raises(Killed):
-            nmt_train(uninterrupted.parent / "exact.yaml", "--run", run)
+    with _disturbed(11, kill), pytest.raises(Killed):
+        nmt_train(uninterrupted.parent / "exact.yaml", "--run", run)
     assert nmt_train(uninterrupted.parent / "exact.yaml", "--run", run).code == 0
     _assert_same(run, uninterrupted)
 
@@ -214,10 +197,7 @@ def test_a_process_that_is_terminated_and_then_killed_arrives_at_the_same_end(
         process.send_signal(number)
         _, err = process.communicate()
         assert process.returncode == code, err
-    process = start_command("train", folder / "exact.yaml", "--run", run, cwd=folder, stdin=DEVNULL)
-    _, err = process.communicate()
-    assert process.returncode == 0, err
-    assert "continuing after update" in err
+    assert "continuing after update" in _finish_in_a_process(folder, "--run", run)
     _assert_same(run, uninterrupted)
 
 

@@ -1,16 +1,19 @@
-"""What is told before training starts."""
+"""What training starts from, and what is told before it does."""
 
 from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file
 
 from nmt.config.load import load_experiment
 from nmt.data.learning import VocabularyType
 from nmt.data.vocabulary import Vocabulary
 from nmt.errors import UserError
+from nmt.model.saved import load_model
 from nmt.training.preparation import prepare
-from tests.commands import PHRASES, lines_of, write_experiment
+from tests.commands import PHRASES, lines_of, nmt_train, reports, state_of, write_experiment
+from tests.training.conftest import quick
 
 
 @pytest.mark.parametrize("type", ["bpe", "char"])
@@ -24,3 +27,28 @@ def test_a_ready_vocabulary_that_cannot_sample_is_told_at_the_start(
     loaded = load_experiment(write_experiment(tmp_path / "one.yaml", experiment)).experiment
     with pytest.raises(UserError, match=r"data\.vocabulary\.sampling needs .* type unigram"):
         prepare(loaded, None)
+
+
+def test_a_run_that_starts_from_another_has_its_weights_and_vocabulary(
+    trained: Path, second: Path
+) -> None:
+    files = [run / "vocabulary" / "joint.model" for run in (trained, second)]
+    assert files[0].read_bytes() == files[1].read_bytes()
+    first = [row["loss"] for row in reports(trained) if row["kind"] == "valid"]
+    assert next(r["loss"] for r in reports(second) if r["kind"] == "train") < first[0]
+    state = state_of(second / "checkpoints" / "last")
+    assert state["step"] == 12
+    stored = load_file(second / "checkpoints" / "last" / "training.safetensors")
+    assert float(stored["optimizer.0.step"]) == 12
+
+
+def test_the_weights_at_the_start_are_those_of_the_other_run(
+    trained: Path, experiment: dict[str, Any], tmp_path: Path
+) -> None:
+    tree = quick(experiment, steps=1, start_from=str(trained))
+    tree["training"]["optimizer"] = {"type": "sgd", "learning_rate": 1e-30}
+    run = tmp_path / "run"
+    assert nmt_train(write_experiment(tmp_path / "a.yaml", tree), "--run", run).code == 0
+    ours, theirs = (load_model(folder).model.state_dict() for folder in (run, trained))
+    for name, weight in ours.items():
+        assert weight.equal(theirs[name])

@@ -68,8 +68,8 @@ def test_the_gradient_is_that_of_the_mean_loss_of_a_token(made: tuple[Trainer, P
     before = _weights(trainer)
     bias = "output_layer.bias"
     count = batch.batch.target_tokens
-    outputs = trainer.model(
-        batch.batch.source_bs, batch.batch.source_mask_bs, batch.batch.target_in_bt
+    outputs, _ = trainer.model(
+        batch.batch.source, batch.batch.source_mask_bs, batch.batch.target_in_bt
     )
     probabilities = trainer.model.output_layer(outputs)[batch.batch.target_mask_bt].softmax(-1)
     wanted = torch.full_like(probabilities, 0.1 / probabilities.size(1))
@@ -154,6 +154,24 @@ def test_a_rate_that_is_far_too_high_is_told(experiment: dict[str, Any], tmp_pat
     called = nmt_train(write_experiment(tmp_path / "a.yaml", experiment), "--run", tmp_path / "r")
     assert "the loss is" in called.complaint
     assert "try a lower learning_rate" in called.complaint
+
+
+def test_of_accumulated_batches_the_one_whose_loss_is_no_number_is_named(
+    made: tuple[Trainer, Prepared], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer, prepared = made
+    before, real = _weights(trainer), Trainer.backward
+
+    def spoil(trainer: Trainer, numbered: Numbered, tokens: int) -> tuple[Tensor, Tensor]:
+        loss, likelihood = real(trainer, numbered, tokens)
+        return loss * (float("inf") if 5 in numbered.lines else 1.0), likelihood
+
+    monkeypatch.setattr(Trainer, "backward", spoil)
+    with pytest.raises(UserError, match=r"update 1: the loss is inf .* lines 5, 8; the last"):
+        trainer.update([_numbered(prepared, rows) for rows in ([0, 2], [4, 7], [1])])
+    assert trainer.step == 0
+    for name, weight in _weights(trainer).items():
+        assert torch.equal(weight, before[name])
 
 
 def test_a_gradient_that_is_no_number_spoils_no_parameter(made: tuple[Trainer, Prepared]) -> None:

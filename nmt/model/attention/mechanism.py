@@ -19,10 +19,20 @@ class AttentionMemory(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """What was read for each query, and where."""
+    """What was read for each query, and where; the trace is what `Mechanism.penalty` needs."""
 
     context_bqe: Float[Tensor, "b q e"]
     weights_bqs: Float[Tensor, "b q s"]
+    trace: tuple[Tensor, ...] = ()
+
+
+class Look(NamedTuple):
+    """One reading a hypothesis, and the mechanism's new state."""
+
+    context_ne: Float[Tensor, "n e"]
+    weights_ns: Float[Tensor, "n s"]
+    trace: tuple[Tensor, ...]
+    state: Any
 
 
 class Mechanism(nn.Module, ABC):
@@ -33,9 +43,11 @@ class Mechanism(nn.Module, ABC):
 
     Attributes:
         recurrent: whether a reading depends on the readings before it
+        normalised: whether the weights of a reading sum to one
     """
 
     recurrent: bool = False
+    normalised: bool = True
 
     @abstractmethod
     def remember(self, source: Encoded) -> AttentionMemory:
@@ -51,14 +63,25 @@ class Mechanism(nn.Module, ABC):
     ) -> tuple[Reading, Any]:
         """Readings of q queries a sentence that do not depend on each other."""
 
-    def read(
-        self, query_nd: Float[Tensor, "n d"], memory: AttentionMemory, state: Any
-    ) -> tuple[Float[Tensor, "n e"], Float[Tensor, "n s"], Any]:
-        """One reading a hypothesis: context, weights and the mechanism's new state."""
+    def penalty(
+        self,
+        trace: tuple[Tensor, ...],
+        likelihood_bt: Float[Tensor, "b t"],
+        mask_bt: Bool[Tensor, "b t"],
+    ) -> Float[Tensor, ""] | None:
+        """What this way of looking adds to the loss; see `Decoder.penalty`."""
+        return None
+
+    def read(self, query_nd: Float[Tensor, "n d"], memory: AttentionMemory, state: Any) -> Look:
+        """One reading a hypothesis."""
         sentences = memory.mask_bs.size(0)
         query_bkd = query_nd.unflatten(0, (sentences, -1))  # type: ignore[no-untyped-call]
         reading, state = self(query_bkd, memory, state)
-        return reading.context_bqe.flatten(0, 1), reading.weights_bqs.flatten(0, 1), state
+        context_ne, weights_ns = (
+            reading.context_bqe.flatten(0, 1),
+            reading.weights_bqs.flatten(0, 1),
+        )
+        return Look(context_ne, weights_ns, tuple(p.flatten(0, 1) for p in reading.trace), state)
 
 
 AttentionFactory = Callable[[int], Mechanism]

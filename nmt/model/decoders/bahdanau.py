@@ -9,9 +9,9 @@ from torch.nn.functional import dropout as drop
 
 from nmt.model.attention.mechanism import AttentionFactory, AttentionMemory
 from nmt.model.decoders.recurrent import Moved, RecurrentDecoder, RecurrentState
-from nmt.model.interfaces import Encoded
-from nmt.model.layers.bridge import Bridge, SourceSizes
-from nmt.model.layers.stack import LSTMStack
+from nmt.model.interfaces import Encoded, SourceSizes
+from nmt.model.layers.bridge import Bridge
+from nmt.model.layers.stack import RecurrentStack
 from nmt.parts import Positive, Probability
 from nmt.registry import DECODERS
 
@@ -26,7 +26,8 @@ class BahdanauDecoder(RecurrentDecoder):
 
     Args:
         hidden_size: units of a layer
-        layers: LSTM layers; the top one's state looks, the context enters the bottom one
+        layers: recurrent layers; the top one's state looks, the context enters the bottom one
+        cell: gates of a layer; gru is that of Cho et al. 2014
         dropout: share of units dropped between layers and before the output layer
         initial_state: what the first state is made of
         deep_output: a maxout layer before the output layer
@@ -41,6 +42,7 @@ class BahdanauDecoder(RecurrentDecoder):
         *,
         hidden_size: Positive = 512,
         layers: Positive = 1,
+        cell: Literal["lstm", "gru"] = "lstm",
         dropout: Probability = 0.0,
         initial_state: Literal["bridge", "last", "zero"] = "bridge",
         deep_output: bool = True,
@@ -50,9 +52,11 @@ class BahdanauDecoder(RecurrentDecoder):
         if readout_size and not deep_output:
             raise ValueError("readout_size is the deep output's, and deep_output is false")
         self.attention = attention(hidden_size)
-        self.bridge = Bridge(initial_state, source, hidden_size, layers)
-        self.needs_cells = initial_state == "last"
-        self.lstm = LSTMStack(embedding_size, source.annotation, hidden_size, layers, dropout)
+        self.bridge = Bridge(initial_state, source, hidden_size, layers, cell)
+        self.needs_cells = self.bridge.needs_cells
+        self.stack = RecurrentStack(
+            cell, embedding_size, source.annotation, hidden_size, layers, dropout
+        )
         self.dropout = dropout
         seen_size = hidden_size + source.annotation + embedding_size
         self.output_size = (readout_size or embedding_size) if deep_output else seen_size
@@ -63,15 +67,16 @@ class BahdanauDecoder(RecurrentDecoder):
         return memory, RecurrentState(self.bridge(source), self.attention.start(memory), ())
 
     def project(self, embedded: Float[Tensor, "*axes m"]) -> Float[Tensor, "*axes gates"]:
-        return self.lstm.bottom.project(embedded)
+        return self.stack.bottom.project(embedded)
 
     def advance(
         self, projected_ng: Float[Tensor, "n gates"], memory: AttentionMemory, state: RecurrentState
     ) -> Moved:
         query_nd = state.layers[-1].hidden_nd
-        context_ne, weights_ns, attention = self.attention.read(query_nd, memory, state.attention)
-        hidden_nd, layers = self.lstm.step(projected_ng, state.layers, context_ne)
-        return Moved((hidden_nd, context_ne), weights_ns, RecurrentState(layers, attention, ()))
+        look = self.attention.read(query_nd, memory, state.attention)
+        hidden_nd, layers = self.stack.step(projected_ng, state.layers, look.context_ne)
+        state = RecurrentState(layers, look.state, ())
+        return Moved((hidden_nd, look.context_ne), look.weights_ns, state, look.trace)
 
     def read_out(
         self, embedded: Float[Tensor, "*axes m"], *seen: Float[Tensor, "*axes _"]

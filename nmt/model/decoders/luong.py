@@ -9,9 +9,9 @@ from torch.nn.functional import dropout as drop
 
 from nmt.model.attention.mechanism import AttentionFactory, AttentionMemory
 from nmt.model.decoders.recurrent import Moved, RecurrentDecoder, RecurrentState
-from nmt.model.interfaces import Encoded
-from nmt.model.layers.bridge import Bridge, SourceSizes
-from nmt.model.layers.stack import LSTMStack
+from nmt.model.interfaces import Encoded, SourceSizes, Taught
+from nmt.model.layers.bridge import Bridge
+from nmt.model.layers.stack import RecurrentStack
 from nmt.parts import Positive, Probability
 from nmt.registry import DECODERS
 
@@ -25,14 +25,17 @@ class LuongDecoder(RecurrentDecoder):
 
     Args:
         hidden_size: units of a layer
-        layers: LSTM layers; the top one's state looks
+        layers: recurrent layers; the top one's state looks
+        cell: gates of a layer; gru is that of Cho et al. 2014
         dropout: share of units dropped between layers and before the output layer
         initial_state: what the first state is made of
         input_feeding: feed h~_{t-1} back into the next step
+        attentional_output: the output layer reads h~_t; else s_t, and attention acts on the next
+            step alone
         attentional_size: width of h~; that of a layer when not given
-        readout_size: width of a linear layer between h~ and the output layer; none when not given.
-            h~ lies in (-1, 1), so a tied table must grow for sharp predictions, and disturbs the
-            input as it does; such a layer frees it
+        readout_size: width of a linear layer before the output layer; none when not given. h~ lies
+            in (-1, 1), so a tied table must grow for sharp predictions, and disturbs the input as
+            it does; such a layer frees it
     """
 
     def __init__(
@@ -43,24 +46,31 @@ class LuongDecoder(RecurrentDecoder):
         *,
         hidden_size: Positive = 512,
         layers: Positive = 1,
+        cell: Literal["lstm", "gru"] = "lstm",
         dropout: Probability = 0.0,
         initial_state: Literal["bridge", "last", "zero"] = "bridge",
         input_feeding: bool = True,
+        attentional_output: bool = True,
         attentional_size: Positive | None = None,
         readout_size: Positive | None = None,
     ) -> None:
         super().__init__()
-        self.attentional_size = attentional_size or hidden_size
+        if not (input_feeding or attentional_output):
+            raise ValueError(
+                "nothing reads the attentional state; set input_feeding, attentional_output or both"
+            )
+        attentional_size = attentional_size or hidden_size
+        shown_size = attentional_size if attentional_output else hidden_size
         self.attention = attention(hidden_size)
-        self.bridge = Bridge(initial_state, source, hidden_size, layers)
-        self.needs_cells = initial_state == "last"
-        self.input_feeding = input_feeding
-        fed_size = self.attentional_size if input_feeding else 0
-        self.lstm = LSTMStack(embedding_size, fed_size, hidden_size, layers, dropout)
-        seen_size = source.annotation + hidden_size
-        self.combine = nn.Linear(seen_size, self.attentional_size, bias=False)
-        self.readout = nn.Linear(self.attentional_size, readout_size) if readout_size else None
-        self.output_size = readout_size or self.attentional_size
+        self.bridge = Bridge(initial_state, source, hidden_size, layers, cell)
+        self.needs_cells = self.bridge.needs_cells
+        self.input_feeding, self.attentional_output = input_feeding, attentional_output
+        self.attentional_size = attentional_size
+        fed_size = attentional_size if input_feeding else 0
+        self.stack = RecurrentStack(cell, embedding_size, fed_size, hidden_size, layers, dropout)
+        self.combine = nn.Linear(source.annotation + hidden_size, attentional_size, bias=False)
+        self.readout = nn.Linear(shown_size, readout_size) if readout_size else None
+        self.output_size = readout_size or shown_size
         self.dropout = dropout
 
     def start(self, source: Encoded) -> tuple[AttentionMemory, RecurrentState]:
@@ -72,16 +82,18 @@ class LuongDecoder(RecurrentDecoder):
         return memory, RecurrentState(layers, self.attention.start(memory), fed)
 
     def project(self, embedded: Float[Tensor, "*axes m"]) -> Float[Tensor, "*axes gates"]:
-        return self.lstm.bottom.project(embedded)
+        return self.stack.bottom.project(embedded)
 
     def advance(
         self, projected_ng: Float[Tensor, "n gates"], memory: AttentionMemory, state: RecurrentState
     ) -> Moved:
-        hidden_nd, layers = self.lstm.step(projected_ng, state.layers, *state.fed)
-        context_ne, weights_ns, attention = self.attention.read(hidden_nd, memory, state.attention)
-        attentional_nd = self._combine(context_ne, hidden_nd)
+        hidden_nd, layers = self.stack.step(projected_ng, state.layers, *state.fed)
+        look = self.attention.read(hidden_nd, memory, state.attention)
+        attentional_nd = self._combine(look.context_ne, hidden_nd)
         fed = (attentional_nd,) if self.input_feeding else ()
-        return Moved((attentional_nd,), weights_ns, RecurrentState(layers, attention, fed))
+        state = RecurrentState(layers, look.state, fed)
+        seen_nd = attentional_nd if self.attentional_output else hidden_nd
+        return Moved((seen_nd,), look.weights_ns, state, look.trace)
 
     def read_out(
         self, embedded: Float[Tensor, "*axes m"], *seen: Float[Tensor, "*axes _"]
@@ -89,15 +101,14 @@ class LuongDecoder(RecurrentDecoder):
         output = drop(seen[0], self.dropout, self.training)
         return output if self.readout is None else self.readout(output)
 
-    def forward(
-        self, embedded_btm: Float[Tensor, "b t m"], source: Encoded
-    ) -> Float[Tensor, "b t d"]:
+    def forward(self, embedded_btm: Float[Tensor, "b t m"], source: Encoded) -> Taught:
         if self.input_feeding or self.attention.recurrent:
             return super().forward(embedded_btm, source)
         memory, state = self.start(source)
-        hidden_btd = self.lstm.sequence(embedded_btm.transpose(0, 1), state.layers).transpose(0, 1)
+        hidden_btd = self.stack.sequence(embedded_btm.transpose(0, 1), state.layers).transpose(0, 1)
         reading, _ = self.attention(hidden_btd, memory, state.attention)
-        return self.read_out(embedded_btm, self._combine(reading.context_bqe, hidden_btd))
+        output_btd = self.read_out(embedded_btm, self._combine(reading.context_bqe, hidden_btd))
+        return Taught(output_btd, reading.trace)
 
     def _combine(
         self, context: Float[Tensor, "*axes e"], hidden: Float[Tensor, "*axes h"]

@@ -3,32 +3,36 @@
 from abc import abstractmethod
 from typing import Any, NamedTuple
 
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from nmt.model.attention.mechanism import AttentionMemory
-from nmt.model.interfaces import Decoder, Encoded, Memory, State, Stepped
-from nmt.model.layers.lstm import LSTMState
+from nmt.model.attention.mechanism import Mechanism
+from nmt.model.interfaces import Decoder, Encoded, Memory, State, Stepped, Taught
+from nmt.model.layers.cell import LayerState
 from nmt.model.recurrence.plain import run
 
 
 class RecurrentState(NamedTuple):
     """What one hypothesis remembers.
 
-    `layers` are the LSTMs' states, `attention` the mechanism's, `fed_nd` what is fed back (luong).
+    `layers` are the states of the layers, `attention` the mechanism's, `fed` what is fed back.
     """
 
-    layers: tuple[LSTMState, ...]
+    layers: tuple[LayerState, ...]
     attention: Any
     fed: tuple[Tensor, ...]
 
 
 class Moved(NamedTuple):
-    """One step of the recurrence: what the readout needs of it, where it looked, the new state."""
+    """One step of the recurrence: what the readout needs of it, where it looked, the new state.
+
+    `trace` is what the mechanism adds for its penalty.
+    """
 
     seen: tuple[Tensor, ...]
-    weights_ns: Float[Tensor, "n s"]
-    state: RecurrentState
+    weights_ns: Float[Tensor, "n s"] | None
+    state: State
+    trace: tuple[Tensor, ...] = ()
 
 
 class RecurrentDecoder(Decoder):
@@ -37,7 +41,12 @@ class RecurrentDecoder(Decoder):
     `project` (input's part of the gates) and `read_out` work on any number of positions at once;
     `advance` moves one step. `step` chains the three; `forward` runs the first and the last over
     the whole target and loops over the middle one only.
+
+    Attributes:
+        attention: how it looks at the source, in a decoder that does
     """
+
+    attention: Mechanism
 
     @abstractmethod
     def project(self, embedded: Float[Tensor, "*axes m"]) -> Float[Tensor, "*axes gates"]:
@@ -45,7 +54,7 @@ class RecurrentDecoder(Decoder):
 
     @abstractmethod
     def advance(
-        self, projected_ng: Float[Tensor, "n gates"], memory: AttentionMemory, state: RecurrentState
+        self, projected_ng: Float[Tensor, "n gates"], memory: Memory, state: State
     ) -> Moved:
         """Look and move, in the decoder's order."""
 
@@ -56,13 +65,20 @@ class RecurrentDecoder(Decoder):
         """What the output layer reads."""
 
     def step(self, embedded_nm: Float[Tensor, "n m"], memory: Memory, state: State) -> Stepped:
-        seen, weights_ns, state = self.advance(self.project(embedded_nm), memory, state)
-        return Stepped(self.read_out(embedded_nm, *seen), weights_ns, state)
+        moved = self.advance(self.project(embedded_nm), memory, state)
+        return Stepped(self.read_out(embedded_nm, *moved.seen), moved.weights_ns, moved.state)
 
-    def forward(
-        self, embedded_btm: Float[Tensor, "b t m"], source: Encoded
-    ) -> Float[Tensor, "b t d"]:
+    def forward(self, embedded_btm: Float[Tensor, "b t m"], source: Encoded) -> Taught:
         memory, state = self.start(source)
         embedded_tbm = embedded_btm.transpose(0, 1)
-        seen = run(self.advance, self.project(embedded_tbm), memory, state)
-        return self.read_out(embedded_tbm, *seen).transpose(0, 1)
+        seen, trace = run(self.advance, self.project(embedded_tbm), memory, state)
+        output_tbd = self.read_out(embedded_tbm, *seen)
+        return Taught(output_tbd.transpose(0, 1), tuple(part.transpose(0, 1) for part in trace))
+
+    def penalty(
+        self,
+        trace: tuple[Tensor, ...],
+        likelihood_bt: Float[Tensor, "b t"],
+        mask_bt: Bool[Tensor, "b t"],
+    ) -> Float[Tensor, ""] | None:
+        return self.attention.penalty(trace, likelihood_bt, mask_bt) if trace else None

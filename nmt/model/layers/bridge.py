@@ -1,23 +1,15 @@
 """From the encoder's last states to the decoder's first."""
 
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from nmt.model.interfaces import Encoded
+from nmt.model.interfaces import Encoded, SourceSizes
+from nmt.model.layers.cell import Cell, LayerState
 from nmt.model.layers.initial import xavier
-from nmt.model.layers.lstm import LSTMState
 
 Start = Literal["bridge", "last", "zero"]
-
-
-class SourceSizes(NamedTuple):
-    """What a decoder needs to know of its encoder."""
-
-    annotation: int
-    summary: int
-    layers: int
 
 
 class Bridge(nn.Module):
@@ -32,38 +24,57 @@ class Bridge(nn.Module):
         source: the encoder's widths
         hidden_size: units of a decoder layer
         layers: decoder layers
+        cell: their gates
 
     Raises:
         ValueError: when `last` does not fit the encoder
+
+    Attributes:
+        needs_cells: whether it reads the cells of `Encoded.final`
     """
 
-    def __init__(self, kind: Start, source: SourceSizes, hidden_size: int, layers: int) -> None:
+    def __init__(
+        self, kind: Start, source: SourceSizes, hidden_size: int, layers: int, cell: Cell = "lstm"
+    ) -> None:
         super().__init__()
-        self.kind, self.hidden_size, self.layers = kind, hidden_size, layers
+        self.kind, self.hidden_size, self.layers, self.cell = kind, hidden_size, layers, cell
+        self.needs_cells = kind == "last" and cell == "lstm"
         if kind == "bridge":
             rows = [xavier(hidden_size, source.summary) for _ in range(layers)]
             self.weight_ldh = nn.Parameter(torch.stack(rows))
-        if kind == "last" and source.annotation != hidden_size:
-            raise ValueError(
-                f"initial_state 'last' copies states of width {source.annotation} into a decoder "
-                f"of {hidden_size} units; make them equal or use 'bridge'"
-            )
-        if kind == "last" and source.layers < layers:
+        if kind == "last":
+            self._check(source)
+
+    def _check(self, source: SourceSizes) -> None:
+        if source.layers < self.layers:
             raise ValueError(
                 f"initial_state 'last' needs a state a layer: the encoder has {source.layers} and "
-                f"the decoder {layers}; use as many encoder layers or 'bridge'"
+                f"the decoder {self.layers}; use as many encoder layers or 'bridge'"
+            )
+        if source.annotation != self.hidden_size:
+            raise ValueError(
+                f"initial_state 'last' copies states of width {source.annotation} into a decoder "
+                f"of {self.hidden_size} units; make them equal or use 'bridge'"
+            )
+        if self.needs_cells and not source.cells:
+            raise ValueError(
+                "initial_state 'last' copies the cells of LSTMs, and this encoder has none; use "
+                "'bridge', or the same cell on both sides"
             )
 
-    def forward(self, source: Encoded) -> tuple[LSTMState, ...]:
+    def forward(self, source: Encoded) -> tuple[LayerState, ...]:
         zero_bd = source.summary_bh.new_zeros(source.summary_bh.size(0), self.hidden_size)
+        blank_bd = zero_bd if self.cell == "lstm" else None
         if self.kind == "zero":
-            return tuple(LSTMState(zero_bd, zero_bd) for _ in range(self.layers))
+            return tuple(LayerState(zero_bd, blank_bd) for _ in range(self.layers))
         if self.kind == "bridge":
-            hidden = torch.tanh(torch.einsum("ldh,bh->lbd", self.weight_ldh, source.summary_bh))
-            return tuple(LSTMState(hidden_bd, zero_bd) for hidden_bd in hidden.unbind(0))
+            first_lbd = torch.tanh(torch.einsum("ldh,bh->lbd", self.weight_ldh, source.summary_bh))
+            return tuple(LayerState(hidden_bd, blank_bd) for hidden_bd in first_lbd.unbind(0))
+        hidden = self._top(source.final.hidden_ble)
+        if not self.needs_cells:
+            return tuple(map(LayerState, hidden))
         assert source.final.cell_ble is not None, "the builder asks the encoder for its cells"
-        hidden_ble, cell_ble = source.final.hidden_ble, source.final.cell_ble
-        return tuple(map(LSTMState, self._top(hidden_ble), self._top(cell_ble)))
+        return tuple(map(LayerState, hidden, self._top(source.final.cell_ble)))
 
     def _top(self, states_ble: Tensor) -> tuple[Tensor, ...]:
         return states_ble[:, -self.layers :].unbind(dim=1)

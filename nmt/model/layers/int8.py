@@ -15,25 +15,27 @@ class Int8Linear(nn.Module):
     are exact in 32-bit integers.
 
     Args:
-        layer: whose weights are rounded
+        weight_vd: what is rounded
+        bias_v: what is added; nothing when not given
     """
 
-    def __init__(self, layer: nn.Linear) -> None:
+    def __init__(self, weight_vd: Tensor, bias_v: Tensor | None = None) -> None:
         super().__init__()
-        weight_vd = layer.weight.detach().float()
+        weight_vd = weight_vd.detach().float()
         scale_v = weight_vd.abs().amax(dim=1).clamp_min(torch.finfo(torch.float32).tiny) / LARGEST
         self.weight_dv: Tensor
         self.scale_v: Tensor
         self.bias_v: Tensor
         self.register_buffer("weight_dv", (weight_vd / scale_v[:, None]).round().to(torch.int8).t())
         self.register_buffer("scale_v", scale_v)
-        bias_v = torch.zeros(len(scale_v)) if layer.bias is None else layer.bias.detach().float()
+        bias_v = torch.zeros_like(scale_v) if bias_v is None else bias_v.detach().float()
         self.register_buffer("bias_v", bias_v)
 
-    def forward(self, inputs_nd: Float[Tensor, "n d"]) -> Float[Tensor, "n v"]:
-        """The layer's outputs for n rows, in float32."""
+    def forward(self, inputs_nd: Float[Tensor, "n d"], start: int = 0) -> Float[Tensor, "n v"]:
+        """The layer's outputs for n rows, in float32; by its columns from `start` on, if fewer."""
         inputs_nd = inputs_nd.float()
         scale_n1 = inputs_nd.abs().amax(dim=1, keepdim=True).clamp_min(1e-12) / LARGEST
         rounded_nd = (inputs_nd / scale_n1).round().to(torch.int8)
-        products_nv = torch._int_mm(rounded_nd, self.weight_dv)
+        weight_dv = self.weight_dv[start : start + rounded_nd.size(1)]
+        products_nv = torch._int_mm(rounded_nd, weight_dv)
         return products_nv.float() * scale_n1 * self.scale_v + self.bias_v

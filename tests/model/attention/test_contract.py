@@ -7,14 +7,21 @@ import torch
 from torch.utils._pytree import tree_map_only
 
 from nmt.config.schema import ModelConfig
+from nmt.model.decoders.recurrent import RecurrentDecoder
 from nmt.model.seq2seq import Seq2Seq
+from nmt.registry import MECHANISMS, Choice
 from tests.model.small import (
     ADDITIVE,
     BILINEAR,
     PIECES,
+    WIDTH,
     assemblies,
     build,
+    choices,
+    config,
+    fits,
     follow,
+    name_of,
     text,
 )
 
@@ -26,15 +33,36 @@ every_assembly = pytest.mark.parametrize(
 @every_assembly
 def test_weights_are_a_distribution_over_real_positions(model: ModelConfig) -> None:
     built, given = build(model), text()
+    mechanism: Any = getattr(built.decoder, "attention", None)
     _, weights = follow(built, given, *built.start(given.source_bs, given.source_mask_bs))
     for weights_bs in weights:
         if weights_bs is None:
-            assert not hasattr(built.decoder, "attention")
+            assert mechanism is None
             continue
         assert (weights_bs >= 0).all()
         assert weights_bs[~given.source_mask_bs].abs().sum() == 0
-        torch.testing.assert_close(weights_bs.sum(-1), torch.ones(3, dtype=torch.float64))
-        assert weights_bs[2, 0] == 1  # a source of one piece is looked at
+        if mechanism is None or mechanism.normalised:
+            torch.testing.assert_close(weights_bs.sum(-1), torch.ones(3, dtype=torch.float64))
+            assert weights_bs[2, 0] == 1  # a source of one piece is looked at
+
+
+AT_ONCE = Choice("luong", {"hidden_size": WIDTH, "input_feeding": False})
+models_at_once = [
+    pytest.param(model, id=name_of(attention))
+    for attention in choices(MECHANISMS)
+    if fits(model := config(decoder=AT_ONCE, attention=attention, score=ADDITIVE))
+]
+
+
+@pytest.mark.parametrize("model", models_at_once)
+def test_all_target_positions_at_once_are_read_as_one_by_one(model: ModelConfig) -> None:
+    built, given = build(model), text()
+    luong: Any = built.decoder
+    encoded = built.encode(given.source_bs, given.source_mask_bs)
+    embedded_btm = built.target_embedding(given.target_bt)
+    at_once = luong(embedded_btm, encoded)
+    one_by_one = RecurrentDecoder.forward(luong, embedded_btm, encoded)
+    torch.testing.assert_close(at_once, one_by_one, rtol=1e-10, atol=1e-12)
 
 
 def _repeat(tree: object, times: int) -> object:

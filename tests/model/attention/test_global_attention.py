@@ -50,7 +50,7 @@ def test_coverage_is_the_papers_formula_over_several_steps() -> None:
     v, u = array(score.energy_a), array(attention.coverage_a)
     kappa_ns = [np.zeros(LENGTHS[n // hypotheses]) for n in range(2 * hypotheses)]
     for t in range(steps):
-        context_ne, weights_ns, state = attention.read(query_tnd[t], memory, state)
+        context_ne, weights_ns, _, state = attention.read(query_tnd[t], memory, state)
         for n, kappa in enumerate(kappa_ns):
             keys = array(source.states_bse[n // hypotheses])[: len(kappa)]
             energies = [

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from nmt.model.build import build_model
-from nmt.model.layers.bridge import SourceSizes
+from nmt.model.interfaces import SourceSizes
 from nmt.model.seq2seq import Seq2Seq
 from nmt.registry import DECODERS, Choice
-from tests.model.by_hand import Array, array, draw, lstm_step, softmax
+from tests.model.by_hand import Array, array, draw, recurrent_step, softmax
 from tests.model.small import PIECES, config
 
 SOURCE, TARGET = [[4, 1, 7, 2]], [[1, 5, 5, 9, 3]]
@@ -32,7 +32,7 @@ def _by_hand(model: Seq2Seq) -> tuple[Array, Array]:
     score = decoder.attention.score
     source_bs = torch.tensor(SOURCE)
     annotations = array(model.encode(source_bs, torch.ones_like(source_bs).bool()).states_bse)[0]
-    layers = list(decoder.lstm.layers)
+    layers = list(decoder.stack.layers)
     # s_0 = tanh(W ←h_1): the backward half of the first annotation; cells are zero.
     hidden = [np.tanh(weight @ annotations[0, 2:]) for weight in array(decoder.bridge.weight_ldh)]
     cells = [np.zeros(5) for _ in layers]
@@ -45,7 +45,7 @@ def _by_hand(model: Seq2Seq) -> tuple[Array, Array]:
         context = weights @ annotations
         entering, fed = embedded, [context]
         for number, layer in enumerate(layers):  # ... then move
-            hidden[number], cells[number] = lstm_step(
+            hidden[number], cells[number] = recurrent_step(
                 layer, entering, hidden[number], cells[number], *fed
             )
             entering, fed = hidden[number], []
@@ -59,17 +59,18 @@ def _by_hand(model: Seq2Seq) -> tuple[Array, Array]:
 
 
 @pytest.mark.parametrize("layers", [1, 2, 3])
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
 @pytest.mark.parametrize(
     "options", [{}, {"deep_output": False}, {"readout_size": 7}], ids=["maxout", "plain", "wide"]
 )
 def test_the_decoder_looks_then_moves_as_in_the_paper(
-    layers: int, options: dict[str, object]
+    layers: int, cell: str, options: dict[str, object]
 ) -> None:
-    model = _model(layers=layers, **options)
+    model = _model(layers=layers, cell=cell, **options)
     expected, looked = _by_hand(model)
     source_bs, target_bt = torch.tensor(SOURCE), torch.tensor(TARGET)
     mask_bs = torch.ones_like(source_bs).bool()
-    outputs_btd = model(source_bs, mask_bs, target_bt)
+    outputs_btd, _ = model(source_bs, mask_bs, target_bt)
     np.testing.assert_allclose(array(outputs_btd)[0], expected, rtol=1e-9, atol=1e-12)
     assert model.decoder.output_size == expected.shape[1]
     memory, state = model.start(source_bs, mask_bs)

@@ -6,8 +6,10 @@ from torch import Tensor, nn
 from torch.autograd import backward
 
 from nmt.config.schema import ModelConfig
-from nmt.model.interfaces import Decoder, Encoded, LayerStates
-from nmt.model.layers.bridge import Bridge, SourceSizes
+from nmt.model.encoders.ntm import Machine
+from nmt.model.interfaces import Decoder, Encoded, LayerStates, MachineSizes, SourceSizes
+from nmt.model.layers.bridge import Bridge
+from nmt.model.layers.turing import MachineState
 from tests.model.small import ADDITIVE, BILINEAR, WIDTH, assemblies, build
 
 MASK_BS = torch.tensor([[True, True, True], [True, False, False]])
@@ -20,27 +22,48 @@ class _Whole(nn.Module):
         super().__init__()
         self.decoder = decoder
 
-    def forward(self, embedded: Tensor, states: Tensor, summary: Tensor, final: Tensor) -> Tensor:
+    def forward(
+        self, embedded: Tensor, states: Tensor, summary: Tensor, final: Tensor, *machine: Tensor
+    ) -> Tensor:
         cells_ble = final[1] if self.decoder.needs_cells else None
-        encoded = Encoded(states, MASK_BS, summary, LayerStates(final[0], cells_ble))
-        outputs_btd: Tensor = self.decoder(embedded, encoded)
+        last = LayerStates(final[0], cells_ble)
+        # The units back to front are as good a memory tape as any.
+        encoded = Encoded(states, MASK_BS, summary, last, cells_bse=states.flip(-1))
+        if machine:
+            *state, written_bsi = machine
+            encoded = encoded._replace(machine=Machine(MachineState(*state), written_bsi))
+        outputs_btd: Tensor = self.decoder(embedded, encoded).output_btd
         return outputs_btd
+
+
+def _inputs(sizes: SourceSizes, dtype: torch.dtype) -> tuple[Tensor, ...]:
+    """What `_Whole` reads, after an encoder of these sizes."""
+    torch.manual_seed(2)
+    states_bse = torch.randn(2, 3, WIDTH, dtype=dtype) * MASK_BS[:, :, None]
+    embedded_btm = torch.randn(2, 3, 3, dtype=dtype)
+    summary_bh = torch.randn(2, sizes.summary, dtype=dtype)
+    final = torch.randn(2, 2, 2, WIDTH, dtype=dtype)
+    return embedded_btm, states_bse, summary_bh, final, *_machine(sizes.machine, dtype)
+
+
+def _machine(sizes: MachineSizes | None, dtype: torch.dtype) -> tuple[Tensor, ...]:
+    if sizes is None:
+        return ()
+    memory_nci = torch.randn(2, sizes.width, sizes.slots, dtype=dtype)
+    weights_nhi = torch.rand(2, sizes.heads, sizes.slots, dtype=dtype)
+    read_nf = torch.randn(2, sizes.read_heads * sizes.width, dtype=dtype)
+    return memory_nci, weights_nhi, read_nf, torch.rand(2, 3, sizes.slots, dtype=dtype)
 
 
 @pytest.mark.parametrize("model", assemblies(scores=[ADDITIVE]))
 def test_gradients_of_a_decoder_are_right(model: ModelConfig) -> None:
-    whole = _Whole(build(model).decoder)
-    torch.manual_seed(2)
-    states_bse = torch.randn(2, 3, WIDTH, dtype=torch.float64) * MASK_BS[:, :, None]
-    embedded_btm = torch.randn(2, 3, 3, dtype=torch.float64)
-    summary_bh = torch.randn(2, WIDTH // 2, dtype=torch.float64)
-    final = torch.randn(2, 2, 2, WIDTH, dtype=torch.float64)
-    inputs = (embedded_btm, states_bse, summary_bh, final)
+    built = build(model)
+    whole, inputs = _Whole(built.decoder), _inputs(built.encoder.sizes, torch.float64)
     names = [name for name, _ in whole.named_parameters()]
 
     def outputs(*values: Tensor) -> Tensor:
-        parameters = dict(zip(names, values[4:], strict=True))
-        found: Tensor = torch.func.functional_call(whole, parameters, values[:4])
+        parameters = dict(zip(names, values[len(inputs) :], strict=True))
+        found: Tensor = torch.func.functional_call(whole, parameters, values[: len(inputs)])
         return found
 
     given = (*(tensor.requires_grad_() for tensor in inputs), *whole.parameters())
@@ -50,10 +73,8 @@ def test_gradients_of_a_decoder_are_right(model: ModelConfig) -> None:
 @pytest.mark.parametrize("model", assemblies(scores=[ADDITIVE, BILINEAR]))
 def test_a_step_in_bfloat16_is_near_the_one_in_float32(model: ModelConfig) -> None:
     """bfloat16 keeps 8 bits, 0.4 %; outputs and gradients stay within 3 % of their size."""
-    whole = _Whole(build(model, torch.float32).decoder)
-    torch.manual_seed(2)
-    states_bse = torch.randn(2, 3, WIDTH) * MASK_BS[:, :, None]
-    inputs = (torch.randn(2, 3, 3), states_bse, torch.randn(2, 2), torch.randn(2, 2, 2, WIDTH))
+    built = build(model, torch.float32)
+    whole, inputs = _Whole(built.decoder), _inputs(built.encoder.sizes, torch.float32)
     results = []
     for narrow in (False, True):
         whole.zero_grad()

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from nmt.errors import UserError
 from nmt.model.build import build_model
 from nmt.model.seq2seq import Seq2Seq
 from nmt.registry import Choice
-from tests.model.by_hand import Array, array, draw, lstm_step, softmax
+from tests.model.by_hand import Array, array, draw, recurrent_step, softmax
 from tests.model.small import PIECES, config
 
 SOURCE, TARGET = [[4, 1, 7, 2]], [[1, 5, 5, 9, 3]]
@@ -24,54 +25,82 @@ def _model(**options: object) -> Seq2Seq:
     return model
 
 
-def _by_hand(model: Seq2Seq, feeds: bool) -> tuple[Array, Array]:
-    """h~ and the weights at every target position."""
+def _by_hand(model: Seq2Seq, feeds: bool = True, *, shows: bool = True) -> tuple[Array, Array]:
+    """What the output layer reads, h~ or s, and the weights at every target position."""
     decoder: Any = model.decoder
     source_bs = torch.tensor(SOURCE)
     encoded = model.encode(source_bs, torch.ones_like(source_bs).bool())
-    annotations, layers = array(encoded.states_bse)[0], list(decoder.lstm.layers)
+    annotations, layers = array(encoded.states_bse)[0], list(decoder.stack.layers)
     # Each layer goes on where the encoder's layer of the same height under the top ended.
     hidden = list(array(encoded.final.hidden_ble)[0, -len(layers) :])
-    cells = list(array(encoded.final.cell_ble)[0, -len(layers) :])
-    attentional = np.zeros(decoder.attentional_size)
+    cells = [np.zeros(4) for _ in layers]
+    if encoded.final.cell_ble is not None:
+        cells = list(array(encoded.final.cell_ble)[0, -len(layers) :])
+    attentional = np.zeros(decoder.combine.out_features)
     outputs, looked = [], []
     for piece in TARGET[0]:
         entering = array(model.target_embedding.weight)[piece]
         fed = [attentional] if feeds else []
         for number, layer in enumerate(layers):  # move ...
-            hidden[number], cells[number] = lstm_step(
+            hidden[number], cells[number] = recurrent_step(
                 layer, entering, hidden[number], cells[number], *fed
             )
             entering, fed = hidden[number], []
         weights = softmax(annotations @ hidden[-1])  # ... then look with s_t
         context = weights @ annotations
         attentional = np.tanh(array(decoder.combine.weight) @ np.concatenate([context, hidden[-1]]))
-        readout = decoder.readout
-        outputs.append(
-            attentional
-            if readout is None
-            else array(readout.weight) @ attentional + array(readout.bias)
-        )
+        outputs.append(attentional if shows else hidden[-1])
         looked.append(weights)
     return np.stack(outputs), np.stack(looked)
 
 
-@pytest.mark.parametrize("layers", [1, 2, 3])
-@pytest.mark.parametrize("feeds", [True, False], ids=["input feeding", "none"])
-@pytest.mark.parametrize("width", [None, 6])
-@pytest.mark.parametrize("readout", [None, 5])
-def test_the_decoder_moves_then_looks_as_in_the_paper(
-    layers: int, feeds: bool, width: int | None, readout: int | None
-) -> None:
-    model = _model(layers=layers, input_feeding=feeds, attentional_size=width, readout_size=readout)
-    expected, looked = _by_hand(model, feeds)
+def _agree(model: Seq2Seq, expected: Array, looked: Array) -> None:
     source_bs, target_bt = torch.tensor(SOURCE), torch.tensor(TARGET)
     mask_bs = torch.ones_like(source_bs).bool()
-    outputs_btd = model(source_bs, mask_bs, target_bt)
+    outputs_btd, _ = model(source_bs, mask_bs, target_bt)
     np.testing.assert_allclose(array(outputs_btd)[0], expected, rtol=1e-9, atol=1e-12)
-    assert model.decoder.output_size == expected.shape[1] == (readout or width or 4)
     memory, state = model.start(source_bs, mask_bs)
     for position, tokens_n in enumerate(target_bt.unbind(1)):
         _, weights_ns, state = model.step(tokens_n, memory, state)
         assert weights_ns is not None
         np.testing.assert_allclose(array(weights_ns)[0], looked[position], rtol=1e-9)
+
+
+@pytest.mark.parametrize("layers", [1, 2, 3])
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+@pytest.mark.parametrize("feeds", [True, False], ids=["input feeding", "none"])
+@pytest.mark.parametrize("width", [None, 6])
+def test_the_decoder_moves_then_looks_as_in_the_paper(
+    layers: int, cell: str, feeds: bool, width: int | None
+) -> None:
+    model = _model(layers=layers, cell=cell, input_feeding=feeds, attentional_size=width)
+    expected, looked = _by_hand(model, feeds)
+    assert model.decoder.output_size == expected.shape[1] == (width or 4)
+    _agree(model, expected, looked)
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+@pytest.mark.parametrize("width", [None, 6])
+def test_attention_may_act_on_the_next_step_alone(
+    layers: int, cell: str, width: int | None
+) -> None:
+    model = _model(layers=layers, cell=cell, attentional_output=False, attentional_size=width)
+    expected, looked = _by_hand(model, shows=False)
+    assert model.decoder.output_size == expected.shape[1] == 4
+    _agree(model, expected, looked)
+
+
+def test_an_attentional_state_that_nothing_reads_is_refused() -> None:
+    with pytest.raises(UserError, match="nothing reads the attentional state; set input_feeding"):
+        _model(input_feeding=False, attentional_output=False)
+
+
+@pytest.mark.parametrize("feeds", [True, False], ids=["input feeding", "none"])
+def test_a_readout_is_linear_in_what_the_output_layer_would_read(feeds: bool) -> None:
+    model = _model(input_feeding=feeds, attentional_size=6, readout_size=5)
+    attentional, looked = _by_hand(model, feeds)
+    readout: Any = model.decoder.get_submodule("readout")
+    expected = attentional @ array(readout.weight).T + array(readout.bias)
+    assert model.decoder.output_size == expected.shape[1] == 5
+    _agree(model, expected, looked)

@@ -1,4 +1,4 @@
-"""The bidirectional encoder against torch's own LSTM over packed sequences."""
+"""The bidirectional encoder against torch's own LSTM and GRU over packed sequences."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -9,16 +9,18 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from nmt.model.encoders.bilstm import BiLSTMEncoder
-from nmt.model.layers.lstm import LSTMLayer
+from nmt.model.layers.cell import RecurrentLayer
+from nmt.model.layers.gru import GRULayer
 from tests.model.by_hand import draw
 
 LENGTHS = torch.tensor([2, 5, 1, 4])
 MASK_BS = torch.arange(5) < LENGTHS[:, None]
 OPTIONS = [
-    {"layers": layers, "bidirectional": both, "merge": merge, "residual": residual}
+    {"layers": layers, "cell": cell, "direction": way, "merge": merge, "residual": residual}
     for layers in (1, 2, 3)
-    for both in (True, False)
-    for merge in ((None, "concat", "sum", "mean") if both else (None,))
+    for cell in ("lstm", "gru")
+    for way in ("both", "forward")
+    for merge in ((None, "concat", "sum", "mean") if way == "both" else (None,))
     for residual in ((False, True) if layers > 1 else (False,))
 ]
 
@@ -28,9 +30,10 @@ def _embedded() -> Tensor:
     return torch.randn(4, 5, 3, dtype=torch.float64)
 
 
-def _torch_lstm(directions: list[LSTMLayer]) -> nn.LSTM:
+def _torch_layer(directions: list[RecurrentLayer]) -> nn.RNNBase:
     first = directions[0]
-    layer = nn.LSTM(
+    kind = nn.GRU if isinstance(first, GRULayer) else nn.LSTM
+    layer = kind(
         first.input_weight.size(1),
         first.hidden_size,
         batch_first=True,
@@ -44,6 +47,8 @@ def _torch_lstm(directions: list[LSTMLayer]) -> nn.LSTM:
             "bias_ih": ours.bias,
             "bias_hh": torch.zeros_like(ours.bias),
         }
+        if isinstance(ours, GRULayer):
+            values["bias_hh"] = torch.cat([torch.zeros_like(ours.bias[:6]), ours.reset_bias])
         for name, value in values.items():
             getattr(layer, f"{name}_l0{suffix}").data.copy_(value)
     return layer
@@ -58,13 +63,17 @@ def _merged(directions: list[Tensor], merge: str | None) -> Tensor:
 def _layers(
     encoder: BiLSTMEncoder, embedded_bsm: Tensor, merge: str | None, residual: bool
 ) -> Iterator[tuple[Tensor, list[Tensor], list[Tensor]]]:
-    """Annotations, last hidden states and cells of each layer, by torch's packed LSTM."""
+    """Annotations, last hidden states and cells of each layer, by torch over packed sequences.
+
+    A GRU has no cells; its hidden states stand in their place.
+    """
     below: Tensor = embedded_bsm
     stack: Any = encoder.stack
     for number, directions in enumerate(map(list, stack)):
-        layer = _torch_lstm(directions)
+        layer = _torch_layer(directions)
         packed = pack_padded_sequence(below, LENGTHS, batch_first=True, enforce_sorted=False)
-        outputs, (hidden_kbh, cell_kbh) = layer(packed)
+        outputs, last = layer(packed)
+        hidden_kbh, cell_kbh = last if isinstance(last, tuple) else (last, last)
         states_bsh, _ = pad_packed_sequence(outputs, batch_first=True)
         states = _merged(list(states_bsh.chunk(len(directions), dim=-1)), merge)
         below = states + below if residual and number else states
@@ -77,7 +86,10 @@ def _close(ours: Tensor, theirs: Tensor) -> None:
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 @pytest.mark.parametrize("keeps_cells", [False, True])
-def test_the_encoder_is_torchs_packed_lstm(options: dict[str, Any], keeps_cells: bool) -> None:
+def test_the_encoder_is_torchs_over_packed_sequences(
+    options: dict[str, Any], keeps_cells: bool
+) -> None:
+    keeps_cells = keeps_cells and options["cell"] == "lstm"
     encoder = draw(BiLSTMEncoder(3, hidden_size=3, **options))
     encoder.keeps_cells = keeps_cells
     embedded_bsm = _embedded()
@@ -94,6 +106,19 @@ def test_the_encoder_is_torchs_packed_lstm(options: dict[str, Any], keeps_cells:
     assert keeps_cells == (encoded.final.cell_ble is not None)
     sizes = (encoder.output_size, encoder.summary_size, encoder.layers)
     assert sizes == (encoded.states_bse.size(2), encoded.summary_bh.size(1), len(expected))
+
+
+def test_reading_backwards_is_reading_the_reversed_sentence_forwards() -> None:
+    backward, forward = (
+        draw(BiLSTMEncoder(3, hidden_size=3, layers=2, direction=way))
+        for way in ("backward", "forward")
+    )
+    forward.load_state_dict(backward.state_dict())
+    embedded_bsm, whole_bs = _embedded(), torch.ones(4, 5, dtype=torch.bool)
+    one, other = backward(embedded_bsm, whole_bs), forward(embedded_bsm.flip(1), whole_bs)
+    _close(one.states_bse, other.states_bse.flip(1))
+    _close(one.summary_bh, other.summary_bh)
+    assert torch.equal(one.summary_bh, one.states_bse[:, 0])
 
 
 def test_the_summary_is_the_backward_state_at_the_first_position() -> None:
@@ -137,7 +162,7 @@ def test_nothing_is_dropped_outside_training(variational: bool) -> None:
 REFUSED = {
     "dropout stands between layers": {"dropout": 0.3},
     "variational says how to drop out": {"layers": 2, "variational": True},
-    "merge joins two directions": {"bidirectional": False, "merge": "sum"},
+    "merge joins two directions": {"direction": "forward", "merge": "sum"},
     "residual links start at the second layer": {"residual": True},
 }
 

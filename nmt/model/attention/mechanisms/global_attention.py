@@ -4,9 +4,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from nmt.model.attention.mechanism import AttentionMemory, Mechanism, Reading, masked_softmax
+from nmt.model.attention.mechanism import AttentionMemory, Reading, masked_softmax
 from nmt.model.attention.score import Score
-from nmt.model.interfaces import Encoded
+from nmt.model.attention.scored import ScoredMechanism
 from nmt.registry import MECHANISMS
 
 CoverageState = tuple[Float[Tensor, "n s"], ...]
@@ -14,7 +14,7 @@ CoverageState = tuple[Float[Tensor, "n s"], ...]
 
 
 @MECHANISMS.register("global")
-class GlobalAttention(Mechanism):
+class GlobalAttention(ScoredMechanism):
     """Every source position, weighted by softmax. Luong et al. 2015, section 3.1.
 
     With coverage, κ_t = Σ_{i<t} α_i enters the score by way of the keys, k' + u κ: for the additive
@@ -25,17 +25,12 @@ class GlobalAttention(Mechanism):
     """
 
     def __init__(self, score: Score, *, coverage: bool = False) -> None:
-        super().__init__()
-        self.score = score
+        super().__init__(score)
         self.recurrent = coverage
         if coverage and not score.keys_size:
             raise ValueError("coverage enters by the keys, and this score has none")
         if coverage:
             self.coverage_a = nn.Parameter(torch.empty(score.keys_size).uniform_(-0.1, 0.1))
-
-    def remember(self, source: Encoded) -> AttentionMemory:
-        keys_bsa = self.score.prepare(source.states_bse)
-        return AttentionMemory(keys_bsa, source.states_bse, source.mask_bs)
 
     def start(self, memory: AttentionMemory) -> CoverageState:
         if not self.recurrent:

@@ -1,0 +1,21 @@
+"""What mechanisms that read by one score and no other have in common."""
+
+from nmt.model.attention.mechanism import AttentionMemory, Mechanism
+from nmt.model.attention.score import Score
+from nmt.model.interfaces import Encoded
+
+
+class ScoredMechanism(Mechanism):
+    """Remembers the score's keys, and the annotations themselves as values.
+
+    Args:
+        score: how well each source position answers a query
+    """
+
+    def __init__(self, score: Score) -> None:
+        super().__init__()
+        self.score = score
+
+    def remember(self, source: Encoded) -> AttentionMemory:
+        keys_bsa = self.score.prepare(source.states_bse)
+        return AttentionMemory(keys_bsa, source.states_bse, source.mask_bs)

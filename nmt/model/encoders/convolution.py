@@ -1,0 +1,68 @@
+"""A small convolutional network that reads pixels."""
+
+from itertools import pairwise
+from math import gcd
+
+import torch
+from jaxtyping import Bool, Num
+from torch import Tensor, nn
+
+from nmt.data.pictures import PictureSizes
+from nmt.model.encoders.pictured import PictureEncoder
+from nmt.model.interfaces import Encoded
+from nmt.parts import Positive, Probability
+from nmt.registry import ENCODERS
+
+GROUPS = 8  # channels normalised together, at most so many sets of them
+
+
+@ENCODERS.register("convolution")
+class ConvolutionEncoder(PictureEncoder):
+    """A grid of annotations of a picture, by its own convolutions. Xu et al. 2015, section 3.1.1.
+
+    Blocks of convolutions, 3 x 3, each followed by GroupNorm (Wu and He 2018, of one picture, so
+    that its neighbours in the batch change nothing) and ReLU. The first convolution of a block
+    halves the sides; a block has twice the channels of the one before. To each annotation a learned
+    vector of its row and one of its column are added, so that attention can tell places apart.
+
+    Args:
+        channels: of the first block
+        blocks: times that the sides are halved
+        convolutions: of a block
+        dropout: share of units of the annotations dropped
+    """
+
+    def __init__(
+        self,
+        pictures: PictureSizes,
+        *,
+        channels: Positive = 32,
+        blocks: Positive = 3,
+        convolutions: Positive = 2,
+        dropout: Probability = 0.0,
+    ) -> None:
+        if pictures.size is None:
+            raise ValueError("reads pixels; set data.pictures.size, or use encoder 'features'")
+        side, odd = divmod(pictures.size, 2**blocks)
+        if odd or not side:
+            raise ValueError(
+                f"halves the sides {blocks} times, and {pictures.size} pixels are no multiple of "
+                f"{2**blocks}; change data.pictures.size or blocks"
+            )
+        super().__init__(channels * 2 ** (blocks - 1), (side, side), dropout)
+        widths = [channels * 2**number for number in range(blocks)]
+        self.network = nn.Sequential()
+        for before, width in pairwise([3, *widths]):
+            for number in range(convolutions):
+                entering, stride = (before, 2) if number == 0 else (width, 1)
+                convolution = nn.Conv2d(entering, width, 3, stride, padding=1, bias=False)
+                norm = nn.GroupNorm(gcd(GROUPS, width), width)
+                self.network.extend([convolution, norm, nn.ReLU()])
+        self.row_re = nn.Parameter(0.3 * torch.randn(side, self.output_size))
+        self.column_ce = nn.Parameter(0.3 * torch.randn(side, self.output_size))
+
+    def forward(self, pictures: Num[Tensor, "b 3 y x"], mask_bs: Bool[Tensor, "b _"]) -> Encoded:
+        pixels = pictures.to(self.row_re.dtype) / 127.5 - 1
+        map_berc = self.network(pixels).permute(0, 2, 3, 1)
+        states_brce = map_berc + self.row_re[:, None] + self.column_ce
+        return self.encoded(states_brce.flatten(1, 2))

@@ -1,0 +1,40 @@
+"""Annotations that another network has made."""
+
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from nmt.data.pictures import PictureSizes, square_grid
+from nmt.model.encoders.pictured import PictureEncoder
+from nmt.model.interfaces import Encoded
+from nmt.parts import Positive, Probability
+from nmt.registry import ENCODERS
+
+
+@ENCODERS.register("features")
+class FeaturesEncoder(PictureEncoder):
+    """Feature maps read from files, such as a VGG network's 14 x 14 x 512. Xu et al. 2015, 4.3.
+
+    Args:
+        hidden_size: width that a linear layer brings the features to; left as they are without
+        dropout: share of units of the annotations dropped
+    """
+
+    def __init__(
+        self,
+        pictures: PictureSizes,
+        *,
+        hidden_size: Positive | None = None,
+        dropout: Probability = 0.0,
+    ) -> None:
+        if pictures.features is None:
+            raise ValueError(
+                "reads feature maps; set data.pictures.features, or use encoder 'convolution'"
+            )
+        super().__init__(hidden_size or pictures.features, square_grid(pictures.positions), dropout)
+        self.projection = nn.Linear(pictures.features, hidden_size) if hidden_size else None
+
+    def forward(
+        self, features_bsf: Float[Tensor, "b s f"], mask_bs: Bool[Tensor, "b _"]
+    ) -> Encoded:
+        states_bse = features_bsf if self.projection is None else self.projection(features_bsf)
+        return self.encoded(states_bse)

@@ -1,0 +1,28 @@
+"""A folder to work in, the phrases, and what the tiny model makes of them."""
+
+from pathlib import Path
+
+import pytest
+
+from nmt.search.translator import Translator
+from tests.commands import PHRASES
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder to work in."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    return tmp_path / "here"
+
+
+@pytest.fixture
+def de() -> Path:
+    """The German phrases."""
+    return Path(f"{PHRASES}.de")
+
+
+@pytest.fixture(scope="session")
+def expected(translator: Translator, sources: list[str]) -> list[str]:
+    """Their translations."""
+    return [one.text for one in translator.translate(sources)]

@@ -1,0 +1,48 @@
+"""What every command says of itself."""
+
+import sys
+from pathlib import Path
+from subprocess import run
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        ("train", "--run --restart --check --device --list --schema CONFIG.yaml"),
+        (
+            "translate",
+            "-m --checkpoint -o -b --beam-size --batch-tokens --max-length --length-penalty "
+            "--alpha --coverage-penalty --beta --block-ngram-repeat --replace-unknown --sample "
+            "--temperature --top-k --top-p --seed --device --precision --n-best --scores "
+            "--alignments --alignment-level --jsonl --force INPUT",
+        ),
+        (
+            "evaluate",
+            "-m --metrics --tokenize --lowercase --baseline --json --alignments --gold REFERENCE",
+        ),
+    ],
+)
+def test_help_names_every_option_without_importing_what_is_heavy(
+    command: str, options: str, tmp_path: Path
+) -> None:
+    code = (
+        "import sys\n"
+        f"from nmt.cli.{command} import main\n"
+        "for option in ('--help', '--version'):\n"
+        "    try:\n"
+        "        main([option])\n"
+        "    except SystemExit as left:\n"
+        "        assert left.code == 0\n"
+        "heavy = {'torch', 'pydantic', 'sentencepiece', 'matplotlib', 'sacrebleu', 'numpy'}\n"
+        "print('imported', sorted(heavy & set(sys.modules)))\n"
+    )
+    root = Path(__file__).parents[2]
+    found = run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
+    words = found.stdout.replace(",", " ").replace("[", " ").replace("]", " ").split()
+    assert [option for option in options.split() if option not in words] == []
+    name = {"evaluate": "nmt-eval"}.get(command, f"nmt-{command}")
+    assert found.stdout.splitlines()[-2].startswith(f"{name} ")
+    assert found.stdout.splitlines()[-1] == "imported []"
+    assert found.stderr == ""

@@ -1,0 +1,140 @@
+"""What every command says to clumsy hands: one line, exit code 2, and nothing is done."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nmt.registry import DECODERS
+from nmt.search.translator import Translator
+from tests.commands import (
+    PHRASES,
+    nmt_eval,
+    nmt_train,
+    nmt_translate,
+    tree_of,
+    write_experiment,
+)
+from tests.model.blind import BlindDecoder
+
+
+@pytest.fixture
+def desk(here: Path, experiment: dict[str, Any]) -> Path:
+    """Files of all sorts beside an experiment."""
+    text = write_experiment(here / "good.yaml", experiment).read_text(encoding="utf-8")
+    for name, content in {
+        "empty.yaml": b"",
+        "tabs.yaml": b"data:\n\ttrain: a\n",
+        "latin.yaml": "# phrases\n# M\xe4dchen\n".encode("latin-1") + text.encode(),
+        "windows.yaml": text.encode("utf-16"),
+        "zeros.yaml": b"data: \0\0\0\n",
+        "section.yaml": f"{text}serch: {{}}\n".encode(),
+        "list.yaml": b"- data\n- model\n",
+        "circle.yaml": b"data: &all [*all]\n",
+        "one.txt": b"one\n",
+        "nothing.txt": b"",
+    }.items():
+        (here / name).write_bytes(content)
+    (here / "folder").mkdir()
+    return here
+
+
+@pytest.mark.parametrize("check", [True, False])
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["folder"], "folder: cannot be read: Is a directory; give a file"),
+        (["good.yaml/x"], "good.yaml/x: cannot be read: Not a directory"),
+        (["tabs.yaml"], "tabs.yaml:2: not YAML: found character '\\t'"),
+        (["latin.yaml"], "latin.yaml:2: is not UTF-8"),
+        (["windows.yaml"], "windows.yaml:1: is not UTF-8"),
+        (["zeros.yaml"], "zeros.yaml: not YAML: unacceptable character"),
+        (["section.yaml"], "serch: no key 'serch'; did you mean 'search'?"),
+        (["list.yaml"], "list.yaml:1: an experiment file is a mapping of sections"),
+        (["circle.yaml"], "circle.yaml:1: an alias stands inside what it names"),
+        (["good.yaml", "tabs.yaml"], "'tabs.yaml' is not an override"),
+        (["good.yaml", "data.train=1"], "data.train: expected a file name, got 1"),
+        (["good.yaml", "data.train=folder"], "folder.de: no such file"),
+        (["good.yaml", "training.seed=-1"], "training.seed: must be at least 0, got -1"),
+        (["good.yaml", "evaluation.tokenize=letters"], "unknown tokenizer 'letters'"),
+        (["good.yaml", "evaluation.metrics=[]"], "no metric is named"),
+        (["good.yaml", "training.start_from=folder"], "folder: is not a run"),
+    ],
+)
+def test_train_says_what_is_wrong(
+    arguments: list[str], words: str, check: bool, desk: Path
+) -> None:
+    before = tree_of(desk)
+    called = nmt_train(*arguments, *["--check"] * check)
+    assert words in called.complaint
+    assert (called.out, tree_of(desk)) == ("", before)
+
+
+@pytest.mark.usefixtures("desk")
+def test_an_empty_file_lacks_two_sections() -> None:
+    called = nmt_train("empty.yaml")
+    assert called.code == 2
+    assert called.err.splitlines() == [
+        "nmt-train: empty.yaml: data: is missing; write a section 'data:'",
+        "nmt-train: empty.yaml: training: training has no end; set one of epochs, steps, minutes",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["folder"], "folder: cannot read: Is a directory"),
+        (["-o", "folder"], "folder: cannot write: Is a directory"),
+        (["-o", "one.txt/out"], "one.txt/out: cannot write: Not a directory"),
+        (["-o", "out", "--alignments", "out"], "out: is to hold translations and alignments"),
+        (["--attention", "one.txt"], "one.txt: cannot be made: File exists"),
+        (["--force", "folder"], "folder: cannot read: Is a directory"),
+        (["-m", "folder"], "folder: is not a run"),
+        (["-m", "one.txt"], "one.txt: is not a run"),
+        (["--n-best", 0], "must be at least 1"),
+        (["one.txt", "nothing.txt"], "unrecognized arguments: nothing.txt"),
+    ],
+)
+@pytest.mark.usefixtures("desk")
+def test_translate_says_what_is_wrong(arguments: list[object], words: str, trained: Path) -> None:
+    called = nmt_translate("-m", trained, *arguments, given="Guten Morgen!\n")
+    assert words in called.complaint
+    assert called.out == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["one.txt", "nothing.txt"], "1 hypotheses but 0 lines in reference 1"),
+        (["nothing.txt", "nothing.txt"], "there are no hypotheses to score"),
+        (["folder", "one.txt"], "folder: cannot read: Is a directory"),
+        (["one.txt", "latin.yaml"], "latin.yaml:2: byte 4 is not UTF-8"),
+        (["one.txt", "one.txt", "--metrics", "blue"], "invalid choice: 'blue'"),
+        (["--alignments", "folder", "--gold", "one.txt"], "folder: cannot read: Is a directory"),
+    ],
+)
+@pytest.mark.usefixtures("desk")
+def test_eval_says_what_is_wrong(arguments: list[object], words: str) -> None:
+    called = nmt_eval(*arguments)
+    assert words in called.complaint
+    assert called.out == ""
+
+
+@pytest.mark.usefixtures("desk")
+@pytest.mark.parametrize("arguments", [["one.txt"], [f"{PHRASES}.en", "--tokenize", "letters"]])
+def test_eval_does_not_translate_what_it_cannot_score(
+    arguments: list[object], trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(Translator, "stream")
+    assert nmt_eval("-m", trained, f"{PHRASES}.de", *arguments).complaint
+
+
+@pytest.mark.usefixtures("own_parts")
+def test_a_model_without_attention_has_none_to_draw(experiment: dict[str, Any], here: Path) -> None:
+    DECODERS.register("blind")(BlindDecoder)
+    experiment["model"]["decoder"] = "blind"
+    experiment["training"] |= {"epochs": None, "steps": 1}
+    experiment["evaluation"] = {"samples": 0, "pictures": 0}
+    assert nmt_train(write_experiment(here / "blind.yaml", experiment)).code == 0
+    called = nmt_translate("-m", "runs/blind", "--attention", "drawn", given="Guten Morgen!\n")
+    assert "the model has no attention to draw; leave out --attention" in called.complaint

@@ -1,0 +1,71 @@
+"""nmt-translate as a process between two others."""
+
+import signal
+import threading
+from pathlib import Path
+from queue import Queue
+from subprocess import PIPE, run
+from typing import Any
+
+import pytest
+
+from tests.conftest import start_command
+
+
+def _read_line(process: Any) -> str:
+    """A line of a process's output, within a minute."""
+    found: Queue[str] = Queue()
+    threading.Thread(target=lambda: found.put(process.stdout.readline()), daemon=True).start()
+    return found.get(timeout=60)
+
+
+@pytest.mark.slow
+def test_a_pipe_is_answered_line_by_line_and_interrupted_without_noise(
+    trained: Path, expected: list[str], sources: list[str]
+) -> None:
+    process = start_command("translate", "-m", trained, "--threads", 1, cwd=trained, stdin=PIPE)
+    assert process.stdin is not None
+    for number in (0, 3, 1):
+        process.stdin.write(sources[number] + "\n")
+        process.stdin.flush()
+        assert _read_line(process) == expected[number] + "\n"
+    process.send_signal(signal.SIGINT)
+    assert process.wait() == 130
+    assert process.stderr is not None
+    assert process.stderr.read() == "nmt-translate: interrupted\n"
+    for stream in (process.stdin, process.stdout, process.stderr):
+        assert stream is not None
+        stream.close()
+
+
+@pytest.mark.slow
+def test_a_reader_that_leaves_is_no_error(
+    trained: Path, expected: list[str], sources: list[str]
+) -> None:
+    process = start_command("translate", "-m", trained, "-b", 1, cwd=trained, stdin=PIPE)
+    assert process.stdin is not None and process.stdout is not None and process.stderr is not None
+    process.stdin.write(sources[0] + "\n")
+    process.stdin.flush()
+    assert _read_line(process) == expected[0] + "\n"
+    process.stdout.close()
+    process.stdin.write("\n".join(sources) + "\n")
+    process.stdin.flush()  # and stays open
+    assert process.wait() == 0
+    assert process.stderr.read() == ""
+    process.stdin.close()
+    process.stderr.close()
+
+
+@pytest.mark.slow
+def test_the_head_of_a_long_text_ends_the_command(
+    trained: Path, expected: list[str], sources: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "long.de").write_text("\n".join(sources * 100) + "\n", encoding="utf-8")
+    options = ["-b", 1, "--max-length", 20, "--threads", 1]
+    process = start_command("translate", "-m", trained, "long.de", *options, cwd=tmp_path)
+    assert process.stdout is not None and process.stderr is not None
+    head = run(["head", "-n", "1"], stdin=process.stdout, capture_output=True, check=True)
+    process.stdout.close()
+    assert head.stdout.decode() == expected[0] + "\n"
+    assert (process.wait(), process.stderr.read()) == (0, "")
+    process.stderr.close()

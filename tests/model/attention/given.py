@@ -1,0 +1,18 @@
+"""Annotations to attend to."""
+
+import torch
+
+from nmt.model.interfaces import Encoded, LayerStates
+
+WIDTH = 5
+
+
+def source(*lengths: int) -> Encoded:
+    """Sentences of these lengths, drawn; zero in the padding."""
+    torch.manual_seed(4)
+    longest = max(lengths)
+    mask_bs = torch.arange(longest) < torch.tensor(lengths)[:, None]
+    states_bse = torch.randn(len(lengths), longest, WIDTH, dtype=torch.float64)
+    states_bse = states_bse * mask_bs[:, :, None]
+    summary_bh = torch.randn(len(lengths), 3, dtype=torch.float64)
+    return Encoded(states_bse, mask_bs, summary_bh, LayerStates(states_bse[:, :1], None))

@@ -1,0 +1,91 @@
+"""The convolutional encoder against the formulas in NumPy, one picture at a time."""
+
+from math import sqrt
+from typing import cast
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from nmt.data.pictures import PictureSizes
+from nmt.model.encoders.convolution import ConvolutionEncoder
+from tests.model.by_hand import Array, array, draw
+
+
+def convolve(entering: Array, weights: Array, stride: int) -> Array:
+    """3 x 3, zeros around; entering is (channels, rows, columns)."""
+    padded = np.pad(entering, ((0, 0), (1, 1), (1, 1)))
+    rows, columns = (size // stride for size in entering.shape[1:])
+    leaving = np.empty((len(weights), rows, columns))
+    for row in range(rows):
+        for column in range(columns):
+            top, left = row * stride, column * stride
+            seen = padded[:, top : top + 3, left : left + 3]
+            leaving[:, row, column] = (weights * seen).sum(axis=(1, 2, 3))
+    return leaving
+
+
+def normalise(values: Array, groups: int, scale: Array, shift: Array) -> Array:
+    """Every group of channels to mean 0 and variance 1 over the whole picture."""
+    found = []
+    for group in np.split(values, groups):
+        found.append((group - group.mean()) / np.sqrt(group.var() + 1e-5))
+    return np.concatenate(found) * scale[:, None, None] + shift[:, None, None]
+
+
+@pytest.mark.parametrize(("channels", "groups"), [(4, (4, 8)), (12, (4, 8)), (16, (8, 8))])
+@pytest.mark.parametrize("convolutions", [1, 2])
+def test_annotations_by_hand(channels: int, groups: tuple[int, int], convolutions: int) -> None:
+    encoder = draw(
+        ConvolutionEncoder(
+            PictureSizes(size=8), channels=channels, blocks=2, convolutions=convolutions
+        )
+    )
+    assert (encoder.grid, encoder.output_size) == ((2, 2), 2 * channels)
+    picture = torch.randint(0, 256, (1, 3, 8, 8), dtype=torch.uint8)
+    values = picture[0].numpy() / 255 * 2 - 1
+    layers = [layer for layer in encoder.network if not isinstance(layer, nn.ReLU)]
+    for number in range(2 * convolutions):
+        convolution = cast(nn.Conv2d, layers[2 * number])
+        norm = cast(nn.GroupNorm, layers[2 * number + 1])
+        stride = 2 if number % convolutions == 0 else 1
+        values = convolve(values, array(convolution.weight), stride)
+        sets = groups[number // convolutions]
+        values = normalise(values, sets, array(norm.weight), array(norm.bias)).clip(min=0)
+    expected = values + array(encoder.row_re).T[:, :, None] + array(encoder.column_ce).T[:, None, :]
+    found = encoder(picture, torch.ones(1, 1).bool()).states_bse
+    assert np.allclose(array(found)[0], expected.reshape(2 * channels, 4).T, rtol=1e-9, atol=1e-9)
+
+
+def test_brightness_of_one_picture_says_nothing_of_another() -> None:
+    encoder = draw(ConvolutionEncoder(PictureSizes(size=16), channels=4, blocks=2))
+    source = torch.randint(0, 256, (2, 3, 16, 16), dtype=torch.uint8)
+    changed = source.clone()
+    changed[1] = 255
+    mask_bs = torch.ones(2, 1).bool()
+    assert torch.equal(
+        encoder(source, mask_bs).states_bse[0], encoder(changed, mask_bs).states_bse[0]
+    )
+
+
+@pytest.mark.parametrize(
+    ("sizes", "words"),
+    [
+        (PictureSizes(features=8), "reads pixels"),
+        (PictureSizes(size=60), "60 pixels are no multiple of 8"),
+        (PictureSizes(size=4), "4 pixels are no multiple of 8"),
+    ],
+)
+def test_pictures_that_it_cannot_halve_are_refused(sizes: PictureSizes, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        ConvolutionEncoder(sizes)
+
+
+def test_first_values_neither_vanish_nor_explode() -> None:
+    torch.manual_seed(1)
+    encoder = ConvolutionEncoder(PictureSizes(size=64))
+    states_bse = encoder(
+        torch.randint(0, 256, (4, 3, 64, 64), dtype=torch.uint8), torch.ones(4, 1).bool()
+    ).states_bse
+    assert 1 / sqrt(10) < float(states_bse.detach().std()) < sqrt(10)

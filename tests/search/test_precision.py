@@ -1,0 +1,37 @@
+"""Translating in other number formats."""
+
+from pathlib import Path
+
+import pytest
+
+from nmt.errors import UserError
+from nmt.search.translator import Translator
+
+
+def test_int8_gives_nearly_the_same(
+    trained: Path, translator: Translator, sources: list[str]
+) -> None:
+    rounded = Translator.load(trained, precision="int8", threads=1)
+    found, exact = rounded.translate(sources), translator.translate(sources)
+    same = sum(one.text == two.text for one, two in zip(found, exact, strict=True))
+    assert same >= 0.8 * len(sources)
+    targets = [t.text for t in exact]
+    scores = (t.score(sources, targets) for t in (rounded, translator))
+    for one, two in zip(*scores, strict=True):
+        assert one.score == pytest.approx(two.score, abs=0.05)
+
+
+def test_bf16_gives_nearly_the_same_scores(
+    trained: Path, translator: Translator, sources: list[str]
+) -> None:
+    half = Translator.load(trained, precision="bf16", threads=1)
+    targets = [t.text for t in translator.translate(sources[:8])]
+    scores = (t.score(sources[:8], targets) for t in (half, translator))
+    for one, two in zip(*scores, strict=True):
+        assert one.score == pytest.approx(two.score, abs=0.1)
+    assert len(half.translate(sources[:8])) == 8
+
+
+def test_fp16_needs_a_gpu(trained: Path) -> None:
+    with pytest.raises(UserError, match="precision fp16 needs a GPU"):
+        Translator.load(trained, precision="fp16", device="cpu")

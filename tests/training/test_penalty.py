@@ -1,0 +1,108 @@
+"""What attention adds to the loss reaches the update, the check and the checkpoint."""
+
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import cross_entropy
+
+from nmt.config.load import load_experiment
+from nmt.data.batching import Batch
+from nmt.data.stream import Numbered, Position, make_batch
+from nmt.model.seq2seq import Seq2Seq
+from nmt.training.preparation import prepare
+from nmt.training.session import make_trainer
+from nmt.training.trainer import Trainer, Update
+from tests.commands import nmt_train, reports, state_of, write_experiment
+
+DECODERS = {
+    "bahdanau": {"type": "bahdanau", "hidden_size": 32},
+    "luong": {"type": "luong", "hidden_size": 32},
+    "luong at once": {"type": "luong", "hidden_size": 32, "input_feeding": False},
+}
+every_decoder = pytest.mark.parametrize("decoder", DECODERS.values(), ids=DECODERS.keys())
+
+
+def _loss_by_hand(model: Seq2Seq, batch: Batch, strength: float) -> tuple[float, float]:
+    """Cross entropy, and λ Σ_s (1 - Σ_t α_ts)² from the weights that search sees."""
+    memory, state = model.start(batch.source, batch.source_mask_bs)
+    total, steps = 0.0, []
+    for t, tokens_n in enumerate(batch.target_in_bt.unbind(1)):
+        output_nd, weights_ns, state = model.decoder.step(
+            model.target_embedding(tokens_n), memory, state
+        )
+        real = batch.target_mask_bt[:, t]
+        logits_rv = model.output_layer(output_nd)[real]
+        total += cross_entropy(logits_rv, batch.target_out_bt[real, t], reduction="sum").item()
+        assert weights_ns is not None
+        steps.append((weights_ns * real[:, None]).detach().numpy())
+    unread = (1 - np.sum(steps, axis=0)) ** 2
+    return total, strength * float(unread[batch.source_mask_bs.numpy()].sum())
+
+
+@every_decoder
+def test_the_trainer_adds_the_penalty_of_soft_attention(
+    decoder: dict[str, Any], experiment: dict[str, Any], tmp_path: Path
+) -> None:
+    strength = 0.7
+    experiment["model"] |= {
+        "decoder": decoder,
+        "attention": {"type": "soft", "doubly_stochastic": strength},
+    }
+    loaded = load_experiment(write_experiment(tmp_path / "soft.yaml", experiment)).experiment
+    prepared = prepare(loaded, None)
+    trainer, _ = make_trainer(loaded, prepared, torch.device("cpu"))
+    trainer.model.double()
+    rows = np.array([0, 12, 31, 7])
+    batch = make_batch(prepared.train, rows, prepared.specials)
+    assert not batch.source_mask_bs.all()
+    assert not batch.target_mask_bt.all()
+    entropy, penalty = _loss_by_hand(trainer.model, batch, strength)
+    assert penalty > 1
+    update = trainer.update([Numbered(batch, rows, Position(0, 1))])
+    assert float(update.likelihood) == pytest.approx(entropy, rel=1e-10)
+    assert float(update.loss) == pytest.approx(entropy + penalty, rel=1e-10)
+
+
+@every_decoder
+@pytest.mark.parametrize("attention", ["hard", "soft", "local_m", "local_p"])
+def test_the_check_finds_a_gradient_for_every_parameter(
+    attention: str, decoder: dict[str, Any], experiment: dict[str, Any], tmp_path: Path
+) -> None:
+    experiment["model"] |= {"decoder": decoder, "attention": attention}
+    called = nmt_train(write_experiment(tmp_path / "a.yaml", experiment), "--check")
+    assert called.code == 0, called.err
+    assert "all of them get a gradient" in called.out
+
+
+def test_hard_attention_goes_on_bit_for_bit_with_its_baseline(
+    experiment: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment["model"] |= {"attention": "hard"}
+    experiment["training"] |= {"epochs": None, "steps": 6, "save_every": 3, "ema": 0.9}
+    experiment["evaluation"] = {"samples": 0, "pictures": 0}
+    experiment["search"] = {"beam_size": 1, "max_length": 5}
+    file = write_experiment(tmp_path / "hard.yaml", experiment)
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    assert nmt_train(file, "--run", whole).code == 0
+    real = Trainer.update
+
+    def disturbed(trainer: Trainer, group: Any) -> Update:
+        if trainer.step + 1 == 4:
+            signal.raise_signal(signal.SIGINT)
+        return real(trainer, group)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "update", disturbed)
+        assert nmt_train(file, "--run", run).code == 130
+    torch.manual_seed(99)
+    assert nmt_train(file, "--run", run).code == 0
+    one, two = whole / "checkpoints" / "6", run / "checkpoints" / "6"
+    assert b"decoder.attention.baseline" in (one / "model.safetensors").read_bytes()
+    for name in ("model.safetensors", "training.safetensors"):
+        assert (one / name).read_bytes() == (two / name).read_bytes(), name
+    assert state_of(one) == state_of(two)
+    assert reports(whole) == reports(run)
