@@ -1,0 +1,145 @@
+"""The decoder of Wu et al. 2016: the bottom layer looks for all."""
+
+from collections.abc import Callable, Iterable
+from typing import Literal, cast
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import dropout as drop
+
+from nmt.model.attention.mechanism import AttentionFactory, AttentionMemory
+from nmt.model.decoders.recurrent import Moved, RecurrentDecoder, RecurrentState
+from nmt.model.interfaces import Encoded, SourceSizes, Stepped, Taught
+from nmt.model.layers.bridge import Bridge
+from nmt.model.layers.cell import LayerState, RecurrentLayer
+from nmt.model.layers.stack import CELLS
+from nmt.model.recurrence.plain import run
+from nmt.parts import Positive, Probability
+from nmt.registry import DECODERS
+
+Move = Callable[[RecurrentLayer, Tensor, LayerState], tuple[Tensor, LayerState]]
+"""A layer, its input and its state -> its output and its new state, for one step or for all."""
+
+
+@DECODERS.register("gnmt")
+class GNMTDecoder(RecurrentDecoder):
+    """The bottom layer looks, and all layers read what it saw. Wu et al. 2016, section 3.
+
+    a_i = read(x^1_{i-1}), eq. 4, with the bottom layer's output of the step before; then every
+    layer moves with [x^{l-1}_i; a_i], and from the third one on x^l_i = h^l_i + x^{l-1}_i, eq. 6.
+    The output layer reads the top x. Only the bottom layer waits for attention: those above it
+    read a known target at once, where the paper runs them on GPUs of their own, figure 1. That is
+    the order of `gnmt` in TensorFlow's tutorial; its `gnmt_v2` shows upper layers a_{i+1} already.
+
+    Args:
+        hidden_size: units of a layer; 1024 in the paper
+        layers: how many in all, 2 at least; 8 in the paper
+        cell: gates of a layer; gru is that of Cho et al. 2014
+        dropout: share of units dropped between layers and before the output layer; what a residual
+            link adds is whole
+        initial_state: what the first state is made of; the bottom layer's looks first
+        residual: add a layer's input to its output, from the third layer on
+    """
+
+    def __init__(
+        self,
+        embedding_size: int,
+        source: SourceSizes,
+        attention: AttentionFactory,
+        *,
+        hidden_size: Positive = 512,
+        layers: Positive = 4,
+        cell: Literal["lstm", "gru"] = "lstm",
+        dropout: Probability = 0.0,
+        initial_state: Literal["bridge", "last", "zero"] = "bridge",
+        residual: bool = True,
+    ) -> None:
+        super().__init__()
+        if layers < 2:
+            raise ValueError(
+                "a layer that looks under others makes 2 layers at least; give more layers or use "
+                "the decoder 'bahdanau'"
+            )
+        if layers < 3 and not residual:
+            raise ValueError("residual links start at the third layer; remove residual")
+        self.attention = attention(hidden_size)
+        self.bridge = Bridge(initial_state, source, hidden_size, layers, cell)
+        self.needs_cells = self.bridge.needs_cells
+        self.bottom = CELLS[cell](embedding_size, hidden_size, source.annotation)
+        entering_size = hidden_size + source.annotation
+        self.upper = nn.ModuleList(
+            CELLS[cell](entering_size, hidden_size) for _ in range(1, layers)
+        )
+        self.dropout, self.residual = dropout, residual
+        self.output_size = hidden_size
+
+    def start(self, source: Encoded) -> tuple[AttentionMemory, RecurrentState]:
+        memory = self.attention.remember(source)
+        return memory, RecurrentState(self.bridge(source), self.attention.start(memory), ())
+
+    def project(self, embedded: Float[Tensor, "*axes m"]) -> Float[Tensor, "*axes gates"]:
+        return self.bottom.project(embedded)
+
+    def advance(
+        self, projected_ng: Float[Tensor, "n gates"], memory: AttentionMemory, state: RecurrentState
+    ) -> Moved:
+        """Look and move the bottom layer; the others stay where they are."""
+        below, *upper = state.layers
+        look = self.attention.read(below.hidden_nd, memory, state.attention)
+        below = self.bottom.step(projected_ng, below, look.context_ne)
+        state = RecurrentState((below, *upper), look.state, ())
+        return Moved((below.hidden_nd, look.context_ne), look.weights_ns, state, look.trace)
+
+    def read_out(
+        self, embedded: Float[Tensor, "*axes m"], *seen: Float[Tensor, "*axes _"]
+    ) -> Float[Tensor, "*axes d"]:
+        return drop(seen[0], self.dropout, self.training)
+
+    def step(
+        self, embedded_nm: Float[Tensor, "n m"], memory: AttentionMemory, state: RecurrentState
+    ) -> Stepped:
+        moved = self.advance(self.project(embedded_nm), memory, state)
+        below, *upper = moved.state.layers
+        top_nd, climbed = self._climb(_one_step, moved.seen, upper)
+        state = moved.state._replace(layers=(below, *climbed))
+        return Stepped(self.read_out(embedded_nm, top_nd), moved.weights_ns, state)
+
+    def forward(self, embedded_btm: Float[Tensor, "b t m"], source: Encoded) -> Taught:
+        memory, state = self.start(source)
+        embedded_tbm = embedded_btm.transpose(0, 1)
+        seen, trace = run(self.advance, self.project(embedded_tbm), memory, state)
+        top_tbd, _ = self._climb(_all_steps, seen, state.layers[1:])
+        output_tbd = self.read_out(embedded_tbm, top_tbd)
+        return Taught(output_tbd.transpose(0, 1), tuple(part.transpose(0, 1) for part in trace))
+
+    def _climb(
+        self,
+        move: Move,
+        seen: tuple[Tensor, ...],
+        states: Iterable[LayerState],
+    ) -> tuple[Float[Tensor, "*axes d"], list[LayerState]]:
+        """The top output and the upper layers' new states, from what `advance` handed out."""
+        hidden, context = seen
+        climbed = []
+        # torch types the elements of a ModuleList as Module, whatever they are.
+        layers = cast(Iterable[RecurrentLayer], self.upper)
+        for number, (layer, state) in enumerate(zip(layers, states, strict=True), start=2):
+            below = drop(hidden, self.dropout, self.training)
+            moved, state = move(layer, torch.cat([below, context], dim=-1), state)
+            hidden = moved + hidden if self.residual and number > 2 else moved
+            climbed.append(state)
+        return hidden, climbed
+
+
+def _one_step(
+    layer: RecurrentLayer, inputs_nx: Float[Tensor, "n x"], state: LayerState
+) -> tuple[Float[Tensor, "n d"], LayerState]:
+    state = layer.step(layer.project(inputs_nx), state)
+    return state.hidden_nd, state
+
+
+def _all_steps(
+    layer: RecurrentLayer, inputs_tnx: Float[Tensor, "t n x"], state: LayerState
+) -> tuple[Float[Tensor, "t n d"], LayerState]:
+    return layer.sequence(inputs_tnx, state)

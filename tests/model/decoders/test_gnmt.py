@@ -1,0 +1,96 @@
+"""GNMT's decoder, re-written in NumPy for one sentence in the paper's order."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from nmt.errors import UserError
+from nmt.model.build import build_model
+from nmt.model.seq2seq import Seq2Seq
+from nmt.registry import Choice
+from tests.model.by_hand import Array, array, draw, recurrent_step, softmax
+from tests.model.small import PIECES, config
+
+SOURCE, TARGET = [[4, 1, 7, 2]], [[1, 5, 5, 9, 3]]
+
+
+def _model(**options: object) -> Seq2Seq:
+    decoder = Choice("gnmt", {"hidden_size": 4, "initial_state": "last", **options})
+    encoder = Choice("gnmt", {"hidden_size": 4})
+    score = Choice("additive", {"hidden_size": 3})
+    model: Seq2Seq = draw(
+        build_model(config(encoder=encoder, decoder=decoder, score=score), PIECES, PIECES)
+    )
+    return model
+
+
+def _look(decoder: Any, annotations: Array, state: Array) -> Array:
+    """Weights by the additive score."""
+    score = decoder.attention.score
+    query = array(score.query_weight_ad) @ state
+    alignment = np.tanh(query + annotations @ array(score.key_weight_ae).T)
+    return softmax(alignment @ array(score.energy_a))
+
+
+def _by_hand(model: Seq2Seq, residual: bool) -> tuple[Array, Array]:
+    """The top layer's output, and where the bottom layer looked, at every target position."""
+    decoder: Any = model.decoder
+    source_bs = torch.tensor(SOURCE)
+    encoded = model.encode(source_bs, torch.ones_like(source_bs).bool())
+    annotations, layers = array(encoded.states_bse)[0], [decoder.bottom, *decoder.upper]
+    hidden = list(array(encoded.final.hidden_ble)[0, -len(layers) :])
+    cells = [np.zeros(4) for _ in layers]
+    if encoded.final.cell_ble is not None:
+        cells = list(array(encoded.final.cell_ble)[0, -len(layers) :])
+    outputs, looked = [], []
+    for piece in TARGET[0]:
+        weights = _look(decoder, annotations, hidden[0])  # look from the bottom, a step before
+        context = weights @ annotations
+        output = array(model.target_embedding.weight)[piece]
+        for number, layer in enumerate(layers):  # ... then all move
+            # The bottom layer's weights for the context stand beside those for its state.
+            entering, fed = np.concatenate([output, context]), []
+            if number == 0:
+                entering, fed = output, [context]
+            hidden[number], cells[number] = recurrent_step(
+                layer, entering, hidden[number], cells[number], *fed
+            )
+            output = hidden[number] + output if residual and number >= 2 else hidden[number]
+        outputs.append(output)
+        looked.append(weights)
+    return np.stack(outputs), np.stack(looked)
+
+
+@pytest.mark.parametrize("layers", [2, 3, 4])
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+@pytest.mark.parametrize("residual", [True, False], ids=["residual", "none"])
+def test_the_bottom_layer_looks_and_all_layers_read_as_in_the_paper(
+    layers: int, cell: str, residual: bool
+) -> None:
+    options = {"residual": residual} if layers > 2 else {}
+    model = _model(layers=layers, cell=cell, **options)
+    expected, looked = _by_hand(model, residual)
+    source_bs, target_bt = torch.tensor(SOURCE), torch.tensor(TARGET)
+    mask_bs = torch.ones_like(source_bs).bool()
+    outputs_btd, _ = model(source_bs, mask_bs, target_bt)
+    np.testing.assert_allclose(array(outputs_btd)[0], expected, rtol=1e-9, atol=1e-12)
+    memory, state = model.start(source_bs, mask_bs)
+    for position, tokens_n in enumerate(target_bt.unbind(1)):
+        _, weights_ns, state = model.step(tokens_n, memory, state)
+        assert weights_ns is not None
+        np.testing.assert_allclose(array(weights_ns)[0], looked[position], rtol=1e-9)
+
+
+REFUSED = {
+    "makes 2 layers at least; give more layers or use the decoder 'bahdanau'": {"layers": 1},
+    "residual links start at the third layer; remove residual": {"layers": 2, "residual": False},
+    "the encoder has 4 and the decoder 5": {"layers": 5},
+}
+
+
+@pytest.mark.parametrize(("message", "options"), REFUSED.items(), ids=REFUSED.keys())
+def test_options_that_do_not_fit_are_refused(message: str, options: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match=message):
+        _model(**options)
