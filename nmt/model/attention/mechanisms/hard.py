@@ -1,0 +1,127 @@
+"""Hard attention."""
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from nmt.model.attention.gated import GatedMechanism
+from nmt.model.attention.mechanism import AttentionMemory, Reading
+from nmt.model.attention.score import Score
+from nmt.parts import NonNegativeFloat, Probability
+from nmt.registry import MECHANISMS
+
+DECAY = 0.9
+
+ExpectedState = tuple[Bool[Tensor, " n"], ...]
+"""Whether the sentence reads expected contexts; nothing outside training."""
+
+
+@MECHANISMS.register("hard")
+class HardAttention(GatedMechanism):
+    """One position a reading, drawn by its probability α_s. Xu et al. 2015, section 4.1.
+
+    In training s_t is drawn from α_t, a softmax over all positions, and the context is the
+    annotation there; a share of the sentences reads Σ_s α_ts a_s throughout instead. Elsewhere the
+    likeliest position is read. The gradient of log p(s | a), through which the draw learns, is
+    added as in REINFORCE, eq. 12, with the whole sentence's log p(y):
+
+        ∂ log p(y | s, a) + λ_r (log p(y | s, a) - b) ∂ log p(s | a) + λ_e ∂ H[s]
+
+    b is a moving average over batches, b ← 0.9 b + 0.1 r with the mean r of a batch's log p(y); the
+    first batch begins it, and every other is judged by the b before it. As in the paper, log p(y)
+    is not divided by the sentence's length. A sentence that reads expected contexts has no second
+    term: with α_t in the place of s_t it is zero.
+
+    Args:
+        gate: whether the context is multiplied by β = σ(w·q + b)
+        expected: probability that a sentence of a batch reads expected contexts
+        reward_weight: λ_r, of the gradient by the draw
+        entropy_weight: λ_e, against settling too early; the default is that of the authors' program
+    """
+
+    def __init__(
+        self,
+        score: Score,
+        query_size: int,
+        *,
+        gate: bool = True,
+        expected: Probability = 0.5,
+        reward_weight: NonNegativeFloat = 1.0,
+        entropy_weight: NonNegativeFloat = 0.002,
+    ) -> None:
+        super().__init__(score, query_size, gate)
+        self.expected = expected
+        self.reward_weight, self.entropy_weight = reward_weight, entropy_weight
+        self.baseline: Tensor
+        self.register_buffer("baseline", torch.tensor(float("nan")))  # before the first batch
+
+    def start(self, memory: AttentionMemory) -> ExpectedState:
+        if not self.training:
+            return ()
+        device = memory.mask_bs.device
+        return (torch.rand(len(memory.mask_bs), device=device) < self.expected,)
+
+    def forward(
+        self, query_bqd: Float[Tensor, "b q d"], memory: AttentionMemory, state: ExpectedState
+    ) -> tuple[Reading, ExpectedState]:
+        energies_bqs = self.score(query_bqd, memory.keys_bsa)
+        energies_bqs = energies_bqs.masked_fill(~memory.mask_bs[:, None], float("-inf"))
+        if self.training:
+            weights_bqs, trace = self._sample(energies_bqs.log_softmax(dim=-1), state)
+        else:
+            weights_bqs, trace = _one_hot(energies_bqs.argmax(dim=-1), energies_bqs), ()
+        weights_bqs = weights_bqs.to(memory.values_bse.dtype)
+        return Reading(self.context(weights_bqs, query_bqd, memory), weights_bqs, trace), state
+
+    def draw(self, log_probs_bqs: Float[Tensor, "b q s"]) -> Int[Tensor, "b q"]:
+        """A position for each query: the greatest of log p_s - log E_s, each E_s ~ Exp(1).
+
+        Never one with p_s = 0, and unlike `torch.multinomial` without waiting for the device.
+        """
+        with torch.no_grad():
+            noise_bqs = torch.empty_like(log_probs_bqs).exponential_().log()
+            return (log_probs_bqs - noise_bqs).argmax(dim=-1)
+
+    def _sample(
+        self, log_probs_bqs: Float[Tensor, "b q s"], state: ExpectedState
+    ) -> tuple[Float[Tensor, "b q s"], tuple[Tensor, ...]]:
+        """Weights, and for each reading log p(s_t | a), zero where none is drawn, and H[s_t]."""
+        # One row a sentence serves all target positions at once.
+        expected_bk = state[0].view(len(log_probs_bqs), -1)
+        position_bq = self.draw(log_probs_bqs)
+        weights_bqs = torch.where(
+            expected_bk[:, :, None], log_probs_bqs.exp(), _one_hot(position_bq, log_probs_bqs)
+        )
+        log_prob_bq = log_probs_bqs.gather(-1, position_bq[:, :, None])[:, :, 0]
+        finite_bqs = log_probs_bqs.masked_fill(log_probs_bqs.isneginf(), 0.0)
+        entropy_bq = -(log_probs_bqs.exp() * finite_bqs).sum(dim=-1)
+        return weights_bqs, (log_prob_bq.masked_fill(expected_bk, 0.0), entropy_bq)
+
+    def penalty(
+        self,
+        trace: tuple[Tensor, ...],
+        likelihood_bt: Float[Tensor, "b t"],
+        mask_bt: Bool[Tensor, "b t"],
+    ) -> Float[Tensor, ""]:
+        """A sum whose gradient is that of eq. 12, but for its first term; its value means nothing.
+
+        Takes the batch into the baseline, which the batch itself does not see.
+        """
+        log_prob_bt, entropy_bt = (part.masked_fill(~mask_bt, 0.0) for part in trace)
+        reward_b = -likelihood_bt.sum(dim=1)
+        reinforced = ((reward_b - self._next_baseline(reward_b)) * log_prob_bt.sum(dim=1)).sum()
+        return -self.reward_weight * reinforced - self.entropy_weight * entropy_bt.sum()
+
+    def _next_baseline(self, reward_b: Float[Tensor, " b"]) -> Float[Tensor, ""]:
+        """The baseline before this batch, or of it when it is the first."""
+        mean = reward_b.mean()
+        before = torch.where(self.baseline.isnan(), mean, self.baseline)
+        self.baseline.copy_(torch.lerp(mean, before, DECAY))
+        return before
+
+
+def _one_hot(
+    position_bq: Int[Tensor, "b q"], like_bqs: Float[Tensor, "b q s"]
+) -> Float[Tensor, "b q s"]:
+    positions = torch.arange(like_bqs.size(-1), device=like_bqs.device)
+    return (position_bq[:, :, None] == positions).to(like_bqs.dtype)

@@ -1,0 +1,62 @@
+"""Predictive local attention."""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn.functional import linear
+
+from nmt.model.attention.mechanism import AttentionMemory, Reading
+from nmt.model.attention.score import Score
+from nmt.model.attention.scored import ScoredMechanism
+from nmt.model.attention.window import distances, window_softmax
+from nmt.model.layers.initial import xavier
+from nmt.parts import Positive
+from nmt.registry import MECHANISMS
+
+
+@MECHANISMS.register("local_p")
+class PredictiveLocalAttention(ScoredMechanism):
+    """A window around p = S σ(v·tanh(W q)), strongest in its middle. Luong et al. 2015, eqs. 9-10.
+
+    α_s = softmax(e)_s exp(-(s - p)² / 2σ²) with σ = D/2: the softmax runs over the S real positions
+    s, counted from 0, with |s - p| <= D, and no weight is left elsewhere. The weights are not
+    normalised again. The window has no gradient; p learns by the bell curve.
+
+    Args:
+        window: D, source positions on either side of p
+        hidden_size: width of W q; the query's when not given
+    """
+
+    normalised = False
+
+    def __init__(
+        self,
+        score: Score,
+        query_size: int,
+        *,
+        window: Positive = 10,
+        hidden_size: Positive | None = None,
+    ) -> None:
+        super().__init__(score)
+        self.window = window
+        self.query_weight_ad = nn.Parameter(xavier(hidden_size or query_size, query_size))
+        self.centre_a = nn.Parameter(xavier(1, hidden_size or query_size)[0])
+
+    def forward(
+        self, query_bqd: Float[Tensor, "b q d"], memory: AttentionMemory, state: tuple[()]
+    ) -> tuple[Reading, tuple[()]]:
+        energies_bqs = self.score(query_bqd, memory.keys_bsa)
+        distance_bqs = distances(self.centre(query_bqd, memory.mask_bs), memory.mask_bs)
+        bell_bqs = torch.exp(-2 * (distance_bqs / self.window).square())  # 2σ² = D²/2
+        softmax_bqs = window_softmax(energies_bqs, distance_bqs, self.window, memory.mask_bs)
+        weights_bqs = (softmax_bqs * bell_bqs).to(memory.values_bse.dtype)
+        return Reading(weights_bqs @ memory.values_bse, weights_bqs), state
+
+    def centre(
+        self, query_bqd: Float[Tensor, "b q d"], mask_bs: Bool[Tensor, "b s"]
+    ) -> Float[Tensor, "b q"]:
+        """p of every query, in source positions."""
+        centre_bq = torch.tanh(linear(query_bqd, self.query_weight_ad)) @ self.centre_a
+        # In bfloat16 a place in a sentence of 100 pieces would be known to half a piece.
+        exact = torch.promote_types(centre_bq.dtype, torch.float32)
+        return mask_bs.sum(dim=1, keepdim=True) * torch.sigmoid(centre_bq.to(exact))

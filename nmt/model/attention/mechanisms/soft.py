@@ -1,0 +1,57 @@
+"""Soft attention."""
+
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from nmt.model.attention.gated import GatedMechanism
+from nmt.model.attention.mechanism import AttentionMemory, Reading, masked_softmax
+from nmt.model.attention.score import Score
+from nmt.parts import NonNegativeFloat
+from nmt.registry import MECHANISMS
+
+
+@MECHANISMS.register("soft")
+class SoftAttention(GatedMechanism):
+    """β Σ_s α_s a_s, encouraged to read every position once. Xu et al. 2015, section 4.2.
+
+    α is a softmax over all positions, β = σ(w·q + b) a gate on the context. To the loss of a
+    sentence is added λ Σ_s (1 - Σ_t α_ts)², eq. 14, over its real positions s and t. For pictures
+    and for text.
+
+    Args:
+        gate: whether there is β
+        doubly_stochastic: λ, of the penalty on positions read too little or too much
+    """
+
+    def __init__(
+        self,
+        score: Score,
+        query_size: int,
+        *,
+        gate: bool = True,
+        doubly_stochastic: NonNegativeFloat = 1.0,
+    ) -> None:
+        super().__init__(score, query_size, gate)
+        self.doubly_stochastic = doubly_stochastic
+
+    def forward(
+        self, query_bqd: Float[Tensor, "b q d"], memory: AttentionMemory, state: tuple[()]
+    ) -> tuple[Reading, tuple[()]]:
+        energies_bqs = self.score(query_bqd, memory.keys_bsa)
+        weights_bqs = masked_softmax(energies_bqs, memory.mask_bs).to(memory.values_bse.dtype)
+        context_bqe = self.context(weights_bqs, query_bqd, memory)
+        if not self.doubly_stochastic:
+            return Reading(context_bqe, weights_bqs), state
+        real_bqs = memory.mask_bs[:, None].expand_as(weights_bqs)
+        return Reading(context_bqe, weights_bqs, (weights_bqs, real_bqs)), state
+
+    def penalty(
+        self,
+        trace: tuple[Tensor, ...],
+        likelihood_bt: Float[Tensor, "b t"],
+        mask_bt: Bool[Tensor, "b t"],
+    ) -> Float[Tensor, ""]:
+        weights_bts, real_bts = trace
+        weights_bts = weights_bts.masked_fill(~mask_bt[:, :, None], 0.0)
+        read_bs = weights_bts.sum(dim=1, dtype=likelihood_bt.dtype)
+        return self.doubly_stochastic * (1 - read_bs)[real_bts[:, 0]].square().sum()

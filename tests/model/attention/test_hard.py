@@ -1,0 +1,139 @@
+"""Hard attention by hand: what it reads, and what it adds to the loss."""
+
+from itertools import product
+from math import log
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.autograd import backward
+
+from nmt.model.attention.mechanism import Reading
+from nmt.model.attention.mechanisms.hard import HardAttention
+from nmt.model.attention.scores.general import GeneralScore
+from nmt.model.attention.scores.location import LocationScore
+from nmt.model.interfaces import Encoded
+from tests.model.attention.given import source
+from tests.model.by_hand import Array, array, draw, sigmoid, softmax
+
+LENGTHS = (4, 2)
+
+
+def _softmax(attention: Any, query_bqd: Tensor, given: Encoded, b: int, q: int) -> Array:
+    """The probabilities of sentence b's real positions for its query q."""
+    annotations = array(given.states_bse[b, : LENGTHS[b % 2]])
+    return softmax(annotations @ array(attention.score.weight_de).T @ array(query_bqd[b, q]))
+
+
+def test_outside_training_the_likeliest_annotation_is_read() -> None:
+    given, attention = source(*LENGTHS), draw(HardAttention(GeneralScore(3, 5), 3)).eval()
+    memory = attention.remember(given)
+    assert attention.start(memory) == ()
+    query_bqd = torch.randn(2, 6, 3, dtype=torch.float64)
+    reading, _ = attention(query_bqd, memory, ())
+    assert reading.trace == ()
+    for b, q in np.ndindex(2, 6):
+        best = int(_softmax(attention, query_bqd, given, b, q).argmax())
+        assert reading.weights_bqs[b, q].tolist() == [float(s == best) for s in range(4)]
+        gate = array(attention.gate.weight)[0] @ array(query_bqd[b, q])
+        beta = sigmoid(gate + array(attention.gate.bias)[0])
+        expected = beta * array(given.states_bse[b, best])
+        np.testing.assert_allclose(array(reading.context_bqe[b, q]), expected, rtol=1e-9)
+
+
+def test_positions_are_drawn_by_their_probability() -> None:
+    """20,000 draws of four probabilities: the frequencies are within 4.5 standard errors."""
+    draws = 20_000
+    attention = HardAttention(GeneralScore(3, 5), 3)
+    probabilities = torch.tensor([0.6, 0.3, 0.1, 0.0], dtype=torch.float64)
+    torch.manual_seed(1)
+    position_bq = attention.draw(probabilities.log().expand(2, draws // 2, 4))
+    shares = torch.bincount(position_bq.flatten(), minlength=4) / draws
+    errors = (probabilities * (1 - probabilities) / draws).sqrt()
+    assert ((shares - probabilities).abs() <= 4.5 * errors).all()
+    assert shares[3] == 0
+
+
+def _in_training(
+    expected: float, queries: int, sentences: int = 2
+) -> tuple[HardAttention, Encoded, Tensor, Reading]:
+    attention = draw(HardAttention(GeneralScore(3, 5), 3, expected=expected)).train()
+    given = source(*(LENGTHS[row % 2] for row in range(sentences)))
+    memory = attention.remember(given)
+    query_bqd = torch.randn(sentences, queries, 3, dtype=torch.float64)
+    state = attention.start(memory)
+    reading, after = attention(query_bqd, memory, state)
+    assert after is state
+    return attention, given, query_bqd, reading
+
+
+def test_the_trace_is_the_draws_log_probability_and_the_entropy() -> None:
+    attention, given, query_bqd, reading = _in_training(0.0, 6)
+    log_prob_bq, entropy_bq = reading.trace
+    for b, q in np.ndindex(2, 6):
+        p = _softmax(attention, query_bqd, given, b, q)
+        drawn = int(reading.weights_bqs[b, q].argmax())
+        assert reading.weights_bqs[b, q].tolist() == [float(s == drawn) for s in range(4)]
+        assert log_prob_bq[b, q].item() == pytest.approx(log(p[drawn]), rel=1e-11)
+        assert entropy_bq[b, q].item() == pytest.approx(-(p * np.log(p)).sum(), rel=1e-11)
+
+
+def test_a_share_of_sentences_reads_expected_contexts_at_every_position() -> None:
+    """Of 2000 sentences 0.3, within 4.5 standard errors."""
+    attention, given, query_bqd, reading = _in_training(0.3, 3, 2000)
+    spread_b = (reading.weights_bqs.amax(-1) < 1).any(-1)
+    assert abs(spread_b.double().mean() - 0.3) < 4.5 * (0.3 * 0.7 / 2000) ** 0.5
+    log_prob_bq, _ = reading.trace
+    assert (log_prob_bq[spread_b] == 0).all()
+    assert (log_prob_bq[~spread_b] < 0).all()
+    for b, q in product(spread_b.nonzero().flatten().tolist()[:20], range(3)):
+        p = _softmax(attention, query_bqd, given, b, q)
+        found = array(reading.weights_bqs[b, q, : LENGTHS[b % 2]])
+        np.testing.assert_allclose(found, p, rtol=1e-11)
+
+
+def test_a_location_score_that_does_not_reach_the_end_gives_finite_gradients() -> None:
+    attention = draw(HardAttention(LocationScore(3, 5, max_length=2), 3)).train()
+    memory = attention.remember(source(*LENGTHS))
+    query_bqd = torch.randn(2, 3, 3, dtype=torch.float64)
+    reading, _ = attention(query_bqd, memory, attention.start(memory))
+    assert reading.weights_bqs[:, :, 2:].sum() == 0
+    mask_bt = torch.ones(2, 3, dtype=torch.bool)
+    likelihood_bt = torch.ones(2, 3, dtype=torch.float64)
+    backward(reading.context_bqe.sum() + attention.penalty(reading.trace, likelihood_bt, mask_bt))
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in attention.parameters())
+
+
+def _penalty(attention: HardAttention, rewards: list[float]) -> None:
+    likelihood_bt = -torch.tensor(rewards)[:, None]
+    trace = (torch.zeros_like(likelihood_bt), torch.zeros_like(likelihood_bt))
+    attention.penalty(trace, likelihood_bt, torch.ones(len(rewards), 1, dtype=torch.bool))
+
+
+def test_the_baseline_is_a_moving_average_that_begins_with_the_first_batch() -> None:
+    attention = HardAttention(GeneralScore(3, 5), 3)
+    assert attention.baseline.isnan()
+    assert "baseline" in attention.state_dict()
+    expected = -4.0
+    for number, rewards in enumerate([[-3.0, -5.0], [-10.0, -20.0], [-1.0]]):
+        _penalty(attention, rewards)
+        if number:
+            expected = 0.9 * expected + 0.1 * float(np.mean(rewards))
+        assert attention.baseline.item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_penalty_is_eq_12_by_hand() -> None:
+    """Two sentences, the second of one real target position; b = -3 from the batch before."""
+    attention = HardAttention(GeneralScore(3, 5), 3, reward_weight=2.0, entropy_weight=0.5)
+    _penalty(attention, [-3.0])
+    log_prob_bt = torch.tensor([[-1.0, -2.0], [-0.5, -9.0]], requires_grad=True)
+    entropy_bt = torch.tensor([[0.1, 0.2], [0.3, 9.0]], requires_grad=True)
+    likelihood_bt = torch.tensor([[1.5, 2.5], [0.25, 0.0]])
+    mask_bt = torch.tensor([[True, True], [True, False]])
+    penalty = attention.penalty((log_prob_bt, entropy_bt), likelihood_bt, mask_bt)
+    backward(penalty)
+    first, second = -2 * (-4 + 3), -2 * (-0.25 + 3)
+    torch.testing.assert_close(log_prob_bt.grad, torch.tensor([[first, first], [second, 0.0]]))
+    torch.testing.assert_close(entropy_bt.grad, torch.tensor([[-0.5, -0.5], [-0.5, 0.0]]))

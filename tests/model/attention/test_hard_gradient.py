@@ -1,0 +1,167 @@
+"""What hard attention learns by is the gradient of the expected log-likelihood: enumerated."""
+
+from collections.abc import Callable, Iterator
+from itertools import product
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.autograd import backward
+
+from nmt.data.batching import Batch
+from nmt.model.seq2seq import Seq2Seq
+from nmt.registry import Choice
+from nmt.training.loss import batch_loss
+from tests.model.small import ADDITIVE, WIDTH, build, config
+
+SOURCE, TARGET = 3, 2
+SEQUENCES = list(product(range(SOURCE), repeat=TARGET))
+BASELINE = -3.5
+DECODERS = {
+    "bahdanau": Choice("bahdanau", {"hidden_size": WIDTH}),
+    "luong": Choice("luong", {"hidden_size": WIDTH}),
+    "luong at once": Choice("luong", {"hidden_size": WIDTH, "input_feeding": False}),
+}
+every_decoder = pytest.mark.parametrize("decoder", DECODERS.values(), ids=DECODERS.keys())
+
+
+def _model(decoder: Choice, **options: float) -> tuple[Seq2Seq, Any]:
+    attention = Choice("hard", {"expected": 0.0, "entropy_weight": 0.0, **options})
+    model = build(config(decoder=decoder, attention=attention, score=ADDITIVE)).train()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(6)  # annotations that differ, so that the position read matters
+    mechanism: Any = model.get_submodule("decoder.attention")
+    mechanism.baseline.fill_(BASELINE)
+    return model, mechanism
+
+
+def _batch(sentences: int = 1) -> Batch:
+    """Three source and two target positions, then padding; the same sentence many times."""
+    source, target = torch.tensor([[4, 1, 7, 0]]), torch.tensor([[1, 5, 0]])
+    following = torch.tensor([[5, 9, 0]])
+    tensors = (source, source > 0, target, following, following > 0)
+    return Batch(*(tensor.expand(sentences, -1) for tensor in tensors))
+
+
+def _drawing(positions: tuple[int, ...]) -> Callable[[Tensor], Tensor]:
+    """In the place of `draw`: these positions, in the padding after them the first one."""
+    left: Iterator[int] = iter((*positions, 0))
+
+    def draw_given(log_probs_bqs: Tensor) -> Tensor:
+        sentences, queries, _ = log_probs_bqs.shape
+        return torch.tensor([[next(left) for _ in range(queries)]] * sentences)
+
+    return draw_given
+
+
+def _gradient(model: Seq2Seq, loss: Tensor) -> Tensor:
+    """The gradient by all parameters, as one row."""
+    model.zero_grad()
+    backward(loss)
+    parts = [torch.zeros_like(p) if p.grad is None else p.grad for p in model.parameters()]
+    return torch.cat([part.flatten() for part in parts])
+
+
+def _of_score(model: Seq2Seq, gradient: Tensor) -> Tensor:
+    """What of a gradient belongs to the score, which learns by the draws alone."""
+    named = dict(model.named_parameters())
+    parts = torch.split(gradient, [parameter.numel() for parameter in named.values()])
+    chosen = zip(named, parts, strict=True)
+    return torch.cat([part for name, part in chosen if name.startswith("decoder.attention.score")])
+
+
+def _log_probability_of_target(model: Seq2Seq) -> Tensor:
+    batch = _batch()
+    output_btd, _ = model(batch.source, batch.source_mask_bs, batch.target_in_bt)
+    log_probs_tv = model.output_layer(output_btd)[0, :TARGET].log_softmax(dim=-1)
+    return log_probs_tv.gather(1, batch.target_out_bt[0, :TARGET, None]).sum()
+
+
+def _log_probability_of_positions(energies: list[Tensor], positions: tuple[int, ...]) -> Tensor:
+    """By the scores' energies, recorded over the target positions."""
+    log_probs_ts = torch.cat(energies, dim=1)[0, :TARGET, :SOURCE].log_softmax(dim=-1)
+    return log_probs_ts[range(TARGET), positions].sum()
+
+
+def _enumerated(
+    model: Seq2Seq, mechanism: Any, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Tensor, Tensor]:
+    """p(s) and log p(y | s) of every sequence of positions s."""
+    energies: list[Tensor] = []
+    handle = mechanism.score.register_forward_hook(lambda *call: energies.append(call[-1]))
+    masses, targets = [], []
+    for positions in SEQUENCES:
+        energies.clear()
+        monkeypatch.setattr(mechanism, "draw", _drawing(positions))
+        targets.append(_log_probability_of_target(model))
+        masses.append(_log_probability_of_positions(energies, positions).exp())
+    handle.remove()
+    assert torch.stack(masses).sum().item() == pytest.approx(1, rel=1e-12)
+    return torch.stack(masses), torch.stack(targets)
+
+
+@every_decoder
+def test_the_mean_of_all_surrogate_gradients_is_the_gradient_of_the_expected_log_likelihood(
+    decoder: Choice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, mechanism = _model(decoder)
+    masses, targets = _enumerated(model, mechanism, monkeypatch)
+    expected = _gradient(model, (masses * targets).sum())
+    mean = torch.zeros_like(expected)
+    for positions, mass in zip(SEQUENCES, masses.tolist(), strict=True):
+        monkeypatch.setattr(mechanism, "draw", _drawing(positions))
+        mechanism.baseline.fill_(BASELINE)
+        loss, _ = batch_loss(model, _batch(), smoothing=0.0, chunk=8)
+        mean -= mass * _gradient(model, loss)
+    torch.testing.assert_close(mean, expected, rtol=1e-10, atol=1e-12)
+    assert _of_score(model, expected).norm() > 0.01 * expected.norm()
+
+
+@every_decoder
+def test_sampled_gradients_are_right_in_the_mean(
+    decoder: Choice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Forty batches of 200: every component within five of its standard errors."""
+    batches, sentences = 40, 200
+    model, mechanism = _model(decoder)
+    with monkeypatch.context() as patch:
+        masses, targets = _enumerated(model, mechanism, patch)
+    mechanism.baseline.copy_((masses * targets).sum().detach())  # where it will be before long
+    expected = _gradient(model, (masses * targets).sum())
+    torch.manual_seed(3)
+    sampled = []
+    for _ in range(batches):
+        loss, _ = batch_loss(model, _batch(sentences), smoothing=0.0, chunk=1024)
+        sampled.append(-_gradient(model, loss) / sentences)
+    samples = torch.stack(sampled)
+    errors = samples.std(dim=0) / batches**0.5
+    assert _of_score(model, errors).norm() < 0.05 * _of_score(model, expected).norm()
+    assert ((samples.mean(dim=0) - expected).abs() <= 5 * errors + 1e-12).all()
+
+
+@every_decoder
+def test_padding_behind_the_target_has_no_part_in_the_penalty(decoder: Choice) -> None:
+    model, mechanism = _model(decoder, entropy_weight=0.1)
+    batch = _batch()
+    gradients = []
+    for piece in (0, 8):
+        target_bt = batch.target_in_bt.masked_fill(~batch.target_mask_bt, piece)
+        mechanism.baseline.fill_(BASELINE)
+        torch.manual_seed(2)
+        loss, _ = batch_loss(model, batch._replace(target_in_bt=target_bt), smoothing=0.0, chunk=8)
+        gradients.append(_gradient(model, loss))
+    assert torch.equal(*gradients)
+
+
+@every_decoder
+def test_outside_training_nothing_is_drawn_and_the_baseline_stays(decoder: Choice) -> None:
+    model, mechanism = _model(decoder)
+    model.eval()
+    before = torch.get_rng_state()
+    with torch.no_grad():
+        values = [batch_loss(model, _batch(), smoothing=0.0, chunk=8)[1] for _ in range(2)]
+    assert torch.equal(*values)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert mechanism.baseline == BASELINE
