@@ -1,0 +1,56 @@
+"""The LSTM with tapes against its formulas in NumPy."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nmt.model.layers.cell import LayerState
+from nmt.model.layers.lstmn import LSTMNLayer, weight_matrix
+from tests.model.by_hand import Array, array, draw, lstmn_step
+
+INPUTS, UNITS, ALIGNMENT, FED, STEPS = 3, 4, 5, 2, 5
+
+
+def _random(*sizes: int) -> Tensor:
+    return torch.randn(*sizes, dtype=torch.float64)
+
+
+def test_a_sequence_begins_with_nothing_to_recall() -> None:
+    layer = draw(LSTMNLayer(INPUTS, UNITS, ALIGNMENT))
+    inputs_tnm = _random(STEPS, 2, INPUTS)
+    written_tnw, weights = layer.sequence(inputs_tnm)
+    matrix_ntt = weight_matrix(weights)
+    for row in range(2):
+        places: list[tuple[Array, Array]] = []
+        recalled = np.zeros(UNITS)
+        for step in range(STEPS):
+            entering = array(inputs_tnm)[step, row]
+            place, recalled, shares = lstmn_step(layer, entering, places, recalled)
+            ours = array(weights[step])[row]
+            np.testing.assert_allclose(ours, shares, rtol=1e-12)
+            np.testing.assert_array_equal(array(matrix_ntt)[row, step, step:], 0.0)
+            np.testing.assert_array_equal(array(matrix_ntt)[row, step, :step], ours)
+            places.append(place)
+        expected = np.stack([np.concatenate(place) for place in places])
+        np.testing.assert_allclose(array(written_tnw)[:, row], expected, rtol=1e-10)
+
+
+def test_a_step_reads_feedback_as_input_and_adds_what_is_carried_to_the_cell() -> None:
+    layer = draw(LSTMNLayer(INPUTS, UNITS, ALIGNMENT, FED))
+    hidden_nd, cell_nd = _random(1, UNITS), _random(1, UNITS)
+    tapes: Any = layer.begin(LayerState(hidden_nd, cell_nd))
+    places, recalled = [(array(hidden_nd)[0], array(cell_nd)[0])], np.zeros(UNITS)
+    for _ in range(STEPS):
+        given_nm, fed_nf, carried_nd = _random(1, INPUTS), _random(1, FED), _random(1, UNITS)
+        tapes = layer.step(layer.project(given_nm), tapes, fed_nf, carried_nd)
+        entering = np.concatenate([array(given_nm)[0], array(fed_nf)[0]])
+        place, recalled, shares = lstmn_step(
+            layer, entering, places, recalled, carried=array(carried_nd)[0]
+        )
+        places.append(place)
+        np.testing.assert_allclose(array(tapes.hidden_nd)[0], place[0], rtol=1e-10)
+        np.testing.assert_allclose(array(tapes.written_ntw)[0, -1, UNITS:], place[1], rtol=1e-10)
+        np.testing.assert_allclose(array(tapes.weights_nt)[0], shares, rtol=1e-10)
+    assert tapes.written_ntw.shape == (1, STEPS + 1, 2 * UNITS)
