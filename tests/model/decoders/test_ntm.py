@@ -1,0 +1,123 @@
+"""The decoder that goes on with a machine: where its heads start, what it reads, where it looks."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from nmt.errors import UserError
+from nmt.model.build import build_model, check_model
+from nmt.model.interfaces import Encoded
+from nmt.model.layers.turing import TuringMachine
+from nmt.model.seq2seq import Seq2Seq
+from nmt.registry import Choice
+from tests.model.by_hand import array, draw
+from tests.model.small import PIECES, config, follow, text
+
+MEMORY = {"hidden_size": 4, "slots": 7, "width": 3, "read_heads": 2, "write_heads": 2}
+
+
+def _model(**options: Any) -> Seq2Seq:
+    encoder = Choice("ntm", MEMORY)
+    decoder = Choice("ntm", {"hidden_size": 4, **options})
+    model: Seq2Seq = draw(build_model(config(encoder=encoder, decoder=decoder), PIECES, PIECES))
+    return model
+
+
+def _encoded(model: Seq2Seq) -> Encoded:
+    return model.encode(text().source_bs, text().source_mask_bs)
+
+
+def test_it_goes_on_with_the_controller_and_the_memory_of_the_encoder() -> None:
+    model, given = _model(heads="last"), text()
+    decoder: Any = model.decoder
+    encoded: Any = _encoded(model)
+    ended = encoded.machine.state
+    memory, state = decoder.start(encoded)
+    torch.testing.assert_close(state.attention, ended, rtol=0, atol=0)
+    assert torch.equal(state.layers[0].hidden_nd, encoded.summary_bh)
+    assert torch.equal(state.layers[0].cell_nd, encoded.final.cell_ble[:, 0])
+    embedded_nm = model.target_embedding(given.target_bt[:, 0])
+    stepped = decoder.step(embedded_nm, memory, state)
+    controller, turned = decoder.machine.step(
+        decoder.machine.controller.project(embedded_nm), state.layers[0], ended
+    )
+    assert torch.equal(stepped.output_nd, torch.cat([controller.hidden_nd, turned.read_nf], -1))
+    assert not torch.equal(turned.memory_nci, ended.memory_nci)
+
+
+def test_heads_go_back_to_the_first_slot_unless_they_stay() -> None:
+    for heads in ("first", "last"):
+        model = _model(heads=heads)
+        encoded = _encoded(model)
+        _, state = model.decoder.start(encoded)
+        first_nhi = torch.zeros(3, 4, 7, dtype=torch.float64)
+        first_nhi[:, :, 0] = 1
+        expected_nhi = first_nhi if heads == "first" else encoded.machine.state.weights_nhi
+        assert torch.equal(state.attention.weights_nhi, expected_nhi)
+
+
+def test_it_looks_where_it_reads_what_was_written_there() -> None:
+    model, given = _model(), text()
+    written = array(_encoded(model).machine.written_bsi)
+    memory, state = model.start(given.source_bs, given.source_mask_bs)
+    for tokens_n in given.target_bt.unbind(dim=1):
+        prediction = model.step(tokens_n, memory, state)
+        state = prediction.state
+        reading = array(state.attention.weights_nhi)[:, :2].sum(axis=1)
+        assert prediction.weights_ns is not None
+        for row, length in enumerate([6, 3, 1]):
+            masses = np.array([reading[row] @ written[row, s] for s in range(length)]) + 1e-6
+            expected = np.pad(masses / masses.sum(), (0, 6 - length))
+            np.testing.assert_allclose(array(prediction.weights_ns)[row], expected, rtol=1e-10)
+
+
+def _walks(machine: TuringMachine) -> None:
+    """Orders to all heads to go on by one slot, whatever is read."""
+    with torch.no_grad():
+        machine.orders.weight.zero_()
+        numbers_hx = machine.orders.bias[: machine.orders_sizes[0]].view(machine.sizes.heads, -1)
+        numbers_hx[:, -4] = -60.0  # the gate: no content
+        numbers_hx[:, -3:] = torch.tensor([60.0, -60.0, -60.0])
+
+
+def test_heads_that_walk_from_slot_to_slot_align_a_target_with_its_source() -> None:
+    model, given = _model(), text()
+    parts: Any = model
+    _walks(parts.encoder.machine)
+    _walks(parts.decoder.machine)
+    _, weights = follow(model, given, *model.start(given.source_bs, given.source_mask_bs))
+    looked_ts = torch.stack(weights)[:, 0]
+    torch.testing.assert_close(looked_ts, torch.eye(4, 6).double(), rtol=0, atol=1e-5)
+
+
+def test_hypotheses_write_to_memories_of_their_own() -> None:
+    model, given = _model(), text()
+    memory, state = model.start(given.source_bs, given.source_mask_bs)
+    doubled = torch.utils._pytree.tree_map(lambda part: part.repeat_interleave(2, 0), state)
+    tokens_n = torch.tensor([1, 2, 1, 3, 4, 1])
+    together = model.step(tokens_n, memory, doubled)
+    for hypothesis in range(2):
+        alone = model.step(tokens_n[hypothesis::2], memory, state)
+        rows = torch.utils._pytree.tree_map(lambda part, h=hypothesis: part[h::2], together)
+        torch.testing.assert_close(rows, alone, rtol=1e-10, atol=1e-12)
+    memories_nci: Tensor = together.state.attention.memory_nci
+    assert not torch.equal(memories_nci[0], memories_nci[1])
+
+
+def test_dropout_is_before_the_output_layer_and_only_in_training() -> None:
+    model = _model(dropout=0.5)
+    encoded, embedded_btm = _encoded(model), torch.randn(3, 4, 3, dtype=torch.float64)
+    dropped = model.decoder(embedded_btm, encoded).output_btd
+    whole = model.eval().decoder(embedded_btm, encoded).output_btd
+    assert set((dropped / whole).detach().round(decimals=9).unique().tolist()) == {0.0, 2.0}
+
+
+def test_without_a_machine_the_user_is_told_what_to_use() -> None:
+    with pytest.raises(UserError) as refusal:
+        check_model(config(decoder=Choice("ntm")), joint=True)
+    assert str(refusal.value) == (
+        "decoder 'ntm': goes on with the memory that encoder 'ntm' has written; use encoder: ntm"
+    )

@@ -1,0 +1,84 @@
+"""The encoder with a machine: step by step by hand, and a padding that writes nothing."""
+
+import torch
+from torch import Tensor
+
+from nmt.model.encoders.ntm import TuringEncoder
+from nmt.model.interfaces import Encoded, MachineSizes
+from tests.model.by_hand import draw
+
+MASK_BS = torch.arange(5) < torch.tensor([[2], [5], [1]])
+
+
+def _encoder() -> TuringEncoder:
+    encoder: TuringEncoder = draw(
+        TuringEncoder(3, hidden_size=4, slots=6, width=3, read_heads=2, write_heads=2)
+    )
+    encoder.keeps_cells = True
+    return encoder
+
+
+def _embedded(padding: float) -> Tensor:
+    torch.manual_seed(6)
+    embedded_bsm = torch.randn(3, 5, 3, dtype=torch.float64)
+    return embedded_bsm.masked_fill(~MASK_BS[:, :, None], padding)
+
+
+def _rows(encoded: Encoded, row: int) -> list[Tensor]:
+    """All of a sentence that does not grow with the batch's padding."""
+    state, _ = encoded.machine
+    final = [part for part in encoded.final if part is not None]
+    return [part[row] for part in (encoded.summary_bh, *final, *state)]
+
+
+def test_the_machine_ends_where_the_last_real_step_left_it() -> None:
+    encoder = _encoder()
+    encoded = encoder(_embedded(float("nan")), MASK_BS)
+    assert encoded.final.cell_ble is not None
+    for row, length in enumerate([2, 5, 1]):
+        controller, state = encoder.machine.begin(_embedded(0.0)[row : row + 1, 0])
+        for position in range(length):
+            given_1m = _embedded(0.0)[row : row + 1, position]
+            projected_1g = encoder.machine.controller.project(given_1m)
+            controller, state = encoder.machine.step(projected_1g, controller, state)
+            torch.testing.assert_close(encoded.states_bse[row, position], controller.hidden_nd[0])
+            written_i = state.weights_nhi[0, 2] + state.weights_nhi[0, 3]
+            torch.testing.assert_close(encoded.machine.written_bsi[row, position], written_i)
+        assert controller.cell_nd is not None
+        expected = [
+            controller.hidden_nd[0],
+            controller.hidden_nd,
+            controller.cell_nd,
+            *(part[0] for part in state),
+        ]
+        torch.testing.assert_close(_rows(encoded, row), expected, rtol=1e-10, atol=1e-12)
+
+
+def test_nothing_in_the_padding_changes_a_bit_of_the_machine() -> None:
+    encoder = _encoder()
+    plain = encoder(_embedded(0.0), MASK_BS)
+    for garbage in (float("nan"), float("inf"), 1e30):
+        other = encoder(_embedded(garbage), MASK_BS)
+        for row in range(3):
+            assert all(map(torch.equal, _rows(plain, row), _rows(other, row)))
+        assert torch.equal(plain.machine.written_bsi, other.machine.written_bsi)
+    assert plain.machine.written_bsi[~MASK_BS].abs().sum() == 0
+
+
+def test_a_decoder_is_told_the_sizes_of_the_machine() -> None:
+    sizes = _encoder().sizes
+    assert (sizes.annotation, sizes.summary, sizes.layers) == (4, 4, 1)
+    assert sizes.machine == MachineSizes(slots=6, width=3, read_heads=2, write_heads=2)
+
+
+def test_gradients_of_the_encoder_are_right() -> None:
+    encoder = _encoder()
+    mask_bs = torch.tensor([[True, True, True], [True, False, False]])
+
+    def everything(embedded_bsm: Tensor) -> tuple[Tensor, ...]:
+        encoded = encoder(embedded_bsm, mask_bs)
+        return encoded.states_bse, *encoded.machine.state, encoded.machine.written_bsi
+
+    torch.manual_seed(8)
+    embedded_bsm = torch.randn(2, 3, 3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(everything, (embedded_bsm,))

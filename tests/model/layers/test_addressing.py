@@ -1,0 +1,148 @@
+"""The equations of Graves et al. 2014, section 3.3, in NumPy, a head and a slot at a time."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nmt.model.layers.addressing import (
+    EPSILON,
+    Orders,
+    address,
+    interpolate,
+    look_for,
+    move,
+    sharpen,
+)
+from tests.model.by_hand import Array, array, sigmoid, softmax
+
+ROWS, HEADS, CELLS, SLOTS = 2, 3, 4, 5
+
+
+def _random(*shape: int) -> Tensor:
+    return torch.randn(*shape, dtype=torch.float64)
+
+
+def _weights() -> Tensor:
+    return _random(ROWS, HEADS, SLOTS).softmax(dim=-1)
+
+
+def _close(found: Tensor, expected: Array) -> None:
+    np.testing.assert_allclose(array(found), expected, rtol=1e-12)
+
+
+def _by_content(key: Array, strength: float, memory: Array) -> Array:
+    lengths = np.sqrt((key**2).sum() * (memory**2).sum(axis=0) + EPSILON)
+    return softmax(strength * (key @ memory) / lengths)
+
+
+def _by_moving(weights: Array, shift: Array) -> Array:
+    moved = np.zeros(SLOTS)
+    for slot in range(SLOTS):
+        for by, share in zip((1, 0, -1), shift, strict=True):
+            moved[(slot + by) % SLOTS] += share * weights[slot]
+    return moved
+
+
+def test_looking_is_softmax_over_the_cosine_of_key_and_slot() -> None:
+    torch.manual_seed(1)
+    key, strength, memory = (
+        _random(ROWS, HEADS, CELLS),
+        _random(ROWS, HEADS, 1).exp(),
+        _random(ROWS, CELLS, SLOTS),
+    )
+    expected = [
+        [
+            _by_content(array(key)[n, h], array(strength)[n, h, 0], array(memory)[n])
+            for h in (0, 1, 2)
+        ]
+        for n in range(ROWS)
+    ]
+    _close(look_for(key, strength, memory), np.array(expected))
+
+
+def test_a_key_finds_the_slot_that_holds_it_whatever_its_length() -> None:
+    memory_nci = torch.eye(CELLS, dtype=torch.float64)[None]
+    key_nhc = 7 * memory_nci[:, 2:3]
+    weights_nhi = look_for(key_nhc, torch.full((1, 1, 1), 50.0, dtype=torch.float64), memory_nci)
+    assert weights_nhi[0, 0, 2] > 1 - 1e-12
+
+
+def test_the_gate_chooses_between_what_was_found_and_where_the_head_stood() -> None:
+    torch.manual_seed(2)
+    before, found, gate = _weights(), _weights(), _random(ROWS, HEADS, 1).sigmoid()
+    _close(
+        interpolate(before, found, gate),
+        array(gate) * array(found) + (1 - array(gate)) * array(before),
+    )
+
+
+def test_moving_is_a_circular_convolution() -> None:
+    torch.manual_seed(3)
+    weights, shift = _weights(), _random(ROWS, HEADS, 3).softmax(dim=-1)
+    expected = [
+        [_by_moving(array(weights)[n, h], array(shift)[n, h]) for h in range(HEADS)]
+        for n in range(ROWS)
+    ]
+    _close(move(weights, shift), np.array(expected))
+
+
+def test_a_move_by_one_goes_to_the_next_slot_and_from_the_last_to_the_first() -> None:
+    weights_nhi = torch.tensor([[[0.0, 0.0, 0.25, 0.0, 0.75]]])
+    by_one = torch.tensor([[[1.0, 0.0, 0.0]]])
+    assert move(weights_nhi, by_one).tolist() == [[[0.75, 0.0, 0.0, 0.25, 0.0]]]
+    assert move(weights_nhi, by_one.flip(-1)).tolist() == [[[0.0, 0.25, 0.0, 0.75, 0.0]]]
+
+
+def test_sharpening_is_a_power_and_sums_to_one() -> None:
+    torch.manual_seed(4)
+    weights, sharpness = _weights(), 1 + _random(ROWS, HEADS, 1).exp()
+    powers = array(weights) ** array(sharpness)
+    _close(sharpen(weights, sharpness), powers / powers.sum(axis=-1, keepdims=True))
+
+
+def test_sharpening_takes_any_power_of_any_weights() -> None:
+    """In float32 (1/128)^30 is 0 for all slots, and so is a slot where the head is not at all."""
+    even_nhi = torch.full((1, 1, 128), 1 / 128)
+    sharpness_nh1 = torch.tensor([[[30.0]]])
+    torch.testing.assert_close(sharpen(even_nhi, sharpness_nh1), even_nhi)
+    one_nhi = torch.tensor([[[0.0, 1.0, 0.0]]], requires_grad=True)
+    sharp_nhi = sharpen(one_nhi, sharpness_nh1)
+    assert sharp_nhi.tolist() == one_nhi.tolist()
+    (slope_nhi,) = torch.autograd.grad(sharp_nhi[0, 0, 1], one_nhi)
+    assert slope_nhi.isfinite().all()
+
+
+def test_orders_are_numbers_brought_into_their_ranges() -> None:
+    torch.manual_seed(5)
+    numbers_nhx = 3 * _random(ROWS, HEADS, Orders.size(CELLS))
+    orders, given = Orders.of(numbers_nhx), array(numbers_nhx)
+    _close(orders.key_nhc, given[..., :CELLS])
+    _close(orders.strength_nh1, np.log1p(np.exp(given[..., CELLS : CELLS + 1])))
+    _close(orders.sharpness_nh1, 1 + np.log1p(np.exp(given[..., CELLS + 1 : CELLS + 2])))
+    _close(orders.gate_nh1, sigmoid(given[..., CELLS + 2 : CELLS + 3]))
+    shares = np.exp(given[..., CELLS + 3 :])
+    _close(orders.shift_nhj, shares / shares.sum(axis=-1, keepdims=True))
+
+
+def test_a_head_looks_then_chooses_then_moves_then_sharpens() -> None:
+    torch.manual_seed(6)
+    orders = Orders.of(_random(ROWS, HEADS, Orders.size(CELLS)))
+    memory_nci, before_nhi = _random(ROWS, CELLS, SLOTS), _weights()
+    found_nhi = address(orders, memory_nci, before_nhi)
+    key, strength, gate, shift, sharpness = map(array, orders)
+    for n in range(ROWS):
+        for h in range(HEADS):
+            found = _by_content(key[n, h], strength[n, h, 0], array(memory_nci)[n])
+            chosen = gate[n, h] * found + (1 - gate[n, h]) * array(before_nhi)[n, h]
+            power = _by_moving(chosen, shift[n, h]) ** sharpness[n, h]
+            np.testing.assert_allclose(array(found_nhi)[n, h], power / power.sum(), rtol=1e-12)
+
+
+def test_gradients_of_addressing_are_right() -> None:
+    torch.manual_seed(7)
+    inputs = _random(1, 2, Orders.size(3)), _random(1, 3, SLOTS), _random(1, 2, SLOTS)
+
+    def weights(numbers: Tensor, memory: Tensor, energies: Tensor) -> Tensor:
+        return address(Orders.of(numbers), memory, energies.softmax(dim=-1))
+
+    assert torch.autograd.gradcheck(weights, tuple(given.requires_grad_() for given in inputs))
