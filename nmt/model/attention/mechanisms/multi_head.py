@@ -1,0 +1,40 @@
+"""Multi-head attention for recurrent decoders."""
+
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor
+
+from nmt.model.attention.mechanism import AttentionMemory, Mechanism, Reading
+from nmt.model.interfaces import Encoded
+from nmt.model.layers.multi_head import CrossAttention, Heads, split
+from nmt.parts import Positive
+from nmt.registry import MECHANISMS
+
+
+@MECHANISMS.register("multi_head")
+class MultiHeadAttention(Mechanism):
+    """Readings by scaled dot products, side by side. Vaswani et al. 2017, section 3.2.2.
+
+    The context is W [c_1; ...; c_h], as wide as an annotation, and the weights are the mean over
+    the heads. Recurrent decoders gain by several heads as well: Chen et al. 2018, section 6.1,
+    where the scores are additive.
+
+    Args:
+        heads: how many; they divide the width of an annotation
+    """
+
+    def __init__(self, query_size: int, key_size: int, *, heads: Positive = 4) -> None:
+        super().__init__()
+        self.attention = CrossAttention(query_size, key_size, key_size, heads)
+
+    def remember(self, source: Encoded) -> AttentionMemory:
+        return AttentionMemory(*self.attention.project(source.states_bse), source.mask_bs)
+
+    def forward(
+        self, query_bqd: Float[Tensor, "b q d"], memory: AttentionMemory, state: Any
+    ) -> tuple[Reading, Any]:
+        keys_bsa, values_bse, mask_bs = memory
+        heads = self.attention.heads
+        parts = Heads(split(keys_bsa, heads), split(values_bse, heads))
+        return Reading(*self.attention.look(query_bqd, parts, mask_bs)), state

@@ -1,0 +1,166 @@
+"""Multi-head attention against torch's module with the same weights."""
+
+from math import sqrt
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from nmt.model.layers.multi_head import CrossAttention, Heads, SelfAttention, attend, look
+from tests.model.by_hand import draw
+from tests.model.torchs_transformer import cross_attention_weights, self_attention_weights
+
+WIDTH, HEADS = 12, 3
+MASK_BS = torch.arange(5) < torch.tensor([5, 2, 1])[:, None]
+
+with_and_without_gradients = pytest.mark.parametrize(
+    "gradients", [True, False], ids=["with gradients", "without"]
+)
+
+
+def _random(*shape: int) -> Tensor:
+    return torch.randn(*shape, dtype=torch.float64)
+
+
+def _close(ours: Tensor, theirs: Tensor) -> None:
+    torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
+
+
+def _torchs(weights: dict[str, Tensor], key_size: int = WIDTH) -> nn.MultiheadAttention:
+    theirs = nn.MultiheadAttention(
+        WIDTH, HEADS, kdim=key_size, vdim=key_size, batch_first=True, dtype=torch.float64
+    )
+    theirs.load_state_dict(weights)
+    return theirs
+
+
+@with_and_without_gradients
+@pytest.mark.parametrize("causal", [False, True])
+def test_self_attention_is_torchs(causal: bool, gradients: bool) -> None:
+    ours = draw(SelfAttention(WIDTH, HEADS))
+    theirs = _torchs(self_attention_weights(ours))
+    inputs_btd = _random(3, 5, WIDTH)
+    hidden_tt = torch.ones(5, 5).triu(1).bool() if causal else None
+    padding_bt = None if causal else ~MASK_BS
+    expected_btd, _ = theirs(
+        *[inputs_btd] * 3, key_padding_mask=padding_bt, attn_mask=hidden_tt, need_weights=False
+    )
+    with torch.set_grad_enabled(gradients):
+        _close(ours(inputs_btd, None if causal else MASK_BS, causal=causal), expected_btd)
+
+
+@with_and_without_gradients
+@pytest.mark.parametrize("key_size", [WIDTH, 7])
+def test_cross_attention_is_torchs_and_so_are_its_weights(key_size: int, gradients: bool) -> None:
+    ours = draw(CrossAttention(WIDTH, key_size, WIDTH, HEADS))
+    theirs = _torchs(cross_attention_weights(ours), key_size)
+    query_bqd, states_bse = _random(3, 4, WIDTH), _random(3, 5, key_size)
+    expected_bqd, expected_bqs = theirs(
+        query_bqd, states_bse, states_bse, key_padding_mask=~MASK_BS
+    )
+    with torch.set_grad_enabled(gradients):
+        memory = ours.remember(states_bse)
+        context_bqd, weights_bqs = ours.look(query_bqd, memory, MASK_BS)
+        _close(ours(query_bqd, memory, MASK_BS), expected_bqd)
+    _close(context_bqd, expected_bqd)
+    _close(weights_bqs, expected_bqs)
+
+
+def test_queries_of_another_width_are_projected_to_the_heads() -> None:
+    ours = draw(CrossAttention(5, 7, WIDTH, HEADS))
+    query_bqd, states_bse = _random(3, 4, 5), _random(3, 5, 7)
+    query, key = ours.q_proj(query_bqd), ours.kv_proj(states_bse)[:, :, :WIDTH]
+    value = ours.kv_proj(states_bse)[:, :, WIDTH:]
+    contexts, weights = [], []
+    for head in torch.arange(WIDTH).chunk(HEADS):
+        energies_bqs = query[:, :, head] @ key[:, :, head].mT / sqrt(WIDTH // HEADS)
+        masses_bqs = energies_bqs.exp() * MASK_BS[:, None]
+        weights.append(masses_bqs / masses_bqs.sum(-1, keepdim=True))
+        contexts.append(weights[-1] @ value[:, :, head])
+    context_bqd, weights_bqs = ours.look(query_bqd, ours.remember(states_bse), MASK_BS)
+    _close(context_bqd, ours.out_proj(torch.cat(contexts, dim=-1)))
+    _close(weights_bqs, torch.stack(weights).mean(0))
+
+
+@with_and_without_gradients
+def test_steps_with_the_past_kept_are_causal_attention_at_once(gradients: bool) -> None:
+    ours = draw(SelfAttention(WIDTH, HEADS))
+    inputs_ntd = _random(4, 6, WIDTH)
+    none = torch.empty(4, HEADS, 0, WIDTH // HEADS, dtype=torch.float64)
+    past = Heads(none, none)
+    expected_ntd = ours(inputs_ntd, causal=True)
+    with torch.set_grad_enabled(gradients):
+        for t in range(6):
+            output_nd, past = ours.step(inputs_ntd[:, t], past)
+            _close(output_nd, expected_ntd[:, t])
+            assert past.keys_bhsx.shape == (4, HEADS, t + 1, WIDTH // HEADS)
+
+
+def test_gradients_of_torchs_kernel_and_of_the_formula_are_the_same() -> None:
+    query, keys, values = (_random(3, HEADS, 5, 4).requires_grad_() for _ in range(3))
+    towards_bqd = _random(3, 5, WIDTH)
+    found = [
+        torch.autograd.grad((output * towards_bqd).sum(), (query, keys, values))
+        for output in (
+            attend(query, Heads(keys, values), MASK_BS),
+            look(query, Heads(keys, values), MASK_BS)[0],
+        )
+    ]
+    for one, other in zip(*found, strict=True):
+        _close(one, other)
+    # The keys and values of the padding get none.
+    for gradient_bhsx in found[0][1:]:
+        assert gradient_bhsx.transpose(1, 2)[~MASK_BS].abs().sum() == 0
+
+
+@with_and_without_gradients
+def test_a_sentence_of_one_piece_stands_beside_one_of_a_thousand(gradients: bool) -> None:
+    """Kernels go through the source in blocks, some of which are padding altogether."""
+    mask_bs = torch.arange(1100) < torch.tensor([1100, 1])[:, None]
+    ours = draw(CrossAttention(WIDTH, WIDTH, WIDTH, HEADS))
+    query_bqd, states_bse = _random(2, 3, WIDTH), _random(2, 1100, WIDTH).requires_grad_()
+    with torch.set_grad_enabled(gradients):
+        context_bqd = ours(query_bqd, ours.remember(states_bse), mask_bs)
+    only_1qd = ours.out_proj(ours.kv_proj(states_bse[1:, :1])[:, :, WIDTH:])
+    _close(context_bqd[1:], only_1qd.expand(1, 3, WIDTH))
+    if gradients:
+        (gradient_bse,) = torch.autograd.grad(context_bqd.sum(), states_bse)
+        assert gradient_bse.isfinite().all()
+        assert gradient_bse[1, 1:].abs().sum() == 0
+
+
+def test_weights_are_dropped_in_training_only() -> None:
+    torch.manual_seed(1)
+    ours = draw(SelfAttention(WIDTH, HEADS, dropout=0.5))
+    inputs_btd = _random(3, 5, WIDTH)
+    without = SelfAttention(WIDTH, HEADS).double()
+    without.load_state_dict(ours.state_dict())
+    _close(ours.eval()(inputs_btd), without(inputs_btd))
+    dropped_btd = torch.stack([ours.train()(inputs_btd) for _ in range(2)])
+    assert not torch.equal(dropped_btd[0], dropped_btd[1])
+    torch.manual_seed(2)
+    mean_btd = torch.stack([ours(inputs_btd) for _ in range(4000)]).mean(0)
+    torch.testing.assert_close(mean_btd, without(inputs_btd), rtol=0, atol=0.15)
+
+
+@pytest.mark.parametrize(("heads", "fewer"), [(8, 6), (5, 4), (24, 12)])
+def test_heads_that_do_not_divide_the_width_are_refused(heads: int, fewer: int) -> None:
+    message = f"{heads} heads do not divide the width 12; use {fewer}, or a width that is a"
+    with pytest.raises(ValueError, match=message):
+        SelfAttention(WIDTH, heads)
+    with pytest.raises(ValueError, match=message):
+        CrossAttention(3, 4, WIDTH, heads)
+
+
+def test_first_values_are_glorots_of_every_projection_and_no_bias() -> None:
+    torch.manual_seed(1)
+    ours = CrossAttention(50, 30, 200, 4)
+    for weight, inputs in (
+        (ours.q_proj.weight, 50),
+        (ours.kv_proj.weight, 30),
+        (ours.out_proj.weight, 200),
+    ):
+        bound = sqrt(6 / (200 + inputs))
+        assert bound * 0.98 < float(weight.detach().abs().max()) <= bound
+        assert float(weight.std().detach()) == pytest.approx(bound / sqrt(3), rel=0.03)
+    assert all(not layer.bias.any() for layer in (ours.q_proj, ours.kv_proj, ours.out_proj))
