@@ -1,0 +1,54 @@
+"""Long lines out of short ones: 2, 3 .. N neighbouring pairs of a text joined into one pair.
+
+    python scripts/join_lines.py data/multi30k/train --source de --target en --join 4 \\
+        --output data/multi30k-joined/train
+
+Every pair stands once in a line of 2, once in a line of 3, and so on; a rest that is too short for
+a line is left out. Lines of single pairs are not written: the text has them.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from experiments import Pair
+
+from nmt.data.corpus import resolve
+
+
+def join(pairs: Sequence[Pair], size: int) -> list[Pair]:
+    """Pairs made of `size` neighbours each, their sides joined by a space."""
+    starts = range(0, len(pairs) - size + 1, size)
+    groups = [pairs[start : start + size] for start in starts]
+    return [
+        (" ".join(source for source, _ in group), " ".join(target for _, target in group))
+        for group in groups
+    ]
+
+
+def join_up_to(pairs: Sequence[Pair], largest: int) -> list[Pair]:
+    """Pairs of 2 neighbours, then of 3, up to those of `largest`."""
+    return [joined for size in range(2, largest + 1) for joined in join(pairs, size)]
+
+
+def main() -> None:
+    """Read, join, write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    add("text", type=Path, help="prefix of the files to read")
+    add("--source", required=True, help="suffix of the source file")
+    add("--target", required=True, help="suffix of the target file")
+    add("--join", type=int, default=4, metavar="N", help="default: %(default)s")
+    add("--output", type=Path, required=True, help="prefix of the files to write")
+    options = parser.parse_args()
+    pairs = list(resolve(options.text, options.source, options.target).pairs())
+    joined = join_up_to(pairs, options.join)
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    for column, suffix in enumerate((options.source, options.target)):
+        lines = "".join(f"{pair[column]}\n" for pair in joined)
+        file = options.output.with_name(f"{options.output.name}.{suffix}")
+        file.write_text(lines, encoding="utf-8", newline="\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""How the windows of predictive local attention move over a text: a small table.
+
+    python scripts/local_windows.py runs/date_format_local_p --test data/date-format/test
+
+p_t is the centre of the window when target piece t is predicted, in source positions from 0, and D
+the window's half width; targets are given (teacher forcing), the end mark is one of them. Asked is:
+
+- do windows move forwards: the mean of p_{t+1} - p_t, and the share of moves that are not
+  backwards. Nothing in the model makes them; where the target puts first what the source has last,
+  as the year of most dates, a good window jumps;
+- is every weight at |s - p_t| > D exactly 0, and how much of a source do windows cover.
+"""
+
+import argparse
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from experiments import Pair, markdown
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from nmt.data.batching import Batch, collate
+from nmt.data.corpus import resolve
+from nmt.data.vocabulary import Vocabulary
+from nmt.model.attention.mechanisms.local_p import PredictiveLocalAttention
+from nmt.model.saved import Run, load_model
+
+BATCH = 64  # sentences
+
+
+class Windows(NamedTuple):
+    """What is asked of windows, over real target and source positions only.
+
+    Attributes:
+        moves: p_{t+1} - p_t of neighbouring target positions
+        outside: the weights outside the windows
+        inside: the weights inside
+    """
+
+    moves: Float[Tensor, " moves"]
+    outside: Float[Tensor, " outside"]
+    inside: Float[Tensor, " inside"]
+
+
+def main() -> None:
+    """Read the text with the run's model and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("run", type=Path, metavar="RUN", help="of a model with local_p")
+    parser.add_argument("--test", type=Path, required=True, help="prefix of the text")
+    parser.add_argument("--checkpoint", default="best", help="best, last, average or an update")
+    options = parser.parse_args()
+    saved = load_model(options.run, options.checkpoint)
+    source, target = Run(options.run).vocabularies()
+    mechanism = getattr(saved.model.decoder, "attention", None)
+    if source is None or not isinstance(mechanism, PredictiveLocalAttention):
+        raise SystemExit(f"{options.run}: does not read text through windows of local_p")
+    data = saved.experiment.data
+    pairs = list(resolve(options.test, data.source, data.target).pairs())
+    batches = _batches(pairs, source, target)
+    found = zip(*(read(saved.model, mechanism, batch) for batch in batches), strict=True)
+    print(table(Windows(*map(torch.cat, found)), len(pairs), mechanism.window))
+
+
+def _batches(pairs: Sequence[Pair], source: Vocabulary, target: Vocabulary) -> Iterator[Batch]:
+    for start in range(0, len(pairs), BATCH):
+        sources, targets = zip(*pairs[start : start + BATCH], strict=True)
+        source_ids = [np.array(ids) for ids in source.encode_all(list(sources))]
+        target_ids = [np.array(ids) for ids in target.encode_all(list(targets))]
+        yield collate(source_ids, target_ids, source.specials, target.specials)
+
+
+def read(model: nn.Module, mechanism: PredictiveLocalAttention, batch: Batch) -> Windows:
+    """The windows of a batch, seen while the model reads its targets."""
+    source_bs, source_mask_bs, target_in_bt, _, target_mask_bt = batch
+    centres, weights = [], []
+
+    def look(module: nn.Module, given: tuple[Any, ...], result: tuple[Any, ...]) -> None:
+        query_bqd, memory, _ = given
+        centres.append(mechanism.centre(query_bqd, memory.mask_bs))
+        weights.append(result[0].weights_bqs)
+
+    hook = mechanism.register_forward_hook(look)
+    with torch.inference_mode():
+        model(source_bs, source_mask_bs, target_in_bt)
+    hook.remove()
+    real_bts = target_mask_bt[:, :, None] & source_mask_bs[:, None]
+    return measure(torch.cat(centres, 1), torch.cat(weights, 1), real_bts, mechanism.window)
+
+
+def measure(
+    centre_bt: Float[Tensor, "b t"],
+    weights_bts: Float[Tensor, "b t s"],
+    real_bts: Bool[Tensor, "b t s"],
+    window: int,
+) -> Windows:
+    """Moves and weights of the windows where both positions are real."""
+    distance_bts = (torch.arange(weights_bts.size(2)) - centre_bt[:, :, None]).abs()
+    outside_bts = distance_bts > window
+    moves = centre_bt.diff(dim=1)[real_bts[:, 1:, 0]]
+    outside, inside = weights_bts[real_bts & outside_bts], weights_bts[real_bts & ~outside_bts]
+    return Windows(moves, outside, inside)
+
+
+def table(found: Windows, sentences: int, window: int) -> str:
+    """The answers, one a row."""
+    moves, outside, inside = found
+    covered = len(inside) / (len(inside) + len(outside))
+    measured = {
+        "sentences": f"{sentences:,}",
+        "moves p_{t+1} - p_t": f"{len(moves):,}",
+        "mean move, in source positions": f"{float(moves.mean()):+.3f}",
+        "moves that are not backwards": f"{float((moves >= 0).double().mean()):.1%}",
+        f"source positions within {window} of the centre": f"{covered:.1%}",
+        "weights of the others": f"{len(outside):,}",
+        "of which not exactly 0": f"{int(outside.count_nonzero()):,}",
+    }
+    return markdown(["windows", "measured"], measured.items())
+
+
+if __name__ == "__main__":
+    main()
