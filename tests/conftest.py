@@ -1,6 +1,7 @@
 """A tiny model, trained once for all tests through the real command."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -55,7 +56,10 @@ def experiment() -> dict[str, Any]:
 def start_command(
     command: str, *arguments: object, cwd: Path, **options: Any
 ) -> subprocess.Popen[str]:
-    """Start a command as a process of its own."""
+    """Start a command as a process of its own, which Ctrl-C reaches.
+
+    What a shell starts in the background ignores the interrupt, and so would its children.
+    """
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
         [sys.executable, "-m", f"nmt.cli.{command}", *map(str, arguments)],
@@ -65,6 +69,7 @@ def start_command(
         encoding="utf-8",
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         **options,
     )
 
