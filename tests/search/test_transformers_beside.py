@@ -25,13 +25,13 @@ GLOBAL, HEADS = Choice("global"), Choice("multi_head")
 
 
 def _phrases() -> list[str]:
-    return list(read_lines(PHRASES.with_name("phrases.de")))[:30]
+    return list(read_lines(PHRASES.with_name("phrases.de")))[:40]
 
 
 def _translator(**parts: Choice) -> Translator:
     """An untrained model: what it says means nothing, and hangs on every bit."""
     torch.manual_seed(7)
-    vocabulary = Vocabulary.train(_phrases(), size=160)
+    vocabulary = Vocabulary.train(_phrases(), size=200)
     config = ModelConfig(embedding_size=128, **parts)  # type: ignore[arg-type]
     model = build_model(config, len(vocabulary), len(vocabulary)).eval().requires_grad_(False)
     options = SearchOptions(Choice("average"), Choice("none"), max_length=8)

@@ -32,4 +32,8 @@ class GatedMechanism(ScoredMechanism):
         context_bqe = weights_bqs @ memory.values_bse
         if self.gate is None:
             return context_bqe
-        return torch.sigmoid(self.gate(query_bqd)) * context_bqe
+        # One number a reading: as a product, and as a sigmoid in float32, its last bit would show
+        # how many readings there are.
+        products_bqd = (query_bqd * self.gate.weight).double()
+        gate_bq1 = torch.sigmoid(products_bqd.sum(dim=-1, keepdim=True) + self.gate.bias)
+        return gate_bq1.to(context_bqe.dtype) * context_bqe

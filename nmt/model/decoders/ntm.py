@@ -34,7 +34,8 @@ class TuringDecoder(RecurrentDecoder):
 
     Args:
         hidden_size: units of the controller
-        initial_state: what the controller's first state is made of
+        initial_state: what the controller's first state is made of; with zero, all that it knows of
+            the source stands in the memory
         heads: where they stand at first: on the first slot, as the encoder's did, or where the
             encoder left them
         dropout: share of units dropped before the output layer
@@ -46,7 +47,7 @@ class TuringDecoder(RecurrentDecoder):
         source: SourceSizes,
         *,
         hidden_size: Positive = 100,
-        initial_state: Literal["bridge", "last", "zero"] = "last",
+        initial_state: Literal["bridge", "last", "zero"] = "zero",
         heads: Literal["first", "last"] = "first",
         dropout: Probability = 0.0,
     ) -> None:

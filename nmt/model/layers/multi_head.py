@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
+from torch.nn.functional import dropout as drop
 from torch.nn.functional import scaled_dot_product_attention
 
 from nmt.model.layers.projection import projection
@@ -146,7 +147,8 @@ def attend(
 ) -> Float[Tensor, "b q d"]:
     """softmax(Q Kᵀ / √x) V of every head, side by side. Vaswani et al. 2017, eqs. 1 and 5.
 
-    With gradients by torch's kernels, which do not keep the weights; without, as `look` does it.
+    On a GPU by torch's fused kernels. Those for a CPU are made for long texts: at the length of a
+    sentence, up to 128 pieces, they take 3 to 15 times as long as the formula's own steps.
 
     Args:
         query_bhqx: queries
@@ -155,12 +157,23 @@ def attend(
         causal: whether query q reads positions up to q only; without a mask
         dropout: share of weights dropped
     """
-    if not torch.is_grad_enabled():
-        return look(query_bhqx, memory, mask_bs, causal=causal)[0]
+    way = fused if query_bhqx.is_cuda else look
+    return way(query_bhqx, memory, mask_bs, causal=causal, dropout=dropout)[0]
+
+
+def fused(
+    query_bhqx: Float[Tensor, "b h q x"],
+    memory: Heads,
+    mask_bs: Bool[Tensor, "b s"] | None = None,
+    *,
+    causal: bool = False,
+    dropout: float = 0.0,
+) -> tuple[Float[Tensor, "b q d"], None]:
+    """What `attend` does, by torch's kernels, which do not keep the weights."""
     context_bhqx = scaled_dot_product_attention(
         query_bhqx, *memory, _broadcast(mask_bs), dropout, is_causal=causal
     )
-    return context_bhqx.transpose(1, 2).flatten(2)
+    return context_bhqx.transpose(1, 2).flatten(2), None
 
 
 def look(
@@ -169,11 +182,12 @@ def look(
     mask_bs: Bool[Tensor, "b s"] | None = None,
     *,
     causal: bool = False,
+    dropout: float = 0.0,
 ) -> tuple[Float[Tensor, "b q d"], Float[Tensor, "b h q s"]]:
     """What `attend` does, in the formula's own steps, and the weights of every head."""
     dtype = query_bhqx.dtype
     keys_bhsx, values_bhsx = memory
-    if not torch.is_grad_enabled():
+    if not (torch.is_grad_enabled() or query_bhqx.is_cuda):
         # In search the sums run in float64: rounded back, they show neither the padding's width
         # nor the number of rows, by which libraries choose their way through a product this small.
         query_bhqx, keys_bhsx, values_bhsx = (x.double() for x in (query_bhqx, *memory))
@@ -182,7 +196,8 @@ def look(
     if readable is not None:
         energies_bhqs = energies_bhqs.masked_fill(~readable, float("-inf"))
     weights_bhqs = energies_bhqs.softmax(dim=-1)
-    context_bqd = (weights_bhqs @ values_bhsx).transpose(1, 2).flatten(2)
+    kept_bhqs = drop(weights_bhqs, dropout) if dropout else weights_bhqs
+    context_bqd = (kept_bhqs @ values_bhsx).transpose(1, 2).flatten(2)
     return context_bqd.to(dtype), weights_bhqs.to(dtype)
 
 

@@ -31,7 +31,7 @@ def _encoded(model: Seq2Seq) -> Encoded:
 
 
 def test_it_goes_on_with_the_controller_and_the_memory_of_the_encoder() -> None:
-    model, given = _model(heads="last"), text()
+    model, given = _model(heads="last", initial_state="last"), text()
     decoder: Any = model.decoder
     encoded: Any = _encoded(model)
     ended = encoded.machine.state

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nmt.model.layers.multi_head import CrossAttention, Heads, SelfAttention, attend, look
+from nmt.model.layers.multi_head import CrossAttention, Heads, SelfAttention, fused, look
 from tests.model.by_hand import draw
 from tests.model.torchs_transformer import cross_attention_weights, self_attention_weights
 
@@ -96,21 +96,19 @@ def test_steps_with_the_past_kept_are_causal_attention_at_once(gradients: bool) 
             assert past.keys_bhsx.shape == (4, HEADS, t + 1, WIDTH // HEADS)
 
 
-def test_gradients_of_torchs_kernel_and_of_the_formula_are_the_same() -> None:
-    query, keys, values = (_random(3, HEADS, 5, 4).requires_grad_() for _ in range(3))
-    towards_bqd = _random(3, 5, WIDTH)
-    found = [
-        torch.autograd.grad((output * towards_bqd).sum(), (query, keys, values))
-        for output in (
-            attend(query, Heads(keys, values), MASK_BS),
-            look(query, Heads(keys, values), MASK_BS)[0],
-        )
-    ]
+@pytest.mark.parametrize("causal", [False, True])
+def test_torchs_kernel_and_the_formulas_own_steps_are_the_same(causal: bool) -> None:
+    given = [_random(3, HEADS, 5, 4).requires_grad_() for _ in range(3)]
+    mask_bs, towards_bqd = None if causal else MASK_BS, _random(3, 5, WIDTH)
+    found = []
+    for way in (fused, look):
+        context_bqd = way(given[0], Heads(*given[1:]), mask_bs, causal=causal)[0]
+        gradients = torch.autograd.grad((context_bqd * towards_bqd).sum(), given)
+        found.append((context_bqd, *gradients))
+        if not causal:  # The keys and values of the padding get none.
+            assert not any(part.transpose(1, 2)[~MASK_BS].any() for part in gradients[1:])
     for one, other in zip(*found, strict=True):
         _close(one, other)
-    # The keys and values of the padding get none.
-    for gradient_bhsx in found[0][1:]:
-        assert gradient_bhsx.transpose(1, 2)[~MASK_BS].abs().sum() == 0
 
 
 @with_and_without_gradients
