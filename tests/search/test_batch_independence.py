@@ -28,7 +28,7 @@ def phrases() -> list[str]:
     return list(read_lines(PHRASES.with_name("phrases.de")))[:40]
 
 
-def make_translator(decoder: str, score: str) -> Translator:
+def make_translator(decoder: str, attention: str, score: str) -> Translator:
     """An untrained model: what it says means nothing, and hangs on every bit."""
     torch.manual_seed(7)
     vocabulary = Vocabulary.train(phrases(), size=200)
@@ -36,7 +36,7 @@ def make_translator(decoder: str, score: str) -> Translator:
         embedding_size=256,
         encoder=Choice("bilstm", {"hidden_size": 256, "layers": 2}),
         decoder=Choice(decoder, {"hidden_size": 512}),
-        attention=Choice("global"),
+        attention=Choice(attention),
         score=Choice(score),
     )
     model = build_model(config, len(vocabulary), len(vocabulary)).eval().requires_grad_(False)
@@ -55,11 +55,18 @@ def bits(translation: Translation) -> tuple[object, ...]:
 
 
 @pytest.mark.parametrize("beam_size", [1, 5])
-@pytest.mark.parametrize(("decoder", "score"), [("bahdanau", "additive"), ("luong", "general")])
-def test_neighbours_change_no_bit(decoder: str, score: str, beam_size: int) -> None:
+@pytest.mark.parametrize(
+    ("decoder", "attention", "score"),
+    [
+        ("bahdanau", "global", "additive"),
+        ("luong", "global", "general"),
+        ("luong", "local_p", "general"),
+    ],
+)
+def test_neighbours_change_no_bit(decoder: str, attention: str, score: str, beam_size: int) -> None:
     if not use_onednn_for_products():
         pytest.skip("products do not go to oneDNN on this CPU, so rows may round differently")
-    translator, sources = make_translator(decoder, score), phrases()
+    translator, sources = make_translator(decoder, attention, score), phrases()
     alone = translator.translate(sources, beam_size=beam_size, batch_sentences=1)
     shuffled = Random(1).sample(range(len(sources)), len(sources))
     for together in (7, 64):

@@ -56,7 +56,8 @@ class PredictiveLocalAttention(ScoredMechanism):
         self, query_bqd: Float[Tensor, "b q d"], mask_bs: Bool[Tensor, "b s"]
     ) -> Float[Tensor, "b q"]:
         """p of every query, in source positions."""
-        centre_bq = torch.tanh(linear(query_bqd, self.query_weight_ad)) @ self.centre_a
-        # In bfloat16 a place in a sentence of 100 pieces would be known to half a piece.
-        exact = torch.promote_types(centre_bq.dtype, torch.float32)
-        return mask_bs.sum(dim=1, keepdim=True) * torch.sigmoid(centre_bq.to(exact))
+        hidden_bqa = torch.tanh(linear(query_bqd, self.query_weight_ad))
+        # In bfloat16 p would be half a piece off in a hundred, and a product's last bit would show
+        # how many queries there are.
+        share_bq = torch.sigmoid((hidden_bqa * self.centre_a).double().sum(dim=-1))
+        return mask_bs.sum(dim=1, keepdim=True) * share_bq
