@@ -4,7 +4,8 @@ from math import sqrt
 
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn.functional import dropout as drop
+
+from nmt.model.layers.dropout import dropout as drop
 
 
 class Embedding(nn.Module):

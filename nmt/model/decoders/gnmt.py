@@ -6,13 +6,13 @@ from typing import Literal, cast
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import dropout as drop
 
 from nmt.model.attention.mechanism import AttentionFactory, AttentionMemory
 from nmt.model.decoders.recurrent import Moved, RecurrentDecoder, RecurrentState
 from nmt.model.interfaces import Encoded, SourceSizes, Stepped, Taught
 from nmt.model.layers.bridge import Bridge
 from nmt.model.layers.cell import LayerState, RecurrentLayer
+from nmt.model.layers.dropout import dropout as drop
 from nmt.model.layers.stack import CELLS
 from nmt.model.recurrence.plain import run
 from nmt.parts import Positive, Probability

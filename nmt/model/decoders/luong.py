@@ -5,12 +5,12 @@ from typing import Literal
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import dropout as drop
 
 from nmt.model.attention.mechanism import AttentionFactory, AttentionMemory
 from nmt.model.decoders.recurrent import Moved, RecurrentDecoder, RecurrentState
 from nmt.model.interfaces import Encoded, SourceSizes, Taught
 from nmt.model.layers.bridge import Bridge
+from nmt.model.layers.dropout import dropout as drop
 from nmt.model.layers.stack import RecurrentStack
 from nmt.parts import Positive, Probability
 from nmt.registry import DECODERS

@@ -5,11 +5,11 @@ from typing import Literal, NamedTuple
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
-from torch.nn.functional import dropout as drop
 
 from nmt.model.decoders.recurrent import Moved, RecurrentDecoder, RecurrentState
 from nmt.model.interfaces import Encoded, SourceSizes, State, Stepped
 from nmt.model.layers.bridge import Bridge
+from nmt.model.layers.dropout import dropout as drop
 from nmt.model.layers.turing import MachineState, TuringMachine
 from nmt.parts import Positive, Probability
 from nmt.registry import DECODERS

@@ -2,9 +2,9 @@
 
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import dropout as drop
 
 from nmt.model.interfaces import Encoded, Encoder, LayerStates
+from nmt.model.layers.dropout import dropout as drop
 
 
 class PictureEncoder(Encoder):

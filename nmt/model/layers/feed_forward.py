@@ -5,8 +5,9 @@ from typing import Literal, NamedTuple
 
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import dropout, gelu, relu
+from torch.nn.functional import gelu, relu
 
+from nmt.model.layers.dropout import dropout
 from nmt.model.layers.projection import projection
 
 Activation = Literal["relu", "gelu"]

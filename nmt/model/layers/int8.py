@@ -38,4 +38,4 @@ class Int8Linear(nn.Module):
         rounded_nd = (inputs_nd / scale_n1).round().to(torch.int8)
         weight_dv = self.weight_dv[start : start + rounded_nd.size(1)]
         products_nv = torch._int_mm(rounded_nd, weight_dv)
-        return products_nv.float() * scale_n1 * self.scale_v + self.bias_v
+        return torch.addcmul(self.bias_v, products_nv.float().mul_(scale_n1), self.scale_v)

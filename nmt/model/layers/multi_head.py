@@ -9,9 +9,9 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
-from torch.nn.functional import dropout as drop
 from torch.nn.functional import scaled_dot_product_attention
 
+from nmt.model.layers.dropout import dropout as drop
 from nmt.model.layers.projection import projection
 
 

@@ -4,9 +4,9 @@ from typing import cast
 
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import dropout
 
 from nmt.model.layers.cell import Cell, LayerState, RecurrentLayer
+from nmt.model.layers.dropout import dropout
 from nmt.model.layers.gru import GRULayer
 from nmt.model.layers.lstm import LSTMLayer
 

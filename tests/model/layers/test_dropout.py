@@ -1,0 +1,60 @@
+"""Dropout: how often, by how much, and what goes back."""
+
+import pytest
+import torch
+from torch.autograd import backward
+
+from nmt.model.layers.dropout import dropout
+
+UNITS = 400_000
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("probability", [0.1, 0.3, 0.5, 0.9])
+def test_a_share_of_the_units_is_dropped_and_the_others_make_up_for_it(
+    probability: float, dtype: torch.dtype
+) -> None:
+    """Shares within 4.5 standard errors, in the whole and beside a unit that was dropped."""
+    torch.manual_seed(1)
+    inputs = torch.full((UNITS // 8, 8), 3.0, dtype=dtype)
+    outputs = dropout(inputs, probability)
+    assert outputs.dtype == dtype
+    dropped = (outputs == 0).flatten()
+    error = (probability * (1 - probability) / UNITS) ** 0.5
+    assert abs(dropped.double().mean() - probability) < 4.5 * error
+    after = dropped[1:][dropped[:-1]].double().mean()
+    assert abs(after - probability) < 4.5 * error / probability**0.5
+    kept = outputs.flatten()[~dropped].double()
+    assert kept == pytest.approx(3 / (1 - probability), rel=5e-3 if dtype.itemsize == 2 else 1e-4)
+
+
+def test_the_gradient_is_dropped_where_the_unit_was() -> None:
+    inputs = torch.randn(7, 33, requires_grad=True)
+    outputs = dropout(inputs, 0.4)
+    backward(outputs.sum())
+    assert inputs.grad is not None
+    torch.testing.assert_close(inputs.grad * inputs, outputs)
+    assert (outputs == 0).any()
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (3,), (0, 5), (5, 1, 3)])
+def test_any_shape_goes_through(shape: tuple[int, ...]) -> None:
+    assert dropout(torch.ones(shape), 0.5).shape == shape
+
+
+def test_nothing_is_drawn_where_nothing_or_everything_is_dropped() -> None:
+    inputs, before = torch.randn(4, 5), torch.get_rng_state()
+    assert torch.equal(dropout(inputs, 0.0), inputs)
+    assert torch.equal(dropout(inputs, 0.3, training=False), inputs)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert dropout(inputs, 1.0).count_nonzero() == 0
+    assert dropout(inputs, 0.99999999).isfinite().all()
+
+
+def test_a_draw_repeats_with_its_seed() -> None:
+    inputs = torch.randn(100, 7)
+    torch.manual_seed(3)
+    first = dropout(inputs, 0.5)
+    assert not torch.equal(dropout(inputs, 0.5), first)
+    torch.manual_seed(3)
+    assert torch.equal(dropout(inputs, 0.5), first)
