@@ -2,7 +2,7 @@
 
 from itertools import product
 from math import log
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -114,14 +114,14 @@ def _penalty(attention: HardAttention, rewards: list[float]) -> None:
 
 def test_the_baseline_is_a_moving_average_that_begins_with_the_first_batch() -> None:
     attention = HardAttention(GeneralScore(3, 5), 3)
-    assert attention.baseline.isnan()
-    assert "baseline" in attention.state_dict()
+    assert attention.baseline_p.isnan().all()
+    assert "baseline_p" in attention.state_dict()
     expected = -4.0
     for number, rewards in enumerate([[-3.0, -5.0], [-10.0, -20.0], [-1.0]]):
         _penalty(attention, rewards)
         if number:
             expected = 0.9 * expected + 0.1 * float(np.mean(rewards))
-        assert attention.baseline.item() == pytest.approx(expected, rel=1e-6)
+        assert attention.baseline_p.item() == pytest.approx(expected, rel=1e-6)
 
 
 def test_the_penalty_is_eq_12_by_hand() -> None:
@@ -137,3 +137,40 @@ def test_the_penalty_is_eq_12_by_hand() -> None:
     first, second = -2 * (-4 + 3), -2 * (-0.25 + 3)
     torch.testing.assert_close(log_prob_bt.grad, torch.tensor([[first, first], [second, 0.0]]))
     torch.testing.assert_close(entropy_bt.grad, torch.tensor([[-0.5, -0.5], [-0.5, 0.0]]))
+
+
+@pytest.mark.parametrize(
+    ("reward", "before", "advantages", "after"),
+    [
+        ("rest", [-6, -4], [[-4 + 6, -2.5 + 4], [-0.25 + 6, 0]], [-5.4 - 0.2125, -3.6 - 0.25]),
+        ("step", [-2, -4], [[-1.5 + 2, -2.5 + 4], [-0.25 + 2, 0]], [-1.8 - 0.0875, -3.6 - 0.25]),
+    ],
+)
+def test_a_draw_may_answer_for_the_words_from_its_own_on_or_for_its_own_alone(
+    reward: Literal["rest", "step"],
+    before: list[float],
+    advantages: list[list[float]],
+    after: list[float],
+) -> None:
+    """The two sentences above; the baselines come from a sentence of two words before."""
+    attention = HardAttention(GeneralScore(3, 5), 3, reward=reward, entropy_weight=0.0)
+    zeros_bt = torch.zeros(1, 3)
+    likelihood_bt = torch.tensor([[2.0, 4.0, 0.0]])
+    attention.penalty((zeros_bt, zeros_bt), likelihood_bt, torch.tensor([[True, True, False]]))
+    assert attention.baseline_p[:2].tolist() == before
+    assert attention.baseline_p[2:].isnan().all()
+    log_prob_bt = torch.tensor([[-1.0, -2.0], [-0.5, -9.0]], requires_grad=True)
+    likelihood_bt = torch.tensor([[1.5, 2.5], [0.25, 0.0]])
+    mask_bt = torch.tensor([[True, True], [True, False]])
+    backward(attention.penalty((log_prob_bt, torch.zeros(2, 2)), likelihood_bt, mask_bt))
+    torch.testing.assert_close(log_prob_bt.grad, -torch.tensor(advantages))
+    assert attention.baseline_p[:2].tolist() == pytest.approx(after)
+
+
+def test_late_words_share_a_baseline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nmt.model.attention.mechanisms.hard.POSITIONS", 2)
+    attention = HardAttention(GeneralScore(3, 5), 3, reward="step")
+    likelihood_bt = torch.tensor([[1.0, 2.0, 6.0]])
+    trace = (torch.zeros(1, 3), torch.zeros(1, 3))
+    attention.penalty(trace, likelihood_bt, torch.ones(1, 3, dtype=torch.bool))
+    assert attention.baseline_p.tolist() == [-1.0, -4.0]

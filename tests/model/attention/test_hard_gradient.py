@@ -26,14 +26,14 @@ DECODERS = {
 every_decoder = pytest.mark.parametrize("decoder", DECODERS.values(), ids=DECODERS.keys())
 
 
-def _model(decoder: Choice, **options: float) -> tuple[Seq2Seq, Any]:
+def _model(decoder: Choice, **options: float | str) -> tuple[Seq2Seq, Any]:
     attention = Choice("hard", {"expected": 0.0, "entropy_weight": 0.0, **options})
     model = build(config(decoder=decoder, attention=attention, score=ADDITIVE)).train()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(6)  # annotations that differ, so that the position read matters
     mechanism: Any = model.get_submodule("decoder.attention")
-    mechanism.baseline.fill_(BASELINE)
+    mechanism.baseline_p.fill_(BASELINE)
     return model, mechanism
 
 
@@ -102,35 +102,39 @@ def _enumerated(
     return torch.stack(masses), torch.stack(targets)
 
 
+@pytest.mark.parametrize("reward", ["sentence", "rest"])
 @every_decoder
 def test_the_mean_of_all_surrogate_gradients_is_the_gradient_of_the_expected_log_likelihood(
-    decoder: Choice, monkeypatch: pytest.MonkeyPatch
+    decoder: Choice, reward: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model, mechanism = _model(decoder)
+    model, mechanism = _model(decoder, reward=reward)
     masses, targets = _enumerated(model, mechanism, monkeypatch)
     expected = _gradient(model, (masses * targets).sum())
     mean = torch.zeros_like(expected)
     for positions, mass in zip(SEQUENCES, masses.tolist(), strict=True):
         monkeypatch.setattr(mechanism, "draw", _drawing(positions))
-        mechanism.baseline.fill_(BASELINE)
+        mechanism.baseline_p.fill_(BASELINE)
         loss, _ = batch_loss(model, _batch(), smoothing=0.0, chunk=8)
         mean -= mass * _gradient(model, loss)
     torch.testing.assert_close(mean, expected, rtol=1e-10, atol=1e-12)
     assert _of_score(model, expected).norm() > 0.01 * expected.norm()
 
 
+@pytest.mark.parametrize("reward", ["sentence", "rest"])
 @every_decoder
 def test_sampled_gradients_are_right_in_the_mean(
-    decoder: Choice, monkeypatch: pytest.MonkeyPatch
+    decoder: Choice, reward: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Forty batches of 200: every component within five of its standard errors."""
     batches, sentences = 40, 200
-    model, mechanism = _model(decoder)
+    model, mechanism = _model(decoder, reward=reward)
     with monkeypatch.context() as patch:
         masses, targets = _enumerated(model, mechanism, patch)
-    mechanism.baseline.copy_((masses * targets).sum().detach())  # where it will be before long
     expected = _gradient(model, (masses * targets).sum())
     torch.manual_seed(3)
+    mechanism.baseline_p.fill_(float("nan"))
+    first, _ = batch_loss(model, _batch(1000), smoothing=0.0, chunk=1024)  # begins the baseline
+    assert first.isfinite()
     sampled = []
     for _ in range(batches):
         loss, _ = batch_loss(model, _batch(sentences), smoothing=0.0, chunk=1024)
@@ -148,7 +152,7 @@ def test_padding_behind_the_target_has_no_part_in_the_penalty(decoder: Choice) -
     gradients = []
     for piece in (0, 8):
         target_bt = batch.target_in_bt.masked_fill(~batch.target_mask_bt, piece)
-        mechanism.baseline.fill_(BASELINE)
+        mechanism.baseline_p.fill_(BASELINE)
         torch.manual_seed(2)
         loss, _ = batch_loss(model, batch._replace(target_in_bt=target_bt), smoothing=0.0, chunk=8)
         gradients.append(_gradient(model, loss))
@@ -164,4 +168,4 @@ def test_outside_training_nothing_is_drawn_and_the_baseline_stays(decoder: Choic
         values = [batch_loss(model, _batch(), smoothing=0.0, chunk=8)[1] for _ in range(2)]
     assert torch.equal(*values)
     assert torch.equal(torch.get_rng_state(), before)
-    assert mechanism.baseline == BASELINE
+    assert mechanism.baseline_p == BASELINE

@@ -1,5 +1,7 @@
 """Hard attention."""
 
+from typing import Literal
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -11,6 +13,8 @@ from nmt.parts import NonNegativeFloat, Probability
 from nmt.registry import MECHANISMS
 
 DECAY = 0.9
+POSITIONS = 256
+"""Target positions with a baseline of their own; those after them share the last one."""
 
 ExpectedState = tuple[Bool[Tensor, " n"], ...]
 """Whether the sentence reads expected contexts; nothing outside training."""
@@ -23,18 +27,26 @@ class HardAttention(GatedMechanism):
     In training s_t is drawn from α_t, a softmax over all positions, and the context is the
     annotation there; a share of the sentences reads Σ_s α_ts a_s throughout instead. Elsewhere the
     likeliest position is read. The gradient of log p(s | a), through which the draw learns, is
-    added as in REINFORCE, eq. 12, with the whole sentence's log p(y):
+    added as in REINFORCE, eq. 12:
 
-        ∂ log p(y | s, a) + λ_r (log p(y | s, a) - b) ∂ log p(s | a) + λ_e ∂ H[s]
+        ∂ log p(y | s, a) + λ_r Σ_t (r_t - b_t) ∂ log p(s_t | a) + λ_e ∂ H[s]
 
-    b is a moving average over batches, b ← 0.9 b + 0.1 r with the mean r of a batch's log p(y); the
-    first batch begins it, and every other is judged by the b before it. As in the paper, log p(y)
-    is not divided by the sentence's length. A sentence that reads expected contexts has no second
-    term: with α_t in the place of s_t it is zero.
+    `reward` says which words a draw answers for. sentence: all of them, as in eq. 12, r_t = log
+    p(y | s, a). rest: those that it can still change, r_t = Σ_u≥t log p(y_u | s, a), which has the
+    same expectation and less noise. step: its own, r_t = log p(y_t | s, a), one of the
+    two ways of the authors' program: less noise still, but what a draw does to later words is not
+    learned.
+
+    The baseline is a moving average over batches, b ← 0.9 b + 0.1 r with the mean r of a batch: one
+    number for sentence, one for each target position t for rest and step. The first batch begins
+    it, and every other is judged by the b before it. As in the paper, nothing is divided by the
+    sentence's length. A sentence that reads expected contexts has no second term: with α_t in the
+    place of s_t it is zero.
 
     Args:
         gate: whether the context is multiplied by β = σ(w·q + b)
         expected: probability that a sentence of a batch reads expected contexts
+        reward: which words a draw is judged by
         reward_weight: λ_r, of the gradient by the draw
         entropy_weight: λ_e, against settling too early; the default is that of the authors' program
     """
@@ -46,14 +58,16 @@ class HardAttention(GatedMechanism):
         *,
         gate: bool = True,
         expected: Probability = 0.5,
+        reward: Literal["sentence", "rest", "step"] = "sentence",
         reward_weight: NonNegativeFloat = 1.0,
         entropy_weight: NonNegativeFloat = 0.002,
     ) -> None:
         super().__init__(score, query_size, gate)
-        self.expected = expected
+        self.expected, self.reward = expected, reward
         self.reward_weight, self.entropy_weight = reward_weight, entropy_weight
-        self.baseline: Tensor
-        self.register_buffer("baseline", torch.tensor(float("nan")))  # before the first batch
+        self.baseline_p: Tensor
+        kept = 1 if reward == "sentence" else POSITIONS
+        self.register_buffer("baseline_p", torch.full((kept,), float("nan")))  # nothing seen yet
 
     def start(self, memory: AttentionMemory) -> ExpectedState:
         if not self.training:
@@ -108,16 +122,36 @@ class HardAttention(GatedMechanism):
         Takes the batch into the baseline, which the batch itself does not see.
         """
         log_prob_bt, entropy_bt = (part.masked_fill(~mask_bt, 0.0) for part in trace)
-        reward_b = -likelihood_bt.sum(dim=1)
-        reinforced = ((reward_b - self._next_baseline(reward_b)) * log_prob_bt.sum(dim=1)).sum()
+        reward_br, real_br = self._rewards(-likelihood_bt, mask_bt)
+        advantage_br = reward_br - self._next_baseline(reward_br, real_br)
+        reinforced = (advantage_br.masked_fill(~real_br, 0.0) * log_prob_bt).sum()
         return -self.reward_weight * reinforced - self.entropy_weight * entropy_bt.sum()
 
-    def _next_baseline(self, reward_b: Float[Tensor, " b"]) -> Float[Tensor, ""]:
-        """The baseline before this batch, or of it when it is the first."""
-        mean = reward_b.mean()
-        before = torch.where(self.baseline.isnan(), mean, self.baseline)
-        self.baseline.copy_(torch.lerp(mean, before, DECAY))
-        return before
+    def _rewards(
+        self, log_prob_bt: Float[Tensor, "b t"], mask_bt: Bool[Tensor, "b t"]
+    ) -> tuple[Float[Tensor, "b r"], Bool[Tensor, "b r"]]:
+        """What draws are judged by, and which of it is real: r is t, or 1 for all of a sentence."""
+        if self.reward == "step":
+            return log_prob_bt, mask_bt
+        if self.reward == "rest":
+            return log_prob_bt.flip(1).cumsum(dim=1).flip(1), mask_bt
+        return log_prob_bt.sum(dim=1, keepdim=True), mask_bt[:, :1]
+
+    def _next_baseline(
+        self, reward_br: Float[Tensor, "b r"], real_br: Bool[Tensor, "b r"]
+    ) -> Float[Tensor, " r"]:
+        """The baselines before this batch, or of it where it is the first with such a position."""
+        place_r = torch.arange(reward_br.size(1), device=reward_br.device)
+        place_r = place_r.clamp(max=len(self.baseline_p) - 1)
+        none_p = torch.zeros_like(self.baseline_p)
+        sum_r = reward_br.masked_fill(~real_br, 0.0).sum(dim=0).to(none_p.dtype)
+        sum_p = none_p.index_add(0, place_r, sum_r)
+        count_p = none_p.index_add(0, place_r, real_br.sum(dim=0).to(none_p.dtype))
+        mean_p = sum_p / count_p
+        before_p = torch.where(self.baseline_p.isnan(), mean_p, self.baseline_p)
+        after_p = torch.lerp(mean_p, before_p, DECAY)
+        self.baseline_p.copy_(torch.where(count_p > 0, after_p, self.baseline_p))
+        return before_p[place_r]
 
 
 def _one_hot(
