@@ -21,10 +21,13 @@ class Score(nn.Module, ABC):
 
     Attributes:
         form: which product the energies are; a fused recurrence serves `bilinear` and `additive`
+        linear: whether `project` of these two forms is a matrix and nothing else; only then the
+            fused recurrence serves them
         keys_size: width a of what `prepare` makes of an annotation
     """
 
     form: ClassVar[Form] = "own"
+    linear: ClassVar[bool] = False
 
     def __init__(self, query_size: int, key_size: int) -> None:
         super().__init__()

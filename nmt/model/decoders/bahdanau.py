@@ -7,11 +7,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from nmt.model.attention.mechanism import AttentionFactory, AttentionMemory
+from nmt.model.decoders.described import describe
 from nmt.model.decoders.recurrent import Moved, RecurrentDecoder, RecurrentState
 from nmt.model.interfaces import Encoded, SourceSizes
 from nmt.model.layers.bridge import Bridge
 from nmt.model.layers.dropout import dropout as drop
 from nmt.model.layers.stack import RecurrentStack
+from nmt.model.recurrence.described import Recurrence
 from nmt.parts import Positive, Probability
 from nmt.registry import DECODERS
 
@@ -77,6 +79,10 @@ class BahdanauDecoder(RecurrentDecoder):
         hidden_nd, layers = self.stack.step(projected_ng, state.layers, look.context_ne)
         state = RecurrentState(layers, look.state, ())
         return Moved((hidden_nd, look.context_ne), look.weights_ns, state, look.trace)
+
+    def describe(self, memory: AttentionMemory, state: RecurrentState) -> Recurrence | None:
+        dropout = self.dropout if self.training else 0.0
+        return describe(self.stack.layers, state.layers, self.attention, memory, dropout=dropout)
 
     def read_out(
         self, embedded: Float[Tensor, "*axes m"], *seen: Float[Tensor, "*axes _"]

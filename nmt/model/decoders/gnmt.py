@@ -8,13 +8,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from nmt.model.attention.mechanism import AttentionFactory, AttentionMemory
+from nmt.model.decoders.described import describe
 from nmt.model.decoders.recurrent import Moved, RecurrentDecoder, RecurrentState
 from nmt.model.interfaces import Encoded, SourceSizes, Stepped, Taught
 from nmt.model.layers.bridge import Bridge
 from nmt.model.layers.cell import LayerState, RecurrentLayer
 from nmt.model.layers.dropout import dropout as drop
 from nmt.model.layers.stack import CELLS
-from nmt.model.recurrence.plain import run
+from nmt.model.recurrence.described import Recurrence
 from nmt.parts import Positive, Probability
 from nmt.registry import DECODERS
 
@@ -91,6 +92,9 @@ class GNMTDecoder(RecurrentDecoder):
         state = RecurrentState((below, *upper), look.state, ())
         return Moved((below.hidden_nd, look.context_ne), look.weights_ns, state, look.trace)
 
+    def describe(self, memory: AttentionMemory, state: RecurrentState) -> Recurrence | None:
+        return describe([self.bottom], state.layers[:1], self.attention, memory)
+
     def read_out(
         self, embedded: Float[Tensor, "*axes m"], *seen: Float[Tensor, "*axes _"]
     ) -> Float[Tensor, "*axes d"]:
@@ -108,7 +112,7 @@ class GNMTDecoder(RecurrentDecoder):
     def forward(self, embedded_btm: Float[Tensor, "b t m"], source: Encoded) -> Taught:
         memory, state = self.start(source)
         embedded_tbm = embedded_btm.transpose(0, 1)
-        seen, trace = run(self.advance, self.project(embedded_tbm), memory, state)
+        seen, trace = self.unroll(self.project(embedded_tbm), memory, state)
         top_tbd, _ = self._climb(_all_steps, seen, state.layers[1:])
         output_tbd = self.read_out(embedded_tbm, top_tbd)
         return Taught(output_tbd.transpose(0, 1), tuple(part.transpose(0, 1) for part in trace))

@@ -7,11 +7,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from nmt.model.attention.mechanism import AttentionFactory, AttentionMemory
+from nmt.model.decoders.described import describe
 from nmt.model.decoders.recurrent import Moved, RecurrentDecoder, RecurrentState
 from nmt.model.interfaces import Encoded, SourceSizes, Taught
 from nmt.model.layers.bridge import Bridge
 from nmt.model.layers.dropout import dropout as drop
 from nmt.model.layers.stack import RecurrentStack
+from nmt.model.recurrence.described import Recurrence
 from nmt.parts import Positive, Probability
 from nmt.registry import DECODERS
 
@@ -94,6 +96,24 @@ class LuongDecoder(RecurrentDecoder):
         state = RecurrentState(layers, look.state, fed)
         seen_nd = attentional_nd if self.attentional_output else hidden_nd
         return Moved((seen_nd,), look.weights_ns, state, look.trace)
+
+    def describe(self, memory: AttentionMemory, state: RecurrentState) -> Recurrence | None:
+        if not self.input_feeding or self.stack.bottom.is_rounded:
+            return None
+        return describe(
+            self.stack.layers,
+            state.layers,
+            self.attention,
+            memory,
+            dropout=self.dropout if self.training else 0.0,
+            fed=state.fed,
+            combine_fx=self.combine.weight,
+        )
+
+    def shown(
+        self, hidden_tbd: Float[Tensor, "t b d"], fed_tbf: Float[Tensor, "t b f"]
+    ) -> tuple[Tensor, ...]:
+        return (fed_tbf if self.attentional_output else hidden_tbd,)
 
     def read_out(
         self, embedded: Float[Tensor, "*axes m"], *seen: Float[Tensor, "*axes _"]

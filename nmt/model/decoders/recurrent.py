@@ -9,7 +9,9 @@ from torch import Tensor
 from nmt.model.attention.mechanism import Mechanism
 from nmt.model.interfaces import Decoder, Encoded, Memory, State, Stepped, Taught
 from nmt.model.layers.cell import LayerState
-from nmt.model.recurrence.plain import run
+from nmt.model.recurrence import fused, plain
+from nmt.model.recurrence.described import Recurrence
+from nmt.model.recurrence.way import goes_fused
 
 
 class RecurrentState(NamedTuple):
@@ -71,9 +73,34 @@ class RecurrentDecoder(Decoder):
     def forward(self, embedded_btm: Float[Tensor, "b t m"], source: Encoded) -> Taught:
         memory, state = self.start(source)
         embedded_tbm = embedded_btm.transpose(0, 1)
-        seen, trace = run(self.advance, self.project(embedded_tbm), memory, state)
+        seen, trace = self.unroll(self.project(embedded_tbm), memory, state)
         output_tbd = self.read_out(embedded_tbm, *seen)
         return Taught(output_tbd.transpose(0, 1), tuple(part.transpose(0, 1) for part in trace))
+
+    def unroll(
+        self, projected_tbg: Float[Tensor, "t b gates"], memory: Memory, state: State
+    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """What the readout needs of all steps, and the trace, with the time axis first.
+
+        By the fused recurrence where it is wanted and serves this decoder, else by the plain one,
+        a loop over `advance`. Both give the same.
+        """
+        recurrence = None
+        if goes_fused(projected_tbg.device):
+            recurrence = self.describe(memory, state)
+        if recurrence is None:
+            return plain.run(self.advance, projected_tbg, memory, state)
+        return self.shown(*fused.run(recurrence, projected_tbg)), ()
+
+    def describe(self, memory: Memory, state: State) -> Recurrence | None:
+        """What the fused recurrence has to know; None where it does not serve."""
+        return None
+
+    def shown(
+        self, hidden_tbd: Float[Tensor, "t b d"], fed_tbf: Float[Tensor, "t b f"]
+    ) -> tuple[Tensor, ...]:
+        """What the readout needs of a fused recurrence, as `advance` hands it out."""
+        return hidden_tbd, fed_tbf
 
     def penalty(
         self,

@@ -73,6 +73,11 @@ class RecurrentLayer(nn.Module, ABC):
         inputs = Int8Linear(self.input_weight, self.bias)
         self._rounded = inputs, Int8Linear(self.recurrent_weight)
 
+    @property
+    def is_rounded(self) -> bool:
+        """Whether it multiplies in integers."""
+        return self._rounded is not None
+
     def begin(self, hidden_nd: Float[Tensor, "n d"]) -> LayerState:
         """The state with this hidden part, the cell zero where there is one."""
         return LayerState(hidden_nd, torch.zeros_like(hidden_nd) if self.has_cell else None)

@@ -1,1 +1,1 @@
-"""The time loop over a known target."""
+"""The time loop over a known target: plain, as autograd writes it, and fused."""

@@ -19,6 +19,8 @@ class ConcatScore(TanhScore):
         hidden_size: width of the alignment layer; the decoder's width when not given
     """
 
+    linear = True
+
     def __init__(
         self, query_size: int, key_size: int, *, hidden_size: Positive | None = None
     ) -> None:

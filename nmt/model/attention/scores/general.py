@@ -12,6 +12,8 @@ from nmt.registry import SCORES
 class GeneralScore(BilinearScore):
     """qᵀ W k. Luong et al. 2015, eq. 8 ("general")."""
 
+    linear = True
+
     def __init__(self, query_size: int, key_size: int) -> None:
         super().__init__(query_size, key_size)
         self.keys_size = query_size

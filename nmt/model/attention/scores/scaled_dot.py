@@ -13,6 +13,8 @@ from nmt.registry import SCORES
 class ScaledDotScore(BilinearScore):
     """q·k / √d. Vaswani et al. 2017, eq. 1; needs queries and annotations of one width."""
 
+    linear = True
+
     def __init__(self, query_size: int, key_size: int) -> None:
         super().__init__(query_size, key_size)
         self.require_equal_sizes()
