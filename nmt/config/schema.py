@@ -50,6 +50,8 @@ class VocabularyConfig(Section):
     """SentencePiece's rule for the text before it is cut"""
     character_coverage: Annotated[float, Field(gt=0, le=1)] = 1.0
     """share of the text's characters that get a piece of their own"""
+    lines: Positive = 400_000
+    """lines to learn from; of a longer training text so many are drawn, the same each time"""
     model: Path | list[Path] | None = None
     """SentencePiece models made elsewhere: one for both sides, or source and target"""
     sampling: SamplingConfig | None = None
@@ -59,7 +61,14 @@ class VocabularyConfig(Section):
     def _nothing_beside_a_model(self) -> "VocabularyConfig":
         unused = [
             name
-            for name in ("size", "type", "byte_fallback", "normalization", "character_coverage")
+            for name in (
+                "size",
+                "type",
+                "byte_fallback",
+                "normalization",
+                "character_coverage",
+                "lines",
+            )
             if getattr(self, name) != type(self).model_fields[name].default
         ]
         if self.model is not None and unused:
@@ -103,7 +112,8 @@ class DataConfig(Section):
     """Where the sentence pairs are."""
 
     train: Path | list[Path]
-    """training text: a prefix (`train` for train.de, train.en), a .tsv file, or a list; also .gz"""
+    """training text: a prefix (`train` for train.de, train.en), a .tsv file, a pattern of shards
+    (`part-*`, or `part-*.de.gz` for both sides), or a list of these; each file plain or .gz"""
     valid: Path
     """validation text, named the same way"""
     source: str
@@ -178,7 +188,7 @@ class TrainingConfig(Section):
     seed: NonNegative = 1
     """of first values, dropout and the order of batches"""
     threads: Positive | None = None
-    """CPU threads; all cores when not given"""
+    """CPU threads, and processes that encode a long text; all cores when not given"""
     deterministic: bool = False
     """only repeatable kernels on a GPU"""
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None

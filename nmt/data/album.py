@@ -13,7 +13,7 @@ from numpy.lib import format as npy
 
 from nmt.data.corpus import Corpus
 from nmt.data.encoded import Array
-from nmt.data.folders import aside, is_whole, seal, stamp
+from nmt.data.folders import Stamp, aside, is_whole, seal, stamp
 from nmt.data.pictures import PictureSizes, explain, read_picture, told_at
 from nmt.errors import UserError
 
@@ -49,7 +49,7 @@ class Album:
 def open_album(corpus: Corpus, sizes: PictureSizes, *, folder: Path | None) -> Album:
     """Read the pictures of a corpus, or find them in the folder.
 
-    Where the files are as they were (path, size, time of change), no picture is read.
+    Where the files are as they were (path, size, times of change), no picture is read.
 
     Args:
         folder: where arrays are kept, a subfolder each; None keeps this one in memory
@@ -84,7 +84,7 @@ def _named(corpus: Corpus) -> dict[str, int]:
     return lines
 
 
-def _stamp(corpus: Corpus, name: str, line: int) -> tuple[str, int, int]:
+def _stamp(corpus: Corpus, name: str, line: int) -> Stamp:
     with told_at(partial(corpus.place, line)):
         try:
             return stamp(Path(name))

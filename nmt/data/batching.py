@@ -107,11 +107,8 @@ def plan_epoch(
     """
     generator = np.random.default_rng([seed, epoch])
     count = len(source_lengths)
-    source_keys, target_keys = (
-        np.rint(lengths * (1 + JITTER * generator.random(count))).astype(np.int64)
-        for lengths in (source_lengths, target_lengths)
-    )
-    order = _sorted(generator.permutation(count), source_keys, target_keys)
+    keys = [_jittered(lengths, generator) for lengths in (source_lengths, target_lengths)]
+    order = _sorted(generator.permutation(_numbers(count)), *keys)
     batches = _cut(order, source_lengths, target_lengths, batch_tokens, batch_sentences)
     return [batches[i] for i in generator.permutation(len(batches))]
 
@@ -124,7 +121,7 @@ def batches_in_order(
     batch_sentences: int | None = None,
 ) -> list[Array]:
     """Batches like those of `plan_epoch`, from short to long, without any chance."""
-    order = _sorted(np.arange(len(source_lengths)), source_lengths, target_lengths)
+    order = _sorted(_numbers(len(source_lengths)), source_lengths, target_lengths)
     return _cut(order, source_lengths, target_lengths, batch_tokens, batch_sentences)
 
 
@@ -136,6 +133,20 @@ def longest_batch(plan: list[Array], source_lengths: Array, target_lengths: Arra
         return int(len(batch) * rows)
 
     return max(plan, key=tokens)
+
+
+def _numbers(count: int) -> Array:
+    """0 to count - 1, in as few bytes as there may be pairs for: plans stay in memory."""
+    return np.arange(count, dtype=np.int32 if count <= 1 << 31 else np.int64)
+
+
+def _jittered(lengths: Array, generator: np.random.Generator) -> Array:
+    """round(lengths x (1 + JITTER x noise)), made in place: corpora may have millions of pairs."""
+    keys = generator.random(len(lengths))
+    keys *= JITTER
+    keys += 1
+    keys *= lengths
+    return np.rint(keys, out=keys).astype(np.int32)
 
 
 def _cut(
@@ -150,8 +161,8 @@ def _cut(
     batches = []
     start = 0
     while start < len(order):
-        most = min(batch_tokens // targets[start], batch_sentences or len(order))
-        end = start + max(1, int(most))
+        most = min(batch_tokens // int(targets[start]), batch_sentences or len(order))
+        end = start + max(1, most)
         rows = np.arange(1, len(targets[start:end]) + 1)
         widest = np.maximum.accumulate(np.maximum(sources[start:end], targets[start:end]))
         fitting = int(np.count_nonzero(rows * widest <= batch_tokens))

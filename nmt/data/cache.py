@@ -11,7 +11,7 @@ from nmt.data.album import Album
 from nmt.data.corpus import Corpus
 from nmt.data.encoded import Array, Arrays, EncodedCorpus, Report, memory_array
 from nmt.data.encoding import Recipe, encode
-from nmt.data.folders import about, aside, is_whole, seal, stamp, write_whole
+from nmt.data.folders import Stamp, about, aside, is_whole, seal, stamp, write_whole
 from nmt.data.vocabulary import Vocabulary
 from nmt.errors import UserError
 
@@ -23,16 +23,18 @@ def encode_corpus(
     *,
     max_length: int,
     folder: Path | None,
+    processes: int = 1,
 ) -> EncodedCorpus:
     """Encode a corpus, or find it encoded in the folder.
 
     Pairs with an empty side or more than `max_length` pieces on a side are left out and counted.
-    Where the corpus's files are as they were (path, size, time of change) and the vocabularies too,
-    no text is read. What is damaged is made again.
+    Where the corpus's files are as they were (path, size, times of change) and the vocabularies
+    too, no text is read. What is damaged is made again.
 
     Args:
         source_vocabulary: or the album of the corpus, where the source is pictures
         folder: where encodings are kept, a subfolder each; None keeps this one in memory
+        processes: that encode; the arrays are the same whatever their number
 
     Raises:
         UserError: the corpus cannot be read, or no pair is left
@@ -41,12 +43,12 @@ def encode_corpus(
     pictures = source_vocabulary.pictures if isinstance(source_vocabulary, Album) else None
     if folder is None:
         streams = {name: BytesIO() for name in Arrays._fields}
-        words = encode(corpus, recipe, streams)
+        words = encode(corpus, recipe, streams, processes=processes)
         return _assemble(_in_memory(streams), pictures, words)
     index = folder / f"{recipe.key(*map(_stamp, corpus.files))}.index"
     place = _look_up(index)
     if place is None:
-        place = _encode_into(folder, corpus, recipe)
+        place = _encode_into(folder, corpus, recipe, processes)
         write_whole(index, place.name)
     # As plain arrays, still mapped: a slice of np.memmap costs several times as much.
     mapped = (np.load(place / f"{name}.npy", mmap_mode="r") for name in Arrays._fields)
@@ -70,14 +72,14 @@ def _look_up(index: Path) -> Path | None:
     return place if is_whole(place) else None
 
 
-def _stamp(file: Path) -> tuple[str, int, int]:
+def _stamp(file: Path) -> Stamp:
     try:
         return stamp(file)
     except OSError as error:
         raise UserError(f"cannot read: {error.strerror}; give a text file", str(file)) from error
 
 
-def _encode_into(folder: Path, corpus: Corpus, recipe: Recipe) -> Path:
+def _encode_into(folder: Path, corpus: Corpus, recipe: Recipe, processes: int) -> Path:
     """Encode into a subfolder named by the text and all that decides its ids."""
     with aside(folder) as scratch:
         with ExitStack() as stack:
@@ -85,7 +87,7 @@ def _encode_into(folder: Path, corpus: Corpus, recipe: Recipe) -> Path:
                 name: stack.enter_context((scratch / f"{name}.npy").open("wb"))
                 for name in Arrays._fields
             }
-            words = encode(corpus, recipe, streams)
+            words = encode(corpus, recipe, streams, processes=processes)
         place = folder / str(words["fingerprint"])
         seal(scratch, place, words)
     return place

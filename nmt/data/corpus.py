@@ -1,18 +1,24 @@
-"""Parallel text on disk: finding the files, reading lines and pairs."""
+"""Parallel text on disk: reading lines, pairs, and blocks of pairs."""
 
-import difflib
-import glob
 import gzip
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from io import BufferedIOBase
-from itertools import chain, islice, zip_longest
+from io import BufferedIOBase, BufferedReader
+from itertools import islice, zip_longest
 from pathlib import Path
 
+from nmt.data.shards import PACKED, Shard, find_shards
 from nmt.errors import UserError
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+# Pairs that are read, encoded and written at once: enough that the work on them outweighs handing
+# them to another process, and a few megabytes of memory.
+BLOCK = 10_000
+
+Block = tuple[list[str], list[str]]
+"""Sources and as many targets."""
 
 
 def read_lines(source: Path | str | Iterable[bytes], name: str = "") -> Iterator[str]:
@@ -31,10 +37,15 @@ def read_lines(source: Path | str | Iterable[bytes], name: str = "") -> Iterator
     if not isinstance(source, (str, Path)):
         yield from _decode_lines(source, name or str(getattr(source, "name", "<stream>")))
         return
-    path = Path(source)
+    with _opened(Path(source)) as stream:
+        yield from _decode_lines(stream, str(source))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BufferedIOBase]:
     try:
         with _open(path) as stream:
-            yield from _decode_lines(stream, str(path))
+            yield stream
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise UserError(f"is damaged ({error}); pack it again with gzip", str(path)) from error
     except OSError as error:
@@ -42,11 +53,12 @@ def read_lines(source: Path | str | Iterable[bytes], name: str = "") -> Iterator
 
 
 def _open(path: Path) -> BufferedIOBase:
-    return gzip.open(path) if path.suffix == ".gz" else path.open("rb")
+    # Lines of a gzip stream are found by Python code, those of a buffer around it by C.
+    return BufferedReader(gzip.open(path), 1 << 18) if path.suffix == PACKED else path.open("rb")
 
 
-def _decode_lines(stream: Iterable[bytes], name: str) -> Iterator[str]:
-    for number, line in enumerate(stream, start=1):
+def _decode_lines(stream: Iterable[bytes], name: str, first: int = 1) -> Iterator[str]:
+    for number, line in enumerate(stream, start=first):
         marked = number == 1 and line.startswith(BYTE_ORDER_MARK)
         body = line[len(BYTE_ORDER_MARK) :] if marked else line
         if body.endswith(b"\n"):
@@ -71,7 +83,7 @@ class Corpus:
         pictures: whether a source is the name of a picture's file
     """
 
-    parts: tuple[tuple[Path, ...], ...]
+    parts: tuple[Shard, ...]
     limit: int | None = None
     pictures: bool = False
 
@@ -81,17 +93,28 @@ class Corpus:
         return [file for part in self.parts for file in part]
 
     def pairs(self) -> Iterator[tuple[str, str]]:
-        """(source, target) of each line, streaming.
+        """(source, target) of each line, streaming; what `blocks` gives, pair by pair."""
+        return (pair for block in self.blocks() for pair in zip(*block, strict=True))
+
+    def blocks(self) -> Iterator[Block]:
+        """Sources and targets of up to BLOCK pairs of one part at a time, streaming.
 
         Names of pictures are relative to the folder of their text, and come with it before them.
 
         Raises:
             UserError: the sides differ in their number of lines, or a line is not two columns
         """
-        parts = (_columns(*p) if len(p) == 1 else _side_by_side(*p) for p in self.parts)
-        if self.pictures:
-            parts = (_located(part, pairs) for part, pairs in zip(self.parts, parts, strict=True))
-        return islice(chain.from_iterable(parts), self.limit)
+        left = self.limit
+        for part in self.parts:
+            if left == 0:
+                return
+            read = _columns if len(part) == 1 else _side_by_side
+            for sources, targets in read(part, left):
+                if left is not None:
+                    left -= len(sources)
+                if self.pictures:
+                    sources = [locate(name, part[0].parent) for name in sources]
+                yield sources, targets
 
     def place(self, number: int) -> str:
         """File and line of a source, by the number of its pair from 0; for errors."""
@@ -103,32 +126,52 @@ class Corpus:
         raise AssertionError("no such pair")
 
 
-def _columns(file: Path) -> Iterator[tuple[str, str]]:
-    for number, line in enumerate(read_lines(file), start=1):
-        columns = line.split("\t")
-        if len(columns) != 2:
-            message = f"{len(columns)} columns; give source, one tab, target"
-            raise UserError(message, f"{file}:{number}")
-        yield columns[0], columns[1]
+def _columns(part: Shard, limit: int | None) -> Iterator[Block]:
+    (file,) = part
+    read = 0
+    for lines in _line_blocks(file, limit):
+        rows = [line.split("\t") for line in lines]
+        for number, row in enumerate(rows, start=read + 1):
+            if len(row) != 2:
+                message = f"{len(row)} columns; give source, one tab, target"
+                raise UserError(message, f"{file}:{number}")
+        yield [source for source, _ in rows], [target for _, target in rows]
+        read += len(rows)
 
 
-def _side_by_side(source_file: Path, target_file: Path) -> Iterator[tuple[str, str]]:
-    sources, targets = read_lines(source_file), read_lines(target_file)
-    for number, (source, target) in enumerate(zip_longest(sources, targets)):
-        if source is None or target is None:
-            source_count = number + (source is not None) + sum(1 for _ in sources)
-            target_count = number + (target is not None) + sum(1 for _ in targets)
+def _side_by_side(part: Shard, limit: int | None) -> Iterator[Block]:
+    source_file, target_file = part
+    sides = _line_blocks(source_file, limit), _line_blocks(target_file, limit)
+    read = 0
+    for sources, targets in zip_longest(*sides, fillvalue=list[str]()):
+        if len(sources) != len(targets):
+            here = (len(sources), len(targets))
+            counts = [read + n + sum(map(len, side)) for n, side in zip(here, sides, strict=True)]
             raise UserError(
-                f"{source_count} lines, but {target_file} has {target_count}; "
+                f"{counts[0]} lines, but {target_file} has {counts[1]}; "
                 "line by line, the two must be translations of each other",
                 str(source_file),
             )
-        yield source, target
+        yield sources, targets
+        read += len(sources)
 
 
-def _located(part: tuple[Path, ...], pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
-    folder = part[0].parent
-    return ((locate(name, folder), target) for name, target in pairs)
+def _line_blocks(file: Path, limit: int | None) -> Iterator[list[str]]:
+    """Up to BLOCK lines at a time, of the first `limit` ones."""
+    with _opened(file) as stream:
+        lines, first = islice(stream, limit), 1
+        while block := list(islice(lines, BLOCK)):
+            yield _decode_block(block, str(file), first)
+            first += len(block)
+
+
+def _decode_block(lines: list[bytes], name: str, first: int) -> list[str]:
+    """What `_decode_lines` gives: several times as fast, where nothing is special."""
+    block = b"".join(lines)
+    if first > 1 and block.endswith(b"\n") and b"\r\n" not in block:
+        with suppress(UnicodeDecodeError):
+            return block.decode("utf-8").removesuffix("\n").split("\n")
+    return list(_decode_lines(lines, name, first))
 
 
 def locate(name: str, folder: Path) -> str:
@@ -143,7 +186,10 @@ def resolve(
 
     `corpus/train` with de and en is corpus/train.de beside corpus/train.en; where a file is
     missing, its `.gz` is taken. A spec ending in .tsv or .tsv.gz is a file of tab-separated pairs.
-    `*`, `?` and `[...]` stand for every match, sorted. Several specs are read one after the other.
+    `*`, `?` and `[...]` stand for every match, a shard each, in the order of their names' letters;
+    both sides of a shard have the same name. `corpus/train.de`, `corpus/part-*.de.gz` and the like,
+    named after one side, mean both sides, and take packed files first where .gz is written.
+    Several specs are read one after the other.
 
     Raises:
         UserError: a file is missing; says what was looked for and what is there
@@ -151,48 +197,5 @@ def resolve(
     several = [specs] if isinstance(specs, (Path, str)) else specs
     if not several:
         raise UserError("no corpus is given; give at least one, such as corpus/train")
-    parts = tuple(part for spec in several for part in _parts(str(spec), source, target))
+    parts = tuple(part for spec in several for part in find_shards(str(spec), source, target))
     return Corpus(parts, pictures=pictures)
-
-
-def _parts(spec: str, source: str, target: str) -> list[tuple[Path, ...]]:
-    tabbed = spec.endswith((".tsv", ".tsv.gz"))
-    suffixes = [""] if tabbed else [f".{source}", f".{target}"]
-    names = _expand(spec, suffixes) if glob.has_magic(spec) else [spec]
-    return [tuple(_find(name + suffix) for suffix in suffixes) for name in names]
-
-
-def _expand(pattern: str, suffixes: list[str]) -> list[str]:
-    """What the pattern stands for: names that have at least one of the suffixes."""
-    names: set[str] = set()
-    for suffix in suffixes:
-        for packed in ("", ".gz"):
-            ending = suffix + packed
-            found = glob.glob(pattern + ending)
-            names.update(name.removesuffix(ending) for name in found)
-    if not names:
-        looked_for = " or ".join(pattern + suffix for suffix in suffixes)
-        raise UserError(f"no file matches; looked for {looked_for}, plain or .gz", pattern)
-    return sorted(names)
-
-
-def _find(name: str) -> Path:
-    path, packed = Path(name), Path(name + ".gz")
-    for candidate in (path, packed):
-        if candidate.is_file():
-            return candidate
-    looked_for = "no such file" if path.suffix == ".gz" else f"no such file, nor {packed.name}"
-    raise UserError(f"{looked_for}; {_what_is_there(path)}", name)
-
-
-def _what_is_there(path: Path) -> str:
-    folder = path.parent
-    if not folder.is_dir():
-        return f"there is no folder {folder} either"
-    names = sorted(entry.name for entry in folder.iterdir() if entry.is_file())
-    stem = path.name.split(".")[0]
-    similar = [name for name in names if name.split(".")[0] == stem]
-    similar += difflib.get_close_matches(path.name, [n for n in names if n not in similar])
-    if similar:
-        return f"similar there: {', '.join(similar[:5])}"
-    return f"nothing similar in {folder}"

@@ -34,7 +34,7 @@ class Report:
     too_long_lines: list[int] = field(default_factory=list)
 
     def add(self, *, read: int, kept: int, empty: Array, too_long: Array) -> None:
-        """Count one more chunk; `empty` and `too_long` are numbers of pairs from 1."""
+        """Count one more block; `empty` and `too_long` are numbers of pairs from 1."""
         self.read += read
         self.kept += kept
         self.empty += len(empty)
@@ -109,13 +109,18 @@ class EncodedCorpus:
 
     @cached_property
     def source_lengths(self) -> Array:
-        """Source pieces of each pair, without begin and end."""
-        return np.diff(self.arrays.source_offsets)
+        """Source pieces of each pair, without begin and end, in 32 bits."""
+        return _lengths(self.arrays.source_offsets)
 
     @cached_property
     def target_lengths(self) -> Array:
-        """Target pieces of each pair, without begin and end."""
-        return np.diff(self.arrays.target_offsets)
+        """Target pieces of each pair, without begin and end, in 32 bits."""
+        return _lengths(self.arrays.target_offsets)
+
+
+def _lengths(offsets: Array) -> Array:
+    # Where offsets exceed 32 bits, both lose the same bits, and the difference is right.
+    return np.subtract(offsets[1:], offsets[:-1], dtype=np.int32, casting="unsafe")
 
 
 class GrowingArray:
@@ -146,6 +151,24 @@ class GrowingArray:
         npy.write_array_header_1_0(self.stream, header)
 
 
+class Sentences(NamedTuple):
+    """Ids of some sentences of one side, one sentence after the other, and how many each has."""
+
+    ids: Array
+    lengths: Array
+
+    @classmethod
+    def of(cls, ids: list[list[int]], pieces: int) -> "Sentences":
+        """From lists, of a vocabulary of so many pieces."""
+        flat = np.fromiter(chain.from_iterable(ids), id_type(pieces))
+        return cls(flat, np.fromiter(map(len, ids), np.int64, len(ids)))
+
+
+def id_type(pieces: int) -> type[np.generic]:
+    """The least type that holds the ids of a vocabulary of so many pieces."""
+    return np.uint16 if pieces <= 1 << 16 else np.uint32
+
+
 class EncodingWriter:
     """The arrays of an EncodedCorpus while they grow, each in the stream of its name.
 
@@ -154,33 +177,25 @@ class EncodingWriter:
     """
 
     def __init__(self, streams: Mapping[str, BufferedIOBase], sizes: tuple[int, int]) -> None:
-        source, target = (np.uint16 if size <= 1 << 16 else np.uint32 for size in sizes)
-        types = (source, np.int64, target, np.int64, np.int64)
+        source, target = map(id_type, sizes)
+        types: tuple[type[np.generic], ...] = (source, np.int64, target, np.int64, np.int64)
         named = zip(Arrays._fields, types, strict=True)
         self.arrays = {name: GrowingArray(streams[name], dtype) for name, dtype in named}
         for side in ("source", "target"):
             self.arrays[f"{side}_offsets"].append(np.zeros(1, np.int64))
 
-    def add(self, sources: list[list[int]], targets: list[list[int]], lines: Array) -> None:
+    def add(self, sources: Sentences, targets: Sentences, lines: Array) -> None:
         """Append pairs of ids, and their numbers among those read."""
-        for side, ids in (("source", sources), ("target", targets)):
-            tokens, offsets = (
-                self.arrays[f"{side}_tokens"],
-                self.arrays[f"{side}_offsets"],
-            )
-            offsets.append(tokens.length + np.cumsum(id_counts(ids)))
-            tokens.append(np.fromiter(chain.from_iterable(ids), tokens.dtype))
+        for side, sentences in (("source", sources), ("target", targets)):
+            tokens, offsets = self.arrays[f"{side}_tokens"], self.arrays[f"{side}_offsets"]
+            offsets.append(tokens.length + np.cumsum(sentences.lengths))
+            tokens.append(sentences.ids)
         self.arrays["lines"].append(lines)
 
     def finish(self) -> None:
         """Note the lengths; nothing is added after that."""
         for array in self.arrays.values():
             array.finish()
-
-
-def id_counts(ids: list[list[int]]) -> Array:
-    """Number of ids of each sentence."""
-    return np.fromiter(map(len, ids), np.int64, len(ids))
 
 
 def memory_array(stream: BytesIO) -> Array:

@@ -33,9 +33,10 @@ def aside(folder: Path) -> Iterator[Path]:
 def seal(scratch: Path, folder: Path, about: dict[str, Any]) -> None:
     """Turn what was written in `scratch` into `folder`, with checksums and a word about it.
 
-    A whole folder of that name stays; a damaged one is replaced.
+    A whole folder of that name stays; a damaged one is replaced. The files are on the disk before
+    the folder has its name.
     """
-    files = {file.name: _checksum(file) for file in scratch.iterdir()}
+    files = {file.name: _sealed(file) for file in scratch.iterdir()}
     (scratch / SEAL).write_text(json.dumps({"about": about, "files": files}), encoding="utf-8")
     if is_whole(folder):
         return
@@ -49,10 +50,13 @@ def seal(scratch: Path, folder: Path, about: dict[str, Any]) -> None:
 
 
 def is_whole(folder: Path) -> bool:
-    """Whether the folder stands as it was sealed, byte for byte."""
+    """Whether the folder stands as it was sealed.
+
+    A file that has not been written to since is not read; any other must be the same byte for byte.
+    """
     try:
         files = json.loads((folder / SEAL).read_text(encoding="utf-8"))["files"]
-        return all(_checksum(folder / name) == checksum for name, checksum in files.items())
+        return all(_is_as_sealed(folder / name, **sealed) for name, sealed in files.items())
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
 
@@ -63,10 +67,17 @@ def about(folder: Path) -> dict[str, Any]:
     return sealed["about"]
 
 
-def stamp(file: Path) -> tuple[str, int, int]:
-    """What tells that a file has not been touched: path, size, time of change."""
+Stamp = tuple[str, int, int, int]
+"""Path, size, and the times of the last change of content and of status, in nanoseconds."""
+
+
+def stamp(file: Path) -> Stamp:
+    """What tells that a file has not been touched.
+
+    The second time is there since the first can be set back, as `cp -p`, rsync and tar do.
+    """
     status = file.stat()
-    return str(file.resolve()), status.st_size, status.st_mtime_ns
+    return str(file.resolve()), status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -75,6 +86,21 @@ def write_whole(path: Path, text: str) -> None:
     with os.fdopen(handle, "w", encoding="utf-8") as stream:
         stream.write(text)
     os.replace(scratch, path)
+
+
+def _sealed(path: Path) -> dict[str, int]:
+    """What is to be known of a file, once it is on the disk."""
+    with path.open("rb") as stream:
+        os.fsync(stream.fileno())
+    status = path.stat()
+    return {"size": status.st_size, "time": status.st_mtime_ns, "checksum": _checksum(path)}
+
+
+def _is_as_sealed(path: Path, *, size: int, time: int, checksum: int) -> bool:
+    status = path.stat()
+    if status.st_size != size:
+        return False
+    return status.st_mtime_ns == time or _checksum(path) == checksum
 
 
 def _checksum(path: Path) -> int:

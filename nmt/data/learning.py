@@ -1,8 +1,12 @@
-"""Learning a SentencePiece model from text."""
+"""Learning a SentencePiece model from text, or from lines drawn from a long one."""
 
 import re
+import sys
 from collections.abc import Iterable, Iterator
 from io import BytesIO
+from itertools import islice
+from math import log, log1p
+from random import Random
 from typing import Literal
 
 import sentencepiece as spm
@@ -55,6 +59,28 @@ def learn_model(
             raise text.failure from None
         raise UserError(_remedy(str(error), size)) from error
     return model.getvalue()
+
+
+def draw_lines(lines: Iterable[str], count: int) -> tuple[list[str], int]:
+    """At most `count` of the lines, each with the same chance, and how many lines there were.
+
+    The draw is the same each time. A text that is no longer comes whole and in order; of a longer
+    one, no more is in memory than what is drawn. Algorithm L, Li 1994, ACM TOMS 20(4).
+    """
+    rest = iter(lines)
+    drawn = list(islice(rest, count))
+    total = len(drawn)
+    chance, weight = Random(1), 1.0
+    while True:
+        weight *= (1 - chance.random()) ** (1 / count)
+        # With the weight at 1, as a small count may round it, the next line is drawn.
+        skipped = int(log(1 - chance.random()) / log1p(-weight)) if weight < 1 else 0
+        passed = sum(1 for _ in islice(rest, min(skipped, sys.maxsize)))
+        line = next(rest, None)
+        total += passed + (line is not None)
+        if line is None:
+            return drawn, total
+        drawn[chance.randrange(count)] = line
 
 
 class _Text:

@@ -133,7 +133,8 @@ class _Cuts:
             known.setdefault(text[start:end], len(known))
             for start, end in pairwise((starts * ids.itemsize).tolist())
         ]
-        return np.array(words, np.int64), np.searchsorted(starts, places)
+        # In 32 bits: the words of all sentences are kept until the new ones among them are learned.
+        return np.array(words, np.int32), np.searchsorted(starts, places)
 
     def learn(self) -> None:
         """Look up the cuts of the words that are new."""
@@ -163,7 +164,7 @@ class _Cuts:
 
     def draw(self, words: Array, generator: np.random.Generator) -> tuple[Array, Array]:
         """Ids of a cut of each word, and where each word begins among them (and the end)."""
-        draws = (words << BITS) + generator.integers(1 << BITS, size=len(words))
+        draws = (words.astype(np.int64) << BITS) + generator.integers(1 << BITS, size=len(words))
         chosen = np.searchsorted(self.bounds, draws, side="right")
         lengths = self.lengths[chosen]
         begins = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])

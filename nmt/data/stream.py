@@ -49,9 +49,15 @@ class Stream:
     ) -> None:
         self.corpus_of, self.specials = corpus_of, specials
         self.batch_tokens, self.batch_sentences, self.seed = batch_tokens, batch_sentences, seed
+        self.planned: tuple[int, tuple[EncodedCorpus, list[Array]]] | None = None
 
     def plan(self, epoch: int) -> tuple[EncodedCorpus, list[Array]]:
-        """The corpus of an epoch and its batches in order."""
+        """The corpus of an epoch and its batches in order; the last plan is remembered."""
+        if self.planned is None or self.planned[0] != epoch:
+            self.planned = epoch, self._plan(epoch)
+        return self.planned[1]
+
+    def _plan(self, epoch: int) -> tuple[EncodedCorpus, list[Array]]:
         corpus = self.corpus_of(epoch)
         batches = plan_epoch(
             corpus.source_lengths,

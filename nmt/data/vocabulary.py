@@ -43,6 +43,10 @@ class Vocabulary:
         self.eos = self._special(self._processor.eos_id(), "</s>")
         self.unk = self._processor.unk_id()
 
+    def __reduce__(self) -> tuple[type["Vocabulary"], tuple[bytes]]:
+        """As its model, to another process."""
+        return Vocabulary, (self._model,)
+
     def _special(self, number: int, piece: str) -> int:
         if number >= 0:
             return number
@@ -123,7 +127,8 @@ class Vocabulary:
 
     def encode_all(self, texts: list[str]) -> list[list[int]]:
         """Ids of each text's pieces, without begin and end."""
-        ids: list[list[int]] = self._processor.encode(texts, out_type=int)
+        # By itself SentencePiece would take all cores, also in each of several processes.
+        ids: list[list[int]] = self._processor.encode(texts, out_type=int, num_threads=1)
         return ids
 
     def decode(self, ids: Iterable[int]) -> str:

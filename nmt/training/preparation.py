@@ -1,5 +1,6 @@
 """What training starts from: vocabularies, encoded text, a model."""
 
+import logging
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,10 +12,12 @@ from nmt.data.album import open_album
 from nmt.data.cache import encode_corpus
 from nmt.data.corpus import Corpus, resolve
 from nmt.data.encoded import EncodedCorpus
+from nmt.data.learning import draw_lines
 from nmt.data.pictures import PictureSizes
 from nmt.data.sampling import sample_corpus
 from nmt.data.stream import Marks, Stream
 from nmt.data.vocabulary import Vocabulary
+from nmt.data.workers import usable_cores
 from nmt.errors import UserError
 from nmt.model.saved import (
     MODEL,
@@ -25,6 +28,8 @@ from nmt.model.saved import (
     whole_checkpoint,
 )
 from nmt.model.seq2seq import Seq2Seq
+
+log = logging.getLogger("nmt")
 
 
 @dataclass(frozen=True)
@@ -80,7 +85,14 @@ def prepare(experiment: Experiment, run: Run | None, *, limit: int | None = None
     def encode(corpus: Corpus) -> EncodedCorpus:
         read = open_album(corpus, pictures, folder=cache) if pictures else source
         assert read is not None
-        return encode_corpus(corpus, read, target, max_length=data.max_length, folder=cache)
+        return encode_corpus(
+            corpus,
+            read,
+            target,
+            max_length=data.max_length,
+            folder=cache,
+            processes=experiment.training.threads or usable_cores(),
+        )
 
     kind = pictures or source
     assert kind is not None
@@ -123,8 +135,12 @@ def _load(files: Path | list[Path]) -> Vocabularies:
 
 def _learn(config: VocabularyConfig, train: Corpus) -> Vocabularies:
     def learn(side: slice) -> Vocabulary:
+        text = (line for pair in train.pairs() for line in pair[side])
+        lines, total = draw_lines(text, config.lines)
+        if len(lines) < total:
+            log.info("the vocabulary is learned from %d lines drawn from %d", len(lines), total)
         return Vocabulary.train(
-            (line for pair in train.pairs() for line in pair[side]),
+            lines,
             size=config.size,
             type=config.type,
             byte_fallback=config.byte_fallback,

@@ -4,7 +4,17 @@ import numpy as np
 import pytest
 import torch
 
-from nmt.data.batching import Array, Batch, batches_in_order, collate, longest_batch, plan_epoch
+from nmt.data.batching import (
+    JITTER,
+    Array,
+    Batch,
+    batches_in_order,
+    collate,
+    longest_batch,
+    plan_epoch,
+)
+from nmt.data.encoded import Arrays, EncodedCorpus, Report
+from nmt.data.stream import Stream
 from nmt.data.vocabulary import Specials
 
 generator = np.random.default_rng(5)
@@ -149,3 +159,42 @@ def test_the_longest_batch_has_the_most_tokens_with_padding() -> None:
 def test_nothing_makes_no_batches() -> None:
     nothing = np.array([], np.int64)
     assert plan_epoch(nothing, nothing, batch_tokens=10, seed=1, epoch=1) == []
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.int64])
+def test_the_order_of_a_plan_is_that_of_the_formula(dtype: type[np.generic]) -> None:
+    chance = np.random.default_rng([3, 1])
+    sources, targets = (
+        np.rint(lengths * (1 + JITTER * chance.random(700))) for lengths in (SOURCES, TARGETS)
+    )
+    shuffled = chance.permutation(700)
+    # Sources fall within odd targets and rise within even ones.
+    signs = np.where(targets % 2 == 1, -1, 1)
+    order = shuffled[np.lexsort(((signs * sources)[shuffled], targets[shuffled]))]
+    batches = plan_epoch(
+        SOURCES.astype(dtype), TARGETS.astype(dtype), batch_tokens=300, seed=3, epoch=1
+    )
+    assert {batch.dtype for batch in batches} == {np.dtype(np.int32)}
+    places = np.argsort(order)
+    ordered = sorted(batches, key=lambda batch: int(places[batch[0]]))
+    assert np.concatenate(ordered).tolist() == order.tolist()
+
+
+def test_a_stream_plans_an_epoch_once() -> None:
+    offsets = np.arange(11)
+    arrays = Arrays(np.full(10, 5), offsets, np.full(10, 6), offsets, np.arange(10))
+    corpus = EncodedCorpus(arrays, Report(read=10, kept=10), "", "")
+    asked: list[int] = []
+
+    def corpus_of(epoch: int) -> EncodedCorpus:
+        asked.append(epoch)
+        return corpus
+
+    marks = Specials(pad=0, bos=1, eos=2)
+    stream = Stream(corpus_of, (marks, marks), batch_tokens=8, batch_sentences=None, seed=1)
+    first = stream.plan(0)
+    assert stream.plan(0) is first
+    assert asked == [0]
+    assert not same(stream.plan(1)[1], first[1])
+    assert same(stream.plan(0)[1], first[1])
+    assert asked == [0, 1, 0]

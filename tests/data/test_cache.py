@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nmt.data import corpus as reading
-from nmt.data import encoding
+from nmt.data import folders
 from nmt.data.cache import encode_corpus
 from nmt.data.corpus import Corpus, resolve
 from nmt.data.encoded import EncodedCorpus
@@ -24,8 +24,8 @@ def ids_of(encoded: EncodedCorpus) -> list[tuple[list[int], list[int]]]:
 
 
 @pytest.fixture
-def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(encoding, "CHUNK", 5)
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "BLOCK", 5)
 
 
 @pytest.fixture
@@ -106,6 +106,53 @@ def test_a_file_changed_in_place_is_read_again(
     assert encoded.target(0).tolist() == vocabulary.encode("A nam")
 
 
+def test_a_change_that_hides_behind_its_old_time_and_size_is_seen(
+    write: Write, vocabulary: Vocabulary, tmp_path: Path
+) -> None:
+    corpus, folder = write([("Ein Mann", "A man")] * 3), tmp_path / "cache"
+    encode_corpus(corpus, vocabulary, vocabulary, max_length=60, folder=folder)
+    before = corpus.files[1].stat()
+    write([("Ein Mann", "A nam")] * 3)
+    os.utime(corpus.files[1], ns=(before.st_atime_ns, before.st_mtime_ns))
+    encoded = encode_corpus(corpus, vocabulary, vocabulary, max_length=60, folder=folder)
+    assert encoded.target(0).tolist() == vocabulary.encode("A nam")
+
+
+def test_a_shard_more_or_less_is_seen(
+    write: Write, pairs: Pairs, vocabulary: Vocabulary, tmp_path: Path
+) -> None:
+    folder, parts = tmp_path / "cache", write(pairs).parts
+    for count in (1, 2, 1):
+        corpus = Corpus(parts * count)
+        encoded = encode_corpus(corpus, vocabulary, vocabulary, max_length=60, folder=folder)
+        assert len(encoded) == count * len(pairs)
+
+
+def test_an_encoding_nobody_touched_is_not_read_to_be_trusted(
+    write: Write,
+    pairs: Pairs,
+    vocabulary: Vocabulary,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    corpus, folder = write(pairs), tmp_path / "cache"
+    first = encode_corpus(corpus, vocabulary, vocabulary, max_length=60, folder=folder)
+    checked: list[Path] = []
+    checksum = folders._checksum
+
+    def spy(path: Path) -> int:
+        checked.append(path)
+        return checksum(path)
+
+    monkeypatch.setattr(folders, "_checksum", spy)
+    encode_corpus(corpus, vocabulary, vocabulary, max_length=60, folder=folder)
+    assert checked == []
+    touched = folder / first.fingerprint / "lines.npy"
+    os.utime(touched, ns=(1, 1))
+    encode_corpus(corpus, vocabulary, vocabulary, max_length=60, folder=folder)
+    assert checked == [touched]
+
+
 def test_the_same_text_under_another_name_shares_its_encoding(
     write: Write, pairs: Pairs, vocabulary: Vocabulary, tmp_path: Path
 ) -> None:
@@ -164,7 +211,7 @@ def test_a_damaged_encoding_is_made_again(
         assert again.report == first.report
 
 
-@pytest.mark.usefixtures("small_chunks")
+@pytest.mark.usefixtures("small_blocks")
 def test_an_encoding_that_fails_midway_leaves_nothing(
     write: Write, pairs: Pairs, vocabulary: Vocabulary, tmp_path: Path
 ) -> None:

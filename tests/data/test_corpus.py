@@ -2,10 +2,15 @@
 
 import gzip
 import io
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from nmt.data import corpus as reading
 from nmt.data.corpus import Corpus, read_lines, resolve
 from nmt.errors import UserError
 
@@ -123,32 +128,62 @@ def test_unequal_sides_are_told_with_both_counts_and_names(
     assert message.startswith(f"{source}: {sources} lines, but {target} has {targets}; ")
 
 
-def test_several_specs_and_patterns_are_read_in_order(tmp_path: Path) -> None:
-    for name in ("b", "a", "c"):
+def test_several_specs_are_read_in_the_order_given(tmp_path: Path) -> None:
+    for name in ("b", "a"):
         file(tmp_path / f"part-{name}.de", f"{name}\n".encode())
         file(tmp_path / f"part-{name}.en.gz", f"{name.upper()}\n".encode())
     file(tmp_path / "extra.tsv", b"x\tX\n")
-    corpus = resolve([tmp_path / "extra.tsv", str(tmp_path / "part-*")], "de", "en")
-    assert list(corpus.pairs()) == [("x", "X"), ("a", "A"), ("b", "B"), ("c", "C")]
-    assert [path.name for path in corpus.files][:3] == ["extra.tsv", "part-a.de", "part-a.en.gz"]
+    specs = [tmp_path / name for name in ("part-b", "extra.tsv", "part-*")]
+    corpus = resolve(specs, "de", "en")
+    assert list(corpus.pairs()) == [("b", "B"), ("x", "X"), ("a", "A"), ("b", "B")]
+    assert [path.name for path in corpus.files][:3] == ["part-b.de", "part-b.en.gz", "extra.tsv"]
 
 
-def test_a_pattern_of_pair_files_takes_plain_and_packed(tmp_path: Path) -> None:
-    file(tmp_path / "2.tsv.gz", b"b\tB\n")
-    file(tmp_path / "1.tsv", b"a\tA\n")
-    corpus = resolve(str(tmp_path / "*.tsv"), "de", "en")
-    assert list(corpus.pairs()) == [("a", "A"), ("b", "B")]
+@pytest.mark.parametrize("limit", [0, 1, 4, 5, 7, 8, 99])
+def test_a_limit_counts_across_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int
+) -> None:
+    monkeypatch.setattr(reading, "BLOCK", 2)
+    for name, lines in (("a", b"1\n2\n3\n4\n"), ("b", b"5\n6\n7\n8\n")):
+        file(tmp_path / f"{name}.de", lines)
+        file(tmp_path / f"{name}.en", lines)
+    corpus = replace(resolve(tmp_path / "[ab]", "de", "en"), limit=limit)
+    assert list(corpus.pairs()) == [(digit, digit) for digit in "12345678"[:limit]]
 
 
-def test_a_side_that_a_pattern_finds_alone_is_an_error(tmp_path: Path) -> None:
-    file(tmp_path / "part-a.en", b"A\n")
-    with pytest.raises(UserError, match=r"part-a\.de: no such file"):
-        resolve(str(tmp_path / "part-*"), "de", "en")
+TEXTS = st.lists(st.sampled_from(["a", "ä", "漢", "\r", "\n", "\r\n", "\u2028", "\x85", "\ufeff"]))
 
 
-def test_a_pattern_without_a_match_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"no file matches; looked for .*part-\*\.de or"):
-        resolve(str(tmp_path / "part-*"), "de", "en")
+@given(texts=TEXTS, size=st.integers(1, 4))
+def test_blocks_hold_the_same_lines_whatever_their_size(texts: list[str], size: int) -> None:
+    text = "".join(texts)
+    *ended, last = text.split("\n")
+    expected = [line.removesuffix("\r") for line in ended] + [last] * bool(last)
+    expected[:1] = [line.removeprefix("\ufeff") for line in expected[:1]]
+    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reading, "BLOCK", size)
+        path = file(Path(folder) / "text.de", text.encode())
+        blocks = list(Corpus(((path, path),)).blocks())
+        assert list(read_lines(path)) == expected
+    assert [line for sources, _ in blocks for line in sources] == expected
+    assert all(sources == targets for sources, targets in blocks)
+    assert [len(sources) for sources, _ in blocks[:-1]] == [size] * (len(blocks) - 1)
+
+
+@pytest.mark.parametrize("ends", [b"\n", b"\r\n"])
+def test_what_is_wrong_far_into_a_file_has_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ends: bytes
+) -> None:
+    monkeypatch.setattr(reading, "BLOCK", 3)
+    file(tmp_path / "train.de", (b"a" + ends) * 8)
+    target = file(tmp_path / "train.en", (b"b" + ends) * 7 + b"c\xff" + ends)
+    corpus = resolve(tmp_path / "train", "de", "en")
+    assert error_of(corpus).startswith(f"{target}:8: byte 2 is not UTF-8 (0xff)")
+    file(target, (b"b" + ends) * 10)
+    source = tmp_path / "train.de"
+    assert error_of(corpus).startswith(f"{source}: 8 lines, but {target} has 10; ")
+    table = file(tmp_path / "pairs.tsv", (b"a\tb" + ends) * 7 + b"c" + ends)
+    assert error_of(resolve(table, "de", "en")).startswith(f"{table}:8: 1 column")
 
 
 def test_no_spec_is_an_error() -> None:

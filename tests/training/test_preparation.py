@@ -1,5 +1,6 @@
 """What training starts from, and what is told before it does."""
 
+import gzip
 from pathlib import Path
 from typing import Any
 
@@ -52,3 +53,33 @@ def test_the_weights_at_the_start_are_those_of_the_other_run(
     ours, theirs = (load_model(folder).model.state_dict() for folder in (run, trained))
     for name, weight in ours.items():
         assert weight.equal(theirs[name])
+
+
+def test_a_corpus_in_shards_and_a_vocabulary_of_some_of_its_lines(
+    experiment: dict[str, Any], tmp_path: Path
+) -> None:
+    for side in ("de", "en"):
+        lines = lines_of(PHRASES.with_suffix(f".{side}"))
+        for number, start in enumerate(range(0, len(lines), 25)):
+            shard = "".join(f"{line}\n" for line in lines[start : start + 25])
+            with gzip.open(tmp_path / f"part-{number}.{side}.gz", "wt", encoding="utf-8") as stream:
+                stream.write(shard)
+    tree = quick(experiment)
+    tree["data"]["train"] = "part-*.de.gz"
+    tree["data"]["vocabulary"] = {"size": 100, "lines": 90}
+    file = write_experiment(tmp_path / "one.yaml", tree)
+    called = nmt_train(file, "--run", tmp_path / "run")
+    assert called.code == 0, called.err
+    assert f"learned from 90 lines drawn from {2 * len(lines)}" in called.err
+    assert f"training text: {len(lines)} pairs read, {len(lines)} kept" in called.err
+    assert (
+        "drawn"
+        not in nmt_train(
+            file, "--run", tmp_path / "run", "--restart", "data.vocabulary.lines=500"
+        ).err
+    )
+    (tmp_path / "part-1.en.gz").unlink()
+    complaint = nmt_train(file, "--run", tmp_path / "other").complaint
+    assert "part-*: " in complaint
+    assert "there is no" in complaint
+    assert not (tmp_path / "other").exists()
