@@ -60,11 +60,32 @@ def start_command(
 
     What a shell starts in the background ignores the interrupt, and so would its children.
     """
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    return _start(["-m", f"nmt.cli.{command}", *map(str, arguments)], cwd, **options)
+
+
+def start_ranks(
+    command: str,
+    *arguments: object,
+    cwd: Path,
+    processes: int = 2,
+    restarts: int = 0,
+    environment: dict[str, str] | None = None,
+    **options: Any,
+) -> subprocess.Popen[str]:
+    """Start a command as several processes, by torchrun."""
+    torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    torchrun += [f"--max-restarts={restarts}", "-m", f"nmt.cli.{command}"]
+    return _start([*torchrun, *map(str, arguments)], cwd, environment, **options)
+
+
+def _start(
+    arguments: list[str], cwd: Path, environment: dict[str, str] | None = None, **options: Any
+) -> subprocess.Popen[str]:
+    own = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
-        [sys.executable, "-m", f"nmt.cli.{command}", *map(str, arguments)],
+        [sys.executable, *arguments],
         cwd=cwd,
-        env=environment,
+        env=os.environ | own | (environment or {}),
         text=True,
         encoding="utf-8",
         stdout=subprocess.PIPE,

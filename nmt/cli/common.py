@@ -7,10 +7,13 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
+from nmt.cli.job import FAULT, INTERRUPTION, Rank, as_rank
 from nmt.errors import UserError
 from nmt.version import VERSION
 
-DONE, FAULT, MISTAKE, INTERRUPTION = 0, 1, 2, 130
+DONE, MISTAKE = 0, 2
+
+__all__ = ["DONE", "FAULT", "INTERRUPTION", "MISTAKE", "Parser", "run"]
 
 
 class Parser(argparse.ArgumentParser):
@@ -50,6 +53,10 @@ def run(name: str, command: Callable[[], int]) -> int:
     A fault of our own keeps its traceback: Python prints it and leaves with 1. SIGTERM interrupts
     as Ctrl-C does.
     """
+    rank = Rank.here()
+    if rank.total > 1:
+        name = f"{name}, rank {rank.number}" if rank.number else name
+        command = as_rank(name, rank, command)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         code = command()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nmt.cli.common import DONE, Parser, run
+from nmt.cli.job import Rank
 from nmt.cli.translate import add_model_options, load_translator, search_options
 
 NAME = "nmt-eval"
@@ -46,6 +47,7 @@ def _parser() -> Parser:
 def _evaluate(options: argparse.Namespace) -> int:
     from nmt.errors import UserError
 
+    Rank.here().refuse_others(NAME)
     if (options.alignments is None) != (options.gold is None):
         raise UserError("--alignments and --gold go together; give both")
     _check_use(options)

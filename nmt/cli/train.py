@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nmt.cli.common import DONE, INTERRUPTION, Parser, run
+from nmt.cli.job import Rank
 
 NAME = "nmt-train"
 
@@ -21,12 +22,20 @@ def _parser() -> Parser:
     parser = Parser(
         NAME,
         "Train the model of an experiment file. The same command continues an unfinished run.",
-        "example: nmt-train configs/multi30k_de_en.yaml training.epochs=5 --run runs/try",
+        "examples:\n"
+        "  nmt-train configs/multi30k_de_en.yaml training.epochs=5 --run runs/try\n"
+        "  torchrun --nproc-per-node 8 -m nmt.cli.train configs/multi30k_de_en.yaml",
     )
     add = parser.add_argument
     add("config", nargs="?", type=Path, metavar="CONFIG.yaml", help="the experiment file")
     add("overrides", nargs="*", metavar="section.key=value", help="options that win over the file")
-    add("--run", type=Path, metavar="DIR", help="run directory (default: runs/CONFIG)")
+    # torchrun takes `--run` for an abbreviation of its own options, wherever it stands.
+    add(
+        *("--run", "--run-dir"),
+        type=Path,
+        metavar="DIR",
+        help="run directory (default: runs/CONFIG); under torchrun only --run-dir",
+    )
     add("--restart", action="store_true", help="move an old run aside and begin anew")
     add("--check", action="store_true", help="try config, data and memory; write nothing")
     add("--device", choices=["auto", "cpu", "cuda"], default="auto", help="default: %(default)s")
@@ -42,6 +51,9 @@ def _parser() -> Parser:
 
 
 def _train(options: argparse.Namespace) -> int:
+    rank = Rank.here()
+    if options.list is not None or options.schema or options.check:
+        rank.refuse_others("--list, --schema or --check")
     if options.list is not None:
         from nmt.config.describe import list_parts
 
@@ -65,10 +77,20 @@ def _train(options: argparse.Namespace) -> int:
 
         print(check(loaded.experiment, device=options.device))
         return DONE
+    from nmt.data.stream import Share
+    from nmt.training.ranks import joined
     from nmt.training.session import train
 
     folder = options.run or Path("runs") / options.config.stem
-    finished = train(loaded.experiment, folder, device=options.device, restart=options.restart)
+    with joined(Share(rank.number, rank.total), local=rank.local, device=options.device) as ranks:
+        finished = train(
+            loaded.experiment,
+            folder,
+            device=options.device,
+            # A job that torchrun has started again is to go on, not to begin anew once more.
+            restart=options.restart and not rank.restarts,
+            ranks=ranks,
+        )
     return DONE if finished else INTERRUPTION
 
 

@@ -3,20 +3,22 @@
 import argparse
 import io
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nmt.cli.arguments import at_least, share
 from nmt.cli.common import DONE, Parser, run
+from nmt.cli.job import Rank
 
 if TYPE_CHECKING:
     from nmt.search.translation import Translation
     from nmt.search.translator import Translator
+    from nmt.training.ranks import Ranks
 
 NAME = "nmt-translate"
-WINDOW = 2000  # lines translated together; sentences of like length among them share batches
+WINDOW = 2000  # lines together, for each process; those of like length among them share batches
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -84,19 +86,36 @@ def _parser() -> Parser:
 
 
 def _translate(options: argparse.Namespace) -> int:
-    from nmt.cli.output import check_files, check_options, format_line
+    from nmt.cli.output import check_files, check_options
 
     check_options(options)
     check_files(options)
-    with ExitStack() as stack:
-        windows = _windows(options, stack)
+    rank = Rank.here()
+    windows = _windows(options, WINDOW * rank.total) if rank.number == 0 else iter(())
+    from nmt.data.stream import Share
+    from nmt.training.ranks import joined
+
+    with joined(Share(rank.number, rank.total), local=rank.local, device=options.device) as ranks:
         translator = load_translator(NAME, options)
         _check_alignments(translator, options)
+        translations = _translations(translator, options, windows, ranks)
+        if ranks.first:
+            _write(translations, options)
+        else:
+            assert list(translations) == [], "the first rank writes them"
+    return DONE
+
+
+def _write(translations: Generator["Translation", None, None], options: argparse.Namespace) -> None:
+    from nmt.cli.output import format_line
+
+    with ExitStack() as stack:
+        stack.callback(translations.close)
         aside = _written(options.alignments, stack) if options.alignments else None
         output = _output(options.output, stack)
         if options.attention is not None:
             _make(options.attention)
-        for number, translation in enumerate(_translations(translator, options, windows)):
+        for number, translation in enumerate(translations):
             output.write(format_line(number, translation, options))
             if options.input == "-":
                 output.flush()
@@ -104,7 +123,6 @@ def _translate(options: argparse.Namespace) -> int:
                 _write_alignment(aside, translation, options.alignment_level)
             if options.attention is not None:
                 _draw(options.attention, number, translation)
-    return DONE
 
 
 def _check_alignments(translator: "Translator", options: argparse.Namespace) -> None:
@@ -127,7 +145,7 @@ def load_translator(name: str, options: argparse.Namespace) -> "Translator":
         precision=options.precision,
         threads=options.threads,
     )
-    for warning in translator.warnings:
+    for warning in translator.warnings if Rank.here().number == 0 else ():
         print(f"{name}: {warning}", file=sys.stderr)
     return translator
 
@@ -143,8 +161,12 @@ def search_options(translator: "Translator", options: argparse.Namespace) -> dic
 
 
 def _translations(
-    translator: "Translator", options: argparse.Namespace, windows: Iterator[list[str]]
-) -> Iterator["Translation"]:
+    translator: "Translator",
+    options: argparse.Namespace,
+    windows: Iterator[list[str]],
+    ranks: "Ranks",
+) -> Generator["Translation", None, None]:
+    from nmt.cli.windows import spread_windows
     from nmt.search.options import Sampling
 
     chosen = search_options(translator, options)
@@ -153,19 +175,25 @@ def _translations(
     if options.force is not None:
         from nmt.cli.output import pair_windows
 
-        for texts, targets in pair_windows(windows, options.force, options.input):
-            yield from translator.score(texts, targets, **chosen)
-        return
+        paired = pair_windows(windows, options.force, options.input)
+        return spread_windows(
+            (list(zip(texts, targets, strict=True)) for texts, targets in paired),
+            lambda pairs, _: translator.score(*zip(*pairs, strict=True), **chosen),
+            ranks,
+        )
     if options.sample:
         chosen["sampling"] = Sampling(
             options.temperature, options.top_k, options.top_p, options.seed
         )
     chosen["replace_unknown"] = options.replace_unknown
     name = "standard input" if options.input == "-" else options.input
-    yield from translator.stream(windows, file=name, n_best=options.n_best or 1, **chosen)
+    chosen |= {"file": name, "n_best": options.n_best or 1}
+    return spread_windows(
+        windows, lambda texts, numbers: translator.lines(texts, numbers, **chosen), ranks
+    )
 
 
-def _windows(options: argparse.Namespace, stack: ExitStack) -> Iterator[list[str]]:
+def _windows(options: argparse.Namespace, size: int) -> Iterator[list[str]]:
     from nmt.cli.windows import full_windows, ready_windows
     from nmt.data.corpus import read_lines
     from nmt.errors import UserError
@@ -173,10 +201,10 @@ def _windows(options: argparse.Namespace, stack: ExitStack) -> Iterator[list[str
     if options.input == "-":
         # A buffer of our own: Python could not end while a thread waits inside that of sys.stdin.
         stream = io.BufferedReader(io.FileIO(sys.stdin.fileno(), closefd=False))
-        return ready_windows(read_lines(stream, "standard input"), WINDOW)
+        return ready_windows(read_lines(stream, "standard input"), size)
     if not Path(options.input).exists():
         raise UserError("no such file", options.input)
-    return full_windows(read_lines(options.input), WINDOW)
+    return full_windows(read_lines(options.input), size)
 
 
 def _output(name: str, stack: ExitStack) -> io.TextIOWrapper:

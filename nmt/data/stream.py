@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
+import torch
 
 from nmt.data.batching import Array, Batch, collate, collate_pictures, plan_epoch
 from nmt.data.encoded import EncodedCorpus
@@ -22,11 +23,39 @@ class Position(NamedTuple):
 
 
 class Numbered(NamedTuple):
-    """A batch, the corpus lines (from 1) it was made of, and what comes after it."""
+    """A batch and the corpus lines (from 1) it was made of.
+
+    An idle one only keeps its process in step with others that have one; nothing in it counts.
+    """
 
     batch: Batch
     lines: Array
+    idle: bool = False
+
+
+class Group(NamedTuple):
+    """The batches of one update, as one of the processes that share them sees it.
+
+    Attributes:
+        batches: that are this process's own, at least one
+        target_tokens: to predict in the batches of all processes
+        after: the first batch of the next update
+    """
+
+    batches: list[Numbered]
+    target_tokens: int
     after: Position
+
+
+class Share(NamedTuple):
+    """Which of how many processes this is, numbered from 0."""
+
+    number: int
+    total: int
+
+
+WHOLE = Share(0, 1)
+"""That of a process by itself."""
 
 
 class Stream:
@@ -69,19 +98,38 @@ class Stream:
         )
         return corpus, batches
 
-    def batches(self, position: Position) -> Iterator[Numbered]:
-        """Batches from a position on, without end."""
+    def groups(self, position: Position, size: int, share: Share = WHOLE) -> Iterator[Group]:
+        """Groups of `size` batches from a position on, without end; an epoch's last may be smaller.
+
+        The batches of a group are dealt out in turn. Where there are fewer than processes, those
+        without one get an idle batch, since all take part in every update.
+        """
         epoch, start = position
         while True:
             corpus, plan = self.plan(epoch)
-            for number in range(start, len(plan)):
-                last = number + 1 == len(plan)
-                after = Position(epoch + 1, 0) if last else Position(epoch, number + 1)
-                yield self._numbered(corpus, plan[number], after)
+            for first in range(start, len(plan), size):
+                end = first + size
+                after = Position(epoch, end) if end < len(plan) else Position(epoch + 1, 0)
+                yield self._group(corpus, plan[first:end], after, share)
             epoch, start = epoch + 1, 0
 
-    def _numbered(self, corpus: EncodedCorpus, rows: Array, after: Position) -> Numbered:
-        return Numbered(make_batch(corpus, rows, self.specials), corpus.lines[rows] + 1, after)
+    def _group(
+        self, corpus: EncodedCorpus, batches: list[Array], after: Position, share: Share
+    ) -> Group:
+        lengths = corpus.target_lengths
+        tokens = sum(int(lengths[rows].sum()) + len(rows) for rows in batches)
+        own = [self._numbered(corpus, rows) for rows in batches[share.number :: share.total]]
+        return Group(own or [_idle(self._numbered(corpus, batches[0][:1]))], tokens, after)
+
+    def _numbered(self, corpus: EncodedCorpus, rows: Array) -> Numbered:
+        return Numbered(make_batch(corpus, rows, self.specials), corpus.lines[rows] + 1)
+
+
+def _idle(numbered: Numbered) -> Numbered:
+    """The same batch without a target to predict."""
+    batch = numbered.batch
+    nothing_bt = torch.zeros_like(batch.target_mask_bt)
+    return Numbered(batch._replace(target_mask_bt=nothing_bt), numbered.lines, idle=True)
 
 
 def make_batch(corpus: EncodedCorpus, rows: Array, specials: Marks) -> Batch:

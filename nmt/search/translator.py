@@ -126,20 +126,36 @@ class Translator:
         Raises:
             UserError: for such a picture
         """
+        before = 0
+        for texts in windows:
+            numbers = range(before, before + len(texts))
+            yield from self.lines(texts, numbers, file=file, **options)
+            before += len(texts)
+
+    def lines(
+        self, texts: Sequence[str], numbers: Sequence[int], *, file: str = "", **options: Any
+    ) -> list[Translation]:
+        """Translations of some of a text's lines.
+
+        Args:
+            texts: sentences, or names of pictures
+            numbers: of these lines in the text, from 0: a line's draws follow from its number
+            file, options: as in `stream`
+
+        Raises:
+            UserError: for a picture that cannot be read
+        """
         chosen = replace(self.options, **options)
         if chosen.replace_unknown and self.reader.grid is not None:
             raise UserError("unknown pieces cannot be replaced: a picture has no words")
-        before = 0
-        for texts in windows:
 
-            def look(started: _Started, before: int = before) -> list[list[Hypothesis]]:
-                return _search(started, chosen, [before + row for row in started.rows])
+        def look(started: _Started) -> list[list[Hypothesis]]:
+            return _search(started, chosen, [numbers[row] for row in started.rows])
 
-            def place(row: int, before: int = before) -> str:
-                return f"{file}:{before + row + 1}" if file else ""
+        def place(row: int) -> str:
+            return f"{file}:{numbers[row] + 1}" if file else ""
 
-            yield from self._window(texts, chosen, look, place)
-            before += len(texts)
+        return self._window(texts, chosen, look, place)
 
     def score(
         self, texts: Sequence[str], targets: Sequence[str], **options: Any

@@ -9,7 +9,7 @@ from nmt.config.load import Loaded
 from nmt.config.schema import Experiment
 from nmt.data.batching import Array, Batch, longest_batch
 from nmt.data.pictures import PictureSizes
-from nmt.data.stream import Numbered, Position, make_batch
+from nmt.data.stream import Group, Numbered, Position, make_batch
 from nmt.errors import UserError
 from nmt.evaluation.metrics import make_metrics
 from nmt.model.build import check_model
@@ -63,11 +63,8 @@ def check(experiment: Experiment, *, device: str) -> str:
     prepared = prepare(experiment, None, limit=_limit(experiment))
     trainer, _ = make_trainer(experiment, prepared, place)
     rows, batches = _longest(trainer)
-    numbered = Numbered(
-        make_batch(prepared.train, rows, prepared.specials),
-        prepared.train.lines[rows] + 1,
-        Position(0, 1),
-    )
+    batch = make_batch(prepared.train, rows, prepared.specials)
+    numbered = Numbered(batch, prepared.train.lines[rows] + 1)
     without = _without_gradient(trainer, numbered)
     if without:
         raise UserError(
@@ -75,8 +72,9 @@ def check(experiment: Experiment, *, device: str) -> str:
             "an option of the model leaves them without use"
         )
     losses = []
+    group = Group([numbered], batch.target_tokens, Position(0, 1))
     for _ in range(UPDATES):
-        update = trainer.update([numbered])
+        update = trainer.update(group)
         losses.append(float(update.likelihood) / update.target_tokens)
     return _report(experiment, prepared, trainer, numbered, batches, losses)
 

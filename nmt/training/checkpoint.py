@@ -94,19 +94,23 @@ def restore_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> No
     optimizer.load_state_dict({"state": state, "param_groups": groups})
 
 
-def random_states() -> dict[str, Tensor]:
-    """The states of torch's generators."""
-    states = {"random.cpu": torch.get_rng_state()}
+def random_states(rank: int = 0) -> dict[str, Tensor]:
+    """The states of torch's generators in this process, by names of its own among several."""
+    states = {_of_rank(rank, "cpu"): torch.get_rng_state()}
     if torch.cuda.is_available():
-        states["random.cuda"] = torch.cuda.get_rng_state()
+        states[_of_rank(rank, "cuda")] = torch.cuda.get_rng_state()
     return states
 
 
-def restore_random_states(tensors: Mapping[str, Tensor]) -> None:
+def restore_random_states(tensors: Mapping[str, Tensor], rank: int = 0) -> None:
     """Put back what `random_states` took."""
-    torch.set_rng_state(tensors["random.cpu"])
-    if torch.cuda.is_available() and "random.cuda" in tensors:
-        torch.cuda.set_rng_state(tensors["random.cuda"])
+    torch.set_rng_state(tensors[_of_rank(rank, "cpu")])
+    if torch.cuda.is_available() and _of_rank(rank, "cuda") in tensors:
+        torch.cuda.set_rng_state(tensors[_of_rank(rank, "cuda")])
+
+
+def _of_rank(rank: int, device: str) -> str:
+    return f"random.{device}.{rank}" if rank else f"random.{device}"
 
 
 def _contiguous(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

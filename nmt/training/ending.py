@@ -32,16 +32,17 @@ class Ending:
         self.epochs, self.steps, self.minutes = epochs, steps, minutes
 
     def __call__(self, update: Update) -> None:
-        if self.reached():
-            self.trainer.stop(self.reached())
+        self.trainer.stop(self.reached())
 
     def reached(self) -> str:
-        """The limit that is reached, in words; empty for none."""
+        """The limit that is reached, in words; empty for none. All ranks ask together."""
         if self.epochs is not None and self.trainer.position.epoch >= self.epochs:
             return f"{self.epochs} epochs"
         if self.steps is not None and self.trainer.step >= self.steps:
             return f"{self.steps} updates"
-        if self.minutes is not None and self.clock.minutes >= self.minutes:
+        # Clocks differ, and all ranks must take the same update for the last one.
+        ranks = self.trainer.ranks
+        if self.minutes is not None and ranks.any(self.clock.minutes >= self.minutes):
             return f"{self.minutes:g} minutes"
         if self.watch.exhausted:
             return f"{self.watch.waited} validations without a better {self.watch.metric}"
@@ -51,7 +52,7 @@ class Ending:
 class Signals:
     """While active, the first SIGINT or SIGTERM ends training after the update under way.
 
-    A second one interrupts at once.
+    It does so on whichever rank it comes to. A second one interrupts at once.
     """
 
     def __init__(self, trainer: Trainer) -> None:
@@ -73,6 +74,6 @@ class Signals:
             signal.signal(number, handler)
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
-        if self.trainer.interrupted:
+        if self.trainer.asked:
             raise KeyboardInterrupt
-        self.trainer.interrupted = True
+        self.trainer.asked = True

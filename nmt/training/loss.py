@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import linear, pad
@@ -71,6 +71,20 @@ def batch_loss(
         penalty = model.decoder.penalty(trace, likelihood_bt, mask_bt)
         loss = loss if penalty is None else loss + penalty
     return loss, likelihood_r.sum()
+
+
+class BatchLoss(nn.Module):
+    """`batch_loss` of a model as a module, for what is done around a module's forward pass."""
+
+    def __init__(self, model: Seq2Seq) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(
+        self, batch: Batch, *, smoothing: float, chunk: int
+    ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+        """See `batch_loss`."""
+        return batch_loss(self.model, batch, smoothing=smoothing, chunk=chunk)
 
 
 class _ChunkedCrossEntropy(Function):

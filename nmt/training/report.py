@@ -24,16 +24,21 @@ class Metrics:
     Args:
         folder: the run directory
         step: updates done; what was reported after them, before an interruption, is forgotten
+        silent: write nothing, since another process does
     """
 
-    def __init__(self, folder: Path, step: int) -> None:
-        self.file = folder / "metrics.jsonl"
+    def __init__(self, folder: Path, step: int, *, silent: bool = False) -> None:
+        self.file, self.silent = folder / "metrics.jsonl", silent
+        if silent:
+            return
         kept = [line for line in self._lines() if json.loads(line)["step"] <= step]
         self.file.write_text("".join(kept), encoding="utf-8")
         self.board = _tensorboard(folder, step)
 
     def add(self, kind: str, step: int, values: Mapping[str, int | float]) -> None:
         """Write one report."""
+        if self.silent:
+            return
         with self.file.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps({"kind": kind, "step": step, **values}) + "\n")
         if self.board is not None:
@@ -119,6 +124,8 @@ class ProgressBar:
     Args:
         trainer: whose updates
         updates: how many there will be; None when only the clock knows
+
+    One process of several shows it.
     """
 
     def __init__(self, trainer: Trainer, updates: int | None) -> None:
@@ -128,7 +135,7 @@ class ProgressBar:
             initial=trainer.step,
             unit=" updates",
             file=sys.stderr,
-            disable=not sys.stderr.isatty(),
+            disable=not (sys.stderr.isatty() and trainer.ranks.first),
             dynamic_ncols=True,
         )
         self.tokens, self.since = 0, time.perf_counter()
@@ -166,10 +173,10 @@ class BarHandler(logging.Handler):
         tqdm.write(self.format(record), file=sys.stderr)
 
 
-def start_log(folder: Path | None) -> None:
-    """Send the log to standard error, and to `train.log` of a run."""
-    handlers: list[logging.Handler] = [BarHandler()]
-    if folder is not None:
+def start_log(folder: Path | None, *, silent: bool = False) -> None:
+    """Send the log to standard error, and to `train.log` of a run; or nowhere."""
+    handlers: list[logging.Handler] = [logging.NullHandler() if silent else BarHandler()]
+    if folder is not None and not silent:
         handlers.append(logging.FileHandler(folder / "train.log", encoding="utf-8"))
     for handler in log.handlers[:]:
         handler.close()

@@ -1,9 +1,9 @@
 """All that a run must keep to go on exactly where it stopped."""
 
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from nmt.data.stream import Position
@@ -60,16 +60,23 @@ class Saver:
         """The model with the parameters that translators load."""
         return nullcontext() if self.average is None else self.average.applied()
 
-    def save(self) -> Path:
-        """Write a checkpoint of this moment; the best link follows the watch."""
+    def save(self) -> None:
+        """Let the first rank write a checkpoint of this moment; the best link follows the watch."""
+        ranks = self.trainer.ranks
+        random = ranks.gather(random_states(ranks.share.number))
+        if ranks.first:
+            self._write({name: state for states in random for name, state in states.items()})
+
+    def _write(self, random: dict[str, Tensor]) -> None:
         trainer = self.trainer
-        training = optimizer_tensors(trainer.optimizer) | random_states()
+        training = optimizer_tensors(trainer.optimizer) | random
         if self.average is not None:
             # Copies: the parameters themselves hold the averages while the checkpoint is written.
             raw = trainer.model.named_parameters()
             training |= {f"raw.{name}": p.detach().clone() for name, p in raw}
         state: dict[str, Any] = {
             "step": trainer.step,
+            "ranks": trainer.ranks.count,
             "position": trainer.position._asdict(),
             "minutes": self.clock.minutes,
             "schedule": trainer.schedule.state(),
@@ -78,16 +85,15 @@ class Saver:
             "tally": self.tally.state(),
         }
         with self.translating():
-            folder = write_checkpoint(self.run, trainer.step, self._weights(), training, state)
+            write_checkpoint(self.run, trainer.step, self._weights(), training, state)
         if self.watch.best_step == trainer.step:
             point(self.run, "best", trainer.step)
         prune(self.run, self.keep)
-        return folder
 
     def restore(self) -> list[str]:
         """Go on from the last whole checkpoint; warnings about damaged ones."""
         trainer = self.trainer
-        checkpoint, warnings = whole_checkpoint(self.run, "last")
+        checkpoint, warnings = trainer.ranks.first_says(lambda: whole_checkpoint(self.run, "last"))
         state, training = read_state(checkpoint), read_tensors(checkpoint / TRAINING)
         weights = read_tensors(checkpoint / MODEL)
         if self.average is not None:
@@ -96,7 +102,7 @@ class Saver:
             weights |= raw
         put_weights(trainer.model, weights, str(checkpoint))
         restore_optimizer(trainer.optimizer, training)
-        restore_random_states(training)
+        warnings = [*warnings, *self._restore_random(state, training)]
         trainer.step, trainer.position = state["step"], Position(**state["position"])
         trainer.schedule.restore(state["schedule"])
         trainer.precision.restore(state["scaler"])
@@ -104,6 +110,18 @@ class Saver:
         self.clock.restore(state["minutes"])
         self.tally.restore(state["tally"])
         return warnings
+
+    def _restore_random(self, state: dict[str, Any], training: dict[str, Tensor]) -> list[str]:
+        ranks, wrote = self.trainer.ranks, state.get("ranks", 1)
+        if wrote == ranks.count:
+            restore_random_states(training, ranks.share.number)
+            return []
+        torch.manual_seed(torch.initial_seed() + state["step"])
+        return [
+            f"the last checkpoint is by {wrote} processes, and now there are {ranks.count}: no "
+            f"text is left out or read twice, but from here on an update takes {ranks.count} times "
+            "'accumulate' batches, and dropout is drawn anew"
+        ]
 
     def _weights(self) -> dict[str, Tensor]:
         model = self.trainer.model

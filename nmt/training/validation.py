@@ -14,6 +14,7 @@ from nmt.search.translation import Translation
 from nmt.search.translator import Translator
 from nmt.training.loss import batch_loss
 from nmt.training.precision import Precision
+from nmt.training.ranks import ALONE, Ranks
 
 
 @dataclass
@@ -23,7 +24,7 @@ class Validation:
     Attributes:
         loss: mean -log p of a target token, in nats
         scores: of beam search, by metric
-        translations: of the whole validation text
+        translations: of the whole validation text; none on other ranks than the first
     """
 
     loss: float
@@ -49,17 +50,19 @@ def mean_loss(
     *,
     batch_tokens: int,
     chunk: int,
+    ranks: Ranks = ALONE,
 ) -> float:
-    """Mean -log p(token) over a corpus, without smoothing, in nats."""
+    """Mean -log p(token) over a corpus, without smoothing, in nats; ranks read a share each."""
     model.eval()
     total, tokens = 0.0, 0
     plan = batches_in_order(corpus.source_lengths, corpus.target_lengths, batch_tokens=batch_tokens)
-    for rows in plan:
+    for rows in plan[ranks.share.number :: ranks.count]:
         batch = make_batch(corpus, rows, specials).to(precision.device)
         with precision.autocast():
             _, likelihood = batch_loss(model, batch, smoothing=0.0, chunk=chunk)
         total += float(likelihood)
         tokens += batch.target_tokens
+    total, tokens = ranks.sum(torch.tensor([total, tokens], dtype=torch.float64)).tolist()
     return total / tokens
 
 
@@ -71,9 +74,17 @@ def translate_and_score(
     *,
     tokenize: str | None,
     lowercase: bool,
+    ranks: Ranks = ALONE,
 ) -> tuple[dict[str, float], list[Translation]]:
-    """Scores of the translations of a text, by the same path as `nmt-translate`, and they."""
-    translations = translator.translate(sources)
-    texts = [translation.text for translation in translations]
-    found = score(metrics, texts, [references], tokenize=tokenize, lowercase=lowercase)
-    return {name: result.score for name, result in found.items()}, translations
+    """Scores of the translations of a text, by the same path as `nmt-translate`, and they.
+
+    Every rank translates a share; all know the scores, and the first has the translations.
+    """
+    translations = ranks.spread(sources, lambda some, _: translator.translate(some))
+
+    def scores() -> dict[str, float]:
+        texts = [translation.text for translation in translations]
+        found = score(metrics, texts, [references], tokenize=tokenize, lowercase=lowercase)
+        return {name: result.score for name, result in found.items()}
+
+    return ranks.first_says(scores), translations

@@ -48,20 +48,13 @@ class Validator:
 
     def __call__(self) -> bool:
         """Validate now; whether this is the best so far."""
-        step, run = self.trainer.step, self.saver.run
-        self.step = step
+        self.step = step = self.trainer.step
         with self.saver.translating():
             validation = self.validate()
         values = {"loss": validation.loss, "perplexity": validation.perplexity}
         self.metrics.add("valid", step, values | validation.scores)
-        shown = self.experiment.evaluation
-        count = min(shown.samples, len(self.references))
-        if count:
-            samples = validation.translations[:count]
-            write_samples(run.folder / "samples", step, samples, self.references[:count])
-        if shown.pictures:
-            drawn = validation.translations[: shown.pictures]
-            draw_translations(run.folder / "attention", str(step), drawn)
+        if self.trainer.ranks.first:
+            self._show(validation)
         improved = self.saver.watch.see(step, validation.value(self.saver.watch.metric))
         self.trainer.schedule.validated(step, improved)
         scores = "".join(f", {name} {value:.2f}" for name, value in validation.scores.items())
@@ -75,6 +68,17 @@ class Validator:
         )
         return improved
 
+    def _show(self, validation: Validation) -> None:
+        """Write samples and draw pictures."""
+        folder, shown = self.saver.run.folder, self.experiment.evaluation
+        count = min(shown.samples, len(self.references))
+        if count:
+            samples = validation.translations[:count]
+            write_samples(folder / "samples", self.step, samples, self.references[:count])
+        if shown.pictures:
+            drawn = validation.translations[: shown.pictures]
+            draw_translations(folder / "attention", str(self.step), drawn)
+
     def validate(self) -> Validation:
         """Loss, scores and translations of the validation text with the model as it is."""
         training, evaluation = self.experiment.training, self.experiment.evaluation
@@ -86,6 +90,7 @@ class Validator:
             self.trainer.precision,
             batch_tokens=training.batch_tokens,
             chunk=training.output_chunk,
+            ranks=self.trainer.ranks,
         )
         scores, translations = translate_and_score(
             self.translator,
@@ -94,5 +99,6 @@ class Validator:
             list(evaluation.metrics),
             tokenize=evaluation.tokenize,
             lowercase=evaluation.lowercase,
+            ranks=self.trainer.ranks,
         )
         return Validation(loss, scores, translations)

@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from nmt.config.load import load_experiment
 from nmt.data.batching import Batch
-from nmt.data.stream import Numbered, Position, make_batch
+from nmt.data.stream import Group, Numbered, Position, make_batch
 from nmt.model.seq2seq import Seq2Seq
 from nmt.training.preparation import prepare
 from nmt.training.session import make_trainer
@@ -62,9 +62,36 @@ def test_the_trainer_adds_the_penalty_of_soft_attention(
     assert not batch.target_mask_bt.all()
     entropy, penalty = _loss_by_hand(trainer.model, batch, strength)
     assert penalty > 1
-    update = trainer.update([Numbered(batch, rows, Position(0, 1))])
+    update = trainer.update(Group([Numbered(batch, rows)], batch.target_tokens, Position(0, 1)))
     assert float(update.likelihood) == pytest.approx(entropy, rel=1e-10)
     assert float(update.loss) == pytest.approx(entropy + penalty, rel=1e-10)
+
+
+@pytest.mark.parametrize("attention", ["global", "hard", "soft"])
+def test_an_idle_batch_changes_nothing(
+    attention: str, experiment: dict[str, Any], tmp_path: Path
+) -> None:
+    experiment["model"] |= {"attention": attention}
+    experiment["training"] |= {"optimizer": {"type": "sgd", "learning_rate": 1.0}}
+    loaded = load_experiment(write_experiment(tmp_path / "idle.yaml", experiment)).experiment
+    prepared = prepare(loaded, None)
+    rows = np.array([0, 12, 31, 7])
+    batch = make_batch(prepared.train, rows, prepared.specials)
+    counted = Numbered(batch, rows)
+    nothing = batch._replace(target_mask_bt=torch.zeros_like(batch.target_mask_bt))
+    found = []
+    for group in ([counted], [counted, Numbered(nothing, rows, idle=True)]):
+        trainer, _ = make_trainer(loaded, prepared, torch.device("cpu"))
+        update = trainer.update(Group(group, batch.target_tokens, Position(0, 1)))
+        found.append((update, dict(trainer.model.state_dict())))
+    (alone, weights), (beside, others) = found
+    assert (alone.loss, alone.likelihood, alone.norm) == (
+        beside.loss,
+        beside.likelihood,
+        beside.norm,
+    )
+    assert weights.keys() == others.keys()
+    assert all(torch.equal(weights[name], others[name]) for name in weights)
 
 
 @every_decoder

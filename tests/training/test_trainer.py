@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from nmt.config.load import load_experiment
-from nmt.data.stream import Numbered, Position, make_batch
+from nmt.data.stream import Group, Numbered, Position, make_batch
 from nmt.errors import UserError
 from nmt.training.preparation import Prepared, prepare
 from nmt.training.session import make_trainer
@@ -38,7 +38,13 @@ def made(experiment: dict[str, Any], tmp_path: Path) -> tuple[Trainer, Prepared]
 def _numbered(prepared: Prepared, rows: list[int]) -> Numbered:
     array = np.array(rows)
     batch = make_batch(prepared.train, array, prepared.specials)
-    return Numbered(batch, prepared.train.lines[array] + 1, Position(0, 1))
+    return Numbered(batch, prepared.train.lines[array] + 1)
+
+
+def _group(prepared: Prepared, *rows: list[int]) -> Group:
+    batches = [_numbered(prepared, some) for some in rows]
+    tokens = sum(one.batch.target_tokens for one in batches)
+    return Group(batches, tokens, Position(0, len(batches)))
 
 
 def _weights(trainer: Trainer) -> dict[str, Tensor]:
@@ -50,10 +56,10 @@ def test_accumulated_batches_make_the_update_of_one_big_batch(
 ) -> None:
     trainer, prepared = made
     start = copy.deepcopy(trainer.model.state_dict())
-    one = trainer.update([_numbered(prepared, [0, 4, 7, 11, 12, 30])])
+    one = trainer.update(_group(prepared, [0, 4, 7, 11, 12, 30]))
     together = _weights(trainer)
     trainer.model.load_state_dict(start)
-    parts = trainer.update([_numbered(prepared, [0, 12]), _numbered(prepared, [30, 7, 4, 11])])
+    parts = trainer.update(_group(prepared, [0, 12], [30, 7, 4, 11]))
     assert parts.target_tokens == one.target_tokens
     assert float(parts.loss) == pytest.approx(float(one.loss), rel=1e-12)
     assert float(parts.likelihood) == pytest.approx(float(one.likelihood), rel=1e-12)
@@ -64,7 +70,8 @@ def test_accumulated_batches_make_the_update_of_one_big_batch(
 
 def test_the_gradient_is_that_of_the_mean_loss_of_a_token(made: tuple[Trainer, Prepared]) -> None:
     trainer, prepared = made
-    batch = _numbered(prepared, [1, 2, 20])
+    group = _group(prepared, [1, 2, 20])
+    (batch,) = group.batches
     before = _weights(trainer)
     bias = "output_layer.bias"
     count = batch.batch.target_tokens
@@ -76,7 +83,7 @@ def test_the_gradient_is_that_of_the_mean_loss_of_a_token(made: tuple[Trainer, P
     targets = batch.batch.target_out_bt[batch.batch.target_mask_bt]
     wanted[torch.arange(count), targets] += 0.9
     gradient = (probabilities - wanted).sum(0) / count
-    trainer.update([batch])
+    trainer.update(group)
     step = before[bias] - _weights(trainer)[bias]
     torch.testing.assert_close(step, gradient.detach(), rtol=1e-8, atol=1e-12)
 
@@ -88,13 +95,13 @@ def test_clipping_scales_all_gradients_down_to_the_norm(
     trainer, prepared = made
     before = _weights(trainer)
     start = copy.deepcopy(trainer.model.state_dict())
-    free = trainer.update([_numbered(prepared, [0, 1, 2])])
+    free = trainer.update(_group(prepared, [0, 1, 2]))
     steps = {name: before[name] - weight for name, weight in _weights(trainer).items()}
     norm = torch.sqrt(sum((s.square().sum() for s in steps.values()), torch.zeros(())))
     assert float(free.norm) == pytest.approx(float(norm), rel=1e-9)
     trainer.model.load_state_dict(start)
     trainer.clip_norm = clip_norm
-    clipped = trainer.update([_numbered(prepared, [0, 1, 2])])
+    clipped = trainer.update(_group(prepared, [0, 1, 2]))
     assert float(clipped.norm) == pytest.approx(float(norm), rel=1e-9)
     share = min(1.0, clip_norm / float(norm))
     for name, weight in _weights(trainer).items():
@@ -168,7 +175,7 @@ def test_of_accumulated_batches_the_one_whose_loss_is_no_number_is_named(
 
     monkeypatch.setattr(Trainer, "backward", spoil)
     with pytest.raises(UserError, match=r"update 1: the loss is inf .* lines 5, 8; the last"):
-        trainer.update([_numbered(prepared, rows) for rows in ([0, 2], [4, 7], [1])])
+        trainer.update(_group(prepared, [0, 2], [4, 7], [1]))
     assert trainer.step == 0
     for name, weight in _weights(trainer).items():
         assert torch.equal(weight, before[name])
@@ -182,7 +189,7 @@ def test_a_gradient_that_is_no_number_spoils_no_parameter(made: tuple[Trainer, P
     with pytest.raises(
         UserError, match=r"update 1: the gradient's norm is (nan|inf) .* lines 1, 3"
     ):
-        trainer.update([_numbered(prepared, [0, 2])])
+        trainer.update(_group(prepared, [0, 2]))
     assert trainer.step == 0
     for name, weight in _weights(trainer).items():
         assert torch.equal(weight, before[name])

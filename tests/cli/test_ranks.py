@@ -1,0 +1,134 @@
+"""Commands as several processes that torchrun starts."""
+
+import time
+from pathlib import Path
+from subprocess import PIPE
+from typing import Any, NoReturn
+
+import pytest
+
+from nmt.cli.job import Rank, as_rank
+from nmt.cli.windows import spread_windows
+from nmt.data.stream import Share
+from nmt.errors import UserError
+from nmt.training.ranks import ALONE, Ranks
+from tests.commands import lines_of, nmt_eval, nmt_train, nmt_translate, tree_of
+from tests.conftest import start_ranks
+
+TORCHRUN = {
+    "TORCHELASTIC_RUN_ID": "x",
+    "RANK": "3",
+    "WORLD_SIZE": "8",
+    "LOCAL_RANK": "1",
+    "TORCHELASTIC_RESTART_COUNT": "2",
+}
+
+
+def _by_ranks(here: Path, *arguments: object, given: str | None = None) -> tuple[int, str, str]:
+    process = start_ranks("translate", *arguments, "--threads", 1, cwd=here, stdin=PIPE)
+    out, err = process.communicate(given, timeout=600)
+    return process.returncode, out, err
+
+
+@pytest.mark.slow
+def test_two_processes_write_what_one_writes(
+    trained: Path, sources: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    for folder in (one, two):
+        folder.mkdir()
+        text = "\n".join(["", *sources[:9], " ", "Hallo"])
+        (folder / "odd.de").write_text(text, encoding="utf-8")
+    options = ["-m", trained, "odd.de", "-b", 2, "--n-best", 2, "-o", "out"]
+    options += ["--alignments", "links", "--attention", "pictures"]
+    assert _by_ranks(two, *options)[:2] == (0, "")
+    monkeypatch.chdir(one)
+    assert nmt_translate(*options).code == 0
+    assert len(lines_of(one / "links")) == 12
+    assert tree_of(one) == tree_of(two)
+
+
+@pytest.mark.slow
+def test_what_is_drawn_from_standard_input_does_not_depend_on_the_number_of_processes(
+    trained: Path, sources: list[str], tmp_path: Path
+) -> None:
+    # The tiny model's products differ in their last bits with the rows beside a sentence.
+    options = ["-m", trained, "--sample", "--jsonl", "--batch-sentences", 1, "--max-length", 12]
+    given = "\n".join(sources[:7]) + "\n"
+    code, out, err = _by_ranks(tmp_path, *options, given=given)
+    assert code == 0, err
+    assert out == nmt_translate(*options, given=given).out
+
+
+@pytest.mark.slow
+def test_a_mistake_is_told_once(trained: Path, tmp_path: Path) -> None:
+    code, out, err = _by_ranks(tmp_path, "-m", trained, "-m", tmp_path, "-", given="x\n")
+    assert (code, out) == (1, "")  # torchrun's own
+    (told,) = [line for line in err.splitlines() if line.startswith("nmt-")]
+    assert told.startswith(f"nmt-translate: {tmp_path}: is not a run")
+    assert "exitcode  : 2" in err
+
+
+class _Recorded(Ranks):
+    """One of several, each of which works when the test lets it; windows are told beforehand."""
+
+    def __init__(self, share: Share, told: list[Any], gathered: dict[int, list[Any]]) -> None:
+        super().__init__(share)
+        self.told, self.gathered = told, gathered
+
+    def same(self, value: Any) -> Any:
+        return value if self.first else self.told.pop(0)
+
+    def gather(self, value: Any) -> list[Any]:
+        self.gathered.setdefault(self.share.number, []).append(value)
+        if not self.first:
+            return []
+        return [self.gathered[number].pop(0) for number in range(self.share.total)]
+
+
+def test_results_of_windows_come_in_order() -> None:
+    windows = [[1, 2, 3, 4, 5], [6], [7, 8, 9]]
+
+    def work(items: list[int], numbers: range) -> list[str]:
+        return [f"{item} at {number}" for item, number in zip(items, numbers, strict=True)]
+
+    told = [*windows, None]
+    gathered: dict[int, list[Any]] = {}
+    found = {}
+    for number in (1, 2, 0):
+        ranks = _Recorded(Share(number, 3), list(told), gathered)
+        own = iter(windows) if number == 0 else iter(())
+        found[number] = list(spread_windows(own, work, ranks))
+    assert found == {0: [f"{n} at {n - 1}" for n in range(1, 10)], 1: [], 2: []}
+    assert list(spread_windows(iter(windows), work, ALONE)) == found[0]
+
+
+def test_the_place_of_a_process_is_what_torchrun_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Rank.here() == Rank(0, 1, 0, 0)
+    for name, value in TORCHRUN.items():
+        monkeypatch.setenv(name, value)
+    assert Rank.here() == Rank(3, 8, 1, 2)
+
+
+def test_what_one_process_does_is_refused_to_several(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (TORCHRUN | {"RANK": "0"}).items():
+        monkeypatch.setenv(name, value)
+    assert "the work of one process; leave out torchrun" in nmt_train("--list").complaint
+    assert "the work of one process; leave out torchrun" in nmt_eval("a", "b").complaint
+
+
+def test_processes_after_the_first_wait_before_they_tell_a_mistake(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr(time, "sleep", waited.append)
+    monkeypatch.setattr("signal.alarm", lambda seconds: None)
+    monkeypatch.setattr("signal.signal", lambda number, handler: None)
+
+    def fail() -> NoReturn:
+        raise UserError("wrong")
+
+    for number, times in ((0, 0), (2, 1)):
+        with pytest.raises(UserError, match="wrong"):
+            as_rank("nmt-train", Rank(number, 3), fail)()
+        assert len(waited) == times

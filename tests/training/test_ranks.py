@@ -1,0 +1,184 @@
+"""Training by several processes that torchrun starts, on the CPU."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file
+
+from tests.commands import lines_of, nmt_train, reports, state_of, write_experiment
+from tests.conftest import start_ranks, tiny_experiment
+
+FRAIL = '''
+"""A schedule under which one process can be made to fail at an update, once."""
+
+import os
+import signal
+
+from nmt.registry import SCHEDULES
+from nmt.training.schedules import Constant
+
+DEEDS = {
+    "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    "terminate": lambda: os.kill(os.getpid(), signal.SIGTERM),
+    "raise": lambda: 1 / 0,
+}
+
+
+@SCHEDULES.register("frail")
+class Frail(Constant):
+    """1, until something happens."""
+
+    def factor(self, step: int) -> float:
+        rank, update, deed = os.environ.get("FAIL", "0:0:none").split(":")
+        first = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0"
+        if first and os.environ.get("RANK") == rank and step == int(update):
+            DEEDS[deed]()
+        return 1.0
+'''
+
+
+def _ranks(
+    folder: Path, *arguments: object, fail: str = "0:0:none", **options: Any
+) -> tuple[int, str]:
+    """Exit code and standard error of a training by two processes."""
+    process = start_ranks(
+        "train", "a.yaml", *arguments, cwd=folder, environment={"FAIL": fail}, **options
+    )
+    out, err = process.communicate(timeout=600)
+    assert out == ""
+    return process.returncode, err
+
+
+def _told(err: str) -> list[str]:
+    """What our own processes complain of, a line each."""
+    return [line for line in err.splitlines() if line.startswith("nmt-")]
+
+
+@pytest.mark.slow
+def test_two_processes_make_the_updates_of_one_with_the_joined_batches(tmp_path: Path) -> None:
+    tree = tiny_experiment()
+    # 7 batches of unequal target tokens an epoch: its last update has one for two processes.
+    tree["training"] |= {
+        "optimizer": {"type": "sgd", "learning_rate": 0.5},
+        "batch_sentences": 9,
+        "label_smoothing": 0.1,
+        "clip_norm": 0.5,
+        "epochs": 2,
+        "log_every": 1,
+        "validate_every": 4,
+    }
+    tree["search"] = {"beam_size": 2, "max_length": 8}
+    write_experiment(tmp_path / "a.yaml", tree)
+    code, err = _ranks(tmp_path, "--run-dir", "two")
+    assert code == 0, err
+    assert err.count("finished after 2 epochs") == 1
+    one = nmt_train(tmp_path / "a.yaml", "--run", tmp_path / "one", "training.accumulate=2")
+    assert one.code == 0, one.err
+    found, expected = (reports(tmp_path / run) for run in ("two", "one"))
+    kinds = [(report.pop("kind"), report["step"]) for report in expected]
+    assert [(report.pop("kind"), report["step"]) for report in found] == kinds
+    assert kinds[-2:] == [("train", 8), ("valid", 8)]
+    for together, alone in zip(found, expected, strict=True):
+        assert together == pytest.approx(alone, rel=1e-5)
+    start, both, single = (
+        load_file(tmp_path / run / "checkpoints" / step / "model.safetensors")
+        for run, step in (("one", "4"), ("two", "8"), ("one", "8"))
+    )
+    moved = max(float((start[name] - single[name]).abs().max()) for name in single)
+    apart = max(float((both[name] - single[name]).abs().max()) for name in single)
+    assert moved > 0.01
+    assert apart < 1e-6
+    assert (tmp_path / "two/samples/8.txt").read_text() == (
+        tmp_path / "one/samples/8.txt"
+    ).read_text()
+
+
+@pytest.fixture(scope="module")
+def frail(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an experiment that can be made to fail, and its run that did not."""
+    folder = tmp_path_factory.mktemp("frail")
+    (folder / "frail.py").write_text(FRAIL, encoding="utf-8")
+    tree = tiny_experiment()
+    tree["plugins"] = ["frail.py"]
+    tree["model"] |= {"embedding_dropout": 0.2, "attention": "hard"}
+    tree["training"] |= {
+        "batch_sentences": 6,
+        "accumulate": 2,
+        "ema": 0.9,
+        "schedule": "frail",
+        "epochs": 4,
+        "log_every": 2,
+        "validate_every": 5,
+        "save_every": 2,
+    }
+    tree["search"] = {"beam_size": 2, "max_length": 8}
+    write_experiment(folder / "a.yaml", tree)
+    code, err = _ranks(folder, "--run-dir", "whole")
+    assert code == 0, err
+    assert (folder / "whole/checkpoints/last").resolve().name == "12"
+    return folder
+
+
+def _assert_same(run: Path, other: Path) -> None:
+    one, two = (folder / "checkpoints" / "last" for folder in (run, other))
+    for name in ("model.safetensors", "training.safetensors"):
+        assert (one / name).read_bytes() == (two / name).read_bytes(), name
+    assert state_of(one) == state_of(two)
+    assert reports(run) == reports(other)
+
+
+@pytest.mark.slow
+def test_a_signal_to_one_stops_all_and_a_death_is_got_over_by_a_restart_bit_for_bit(
+    frail: Path,
+) -> None:
+    code, err = _ranks(frail, "--run-dir", "ended", fail="1:3:terminate")
+    assert code != 0
+    assert "interrupted after update 3" in err
+    assert (frail / "ended/checkpoints/last").resolve().name == "3"
+    code, err = _ranks(frail, "--run-dir", "ended", fail="1:9:kill", restarts=1)
+    assert code == 0, err
+    assert "SIGKILL" in err or "exitcode: -9" in err
+    assert "continuing after update 3" in err
+    assert "continuing after update 8" in err
+    _assert_same(frail / "ended", frail / "whole")
+
+
+@pytest.mark.slow
+def test_a_fault_of_one_ends_the_job_with_its_reason(frail: Path) -> None:
+    code, err = _ranks(frail, "--run-dir", "faulty", fail="1:3:raise")
+    assert code == 1
+    assert "ZeroDivisionError: division by zero" in err
+    assert "exitcode  : 1" in err
+    assert _told(err) == []
+    assert (frail / "faulty/checkpoints/last").resolve().name == "2"
+
+
+@pytest.mark.slow
+def test_what_is_no_number_on_one_is_told_once_with_its_lines(frail: Path) -> None:
+    options = ["training.optimizer.type=sgd", "training.optimizer.learning_rate=1e38"]
+    code, err = _ranks(frail, "--run-dir", "high", *options, "training.clip_norm=null")
+    assert code == 1
+    (told,) = _told(err)
+    assert "the loss is" in told
+    assert "training lines" in told
+    assert "exitcode  : 2" in err
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("own_parts")
+def test_another_number_of_processes_goes_on_with_a_warning(
+    frail: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(frail / "whole", run, symlinks=True)
+    (run / "checkpoints/last").unlink()
+    (run / "checkpoints/last").symlink_to("10")
+    monkeypatch.chdir(frail)
+    called = nmt_train("a.yaml", "--run", run)
+    assert called.code == 0, called.err
+    assert "the last checkpoint is by 2 processes, and now there are 1" in called.err
+    # Update 10 took the first 4 batches of the last epoch's 10; alone, an update takes 2.
+    assert state_of(run / "checkpoints/last")["step"] == 10 + 3
+    assert lines_of(run / "train.log")[-1].split(" ", 2)[2].startswith("finished after 4 epochs")
