@@ -33,11 +33,11 @@ class Line(NamedTuple):
     reference: bool = False
 
 
-def start_figure(panels: int) -> tuple[Figure, list[Axes]]:
-    """An empty figure of panels side by side that share their y axis."""
+def start_figure(panels: int, *, shared: bool = True) -> tuple[Figure, list[Axes]]:
+    """An empty figure of panels side by side that share their y axis, or have one each."""
     figure = Figure(figsize=(1.2 + 5.2 * panels, 4.4), facecolor="white", layout="constrained")
     FigureCanvasAgg(figure)
-    axes = list(figure.subplots(1, panels, sharey=True, squeeze=False)[0])
+    axes = list(figure.subplots(1, panels, sharey=shared, squeeze=False)[0])
     for panel in axes:
         panel.grid(axis="y", color=GRID)
         panel.set_axisbelow(True)

@@ -103,6 +103,12 @@ def test_results_of_windows_come_in_order() -> None:
     assert list(spread_windows(iter(windows), work, ALONE)) == found[0]
 
 
+@pytest.fixture(autouse=True)
+def no_alarm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A failing rank sets one for its process, which here is that of all tests."""
+    monkeypatch.setattr("signal.alarm", lambda seconds: None)
+
+
 def test_the_place_of_a_process_is_what_torchrun_says(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Rank.here() == Rank(0, 1, 0, 0)
     for name, value in TORCHRUN.items():
@@ -122,7 +128,6 @@ def test_processes_after_the_first_wait_before_they_tell_a_mistake(
 ) -> None:
     waited: list[float] = []
     monkeypatch.setattr(time, "sleep", waited.append)
-    monkeypatch.setattr("signal.alarm", lambda seconds: None)
     monkeypatch.setattr("signal.signal", lambda number, handler: None)
 
     def fail() -> NoReturn:

@@ -1,0 +1,1 @@
+"""What `scripts/benchmark.py` is made of; each measure stands alone, for other scripts to use."""

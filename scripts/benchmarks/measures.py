@@ -1,0 +1,139 @@
+"""The measures of `scripts/benchmark.py`, each a list of rows."""
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from benchmarks import gpu
+from benchmarks.contender import Kind
+from benchmarks.growth import corpus_curve, draw, growth_rows, length_curve, vocabulary_curve
+from benchmarks.memory import memory_rows
+from benchmarks.rows import Row
+from benchmarks.starting import cold_row, short_run, warm_rows
+from benchmarks.text import Text
+from benchmarks.training import Field, Plan, training_rows
+from benchmarks.translation import Work, teach, translation_rows
+from nmt.data.vocabulary import Vocabulary
+
+PIECES, SENTENCES = 8000, 64
+
+
+@dataclass(frozen=True)
+class Amount:
+    """How much of everything is done; `--quick` does less."""
+
+    warmup: int = 3
+    repetitions: int = 7
+    updates: int = 5
+    translated: int = 1000
+    starts: int = 5
+    run_updates: int = 400
+    calls: int = 30
+    memory_updates: int = 5
+    corpora: tuple[int, ...] = (10_000, 100_000, 1_000_000)
+    lengths: tuple[int, ...] = (7, 15, 31, 63, 127)
+    vocabularies: tuple[int, ...] = (2_000, 8_000, 32_000)
+    repeat: int = 5
+
+
+QUICK = Amount(
+    warmup=1,
+    repetitions=3,
+    updates=2,
+    translated=128,
+    starts=2,
+    run_updates=30,
+    calls=8,
+    memory_updates=2,
+    corpora=(10_000, 100_000),
+    lengths=(7, 31, 63),
+    vocabularies=(2_000, 16_000),
+    repeat=2,
+)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What all measures share."""
+
+    arguments: argparse.Namespace
+    amount: Amount
+    text: Text
+    vocabulary: Vocabulary
+    plan: Plan
+
+    @property
+    def peers(self) -> list[Kind]:
+        """Those that the user named."""
+        found: list[Kind] = self.arguments.peer
+        return found
+
+
+def _training(bench: Bench) -> list[Row]:
+    kinds = [Kind("nmt"), *bench.peers]
+    rows = []
+    with Field(kinds, bench.plan) as field:
+        rows += training_rows(field)
+    halves = [replace(kind, dtype="bf16") for kind in kinds]
+    # The first one is compared with all: our bf16 with theirs, and with their fp32.
+    with Field([*halves, *bench.peers], bench.plan) as field:
+        rows += training_rows(field)
+    return rows
+
+
+def _translation(bench: Bench) -> list[Row]:
+    updates = bench.arguments.train_first
+    length = None if updates else 12
+    work = Work(bench.vocabulary, bench.text.references, bench.amount.translated, length=length)
+    plan = replace(bench.plan, warmup=SENTENCES, repetitions=max(2, bench.plan.repetitions // 2))
+    trained = f"after {updates} updates" if updates else "untrained, all of 12 pieces"
+    kinds = [Kind("nmt"), *bench.peers]
+    if bench.plan.device == "cpu":
+        kinds.append(Kind("nmt", "int8"))
+    with Field(kinds, plan) as field:
+        teach(field, updates, bench.plan.folder)
+        return translation_rows(field, work, trained=trained)
+
+
+def _one_sentence(bench: Bench) -> list[Row]:
+    arguments, amount, text = bench.arguments, bench.amount, bench.text
+    folder, threads = bench.plan.folder, bench.plan.threads
+    vocabulary = folder / "vocabulary.model"
+    bench.vocabulary.save(vocabulary)
+    run = arguments.model or short_run(
+        folder, text.train, text.languages, vocabulary, amount.run_updates
+    )
+    sentence = next((s for s in text.test if len(s.split()) == 15), text.test[0])
+    return [
+        cold_row(run, sentence, threads=threads, repetitions=amount.starts),
+        *warm_rows(run, text.test, threads=threads, repetitions=amount.calls),
+    ]
+
+
+def _memory(bench: Bench) -> list[Row]:
+    return memory_rows(Kind("nmt"), bench.plan, updates=bench.amount.memory_updates)
+
+
+def _growth(bench: Bench) -> list[Row]:
+    amount, plan = bench.amount, bench.plan
+    curves = [
+        corpus_curve(amount.corpora),
+        length_curve(amount.lengths, plan.sizes, plan.folder, amount.repeat),
+        vocabulary_curve(amount.vocabularies, plan.sizes, plan.folder, amount.repeat),
+    ]
+    draw(curves, bench.arguments.output.with_suffix(".png"))
+    return growth_rows(curves, plan.threads)
+
+
+def _gpu(bench: Bench) -> list[Row]:
+    return gpu.rows(bench.plan)
+
+
+MEASURES: dict[str, Callable[[Bench], list[Row]]] = {
+    "training": _training,
+    "translation": _translation,
+    "one-sentence": _one_sentence,
+    "memory": _memory,
+    "growth": _growth,
+    "gpu": _gpu,
+}

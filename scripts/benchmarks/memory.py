@@ -1,0 +1,33 @@
+"""The largest memory of training, and that of the same training in an eager loop.
+
+The eager loop is `Decoder.forward`: a step of the whole decoder after another, as autograd keeps
+it. Each is measured in a process of its own, since a process's peak never falls.
+"""
+
+from dataclasses import replace
+
+from benchmarks.contender import Kind
+from benchmarks.rows import Row
+from benchmarks.training import Field, Plan
+
+GIGABYTE = 1e9
+
+
+def memory_rows(kind: Kind, plan: Plan, *, updates: int) -> list[Row]:
+    """Peak of our training less that of the process before its first update, both ways."""
+    plan = replace(plan, warmup=0)
+    rows: list[Row] = []
+    for loop in ("ours", "eager"):
+        with Field([kind], plan, {"loop": loop}) as field:
+            contender = field.contenders[kind.name]
+            before = contender.ask("memory")["peak"]
+            contender.ask("train", first=0, updates=updates)
+            told = contender.ask("memory")
+            peak = told["peak"] - before if told["device_peak"] is None else told["device_peak"]
+            note = f"the process before: {before / GIGABYTE:.2f} GB; {updates} updates"
+            name = f"{kind.name}, eager loop" if loop == "eager" else kind.name
+            conditions = field.conditions(kind.name)
+        found = Row("training memory", name, "GB", [peak / GIGABYTE], conditions, note=note)
+        rows.append(found)
+    ours, eager = (row.values[0] for row in rows)
+    return [rows[0], replace(rows[1], against=rows[0].contender, ratios=[ours / eager])]

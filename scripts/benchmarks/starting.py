@@ -1,0 +1,112 @@
+"""One sentence: from a cold start to the printed translation, and in a warm `Translator`."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.rows import Row
+from nmt.errors import UserError
+from nmt.search.translator import Translator
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def cold_row(run: Path, sentence: str, *, threads: int, repetitions: int) -> Row:
+    """Seconds of `nmt-translate` as a process of its own, for one sentence on standard input."""
+    seconds = [_process(run, sentence, threads) for _ in range(repetitions + 1)]
+    note = f"{len(sentence.split())} words, beam 5; the first start, {seconds[0]:.1f} s, left out"
+    conditions = _conditions("fp32", threads)
+    return Row("one sentence from a cold start", "nmt", "s", seconds[1:], conditions, note=note)
+
+
+def _process(run: Path, sentence: str, threads: int) -> float:
+    command = [sys.executable, "-m", "nmt.cli.translate", "-m", str(run), "--device", "cpu"]
+    environment = os.environ | {
+        "PYTHONPATH": str(ROOT),
+        "OMP_NUM_THREADS": str(threads),
+        "MKL_NUM_THREADS": str(threads),
+    }
+    start = time.perf_counter()
+    ended = subprocess.run(
+        command, input=sentence + "\n", capture_output=True, text=True, env=environment
+    )
+    seconds = time.perf_counter() - start
+    if ended.returncode:
+        raise UserError(f"nmt-translate failed: {ended.stderr.strip().splitlines()[-1]}")
+    return seconds
+
+
+def warm_rows(
+    run: Path, sentences: list[str], *, threads: int, repetitions: int, device: str = "cpu"
+) -> list[Row]:
+    """Milliseconds of a call of `Translator.translate` for one sentence of 15 words."""
+    chosen = [sentence for sentence in sentences if len(sentence.split()) == 15][:repetitions]
+    chosen = chosen or sentences[:repetitions]
+    rows = []
+    for precision in ("fp32", "int8") if device == "cpu" else ("fp32",):
+        translator = Translator.load(run, device=device, precision=precision, threads=threads)
+        for sentence in chosen[:3]:
+            translator.translate([sentence], beam_size=5)
+        values, pieces = [], 0
+        for sentence in chosen:
+            start = time.perf_counter()
+            [translation] = translator.translate([sentence], beam_size=5)
+            values.append(1000 * (time.perf_counter() - start))
+            pieces += len(translation.pieces)
+        note = f"{len(chosen)} sentences of 15 words, {pieces / len(chosen):.1f} pieces, beam 5"
+        conditions = _conditions(precision, threads)
+        rows.append(Row("one sentence, warm", "nmt", "ms", values, conditions, note=note))
+    return rows
+
+
+def _conditions(dtype: str, threads: int) -> dict[str, Any]:
+    return {"dtype": dtype, "threads": threads}
+
+
+CONFIG = """\
+data: {{train: {train}, valid: {valid}, source: {source}, target: {target},
+  vocabulary: {{model: {vocabulary}}}}}
+model:
+  embedding_size: 256
+  encoder: {{type: bilstm, hidden_size: 256, layers: 2, dropout: 0.3}}
+  decoder: {{type: bahdanau, hidden_size: 512, dropout: 0.3}}
+training: {{batch_sentences: 64, steps: {steps}, validate_every: 1000000, save_every: {steps}}}
+evaluation: {{samples: 0, pictures: 0}}
+"""
+
+
+def short_run(
+    folder: Path, train: Path, languages: tuple[str, str], vocabulary: Path, steps: int
+) -> Path:
+    """A run of so many updates by nmt-train, for those who gave no model; made once."""
+    run = folder / f"run-{train.name}-{steps}"
+    if run.is_dir():
+        return run
+    lines = {side: _lines(train, side)[:100] for side in languages}
+    for side, some in lines.items():
+        (folder / f"few.{side}").write_text("".join(some), encoding="utf-8")
+    config = folder / "run.yaml"
+    source, target = languages
+    text = CONFIG.format(
+        train=train,
+        valid=folder / "few",
+        source=source,
+        target=target,
+        vocabulary=vocabulary,
+        steps=steps,
+    )
+    config.write_text(text, encoding="utf-8")
+    command = [sys.executable, "-m", "nmt.cli.train", str(config), "--run", str(run)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    ended = subprocess.run(command, capture_output=True, text=True, env=environment)
+    if ended.returncode:
+        raise UserError(f"nmt-train failed: {ended.stderr.strip().splitlines()[-1]}")
+    return run
+
+
+def _lines(train: Path, side: str) -> list[str]:
+    with train.with_name(f"{train.name}.{side}").open(encoding="utf-8") as file:
+        return file.readlines()

@@ -1,0 +1,135 @@
+"""This toolkit as a worker of `scripts/benchmark.py`: its own trainer and its own search."""
+
+from types import MethodType
+from typing import Any, cast
+
+import numpy as np
+import torch
+
+from nmt.config.schema import ModelConfig
+from nmt.data.batching import collate, pad
+from nmt.data.stream import Group, Numbered, Position, Stream
+from nmt.data.vocabulary import Specials
+from nmt.model.build import build_model
+from nmt.model.devices import autocast, prepare_device
+from nmt.model.interfaces import Decoder
+from nmt.model.layers.int8 import Int8Linear
+from nmt.registry import COVERAGE_PENALTIES, LENGTH_PENALTIES, OPTIMIZERS, SCHEDULES, Choice
+from nmt.search.beam import beam_search
+from nmt.search.paired import start_paired, step_paired
+from nmt.training.precision import Precision
+from nmt.training.trainer import Trainer
+from peers.ids import Array, Sizes
+from peers.serve import Worker, main
+
+HELD_BACK = -1e4  # added to a piece's logit: it never comes
+
+
+def model_config(sizes: Sizes, model: str) -> ModelConfig:
+    """BiLSTM, Bahdanau's decoder with the additive score; or GNMT, as deep on both sides."""
+    encoder: dict[str, Any] = {"hidden_size": sizes.encoder, "layers": sizes.layers}
+    decoder: dict[str, Any] = {"hidden_size": sizes.decoder}
+    if model == "gnmt":
+        decoder["layers"] = sizes.layers
+    else:
+        decoder["readout_size"] = sizes.readout
+    names = ("gnmt", "gnmt") if model == "gnmt" else ("bilstm", "bahdanau")
+    return ModelConfig(
+        embedding_size=sizes.embedding,
+        embedding_dropout=sizes.dropout,
+        encoder=Choice(names[0], encoder | {"dropout": sizes.dropout}),
+        decoder=Choice(names[1], decoder | {"dropout": sizes.dropout}),
+        score=Choice("additive"),
+    )
+
+
+class NmtWorker(Worker):
+    """Options of `prepare`: `model`, `gnmt` for that; `loop`, `eager` for whole decoder steps.
+
+    `{"do": "busy", "first": 0, "updates": 5}` gives the share of the time that a GPU computes.
+    """
+
+    packages = ("sentencepiece",)
+    tasks = (*Worker.tasks, "busy")
+
+    def build(self, dtype: str, device: str, options: dict[str, Any]) -> tuple[int, str]:
+        sizes, marks = self.sizes, self.ids.marks
+        place = prepare_device(device, threads=torch.get_num_threads())
+        self.specials = Specials(marks.pad, marks.bos, marks.eos)
+        pieces = self.ids.vocabulary
+        config = model_config(sizes, options.get("model", "bahdanau"))
+        self.model = build_model(config, pieces, pieces).to(place)
+        if options.get("loop") == "eager":
+            decoder: Any = self.model.decoder
+            decoder.forward = MethodType(Decoder.forward, decoder)
+        self.dtype, self.place = dtype, place
+        parameters = sum(parameter.numel() for parameter in self.model.parameters())
+        if dtype == "int8":
+            return parameters, "int8 products in translating alone"
+        optimizer = OPTIMIZERS.build(
+            Choice("adam", {"learning_rate": sizes.learning_rate}), self.model.parameters()
+        )
+        self.trainer = Trainer(
+            self.model,
+            optimizer,
+            SCHEDULES.build(Choice("constant")),
+            cast(Stream, None),  # batches come from the ids
+            Precision(dtype, place),
+            clip_norm=sizes.clip_norm,
+            label_smoothing=sizes.smoothing,
+        )
+        return parameters, ""
+
+    def update(self, number: int) -> float:
+        batch = collate(*self.ids.batch(number), self.specials, self.specials)
+        group = Group([Numbered(batch, np.arange(1))], batch.target_tokens, Position(0, 1))
+        update = self.trainer.update(group)
+        return float(update.loss)
+
+    def search(self, sentences: list[Array], beam: int, length: int | None) -> list[list[int]]:
+        self.model.eval()
+        source, mask = (torch.from_numpy(part) for part in pad(sentences, self.specials))
+        source, mask = source.to(self.place), mask.to(self.place)
+        with torch.inference_mode(), autocast(self.dtype, self.place):
+            self._hold_end_back(length is not None)
+            memory, state = start_paired(self.model, source, mask)
+            found = beam_search(
+                step_paired(self.model),
+                memory,
+                state,
+                bos=self.specials.bos,
+                eos=self.specials.eos,
+                beam_size=beam,
+                max_lengths_b=[length or 2 * len(sentence) + 20 for sentence in sentences],
+                length_penalty=LENGTH_PENALTIES.build(Choice("average")),
+                coverage_penalty=COVERAGE_PENALTIES.build(Choice("none")),
+                source_mask_bs=mask,
+            )
+        eos = self.specials.eos
+        return [[t for t in list(best[0].tokens) if t != eos] for best in found]
+
+    def load(self, path: str) -> dict[str, Any]:
+        answer = super().load(path)
+        if self.dtype == "int8":
+            self.model.round_products()
+        return answer
+
+    def _hold_end_back(self, held: bool) -> None:
+        layer = self.model.output_layer
+        bias = layer.bias_v if isinstance(layer, Int8Linear) else layer.bias
+        if held:
+            bias[self.specials.eos] = HELD_BACK
+
+    def busy(self, first: int, updates: int) -> dict[str, Any]:
+        """How long kernels ran, of how long the updates took, in seconds."""
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
+            told = self.train(first, updates)
+        microseconds = sum(event.self_device_time_total for event in profile.key_averages())
+        return {"kernels": microseconds / 1e6, "seconds": told["seconds"]}
+
+    def parameters(self) -> torch.nn.Module:
+        return self.model
+
+
+if __name__ == "__main__":
+    main(NmtWorker())
