@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -105,12 +106,12 @@ class Contender:
     def stop(self) -> None:
         """Tell it to quit, and wait for it."""
         assert self._process.stdin is not None and self._process.stdout is not None
-        if self._process.poll() is None:
-            try:
+        with suppress(BrokenPipeError):
+            if self._process.poll() is None:
                 self._process.stdin.write('{"do": "quit"}\n')
-                self._process.stdin.close()
-            except BrokenPipeError:
-                pass
+        # What a dead worker did not read stands in the buffer still, and only closing drops it.
+        with suppress(BrokenPipeError):
+            self._process.stdin.close()
         self._process.wait()
         self._process.stdout.close()
 

@@ -49,14 +49,14 @@ LOOKING: dict[str, dict[str, Any]] = {
     "hard": {"decoder": BAHDANAU, "attention": {"type": "hard", "reward": "step"}},
     "recurrent encoder, transformer decoder": {"decoder": TRANSFORMER},
     "transformer encoder, recurrent decoder": {"encoder": TRANSFORMER, "decoder": BAHDANAU},
-}
-BLIND: dict[str, dict[str, Any]] = {
-    "plain": {"encoder": ENDING, "decoder": {"type": "plain", **LAST}},
-    "peeky": {"encoder": ENDING, "decoder": {"type": "peeky", **LAST}},
     "ntm": {
         "encoder": {"type": "ntm", "hidden_size": 32, "slots": 8, "width": 8},
         "decoder": {"type": "ntm", "hidden_size": 32},
     },
+}
+BLIND: dict[str, dict[str, Any]] = {
+    "plain": {"encoder": ENDING, "decoder": {"type": "plain", **LAST}},
+    "peeky": {"encoder": ENDING, "decoder": {"type": "peeky", **LAST}},
 }
 
 
