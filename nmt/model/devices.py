@@ -1,6 +1,10 @@
 """The device that a model runs on, and the way products are computed there."""
 
+import os
 from contextlib import AbstractContextManager, nullcontext
+from functools import cache
+from importlib.util import find_spec
+from shutil import which
 from typing import Any, Literal
 
 import torch
@@ -79,3 +83,10 @@ def _product_error() -> float:
     left, right = torch.randn(2, 96, 96, generator=generator)
     exact = left.double() @ right.double()
     return float(((left @ right).double() - exact).norm() / exact.norm())
+
+
+@cache
+def compiles_kernels() -> bool:
+    """Whether Triton is installed, and the C compiler that it calls."""
+    compilers = (os.environ.get("CC"), "cc", "gcc", "clang")
+    return find_spec("triton") is not None and any(name and which(name) for name in compilers)

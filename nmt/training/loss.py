@@ -1,5 +1,6 @@
 """Label-smoothed cross entropy whose logits never stand in memory whole."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import linear, pad
 
 from nmt.data.batching import Batch
+from nmt.model.devices import compiles_kernels
 from nmt.model.seq2seq import Seq2Seq
 
 GRAIN = 64
@@ -111,15 +113,15 @@ class _ChunkedCrossEntropy(Function):
         for start in range(0, len(outputs_rd), chunk):
             some = slice(start, start + chunk)
             with torch.autocast(outputs_rd.device.type, enabled=False):
-                logits_rv = linear(outputs_rd[some], weight_vd, bias_v).to(exact)
-                more_loss, likelihood_r, d_logits_rv = _of_chunk(
+                logits_rv = linear(outputs_rd[some], weight_vd, bias_v)
+                more_loss, likelihood_r, d_logits_rv = _way(logits_rv)(
                     logits_rv, targets_r[some], max(0, rows - start), smoothing
                 )
                 loss += more_loss
                 likelihoods.append(likelihood_r)
                 if not any(ctx.needs_input_grad[:3]):
                     continue
-                d_bias_v += d_logits_rv.sum(dim=0)
+                d_bias_v += d_logits_rv.sum(dim=0, dtype=exact)
                 narrow_rv = d_logits_rv.to(outputs_rd.dtype)
                 torch.mm(narrow_rv, weight_vd, out=d_outputs_rd[some])
                 _add_product(d_weight_vd, narrow_rv.t(), outputs_rd[some])
@@ -145,13 +147,23 @@ class _ChunkedCrossEntropy(Function):
         )
 
 
-def _of_chunk(
-    logits_rv: Tensor, targets_r: Tensor, real: int, smoothing: float
-) -> tuple[Tensor, Tensor, Tensor]:
+def _way(logits_rv: Tensor) -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
+    """How the loss of such logits is formed: on a GPU by Triton's kernel, if it can be compiled."""
+    if logits_rv.is_cuda and logits_rv.dtype != torch.float64 and compiles_kernels():
+        from nmt.training.loss_kernel import of_chunk as of_chunk_by_kernel
+
+        return of_chunk_by_kernel
+    return of_chunk
+
+
+def of_chunk(
+    logits_rv: Float[Tensor, "r v"], targets_r: Int[Tensor, " r"], real: int, smoothing: float
+) -> tuple[Float[Tensor, ""], Float[Tensor, " real"], Float[Tensor, "r v"]]:
     """The smoothed loss summed over the first `real` rows, their plain ones, and the gradient.
 
-    Overwrites the logits, in whose place the gradient stands; it is zero in the other rows.
+    May overwrite the logits with the gradient, which is zero in the other rows.
     """
+    logits_rv = logits_rv.to(torch.promote_types(logits_rv.dtype, torch.float32))
     targets_r1 = targets_r[:, None]
     logits_rv.sub_(logits_rv.amax(dim=1, keepdim=True))
     target_r1, mean_r1 = logits_rv.gather(1, targets_r1), logits_rv.mean(dim=1, keepdim=True)

@@ -1,9 +1,5 @@
 """The whole loop over a known target as one operation of autograd."""
 
-import os
-from functools import cache
-from importlib.util import find_spec
-from shutil import which
 from typing import Any
 
 import torch
@@ -12,6 +8,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
+from nmt.model.devices import compiles_kernels
 from nmt.model.layers.cell import compute_dtype
 from nmt.model.layers.dropout import dropout
 from nmt.model.recurrence import graphs
@@ -82,19 +79,12 @@ def _give(recurrence: Recurrence, projected_tbg: Tensor) -> Given:
 
 def steps_for(given: Given) -> Steps:
     """Triton's kernels where they serve, else torch's operations."""
-    kernels = _kernels()
-    return kernels if kernels is not None and kernels.serves(given) else TorchSteps()
+    if compiles_kernels():
+        from nmt.model.recurrence.triton_steps import TritonSteps
 
-
-@cache
-def _kernels() -> Any:
-    """Triton's kernels, or None: without Triton, or without the C compiler that it calls."""
-    compilers = (os.environ.get("CC"), "cc", "gcc", "clang")
-    if find_spec("triton") is None or not any(name and which(name) for name in compilers):
-        return None
-    from nmt.model.recurrence.triton_steps import TritonSteps
-
-    return TritonSteps()
+        if TritonSteps.serves(given):
+            return TritonSteps()
+    return TorchSteps()
 
 
 class _Fused(Function):

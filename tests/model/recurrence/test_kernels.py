@@ -1,38 +1,21 @@
 """Triton's kernels against float64, through Triton's interpreter: no GPU is needed."""
 
-import json
-import os
-import subprocess
-import sys
-from importlib.util import find_spec
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[3]
-SCRIPT = Path(__file__).with_name("interpreted.py")
+from tests.interpreter import interpreted, needs_triton
+
 CASES = ["-".join(case) for case in product(("additive", "bilinear"), ("look", "move"))]
 
-pytestmark = pytest.mark.skipif(
-    find_spec("triton") is None, reason="triton is not installed; pip install triton"
-)
+pytestmark = needs_triton
 
 
 @pytest.fixture(scope="module")
 def errors() -> dict[str, dict[str, tuple[float, str]]]:
     """Of every tensor in every case, with the type it came in."""
-    environment = os.environ | {
-        "TRITON_INTERPRET": "1",
-        "PYTHONPATH": str(ROOT),
-        "OMP_NUM_THREADS": "1",
-    }
-    called = subprocess.run(
-        [sys.executable, str(SCRIPT)], env=environment, capture_output=True, text=True
-    )
-    assert called.returncode == 0, called.stderr
-    found: dict[str, Any] = json.loads(called.stdout)
+    found: dict[str, Any] = interpreted("tests/model/recurrence/interpreted.py")
     return found
 
 

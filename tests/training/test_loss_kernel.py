@@ -1,0 +1,28 @@
+"""The loss's kernel against float64, through Triton's interpreter: no GPU is needed."""
+
+import pytest
+import torch
+
+from tests.interpreter import interpreted, needs_triton
+
+pytestmark = needs_triton
+
+
+def test_the_kernel_forms_the_loss_and_its_gradient() -> None:
+    found = interpreted("tests/training/interpreted_loss.py")
+    assert len(found) == 24
+    for case, near, exact, types in found:
+        loss, plain_r, d_logits_rv = near
+        narrow = "bfloat16" in case
+        assert types[:2] == ["torch.float32"] * 2
+        assert types[2] == ("torch.bfloat16" if narrow else "torch.float32")
+        assert loss == pytest.approx(exact[0], rel=1e-6, abs=1e-6), case
+        assert plain_r == pytest.approx(exact[1], rel=1e-6, abs=2e-6), case
+        torch.testing.assert_close(
+            torch.tensor(d_logits_rv),
+            torch.tensor(exact[2]),
+            # The interpreter cuts numbers off where a GPU rounds them: a unit in the last place.
+            rtol=2**-7 if narrow else 1e-5,
+            atol=1e-6,
+            msg=case,
+        )
