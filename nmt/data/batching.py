@@ -38,8 +38,12 @@ class Batch(NamedTuple):
     target_mask_bt: Bool[Tensor, "b t"]
 
     def to(self, device: torch.device | str) -> "Batch":
-        """The batch on a device."""
+        """The batch on a device; a pinned one is copied while this process goes on."""
         return Batch(*(tensor.to(device, non_blocking=True) for tensor in self))
+
+    def pinned(self) -> "Batch":
+        """The batch in memory that a GPU reads by itself."""
+        return Batch(*(tensor.pin_memory() for tensor in self))
 
     @property
     def target_tokens(self) -> int:

@@ -46,6 +46,11 @@ class Group(NamedTuple):
     target_tokens: int
     after: Position
 
+    def pinned(self) -> "Group":
+        """The same with batches in pinned memory."""
+        batches = [one._replace(batch=one.batch.pinned()) for one in self.batches]
+        return self._replace(batches=batches)
+
 
 class Share(NamedTuple):
     """Which of how many processes this is, numbered from 0."""

@@ -26,7 +26,9 @@ def of_chunk(
     loss_r = logits_rv.new_empty(rows, dtype=torch.float32)
     plain_r = torch.empty_like(loss_r)
     block = min(WIDEST, triton.next_power_of_2(pieces))
-    smoothed[(rows,)](logits_rv, targets_r, loss_r, plain_r, real, smoothing, pieces, block)
+    smoothed[(rows,)](
+        logits_rv, targets_r, loss_r, plain_r, real, smoothing, pieces, block, num_warps=8
+    )
     return loss_r.sum(), plain_r[:real], logits_rv
 
 

@@ -1,13 +1,14 @@
 """The training loop: batches in, updates out. Everything periodic is a hook."""
 
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from nmt.data.ahead import ahead
 from nmt.data.stream import Group, Numbered, Position, Stream
 from nmt.errors import UserError
 from nmt.model.seq2seq import Seq2Seq
@@ -106,8 +107,12 @@ class Trainer:
     def updates(self) -> Iterator[Update]:
         """One optimizer update after another."""
         size = self.accumulate * self.ranks.count
-        for group in self.stream.groups(self.position, size, self.ranks.share):
-            yield self.update(group)
+        groups = self.stream.groups(self.position, size, self.ranks.share)
+        if self.precision.device.type == "cuda":
+            groups = (group.pinned() for group in groups)
+        with closing(ahead(groups)) as ready:
+            for group in ready:
+                yield self.update(group)
 
     def update(self, group: Group) -> Update:
         """One update on the joined batches of a group.
