@@ -116,15 +116,16 @@ def backward(
 
 def _begin_back(given: Given, trail: Trail, d_hidden_tbd: Tensor, d_fed_tbf: Tensor) -> Slopes:
     seen, units = trail.seen_tbx, given.hidden_lbd.size(2)
-    query_tba = trail.query_tba
+    query_tba = trail.hidden_tbd if trail.query_tba is None else trail.query_tba
     slopes = Slopes(
         torch.zeros_like(trail.bottom_tbx),
         torch.zeros_like(trail.upper_ltbx),
         torch.zeros_like(given.cell_lbd),
         torch.empty_like(trail.gates_ltbg),
-        torch.empty_like(d_hidden_tbd if query_tba is None else query_tba),
+        # Kernels want rows without gaps, and what comes from the readout may lie in any order.
+        d_hidden_tbd.new_empty(query_tba.shape),
         torch.empty_like(trail.weights_tbs),
-        None if seen is None else torch.empty_like(d_fed_tbf),
+        None if seen is None else d_fed_tbf.new_empty(d_fed_tbf.shape),
         None if seen is None else torch.empty_like(seen),
     )
     slopes.rows_tbx(given.layers - 1)[1:, :, :units] = d_hidden_tbd

@@ -78,9 +78,10 @@ def results(given: Given, steps: Steps) -> dict[str, Tensor]:
 
 
 def slopes(*outputs: Tensor) -> tuple[Tensor, ...]:
-    """Gradients of what a loop shows."""
+    """Gradients of what a loop shows, laid out sentence by sentence, as readouts hand them back."""
     torch.manual_seed(9)
-    return tuple(torch.randn(o.shape, dtype=torch.float64).to(o.dtype) for o in outputs)
+    drawn = (torch.randn(o.transpose(0, 1).shape, dtype=torch.float64) for o in outputs)
+    return tuple(d.to(o.dtype).transpose(0, 1) for d, o in zip(drawn, outputs, strict=True))
 
 
 def error(found: Tensor, exact: Tensor) -> float:
