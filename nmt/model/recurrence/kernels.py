@@ -24,6 +24,28 @@ def tanh(x):
 
 @triton.jit
 @no_type_check
+def load(at, inside):
+    """What stands there, in float32; zero outside."""
+    return tl.load(at, mask=inside, other=0.0).to(tl.float32)
+
+
+@triton.jit
+@no_type_check
+def find_real(mask, row, position, positions):
+    """Whether each position of a sentence is a real one."""
+    return tl.load(mask + row * positions + position, mask=position < positions, other=0) != 0
+
+
+@triton.jit
+@no_type_check
+def load_block(table, place, real, width, unit):
+    """Some units of a sentence's keys or values, a row a position; zero where it is not real."""
+    at = table + place[:, None] * width + unit[None, :]
+    return load(at, real[:, None] & (unit < width)[None, :])
+
+
+@triton.jit
+@no_type_check
 def move(
     gates,
     before,
@@ -38,11 +60,11 @@ def move(
     unit = tl.program_id(1) * block + tl.arange(0, block)
     real = unit < units
     at = gates + row * 4 * units + unit
-    enter = tl.sigmoid(tl.load(at, mask=real, other=0.0).to(tl.float32))
-    forget = tl.sigmoid(tl.load(at + units, mask=real, other=0.0).to(tl.float32))
-    new = tanh(tl.load(at + 2 * units, mask=real, other=0.0).to(tl.float32))
-    show = tl.sigmoid(tl.load(at + 3 * units, mask=real, other=0.0).to(tl.float32))
-    cell = forget * tl.load(before + row * units + unit, mask=real, other=0.0) + enter * new
+    enter = tl.sigmoid(load(at, real))
+    forget = tl.sigmoid(load(at + units, real))
+    new = tanh(load(at + 2 * units, real))
+    show = tl.sigmoid(load(at + 3 * units, real))
+    cell = forget * load(before + row * units + unit, real) + enter * new
     kind = gates.dtype.element_ty
     tl.store(at, enter.to(kind), mask=real)
     tl.store(at + units, forget.to(kind), mask=real)
@@ -70,15 +92,15 @@ def move_back(
     unit = tl.program_id(1) * block + tl.arange(0, block)
     real = unit < units
     at = gates + row * 4 * units + unit
-    enter = tl.load(at, mask=real, other=0.0).to(tl.float32)
-    forget = tl.load(at + units, mask=real, other=0.0).to(tl.float32)
-    new = tl.load(at + 2 * units, mask=real, other=0.0).to(tl.float32)
-    show = tl.load(at + 3 * units, mask=real, other=0.0).to(tl.float32)
+    enter = load(at, real)
+    forget = load(at + units, real)
+    new = load(at + 2 * units, real)
+    show = load(at + 3 * units, real)
     own = row * units + unit
-    shown = tanh(tl.load(after + own, mask=real, other=0.0))
-    d_state = tl.load(d_hidden + row * d_hidden_stride + unit, mask=real, other=0.0).to(tl.float32)
-    slope = tl.load(d_cell + own, mask=real, other=0.0) + d_state * show * (1 - shown * shown)
-    d_forget = slope * tl.load(before + own, mask=real, other=0.0) * forget * (1 - forget)
+    shown = tanh(load(after + own, real))
+    d_state = load(d_hidden + row * d_hidden_stride + unit, real)
+    slope = load(d_cell + own, real) + d_state * show * (1 - shown * shown)
+    d_forget = slope * load(before + own, real) * forget * (1 - forget)
     kind = d_gates.dtype.element_ty
     to = d_gates + row * 4 * units + unit
     tl.store(to, (slope * new * enter * (1 - enter)).to(kind), mask=real)
@@ -110,17 +132,16 @@ def look(
     """Energies, softmax and context of one sentence."""
     row = tl.program_id(0)
     position = tl.arange(0, block_s)
-    real = tl.load(mask + row * positions + position, mask=position < positions, other=0) != 0
-    place = (row * positions + position)[:, None]
+    real = find_real(mask, row, position, positions)
+    place = row * positions + position
     energies = tl.zeros([block_s], tl.float32)
     for start in range(0, width, block):
         unit = start + tl.arange(0, block)
         inside = unit < width
-        both = real[:, None] & inside[None, :]
-        asked = tl.load(query + row * query_stride + unit, mask=inside, other=0.0).to(tl.float32)
-        key = tl.load(keys + place * width + unit[None, :], mask=both, other=0.0).to(tl.float32)
+        asked = load(query + row * query_stride + unit, inside)
+        key = load_block(keys, place, real, width, unit)
         if additive:
-            scale = tl.load(energy + unit, mask=inside, other=0.0).to(tl.float32)
+            scale = load(energy + unit, inside)
             energies += tl.sum(tanh(key + asked[None, :]) * scale[None, :], 1)
         else:
             energies += tl.sum(key * asked[None, :], 1)
@@ -130,12 +151,9 @@ def look(
     tl.store(weights + row * positions + position, shares, mask=position < positions)
     for start in range(0, value_width, block):
         unit = start + tl.arange(0, block)
-        inside = unit < value_width
-        both = real[:, None] & inside[None, :]
-        at = values + place * value_width + unit[None, :]
-        value = tl.load(at, mask=both, other=0.0).to(tl.float32)
+        value = load_block(values, place, real, value_width, unit)
         read = tl.sum(value * shares[:, None], 0).to(context.dtype.element_ty)
-        tl.store(context + row * context_stride + unit, read, mask=inside)
+        tl.store(context + row * context_stride + unit, read, mask=unit < value_width)
 
 
 @triton.jit
@@ -162,29 +180,25 @@ def look_back(
     """From the context's gradient to those of the energies and the query; tanh is taken again."""
     row = tl.program_id(0)
     position = tl.arange(0, block_s)
-    real = tl.load(mask + row * positions + position, mask=position < positions, other=0) != 0
-    place = (row * positions + position)[:, None]
+    real = find_real(mask, row, position, positions)
+    place = row * positions + position
     d_shares = tl.zeros([block_s], tl.float32)
     for start in range(0, value_width, block):
         unit = start + tl.arange(0, block)
-        inside = unit < value_width
-        both = real[:, None] & inside[None, :]
-        at = values + place * value_width + unit[None, :]
-        value = tl.load(at, mask=both, other=0.0).to(tl.float32)
-        slope = tl.load(d_context + row * d_context_stride + unit, mask=inside, other=0.0)
-        d_shares += tl.sum(value * slope.to(tl.float32)[None, :], 1)
-    shares = tl.load(weights + row * positions + position, mask=real, other=0.0)
+        value = load_block(values, place, real, value_width, unit)
+        slope = load(d_context + row * d_context_stride + unit, unit < value_width)
+        d_shares += tl.sum(value * slope[None, :], 1)
+    shares = load(weights + row * positions + position, real)
     slopes = shares * (d_shares - tl.sum(shares * d_shares, 0))
     tl.store(d_energies + row * positions + position, slopes, mask=position < positions)
     for start in range(0, width, block):
         unit = start + tl.arange(0, block)
         inside = unit < width
-        both = real[:, None] & inside[None, :]
-        key = tl.load(keys + place * width + unit[None, :], mask=both, other=0.0).to(tl.float32)
+        key = load_block(keys, place, real, width, unit)
         if additive:
-            asked = tl.load(query + row * query_stride + unit, mask=inside, other=0.0)
-            hidden = tanh(key + asked.to(tl.float32)[None, :])
-            scale = tl.load(energy + unit, mask=inside, other=0.0).to(tl.float32)
+            asked = load(query + row * query_stride + unit, inside)
+            hidden = tanh(key + asked[None, :])
+            scale = load(energy + unit, inside)
             slope = scale * tl.sum(slopes[:, None] * (1 - hidden * hidden), 0)
         else:
             slope = tl.sum(slopes[:, None] * key, 0)
@@ -214,23 +228,23 @@ def keys_back(
     unit = tl.program_id(1) * block + tl.arange(0, block)
     inside = unit < width
     position = tl.arange(0, block_s)
-    real = tl.load(mask + row * positions + position, mask=position < positions, other=0) != 0
-    place = (row * positions + position)[:, None] * width + unit[None, :]
-    both = real[:, None] & inside[None, :]
-    key = tl.load(keys + place, mask=both, other=0.0).to(tl.float32)
+    real = find_real(mask, row, position, positions)
+    place = row * positions + position
+    key = load_block(keys, place, real, width, unit)
     of_keys = tl.zeros([block_s, block], tl.float32)
     of_energy = tl.zeros([block], tl.float32)
     step = 0
     # The interpreter of Triton 3.6 cannot count to a number known at run time with numpy 2.4.
     while step < steps:
         at = step * sentences + row
-        asked = tl.load(query + at * width + unit, mask=inside, other=0.0).to(tl.float32)
-        slopes = tl.load(d_energies + at * positions + position, mask=real, other=0.0)
+        asked = load(query + at * width + unit, inside)
+        slopes = load(d_energies + at * positions + position, real)
         hidden = tanh(key + asked[None, :])
         of_keys += slopes[:, None] * (1 - hidden * hidden)
         of_energy += tl.sum(slopes[:, None] * hidden, 0)
         step += 1
-    scale = tl.load(energy + unit, mask=inside, other=0.0).to(tl.float32)
+    scale = load(energy + unit, inside)
     whole = (position < positions)[:, None] & inside[None, :]
-    tl.store(d_keys + place, (of_keys * scale[None, :]).to(d_keys.dtype.element_ty), mask=whole)
+    to = d_keys + place[:, None] * width + unit[None, :]
+    tl.store(to, (of_keys * scale[None, :]).to(d_keys.dtype.element_ty), mask=whole)
     tl.store(d_energy + row * width + unit, of_energy, mask=inside)
