@@ -3,6 +3,7 @@
 A program is a sentence, or a sentence and a block of units. Sums run in float32 whatever the
 tensors' type, and no two programs add to one number, so results are repeatable bit for bit.
 Sizes of a model are compiled in, since loops over them are; those of a batch are not.
+Rows of keys and values are counted in 64 bits: a batch may hold more than 2^31 of their numbers.
 
 Names have no axis letters here: they are addresses. A stride is that of a tensor's rows, where
 they are cut out of wider ones.
@@ -130,7 +131,7 @@ def look(
     block: tl.constexpr,
 ):
     """Energies, softmax and context of one sentence."""
-    row = tl.program_id(0)
+    row = tl.program_id(0).to(tl.int64)
     position = tl.arange(0, block_s)
     real = find_real(mask, row, position, positions)
     place = row * positions + position
@@ -178,7 +179,7 @@ def look_back(
     block: tl.constexpr,
 ):
     """From the context's gradient to those of the energies and the query; tanh is taken again."""
-    row = tl.program_id(0)
+    row = tl.program_id(0).to(tl.int64)
     position = tl.arange(0, block_s)
     real = find_real(mask, row, position, positions)
     place = row * positions + position
@@ -224,7 +225,7 @@ def keys_back(
     block: tl.constexpr,
 ):
     """The gradients of a sentence's keys and, by sentence, of v, over all steps."""
-    row = tl.program_id(0)
+    row = tl.program_id(0).to(tl.int64)
     unit = tl.program_id(1) * block + tl.arange(0, block)
     inside = unit < width
     position = tl.arange(0, block_s)
