@@ -134,7 +134,9 @@ class HardAttention(GatedMechanism):
         if self.reward == "step":
             return log_prob_bt, mask_bt
         if self.reward == "rest":
-            return log_prob_bt.flip(1).cumsum(dim=1).flip(1), mask_bt
+            # Not by cumsum, which a GPU refuses where only repeatable kernels are wanted.
+            from_tt = log_prob_bt.new_ones(log_prob_bt.size(1), log_prob_bt.size(1)).tril()
+            return (log_prob_bt[:, :, None] * from_tt).sum(dim=1), mask_bt
         return log_prob_bt.sum(dim=1, keepdim=True), mask_bt[:, :1]
 
     def _next_baseline(
