@@ -39,6 +39,8 @@ def prepare_device(
     if threads is not None:
         torch.set_num_threads(threads)
     if deterministic:
+        # With another workspace cuBLAS may round otherwise from run to run, and torch refuses it.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)
         torch.backends.cudnn.benchmark = False
     has_gpu = torch.cuda.is_available()

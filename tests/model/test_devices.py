@@ -1,5 +1,6 @@
 """The device, and the switch of products to oneDNN."""
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -84,3 +85,18 @@ def test_threads_are_set_when_they_are_given() -> None:
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("given", [None, ":16:8"])
+def test_products_on_a_gpu_have_a_workspace_that_torch_takes_for_repeatable(
+    given: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment = {} if given is None else {"CUBLAS_WORKSPACE_CONFIG": given}
+    monkeypatch.setattr(os, "environ", environment)
+    devices.prepare_device("cpu")
+    assert environment.get("CUBLAS_WORKSPACE_CONFIG") == given
+    try:
+        devices.prepare_device("cpu", deterministic=True)
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert environment["CUBLAS_WORKSPACE_CONFIG"] == (given or ":4096:8")
