@@ -91,7 +91,8 @@ class NmtWorker(Worker):
         source, mask = (torch.from_numpy(part) for part in pad(sentences, self.specials))
         source, mask = source.to(self.place), mask.to(self.place)
         with torch.inference_mode(), autocast(self.dtype, self.place):
-            self._hold_end_back(length is not None)
+            if length is not None:
+                self._hold_end_back()
             memory, state = start_paired(self.model, source, mask)
             found = beam_search(
                 step_paired(self.model),
@@ -114,17 +115,21 @@ class NmtWorker(Worker):
             self.model.round_products()
         return answer
 
-    def _hold_end_back(self, held: bool) -> None:
+    def _hold_end_back(self) -> None:
         layer = self.model.output_layer
         bias = layer.bias_v if isinstance(layer, Int8Linear) else layer.bias
-        if held:
-            bias[self.specials.eos] = HELD_BACK
+        bias[self.specials.eos] = HELD_BACK
 
     def busy(self, first: int, updates: int) -> dict[str, Any]:
         """How long kernels ran, of how long the updates took, in seconds."""
         with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
             told = self.train(first, updates)
-        microseconds = sum(event.self_device_time_total for event in profile.key_averages())
+        # Launches are told beside what they launch, and spans that we name beside what they hold.
+        microseconds = sum(
+            event.self_device_time_total
+            for event in profile.key_averages()
+            if event.device_type.name == "CUDA" and not event.is_user_annotation
+        )
         return {"kernels": microseconds / 1e6, "seconds": told["seconds"]}
 
     def parameters(self) -> torch.nn.Module:
