@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,31 +24,39 @@ def cold_row(run: Path, sentence: str, *, threads: int, repetitions: int) -> Row
 
 
 def _process(run: Path, sentence: str, threads: int) -> float:
-    command = [sys.executable, "-m", "nmt.cli.translate", "-m", str(run), "--device", "cpu"]
-    environment = os.environ | {
-        "PYTHONPATH": str(ROOT),
-        "OMP_NUM_THREADS": str(threads),
-        "MKL_NUM_THREADS": str(threads),
-    }
+    variables = {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
     start = time.perf_counter()
+    _call("translate", "-m", str(run), "--device", "cpu", text=sentence + "\n", variables=variables)
+    return time.perf_counter() - start
+
+
+def _call(
+    command: str, *arguments: str, text: str = "", variables: Mapping[str, str] | None = None
+) -> None:
+    """One of our commands as a process of its own.
+
+    Raises:
+        UserError: when it fails, with the last line that it said
+    """
     ended = subprocess.run(
-        command, input=sentence + "\n", capture_output=True, text=True, env=environment
+        [sys.executable, "-m", f"nmt.cli.{command}", *arguments],
+        input=text,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **(variables or {})},
     )
-    seconds = time.perf_counter() - start
     if ended.returncode:
-        raise UserError(f"nmt-translate failed: {ended.stderr.strip().splitlines()[-1]}")
-    return seconds
+        said = ended.stderr.strip().splitlines() or ["it said nothing"]
+        raise UserError(f"nmt-{command} failed: {said[-1]}")
 
 
-def warm_rows(
-    run: Path, sentences: list[str], *, threads: int, repetitions: int, device: str = "cpu"
-) -> list[Row]:
+def warm_rows(run: Path, sentences: list[str], *, threads: int, repetitions: int) -> list[Row]:
     """Milliseconds of a call of `Translator.translate` for one sentence of 15 words."""
     chosen = [sentence for sentence in sentences if len(sentence.split()) == 15][:repetitions]
     chosen = chosen or sentences[:repetitions]
     rows = []
-    for precision in ("fp32", "int8") if device == "cpu" else ("fp32",):
-        translator = Translator.load(run, device=device, precision=precision, threads=threads)
+    for precision in ("fp32", "int8"):
+        translator = Translator.load(run, device="cpu", precision=precision, threads=threads)
         for sentence in chosen[:3]:
             translator.translate([sentence], beam_size=5)
         values, pieces = [], 0
@@ -99,11 +108,7 @@ def short_run(
         steps=steps,
     )
     config.write_text(text, encoding="utf-8")
-    command = [sys.executable, "-m", "nmt.cli.train", str(config), "--run", str(run)]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    ended = subprocess.run(command, capture_output=True, text=True, env=environment)
-    if ended.returncode:
-        raise UserError(f"nmt-train failed: {ended.stderr.strip().splitlines()[-1]}")
+    _call("train", str(config), "--run", str(run))
     return run
 
 
