@@ -29,12 +29,12 @@ def run(
     float32 at least, and the gradient of a weight is one product over all steps.
     """
     given = _give(recurrence, projected_tbg)
-    steps, captured = steps_for(given), None
+    steps = steps_for(given)
     with torch.autocast(projected_tbg.device.type, enabled=False):
         if projected_tbg.is_cuda and torch.is_grad_enabled() and goes_captured():
             captured = graphs.find(given, steps)
-        if captured is not None:
-            return graphs.replay(captured, given)
+            if captured is not None:
+                return graphs.replay(captured, given)
         hidden_tbd, fed_tbf = _Fused.apply(steps, *given)  # type: ignore[no-untyped-call]
     return hidden_tbd, fed_tbf
 
