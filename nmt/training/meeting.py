@@ -1,6 +1,7 @@
 """Where the processes of a job find one another, each time torchrun starts them."""
 
 import os
+import socket
 import time
 from datetime import timedelta
 
@@ -11,7 +12,7 @@ from torch.distributed.rendezvous import rendezvous
 from nmt.data.stream import Share
 
 WAITING = timedelta(minutes=30)  # for the slowest process to come
-TRYING = timedelta(seconds=5)
+TRYING = timedelta(seconds=5)  # for an answer at a port that was found
 KEY = "nmt/port"
 
 
@@ -33,8 +34,10 @@ def meet(share: Share) -> Store:
     while True:
         port = int(agents.get(KEY))
         try:
+            # Where nobody listens, a store would knock for all of TRYING.
+            socket.create_connection((host, port), TRYING.total_seconds()).close()
             found = TCPStore(host, port, None, False, TRYING, wait_for_workers=False)
-        except DistError:
+        except (OSError, DistError):
             if time.monotonic() > until:
                 raise
             time.sleep(0.2)
