@@ -7,7 +7,8 @@ from typing import Any, NamedTuple, get_args
 
 from pydantic.fields import FieldInfo
 
-from nmt.config.schema import Experiment, Section
+from nmt.config.schema import Experiment
+from nmt.config.section import Section
 from nmt.config.tree import Key
 from nmt.registry import FAMILIES, Choice, Registry
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from nmt.config.schema import DataConfig, Experiment, VocabularyConfig
+from nmt.config.data import DataConfig, VocabularyConfig
+from nmt.config.schema import Experiment
 from nmt.data.album import open_album
 from nmt.data.cache import encode_corpus
 from nmt.data.corpus import Corpus, resolve
