@@ -4,11 +4,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
-from jaxtyping import Bool
-from torch import Tensor
 
 from nmt.data.pictures import PictureSizes
 from nmt.data.vocabulary import Vocabulary
@@ -17,14 +15,12 @@ from nmt.model.devices import autocast, prepare_device
 from nmt.model.interfaces import Memory, State
 from nmt.model.saved import SavedModel, load_model
 from nmt.model.seq2seq import Seq2Seq
-from nmt.search.beam import beam_search
 from nmt.search.ensemble import ensemble
-from nmt.search.forced import force
 from nmt.search.hypothesis import Hypothesis
 from nmt.search.options import SearchOptions
 from nmt.search.paired import start_paired, step_paired
 from nmt.search.reader import Place, make_reader
-from nmt.search.sampling import sample
+from nmt.search.started import Started, cut_batches
 from nmt.search.step import Step
 from nmt.search.translation import Translation, finish
 
@@ -149,8 +145,8 @@ class Translator:
         if chosen.replace_unknown and self.reader.grid is not None:
             raise UserError("unknown pieces cannot be replaced: a picture has no words")
 
-        def look(started: _Started) -> list[list[Hypothesis]]:
-            return _search(started, chosen, [numbers[row] for row in started.rows])
+        def look(started: Started) -> list[list[Hypothesis]]:
+            return started.search(chosen, [numbers[row] for row in started.rows])
 
         def place(row: int) -> str:
             return f"{file}:{numbers[row] + 1}" if file else ""
@@ -170,17 +166,8 @@ class Translator:
         chosen = replace(self.options, **options)
         given = self.target_vocabulary.encode_all(list(targets))
 
-        def read(started: _Started) -> list[list[Hypothesis]]:
-            wanted = [given[row] for row in started.rows]
-            found = force(
-                *started.model,
-                wanted,
-                bos=started.bos,
-                eos=started.eos,
-                scoring=chosen.scoring,
-                source_mask_bs=started.mask_bs,
-            )
-            return [[hypothesis] for hypothesis in found]
+        def read(started: Started) -> list[list[Hypothesis]]:
+            return started.force([given[row] for row in started.rows], chosen)
 
         return self._window(texts, chosen, read, lambda row: "")
 
@@ -188,13 +175,13 @@ class Translator:
         self,
         texts: Sequence[str],
         options: SearchOptions,
-        look: Callable[["_Started"], list[list[Hypothesis]]],
+        look: Callable[[Started], list[list[Hypothesis]]],
         place: Place,
     ) -> list[Translation]:
         """Translations of the sentences of a window, whose batches `look` turns into hypotheses."""
         ids = self.reader.cut(texts)
         translations = [Translation(text) for text in texts]
-        for rows in _batches([len(sentence) for sentence in ids], options):
+        for rows in cut_batches([len(sentence) for sentence in ids], options):
             with torch.inference_mode(), autocast(self.precision, self.device):
                 found = look(self._start(rows, texts, ids, options, place))
             for row, hypotheses in zip(rows, found, strict=True):
@@ -221,7 +208,7 @@ class Translator:
         ids: list[list[int]],
         options: SearchOptions,
         place: Place,
-    ) -> "_Started":
+    ) -> Started:
         source, mask_bs = self.reader.batch(
             [texts[row] for row in rows],
             [ids[row] for row in rows],
@@ -237,65 +224,7 @@ class Translator:
             model = (ensemble(steps), memories, states)
         target = self.target_vocabulary
         longest = [self.reader.longest(ids[row], options) for row in rows]
-        return _Started(rows, model, mask_bs, longest, target.bos, target.eos)
-
-
-class _Started(NamedTuple):
-    """A batch whose source has been read."""
-
-    rows: list[int]
-    model: tuple[Step, Memory, State]
-    mask_bs: Bool[Tensor, "b s"]
-    longest_b: list[int]
-    bos: int
-    eos: int
-
-
-def _search(
-    started: _Started, options: SearchOptions, numbers: list[int]
-) -> list[list[Hypothesis]]:
-    """Hypotheses by beam search or by sampling; a drawn sentence's seed follows from its number."""
-    sampling = options.sampling
-    if sampling is None:
-        return beam_search(
-            *started.model,
-            bos=started.bos,
-            eos=started.eos,
-            beam_size=options.beam_size,
-            max_lengths_b=started.longest_b,
-            n_best=options.n_best,
-            length_penalty=options.scoring.length,
-            coverage_penalty=options.scoring.coverage,
-            block_ngram=options.block_ngram_repeat,
-            source_mask_bs=started.mask_bs,
-        )
-    drawn = sample(
-        *started.model,
-        bos=started.bos,
-        eos=started.eos,
-        max_lengths_b=started.longest_b,
-        temperature=sampling.temperature,
-        top_k=sampling.top_k,
-        top_p=sampling.top_p,
-        seeds_b=[sampling.seed * (1 << 32) + number for number in numbers],
-        source_mask_bs=started.mask_bs,
-    )
-    return [[hypothesis] for hypothesis in drawn]
-
-
-def _batches(lengths: list[int], options: SearchOptions) -> Iterator[list[int]]:
-    """Rows of sentences of like length, each batch within the budget; empty sentences in none."""
-    order = sorted((row for row, length in enumerate(lengths) if length), key=lengths.__getitem__)
-    batch: list[int] = []
-    for row in order:
-        rows = len(batch) + 1
-        over = rows * (lengths[row] + 1) > options.batch_tokens
-        if batch and (over or rows > (options.batch_sentences or rows)):
-            yield batch
-            batch = []
-        batch.append(row)
-    if batch:
-        yield batch
+        return Started(rows, model, mask_bs, longest, target.bos, target.eos)
 
 
 def _fingerprints(saved: SavedModel) -> tuple[str, str]:
