@@ -102,7 +102,8 @@ def _translate(options: argparse.Namespace) -> int:
         if ranks.first:
             _write(translations, options)
         else:
-            assert list(translations) == [], "the first rank writes them"
+            shared = list(translations)
+            assert not shared, "the first rank writes them"
     return DONE
 
 
