@@ -5,12 +5,19 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, NamedTuple
 
 from nmt.errors import UserError
 
+if TYPE_CHECKING:
+    from nmt.training.ranks import Ranks
+
 FAULT, INTERRUPTION = 1, 130
 PATIENCE = 3.0  # seconds in which torchrun, looking ten times a second, ends the rest of a job
+# Seconds for those who lost another: it closes its connections first, and torchrun sees it leave
+# last, which takes its time on a busy machine.
+PATIENCE_OF_THE_LOST = 10.0
 LEAVING = 30  # seconds that leaving may take where others no longer answer
 
 
@@ -42,6 +49,13 @@ class Rank(NamedTuple):
         if self.total > 1:
             raise UserError(f"{what} is the work of one process; leave out torchrun")
 
+    def joined(self, device: str) -> AbstractContextManager["Ranks"]:
+        """All processes of the job on such devices; see `nmt.training.ranks.joined`."""
+        from nmt.data.stream import Share
+        from nmt.training.ranks import joined
+
+        return joined(Share(self.number, self.total), local=self.local, device=device)
+
 
 def as_rank(name: str, rank: Rank, command: Callable[[], int]) -> Callable[[], int]:
     """A command that is one process of several, of which torchrun ends all when one has failed.
@@ -66,7 +80,7 @@ def as_rank(name: str, rank: Rank, command: Callable[[], int]) -> Callable[[], i
             signal.alarm(LEAVING)
             lost = not isinstance(error, UserError) and _is_loss_of_others(error)
             if rank.number or lost:
-                _wait_for_the_end()
+                _wait_for_the_end(PATIENCE_OF_THE_LOST if lost else PATIENCE)
             if lost:
                 print(f"{name}: the others of the job have gone: {error}", file=sys.stderr)
                 return FAULT
@@ -82,9 +96,9 @@ def _is_loss_of_others(error: BaseException) -> bool:
     return is_loss_of_others(error)
 
 
-def _wait_for_the_end() -> None:
+def _wait_for_the_end(seconds: float) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # what torchrun sends, to leave without a word
-    time.sleep(PATIENCE)
+    time.sleep(seconds)
 
 
 def _record(error: BaseException) -> None:

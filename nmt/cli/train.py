@@ -77,12 +77,10 @@ def _train(options: argparse.Namespace) -> int:
 
         print(check(loaded.experiment, device=options.device))
         return DONE
-    from nmt.data.stream import Share
-    from nmt.training.ranks import joined
     from nmt.training.session import train
 
     folder = options.run or Path("runs") / options.config.stem
-    with joined(Share(rank.number, rank.total), local=rank.local, device=options.device) as ranks:
+    with rank.joined(options.device) as ranks:
         finished = train(
             loaded.experiment,
             folder,

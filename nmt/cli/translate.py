@@ -4,7 +4,6 @@ import argparse
 import io
 import sys
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,43 +86,22 @@ def _parser() -> Parser:
 
 def _translate(options: argparse.Namespace) -> int:
     from nmt.cli.output import check_files, check_options
+    from nmt.cli.writing import write
 
     check_options(options)
     check_files(options)
     rank = Rank.here()
     windows = _windows(options, WINDOW * rank.total) if rank.number == 0 else iter(())
-    from nmt.data.stream import Share
-    from nmt.training.ranks import joined
-
-    with joined(Share(rank.number, rank.total), local=rank.local, device=options.device) as ranks:
+    with rank.joined(options.device) as ranks:
         translator = load_translator(NAME, options)
         _check_alignments(translator, options)
         translations = _translations(translator, options, windows, ranks)
         if ranks.first:
-            _write(translations, options)
+            write(translations, options)
         else:
             shared = list(translations)
             assert not shared, "the first rank writes them"
     return DONE
-
-
-def _write(translations: Generator["Translation", None, None], options: argparse.Namespace) -> None:
-    from nmt.cli.output import format_line
-
-    with ExitStack() as stack:
-        stack.callback(translations.close)
-        aside = _written(options.alignments, stack) if options.alignments else None
-        output = _output(options.output, stack)
-        if options.attention is not None:
-            _make(options.attention)
-        for number, translation in enumerate(translations):
-            output.write(format_line(number, translation, options))
-            if options.input == "-":
-                output.flush()
-            if aside is not None:
-                _write_alignment(aside, translation, options.alignment_level)
-            if options.attention is not None:
-                _draw(options.attention, number, translation)
 
 
 def _check_alignments(translator: "Translator", options: argparse.Namespace) -> None:
@@ -206,50 +184,6 @@ def _windows(options: argparse.Namespace, size: int) -> Iterator[list[str]]:
     if not Path(options.input).exists():
         raise UserError("no such file", options.input)
     return full_windows(read_lines(options.input), size)
-
-
-def _output(name: str, stack: ExitStack) -> io.TextIOWrapper:
-    if name == "-":
-        assert isinstance(sys.stdout, io.TextIOWrapper)
-        sys.stdout.reconfigure(encoding="utf-8", newline="\n")
-        return sys.stdout
-    return _written(Path(name), stack)
-
-
-def _written(path: Path, stack: ExitStack) -> io.TextIOWrapper:
-    from nmt.errors import UserError
-
-    try:
-        return stack.enter_context(path.open("w", encoding="utf-8", newline="\n"))
-    except OSError as error:
-        message = f"cannot write: {error.strerror}; name another file"
-        raise UserError(message, str(path)) from error
-
-
-def _make(folder: Path) -> None:
-    from nmt.errors import UserError
-
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        message = f"cannot be made: {error.strerror}; name another folder"
-        raise UserError(message, str(folder)) from error
-
-
-def _write_alignment(stream: io.TextIOWrapper, translation: "Translation", level: str) -> None:
-    from nmt.search.alignments import to_pharaoh
-
-    links = translation.alignment if level == "word" else translation.piece_alignment
-    stream.write(to_pharaoh(links) + "\n")
-
-
-def _draw(folder: Path, number: int, translation: "Translation") -> None:
-    from nmt.errors import UserError
-    from nmt.evaluation.inspection import draw_translations
-
-    if translation.pieces and translation.attention is None:
-        raise UserError("the model has no attention to draw; leave out --attention")
-    draw_translations(folder, str(number), [translation])
 
 
 if __name__ == "__main__":

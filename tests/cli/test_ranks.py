@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-from nmt.cli.job import Rank, as_rank
+from nmt.cli.job import FAULT, Rank, as_rank
 from nmt.cli.windows import spread_windows
 from nmt.data.stream import Share
 from nmt.errors import UserError
@@ -137,3 +137,19 @@ def test_processes_after_the_first_wait_before_they_tell_a_mistake(
         with pytest.raises(UserError, match="wrong"):
             as_rank("nmt-train", Rank(number, 3), fail)()
         assert len(waited) == times
+
+
+def test_whoever_lost_the_others_waits_and_says_no_more_than_that(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr(time, "sleep", waited.append)
+    monkeypatch.setattr("signal.signal", lambda number, handler: None)
+
+    def lose() -> NoReturn:
+        raise RuntimeError("gloo: connection closed by peer")
+
+    assert as_rank("nmt-train", Rank(0, 2), lose)() == FAULT
+    assert len(waited) == 1
+    told = "nmt-train: the others of the job have gone: gloo: connection closed by peer\n"
+    assert capsys.readouterr().err == told
