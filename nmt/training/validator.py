@@ -3,7 +3,6 @@
 import logging
 
 from nmt.config.schema import Experiment
-from nmt.evaluation.inspection import draw_translations, write_samples
 from nmt.search.options import SearchOptions
 from nmt.search.translator import Translator
 from nmt.training.preparation import Prepared, kept_texts
@@ -71,6 +70,11 @@ class Validator:
     def _show(self, validation: Validation) -> None:
         """Write samples and draw pictures."""
         folder, shown = self.saver.run.folder, self.experiment.evaluation
+        if not (shown.samples or shown.pictures):
+            return
+        # Matplotlib takes a tenth of the time of a start, and one rank of many draws.
+        from nmt.evaluation.inspection import draw_translations, write_samples
+
         count = min(shown.samples, len(self.references))
         if count:
             samples = validation.translations[:count]

@@ -11,7 +11,7 @@ from tests.commands import lines_of, nmt_train, reports, state_of, write_experim
 from tests.conftest import start_ranks, tiny_experiment
 
 FRAIL = '''
-"""A schedule under which one process can be made to fail at an update, once."""
+"""A schedule under which something happens to one process at an update, once a start."""
 
 import os
 import signal
@@ -31,18 +31,21 @@ class Frail(Constant):
     """1, until something happens."""
 
     def factor(self, step: int) -> float:
-        rank, update, deed = os.environ.get("FAIL", "0:0:none").split(":")
-        first = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0"
-        if first and os.environ.get("RANK") == rank and step == int(update):
-            DEEDS[deed]()
+        start = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
+        for planned in os.environ.get("FAIL", "").split()[start : start + 1]:
+            rank, update, deed = planned.split(":")
+            if os.environ["RANK"] == rank and step == int(update):
+                DEEDS[deed]()
         return 1.0
 '''
 
 
-def _ranks(
-    folder: Path, *arguments: object, fail: str = "0:0:none", **options: Any
-) -> tuple[int, str]:
-    """Exit code and standard error of a training by two processes."""
+def _ranks(folder: Path, *arguments: object, fail: str = "", **options: Any) -> tuple[int, str]:
+    """Exit code and standard error of a training by two processes.
+
+    Args:
+        fail: what happens after each start: the number of a process, an update, and a deed
+    """
     process = start_ranks(
         "train", "a.yaml", *arguments, cwd=folder, environment={"FAIL": fail}, **options
     )
@@ -114,6 +117,7 @@ def frail(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "save_every": 2,
     }
     tree["search"] = {"beam_size": 2, "max_length": 8}
+    tree["evaluation"] = {"samples": 0, "pictures": 0}
     write_experiment(folder / "a.yaml", tree)
     code, err = _ranks(folder, "--run-dir", "whole")
     assert code == 0, err
@@ -129,30 +133,38 @@ def _assert_same(run: Path, other: Path) -> None:
     assert reports(run) == reports(other)
 
 
-@pytest.mark.slow
-def test_a_signal_to_one_stops_all_and_a_death_is_got_over_by_a_restart_bit_for_bit(
-    frail: Path,
-) -> None:
-    code, err = _ranks(frail, "--run-dir", "ended", fail="1:3:terminate")
-    assert code != 0
-    assert "interrupted after update 3" in err
-    assert (frail / "ended/checkpoints/last").resolve().name == "3"
-    code, err = _ranks(frail, "--run-dir", "ended", fail="1:9:kill", restarts=1)
-    assert code == 0, err
-    assert "SIGKILL" in err or "exitcode: -9" in err
-    assert "continuing after update 3" in err
-    assert "continuing after update 8" in err
-    _assert_same(frail / "ended", frail / "whole")
+@pytest.fixture(scope="module")
+def faulty(frail: Path) -> tuple[int, str]:
+    """Exit code and standard error of the run `faulty`, of which one process had a fault."""
+    return _ranks(frail, "--run-dir", "faulty", fail="1:3:raise")
 
 
 @pytest.mark.slow
-def test_a_fault_of_one_ends_the_job_with_its_reason(frail: Path) -> None:
-    code, err = _ranks(frail, "--run-dir", "faulty", fail="1:3:raise")
+def test_a_fault_of_one_ends_the_job_with_its_reason(frail: Path, faulty: tuple[int, str]) -> None:
+    code, err = faulty
     assert code == 1
     assert "ZeroDivisionError: division by zero" in err
     assert "exitcode  : 1" in err
     assert _told(err) == []
     assert (frail / "faulty/checkpoints/last").resolve().name == "2"
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("faulty")
+def test_a_fault_a_signal_to_one_and_a_death_are_got_over_bit_for_bit(
+    frail: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(frail / "faulty", run, symlinks=True)
+    code, err = _ranks(frail, "--run-dir", run, fail="1:5:terminate 1:9:kill", restarts=2)
+    assert code == 0, err
+    assert "continuing after update 2" in err
+    assert "interrupted after update 5" in err
+    assert "exitcode: 130" in err
+    assert "continuing after update 5" in err
+    assert "exitcode: -9" in err
+    assert "continuing after update 8" in err
+    _assert_same(run, frail / "whole")
 
 
 @pytest.mark.slow
