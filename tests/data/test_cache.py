@@ -11,21 +11,9 @@ from nmt.data import corpus as reading
 from nmt.data import folders
 from nmt.data.cache import encode_corpus
 from nmt.data.corpus import Corpus, resolve
-from nmt.data.encoded import EncodedCorpus
 from nmt.data.vocabulary import Vocabulary
 from nmt.errors import UserError
-
-Pairs = list[tuple[str, str]]
-Write = Callable[[Pairs], Corpus]
-
-
-def ids_of(encoded: EncodedCorpus) -> list[tuple[list[int], list[int]]]:
-    return [(encoded.source(i).tolist(), encoded.target(i).tolist()) for i in range(len(encoded))]
-
-
-@pytest.fixture
-def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "BLOCK", 5)
+from tests.data.encodings import Pairs, Write, ids_of
 
 
 @pytest.fixture
@@ -209,18 +197,6 @@ def test_a_damaged_encoding_is_made_again(
         assert reads == files_read
         assert ids_of(again) == expected
         assert again.report == first.report
-
-
-@pytest.mark.usefixtures("small_blocks")
-def test_an_encoding_that_fails_midway_leaves_nothing(
-    write: Write, pairs: Pairs, vocabulary: Vocabulary, tmp_path: Path
-) -> None:
-    corpus, folder = write(pairs), tmp_path / "cache"
-    whole = corpus.files[1].read_bytes()
-    corpus.files[1].write_bytes(whole.removesuffix(b"\n") + b"\xff\n")
-    with pytest.raises(UserError, match=r"train\.en:48: byte \d+ is not UTF-8"):
-        encode_corpus(corpus, vocabulary, vocabulary, max_length=60, folder=folder)
-    assert list(folder.iterdir()) == []
 
 
 def test_a_folder_that_cannot_be_written_is_named(

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,17 +13,10 @@ import pytest
 from nmt.data import corpus as reading
 from nmt.data import encoding
 from nmt.data.cache import encode_corpus
-from nmt.data.corpus import Corpus
-from nmt.data.encoded import Arrays, EncodedCorpus, EncodingWriter, Report, Sentences, memory_array
+from nmt.data.encoded import Arrays, EncodingWriter, Report, Sentences, memory_array
 from nmt.data.vocabulary import Vocabulary
 from nmt.errors import UserError
-
-Pairs = list[tuple[str, str]]
-Write = Callable[[Pairs], Corpus]
-
-
-def ids_of(encoded: EncodedCorpus) -> list[tuple[list[int], list[int]]]:
-    return [(encoded.source(i).tolist(), encoded.target(i).tolist()) for i in range(len(encoded))]
+from tests.data.encodings import Pairs, Write, ids_of
 
 
 @pytest.fixture
@@ -135,14 +127,17 @@ def test_the_arrays_are_the_same_whatever_the_number_of_processes(
 
 
 @pytest.mark.usefixtures("small_blocks")
-def test_a_mistake_in_the_text_ends_all_processes_and_leaves_nothing(
-    write: Write, pairs: Pairs, vocabulary: Vocabulary, tmp_path: Path
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_mistake_far_into_the_text_ends_all_processes_and_leaves_nothing(
+    write: Write, pairs: Pairs, vocabulary: Vocabulary, tmp_path: Path, processes: int
 ) -> None:
     corpus, folder = write(pairs), tmp_path / "cache"
     whole = corpus.files[1].read_bytes()
     corpus.files[1].write_bytes(whole.removesuffix(b"\n") + b"\xff\n")
     with pytest.raises(UserError, match=r"train\.en:48: byte \d+ is not UTF-8"):
-        encode_corpus(corpus, vocabulary, vocabulary, max_length=60, folder=folder, processes=2)
+        encode_corpus(
+            corpus, vocabulary, vocabulary, max_length=60, folder=folder, processes=processes
+        )
     assert list(folder.iterdir()) == []
 
 

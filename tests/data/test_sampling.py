@@ -6,7 +6,7 @@ import math
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,7 @@ from nmt.data.corpus import Corpus
 from nmt.data.encoded import EncodedCorpus
 from nmt.data.sampling import sample_corpus
 from nmt.data.vocabulary import Vocabulary
-
-Pairs = list[tuple[str, str]]
-Write = Callable[[Pairs], Corpus]
+from tests.data.encodings import Pairs, Write, ids_of
 
 PROGRAM = """
 import sys
@@ -47,10 +45,6 @@ def sample(
     seed: int = 1,
 ) -> EncodedCorpus:
     return sample_corpus(encoded, vocabulary, vocabulary, alpha=alpha, nbest=nbest, seed=seed)
-
-
-def ids_of(encoded: EncodedCorpus) -> list[tuple[list[int], list[int]]]:
-    return [(encoded.source(i).tolist(), encoded.target(i).tolist()) for i in range(len(encoded))]
 
 
 def texts_of(encoded: EncodedCorpus, vocabulary: Vocabulary) -> Pairs:
