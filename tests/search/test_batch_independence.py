@@ -6,19 +6,14 @@ from random import Random
 from typing import Any
 
 import pytest
-import torch
 
 from nmt.config.schema import ModelConfig
-from nmt.data.corpus import read_lines
-from nmt.data.vocabulary import Vocabulary
-from nmt.model.build import build_model
-from nmt.model.devices import use_onednn_for_products
 from nmt.registry import Choice
-from nmt.search.options import Sampling, SearchOptions
+from nmt.search.options import Sampling
 from nmt.search.translation import Translation
 from nmt.search.translator import Translator
-from tests.commands import PHRASES
 
+from .neighbours import assert_neighbours_change_no_bit, phrases, untrained
 from .translations import LINE_ENDS, assert_equal
 
 DATA = os.environ.get("NMT_DATA")
@@ -26,33 +21,15 @@ SIZES = {"hidden_size": 256, "layers": 2}
 READER = Choice("lstmn", SIZES | {"direction": "both"})
 
 
-def phrases() -> list[str]:
-    return list(read_lines(PHRASES.with_name("phrases.de")))[:40]
-
-
 def make_translator(decoder: str, attention: str, score: str) -> Translator:
-    """An untrained model: what it says means nothing, and hangs on every bit."""
-    torch.manual_seed(7)
-    vocabulary = Vocabulary.train(phrases(), size=200)
-    config = ModelConfig(
-        embedding_size=256,
-        encoder=READER if decoder == "lstmn" else Choice("bilstm", SIZES),
-        decoder=Choice(decoder, {"hidden_size": 512}),
-        attention=Choice(attention),
-        score=Choice(score),
-    )
-    model = build_model(config, len(vocabulary), len(vocabulary)).eval().requires_grad_(False)
-    options = SearchOptions(Choice("average"), Choice("none"), max_length=8)
-    return Translator([model], vocabulary, vocabulary, options, device=torch.device("cpu"))
-
-
-def bits(translation: Translation) -> tuple[object, ...]:
-    assert translation.attention is not None
-    return (
-        translation.text,
-        translation.score,
-        translation.piece_scores,
-        translation.attention.tolist(),
+    return untrained(
+        ModelConfig(
+            embedding_size=256,
+            encoder=READER if decoder == "lstmn" else Choice("bilstm", SIZES),
+            decoder=Choice(decoder, {"hidden_size": 512}),
+            attention=Choice(attention),
+            score=Choice(score),
+        )
     )
 
 
@@ -68,17 +45,8 @@ def bits(translation: Translation) -> tuple[object, ...]:
     ],
 )
 def test_neighbours_change_no_bit(decoder: str, attention: str, score: str, beam_size: int) -> None:
-    if not use_onednn_for_products():
-        pytest.skip("products do not go to oneDNN on this CPU, so rows may round differently")
-    translator, sources = make_translator(decoder, attention, score), phrases()
-    alone = translator.translate(sources, beam_size=beam_size, batch_sentences=1)
-    shuffled = Random(1).sample(range(len(sources)), len(sources))
-    for together in (7, 64):
-        mixed = translator.translate(
-            [sources[i] for i in shuffled], beam_size=beam_size, batch_sentences=together
-        )
-        for position, number in enumerate(shuffled):
-            assert bits(mixed[position]) == bits(alone[number]), sources[number]
+    translator = make_translator(decoder, attention, score)
+    assert_neighbours_change_no_bit(translator, phrases(), beam_size)
 
 
 def _shuffled(translator: Translator, texts: list[str], **options: Any) -> list[Translation]:
