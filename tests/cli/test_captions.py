@@ -1,81 +1,24 @@
 """Captions through the real commands: training on pictures, and naming pictures to translate."""
 
 import json
-from itertools import permutations
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from nmt.search.translator import Translator
+from tests.cli.bars import make_bars, write_lines
 from tests.commands import lines_of, nmt_eval, nmt_train, nmt_translate, tree_of, write_experiment
 from tests.search.translations import assert_equal
-
-SIDE = 16
-COLOURS = {"red": (220, 30, 30), "green": (30, 160, 50), "blue": (30, 60, 220), "black": (0, 0, 0)}
-CAPTIONS = [f"{up} above {down}" for up, down in permutations(COLOURS, 2)]
-
-
-def paint(file: Path, caption: str, chance: Random) -> None:
-    """Two bars, one above the other, somewhere on white."""
-    image = Image.new("RGB", (SIDE, SIDE), (chance.randint(230, 255),) * 3)
-    up, _, down = caption.split()
-    left = chance.randint(0, 6)
-    image.paste(COLOURS[up], (left, 1, left + 9, 7))
-    image.paste(COLOURS[down], (left, 9, left + 9, 15))
-    image.save(file)
-
-
-def write_lines(file: Path, lines: list[str]) -> Path:
-    file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    return file
 
 
 @pytest.fixture(scope="module")
 def bars(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of 48 training pictures and 12 others, and an experiment of seconds."""
     folder = tmp_path_factory.mktemp("bars")
-    (folder / "images").mkdir()
-    chance = Random(3)
-    for part, captions in (("train", CAPTIONS * 4), ("valid", CAPTIONS)):
-        names = [f"images/{part}-{number}.png" for number in range(len(captions))]
-        for name, caption in zip(names, captions, strict=True):
-            paint(folder / name, caption, chance)
-        write_lines(folder / f"{part}.pictures", names)
-        write_lines(folder / f"{part}.en", captions)
-    write_experiment(folder / "bars.yaml", bars_experiment())
+    make_bars(folder)
     return folder
-
-
-def bars_experiment() -> dict[str, Any]:
-    return {
-        "data": {
-            "train": "train",
-            "valid": "valid",
-            "source": "pictures",
-            "target": "en",
-            "pictures": {"size": SIDE},
-            "vocabulary": {"size": 18, "type": "char"},
-        },
-        "model": {
-            "embedding_size": 16,
-            "encoder": {"type": "convolution", "channels": 16, "blocks": 2, "convolutions": 1},
-            "decoder": {"type": "bahdanau", "hidden_size": 32},
-        },
-        "training": {
-            "optimizer": {"type": "adam", "learning_rate": 0.01},
-            "batch_sentences": 12,
-            "steps": 80,
-            "validate_every": 80,
-            "label_smoothing": 0.0,
-            "threads": 1,
-        },
-        "search": {"beam_size": 2, "max_length": 20},
-        "evaluation": {"metrics": ["exact"], "samples": 2, "pictures": 2},
-    }
 
 
 @pytest.fixture(scope="module")
