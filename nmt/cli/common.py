@@ -7,13 +7,13 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from nmt.cli.job import FAULT, INTERRUPTION, Rank, as_rank
+from nmt.cli.job import INTERRUPTION, Rank, as_rank
 from nmt.errors import UserError
 from nmt.version import VERSION
 
 DONE, MISTAKE = 0, 2
 
-__all__ = ["DONE", "FAULT", "INTERRUPTION", "MISTAKE", "Parser", "run"]
+__all__ = ["DONE", "INTERRUPTION", "MISTAKE", "Parser", "run"]
 
 
 class Parser(argparse.ArgumentParser):
