@@ -7,4 +7,4 @@ cd "$(dirname "$0")/.."
 ruff format --check nmt scripts tests
 ruff check nmt scripts tests
 mypy
-python -m pytest -q "$@"
+python -m pytest -q --numprocesses auto --dist loadfile "$@"
