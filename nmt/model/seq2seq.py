@@ -75,9 +75,9 @@ class Seq2Seq(nn.Module):
         return self.output_layer.weight, self.output_layer.bias
 
     def round_products(self) -> None:
-        """Let `step` multiply in 8-bit integers from now on; for translating on a CPU.
+        """Hold the decoder in 8-bit integers from now on; for translating on a CPU by `step`.
 
-        That is by the weights of the output layer, of the decoder's recurrent layers and of the
+        That is the weights of the output layer, of the decoder's recurrent layers and of the
         linear layers that it holds itself; attention and the encoder stay as they are.
         """
         assert isinstance(self.output_layer, nn.Linear), "rounded already"

@@ -51,32 +51,37 @@ class RecurrentLayer(nn.Module, ABC):
             recurrent = torch.cat([recurrent, feedback], dim=1)
         self.recurrent_weight = nn.Parameter(recurrent)
         self.bias = nn.Parameter(torch.zeros(self.gates * hidden_size))
-        self._rounded: tuple[Int8Linear, Int8Linear] | None = None
+        self.rounded_input: Int8Linear | None = None
+        self.rounded_recurrent: Int8Linear | None = None
 
     def project(self, inputs: Float[Tensor, "*axes m"]) -> Float[Tensor, "*axes gates"]:
         """W x + b for any number of inputs at once; in integers, for one axis of them."""
-        if self._rounded is not None:
-            return self._rounded[0](inputs)
+        if self.rounded_input is not None:
+            return self.rounded_input(inputs)
         return linear(inputs, self.input_weight, self.bias)
 
     def recur(self, inputs_nx: Float[Tensor, "n x"], start: int = 0) -> Float[Tensor, "n gates"]:
         """[V C] times [h; r], or some of its columns, from `start` on, times one of the two."""
-        if self._rounded is not None:
-            return self._rounded[1](inputs_nx, start)
+        if self.rounded_recurrent is not None:
+            return self.rounded_recurrent(inputs_nx, start)
         weight: Tensor = self.recurrent_weight
         if inputs_nx.size(1) < weight.size(1):
             weight = weight[:, start : start + inputs_nx.size(1)]
         return linear(inputs_nx, weight)
 
     def round(self) -> None:
-        """Multiply in 8-bit integers from now on, step by step; a sequence stays as it is."""
-        inputs = Int8Linear(self.input_weight, self.bias)
-        self._rounded = inputs, Int8Linear(self.recurrent_weight)
+        """Hold the weights as 8-bit integers from now on and multiply in them, step by step.
+
+        The weights in floating point are let go, so there is no `sequence` afterwards.
+        """
+        self.rounded_input = Int8Linear(self.input_weight, self.bias)
+        self.rounded_recurrent = Int8Linear(self.recurrent_weight)
+        del self.input_weight, self.recurrent_weight, self.bias
 
     @property
     def is_rounded(self) -> bool:
         """Whether it multiplies in integers."""
-        return self._rounded is not None
+        return self.rounded_recurrent is not None
 
     def begin(self, hidden_nd: Float[Tensor, "n d"]) -> LayerState:
         """The state with this hidden part, the cell zero where there is one."""

@@ -1,0 +1,28 @@
+import json
+import sys
+from pathlib import Path
+
+import compare_precisions
+import pytest
+from compare_precisions import weight_bytes
+
+from nmt.search.translator import Translator
+from tests.commands import PHRASES
+
+
+def test_precisions_of_a_run_stand_side_by_side(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "precisions"
+    arguments = [trained, "--test", PHRASES, "--output", output]
+    monkeypatch.setattr(sys, "argv", ["compare_precisions.py", *map(str, arguments)])
+    compare_precisions.main()
+    found = json.loads(output.with_suffix(".json").read_text())
+    assert list(found) == ["fp32", "bf16", "int8"]
+    assert abs(found["int8"]["bleu"] - found["fp32"]["bleu"]) < 5
+    assert found["int8"]["megabytes"] < found["fp32"]["megabytes"]
+
+
+def test_the_size_is_that_of_the_weights_shared_tables_counted_once(translator: Translator) -> None:
+    (model,) = translator.models
+    assert weight_bytes(model) == 4 * sum(parameter.numel() for parameter in model.parameters())
