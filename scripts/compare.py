@@ -156,16 +156,21 @@ def _shown(values: Sequence[float], epochs: int) -> list[str]:
 
 def _draw(told: Result, path: Path) -> None:
     figure, panels = start_figure(2)
-    named = {"all": f"all {told['pairs']['all']:,} test pairs (dotted: the book's own code)"}
+    books = [name for name in told["systems"] if name in BOOK]
+    dotted = " (dotted: the book's own code)" if books else ""
+    named = {"all": f"all {told['pairs']['all']:,} test pairs{dotted}"}
     named["unseen"] = f"the {told['pairs']['unseen']:,} that are not in training"
+    shares = [
+        share for result in told["systems"].values() for name in named for share in result[name]
+    ]
+    lowest = 0 if books else 20 * (min(shares) // 20)
     for axes, (part, title) in zip(panels, named.items(), strict=True):
         lines = [Line(name, result[part]) for name, result in told["systems"].items()]
         epochs = max(len(line.values) for line in lines)
         if part == "all":
-            books = [name for name in told["systems"] if name in BOOK]
             lines += [Line(name, BOOK[name][:epochs], reference=True) for name in books]
         places = range(1, epochs + 1)
-        draw_lines(axes, places, lines, (0, 100))
+        draw_lines(axes, places, lines, (lowest, 100))
         axes.set_title(title, fontsize="medium", pad=10)
         axes.set_xlabel("epoch")
         axes.set_xticks(places)

@@ -22,6 +22,7 @@ from jaxtyping import Float
 from make_copies import TESTS
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from plots import save
 from torch import Tensor
 
@@ -104,6 +105,7 @@ def draw(written_is: Weights, read_it: Weights, path: Path) -> None:
         axes.imshow(weights[: int(used) + 2].numpy(), cmap="gray", vmin=0, vmax=1, aspect="auto")
         axes.set_title(title)
         axes.set_xlabel("time")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     panels[0].set_ylabel("slot of the memory")
     save(figure, path)
 

@@ -72,7 +72,9 @@ def _style(number: int, reference: bool) -> dict[str, Any]:
     look: dict[str, Any] = {"color": COLOURS[number % len(COLOURS)]}
     if reference:
         return look | {"linestyle": ":", "linewidth": 1.2}
-    return look | {"marker": MARKERS[number % len(MARKERS)], "markersize": 5, "linewidth": 1.8}
+    dashes = "-" if number < len(COLOURS) else "--"
+    marker = MARKERS[number % len(MARKERS)]
+    return look | {"linestyle": dashes, "marker": marker, "markersize": 5, "linewidth": 1.8}
 
 
 def spread(heights: Sequence[float], gap: float) -> list[float]:
