@@ -4,6 +4,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -111,18 +112,27 @@ def _translations(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
         # Told now, not after the time that translating takes.
         check_lines(texts, references)
         make_metrics(metrics, **settings)
-        translator = load_translator(NAME, options)
-        chosen = search_options(translator, options)
-        folder = Path(options.files[0]).parent
-        texts = [translator.reader.locate(text, folder) for text in texts]
-        found = translator.stream([texts], file=options.files[0], **chosen)
-        texts = [one.text for one in found]
+        texts = _translated(texts, options)
     if options.baseline is None:
         scores = score(metrics, texts, references, **settings)
         return {name: one._asdict() for name, one in scores.items()}
     baseline = list(read_lines(options.baseline))
     compared = paired_bootstrap(metrics, texts, baseline, references, **settings)
     return {name: one._asdict() for name, one in compared.items()}
+
+
+def _translated(texts: list[str], options: argparse.Namespace) -> list[str]:
+    from nmt.cli.workers import other_workers, shared_work
+    from nmt.search.translator import Translator
+
+    with other_workers(options) as others:
+        translator = load_translator(NAME, options)
+        chosen = search_options(translator, options)
+        folder = Path(options.files[0]).parent
+        texts = [translator.reader.locate(text, folder) for text in texts]
+        job = partial(Translator.lines, **chosen, file=options.files[0])
+        work = shared_work(translator, others, job)
+        return [one.text for one in work(texts, range(len(texts)))]
 
 
 def _as_text(found: dict[str, dict[str, Any]]) -> str:

@@ -3,7 +3,8 @@
 import argparse
 import io
 import sys
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +13,12 @@ from nmt.cli.common import DONE, Parser, run
 from nmt.cli.job import Rank
 
 if TYPE_CHECKING:
+    from nmt.cli.workers import Job
     from nmt.search.translation import Translation
     from nmt.search.translator import Translator
-    from nmt.training.ranks import Ranks
 
 NAME = "nmt-translate"
-WINDOW = 2000  # lines together, for each process; those of like length among them share batches
+WINDOW = 2000  # lines together, for each worker; those of like length among them share batches
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,7 +41,9 @@ def add_model_options(parser: Parser, *, required: bool) -> None:
     add("--checkpoint", default="best", help="best, last, average or an update (default: best)")
     add("--device", choices=["auto", "cpu", "cuda"], default="auto")
     add("--precision", choices=["fp32", "bf16", "fp16", "int8"], default="fp32")
-    add("--threads", type=at_least(1), help="CPU threads (default: all cores)")
+    add("--threads", type=at_least(1), help="CPU threads of a worker (default: all cores)")
+    workers = "processes that share a large text, on a CPU (default: 1)"
+    add("--workers", type=at_least(1), default=1, metavar="N", help=workers)
     add("-b", "--beam-size", type=at_least(1), help="1 is greedy (default: the run's, 5)")
     add("--batch-tokens", type=at_least(1), help="source pieces a batch, padding included")
     add("--batch-sentences", type=at_least(1), help="sentences a batch at most")
@@ -86,16 +89,22 @@ def _parser() -> Parser:
 
 def _translate(options: argparse.Namespace) -> int:
     from nmt.cli.output import check_files, check_options
+    from nmt.cli.windows import spread_windows
+    from nmt.cli.workers import other_workers, shared_work
     from nmt.cli.writing import write
 
     check_options(options)
     check_files(options)
     rank = Rank.here()
-    windows = _windows(options, WINDOW * rank.total) if rank.number == 0 else iter(())
-    with rank.joined(options.device) as ranks:
+    windows = (
+        _windows(options, WINDOW * rank.total * options.workers) if rank.number == 0 else iter(())
+    )
+    with rank.joined(options.device) as ranks, other_workers(options) as others:
         translator = load_translator(NAME, options)
         _check_alignments(translator, options)
-        translations = _translations(translator, options, windows, ranks)
+        items = _items(translator, options, windows)
+        work = shared_work(translator, others, _job(translator, options))
+        translations = spread_windows(items, work, ranks)
         if ranks.first:
             write(translations, options)
         else:
@@ -115,15 +124,9 @@ def _check_alignments(translator: "Translator", options: argparse.Namespace) -> 
 
 def load_translator(name: str, options: argparse.Namespace) -> "Translator":
     """The translator that the model options ask for; the command's name heads its remarks."""
-    from nmt.search.translator import Translator
+    from nmt.cli.workers import Loading
 
-    translator = Translator.load(
-        *options.model,
-        checkpoint=options.checkpoint,
-        device=options.device,
-        precision=options.precision,
-        threads=options.threads,
-    )
+    translator = Loading.of(options).load()
     for warning in translator.warnings if Rank.here().number == 0 else ():
         print(f"{name}: {warning}", file=sys.stderr)
     return translator
@@ -139,37 +142,40 @@ def search_options(translator: "Translator", options: argparse.Namespace) -> dic
     return chosen | penalties(translator.options, options)
 
 
-def _translations(
-    translator: "Translator",
-    options: argparse.Namespace,
-    windows: Iterator[list[str]],
-    ranks: "Ranks",
-) -> Generator["Translation", None, None]:
-    from nmt.cli.windows import spread_windows
-    from nmt.search.options import Sampling
-
-    chosen = search_options(translator, options)
+def _items(
+    translator: "Translator", options: argparse.Namespace, windows: Iterator[list[str]]
+) -> Iterator[list[Any]]:
+    """Windows of what the job is about: sentences, or pairs of them and their translations."""
     folder = Path(".") if options.input == "-" else Path(options.input).parent
     windows = ([translator.reader.locate(text, folder) for text in texts] for texts in windows)
-    if options.force is not None:
-        from nmt.cli.output import pair_windows
+    if options.force is None:
+        return windows
+    from nmt.cli.output import pair_windows
 
-        paired = pair_windows(windows, options.force, options.input)
-        return spread_windows(
-            (list(zip(texts, targets, strict=True)) for texts, targets in paired),
-            lambda pairs, _: translator.score(*zip(*pairs, strict=True), **chosen),
-            ranks,
-        )
+    paired = pair_windows(windows, options.force, options.input)
+    return (list(zip(texts, targets, strict=True)) for texts, targets in paired)
+
+
+def _job(translator: "Translator", options: argparse.Namespace) -> "Job":
+    from nmt.search.options import Sampling
+    from nmt.search.translator import Translator
+
+    chosen = search_options(translator, options)
+    if options.force is not None:
+        return partial(_score, **chosen)
     if options.sample:
         chosen["sampling"] = Sampling(
             options.temperature, options.top_k, options.top_p, options.seed
         )
     chosen["replace_unknown"] = options.replace_unknown
     name = "standard input" if options.input == "-" else options.input
-    chosen |= {"file": name, "n_best": options.n_best or 1}
-    return spread_windows(
-        windows, lambda texts, numbers: translator.lines(texts, numbers, **chosen), ranks
-    )
+    return partial(Translator.lines, **chosen, file=name, n_best=options.n_best or 1)
+
+
+def _score(
+    translator: "Translator", pairs: list[tuple[str, str]], numbers: range, **chosen: Any
+) -> list["Translation"]:
+    return translator.score(*zip(*pairs, strict=True), **chosen)
 
 
 def _windows(options: argparse.Namespace, size: int) -> Iterator[list[str]]:

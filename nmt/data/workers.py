@@ -42,13 +42,13 @@ def map_in_order(
     Raises:
         UserError: that the function raised, or a process was ended from outside
     """
-    workers: list[_Worker] = []
+    workers: list[Worker] = []
     asked = 0
     try:
         for item in items:
             number, asked = asked % processes, asked + 1
             if asked <= processes:
-                workers.append(_Worker(function))
+                workers.append(Worker(function, "training.threads"))
                 workers[number].ask(item)
             else:
                 answer = workers[number].answer()
@@ -58,13 +58,22 @@ def map_in_order(
             yield workers[number % processes].answer()
     finally:
         for worker in workers:
-            worker.end()
+            worker.close()
 
 
-class _Worker:
-    """A process that applies a function to one item after the other."""
+class Worker:
+    """A process that applies a function to one item after the other.
 
-    def __init__(self, function: Callable[[Any], Any]) -> None:
+    Args:
+        function: of a module, maybe with arguments filled in by functools.partial
+        option: by which a user sets how many run, to be named where memory is short
+
+    Raises:
+        UserError: that the function raised, or the process was ended from outside
+    """
+
+    def __init__(self, function: Callable[[Any], Any], option: str) -> None:
+        self.option = option
         self.connection, theirs = Pipe()
         with theirs:
             number = theirs.fileno()
@@ -79,12 +88,14 @@ class _Worker:
         self.ask(function)
 
     def ask(self, item: Any) -> None:
+        """Hand it its next item; it must have answered for the one before."""
         try:
             self.connection.send(item)
         except OSError:
             self._lost()
 
     def answer(self) -> Any:
+        """Its result for the item that it was asked; waits for it."""
         try:
             result = self.connection.recv()
         except (EOFError, OSError):
@@ -99,10 +110,11 @@ class _Worker:
             raise RuntimeError("a worker process has failed; its traceback stands above")
         raise UserError(
             f"a worker process was ended by {signal.Signals(-code).name}, maybe for want of "
-            "memory; let fewer run, by training.threads"
+            f"memory; let fewer run, by {self.option}"
         )
 
-    def end(self) -> None:
+    def close(self) -> None:
+        """End the process, whatever it is doing."""
         self.connection.close()
         self.process.kill()
         self.process.wait()

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -44,6 +45,18 @@ class Translation:
     finished: bool = True
     n_best: tuple["Translation", ...] = field(default=(), repr=False)
     grid: tuple[int, int] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Attention goes to other processes as an array; a tensor would go as shared memory."""
+        state = dict(vars(self))
+        if self.attention is not None:
+            state["attention"] = self.attention.numpy()
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        if state["attention"] is not None:
+            state["attention"] = torch.from_numpy(state["attention"])
+        vars(self).update(state)
 
     @cached_property
     def alignment(self) -> list[Link]:

@@ -22,6 +22,12 @@ def de() -> Path:
     return Path(f"{PHRASES}.de")
 
 
+@pytest.fixture
+def en() -> Path:
+    """Their English counterparts."""
+    return Path(f"{PHRASES}.en")
+
+
 @pytest.fixture(scope="session")
 def expected(translator: Translator, sources: list[str]) -> list[str]:
     """Their translations."""

@@ -1,6 +1,9 @@
 """The device, and the switch of products to oneDNN."""
 
 import os
+import platform
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -100,3 +103,23 @@ def test_products_on_a_gpu_have_a_workspace_that_torch_takes_for_repeatable(
     finally:
         torch.use_deterministic_algorithms(False)
     assert environment["CUBLAS_WORKSPACE_CONFIG"] == (given or ":4096:8")
+
+
+FAULTS = """
+import resource, sys, torch
+from nmt.model.devices import keep_freed_memory
+if sys.argv[1:]:
+    assert keep_freed_memory()
+for _ in range(10):
+    torch.ones(1 << 24)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="asks glibc")
+def test_what_is_freed_is_used_again_without_asking_the_system() -> None:
+    given, kept = (
+        int(subprocess.check_output([sys.executable, "-c", FAULTS, *arguments]))
+        for arguments in ([], ["keep"])
+    )
+    assert given > kept + 8 * 16 * 1024, "64 MB in pages of 4 KB, at every time but the first"

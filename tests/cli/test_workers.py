@@ -1,0 +1,87 @@
+"""nmt-translate and nmt-eval --workers: the same lines, by several processes."""
+
+import json
+import os
+import signal
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pytest
+import torch
+
+from nmt.cli import workers
+from nmt.errors import UserError
+from tests.commands import nmt_eval, nmt_translate
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_several_workers_write_what_one_writes(count: int, trained: Path, de: Path) -> None:
+    asked = ("-m", trained, de, "--n-best", 2)
+    assert nmt_translate(*asked, "--workers", count) == nmt_translate(*asked)
+
+
+def test_weights_come_from_other_workers_too(trained: Path, de: Path) -> None:
+    one, two = (
+        [json.loads(line) for line in nmt_translate("-m", trained, de, "--jsonl", *more).lines]
+        for more in ([], ["--workers", 2])
+    )
+    assert [tree["id"] for tree in two] == list(range(len(one)))
+    for tree, other in zip(one, two, strict=True):
+        assert np.asarray(other["attention"]) == pytest.approx(
+            np.asarray(tree["attention"]), abs=1e-5
+        )
+
+
+def test_draws_follow_from_the_line_and_not_from_the_worker(trained: Path, de: Path) -> None:
+    asked = ("-m", trained, de, "--sample", "--temperature", 2)
+    assert nmt_translate(*asked, "--workers", 2).out == nmt_translate(*asked).out
+
+
+def test_given_translations_are_scored_by_several_workers(
+    trained: Path, de: Path, en: Path
+) -> None:
+    asked = ("-m", trained, de, "--force", en, "--scores")
+    assert nmt_translate(*asked, "--workers", 2).out == nmt_translate(*asked).out
+
+
+def test_less_text_than_workers(trained: Path) -> None:
+    asked = ("-m", trained, "--workers", 3)
+    assert nmt_translate(*asked, given="Guten Morgen!\n") == nmt_translate(
+        "-m", trained, given="Guten Morgen!\n"
+    )
+    assert nmt_translate(*asked, given="") == (0, "", "")
+
+
+def test_an_evaluation_by_several_workers(trained: Path, de: Path, en: Path) -> None:
+    asked = ("-m", trained, de, en)
+    assert nmt_eval(*asked, "--workers", 2) == nmt_eval(*asked)
+    assert nmt_eval(de, en, "--workers", 2).code == 2
+
+
+def test_a_mistake_is_told_once(trained: Path, de: Path, tmp_path: Path) -> None:
+    called = nmt_translate("-m", tmp_path / "none", de, "--workers", 2)
+    assert called.code == 2
+    assert called.err.count("\n") == 1
+    assert nmt_translate("-m", trained, de, "--workers", 0).code == 2
+
+
+def test_a_worker_that_is_killed_is_told_with_the_option(
+    trained: Path, de: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "_work_there", _die)
+    called = nmt_translate("-m", trained, de, "--workers", 2)
+    assert called.complaint.endswith(
+        "was ended by SIGKILL, maybe for want of memory; let fewer run, by --workers"
+    )
+
+
+def _die(loading: workers.Loading, given: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_gpu_is_not_divided() -> None:
+    translator = SimpleNamespace(device=torch.device("cuda"))
+    with pytest.raises(UserError, match="--workers divides the cores of a CPU"):
+        workers.shared_work(cast(Any, translator), [cast(Any, None)], cast(Any, None))
