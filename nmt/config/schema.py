@@ -40,8 +40,8 @@ class TrainingConfig(Section):
 
     optimizer: PartField = Choice("adam")
     schedule: PartField = Choice("constant")
-    batch_tokens: Positive = 4000
-    """pieces a batch on the longer side, padding included"""
+    batch_tokens: Positive | Literal["auto"] = 4000
+    """pieces a batch on the longer side, padding included; auto: the most that a GPU holds"""
     batch_sentences: Positive | None = None
     """pairs a batch at most"""
     accumulate: Positive = 1

@@ -85,6 +85,10 @@ class Stream:
         self.batch_tokens, self.batch_sentences, self.seed = batch_tokens, batch_sentences, seed
         self.planned: tuple[int, tuple[EncodedCorpus, list[Array]]] | None = None
 
+    def cut(self, batch_tokens: int) -> None:
+        """Make batches of another size from now on."""
+        self.batch_tokens, self.planned = batch_tokens, None
+
     def plan(self, epoch: int) -> tuple[EncodedCorpus, list[Array]]:
         """The corpus of an epoch and its batches in order; the last plan is remembered."""
         if self.planned is None or self.planned[0] != epoch:

@@ -15,6 +15,7 @@ from nmt.evaluation.metrics import make_metrics
 from nmt.model.build import check_model
 from nmt.model.devices import prepare_device
 from nmt.registry import SCHEDULES
+from nmt.training.capacity import settle_batch_tokens
 from nmt.training.preparation import Prepared, prepare
 from nmt.training.session import make_trainer
 from nmt.training.trainer import Trainer
@@ -62,6 +63,7 @@ def check(experiment: Experiment, *, device: str) -> str:
     place = prepare_device(device, threads=training.threads, deterministic=training.deterministic)
     prepared = prepare(experiment, None, limit=_limit(experiment))
     trainer, _ = make_trainer(experiment, prepared, place)
+    settle_batch_tokens(trainer, training, None)
     rows, batches = _longest(trainer)
     batch = make_batch(prepared.train, rows, prepared.specials)
     numbered = Numbered(batch, prepared.train.lines[rows] + 1)

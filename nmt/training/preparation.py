@@ -32,6 +32,9 @@ from nmt.model.seq2seq import Seq2Seq
 
 log = logging.getLogger("nmt")
 
+SMALLEST = 1024
+"""Pieces a batch where the size is yet to be found, and the smallest that is tried then."""
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -172,7 +175,10 @@ def _keep(vocabularies: Vocabularies, folder: Path) -> None:
 
 
 def make_stream(experiment: Experiment, prepared: Prepared) -> Stream:
-    """The training batches of an experiment; with sampling, its text is cut anew each epoch."""
+    """The training batches of an experiment; with sampling, its text is cut anew each epoch.
+
+    They have `SMALLEST` pieces where their size is yet to be found.
+    """
     training, sampling = experiment.training, experiment.data.vocabulary.sampling
 
     def corpus_of(epoch: int) -> EncodedCorpus:
@@ -190,7 +196,7 @@ def make_stream(experiment: Experiment, prepared: Prepared) -> Stream:
     return Stream(
         corpus_of,
         prepared.specials,
-        batch_tokens=training.batch_tokens,
+        batch_tokens=SMALLEST if training.batch_tokens == "auto" else training.batch_tokens,
         batch_sentences=training.batch_sentences,
         seed=training.seed,
     )

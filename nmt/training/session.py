@@ -16,6 +16,7 @@ from nmt.model.devices import prepare_device
 from nmt.model.saved import Run
 from nmt.registry import OPTIMIZERS, SCHEDULES
 from nmt.training.average import MovingAverage
+from nmt.training.capacity import settle_batch_tokens
 from nmt.training.ending import Ending, Signals
 from nmt.training.folder import opened_run
 from nmt.training.precision import Precision
@@ -80,6 +81,7 @@ def _prepare(experiment: Experiment, run: Run, device: str, ranks: Ranks) -> tup
     log.info("training text: %s", prepared.train.report)
     log.info("validation text: %s", prepared.valid.report)
     trainer, average = make_trainer(experiment, prepared, place, ranks)
+    settle_batch_tokens(trainer, training, run)
     watch = Watch(training.early_stopping.metric, training.early_stopping.patience)
     saver = Saver(run, trainer, watch, Clock(), Tally(), average, training.keep)
     if ranks.first_says(lambda: bool(run.steps())):

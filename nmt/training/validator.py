@@ -92,7 +92,7 @@ class Validator:
             self.prepared.valid,
             self.prepared.specials,
             self.trainer.precision,
-            batch_tokens=training.batch_tokens,
+            batch_tokens=self.trainer.stream.batch_tokens,
             chunk=training.output_chunk,
             ranks=self.trainer.ranks,
         )

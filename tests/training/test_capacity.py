@@ -1,0 +1,133 @@
+"""`batch_tokens: auto`, on a GPU that is imagined."""
+
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+import torch
+
+from nmt.config.load import load_experiment
+from nmt.config.schema import TrainingConfig
+from nmt.data.stream import Numbered
+from nmt.errors import UserError
+from nmt.model.saved import Run
+from nmt.training import capacity
+from nmt.training.capacity import find_batch_tokens, largest_fitting, settle_batch_tokens
+from nmt.training.preparation import prepare
+from nmt.training.session import make_trainer
+from nmt.training.trainer import Trainer
+from tests.commands import nmt_train, write_experiment
+from tests.training.conftest import quick
+
+AUTO = TrainingConfig(batch_tokens="auto", steps=1)
+
+
+@pytest.mark.parametrize("limit", [1000, 1024, 1025, 1500, 4095, 4096, 70_001])
+def test_the_largest_number_is_found_to_within_an_eighth(limit: int) -> None:
+    tried: list[int] = []
+
+    def fits(number: int) -> bool:
+        tried.append(number)
+        return number <= limit
+
+    found = largest_fitting(fits, 1024, 1_000_000)
+    if limit < 1024:
+        assert found == 0
+    else:
+        assert found <= limit < found + max(1024, found) // 8 + 1
+    assert len(tried) < 15
+
+
+def test_nothing_beyond_the_whole_text_is_tried() -> None:
+    tried: list[int] = []
+
+    def fits(number: int) -> bool:
+        tried.append(number)
+        return True
+
+    assert largest_fitting(fits, 1024, 3000) == 4096
+    assert tried == [1024, 2048, 4096]
+
+
+@pytest.fixture
+def trainer(experiment: dict[str, Any], tmp_path: Path) -> Trainer:
+    experiment["model"]["decoder"]["dropout"] = 0.5
+    experiment["training"] |= {"batch_tokens": "auto", "batch_sentences": None}
+    loaded = load_experiment(write_experiment(tmp_path / "auto.yaml", experiment)).experiment
+    made, _ = make_trainer(loaded, prepare(loaded, None), torch.device("cpu"))
+    return made
+
+
+def _holding(most: int) -> Any:
+    """Batches of more than so many pieces do not fit; the first way back is gone before it ends."""
+    backward = Trainer.backward
+
+    def limited(self: Trainer, numbered: Numbered, tokens: int) -> Any:
+        found = backward(self, numbered, tokens)
+        batch = numbered.batch
+        if max(batch.source.numel(), batch.target_in_bt.numel()) > most:
+            raise torch.OutOfMemoryError
+        return found
+
+    return patch.object(Trainer, "backward", limited)
+
+
+def test_what_fits_is_found_by_trying_and_leaves_no_trace(
+    trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(capacity, "SMALLEST", 32)
+    before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+    chance = torch.get_rng_state()
+    with _holding(300):
+        found = find_batch_tokens(trainer)
+    assert 0.9 * 300 * 7 / 8 - 1 <= found <= 0.9 * 300 + 32
+    assert torch.equal(torch.get_rng_state(), chance)
+    assert all(
+        torch.equal(value, before[name]) for name, value in trainer.model.state_dict().items()
+    )
+    assert all(parameter.grad is None for parameter in trainer.model.parameters())
+    assert not trainer.optimizer.state
+    with _holding(10), pytest.raises(UserError, match="not even 32 pieces fit"):
+        find_batch_tokens(trainer)
+
+
+def test_the_run_remembers_what_was_found(
+    trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer.precision.device = torch.device("cuda")
+    monkeypatch.setattr(capacity, "find_batch_tokens", lambda trainer: 77)
+    settle_batch_tokens(trainer, AUTO, Run(tmp_path))
+    assert trainer.stream.batch_tokens == 77
+    _, plan = trainer.stream.plan(0)
+    monkeypatch.setattr(capacity, "find_batch_tokens", lambda trainer: 99)
+    settle_batch_tokens(trainer, AUTO, Run(tmp_path))
+    assert trainer.stream.batch_tokens == 77
+    settle_batch_tokens(trainer, AUTO, None)
+    assert trainer.stream.batch_tokens == 99
+    assert len(trainer.stream.plan(0)[1]) < len(plan), "the batches are cut anew"
+    (tmp_path / "batch_tokens").write_text("many")
+    with pytest.raises(UserError, match="holds no number; remove it"):
+        settle_batch_tokens(trainer, AUTO, Run(tmp_path))
+
+
+def test_a_number_that_is_given_is_left_alone(trainer: Trainer) -> None:
+    settle_batch_tokens(trainer, TrainingConfig(batch_tokens=50, steps=1), None)
+    assert trainer.stream.batch_tokens == 1024
+
+
+@pytest.mark.parametrize("more", [(), ("--check",)])
+def test_on_a_cpu_a_number_is_asked_for(
+    more: tuple[str, ...], experiment: dict[str, Any], tmp_path: Path
+) -> None:
+    config = write_experiment(tmp_path / "auto.yaml", quick(experiment, batch_tokens="auto"))
+    complaint = nmt_train(config, "--run", tmp_path / "run", *more).complaint
+    assert "batch_tokens: auto measures the memory of a GPU; name a number on a CPU" in complaint
+
+
+def test_another_word_is_refused(experiment: dict[str, Any], tmp_path: Path) -> None:
+    for wrong in ("most", 0, -1):
+        config = write_experiment(tmp_path / "auto.yaml", quick(experiment, batch_tokens=wrong))
+        complaint = nmt_train(config, "--run", tmp_path / "run").complaint
+        assert "training.batch_tokens" in complaint
+        print(complaint)
