@@ -17,5 +17,6 @@ class ScoredMechanism(Mechanism):
         self.score = score
 
     def remember(self, source: Encoded) -> AttentionMemory:
-        keys_bsa = self.score.prepare(source.states_bse)
-        return AttentionMemory(keys_bsa, source.states_bse, source.mask_bs)
+        # An encoder's annotations may lie time by time; products would copy them at every step.
+        states_bse = source.states_bse.contiguous()
+        return AttentionMemory(self.score.prepare(states_bse), states_bse, source.mask_bs)

@@ -55,10 +55,10 @@ def _of_looking(
     if given.query_ad is None:
         narrow_tbs = slopes.energies_tbs.to(state_tbd.dtype)
         return _outer(narrow_tbs, state_tbd), None, None
-    assert trail.query_tba is not None and given.energy_a is not None
-    d_keys_bsa, d_energy_a = steps.keys_back(trail.query_tba, given, slopes.energies_tbs)
-    d_query_ad = _weight(slopes.query_tba, state_tbd)
-    return d_keys_bsa.to(given.keys_bsa.dtype), d_query_ad, d_energy_a.to(given.energy_a.dtype)
+    assert trail.query_tba is not None and given.energy_a is not None and slopes.sums is not None
+    steps.keys_back(trail.query_tba, given, slopes.energies_tbs, slopes.sums)
+    d_keys_bsa, d_energy_a = (sum_.to(given.keys_bsa.dtype) for sum_ in slopes.sums)
+    return d_keys_bsa, _weight(slopes.query_tba, state_tbd), d_energy_a
 
 
 def _weight(

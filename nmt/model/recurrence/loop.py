@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from nmt.model.recurrence.buffers import Given, Trail
-from nmt.model.recurrence.steps import Steps
+from nmt.model.recurrence.buffers import Given, Trail, exact_dtype
+from nmt.model.recurrence.steps import KeySums, Steps
 
 
 def forward(given: Given, trail: Trail, steps: Steps) -> None:
@@ -83,6 +83,7 @@ class Slopes(NamedTuple):
     energies_tbs: Float[Tensor, "t b s"]
     combined_tbf: Float[Tensor, "t b f"] | None
     seen_tbx: Float[Tensor, "t b x"] | None
+    sums: KeySums | None
 
     def rows_tbx(self, layer: int) -> Float[Tensor, "t b x"]:
         """Those of a layer's rows."""
@@ -99,7 +100,7 @@ def backward(
     """Go the way back, from the gradients of what the readout has seen.
 
     What does not wait for the step after is left for when the loop is over: the gradients of
-    weights, keys and annotations.
+    weights and annotations.
     """
     slopes = _begin_back(given, trail, d_hidden_tbd, d_fed_tbf)
     for time in reversed(range(given.projected_tbg.size(0))):
@@ -127,11 +128,19 @@ def _begin_back(given: Given, trail: Trail, d_hidden_tbd: Tensor, d_fed_tbf: Ten
         torch.empty_like(trail.weights_tbs),
         None if seen is None else d_fed_tbf.new_empty(d_fed_tbf.shape),
         None if seen is None else torch.empty_like(seen),
+        _begin_sums(given),
     )
     slopes.rows_tbx(given.layers - 1)[1:, :, :units] = d_hidden_tbd
     d_rows_tbf = slopes.bottom_tbx[:, :, units:]
     (d_rows_tbf[:-1] if given.looks_first else d_rows_tbf[1:]).copy_(d_fed_tbf)
     return slopes
+
+
+def _begin_sums(given: Given) -> KeySums | None:
+    if given.energy_a is None:
+        return None
+    parts = (given.keys_bsa, given.energy_a)
+    return KeySums(*(torch.zeros_like(p, dtype=exact_dtype(p.dtype)) for p in parts))
 
 
 def _move_back(time: int, given: Given, trail: Trail, slopes: Slopes, steps: Steps) -> None:
@@ -172,7 +181,9 @@ def _look_back(
     query_ba = state_bd if trail.query_tba is None else trail.query_tba[time]
     d_query_ba = slopes.query_tba[time]
     weights_bs, d_energies_bs = trail.weights_tbs[time], slopes.energies_tbs[time]
-    steps.look_back(query_ba, given, weights_bs, d_context_be, d_energies_bs, d_query_ba)
+    steps.look_back(
+        query_ba, given, weights_bs, d_context_be, d_energies_bs, d_query_ba, slopes.sums
+    )
     if given.query_ad is None:
         d_state_bd.add_(d_query_ba)
     else:

@@ -4,12 +4,25 @@ All write into tensors that are handed in, and leave the rest as it is.
 """
 
 from abc import ABC, abstractmethod
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from nmt.model.recurrence.buffers import Given, exact_dtype
+from nmt.model.recurrence.buffers import Given
+
+
+class KeySums(NamedTuple):
+    """Gradients of the additive form that sum up along the way back, in float32 at least.
+
+    Attributes:
+        keys_bsa: of the keys
+        energy_a: of v
+    """
+
+    keys_bsa: Float[Tensor, "b s a"]
+    energy_a: Float[Tensor, " a"]
 
 
 class Steps(ABC):
@@ -56,8 +69,12 @@ class Steps(ABC):
         d_context_be: Float[Tensor, "b e"],
         d_energies_bs: Float[Tensor, "b s"],
         d_query_ba: Float[Tensor, "b a"],
+        sums: KeySums | None,
     ) -> None:
-        """From the context's gradient to those of the energies and the query."""
+        """From the context's gradient to those of the energies and the query.
+
+        May add this step's part to the sums; which there are in the additive form.
+        """
 
     @abstractmethod
     def keys_back(
@@ -65,8 +82,9 @@ class Steps(ABC):
         query_tba: Float[Tensor, "t b a"],
         given: Given,
         d_energies_tbs: Float[Tensor, "t b s"],
-    ) -> tuple[Float[Tensor, "b s a"], Float[Tensor, " a"]]:
-        """The gradients of the keys and of v in the additive form, over all steps at once."""
+        sums: KeySums,
+    ) -> None:
+        """Complete the sums when the way back is over."""
 
 
 class TorchSteps(Steps):
@@ -123,6 +141,7 @@ class TorchSteps(Steps):
         d_context_be: Tensor,
         d_energies_bs: Tensor,
         d_query_ba: Tensor,
+        sums: KeySums | None,
     ) -> None:
         d_weights_bs = _times(given.values_bse, d_context_be)
         mean_b1 = (weights_bs * d_weights_bs).sum(dim=-1, keepdim=True)
@@ -131,22 +150,19 @@ class TorchSteps(Steps):
         if given.energy_a is None:
             d_query_ba.copy_(_times(given.keys_bsa.mT, narrow_bs))
             return
-        slope_bsa = 1 - _hidden(query_ba, given.keys_bsa).square_()
-        torch.mul(_times(slope_bsa.mT, narrow_bs), given.energy_a, out=d_query_ba)
+        assert sums is not None
+        # Tanh is taken again: kept for all steps, it is the largest tensor of all by far.
+        hidden_bsa = _hidden(query_ba, given.keys_bsa).to(sums.keys_bsa.dtype)
+        sums.energy_a.addmv_(hidden_bsa.flatten(0, 1).mT, d_energies_bs.flatten())
+        slope_bsa = torch.addcmul(hidden_bsa.new_ones(()), hidden_bsa, hidden_bsa, value=-1)
+        sums.keys_bsa.add_(slope_bsa.mul_(d_energies_bs[:, :, None]))
+        torch.mul(slope_bsa.sum(dim=1), given.energy_a, out=d_query_ba)
 
     def keys_back(
-        self, query_tba: Tensor, given: Given, d_energies_tbs: Tensor
-    ) -> tuple[Tensor, Tensor]:
+        self, query_tba: Tensor, given: Given, d_energies_tbs: Tensor, sums: KeySums
+    ) -> None:
         assert given.energy_a is not None
-        exact = exact_dtype(query_tba.dtype)
-        d_keys_bsa = torch.zeros_like(given.keys_bsa, dtype=exact)
-        d_energy_a = torch.zeros_like(given.energy_a, dtype=exact)
-        # Tanh is taken again, a step at a time: kept, it is the largest tensor of all by far.
-        for query_ba, d_energies_bs in zip(query_tba, d_energies_tbs, strict=True):
-            hidden_bsa = _hidden(query_ba, given.keys_bsa).to(exact)
-            d_energy_a += hidden_bsa.flatten(0, 1).mT @ d_energies_bs.flatten()
-            d_keys_bsa.addcmul_(1 - hidden_bsa.square_(), d_energies_bs[:, :, None])
-        return d_keys_bsa * given.energy_a, d_energy_a
+        sums.keys_bsa.mul_(given.energy_a)
 
 
 def _hidden(query_ba: Float[Tensor, "b a"], keys_bsa: Float[Tensor, "b s a"]) -> Tensor:

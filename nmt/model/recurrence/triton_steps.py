@@ -7,7 +7,7 @@ from triton.runtime.interpreter import InterpretedFunction
 
 from nmt.model.recurrence import kernels
 from nmt.model.recurrence.buffers import Given
-from nmt.model.recurrence.steps import Steps
+from nmt.model.recurrence.steps import KeySums, Steps
 
 LONGEST = 1024
 """Source positions that a program can hold."""
@@ -81,6 +81,7 @@ class TritonSteps(Steps):
         d_context_be: Tensor,
         d_energies_bs: Tensor,
         d_query_ba: Tensor,
+        sums: KeySums | None,
     ) -> None:
         kernels.look_back[(len(query_ba),)](
             query_ba,
@@ -95,13 +96,12 @@ class TritonSteps(Steps):
         )
 
     def keys_back(
-        self, query_tba: Tensor, given: Given, d_energies_tbs: Tensor
-    ) -> tuple[Tensor, Tensor]:
+        self, query_tba: Tensor, given: Given, d_energies_tbs: Tensor, sums: KeySums
+    ) -> None:
         assert given.energy_a is not None
         steps, rows, width = query_tba.shape
         positions, block_s = given.mask_bs.size(1), triton.next_power_of_2(given.mask_bs.size(1))
         block = _block(width, 2 * block_s)  # it holds sums as well
-        d_keys_bsa = torch.empty_like(given.keys_bsa)
         d_energy_ba = d_energies_tbs.new_empty(rows, width)
         kernels.keys_back[rows, triton.cdiv(width, block)](
             query_tba,
@@ -109,7 +109,7 @@ class TritonSteps(Steps):
             given.energy_a,
             given.mask_bs,
             d_energies_tbs,
-            d_keys_bsa,
+            sums.keys_bsa,
             d_energy_ba,
             rows,
             steps,
@@ -118,7 +118,7 @@ class TritonSteps(Steps):
             block_s,
             block,
         )
-        return d_keys_bsa, d_energy_ba.sum(dim=0)
+        sums.energy_a.add_(d_energy_ba.sum(dim=0))
 
 
 def _source(given: Given) -> tuple[Tensor, ...]:
