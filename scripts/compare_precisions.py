@@ -19,6 +19,7 @@ from experiments import Pair, markdown, write_results
 
 from nmt.data.corpus import resolve
 from nmt.evaluation.metrics import score
+from nmt.model.layers.packed import PackedLinear
 from nmt.model.saved import Run
 from nmt.model.seq2seq import Seq2Seq
 from nmt.search.translator import Translator
@@ -70,7 +71,8 @@ def measure(translator: Translator, pairs: Sequence[Pair]) -> dict[str, Any]:
 def weight_bytes(model: Seq2Seq) -> int:
     """Bytes of the weights of a model, whatever shares memory counted once."""
     held = {kept.data_ptr(): kept.nbytes for kept in model.state_dict().values()}
-    return sum(held.values())
+    packed = [part.size_bytes for part in model.modules() if isinstance(part, PackedLinear)]
+    return sum(held.values()) + sum(packed)
 
 
 def table(measured: dict[str, dict[str, Any]]) -> str:

@@ -11,6 +11,7 @@ from nmt.model.interfaces import Decoder, Encoded, Encoder, Memory, Prediction, 
 from nmt.model.layers.cell import RecurrentLayer
 from nmt.model.layers.initial import xavier
 from nmt.model.layers.int8 import Int8Linear
+from nmt.model.layers.packed import PackedLinear
 
 Tying = Literal["none", "decoder", "all"]
 
@@ -44,7 +45,9 @@ class Seq2Seq(nn.Module):
         self.target_embedding, self.decoder = target_embedding, decoder
         encoder.keeps_cells = decoder.needs_cells
         pieces, size = target_embedding.weight.shape
-        self.output_layer: nn.Linear | Int8Linear = nn.Linear(decoder.output_size, pieces)
+        self.output_layer: nn.Linear | Int8Linear | PackedLinear = nn.Linear(
+            decoder.output_size, pieces
+        )
         nn.init.zeros_(self.output_layer.bias)
         if tied == "none":
             self.output_layer.weight = nn.Parameter(xavier(pieces, decoder.output_size))
@@ -71,23 +74,23 @@ class Seq2Seq(nn.Module):
     @property
     def output_weights(self) -> tuple[Float[Tensor, "v d"], Float[Tensor, " v"]]:
         """Weight and bias of the output layer, for the loss."""
-        assert isinstance(self.output_layer, nn.Linear), "a layer of integers has no loss"
+        assert isinstance(self.output_layer, nn.Linear), "a layer that is fixed has no loss"
         return self.output_layer.weight, self.output_layer.bias
 
-    def round_products(self) -> None:
-        """Hold the decoder in 8-bit integers from now on; for translating on a CPU by `step`.
+    def fix_products(self, product: type[Int8Linear] | type[PackedLinear]) -> None:
+        """Hold the decoder's weights as such products do; for translating on a CPU by `step`.
 
         That is the weights of the output layer, of the decoder's recurrent layers and of the
         linear layers that it holds itself; attention and the encoder stay as they are.
         """
-        assert isinstance(self.output_layer, nn.Linear), "rounded already"
-        self.output_layer = Int8Linear(self.output_layer.weight, self.output_layer.bias)
+        assert isinstance(self.output_layer, nn.Linear), "fixed already"
+        self.output_layer = product(self.output_layer.weight, self.output_layer.bias)
         for name, part in list(self.decoder.named_children()):
             if isinstance(part, nn.Linear):
-                setattr(self.decoder, name, Int8Linear(part.weight, part.bias))
+                setattr(self.decoder, name, product(part.weight, part.bias))
         for part in self.decoder.modules():
             if isinstance(part, RecurrentLayer):
-                part.round()
+                part.fix(product)
 
     def encode(self, source: Source, source_mask_bs: Bool[Tensor, "b _"]) -> Encoded:
         """Annotations of a batch of source sentences or pictures."""

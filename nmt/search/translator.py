@@ -13,6 +13,8 @@ from nmt.data.vocabulary import Vocabulary
 from nmt.errors import UserError
 from nmt.model.devices import autocast, prepare_device
 from nmt.model.interfaces import Memory, State
+from nmt.model.layers.int8 import Int8Linear
+from nmt.model.layers.packed import PackedLinear, packs_products
 from nmt.model.saved import SavedModel, load_model
 from nmt.model.seq2seq import Seq2Seq
 from nmt.search.ensemble import ensemble
@@ -58,7 +60,7 @@ class Translator:
         self.models, self.options = list(models), options
         if precision == "int8":
             for model in self.models:
-                model.round_products()
+                model.fix_products(Int8Linear)
         self.reader = make_reader(source, self.models[0].encoder.grid)
         self.target_vocabulary = target_vocabulary
         self.device, self.precision = device, precision
@@ -94,6 +96,9 @@ class Translator:
             device=place,
             precision=precision,
         )
+        if place.type == "cpu" and precision == "fp32" and packs_products():
+            for model in translator.models:
+                model.fix_products(PackedLinear)
         translator.warnings = tuple(warning for one in saved for warning in one.warnings)
         return translator
 

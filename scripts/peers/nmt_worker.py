@@ -14,6 +14,7 @@ from nmt.model.build import build_model
 from nmt.model.devices import autocast, prepare_device
 from nmt.model.interfaces import Decoder
 from nmt.model.layers.int8 import Int8Linear
+from nmt.model.layers.packed import PackedLinear, packs_products
 from nmt.registry import COVERAGE_PENALTIES, LENGTH_PENALTIES, OPTIMIZERS, SCHEDULES, Choice
 from nmt.search.beam import beam_search
 from nmt.search.paired import start_paired, step_paired
@@ -111,13 +112,15 @@ class NmtWorker(Worker):
 
     def load(self, path: str) -> dict[str, Any]:
         answer = super().load(path)
+        if self.dtype == "fp32" and self.place.type == "cpu" and packs_products():
+            self.model.fix_products(PackedLinear)
         if self.dtype == "int8":
-            self.model.round_products()
+            self.model.fix_products(Int8Linear)
         return answer
 
     def _hold_end_back(self) -> None:
         layer = self.model.output_layer
-        bias = layer.bias_v if isinstance(layer, Int8Linear) else layer.bias
+        bias: Any = layer.bias if isinstance(layer, torch.nn.Linear) else layer.bias_v
         bias[self.specials.eos] = HELD_BACK
 
     def busy(self, first: int, updates: int) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from nmt.config.schema import ModelConfig
+from nmt.model.layers.int8 import Int8Linear
 from tests.model.small import ADDITIVE, GLOBAL, assemblies, build, follow, text
 
 DECODERS = [
@@ -19,7 +20,7 @@ def test_every_decoder_says_nearly_the_same_in_integers(model: ModelConfig) -> N
     for rounds in (False, True):
         built = build(model, torch.float32).eval()
         if rounds:
-            built.round_products()
+            built.fix_products(Int8Linear)
         with torch.inference_mode():
             begun = built.start(given.source_bs, given.source_mask_bs)
             log_probs, _ = follow(built, given, *begun)

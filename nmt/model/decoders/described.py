@@ -67,7 +67,7 @@ def describe(
 
 
 def _serves(layer: LSTMLayer) -> bool:
-    return type(layer) is LSTMLayer and not layer.is_rounded
+    return type(layer) is LSTMLayer and not layer.is_fixed
 
 
 def _query(score: BilinearScore | TanhScore, like: Tensor) -> Float[Tensor, "a d"] | None:

@@ -98,7 +98,7 @@ class LuongDecoder(RecurrentDecoder):
         return Moved((seen_nd,), look.weights_ns, state, look.trace)
 
     def describe(self, memory: AttentionMemory, state: RecurrentState) -> Recurrence | None:
-        if not self.input_feeding or self.stack.bottom.is_rounded:
+        if not self.input_feeding or self.stack.bottom.is_fixed:
             return None
         return describe(
             self.stack.layers,

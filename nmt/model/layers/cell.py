@@ -10,6 +10,7 @@ from torch.nn.functional import linear
 
 from nmt.model.layers.initial import orthogonal_gates, xavier_gates
 from nmt.model.layers.int8 import Int8Linear
+from nmt.model.layers.packed import PackedLinear
 
 Cell = Literal["lstm", "gru"]
 
@@ -51,37 +52,39 @@ class RecurrentLayer(nn.Module, ABC):
             recurrent = torch.cat([recurrent, feedback], dim=1)
         self.recurrent_weight = nn.Parameter(recurrent)
         self.bias = nn.Parameter(torch.zeros(self.gates * hidden_size))
-        self.rounded_input: Int8Linear | None = None
-        self.rounded_recurrent: Int8Linear | None = None
+        self.fixed_input: Int8Linear | PackedLinear | None = None
+        self.fixed_recurrent: Int8Linear | PackedLinear | None = None
 
     def project(self, inputs: Float[Tensor, "*axes m"]) -> Float[Tensor, "*axes gates"]:
-        """W x + b for any number of inputs at once; in integers, for one axis of them."""
-        if self.rounded_input is not None:
-            return self.rounded_input(inputs)
+        """W x + b for any number of inputs at once; for one axis of them after `fix`."""
+        if self.fixed_input is not None:
+            return self.fixed_input(inputs)
         return linear(inputs, self.input_weight, self.bias)
 
     def recur(self, inputs_nx: Float[Tensor, "n x"], start: int = 0) -> Float[Tensor, "n gates"]:
         """[V C] times [h; r], or some of its columns, from `start` on, times one of the two."""
-        if self.rounded_recurrent is not None:
-            return self.rounded_recurrent(inputs_nx, start)
+        if self.fixed_recurrent is not None:
+            return self.fixed_recurrent(inputs_nx, start)
         weight: Tensor = self.recurrent_weight
         if inputs_nx.size(1) < weight.size(1):
             weight = weight[:, start : start + inputs_nx.size(1)]
         return linear(inputs_nx, weight)
 
-    def round(self) -> None:
-        """Hold the weights as 8-bit integers from now on and multiply in them, step by step.
+    def fix(self, product: type[Int8Linear] | type[PackedLinear]) -> None:
+        """Hold the weights as such products do from now on, for `step`; no `sequence` goes then.
 
-        The weights in floating point are let go, so there is no `sequence` afterwards.
+        Packed weights are left as they are where their columns are used apart.
         """
-        self.rounded_input = Int8Linear(self.input_weight, self.bias)
-        self.rounded_recurrent = Int8Linear(self.recurrent_weight)
+        if product is PackedLinear and self.feedback_size and not self.has_cell:
+            return
+        self.fixed_input = product(self.input_weight, self.bias)
+        self.fixed_recurrent = product(self.recurrent_weight)
         del self.input_weight, self.recurrent_weight, self.bias
 
     @property
-    def is_rounded(self) -> bool:
-        """Whether it multiplies in integers."""
-        return self.rounded_recurrent is not None
+    def is_fixed(self) -> bool:
+        """Whether `fix` has been called, and heeded."""
+        return self.fixed_recurrent is not None
 
     def begin(self, hidden_nd: Float[Tensor, "n d"]) -> LayerState:
         """The state with this hidden part, the cell zero where there is one."""

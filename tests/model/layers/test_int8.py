@@ -82,7 +82,7 @@ def test_a_rounded_step_is_the_step_where_nothing_is_lost(
     torch.manual_seed(5)
     layer, rounded = _layer(kind, fed), kind(INPUTS, UNITS, fed)
     rounded.load_state_dict(layer.state_dict())
-    rounded.round()
+    rounded.fix(Int8Linear)
     unit = 1 / LARGEST
     inputs_nm, hidden_nd = _on_grid(3, INPUTS, step=unit), _on_grid(3, UNITS, step=unit)
     fed_nf = _on_grid(3, fed, step=unit) if fed else None

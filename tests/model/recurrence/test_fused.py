@@ -10,6 +10,7 @@ from torch.autograd import backward
 
 from nmt.config.schema import ModelConfig
 from nmt.model.decoders.recurrent import RecurrentDecoder
+from nmt.model.layers.int8 import Int8Linear
 from nmt.model.recurrence import fused, loop, plain
 from nmt.model.recurrence.buffers import Given, Trail
 from nmt.model.recurrence.steps import Steps
@@ -140,11 +141,11 @@ def test_what_is_not_served_goes_the_plain_way(
     assert _results(built, "fused")["outputs"].isfinite().all()
 
 
-def test_a_rounded_decoder_goes_the_plain_way(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_decoder_in_integers_goes_the_plain_way(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fused, "run", _refuse)
     for decoder in ("bahdanau", "luong"):
         built = build(config(decoder=Choice(decoder, SIZES)), torch.float32)
-        built.round_products()
+        built.fix_products(Int8Linear)
         assert isinstance(built.decoder, RecurrentDecoder)
         given = text()
         memory, state = built.start(given.source_bs, given.source_mask_bs)
