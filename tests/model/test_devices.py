@@ -110,9 +110,10 @@ import resource, sys, torch
 from nmt.model.devices import keep_freed_memory
 if sys.argv[1:]:
     assert keep_freed_memory()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(10):
     torch.ones(1 << 24)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
@@ -122,4 +123,4 @@ def test_what_is_freed_is_used_again_without_asking_the_system() -> None:
         int(subprocess.check_output([sys.executable, "-c", FAULTS, *arguments]))
         for arguments in ([], ["keep"])
     )
-    assert given > kept + 8 * 16 * 1024, "64 MB in pages of 4 KB, at every time but the first"
+    assert kept < 4 * 16 * 1024 < given, "64 MB in pages of 4 KB: once or twice, or ten times"
