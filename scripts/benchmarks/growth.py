@@ -150,6 +150,8 @@ def draw(curves: Sequence[Curve], path: Path) -> None:
         lines = [Line(name, values) for name, values in curve.lines.items()]
         draw_lines(axes, curve.places, lines, (0, 1.1 * top))
         axes.set_xscale("log")
+        axes.set_xticks(curve.places, [f"{place:,}" for place in curve.places])
+        axes.minorticks_off()
         axes.set_xlabel(curve.axis)
         axes.set_ylabel("µs a target token")
     save(figure, path)
