@@ -29,7 +29,7 @@ PRECISIONS = ("fp32", "bf16", "int8")
 
 def main() -> None:
     """Translate the text in every precision; write the table and the JSON."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path, metavar="RUN", help="of a trained model")
     parser.add_argument("--test", type=Path, required=True, help="prefix of the text")
     parser.add_argument("--checkpoint", default="best", help="best, last, average or an update")

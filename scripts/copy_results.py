@@ -1,6 +1,7 @@
 """Letters copied right by the length of the line, and what the heads of a machine do meanwhile.
 
-    python scripts/copy_results.py runs/copy_ntm runs/copy_lstm --picture runs/copy_ntm/memory.png
+    python scripts/copy_results.py runs/copy_ntm runs/copy_lstm --checkpoint last \\
+        --picture runs/copy_ntm/memory.png
 
 The text is that of scripts/make_copies.py: training lines have 20 letters at most, and the table
 shows who has learned to copy and who has learned lines of up to 20 letters; Graves et al. 2014,

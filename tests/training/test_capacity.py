@@ -130,4 +130,3 @@ def test_another_word_is_refused(experiment: dict[str, Any], tmp_path: Path) -> 
         config = write_experiment(tmp_path / "auto.yaml", quick(experiment, batch_tokens=wrong))
         complaint = nmt_train(config, "--run", tmp_path / "run").complaint
         assert "training.batch_tokens" in complaint
-        print(complaint)
