@@ -14,7 +14,6 @@ from nmt.errors import UserError
 from nmt.model.devices import autocast, prepare_device
 from nmt.model.interfaces import Memory, State
 from nmt.model.layers.int8 import Int8Linear
-from nmt.model.layers.packed import PackedLinear, packs_products
 from nmt.model.saved import SavedModel, load_model
 from nmt.model.seq2seq import Seq2Seq
 from nmt.search.ensemble import ensemble
@@ -96,9 +95,9 @@ class Translator:
             device=place,
             precision=precision,
         )
-        if place.type == "cpu" and precision == "fp32" and packs_products():
+        if precision == "fp32":
             for model in translator.models:
-                model.fix_products(PackedLinear)
+                model.pack_products(place)
         translator.warnings = tuple(warning for one in saved for warning in one.warnings)
         return translator
 

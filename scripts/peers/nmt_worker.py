@@ -14,7 +14,6 @@ from nmt.model.build import build_model
 from nmt.model.devices import autocast, prepare_device
 from nmt.model.interfaces import Decoder
 from nmt.model.layers.int8 import Int8Linear
-from nmt.model.layers.packed import PackedLinear, packs_products
 from nmt.registry import COVERAGE_PENALTIES, LENGTH_PENALTIES, OPTIMIZERS, SCHEDULES, Choice
 from nmt.search.beam import beam_search
 from nmt.search.paired import start_paired, step_paired
@@ -112,8 +111,8 @@ class NmtWorker(Worker):
 
     def load(self, path: str) -> dict[str, Any]:
         answer = super().load(path)
-        if self.dtype == "fp32" and self.place.type == "cpu" and packs_products():
-            self.model.fix_products(PackedLinear)
+        if self.dtype == "fp32":
+            self.model.pack_products(self.place)
         if self.dtype == "int8":
             self.model.fix_products(Int8Linear)
         return answer
