@@ -74,7 +74,7 @@ def _batches(pairs: Sequence[Pair], source: Vocabulary, target: Vocabulary) -> I
 
 def read(model: nn.Module, mechanism: PredictiveLocalAttention, batch: Batch) -> Windows:
     """The windows of a batch, seen while the model reads its targets."""
-    source_bs, source_mask_bs, target_in_bt, _, target_mask_bt = batch
+    source_bs, source_mask_bs, target_in_bt, _, target_mask_bt, _ = batch
     centres, weights = [], []
 
     def look(module: nn.Module, given: tuple[Any, ...], result: tuple[Any, ...]) -> None:

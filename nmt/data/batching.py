@@ -28,7 +28,8 @@ class Batch(NamedTuple):
 
     Rows of source text end with the end mark; a picture is one token. `target_in` is the begin mark
     and the target, `target_out` the target and the end mark: the token at t of `target_out` follows
-    that at t of `target_in`.
+    that at t of `target_in`. `target_places_r` are the places of the real ones of `target_out`,
+    counted row by row: known beforehand, so that no device is asked which they are.
     """
 
     source: Source
@@ -36,6 +37,27 @@ class Batch(NamedTuple):
     target_in_bt: Int[Tensor, "b t"]
     target_out_bt: Int[Tensor, "b t"]
     target_mask_bt: Bool[Tensor, "b t"]
+    target_places_r: Int[Tensor, " r"]
+
+    @classmethod
+    def of(
+        cls,
+        source: Source,
+        source_mask_bs: Bool[Tensor, "b s"],
+        target_in_bt: Int[Tensor, "b t"],
+        target_out_bt: Int[Tensor, "b t"],
+        target_mask_bt: Bool[Tensor, "b t"],
+    ) -> "Batch":
+        """The batch of these, on the CPU."""
+        places_r = target_mask_bt.flatten().nonzero()[:, 0]
+        return cls(source, source_mask_bs, target_in_bt, target_out_bt, target_mask_bt, places_r)
+
+    def without_targets(self) -> "Batch":
+        """The same batch with nothing to predict."""
+        return self._replace(
+            target_mask_bt=torch.zeros_like(self.target_mask_bt),
+            target_places_r=self.target_places_r[:0],
+        )
 
     def to(self, device: torch.device | str) -> "Batch":
         """The batch on a device; a pinned one is copied while this process goes on."""
@@ -47,8 +69,8 @@ class Batch(NamedTuple):
 
     @property
     def target_tokens(self) -> int:
-        """Target tokens to predict, end marks included; on a GPU this waits for the device."""
-        return int(self.target_mask_bt.sum())
+        """Target tokens to predict, end marks included."""
+        return len(self.target_places_r)
 
 
 def collate(
@@ -77,7 +99,7 @@ def _beside(
     inner = target_mask_bt[:, 1:]
     target_in_bt[:, 1:][inner] = target_out_bt[:, :-1][inner]
     arrays = (source, source_mask_bs, target_in_bt, target_out_bt, target_mask_bt)
-    return Batch(*map(torch.from_numpy, arrays))
+    return Batch.of(*map(torch.from_numpy, arrays))
 
 
 def pad(sentences: Sequence[Array], specials: Specials) -> tuple[Array, Array]:

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
 from nmt.data.batching import Array, Batch, collate, collate_pictures, plan_epoch
 from nmt.data.encoded import EncodedCorpus
@@ -137,8 +136,7 @@ class Stream:
 def _idle(numbered: Numbered) -> Numbered:
     """The same batch without a target to predict."""
     batch = numbered.batch
-    nothing_bt = torch.zeros_like(batch.target_mask_bt)
-    return Numbered(batch._replace(target_mask_bt=nothing_bt), numbered.lines, idle=True)
+    return Numbered(batch.without_targets(), numbered.lines, idle=True)
 
 
 def make_batch(corpus: EncodedCorpus, rows: Array, specials: Marks) -> Batch:

@@ -50,7 +50,9 @@ def test_a_batch_by_hand() -> None:
         torch.int64,
         torch.int64,
         torch.bool,
+        torch.int64,
     ]
+    assert batch.target_places_r.tolist() == [0, 1, 3, 4, 5]
 
 
 def test_an_empty_side_is_its_marks_only() -> None:

@@ -78,7 +78,7 @@ def test_an_idle_batch_changes_nothing(
     rows = np.array([0, 12, 31, 7])
     batch = make_batch(prepared.train, rows, prepared.specials)
     counted = Numbered(batch, rows)
-    nothing = batch._replace(target_mask_bt=torch.zeros_like(batch.target_mask_bt))
+    nothing = batch.without_targets()
     found = []
     for group in ([counted], [counted, Numbered(nothing, rows, idle=True)]):
         trainer, _ = make_trainer(loaded, prepared, torch.device("cpu"))

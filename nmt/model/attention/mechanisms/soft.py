@@ -54,4 +54,6 @@ class SoftAttention(GatedMechanism):
         weights_bts, real_bts = trace
         weights_bts = weights_bts.masked_fill(~mask_bt[:, :, None], 0.0)
         read_bs = weights_bts.sum(dim=1, dtype=likelihood_bt.dtype)
-        return self.doubly_stochastic * (1 - read_bs)[real_bts[:, 0]].square().sum()
+        return (
+            self.doubly_stochastic * (1 - read_bs).masked_fill(~real_bts[:, 0], 0.0).square().sum()
+        )
