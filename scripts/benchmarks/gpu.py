@@ -21,6 +21,7 @@ BATCHES = 20
 NO_GPU = "torch sees no GPU here"
 KIND = Kind("nmt", "bf16")
 LARGEST = 4096  # sentences a batch
+LOOPS = ("captured", "fused", "eager")
 
 
 def rows(plan: Plan) -> list[Row]:
@@ -40,14 +41,23 @@ def _ids(plan: Plan, pieces: int, sentences: int) -> Path:
 
 
 def bahdanau(plan: Plan) -> list[Row]:
-    """Tokens a second at 128 sentences a batch and 16,000 pieces, and the share of waiting."""
+    """Tokens a second at 128 sentences a batch and 16,000 pieces, in graphs, without, and eagerly.
+
+    Of the first two also memory, the share of waiting, and what takes the time.
+    """
     plan = replace(plan, sizes=BAHDANAU, ids=_ids(plan, 16_000, 128))
-    with Field([KIND], plan) as field:
-        return [
-            *_named(training_rows(field), BAHDANAU_TRAINING),
-            _memory(field, BAHDANAU_TRAINING),
-            _waiting(field),
-        ]
+    found: list[Row] = []
+    for loop in LOOPS:
+        with Field([KIND], plan, {"loop": loop}) as field:
+            rows = [*training_rows(field), _memory(field, BAHDANAU_TRAINING)]
+            if loop != "eager":
+                rows += [_waiting(field), *_profile(field)]
+        rows = _with(_named(rows, BAHDANAU_TRAINING), {"recurrence": loop})
+        if found:
+            ratios = [a / b for a, b in zip(found[0].values, rows[0].values, strict=True)]
+            rows[0] = replace(rows[0], against=f"{KIND.name} {LOOPS[0]}", ratios=ratios)
+        found += rows
+    return found
 
 
 def gnmt(plan: Plan) -> list[Row]:
@@ -99,6 +109,15 @@ def _waiting(field: Field) -> Row:
     return Row(WAITING, KIND.name, "%", values, field.conditions(KIND.name), note=note)
 
 
+def _profile(field: Field) -> list[Row]:
+    told = field.contenders[KIND.name].ask("profile", first=0, updates=field.plan.updates)
+    conditions = field.conditions(KIND.name)
+    return [
+        Row(PROFILE, KIND.name, "% of kernels' time", [100 * share], conditions, note=name)
+        for name, share in told["shares"]
+    ]
+
+
 def _median(row: Row) -> float:
     return float(row.as_tree()["median"])
 
@@ -114,6 +133,7 @@ def _with(found: list[Row], more: Mapping[str, Any]) -> list[Row]:
 BAHDANAU_TRAINING = "GPU training, Bahdanau 1024, 16,000 pieces, 128 sentences"
 GNMT_TRAINING = "GPU training, GNMT 4+4x1024, 32,000 pieces, best batch"
 TRANSLATING = "GPU translating, beam 5, 128 sentences, GNMT 4+4x1024"
+PROFILE = "GPU: what training's time goes to"
 WAITING = "GPU: share of training time that the device waits"
 
 MEASURES: dict[str, Callable[[Plan], list[Row]]] = {

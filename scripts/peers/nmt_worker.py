@@ -1,5 +1,6 @@
 """This toolkit as a worker of `scripts/benchmark.py`: its own trainer and its own search."""
 
+import os
 from types import MethodType
 from typing import Any, cast
 
@@ -14,6 +15,7 @@ from nmt.model.build import build_model
 from nmt.model.devices import autocast, prepare_device
 from nmt.model.interfaces import Decoder
 from nmt.model.layers.int8 import Int8Linear
+from nmt.model.recurrence.way import VARIABLE
 from nmt.registry import COVERAGE_PENALTIES, LENGTH_PENALTIES, OPTIMIZERS, SCHEDULES, Choice
 from nmt.search.beam import beam_search
 from nmt.search.paired import start_paired, step_paired
@@ -44,13 +46,15 @@ def model_config(sizes: Sizes, model: str) -> ModelConfig:
 
 
 class NmtWorker(Worker):
-    """Options of `prepare`: `model`, `gnmt` for that; `loop`, `eager` for whole decoder steps.
+    """Options of `prepare`: `model`, `gnmt` for that; `loop`, `eager` for whole decoder steps, else
+    the way of the recurrence.
 
-    `{"do": "busy", "first": 0, "updates": 5}` gives the share of the time that a GPU computes.
+    `{"do": "busy", "first": 0, "updates": 5}` gives the share of the time that a GPU computes, and
+    `profile`, asked alike, what takes the time of training.
     """
 
     packages = ("sentencepiece",)
-    tasks = (*Worker.tasks, "busy")
+    tasks = (*Worker.tasks, "busy", "profile")
 
     def build(self, dtype: str, device: str, options: dict[str, Any]) -> tuple[int, str]:
         sizes, marks = self.sizes, self.ids.marks
@@ -59,7 +63,9 @@ class NmtWorker(Worker):
         pieces = self.ids.vocabulary
         config = model_config(sizes, options.get("model", "bahdanau"))
         self.model = build_model(config, pieces, pieces).to(place)
-        if options.get("loop") == "eager":
+        loop = options.get("loop", "auto")
+        os.environ[VARIABLE] = "plain" if loop == "eager" else loop
+        if loop == "eager":
             decoder: Any = self.model.decoder
             decoder.forward = MethodType(Decoder.forward, decoder)
         self.dtype, self.place = dtype, place
@@ -133,6 +139,22 @@ class NmtWorker(Worker):
             if event.device_type.name == "CUDA" and not event.is_user_annotation
         )
         return {"kernels": microseconds / 1e6, "seconds": told["seconds"]}
+
+    def profile(self, first: int, updates: int, count: int = 12) -> dict[str, Any]:
+        """The kernels, on a CPU the operations, that took longest: names and shares of all time."""
+        on_gpu = self.place.type == "cuda"
+        activity = torch.profiler.ProfilerActivity
+        with torch.profiler.profile(activities=[activity.CUDA if on_gpu else activity.CPU]) as told:
+            self.train(first, updates)
+        events = [event for event in told.key_averages() if not event.is_user_annotation]
+        times = {
+            event.key: event.self_device_time_total if on_gpu else event.self_cpu_time_total
+            for event in events
+            if not on_gpu or event.device_type.name == "CUDA"
+        }
+        longest = sorted(times, key=lambda name: -times[name])[:count]
+        total = sum(times.values()) or 1.0
+        return {"shares": [[name, times[name] / total] for name in longest]}
 
     def parameters(self) -> torch.nn.Module:
         return self.model
