@@ -29,6 +29,10 @@ Rows of one sentence are neighbours: row = sentence * k + hypothesis.
 """
 
 
+Known = tuple[Tensor, ...]
+"""What a decoder's step makes of input pieces by themselves: tensors with n rows."""
+
+
 class SourceSizes(NamedTuple):
     """What a decoder is told of its encoder before there is a sentence.
 
@@ -155,9 +159,24 @@ class Decoder(nn.Module, ABC):
     def start(self, source: Encoded) -> tuple[Memory, State]:
         """Everything that is done once a sentence; the state has one hypothesis a sentence."""
 
+    def fold(self, memory: Memory) -> Memory:
+        """For search: the memory with those products made beforehand that steps would make of it.
+
+        `step` reads either; as a rule there are none.
+        """
+        return memory
+
     @abstractmethod
     def step(self, embedded_nm: Float[Tensor, "n m"], memory: Memory, state: State) -> Stepped:
         """One target position for n hypotheses."""
+
+    def know(self, embedded_nm: Float[Tensor, "n m"]) -> Known:
+        """For search: what of a step depends on the input alone, to be kept for each piece."""
+        return (embedded_nm,)
+
+    def step_from(self, known: Known, memory: Memory, state: State) -> Stepped:
+        """`step`, from what `know` made of the input."""
+        return self.step(known[0], memory, state)
 
     def penalty(
         self,

@@ -8,9 +8,10 @@ from torch import Tensor, device, nn
 from nmt.data.batching import Source
 from nmt.model.embeddings import Embedding
 from nmt.model.interfaces import Decoder, Encoded, Encoder, Memory, Prediction, State, Taught
-from nmt.model.layers.cell import RecurrentLayer
 from nmt.model.layers.initial import xavier
 from nmt.model.layers.int8 import Int8Linear
+from nmt.model.layers.joined import JoinedLinear, Product
+from nmt.model.layers.kept import KeptRows
 from nmt.model.layers.packed import PackedLinear, packs_products
 
 Tying = Literal["none", "decoder", "all"]
@@ -44,6 +45,7 @@ class Seq2Seq(nn.Module):
         self.source_embedding, self.encoder = source_embedding, encoder
         self.target_embedding, self.decoder = target_embedding, decoder
         encoder.keeps_cells = decoder.needs_cells
+        self.kept: KeptRows | None = None
         pieces, size = target_embedding.weight.shape
         self.output_layer: nn.Linear | Int8Linear | PackedLinear = nn.Linear(
             decoder.output_size, pieces
@@ -77,7 +79,7 @@ class Seq2Seq(nn.Module):
         assert isinstance(self.output_layer, nn.Linear), "a layer that is fixed has no loss"
         return self.output_layer.weight, self.output_layer.bias
 
-    def fix_products(self, product: type[Int8Linear] | type[PackedLinear]) -> None:
+    def fix_products(self, product: Product) -> None:
         """Hold the decoder's weights as such products do; for translating on a CPU by `step`.
 
         That is the weights of the output layer, of the decoder's recurrent layers and of the
@@ -89,8 +91,12 @@ class Seq2Seq(nn.Module):
             if isinstance(part, nn.Linear):
                 setattr(self.decoder, name, product(part.weight, part.bias))
         for part in self.decoder.modules():
-            if isinstance(part, RecurrentLayer):
+            if isinstance(part, JoinedLinear):
                 part.fix(product)
+        self.kept = KeptRows(
+            lambda tokens_n: self.decoder.know(self.target_embedding(tokens_n)),
+            len(self.target_embedding.weight),
+        )
 
     def pack_products(self, place: device) -> None:
         """`fix_products` for float32 where that is faster and exact: by oneDNN on a CPU."""
@@ -114,13 +120,24 @@ class Seq2Seq(nn.Module):
         return self.decoder(self.target_embedding(target_in_bt), encoded)
 
     def start(self, source: Source, source_mask_bs: Bool[Tensor, "b _"]) -> tuple[Memory, State]:
-        """Everything that is done once a sentence before search."""
-        return self.decoder.start(self.encode(source, source_mask_bs))
+        """Everything that is done once a sentence before search.
+
+        Sentences are folded on a CPU. A picture has more annotations than a caption has pieces, and
+        a GPU multiplies faster than it reads.
+        """
+        memory, state = self.decoder.start(self.encode(source, source_mask_bs))
+        if self.encoder.grid is None and source_mask_bs.device.type == "cpu":
+            memory = self.decoder.fold(memory)
+        return memory, state
 
     def step(self, tokens_n: Int[Tensor, " n"], memory: Memory, state: State) -> Prediction:
         """log p(next piece) of n hypotheses whose last pieces are given."""
-        output_nd, weights_ns, state = self.decoder.step(
-            self.target_embedding(tokens_n), memory, state
-        )
+        if self.kept is None:
+            embedded_nm = self.target_embedding(tokens_n)
+            output_nd, weights_ns, state = self.decoder.step(embedded_nm, memory, state)
+        else:
+            output_nd, weights_ns, state = self.decoder.step_from(
+                self.kept(tokens_n), memory, state
+            )
         logits_nv = self.output_layer(output_nd).float()
         return Prediction(logits_nv.log_softmax(dim=-1), weights_ns, state)

@@ -44,7 +44,7 @@ def lstm_step(
     layer: LSTMLayer, entering: Array, hidden: Array, cell: Array, *fed: Array
 ) -> tuple[Array, Array]:
     """h_t and c_t of Hochreiter and Schmidhuber's cell with forget gates."""
-    weights = np.concatenate([array(layer.input_weight), array(layer.recurrent_weight)], axis=1)
+    weights = np.concatenate([array(layer.input.weight), array(layer.recurrent.weight)], axis=1)
     gates = weights @ np.concatenate([entering, hidden, *fed]) + array(layer.bias)
     write, keep, new, show = gates.reshape(4, -1)
     cell = sigmoid(keep) * cell + sigmoid(write) * np.tanh(new)
@@ -54,8 +54,8 @@ def lstm_step(
 def gru_step(layer: GRULayer, entering: Array, hidden: Array, *fed: Array) -> Array:
     """h_t of Cho et al.'s cell, the reset gate after the product."""
     size = len(hidden)
-    recurrent = array(layer.recurrent_weight)
-    given = array(layer.input_weight) @ entering + array(layer.bias)
+    recurrent = array(layer.recurrent.weight)
+    given = array(layer.input.weight) @ entering + array(layer.bias)
     if fed:
         given = given + recurrent[:, size:] @ np.concatenate(fed)
     kept = recurrent[:, :size] @ hidden

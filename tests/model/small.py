@@ -187,10 +187,11 @@ def build(
     return built
 
 
-def outputs_by_steps(model: Seq2Seq, given: Text) -> Tensor:
-    """What `forward` gives, one call of `step` a position."""
+def outputs_by_steps(model: Seq2Seq, given: Text, *, fold: bool = False) -> Tensor:
+    """What `forward` gives, one call of `step` a position; from a folded memory, if wanted."""
     encoded = model.encode(given.source_bs, given.source_mask_bs)
     memory, state = model.decoder.start(encoded)
+    memory = model.decoder.fold(memory) if fold else memory
     outputs = []
     for embedded_bm in model.target_embedding(given.target_bt).unbind(dim=1):
         output_bd, _, state = model.decoder.step(embedded_bm, memory, state)

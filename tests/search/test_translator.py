@@ -66,9 +66,10 @@ def test_forcing_its_own_output_gives_the_scores_of_search(
     forced = translator.score([t.source for t in finished], [t.text for t in finished])
     for one, other in zip(forced, finished, strict=True):
         assert one.pieces == other.pieces
-        # A few units in the last place: a product of one row sums in another order than of many.
-        assert one.score == pytest.approx(other.score, rel=1e-6, abs=1e-6)
-        assert one.piece_scores == pytest.approx(other.piece_scores, rel=1e-6, abs=1e-6)
+        # A few units in the last place: a product of one row sums in another order than of many,
+        # and scores of several queries have their tanh another way.
+        assert one.score == pytest.approx(other.score, rel=1e-5, abs=1e-5)
+        assert one.piece_scores == pytest.approx(other.piece_scores, rel=1e-5, abs=1e-5)
         assert one.attention is not None and other.attention is not None
         torch.testing.assert_close(one.attention, other.attention)
 

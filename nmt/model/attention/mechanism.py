@@ -11,11 +11,19 @@ from nmt.model.interfaces import Encoded
 
 
 class AttentionMemory(NamedTuple):
-    """What attention may read, made once a sentence."""
+    """What attention may read, made once a sentence.
+
+    In a folded memory values are not annotations but what a decoder makes of them.
+    """
 
     keys_bsa: Float[Tensor, "b s a"]
     values_bse: Float[Tensor, "b s e"]
     mask_bs: Bool[Tensor, "b s"]
+    folded: bool = False
+
+
+Product = Callable[[Tensor], Tensor]
+"""Values with any axes before their own -> what a linear layer makes of them."""
 
 
 class Reading(NamedTuple):
@@ -56,6 +64,18 @@ class Mechanism(nn.Module, ABC):
     def start(self, memory: AttentionMemory) -> Any:
         """What the mechanism remembers before its first reading: n rows, or nothing."""
         return ()
+
+    def fold(self, memory: AttentionMemory, product: Product) -> AttentionMemory:
+        """A memory whose readings are `product` of those of this one, where there is such a one.
+
+        Averages do not mind whether values are multiplied before or after. A sentence has fewer
+        positions than hypotheses times steps, so before is less work.
+
+        Args:
+            memory: from `remember`
+            product: linear in a value, and zero where that is
+        """
+        return memory
 
     @abstractmethod
     def forward(

@@ -1,12 +1,14 @@
 """What mechanisms that read by one score and no other have in common."""
 
-from nmt.model.attention.mechanism import AttentionMemory, Mechanism
+from nmt.model.attention.mechanism import AttentionMemory, Mechanism, Product
 from nmt.model.attention.score import Score
 from nmt.model.interfaces import Encoded
 
 
 class ScoredMechanism(Mechanism):
     """Remembers the score's keys, and the annotations themselves as values.
+
+    What is read is their average, or a number times it.
 
     Args:
         score: how well each source position answers a query
@@ -20,3 +22,6 @@ class ScoredMechanism(Mechanism):
         # An encoder's annotations may lie time by time; products would copy them at every step.
         states_bse = source.states_bse.contiguous()
         return AttentionMemory(self.score.prepare(states_bse), states_bse, source.mask_bs)
+
+    def fold(self, memory: AttentionMemory, product: Product) -> AttentionMemory:
+        return memory._replace(values_bse=product(memory.values_bse), folded=True)

@@ -4,14 +4,15 @@ from typing import Literal
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from nmt.model.attention.mechanism import AttentionFactory, AttentionMemory
 from nmt.model.decoders.described import describe
 from nmt.model.decoders.recurrent import Moved, RecurrentDecoder, RecurrentState
-from nmt.model.interfaces import Encoded, SourceSizes
+from nmt.model.interfaces import Encoded, Known, SourceSizes, Stepped
 from nmt.model.layers.bridge import Bridge
 from nmt.model.layers.dropout import dropout as drop
+from nmt.model.layers.joined import JoinedLinear
 from nmt.model.layers.stack import RecurrentStack
 from nmt.model.recurrence.described import Recurrence
 from nmt.parts import Positive, Probability
@@ -60,13 +61,23 @@ class BahdanauDecoder(RecurrentDecoder):
             cell, embedding_size, source.annotation, hidden_size, layers, dropout
         )
         self.dropout = dropout
-        seen_size = hidden_size + source.annotation + embedding_size
-        self.output_size = (readout_size or embedding_size) if deep_output else seen_size
-        self.readout = nn.Linear(seen_size, 2 * self.output_size) if deep_output else None
+        seen_sizes = (hidden_size, source.annotation, embedding_size)
+        self.output_size = (readout_size or embedding_size) if deep_output else sum(seen_sizes)
+        self.readout = (
+            JoinedLinear.like_torchs(seen_sizes, 2 * self.output_size) if deep_output else None
+        )
 
     def start(self, source: Encoded) -> tuple[AttentionMemory, RecurrentState]:
         memory = self.attention.remember(source)
         return memory, RecurrentState(self.bridge(source), self.attention.start(memory), ())
+
+    def fold(self, memory: AttentionMemory) -> AttentionMemory:
+        """A context's part of the gates, and beside it its part of the readout."""
+        return self.attention.fold(memory, self._parts_of)
+
+    def _parts_of(self, values_bse: Float[Tensor, "b s e"]) -> Float[Tensor, "b s x"]:
+        shown = values_bse if self.readout is None else self.readout.term(1, values_bse)
+        return torch.cat([self.stack.bottom.feed(values_bse), shown], dim=-1)
 
     def project(self, embedded: Float[Tensor, "*axes m"]) -> Float[Tensor, "*axes gates"]:
         return self.stack.bottom.project(embedded)
@@ -76,9 +87,37 @@ class BahdanauDecoder(RecurrentDecoder):
     ) -> Moved:
         query_nd = state.layers[-1].hidden_nd
         look = self.attention.read(query_nd, memory, state.attention)
-        hidden_nd, layers = self.stack.step(projected_ng, state.layers, look.context_ne)
+        context_ne = look.context_ne
+        if memory.folded:
+            fed_ng, context_ne = context_ne.tensor_split([projected_ng.size(1)], dim=1)
+            hidden_nd, layers = self.stack.step(projected_ng + fed_ng, state.layers)
+        else:
+            hidden_nd, layers = self.stack.step(projected_ng, state.layers, context_ne)
         state = RecurrentState(layers, look.state, ())
-        return Moved((hidden_nd, look.context_ne), look.weights_ns, state, look.trace)
+        return Moved((hidden_nd, context_ne), look.weights_ns, state, look.trace)
+
+    def step(
+        self, embedded_nm: Float[Tensor, "n m"], memory: AttentionMemory, state: RecurrentState
+    ) -> Stepped:
+        if memory.folded:
+            return self.step_from(self.know(embedded_nm), memory, state)
+        moved = self.advance(self.project(embedded_nm), memory, state)
+        return Stepped(self.read_out(embedded_nm, *moved.seen), moved.weights_ns, moved.state)
+
+    def know(self, embedded_nm: Float[Tensor, "n m"]) -> Known:
+        shown_nr = embedded_nm if self.readout is None else self.readout.term(2, embedded_nm)
+        return self.project(embedded_nm), shown_nr
+
+    def step_from(self, known: Known, memory: AttentionMemory, state: RecurrentState) -> Stepped:
+        projected_ng, shown_nr = known
+        moved = self.advance(projected_ng, memory, state)
+        if self.readout is None:
+            return Stepped(self.read_out(shown_nr, *moved.seen), moved.weights_ns, moved.state)
+        hidden_nd, context_ne = moved.seen
+        if not memory.folded:
+            context_ne = self.readout.term(1, context_ne)
+        output_nd = self._end(self.readout(hidden_nd) + context_ne + shown_nr)
+        return Stepped(output_nd, moved.weights_ns, moved.state)
 
     def describe(self, memory: AttentionMemory, state: RecurrentState) -> Recurrence | None:
         dropout = self.dropout if self.training else 0.0
@@ -87,7 +126,11 @@ class BahdanauDecoder(RecurrentDecoder):
     def read_out(
         self, embedded: Float[Tensor, "*axes m"], *seen: Float[Tensor, "*axes _"]
     ) -> Float[Tensor, "*axes d"]:
-        output = torch.cat([*seen, embedded], dim=-1)
-        if self.readout is not None:
-            output = self.readout(output).unflatten(-1, (-1, 2)).amax(dim=-1)
+        if self.readout is None:
+            return drop(torch.cat([*seen, embedded], dim=-1), self.dropout, self.training)
+        return self._end(self.readout(*seen, embedded))
+
+    def _end(self, pairs: Float[Tensor, "*axes pairs"]) -> Float[Tensor, "*axes d"]:
+        """Maxout."""
+        output: Tensor = pairs.unflatten(-1, (-1, 2)).amax(dim=-1)  # type: ignore[no-untyped-call]
         return drop(output, self.dropout, self.training)

@@ -83,7 +83,7 @@ def _query(score: BilinearScore | TanhScore, like: Tensor) -> Float[Tensor, "a d
 
 def _weights(layers: Sequence[LSTMLayer]) -> Iterable[LayerWeights]:
     bottom, *upper = layers
-    yield LayerWeights(bottom.recurrent_weight, None)
+    yield LayerWeights(bottom.recurrent.weight, None)
     for layer in upper:
-        weight_gx = torch.cat([layer.recurrent_weight, layer.input_weight], dim=1)
+        weight_gx = torch.cat([layer.recurrent.weight, layer.input.weight], dim=1)
         yield LayerWeights(weight_gx, layer.bias)

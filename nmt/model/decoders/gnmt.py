@@ -1,6 +1,7 @@
 """The decoder of Wu et al. 2016: the bottom layer looks for all."""
 
 from collections.abc import Callable, Iterable
+from itertools import repeat
 from typing import Literal, cast
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from nmt.model.attention.mechanism import AttentionFactory, AttentionMemory
 from nmt.model.decoders.described import describe
 from nmt.model.decoders.recurrent import Moved, RecurrentDecoder, RecurrentState
-from nmt.model.interfaces import Encoded, SourceSizes, Stepped, Taught
+from nmt.model.interfaces import Encoded, Known, SourceSizes, Stepped, Taught
 from nmt.model.layers.bridge import Bridge
 from nmt.model.layers.cell import LayerState, RecurrentLayer
 from nmt.model.layers.dropout import dropout as drop
@@ -19,8 +20,11 @@ from nmt.model.recurrence.described import Recurrence
 from nmt.parts import Positive, Probability
 from nmt.registry import DECODERS
 
-Move = Callable[[RecurrentLayer, Tensor, LayerState], tuple[Tensor, LayerState]]
-"""A layer, its input and its state -> its output and its new state, for one step or for all."""
+Move = Callable[[RecurrentLayer, Tensor, Tensor, LayerState], tuple[Tensor, LayerState]]
+"""A layer, what is below it, the context and its state -> its output and its new state.
+
+For one step or for all; instead of the context, or its part of the gates.
+"""
 
 
 @DECODERS.register("gnmt")
@@ -68,9 +72,9 @@ class GNMTDecoder(RecurrentDecoder):
         self.bridge = Bridge(initial_state, source, hidden_size, layers, cell)
         self.needs_cells = self.bridge.needs_cells
         self.bottom = CELLS[cell](embedding_size, hidden_size, source.annotation)
-        entering_size = hidden_size + source.annotation
+        entering_sizes = (hidden_size, source.annotation)
         self.upper = nn.ModuleList(
-            CELLS[cell](entering_size, hidden_size) for _ in range(1, layers)
+            CELLS[cell](entering_sizes, hidden_size) for _ in range(1, layers)
         )
         self.dropout, self.residual = dropout, residual
         self.output_size = hidden_size
@@ -78,6 +82,19 @@ class GNMTDecoder(RecurrentDecoder):
     def start(self, source: Encoded) -> tuple[AttentionMemory, RecurrentState]:
         memory = self.attention.remember(source)
         return memory, RecurrentState(self.bridge(source), self.attention.start(memory), ())
+
+    def fold(self, memory: AttentionMemory) -> AttentionMemory:
+        """A context's part of the gates of every layer, from the bottom one up."""
+        return self.attention.fold(memory, self._gates_of)
+
+    def _gates_of(self, values_bse: Float[Tensor, "b s e"]) -> Float[Tensor, "b s x"]:
+        upper = [layer.input.term(1, values_bse) for layer in self._above]
+        return torch.cat([self.bottom.feed(values_bse), *upper], dim=-1)
+
+    @property
+    def _above(self) -> list[RecurrentLayer]:
+        # torch types the elements of a ModuleList as Module, whatever they are.
+        return cast(list[RecurrentLayer], list(self.upper))
 
     def project(self, embedded: Float[Tensor, "*axes m"]) -> Float[Tensor, "*axes gates"]:
         return self.bottom.project(embedded)
@@ -88,9 +105,14 @@ class GNMTDecoder(RecurrentDecoder):
         """Look and move the bottom layer; the others stay where they are."""
         below, *upper = state.layers
         look = self.attention.read(below.hidden_nd, memory, state.attention)
-        below = self.bottom.step(projected_ng, below, look.context_ne)
+        context_ne = look.context_ne
+        if memory.folded:
+            fed_ng, context_ne = context_ne.tensor_split([projected_ng.size(1)], dim=1)
+            below = self.bottom.step(projected_ng + fed_ng, below)
+        else:
+            below = self.bottom.step(projected_ng, below, context_ne)
         state = RecurrentState((below, *upper), look.state, ())
-        return Moved((below.hidden_nd, look.context_ne), look.weights_ns, state, look.trace)
+        return Moved((below.hidden_nd, context_ne), look.weights_ns, state, look.trace)
 
     def describe(self, memory: AttentionMemory, state: RecurrentState) -> Recurrence | None:
         return describe([self.bottom], state.layers[:1], self.attention, memory)
@@ -100,12 +122,15 @@ class GNMTDecoder(RecurrentDecoder):
     ) -> Float[Tensor, "*axes d"]:
         return drop(seen[0], self.dropout, self.training)
 
-    def step(
-        self, embedded_nm: Float[Tensor, "n m"], memory: AttentionMemory, state: RecurrentState
-    ) -> Stepped:
-        moved = self.advance(self.project(embedded_nm), memory, state)
-        below, *upper = moved.state.layers
-        top_nd, climbed = self._climb(_one_step, moved.seen, upper)
+    def step_from(self, known: Known, memory: AttentionMemory, state: RecurrentState) -> Stepped:
+        projected_ng, embedded_nm = known
+        moved = self.advance(projected_ng, memory, state)
+        (hidden_nd, context_nx), (below, *upper) = moved.seen, moved.state.layers
+        if memory.folded:
+            gates = context_nx.chunk(len(upper), dim=1)
+            top_nd, climbed = self._climb(_one_step_on, hidden_nd, gates, upper)
+        else:
+            top_nd, climbed = self._climb(_one_step, hidden_nd, repeat(context_nx), upper)
         state = moved.state._replace(layers=(below, *climbed))
         return Stepped(self.read_out(embedded_nm, top_nd), moved.weights_ns, state)
 
@@ -113,37 +138,54 @@ class GNMTDecoder(RecurrentDecoder):
         memory, state = self.start(source)
         embedded_tbm = embedded_btm.transpose(0, 1)
         seen, trace = self.unroll(self.project(embedded_tbm), memory, state)
-        top_tbd, _ = self._climb(_all_steps, seen, state.layers[1:])
+        hidden_tbd, context_tbe = seen
+        top_tbd, _ = self._climb(_all_steps, hidden_tbd, repeat(context_tbe), state.layers[1:])
         output_tbd = self.read_out(embedded_tbm, top_tbd)
         return Taught(output_tbd.transpose(0, 1), tuple(part.transpose(0, 1) for part in trace))
 
     def _climb(
         self,
         move: Move,
-        seen: tuple[Tensor, ...],
+        hidden: Float[Tensor, "*axes d"],
+        contexts: Iterable[Float[Tensor, "*axes _"]],
         states: Iterable[LayerState],
     ) -> tuple[Float[Tensor, "*axes d"], list[LayerState]]:
         """The top output and the upper layers' new states, from what `advance` handed out."""
-        hidden, context = seen
         climbed = []
-        # torch types the elements of a ModuleList as Module, whatever they are.
-        layers = cast(Iterable[RecurrentLayer], self.upper)
-        for number, (layer, state) in enumerate(zip(layers, states, strict=True), start=2):
+        every = zip(self._above, contexts, states, strict=False)
+        for number, (layer, context, state) in enumerate(every, start=2):
             below = drop(hidden, self.dropout, self.training)
-            moved, state = move(layer, torch.cat([below, context], dim=-1), state)
+            moved, state = move(layer, below, context, state)
             hidden = moved + hidden if self.residual and number > 2 else moved
             climbed.append(state)
         return hidden, climbed
 
 
 def _one_step(
-    layer: RecurrentLayer, inputs_nx: Float[Tensor, "n x"], state: LayerState
+    layer: RecurrentLayer,
+    below_nd: Float[Tensor, "n d"],
+    context_ne: Float[Tensor, "n e"],
+    state: LayerState,
 ) -> tuple[Float[Tensor, "n d"], LayerState]:
-    state = layer.step(layer.project(inputs_nx), state)
+    state = layer.step(layer.project(below_nd, context_ne), state)
+    return state.hidden_nd, state
+
+
+def _one_step_on(
+    layer: RecurrentLayer,
+    below_nd: Float[Tensor, "n d"],
+    gates_ng: Float[Tensor, "n gates"],
+    state: LayerState,
+) -> tuple[Float[Tensor, "n d"], LayerState]:
+    """What the context gives to the gates is known."""
+    state = layer.step(layer.project(below_nd, None) + gates_ng, state)
     return state.hidden_nd, state
 
 
 def _all_steps(
-    layer: RecurrentLayer, inputs_tnx: Float[Tensor, "t n x"], state: LayerState
+    layer: RecurrentLayer,
+    below_tnd: Float[Tensor, "t n d"],
+    context_tne: Float[Tensor, "t n e"],
+    state: LayerState,
 ) -> tuple[Float[Tensor, "t n d"], LayerState]:
-    return layer.sequence(inputs_tnx, state)
+    return layer.sequence(torch.cat([below_tnd, context_tne], dim=-1), state)

@@ -12,6 +12,7 @@ from nmt.model.decoders.recurrent import Moved, RecurrentDecoder, RecurrentState
 from nmt.model.interfaces import Encoded, SourceSizes, Taught
 from nmt.model.layers.bridge import Bridge
 from nmt.model.layers.dropout import dropout as drop
+from nmt.model.layers.joined import JoinedLinear
 from nmt.model.layers.stack import RecurrentStack
 from nmt.model.recurrence.described import Recurrence
 from nmt.parts import Positive, Probability
@@ -70,7 +71,8 @@ class LuongDecoder(RecurrentDecoder):
         self.attentional_size = attentional_size
         fed_size = attentional_size if input_feeding else 0
         self.stack = RecurrentStack(cell, embedding_size, fed_size, hidden_size, layers, dropout)
-        self.combine = nn.Linear(source.annotation + hidden_size, attentional_size, bias=False)
+        combined_sizes = (source.annotation, hidden_size)
+        self.combine = JoinedLinear.like_torchs(combined_sizes, attentional_size, bias=False)
         self.readout = nn.Linear(shown_size, readout_size) if readout_size else None
         self.output_size = readout_size or shown_size
         self.dropout = dropout
@@ -83,6 +85,10 @@ class LuongDecoder(RecurrentDecoder):
             fed = (source.summary_bh.new_zeros(source.summary_bh.size(0), self.attentional_size),)
         return memory, RecurrentState(layers, self.attention.start(memory), fed)
 
+    def fold(self, memory: AttentionMemory) -> AttentionMemory:
+        """A context's part of the attentional state."""
+        return self.attention.fold(memory, lambda values_bse: self.combine.term(0, values_bse))
+
     def project(self, embedded: Float[Tensor, "*axes m"]) -> Float[Tensor, "*axes gates"]:
         return self.stack.bottom.project(embedded)
 
@@ -91,7 +97,10 @@ class LuongDecoder(RecurrentDecoder):
     ) -> Moved:
         hidden_nd, layers = self.stack.step(projected_ng, state.layers, *state.fed)
         look = self.attention.read(hidden_nd, memory, state.attention)
-        attentional_nd = self._combine(look.context_ne, hidden_nd)
+        if memory.folded:
+            attentional_nd = torch.tanh(look.context_ne + self.combine(None, hidden_nd))
+        else:
+            attentional_nd = torch.tanh(self.combine(look.context_ne, hidden_nd))
         fed = (attentional_nd,) if self.input_feeding else ()
         state = RecurrentState(layers, look.state, fed)
         seen_nd = attentional_nd if self.attentional_output else hidden_nd
@@ -127,10 +136,5 @@ class LuongDecoder(RecurrentDecoder):
         memory, state = self.start(source)
         hidden_btd = self.stack.sequence(embedded_btm.transpose(0, 1), state.layers).transpose(0, 1)
         reading, _ = self.attention(hidden_btd, memory, state.attention)
-        output_btd = self.read_out(embedded_btm, self._combine(reading.context_bqe, hidden_btd))
-        return Taught(output_btd, reading.trace)
-
-    def _combine(
-        self, context: Float[Tensor, "*axes e"], hidden: Float[Tensor, "*axes h"]
-    ) -> Float[Tensor, "*axes d"]:
-        return torch.tanh(self.combine(torch.cat([context, hidden], dim=-1)))
+        attentional_btd = torch.tanh(self.combine(reading.context_bqe, hidden_btd))
+        return Taught(self.read_out(embedded_btm, attentional_btd), reading.trace)

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from nmt.model.decoders.recurrent import Moved, RecurrentDecoder, RecurrentState
-from nmt.model.interfaces import Encoded, SourceSizes, State, Stepped
+from nmt.model.interfaces import Encoded, Known, SourceSizes, State, Stepped
 from nmt.model.layers.bridge import Bridge
 from nmt.model.layers.dropout import dropout as drop
 from nmt.model.layers.turing import MachineState, TuringMachine
@@ -83,8 +83,8 @@ class TuringDecoder(RecurrentDecoder):
     ) -> Float[Tensor, "*axes d"]:
         return drop(torch.cat(seen, dim=-1), self.dropout, self.training)
 
-    def step(self, embedded_nm: Float[Tensor, "n m"], memory: Writings, state: State) -> Stepped:
-        stepped = super().step(embedded_nm, memory, state)
+    def step_from(self, known: Known, memory: Writings, state: State) -> Stepped:
+        stepped = super().step_from(known, memory, state)
         return stepped._replace(weights_ns=self._looked(stepped.state.attention, memory))
 
     def _looked(self, state: MachineState, memory: Writings) -> Float[Tensor, "n s"]:

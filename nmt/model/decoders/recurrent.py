@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from nmt.model.attention.mechanism import Mechanism
-from nmt.model.interfaces import Decoder, Encoded, Memory, State, Stepped, Taught
+from nmt.model.interfaces import Decoder, Encoded, Known, Memory, State, Stepped, Taught
 from nmt.model.layers.cell import LayerState
 from nmt.model.recurrence import fused, plain
 from nmt.model.recurrence.described import Recurrence
@@ -67,7 +67,14 @@ class RecurrentDecoder(Decoder):
         """What the output layer reads."""
 
     def step(self, embedded_nm: Float[Tensor, "n m"], memory: Memory, state: State) -> Stepped:
-        moved = self.advance(self.project(embedded_nm), memory, state)
+        return self.step_from((self.project(embedded_nm), embedded_nm), memory, state)
+
+    def know(self, embedded_nm: Float[Tensor, "n m"]) -> Known:
+        return self.project(embedded_nm), embedded_nm
+
+    def step_from(self, known: Known, memory: Memory, state: State) -> Stepped:
+        projected_ng, embedded_nm = known
+        moved = self.advance(projected_ng, memory, state)
         return Stepped(self.read_out(embedded_nm, *moved.seen), moved.weights_ns, moved.state)
 
     def forward(self, embedded_btm: Float[Tensor, "b t m"], source: Encoded) -> Taught:

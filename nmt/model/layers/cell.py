@@ -6,11 +6,9 @@ from typing import ClassVar, Literal, NamedTuple
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
-from torch.nn.functional import linear
 
 from nmt.model.layers.initial import orthogonal_gates, xavier_gates
-from nmt.model.layers.int8 import Int8Linear
-from nmt.model.layers.packed import PackedLinear
+from nmt.model.layers.joined import JoinedLinear
 
 Cell = Literal["lstm", "gru"]
 
@@ -30,61 +28,53 @@ class RecurrentLayer(nn.Module, ABC):
     comes back from elsewhere at each step: a context or an attentional state.
 
     Args:
-        input_size: width of x_t
+        input_size: width of x_t, or of each of the inputs that it is joined of
         hidden_size: width of h_t
         feedback_size: width of r_t; 0 for none
 
     Attributes:
         gates: how many there are
         has_cell: whether its state holds a cell
+        input: W and b
+        recurrent: [V C]
     """
 
     gates: ClassVar[int]
     has_cell: ClassVar[bool]
 
-    def __init__(self, input_size: int, hidden_size: int, feedback_size: int = 0) -> None:
+    def __init__(
+        self, input_size: int | tuple[int, ...], hidden_size: int, feedback_size: int = 0
+    ) -> None:
         super().__init__()
         self.hidden_size, self.feedback_size = hidden_size, feedback_size
-        self.input_weight = nn.Parameter(xavier_gates(self.gates, hidden_size, input_size))
+        sizes = input_size if isinstance(input_size, tuple) else (input_size,)
+        weight_gm = xavier_gates(self.gates, hidden_size, sum(sizes))
+        self.input = JoinedLinear(sizes, weight_gm, torch.zeros(self.gates * hidden_size))
         recurrent = orthogonal_gates(self.gates, hidden_size)
         if feedback_size:
             feedback = xavier_gates(self.gates, hidden_size, feedback_size)
             recurrent = torch.cat([recurrent, feedback], dim=1)
-        self.recurrent_weight = nn.Parameter(recurrent)
-        self.bias = nn.Parameter(torch.zeros(self.gates * hidden_size))
-        self.fixed_input: Int8Linear | PackedLinear | None = None
-        self.fixed_recurrent: Int8Linear | PackedLinear | None = None
+        self.recurrent = JoinedLinear((hidden_size, feedback_size), recurrent)
 
-    def project(self, inputs: Float[Tensor, "*axes m"]) -> Float[Tensor, "*axes gates"]:
-        """W x + b for any number of inputs at once; for one axis of them after `fix`."""
-        if self.fixed_input is not None:
-            return self.fixed_input(inputs)
-        return linear(inputs, self.input_weight, self.bias)
+    def project(self, *inputs: Float[Tensor, "*axes _"] | None) -> Float[Tensor, "*axes gates"]:
+        """W x + b for any number of inputs at once; see `JoinedLinear`."""
+        projected: Tensor = self.input(*inputs)
+        return projected
 
-    def recur(self, inputs_nx: Float[Tensor, "n x"], start: int = 0) -> Float[Tensor, "n gates"]:
-        """[V C] times [h; r], or some of its columns, from `start` on, times one of the two."""
-        if self.fixed_recurrent is not None:
-            return self.fixed_recurrent(inputs_nx, start)
-        weight: Tensor = self.recurrent_weight
-        if inputs_nx.size(1) < weight.size(1):
-            weight = weight[:, start : start + inputs_nx.size(1)]
-        return linear(inputs_nx, weight)
+    def feed(self, feedback: Float[Tensor, "*axes f"]) -> Float[Tensor, "*axes gates"]:
+        """C r for any number of feedbacks at once: what can be added to the projected inputs."""
+        return self.recurrent.term(1, feedback)
 
-    def fix(self, product: type[Int8Linear] | type[PackedLinear]) -> None:
-        """Hold the weights as such products do from now on, for `step`; no `sequence` goes then.
-
-        Packed weights are left as they are where their columns are used apart.
-        """
-        if product is PackedLinear and self.feedback_size and not self.has_cell:
-            return
-        self.fixed_input = product(self.input_weight, self.bias)
-        self.fixed_recurrent = product(self.recurrent_weight)
-        del self.input_weight, self.recurrent_weight, self.bias
+    @property
+    def bias(self) -> Float[Tensor, " gates"]:
+        """b."""
+        assert self.input.bias is not None, "there is one until `fix`"
+        return self.input.bias
 
     @property
     def is_fixed(self) -> bool:
-        """Whether `fix` has been called, and heeded."""
-        return self.fixed_recurrent is not None
+        """Whether the weights can learn no more, nor serve a `sequence`."""
+        return self.input.is_fixed
 
     def begin(self, hidden_nd: Float[Tensor, "n d"]) -> LayerState:
         """The state with this hidden part, the cell zero where there is one."""

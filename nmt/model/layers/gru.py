@@ -17,7 +17,9 @@ class GRULayer(RecurrentLayer):
 
     gates, has_cell = 3, False
 
-    def __init__(self, input_size: int, hidden_size: int, feedback_size: int = 0) -> None:
+    def __init__(
+        self, input_size: int | tuple[int, ...], hidden_size: int, feedback_size: int = 0
+    ) -> None:
         super().__init__(input_size, hidden_size, feedback_size)
         self.reset_bias = nn.Parameter(torch.zeros(hidden_size))
 
@@ -28,9 +30,9 @@ class GRULayer(RecurrentLayer):
         feedback_nf: Float[Tensor, "n f"] | None = None,
     ) -> LayerState:
         if feedback_nf is not None:
-            projected_ng = projected_ng + self.recur(feedback_nf, start=self.hidden_size)
+            projected_ng = projected_ng + self.feed(feedback_nf)
         reset_nd, keep_nd, new_nd = projected_ng.chunk(self.gates, dim=-1)
-        recurrent_ng = self.recur(state.hidden_nd)
+        recurrent_ng = self.recurrent(state.hidden_nd)
         reset_part_nd, keep_part_nd, new_part_nd = recurrent_ng.chunk(self.gates, dim=-1)
         reset_nd = torch.sigmoid(reset_nd + reset_part_nd)
         keep_nd = torch.sigmoid(keep_nd + keep_part_nd)
@@ -48,10 +50,11 @@ class GRULayer(RecurrentLayer):
         dtype = compute_dtype(inputs_tnm)
         if state is None:
             state = LayerState(inputs_tnm.new_zeros(inputs_tnm.size(1), self.hidden_size))
+        bias = self.bias
         recurrent_bias = torch.cat(
-            [torch.zeros_like(self.bias[: 2 * self.hidden_size]), self.reset_bias]
+            [torch.zeros_like(bias[: 2 * self.hidden_size]), self.reset_bias]
         )
-        weights = (self.input_weight, self.recurrent_weight, self.bias, recurrent_bias)
+        weights = (self.input.weight, self.recurrent.weight, bias, recurrent_bias)
         # cuDNN's autocast rule casts to float16 whatever the autocast type; so the cast is ours.
         with torch.autocast(inputs_tnm.device.type, enabled=False):
             outputs_tnd, hidden_1nd = torch.gru(

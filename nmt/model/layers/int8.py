@@ -31,11 +31,10 @@ class Int8Linear(nn.Module):
         bias_v = torch.zeros_like(scale_v) if bias_v is None else bias_v.detach().float()
         self.register_buffer("bias_v", bias_v)
 
-    def forward(self, inputs_nd: Float[Tensor, "n d"], start: int = 0) -> Float[Tensor, "n v"]:
-        """The layer's outputs for n rows, in float32; by its columns from `start` on, if fewer."""
+    def forward(self, inputs_nd: Float[Tensor, "n d"]) -> Float[Tensor, "n v"]:
+        """The layer's outputs for n rows, in float32."""
         inputs_nd = inputs_nd.float()
         scale_n1 = inputs_nd.abs().amax(dim=1, keepdim=True).clamp_min(1e-12) / LARGEST
         rounded_nd = (inputs_nd / scale_n1).round().to(torch.int8)
-        weight_dv = self.weight_dv[start : start + rounded_nd.size(1)]
-        products_nv = torch._int_mm(rounded_nd, weight_dv)
+        products_nv = torch._int_mm(rounded_nd, self.weight_dv)
         return torch.addcmul(self.bias_v, products_nv.float().mul_(scale_n1), self.scale_v)

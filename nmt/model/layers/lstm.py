@@ -17,7 +17,9 @@ class LSTMLayer(RecurrentLayer):
 
     gates, has_cell = 4, True
 
-    def __init__(self, input_size: int, hidden_size: int, feedback_size: int = 0) -> None:
+    def __init__(
+        self, input_size: int | tuple[int, ...], hidden_size: int, feedback_size: int = 0
+    ) -> None:
         super().__init__(input_size, hidden_size, feedback_size)
         with torch.no_grad():
             # Forget little at first: Jozefowicz et al. 2015.
@@ -29,10 +31,7 @@ class LSTMLayer(RecurrentLayer):
         state: LayerState,
         feedback_nf: Float[Tensor, "n f"] | None = None,
     ) -> LayerState:
-        recurrent_n = state.hidden_nd
-        if feedback_nf is not None:
-            recurrent_n = torch.cat([recurrent_n, feedback_nf], dim=-1)
-        return lstm_cell(projected_ng + self.recur(recurrent_n), state)
+        return lstm_cell(projected_ng + self.recurrent(state.hidden_nd, feedback_nf), state)
 
     def sequence(
         self,
@@ -46,14 +45,14 @@ class LSTMLayer(RecurrentLayer):
         last real step; hidden states of held steps mean nothing.
         """
         assert not self.feedback_size, "a sequence with feedback is not known before its steps"
-        input_weight: Tensor = self.input_weight
+        input_weight: Tensor = self.input.weight
         if hold_tn is not None:
             inputs_tnm = torch.cat([inputs_tnm, hold_tn[:, :, None].to(inputs_tnm.dtype)], dim=-1)
             input_weight = torch.cat([input_weight, self._hold_column()], dim=-1)
-        return _lstm(inputs_tnm, state, input_weight, self.recurrent_weight, self.bias)
+        return _lstm(inputs_tnm, state, input_weight, self.recurrent.weight, self.bias)
 
     def _hold_column(self) -> Float[Tensor, "gates 1"]:
-        column_g = self.bias.new_zeros(self.gates, self.hidden_size)
+        column_g = self.input.weight.new_zeros(self.gates, self.hidden_size)
         column_g[0], column_g[1] = -SHUT, SHUT
         return column_g.flatten()[:, None]
 

@@ -25,17 +25,13 @@ class PackedLinear(nn.Module):
     def __init__(self, weight_vd: Tensor, bias_v: Tensor | None = None) -> None:
         super().__init__()
         self.size_bytes = weight_vd.nbytes
-        self.inputs = weight_vd.size(1)
         # No buffer: such a tensor can neither be saved nor moved.
         self.weight = torch.ops.mkldnn._reorder_linear_weight(weight_vd.detach().float(), ROWS)
         self.bias_v: Tensor | None
         self.register_buffer("bias_v", None if bias_v is None else bias_v.detach().float())
 
-    def forward(
-        self, inputs_nd: Float[Tensor, "*axes d"], start: int = 0
-    ) -> Float[Tensor, "*axes v"]:
-        """The layer's outputs; by all of its columns."""
-        assert start == 0 and inputs_nd.size(-1) == self.inputs, "columns are not told apart"
+    def forward(self, inputs_nd: Float[Tensor, "*axes d"]) -> Float[Tensor, "*axes v"]:
+        """The layer's outputs."""
         outputs: Tensor = torch.ops.mkldnn._linear_pointwise(
             inputs_nd, self.weight, self.bias_v, "none", [], ""
         )

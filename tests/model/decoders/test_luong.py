@@ -36,7 +36,7 @@ def _by_hand(model: Seq2Seq, feeds: bool = True, *, shows: bool = True) -> tuple
     cells = [np.zeros(4) for _ in layers]
     if encoded.final.cell_ble is not None:
         cells = list(array(encoded.final.cell_ble)[0, -len(layers) :])
-    attentional = np.zeros(decoder.combine.out_features)
+    attentional = np.zeros(decoder.attentional_size)
     outputs, looked = [], []
     for piece in TARGET[0]:
         entering = array(model.target_embedding.weight)[piece]

@@ -34,7 +34,7 @@ def _torch_layer(directions: list[RecurrentLayer]) -> nn.RNNBase:
     first = directions[0]
     kind = nn.GRU if isinstance(first, GRULayer) else nn.LSTM
     layer = kind(
-        first.input_weight.size(1),
+        first.input.weight.size(1),
         first.hidden_size,
         batch_first=True,
         bidirectional=len(directions) == 2,
@@ -42,8 +42,8 @@ def _torch_layer(directions: list[RecurrentLayer]) -> nn.RNNBase:
     )
     for ours, suffix in zip(directions, ("", "_reverse"), strict=False):
         values = {
-            "weight_ih": ours.input_weight,
-            "weight_hh": ours.recurrent_weight,
+            "weight_ih": ours.input.weight,
+            "weight_hh": ours.recurrent.weight,
             "bias_ih": ours.bias,
             "bias_hh": torch.zeros_like(ours.bias),
         }

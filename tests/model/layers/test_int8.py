@@ -43,13 +43,6 @@ def test_numbers_on_the_grid_are_multiplied_exactly() -> None:
     assert torch.equal(Int8Linear(weight_vd)(inputs_nd), inputs_nd @ weight_vd.T)
 
 
-def test_some_columns_are_multiplied_by_themselves() -> None:
-    torch.manual_seed(3)
-    weight_vd, inputs_nd = _on_grid(32, 24), _on_grid(5, 8)
-    found_nv = Int8Linear(weight_vd)(inputs_nd, start=16)
-    assert torch.equal(found_nv, inputs_nd @ weight_vd[:, 16:].T)
-
-
 def test_a_row_alone_has_the_bits_that_it_has_beside_others() -> None:
     torch.manual_seed(4)
     layer, inputs_nd = Int8Linear(torch.randn(32, 24)), torch.randn(7, 24)
@@ -66,10 +59,12 @@ def test_a_row_of_zeros_gives_the_bias() -> None:
 
 def _layer(kind: type[RecurrentLayer], fed: int) -> Any:
     """A layer whose weights lie on the grid."""
-    layer = kind(INPUTS, UNITS, fed)
+    layer: Any = kind(INPUTS, UNITS, fed)
     with torch.no_grad():
-        for weight in (layer.input_weight, layer.recurrent_weight):
-            weight.copy_(_on_grid(*weight.shape, step=0.001))
+        for part in (layer.input, layer.recurrent):
+            rows = len(part.weight)
+            columns = [_on_grid(rows, size, step=0.001) for size in part.sizes]
+            part.weight.copy_(torch.cat(columns, dim=1))
         layer.bias.normal_()
     return layer
 
@@ -82,7 +77,8 @@ def test_a_rounded_step_is_the_step_where_nothing_is_lost(
     torch.manual_seed(5)
     layer, rounded = _layer(kind, fed), kind(INPUTS, UNITS, fed)
     rounded.load_state_dict(layer.state_dict())
-    rounded.fix(Int8Linear)
+    for part in (rounded.input, rounded.recurrent):
+        part.fix(Int8Linear)
     unit = 1 / LARGEST
     inputs_nm, hidden_nd = _on_grid(3, INPUTS, step=unit), _on_grid(3, UNITS, step=unit)
     fed_nf = _on_grid(3, fed, step=unit) if fed else None

@@ -156,10 +156,10 @@ def test_a_decoder_in_integers_goes_the_plain_way(monkeypatch: pytest.MonkeyPatc
 def test_frozen_parameters_get_no_gradient(decoder: str) -> None:
     built = build(config(decoder=Choice(decoder, SIZES), score=ADDITIVE))
     for name, parameter in built.named_parameters():
-        parameter.requires_grad_("recurrent_weight" in name and "decoder" in name)
+        parameter.requires_grad_("recurrent.weight" in name and "decoder" in name)
     expected = _results(built, "plain")
     _assert_equal(_results(built, "fused"), expected)
-    assert list(expected) == ["outputs", "decoder.stack.layers.0.recurrent_weight"]
+    assert list(expected) == ["outputs", "decoder.stack.layers.0.recurrent.weight"]
 
 
 def test_a_graph_can_be_gone_back_twice_and_beside_another() -> None:
