@@ -25,6 +25,17 @@ def test_candidates_are_in_the_order_of_a_sort_by_value_hypothesis_and_token(cou
         assert found.token_log_prob_bc[row].tolist() == [table[row][k][v] for _, k, v in expected]
 
 
+@pytest.mark.parametrize("vocabulary", [8000, 1021, 130, 3])
+def test_the_largest_are_found_whatever_the_vocabularys_size(vocabulary: int) -> None:
+    torch.manual_seed(vocabulary)
+    live_bk, table_bkv = -torch.rand(6, 5), -3 * torch.rand(6, 5, vocabulary)
+    found = best_candidates(live_bk, table_bkv.flatten(0, 1), 10)
+    totals_bx = (live_bk[:, :, None] + table_bkv).flatten(1)
+    expected_bc, places_bc = totals_bx.sort(dim=1, descending=True, stable=True)
+    assert torch.equal(found.log_prob_bc, expected_bc[:, :10])
+    assert torch.equal(found.parent_bc * vocabulary + found.token_bc, places_bc[:, :10])
+
+
 def test_a_large_vocabulary_of_equals_gives_its_first_tokens() -> None:
     found = best_candidates(torch.zeros(2, 2), torch.full((4, 5000), -1.0), 4)
     assert found.token_bc.tolist() == [[0, 1, 2, 3]] * 2
