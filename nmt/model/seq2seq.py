@@ -83,7 +83,7 @@ class Seq2Seq(nn.Module):
         """Hold the decoder's weights as such products do; for translating on a CPU by `step`.
 
         That is the weights of the output layer, of the decoder's recurrent layers and of the
-        linear layers that it holds itself; attention and the encoder stay as they are.
+        linear layers that it holds itself. Scores stay in floating point, and the encoder as it is.
         """
         assert isinstance(self.output_layer, nn.Linear), "fixed already"
         self.output_layer = product(self.output_layer.weight, self.output_layer.bias)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from nmt.model.layers.int8 import Int8Linear
-from nmt.model.layers.packed import PackedLinear
+from nmt.model.layers.packed import PackedLinear, packs_products
 
 Product = type[Int8Linear] | type[PackedLinear]
 
@@ -23,6 +23,7 @@ class JoinedLinear(nn.Module):
         sizes: widths of x_1 to x_p; the last ones may be 0, inputs that are never given
         weight_vx: first values of W
         bias_v: first values of b; none when not given
+        exact: whether the weights stay in floating point, whatever `fix` is asked for
 
     Attributes:
         is_fixed: whether `fix` has been called
@@ -30,14 +31,19 @@ class JoinedLinear(nn.Module):
     """
 
     def __init__(
-        self, sizes: Sequence[int], weight_vx: Tensor, bias_v: Tensor | None = None
+        self,
+        sizes: Sequence[int],
+        weight_vx: Tensor,
+        bias_v: Tensor | None = None,
+        *,
+        exact: bool = False,
     ) -> None:
         super().__init__()
         assert weight_vx.size(1) == sum(sizes)
         self.sizes = tuple(size for size in sizes if size)
         self.weight = nn.Parameter(weight_vx)
         self.bias = None if bias_v is None else nn.Parameter(bias_v)
-        self.is_fixed, self.has_bias = False, bias_v is not None
+        self.is_fixed, self.has_bias, self.exact = False, bias_v is not None, exact
 
     @classmethod
     def like_torchs(
@@ -70,6 +76,10 @@ class JoinedLinear(nn.Module):
 
     def fix(self, product: Product) -> None:
         """Hold the weights as such products do from now on; they learn no more."""
+        if self.exact and product is Int8Linear:
+            if not packs_products():
+                return
+            product = PackedLinear
         parts = torch.split(self.weight, list(self.sizes), dim=1)
         biases = [self.bias] + [None] * (len(parts) - 1)
         self.products = nn.ModuleList(map(product, parts, biases))

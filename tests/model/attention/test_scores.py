@@ -18,12 +18,12 @@ Formula = Callable[[Any, Array, Array], float]
 
 
 def _additive(score: Any, query: Array, key: Array) -> float:
-    hidden = array(score.query_weight_ad) @ query + array(score.key_weight_ae) @ key
+    hidden = array(score.query.weight) @ query + array(score.key.weight) @ key
     return float(array(score.energy_a) @ np.tanh(hidden))
 
 
 def _concat(score: Any, query: Array, key: Array) -> float:
-    hidden = array(score.weight) @ np.concatenate([query, key])
+    hidden = array(score.joined.weight) @ np.concatenate([query, key])
     return float(array(score.energy_a) @ np.tanh(hidden))
 
 

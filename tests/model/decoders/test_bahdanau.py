@@ -39,8 +39,8 @@ def _by_hand(model: Seq2Seq) -> tuple[Array, Array]:
     outputs, looked = [], []
     for piece in TARGET[0]:
         embedded = array(model.target_embedding.weight)[piece]
-        query = array(score.query_weight_ad) @ hidden[-1]  # look with s_{i-1} ...
-        alignment = np.tanh(query + annotations @ array(score.key_weight_ae).T)
+        query = array(score.query.weight) @ hidden[-1]  # look with s_{i-1} ...
+        alignment = np.tanh(query + annotations @ array(score.key.weight).T)
         weights = softmax(alignment @ array(score.energy_a))
         context = weights @ annotations
         entering, fed = embedded, [context]

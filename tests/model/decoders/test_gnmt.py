@@ -29,8 +29,8 @@ def _model(**options: object) -> Seq2Seq:
 def _look(decoder: Any, annotations: Array, state: Array) -> Array:
     """Weights by the additive score."""
     score = decoder.attention.score
-    query = array(score.query_weight_ad) @ state
-    alignment = np.tanh(query + annotations @ array(score.key_weight_ae).T)
+    query = array(score.query.weight) @ state
+    alignment = np.tanh(query + annotations @ array(score.key.weight).T)
     return softmax(alignment @ array(score.energy_a))
 
 

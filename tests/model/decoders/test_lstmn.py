@@ -51,10 +51,8 @@ def _by_hand(model: Seq2Seq) -> tuple[Array, Array, Array]:
     for step, piece in enumerate(TARGET[0]):
         embedded = array(model.target_embedding.weight)[piece]
         asking = np.concatenate([embedded, context])
-        query = array(score.query_weight_ad) @ (
-            asking if decoder.asks_with_input else places[-1][0]
-        )
-        alignment = np.tanh(query + annotations @ array(score.key_weight_ae).T)
+        query = array(score.query.weight) @ (asking if decoder.asks_with_input else places[-1][0])
+        alignment = np.tanh(query + annotations @ array(score.key.weight).T)
         weights = softmax(alignment @ array(score.energy_a))
         context = weights @ annotations
         entering, carried = np.concatenate([embedded, context]), np.zeros(UNITS)

@@ -1,10 +1,11 @@
 """Additive score."""
 
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from nmt.model.attention.score import TanhScore
 from nmt.model.layers.initial import xavier
+from nmt.model.layers.joined import JoinedLinear
 from nmt.parts import Positive
 from nmt.registry import SCORES
 
@@ -23,11 +24,13 @@ class AdditiveScore(TanhScore):
         self, query_size: int, key_size: int, *, hidden_size: Positive | None = None
     ) -> None:
         super().__init__(query_size, key_size, hidden_size or query_size)
-        self.query_weight_ad = nn.Parameter(xavier(self.keys_size, query_size))
-        self.key_weight_ae = nn.Parameter(xavier(self.keys_size, key_size))
+        self.query = JoinedLinear((query_size,), xavier(self.keys_size, query_size), exact=True)
+        self.key = JoinedLinear((key_size,), xavier(self.keys_size, key_size), exact=True)
 
     def prepare(self, states_bse: Float[Tensor, "b s e"]) -> Float[Tensor, "b s a"]:
-        return nn.functional.linear(states_bse, self.key_weight_ae)
+        keys_bsa: Tensor = self.key(states_bse)
+        return keys_bsa
 
     def project(self, query_bqd: Float[Tensor, "b q d"]) -> Float[Tensor, "b q a"]:
-        return nn.functional.linear(query_bqd, self.query_weight_ad)
+        projected_bqa: Tensor = self.query(query_bqd)
+        return projected_bqa

@@ -1,10 +1,11 @@
 """Concatenation score."""
 
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from nmt.model.attention.score import TanhScore
 from nmt.model.layers.initial import xavier
+from nmt.model.layers.joined import JoinedLinear
 from nmt.parts import Positive
 from nmt.registry import SCORES
 
@@ -25,10 +26,11 @@ class ConcatScore(TanhScore):
         self, query_size: int, key_size: int, *, hidden_size: Positive | None = None
     ) -> None:
         super().__init__(query_size, key_size, hidden_size or query_size)
-        self.weight = nn.Parameter(xavier(self.keys_size, query_size + key_size))
+        weight_ax = xavier(self.keys_size, query_size + key_size)
+        self.joined = JoinedLinear((query_size, key_size), weight_ax, exact=True)
 
     def prepare(self, states_bse: Float[Tensor, "b s e"]) -> Float[Tensor, "b s a"]:
-        return nn.functional.linear(states_bse, self.weight[:, self.query_size :])
+        return self.joined.term(1, states_bse)
 
     def project(self, query_bqd: Float[Tensor, "b q d"]) -> Float[Tensor, "b q a"]:
-        return nn.functional.linear(query_bqd, self.weight[:, : self.query_size])
+        return self.joined.term(0, query_bqd)
