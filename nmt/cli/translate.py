@@ -53,6 +53,8 @@ def add_model_options(parser: Parser, *, required: bool) -> None:
     add("--coverage-penalty", choices=["none", "gnmt"])
     add("--beta", type=share(None), help="strength of the coverage penalty")
     add("--block-ngram-repeat", type=at_least(0), metavar="N", help="no n-gram comes twice")
+    stop = "done when nothing live can beat the best, or likely will: a third faster"
+    add("--stop", choices=["bound", "likely"], help=f"{stop} (default: the run's, bound)")
 
 
 def _parser() -> Parser:
@@ -137,6 +139,7 @@ def search_options(translator: "Translator", options: argparse.Namespace) -> dic
     from nmt.cli.output import penalties
 
     names = ["beam_size", "batch_tokens", "batch_sentences", "max_length", "block_ngram_repeat"]
+    names.append("stop")
     given = {name: getattr(options, name) for name in names}
     chosen = {name: value for name, value in given.items() if value is not None}
     return chosen | penalties(translator.options, options)

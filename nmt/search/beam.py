@@ -13,7 +13,7 @@ from nmt.search.endings import Ending, Endings
 from nmt.search.history import History
 from nmt.search.hypothesis import Hypothesis
 from nmt.search.live import NEVER, Live, of_parents
-from nmt.search.penalties import CoveragePenalty, LengthPenalty, Scoring
+from nmt.search.penalties import CoveragePenalty, LengthPenalty, Scoring, Stop
 from nmt.search.step import Step, device_of, real_positions, select_rows
 
 
@@ -31,6 +31,7 @@ def beam_search(
     length_penalty: LengthPenalty,
     coverage_penalty: CoveragePenalty,
     block_ngram: int = 0,
+    stop: Stop = "bound",
     source_mask_bs: Bool[Tensor, "b s"] | None = None,
 ) -> list[list[Hypothesis]]:
     """The `n_best` best hypotheses of each sentence, best first.
@@ -53,6 +54,8 @@ def beam_search(
         length_penalty: how finished hypotheses of unequal length compare
         coverage_penalty: what they pay for source positions not looked at
         block_ngram: no n-gram of this many tokens comes twice in a hypothesis; 0 allows all
+        stop: bound, what is said above; likely, a sentence is done already when a live hypothesis
+            could not beat its `n_best`-th finished score by ending at the next token
         source_mask_bs: real source positions; all of them when None
 
     Raises:
@@ -60,7 +63,7 @@ def beam_search(
             model's probabilities are not numbers
     """
     scoring = Scoring(length_penalty, coverage_penalty)
-    limits = _Limits(eos, beam_size, n_best, block_ngram, list(max_lengths_b))
+    limits = _Limits(eos, beam_size, n_best, block_ngram, stop, list(max_lengths_b))
     beam = _Beam(bos, limits, scoring, real_positions(source_mask_bs, len(max_lengths_b)))
     device = device_of(memory, state)
     state = select_rows(state, torch.arange(len(max_lengths_b)).repeat_interleave(beam_size))
@@ -80,6 +83,7 @@ class _Limits(NamedTuple):
     beam_size: int
     n_best: int
     block_ngram: int
+    stop: Stop
     max_lengths_b: list[int]
 
 
@@ -153,9 +157,11 @@ class _Beam:
 
     def _settle(self, live: Live, scores_bc: Float[Tensor, "b c"]) -> list[int]:
         """Hand out what needs no more searching. Gives the rows of the sentences that do."""
-        max_length_b = torch.tensor([self._limits.max_lengths_b[s] for s in self.sentences])
+        length_b = torch.tensor([self._limits.max_lengths_b[s] for s in self.sentences])
+        if self._limits.stop == "likely":
+            length_b = length_b.clamp_max(len(self._history) + 1)
         best_b = live.log_prob_bk[:, 0]
-        bounds = self._scoring.bound(best_b, max_length_b).tolist()
+        bounds = self._scoring.bound(best_b, length_b).tolist()
         searched = [best > NEVER for best in best_b.tolist()]
         for row, sentence in enumerate(self.sentences):
             endings = self._endings_b[sentence]

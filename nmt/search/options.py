@@ -5,7 +5,7 @@ from functools import cached_property
 
 from nmt.config.schema import SearchConfig
 from nmt.registry import COVERAGE_PENALTIES, LENGTH_PENALTIES, Choice
-from nmt.search.penalties import Scoring
+from nmt.search.penalties import Scoring, Stop
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class SearchOptions:
         max_length: target pieces at most; when None, twice the source's plus 20, or 100 for a
             picture
         block_ngram_repeat: no hypothesis repeats n pieces in a row; 0 for no such rule
+        stop: when a sentence is done; see `beam_search`
         batch_tokens: source pieces a batch, padding included
         batch_sentences: sentences a batch at most
         replace_unknown: put the source word most looked at where the model says "unknown"
@@ -42,6 +43,7 @@ class SearchOptions:
     n_best: int = 1
     max_length: int | None = None
     block_ngram_repeat: int = 0
+    stop: Stop = "bound"
     batch_tokens: int = 4000
     batch_sentences: int | None = None
     replace_unknown: bool = False
@@ -57,6 +59,7 @@ class SearchOptions:
             beam_size=config.beam_size,
             max_length=config.max_length,
             block_ngram_repeat=config.block_ngram_repeat,
+            stop=config.stop,
             batch_tokens=config.batch_tokens,
         )
 

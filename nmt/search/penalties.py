@@ -1,7 +1,7 @@
 """How a hypothesis of several pieces is scored: its log-probability, its length, its coverage."""
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 from jaxtyping import Bool, Float, Int, Num
 from torch import Tensor
@@ -127,6 +127,10 @@ class GnmtCoveragePenalty(CoveragePenalty):
         return self.beta * paid.masked_fill(~mask, 0.0).sum(-1)
 
 
+Stop = Literal["bound", "likely"]
+"""When a sentence is done; see `beam_search`."""
+
+
 class Scoring(NamedTuple):
     """The two penalties of Wu et al. 2016, equation 14: length(log_prob) + coverage, in float64."""
 
@@ -154,7 +158,7 @@ class Scoring(NamedTuple):
     def bound(
         self, log_prob_b: Float[Tensor, "b"], max_length_b: Int[Tensor, "b"]
     ) -> Float[Tensor, "b"]:
-        """What no continuation can beat: nothing more is lost, and the length is the best one."""
+        """What no continuation of up to this length can beat: nothing more is lost."""
         return self.length(log_prob_b.double(), max_length_b.double())
 
 

@@ -62,6 +62,7 @@ class Started(NamedTuple):
                 length_penalty=options.scoring.length,
                 coverage_penalty=options.scoring.coverage,
                 block_ngram=options.block_ngram_repeat,
+                stop=options.stop,
                 source_mask_bs=self.mask_bs,
             )
         drawn = sample(

@@ -111,7 +111,7 @@ def _one_sentence(bench: Bench) -> list[Row]:
 
 
 def _memory(bench: Bench) -> list[Row]:
-    return memory_rows(Kind("nmt"), bench.plan, updates=bench.amount.memory_updates)
+    return memory_rows(Kind("nmt"), bench.plan, PIECES, updates=bench.amount.memory_updates)
 
 
 def _growth(bench: Bench) -> list[Row]:

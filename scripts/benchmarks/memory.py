@@ -8,17 +8,27 @@ from dataclasses import replace
 
 from benchmarks.contender import Kind
 from benchmarks.rows import Row
+from benchmarks.text import random_ids
 from benchmarks.training import Field, Plan
 
 GIGABYTE = 1e9
+SENTENCES, LENGTH = 128, 49  # pieces a sentence; 50 with the end mark
 
 
-def memory_rows(kind: Kind, plan: Plan, *, updates: int) -> list[Row]:
-    """Peak of our training less that of the process before its first update, both ways."""
-    plan = replace(plan, warmup=0)
+def memory_rows(kind: Kind, plan: Plan, pieces: int, *, updates: int) -> list[Row]:
+    """Peak of our training less that of the process before its first update, both ways.
+
+    On batches of chance, all of 128 sentences of 50 pieces on each side, of so many there are.
+    """
+    ids = plan.folder / f"random-{pieces}-{SENTENCES}-{LENGTH}.npz"
+    if not ids.is_file():
+        pairs = 2 * SENTENCES
+        sizes = {"pairs": pairs, "source": LENGTH, "target": LENGTH, "sentences": SENTENCES}
+        random_ids(ids, pieces, **sizes)
+    plan = replace(plan, warmup=0, ids=ids)
     rows: list[Row] = []
     for loop in ("ours", "eager"):
-        with Field([kind], plan, {"loop": loop}) as field:
+        with Field([kind], plan, {"loop": loop} if loop == "eager" else {}) as field:
             contender = field.contenders[kind.name]
             before = contender.ask("memory")["peak"]
             contender.ask("train", first=0, updates=updates)
@@ -27,6 +37,7 @@ def memory_rows(kind: Kind, plan: Plan, *, updates: int) -> list[Row]:
             note = f"the process before: {before / GIGABYTE:.2f} GB; {updates} updates"
             name = f"{kind.name}, eager loop" if loop == "eager" else kind.name
             conditions = field.conditions(kind.name)
+            conditions |= {"sentences": SENTENCES, "pieces each": LENGTH + 1}
         found = Row("training memory", name, "GB", [peak / GIGABYTE], conditions, note=note)
         rows.append(found)
     ours, eager = (row.values[0] for row in rows)

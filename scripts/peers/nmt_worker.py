@@ -63,8 +63,9 @@ class NmtWorker(Worker):
         pieces = self.ids.vocabulary
         config = model_config(sizes, options.get("model", "bahdanau"))
         self.model = build_model(config, pieces, pieces).to(place)
-        loop = options.get("loop", "auto")
-        os.environ[VARIABLE] = "plain" if loop == "eager" else loop
+        loop = options.get("loop")
+        if loop is not None:
+            os.environ[VARIABLE] = "plain" if loop == "eager" else loop
         if loop == "eager":
             decoder: Any = self.model.decoder
             decoder.forward = MethodType(Decoder.forward, decoder)

@@ -14,8 +14,8 @@ import pytest
         (
             "translate",
             "-m --checkpoint -o -b --beam-size --batch-tokens --max-length --length-penalty "
-            "--alpha --coverage-penalty --beta --block-ngram-repeat --replace-unknown --sample "
-            "--temperature --top-k --top-p --seed --device --precision --n-best --scores "
+            "--alpha --coverage-penalty --beta --block-ngram-repeat --stop --replace-unknown "
+            "--sample --temperature --top-k --top-p --seed --device --precision --n-best --scores "
             "--alignments --alignment-level --jsonl --force INPUT",
         ),
         (

@@ -118,15 +118,19 @@ def slow_beam(
     score: Score,
     beam_size: int,
     allowed: Callable[[tuple[int, ...]], bool] = lambda tokens: True,
+    done: Callable[[list[Spoken], list[Spoken], int], bool] = lambda finished, live, length: False,
 ) -> list[Spoken]:
-    """Beam search of one sentence as one would tell it; never stops early."""
+    """Beam search of one sentence as one would tell it; stops early only where it is told to."""
     live, finished = [SILENCE], []
-    for _ in range(max_length):
+    for length in range(1, max_length + 1):
         spoken = [table.say(sentence, said, token) for said in live for token in range(TOKENS)]
         spoken = [said for said in spoken if said.log_prob > -math.inf and allowed(said.tokens)]
         spoken = sorted(spoken, key=lambda said: -said.log_prob)[: 2 * beam_size]
         finished += [said for said in spoken[:beam_size] if said.finished]
         live = [said for said in spoken if not said.finished][:beam_size]
+        if done(finished, live, length):
+            live = []
+            break
     finished.sort(key=lambda said: -score(said))
     live.sort(key=lambda said: -score(said))
     return (finished + live)[:n_best]

@@ -77,6 +77,43 @@ def test_a_narrow_beam_equals_the_slow_one_that_never_stops_early(
         assert_same(found[sentence], expected, score)
 
 
+LENGTHENED = {"none": 0.0, "average": 1.0, "average steep": 2.0}
+
+
+@pytest.mark.parametrize("name", LENGTHENED)
+@pytest.mark.parametrize(("beam_size", "n_best"), [(1, 1), (3, 1), (5, 2)])
+def test_a_likely_end_is_where_ending_next_could_not_win(
+    name: str, beam_size: int, n_best: int
+) -> None:
+    length_penalty, _, score = SCORINGS[name]
+
+    def done(finished: list[Any], live: list[Any], length: int) -> bool:
+        scores = sorted(map(score, finished), reverse=True)
+        if len(scores) < n_best or not live:
+            return False
+        longer = min(length + 1, max_length)
+        return bool(scores[n_best - 1] >= live[0].log_prob / longer ** LENGTHENED[name])
+
+    table, max_lengths = Table(8, 5 * beam_size), [9, 7, 1, 2, 12, 5, 9, 3]
+    found, bound = (
+        search(
+            table,
+            beam_size=beam_size,
+            max_lengths_b=max_lengths,
+            n_best=n_best,
+            length_penalty=length_penalty,
+            stop=stop,
+        )
+        for stop in ("likely", "bound")
+    )
+    for sentence, max_length in enumerate(max_lengths):
+        expected = slow_beam(table, sentence, max_length, n_best, score, beam_size, done=done)
+        assert_same(found[sentence], expected, score)
+    if name == "average steep" and beam_size < 5:
+        tokens = [[[one.tokens for one in best] for best in every] for every in (found, bound)]
+        assert tokens[0] != tokens[1], "where nothing is missed there was nothing to test"
+
+
 def test_greedy_takes_the_likeliest_token_each_time() -> None:
     table = Table(6, 5)
     for sentence, (found,) in enumerate(search(table, beam_size=1, max_lengths_b=[10] * 6)):

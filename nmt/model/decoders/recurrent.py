@@ -93,7 +93,7 @@ class RecurrentDecoder(Decoder):
         a loop over `advance`. Both give the same.
         """
         recurrence = None
-        if goes_fused(projected_tbg.device):
+        if goes_fused():
             recurrence = self.describe(memory, state)
         if recurrence is None:
             return plain.run(self.advance, projected_tbg, memory, state)
