@@ -9,6 +9,7 @@ import torch
 from peers.ids import Sizes
 
 from benchmarks.contender import Kind
+from benchmarks.profile import profile_rows
 from benchmarks.rows import Row, unmeasured
 from benchmarks.text import random_ids
 from benchmarks.training import Field, Plan, training_rows
@@ -110,12 +111,7 @@ def _waiting(field: Field) -> Row:
 
 
 def _profile(field: Field) -> list[Row]:
-    told = field.contenders[KIND.name].ask("profile", first=0, updates=field.plan.updates)
-    conditions = field.conditions(KIND.name)
-    return [
-        Row(PROFILE, KIND.name, "% of kernels' time", [100 * share], conditions, note=name)
-        for name, share in told["shares"]
-    ]
+    return profile_rows(field, PROFILE, task="train", first=0, updates=field.plan.updates)
 
 
 def _median(row: Row) -> float:

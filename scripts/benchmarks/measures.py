@@ -8,6 +8,7 @@ from benchmarks import gpu
 from benchmarks.contender import Kind
 from benchmarks.growth import corpus_curve, draw, growth_rows, length_curve, vocabulary_curve
 from benchmarks.memory import memory_rows
+from benchmarks.profile import profiles
 from benchmarks.rows import Row
 from benchmarks.starting import cold_row, short_run, warm_rows
 from benchmarks.text import Text
@@ -110,6 +111,10 @@ def _one_sentence(bench: Bench) -> list[Row]:
     ]
 
 
+def _profile(bench: Bench) -> list[Row]:
+    return profiles(bench.plan)
+
+
 def _memory(bench: Bench) -> list[Row]:
     return memory_rows(Kind("nmt"), bench.plan, PIECES, updates=bench.amount.memory_updates)
 
@@ -134,6 +139,7 @@ MEASURES: dict[str, Callable[[Bench], list[Row]]] = {
     "translation": _translation,
     "one-sentence": _one_sentence,
     "memory": _memory,
+    "profile": _profile,
     "growth": _growth,
     "gpu": _gpu,
 }

@@ -50,7 +50,7 @@ class NmtWorker(Worker):
     the way of the recurrence.
 
     `{"do": "busy", "first": 0, "updates": 5}` gives the share of the time that a GPU computes, and
-    `profile`, asked alike, what takes the time of training.
+    `profile`, with a task and what that is asked, where its time goes.
     """
 
     packages = ("sentencepiece",)
@@ -141,21 +141,24 @@ class NmtWorker(Worker):
         )
         return {"kernels": microseconds / 1e6, "seconds": told["seconds"]}
 
-    def profile(self, first: int, updates: int, count: int = 12) -> dict[str, Any]:
-        """The kernels, on a CPU the operations, that took longest: names and shares of all time."""
+    def profile(self, task: str, longest: int = 12, **asked: Any) -> dict[str, Any]:
+        """The kernels, on a CPU the operations, that took longest: names and shares of all time.
+
+        Of `train` or `translate`, asked as they are.
+        """
         on_gpu = self.place.type == "cuda"
         activity = torch.profiler.ProfilerActivity
         with torch.profiler.profile(activities=[activity.CUDA if on_gpu else activity.CPU]) as told:
-            self.train(first, updates)
+            getattr(self, task)(**asked)
         events = [event for event in told.key_averages() if not event.is_user_annotation]
         times = {
             event.key: event.self_device_time_total if on_gpu else event.self_cpu_time_total
             for event in events
             if not on_gpu or event.device_type.name == "CUDA"
         }
-        longest = sorted(times, key=lambda name: -times[name])[:count]
+        names = sorted(times, key=lambda name: -times[name])[:longest]
         total = sum(times.values()) or 1.0
-        return {"shares": [[name, times[name] / total] for name in longest]}
+        return {"shares": [[name, times[name] / total] for name in names]}
 
     def parameters(self) -> torch.nn.Module:
         return self.model
