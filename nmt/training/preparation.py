@@ -3,7 +3,9 @@
 import logging
 import shutil
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,12 +15,12 @@ from nmt.data.album import open_album
 from nmt.data.cache import encode_corpus
 from nmt.data.corpus import Corpus, resolve
 from nmt.data.encoded import EncodedCorpus
-from nmt.data.learning import draw_lines
+from nmt.data.learning import draw_lines, learn_model
 from nmt.data.pictures import PictureSizes
 from nmt.data.sampling import sample_corpus
 from nmt.data.stream import Marks, Stream
 from nmt.data.vocabulary import Vocabulary
-from nmt.data.workers import usable_cores
+from nmt.data.workers import map_in_order, usable_cores
 from nmt.errors import UserError
 from nmt.model.saved import (
     MODEL,
@@ -138,19 +140,24 @@ def _load(files: Path | list[Path]) -> Vocabularies:
 
 
 def _learn(config: VocabularyConfig, train: Corpus) -> Vocabularies:
+    options: dict[str, Any] = {
+        "size": config.size,
+        "type": config.type,
+        "byte_fallback": config.byte_fallback,
+        "normalization": config.normalization,
+        "character_coverage": config.character_coverage,
+    }
+
     def learn(side: slice) -> Vocabulary:
         text = (line for pair in train.pairs() for line in pair[side])
         lines, total = draw_lines(text, config.lines)
-        if len(lines) < total:
-            log.info("the vocabulary is learned from %d lines drawn from %d", len(lines), total)
-        return Vocabulary.train(
-            lines,
-            size=config.size,
-            type=config.type,
-            byte_fallback=config.byte_fallback,
-            normalization=config.normalization,
-            character_coverage=config.character_coverage,
-        )
+        if len(lines) == total:
+            return Vocabulary.train(lines, **options)
+        log.info("the vocabulary is learned from %d lines drawn from %d", len(lines), total)
+        # SentencePiece takes ten times the memory of a text, and only a process that ends gives it
+        # back.
+        (model,) = map_in_order(partial(learn_model, **options), [lines], processes=1)
+        return Vocabulary(model)
 
     if train.pictures:
         return None, learn(slice(1, 2))
