@@ -22,7 +22,7 @@ class AttentionMemory(NamedTuple):
     folded: bool = False
 
 
-Product = Callable[[Tensor], Tensor]
+LinearMap = Callable[[Tensor], Tensor]
 """Values with any axes before their own -> what a linear layer makes of them."""
 
 
@@ -65,7 +65,7 @@ class Mechanism(nn.Module, ABC):
         """What the mechanism remembers before its first reading: n rows, or nothing."""
         return ()
 
-    def fold(self, memory: AttentionMemory, product: Product) -> AttentionMemory:
+    def fold(self, memory: AttentionMemory, product: LinearMap) -> AttentionMemory:
         """A memory whose readings are `product` of those of this one, where there is such a one.
 
         Averages do not mind whether values are multiplied before or after. A sentence has fewer

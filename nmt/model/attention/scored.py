@@ -1,6 +1,6 @@
 """What mechanisms that read by one score and no other have in common."""
 
-from nmt.model.attention.mechanism import AttentionMemory, Mechanism, Product
+from nmt.model.attention.mechanism import AttentionMemory, LinearMap, Mechanism
 from nmt.model.attention.score import Score
 from nmt.model.interfaces import Encoded
 
@@ -23,5 +23,5 @@ class ScoredMechanism(Mechanism):
         states_bse = source.states_bse.contiguous()
         return AttentionMemory(self.score.prepare(states_bse), states_bse, source.mask_bs)
 
-    def fold(self, memory: AttentionMemory, product: Product) -> AttentionMemory:
+    def fold(self, memory: AttentionMemory, product: LinearMap) -> AttentionMemory:
         return memory._replace(values_bse=product(memory.values_bse), folded=True)
