@@ -10,6 +10,7 @@ from benchmarks.growth import corpus_curve, draw, growth_rows, length_curve, voc
 from benchmarks.memory import memory_rows
 from benchmarks.profile import profiles
 from benchmarks.rows import Row
+from benchmarks.shards import shard_rows
 from benchmarks.starting import cold_row, short_run, warm_rows
 from benchmarks.text import Text
 from benchmarks.training import Field, Plan, training_rows
@@ -35,6 +36,7 @@ class Amount:
     lengths: tuple[int, ...] = (7, 15, 31, 63, 127)
     vocabularies: tuple[int, ...] = (2_000, 8_000, 32_000)
     repeat: int = 5
+    sharded: int = 5_000_000
 
 
 QUICK = Amount(
@@ -50,6 +52,7 @@ QUICK = Amount(
     lengths=(7, 31, 63),
     vocabularies=(2_000, 16_000),
     repeat=2,
+    sharded=50_000,
 )
 
 
@@ -130,6 +133,14 @@ def _growth(bench: Bench) -> list[Row]:
     return growth_rows(curves, plan.threads)
 
 
+def _shards(bench: Bench) -> list[Row]:
+    text, folder = bench.text, bench.plan.folder
+    vocabulary = folder / "vocabulary.model"
+    bench.vocabulary.save(vocabulary)
+    pairs = bench.amount.sharded
+    return shard_rows(text.train, text.languages, vocabulary, folder, pairs=pairs)
+
+
 def _gpu(bench: Bench) -> list[Row]:
     return gpu.rows(bench.plan)
 
@@ -141,5 +152,6 @@ MEASURES: dict[str, Callable[[Bench], list[Row]]] = {
     "memory": _memory,
     "profile": _profile,
     "growth": _growth,
+    "shards": _shards,
     "gpu": _gpu,
 }

@@ -1,0 +1,126 @@
+"""A corpus in shards: how fast it is encoded, how soon training begins again, how much it takes."""
+
+import gzip
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks.rows import Row
+from benchmarks.starting import CONFIG, ROOT
+from nmt.errors import UserError
+
+SHARDS = 20
+STEPS = 1_000_000  # never reached: the run is interrupted
+UPDATES = 3  # of a start
+UPDATED = re.compile(r"update \d+,")
+
+
+class Started(NamedTuple):
+    """A start of nmt-train until it was interrupted.
+
+    Attributes:
+        text: seconds until the training text was read
+        update: seconds until the first update was done
+        peak: resident bytes of its largest process
+    """
+
+    text: float
+    update: float
+    peak: int
+
+
+def shard_rows(
+    train: Path, languages: tuple[str, str], vocabulary: Path, folder: Path, *, pairs: int
+) -> list[Row]:
+    """Of `pairs` pairs of a training text, lengthened by words of chance; by nmt-train itself."""
+    pattern = make_shards(train, languages, folder, pairs)
+    few, run = folder / "shards_few", folder / f"run-shards-{pairs}"
+    for side in languages:
+        some = train.with_name(f"{train.name}.{side}").read_text(encoding="utf-8").splitlines()
+        few.with_name(f"{few.name}.{side}").write_text("\n".join(some[:50]) + "\n", "utf-8")
+    source, target = languages
+    config = folder / "shards.yaml"
+    text = CONFIG.format(
+        train=f"'{pattern}'",
+        valid=few,
+        source=source,
+        target=target,
+        vocabulary=vocabulary,
+        steps=STEPS,
+    )
+    config.write_text(text, encoding="utf-8")
+    begun, again = start(config, run, "--restart"), start(config, run)
+    speed = 2 * pairs / (begun.text - again.text)
+    conditions = {"pairs": f"{pairs:,}", "shards": SHARDS}
+    told = f"its text after {again.text:.1f} s; with the update itself"
+    return [
+        Row("encoding a corpus in shards", "nmt", "lines/s", [speed], conditions),
+        Row("second start, first update", "nmt", "s", [again.update], conditions, note=told),
+        *(
+            Row(f"resident at most, {name} start", "nmt", "GB", [one.peak / 1e9], conditions)
+            for name, one in (("first", begun), ("second", again))
+        ),
+    ]
+
+
+def make_shards(train: Path, languages: tuple[str, str], folder: Path, pairs: int) -> Path:
+    """The pattern of shards of so many pairs; made once."""
+    place = folder / f"shards-{pairs}"
+    pattern = place / "part-*"
+    if (place / "whole").is_file():
+        return pattern
+    place.mkdir(parents=True, exist_ok=True)
+    sides = [
+        train.with_name(f"{train.name}.{side}").read_text(encoding="utf-8").splitlines()
+        for side in languages
+    ]
+    words = [[word for line in lines for word in line.split()] for lines in sides]
+    chance = random.Random(1)
+    for number in range(SHARDS):
+        rows = [chance.randrange(len(sides[0])) for _ in range(pairs // SHARDS)]
+        for side, lines, said in zip(languages, sides, words, strict=True):
+            shard = place / f"part-{number:02}.{side}.gz"
+            with gzip.open(shard, "wt", 1, encoding="utf-8") as file:
+                for row in rows:
+                    at = chance.randrange(len(said) - 2)
+                    file.write(f"{lines[row]} {said[at]} {said[at + 1]}\n")
+    (place / "whole").touch()
+    return pattern
+
+
+def start(config: Path, run: Path, *arguments: str) -> Started:
+    """Start nmt-train, and interrupt it after `UPDATES` updates.
+
+    Raises:
+        UserError: when it ends before, with the last line that it said
+    """
+    command = [sys.executable, "-m", "nmt.cli.train", str(config), "--run", str(run), *arguments]
+    began, text, last = time.perf_counter(), 0.0, ""
+    updates: list[float] = []
+    process = subprocess.Popen(
+        [*command, "training.log_every=1"],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert process.stderr is not None
+    with process.stderr as told:
+        for line in told:
+            last, now = line.strip(), time.perf_counter() - began
+            if "training text:" in line:
+                text = now
+            if UPDATED.search(line):
+                updates.append(now)
+                if len(updates) == UPDATES:
+                    process.send_signal(signal.SIGINT)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if "interrupted" not in last:
+        raise UserError(f"nmt-train ended before it was interrupted: {last}")
+    return Started(text, updates[0], usage.ru_maxrss * 1024)
