@@ -28,6 +28,9 @@ every_score = pytest.mark.parametrize("model", assemblies(decoder_changes=0))
 every_encoder = pytest.mark.parametrize("model", encoders())
 
 
+pytestmark = pytest.mark.slow  # every combination of parts
+
+
 def _with_other_padding(given: Text) -> Text:
     generator = torch.Generator().manual_seed(9)
     source_bs = torch.randint(0, PIECES, given.source_bs.shape, generator=generator)

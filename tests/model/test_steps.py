@@ -35,16 +35,19 @@ def _agree(model: ModelConfig) -> None:
     torch.testing.assert_close(at_once, gradients(built), rtol=1e-8, atol=1e-11)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", assemblies())
 def test_teacher_forcing_equals_steps(model: ModelConfig) -> None:
     _agree(model)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", assemblies(decoder_changes=2, scores=[ADDITIVE]))
 def test_teacher_forcing_equals_steps_with_two_options_changed(model: ModelConfig) -> None:
     _agree(model)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", assemblies(scores=[ADDITIVE]))
 def test_steps_from_a_folded_memory_are_those_from_the_memory(model: ModelConfig) -> None:
     built, given = build(model), text()
@@ -52,6 +55,7 @@ def test_steps_from_a_folded_memory_are_those_from_the_memory(model: ModelConfig
     torch.testing.assert_close(folded_btd, stepwise_btd, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fold", [False, True])
 @pytest.mark.parametrize("model", assemblies(scores=[ADDITIVE]))
 def test_a_step_from_what_is_known_of_a_piece_is_the_step(model: ModelConfig, fold: bool) -> None:
@@ -71,6 +75,7 @@ def test_search_reads_a_folded_memory(decoder: str) -> None:
     assert isinstance(memory, AttentionMemory) and memory.folded
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", encoders())
 def test_teacher_forcing_equals_steps_after_every_encoder(model: ModelConfig) -> None:
     _agree(model)
@@ -101,6 +106,7 @@ def test_search_is_told_the_log_probabilities_of_training(model: ModelConfig) ->
     torch.testing.assert_close(told_btv, expected_btv, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "model", assemblies(scores=[ADDITIVE, BILINEAR]) + assemblies(decoder_changes=0)
 )
@@ -108,6 +114,7 @@ def test_every_parameter_receives_a_gradient(model: ModelConfig) -> None:
     _every_parameter_learns(model)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", encoders())
 def test_every_parameter_receives_a_gradient_with_every_encoder(model: ModelConfig) -> None:
     _every_parameter_learns(model)

@@ -30,6 +30,9 @@ every_assembly = pytest.mark.parametrize(
 )
 
 
+pytestmark = pytest.mark.slow  # every combination of parts
+
+
 @every_assembly
 def test_weights_are_a_distribution_over_real_positions(model: ModelConfig) -> None:
     built, given = build(model), text()
