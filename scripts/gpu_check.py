@@ -11,7 +11,6 @@ check fails. With --device cpu only the checks are made: that shows that they ru
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from time import perf_counter
@@ -117,7 +116,7 @@ def _figures(arguments: argparse.Namespace, start: float) -> list[Row]:
             continue
         print(f"measuring: {name}", file=sys.stderr)
         try:
-            rows += measure(replace(plan))
+            rows += measure(plan)
         except UserError as error:
             rows.append(unmeasured(name, str(error)))
     return rows

@@ -138,8 +138,8 @@ def search_options(translator: "Translator", options: argparse.Namespace) -> dic
     """The fields of `SearchOptions` that the command line sets."""
     from nmt.cli.output import penalties
 
-    names = ["beam_size", "batch_tokens", "batch_sentences", "max_length", "block_ngram_repeat"]
-    names.append("stop")
+    names = ["beam_size", "batch_tokens", "batch_sentences", "max_length"]
+    names += ["block_ngram_repeat", "stop"]
     given = {name: getattr(options, name) for name in names}
     chosen = {name: value for name, value in given.items() if value is not None}
     return chosen | penalties(translator.options, options)

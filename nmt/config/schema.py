@@ -87,6 +87,10 @@ class TrainingConfig(Section):
         return self
 
 
+Stop = Literal["bound", "likely"]
+"""When a sentence is done; see `nmt.search.beam.beam_search`."""
+
+
 class SearchConfig(Section):
     """How translations are looked for, in validation and by default in nmt-translate."""
 
@@ -98,7 +102,7 @@ class SearchConfig(Section):
     """target pieces at most; when not given, twice the source's plus 20, or 100 for a picture"""
     block_ngram_repeat: NonNegative = 0
     """no hypothesis repeats n pieces in a row; 0 for no such rule"""
-    stop: Literal["bound", "likely"] = "bound"
+    stop: Stop = "bound"
     """a sentence is done when nothing live can beat its best, or likely will: a third faster"""
     batch_tokens: Positive = 4000
     """source pieces a batch, padding included; a picture has its annotations"""

@@ -93,6 +93,8 @@ class Seq2Seq(nn.Module):
         for part in self.decoder.modules():
             if isinstance(part, JoinedLinear):
                 part.fix(product)
+        if type(self.decoder).know is Decoder.know:
+            return  # nothing but the embedding is known of a piece, and that is a table already
         self.kept = KeptRows(
             lambda tokens_n: self.decoder.know(self.target_embedding(tokens_n)),
             len(self.target_embedding.weight),

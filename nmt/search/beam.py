@@ -7,13 +7,14 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from nmt.config.schema import Stop
 from nmt.model.interfaces import Memory, Prediction, State
 from nmt.search.candidates import Candidates, best_candidates, forbid_repeats
 from nmt.search.endings import Ending, Endings
 from nmt.search.history import History
 from nmt.search.hypothesis import Hypothesis
 from nmt.search.live import NEVER, Live, of_parents
-from nmt.search.penalties import CoveragePenalty, LengthPenalty, Scoring, Stop
+from nmt.search.penalties import CoveragePenalty, LengthPenalty, Scoring
 from nmt.search.step import Step, device_of, real_positions, select_rows
 
 

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from functools import cached_property
 
-from nmt.config.schema import SearchConfig
+from nmt.config.schema import SearchConfig, Stop
 from nmt.registry import COVERAGE_PENALTIES, LENGTH_PENALTIES, Choice
-from nmt.search.penalties import Scoring, Stop
+from nmt.search.penalties import Scoring
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """How a hypothesis of several pieces is scored: its log-probability, its length, its coverage."""
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, NamedTuple
 
 from jaxtyping import Bool, Float, Int, Num
 from torch import Tensor
@@ -125,10 +125,6 @@ class GnmtCoveragePenalty(CoveragePenalty):
     ) -> Float[Tensor, "*rows"]:
         paid = coverage.clamp(LEAST_COVERAGE, 1.0).log()
         return self.beta * paid.masked_fill(~mask, 0.0).sum(-1)
-
-
-Stop = Literal["bound", "likely"]
-"""When a sentence is done; see `beam_search`."""
 
 
 class Scoring(NamedTuple):

@@ -11,7 +11,7 @@ from peers.ids import Sizes
 from benchmarks.contender import Kind
 from benchmarks.profile import profile_rows
 from benchmarks.rows import Row, unmeasured
-from benchmarks.text import random_ids
+from benchmarks.text import equal_ids
 from benchmarks.training import Field, Plan, training_rows
 from nmt.errors import UserError
 
@@ -34,11 +34,7 @@ def rows(plan: Plan) -> list[Row]:
 
 
 def _ids(plan: Plan, pieces: int, sentences: int) -> Path:
-    path = plan.folder / f"random-{pieces}-{sentences}.npz"
-    if not path.is_file():
-        pairs = BATCHES * sentences
-        random_ids(path, pieces, pairs=pairs, source=LENGTH, target=LENGTH, sentences=sentences)
-    return path
+    return equal_ids(plan.folder, pieces, sentences=sentences, length=LENGTH, batches=BATCHES)
 
 
 def bahdanau(plan: Plan) -> list[Row]:

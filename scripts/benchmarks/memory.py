@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from benchmarks.contender import Kind
 from benchmarks.rows import Row
-from benchmarks.text import random_ids
+from benchmarks.text import equal_ids
 from benchmarks.training import Field, Plan
 
 GIGABYTE = 1e9
@@ -20,11 +20,7 @@ def memory_rows(kind: Kind, plan: Plan, pieces: int, *, updates: int) -> list[Ro
 
     On batches of chance, all of 128 sentences of 50 pieces on each side, of so many there are.
     """
-    ids = plan.folder / f"random-{pieces}-{SENTENCES}-{LENGTH}.npz"
-    if not ids.is_file():
-        pairs = 2 * SENTENCES
-        sizes = {"pairs": pairs, "source": LENGTH, "target": LENGTH, "sentences": SENTENCES}
-        random_ids(ids, pieces, **sizes)
+    ids = equal_ids(plan.folder, pieces, sentences=SENTENCES, length=LENGTH, batches=2)
     plan = replace(plan, warmup=0, ids=ids)
     rows: list[Row] = []
     for loop in ("ours", "eager"):

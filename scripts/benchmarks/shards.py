@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.rows import Row
-from benchmarks.starting import CONFIG, ROOT
+from benchmarks.starting import ROOT, write_config
 from nmt.errors import UserError
 
 SHARDS = 20
@@ -40,21 +40,8 @@ def shard_rows(
 ) -> list[Row]:
     """Of `pairs` pairs of a training text, lengthened by words of chance; by nmt-train itself."""
     pattern = make_shards(train, languages, folder, pairs)
-    few, run = folder / "shards_few", folder / f"run-shards-{pairs}"
-    for side in languages:
-        some = train.with_name(f"{train.name}.{side}").read_text(encoding="utf-8").splitlines()
-        few.with_name(f"{few.name}.{side}").write_text("\n".join(some[:50]) + "\n", "utf-8")
-    source, target = languages
-    config = folder / "shards.yaml"
-    text = CONFIG.format(
-        train=f"'{pattern}'",
-        valid=few,
-        source=source,
-        target=target,
-        vocabulary=vocabulary,
-        steps=STEPS,
-    )
-    config.write_text(text, encoding="utf-8")
+    config, run = folder / "shards.yaml", folder / f"run-shards-{pairs}"
+    write_config(config, f"'{pattern}'", train, languages, vocabulary, STEPS)
     begun, again = start(config, run, "--restart"), start(config, run)
     speed = 2 * pairs / (begun.text - again.text)
     conditions = {"pairs": f"{pairs:,}", "shards": SHARDS}

@@ -98,22 +98,34 @@ def short_run(
     run = folder / f"run-{train.name}-{steps}"
     if run.is_dir():
         return run
-    lines = {side: _lines(train, side)[:100] for side in languages}
-    for side, some in lines.items():
-        (folder / f"few.{side}").write_text("".join(some), encoding="utf-8")
     config = folder / "run.yaml"
+    write_config(config, str(train), train, languages, vocabulary, steps)
+    _call("train", str(config), "--run", str(run))
+    return run
+
+
+def write_config(
+    config: Path,
+    train: str,
+    text: Path,
+    languages: tuple[str, str],
+    vocabulary: Path,
+    steps: int,
+) -> None:
+    """An experiment on `train`, validated on the first lines of a text that stand beside it."""
+    for side in languages:
+        few = "".join(_lines(text, side)[:100])
+        (config.parent / f"few.{side}").write_text(few, encoding="utf-8")
     source, target = languages
-    text = CONFIG.format(
+    filled = CONFIG.format(
         train=train,
-        valid=folder / "few",
+        valid=config.parent / "few",
         source=source,
         target=target,
         vocabulary=vocabulary,
         steps=steps,
     )
-    config.write_text(text, encoding="utf-8")
-    _call("train", str(config), "--run", str(run))
-    return run
+    config.write_text(filled, encoding="utf-8")
 
 
 def _lines(train: Path, side: str) -> list[str]:

@@ -140,6 +140,15 @@ def save_ids(
     return path
 
 
+def equal_ids(folder: Path, pieces: int, *, sentences: int, length: int, batches: int) -> Path:
+    """So many batches of sentences that all have `length` pieces on each side; made once."""
+    path = folder / f"random-{pieces}-{sentences}-{length}-{batches}.npz"
+    if path.is_file():
+        return path
+    pairs = batches * sentences
+    return random_ids(path, pieces, pairs=pairs, source=length, target=length, sentences=sentences)
+
+
 def random_ids(
     path: Path, pieces: int, *, pairs: int, source: int, target: int, sentences: int
 ) -> Path:

@@ -133,12 +133,7 @@ class NmtWorker(Worker):
         """How long kernels ran, of how long the updates took, in seconds."""
         with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
             told = self.train(first, updates)
-        # Launches are told beside what they launch, and spans that we name beside what they hold.
-        microseconds = sum(
-            event.self_device_time_total
-            for event in profile.key_averages()
-            if event.device_type.name == "CUDA" and not event.is_user_annotation
-        )
+        microseconds = sum(_times(profile, on_gpu=True).values())
         return {"kernels": microseconds / 1e6, "seconds": told["seconds"]}
 
     def profile(self, task: str, longest: int = 12, **asked: Any) -> dict[str, Any]:
@@ -150,18 +145,23 @@ class NmtWorker(Worker):
         activity = torch.profiler.ProfilerActivity
         with torch.profiler.profile(activities=[activity.CUDA if on_gpu else activity.CPU]) as told:
             getattr(self, task)(**asked)
-        events = [event for event in told.key_averages() if not event.is_user_annotation]
-        times = {
-            event.key: event.self_device_time_total if on_gpu else event.self_cpu_time_total
-            for event in events
-            if not on_gpu or event.device_type.name == "CUDA"
-        }
+        times = _times(told, on_gpu=on_gpu)
         names = sorted(times, key=lambda name: -times[name])[:longest]
         total = sum(times.values()) or 1.0
         return {"shares": [[name, times[name] / total] for name in names]}
 
     def parameters(self) -> torch.nn.Module:
         return self.model
+
+
+def _times(profile: torch.profiler.profile, *, on_gpu: bool) -> dict[str, float]:
+    """Microseconds of every kernel, or of every operation on a CPU without those it calls."""
+    # Launches are told beside what they launch, and spans that we name beside what they hold.
+    events = [event for event in profile.key_averages() if not event.is_user_annotation]
+    if not on_gpu:
+        return {event.key: event.self_cpu_time_total for event in events}
+    kernels = [event for event in events if event.device_type.name == "CUDA"]
+    return {event.key: event.self_device_time_total for event in kernels}
 
 
 if __name__ == "__main__":

@@ -101,18 +101,17 @@ class BahdanauDecoder(RecurrentDecoder):
     ) -> Stepped:
         if memory.folded:
             return self.step_from(self.know(embedded_nm), memory, state)
-        moved = self.advance(self.project(embedded_nm), memory, state)
-        return Stepped(self.read_out(embedded_nm, *moved.seen), moved.weights_ns, moved.state)
+        return super().step_from((self.project(embedded_nm), embedded_nm), memory, state)
 
     def know(self, embedded_nm: Float[Tensor, "n m"]) -> Known:
         shown_nr = embedded_nm if self.readout is None else self.readout.term(2, embedded_nm)
         return self.project(embedded_nm), shown_nr
 
     def step_from(self, known: Known, memory: AttentionMemory, state: RecurrentState) -> Stepped:
+        if self.readout is None:
+            return super().step_from(known, memory, state)
         projected_ng, shown_nr = known
         moved = self.advance(projected_ng, memory, state)
-        if self.readout is None:
-            return Stepped(self.read_out(shown_nr, *moved.seen), moved.weights_ns, moved.state)
         hidden_nd, context_ne = moved.seen
         if not memory.folded:
             context_ne = self.readout.term(1, context_ne)

@@ -1,7 +1,6 @@
 """The decoder of Wu et al. 2016: the bottom layer looks for all."""
 
 from collections.abc import Callable, Iterable
-from itertools import repeat
 from typing import Literal, cast
 
 import torch
@@ -130,7 +129,8 @@ class GNMTDecoder(RecurrentDecoder):
             gates = context_nx.chunk(len(upper), dim=1)
             top_nd, climbed = self._climb(_one_step_on, hidden_nd, gates, upper)
         else:
-            top_nd, climbed = self._climb(_one_step, hidden_nd, repeat(context_nx), upper)
+            contexts = [context_nx] * len(upper)
+            top_nd, climbed = self._climb(_one_step, hidden_nd, contexts, upper)
         state = moved.state._replace(layers=(below, *climbed))
         return Stepped(self.read_out(embedded_nm, top_nd), moved.weights_ns, state)
 
@@ -139,7 +139,8 @@ class GNMTDecoder(RecurrentDecoder):
         embedded_tbm = embedded_btm.transpose(0, 1)
         seen, trace = self.unroll(self.project(embedded_tbm), memory, state)
         hidden_tbd, context_tbe = seen
-        top_tbd, _ = self._climb(_all_steps, hidden_tbd, repeat(context_tbe), state.layers[1:])
+        contexts = [context_tbe] * len(self.upper)
+        top_tbd, _ = self._climb(_all_steps, hidden_tbd, contexts, state.layers[1:])
         output_tbd = self.read_out(embedded_tbm, top_tbd)
         return Taught(output_tbd.transpose(0, 1), tuple(part.transpose(0, 1) for part in trace))
 
@@ -152,7 +153,7 @@ class GNMTDecoder(RecurrentDecoder):
     ) -> tuple[Float[Tensor, "*axes d"], list[LayerState]]:
         """The top output and the upper layers' new states, from what `advance` handed out."""
         climbed = []
-        every = zip(self._above, contexts, states, strict=False)
+        every = zip(self._above, contexts, states, strict=True)
         for number, (layer, context, state) in enumerate(every, start=2):
             below = drop(hidden, self.dropout, self.training)
             moved, state = move(layer, below, context, state)
