@@ -45,16 +45,24 @@ def bahdanau(plan: Plan) -> list[Row]:
     plan = replace(plan, sizes=BAHDANAU, ids=_ids(plan, 16_000, 128))
     found: list[Row] = []
     for loop in LOOPS:
-        with Field([KIND], plan, {"loop": loop}) as field:
-            rows = [*training_rows(field), _memory(field, BAHDANAU_TRAINING)]
-            if loop != "eager":
-                rows += [_waiting(field), *_profile(field)]
-        rows = _with(_named(rows, BAHDANAU_TRAINING), {"recurrence": loop})
-        if found:
+        try:
+            rows = _with(_of_loop(plan, loop), {"recurrence": loop})
+        except UserError as error:  # what one way cannot do leaves the others their figures
+            rows = [unmeasured(f"{BAHDANAU_TRAINING}, {loop}", str(error))]
+        if found and found[0].values and rows[0].values:
             ratios = [a / b for a, b in zip(found[0].values, rows[0].values, strict=True)]
             rows[0] = replace(rows[0], against=f"{KIND.name} {LOOPS[0]}", ratios=ratios)
         found += rows
     return found
+
+
+def _of_loop(plan: Plan, loop: str) -> list[Row]:
+    with Field([KIND], plan, {"loop": loop}) as field:
+        rows = _named(training_rows(field), BAHDANAU_TRAINING)
+        rows.append(_memory(field, BAHDANAU_TRAINING))
+        if loop != "eager":
+            rows += [_waiting(field), *_profile(field)]
+        return rows
 
 
 def gnmt(plan: Plan) -> list[Row]:
