@@ -3,10 +3,10 @@
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from nmt.search.candidates import Candidates
+from nmt.search.found import Found
 from nmt.search.step import only_real
 
 
@@ -48,29 +48,17 @@ class History:
         """Steps taken, which is the length of every live hypothesis."""
         return len(self._links)
 
-    def append(
-        self,
-        sentences: list[int],
-        candidates: Candidates,
-        columns_bk: Int[Tensor, "b k"],
-        weights_bks: Float[Tensor, "b k s"] | None,
-    ) -> None:
-        """Add a step.
-
-        Args:
-            sentences: which sentence each row is
-            candidates: what the step found
-            columns_bk: which candidate of the step before each hypothesis was
-            weights_bks: where each hypothesis looked in this step
-        """
+    def append(self, found: Found) -> None:
+        """Add a step."""
+        candidates = found.candidates
         self._links.append(
             _Link(
-                {sentence: row for row, sentence in enumerate(sentences)},
+                {sentence: row for row, sentence in enumerate(found.sentences)},
                 candidates.token_bc.tolist(),
                 candidates.token_log_prob_bc.tolist(),
                 candidates.parent_bc.tolist(),
-                columns_bk.gather(1, candidates.parent_bc).tolist(),
-                weights_bks,
+                found.columns_bk.gather(1, candidates.parent_bc).tolist(),
+                found.weights_bks,
             )
         )
 

@@ -12,7 +12,9 @@ NEVER = float("-inf")
 
 
 class Live(NamedTuple):
-    """k hypotheses a sentence; a log-probability of -inf is an empty place. On the CPU.
+    """k hypotheses a sentence; a log-probability of -inf is an empty place.
+
+    On the model's device, where a step follows a step without asking what was found.
 
     Attributes:
         tokens_bk: what each said last
@@ -20,7 +22,7 @@ class Live(NamedTuple):
         columns_bk: which candidate of the last step it was
         parents_bk: which hypothesis it continues
         coverage_bks: the weights it has given to each source position; of width 1 before the first
-            step and for models without attention
+            step, and where nobody asks
         prefixes_bkt: all it said; None where nobody asks
     """
 
@@ -32,17 +34,19 @@ class Live(NamedTuple):
     prefixes_bkt: Int[Tensor, "b k t"] | None
 
     @classmethod
-    def begin(cls, bos: int, sentences: int, beam_size: int, prefixes: bool) -> "Live":
+    def begin(
+        cls, bos: int, sentences: int, beam_size: int, *, prefixes: bool, device: torch.device
+    ) -> "Live":
         """All hypotheses begin alike, so only the first of a sentence may branch."""
-        zeros_bk = torch.zeros(sentences, beam_size, dtype=torch.long)
-        log_prob_bk = torch.full((sentences, beam_size), NEVER)
+        zeros_bk = torch.zeros(sentences, beam_size, dtype=torch.long, device=device)
+        log_prob_bk = torch.full((sentences, beam_size), NEVER, device=device)
         log_prob_bk[:, 0] = 0.0
         return cls(
             tokens_bk=zeros_bk + bos,
             log_prob_bk=log_prob_bk,
             columns_bk=zeros_bk,
             parents_bk=zeros_bk,
-            coverage_bks=torch.zeros(sentences, beam_size, 1),
+            coverage_bks=log_prob_bk.new_zeros(sentences, beam_size, 1),
             prefixes_bkt=zeros_bk[:, :, None][:, :, :0] if prefixes else None,
         )
 
@@ -76,4 +80,5 @@ def of_parents(
     values_bkx: Float[Tensor, "b k x"] | Int[Tensor, "b k x"], parents_bc: Int[Tensor, "b c"]
 ) -> Tensor:
     """For each candidate the row of the hypothesis it continues."""
-    return values_bkx[torch.arange(len(parents_bc))[:, None], parents_bc]
+    rows_b1 = torch.arange(len(parents_bc), device=parents_bc.device)[:, None]
+    return values_bkx[rows_b1, parents_bc]

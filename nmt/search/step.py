@@ -32,6 +32,13 @@ def device_of(*trees: object) -> torch.device:
     return torch.device("cpu") if first is None else first.device
 
 
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """A small tensor of the CPU there, without waiting for what a GPU still has to do."""
+    if device.type == "cuda":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)
+
+
 def real_positions(
     source_mask_bs: Bool[Tensor, "b s"] | None, sentences: int
 ) -> Bool[Tensor, "b #s"]:

@@ -1,12 +1,14 @@
 """The best continuations, equal ones in a fixed order."""
 
 import random
+from typing import Any
 
 import pytest
 import torch
 
-from nmt.errors import UserError
-from nmt.search.candidates import best_candidates, forbid_repeats
+from nmt.search.candidates import best_candidates, by_choosing, by_sorting, forbid_repeats
+
+ways = pytest.mark.parametrize("top", [by_choosing, by_sorting])
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 36, 100])
@@ -25,15 +27,31 @@ def test_candidates_are_in_the_order_of_a_sort_by_value_hypothesis_and_token(cou
         assert found.token_log_prob_bc[row].tolist() == [table[row][k][v] for _, k, v in expected]
 
 
-@pytest.mark.parametrize("vocabulary", [8000, 1021, 130, 3])
-def test_the_largest_are_found_whatever_the_vocabularys_size(vocabulary: int) -> None:
-    torch.manual_seed(vocabulary)
-    live_bk, table_bkv = -torch.rand(6, 5), -3 * torch.rand(6, 5, vocabulary)
-    found = best_candidates(live_bk, table_bkv.flatten(0, 1), 10)
+@ways
+@pytest.mark.parametrize("count", [1, 2, 7, 36, 100])
+def test_equals_stand_in_the_order_of_place(top: Any, count: int) -> None:
+    torch.manual_seed(count)
+    # Few different values, exact in binary; blocks of ten and whole blocks of nothing but equals.
+    live_bk = -0.25 * torch.randint(3, (40, 3)).float()
+    table_bkv = -0.25 * torch.randint(5, (40, 3, 130)).float()
+    table_bkv[:20, :, 10:100] = -0.5
     totals_bx = (live_bk[:, :, None] + table_bkv).flatten(1)
     expected_bc, places_bc = totals_bx.sort(dim=1, descending=True, stable=True)
-    assert torch.equal(found.log_prob_bc, expected_bc[:, :10])
-    assert torch.equal(found.parent_bc * vocabulary + found.token_bc, places_bc[:, :10])
+    found_bc, found_places_bc = top(live_bk, table_bkv, count)
+    assert torch.equal(found_bc, expected_bc[:, :count])
+    assert torch.equal(found_places_bc, places_bc[:, :count])
+
+
+@ways
+@pytest.mark.parametrize("vocabulary", [8000, 1021, 130, 3])
+def test_the_largest_are_found_whatever_the_vocabularys_size(top: Any, vocabulary: int) -> None:
+    torch.manual_seed(vocabulary)
+    live_bk, table_bkv = -torch.rand(6, 5), -3 * torch.rand(6, 5, vocabulary)
+    found_bc, found_places_bc = top(live_bk, table_bkv, 10)
+    totals_bx = (live_bk[:, :, None] + table_bkv).flatten(1)
+    expected_bc, places_bc = totals_bx.sort(dim=1, descending=True, stable=True)
+    assert torch.equal(found_bc, expected_bc[:, :10])
+    assert torch.equal(found_places_bc, places_bc[:, :10])
 
 
 def test_a_large_vocabulary_of_equals_gives_its_first_tokens() -> None:
@@ -48,11 +66,12 @@ def test_half_precision_is_summed_in_single() -> None:
     assert found.log_prob_bc.item() == pytest.approx(-100.001, abs=1e-5)
 
 
-def test_not_a_number_anywhere_is_told() -> None:
-    log_probs_nv = torch.full((2, 50), -1.0)
-    log_probs_nv[1, 33] = float("nan")
-    with pytest.raises(UserError, match="NaN"):
-        best_candidates(torch.zeros(1, 2), log_probs_nv, 2)
+@ways
+def test_what_is_no_number_stands_first(top: Any) -> None:
+    log_probs_bkv = torch.full((2, 2, 50), -1.0)
+    log_probs_bkv[1, 1, 33] = float("nan")
+    found_bc, _ = top(torch.zeros(2, 2), log_probs_bkv, 2)
+    assert found_bc[:, 0].isnan().tolist() == [False, True]
 
 
 def test_only_tokens_that_complete_a_known_ngram_are_forbidden() -> None:

@@ -1,0 +1,57 @@
+"""What a device finds, on its way to the CPU."""
+
+from collections import deque
+from collections.abc import Iterator
+from typing import Generic, TypeVar
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_map_only
+
+Tree = TypeVar("Tree")
+
+BEHIND = 1
+"""Letters that a GPU may have under way: it works on the next step while one is read."""
+
+
+class Post(Generic[Tree]):
+    """Hands out pytrees in the order in which they were sent, their tensors on the CPU.
+
+    A GPU's tensors are copied beside its work, and nobody waits for one before `BEHIND` others were
+    sent after it; those of a CPU are there at once. How late is fixed, so that a search takes the
+    same way every time.
+
+    Args:
+        device: where the tensors come from
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._is_far = device.type == "cuda"
+        self._behind = BEHIND if self._is_far else 0
+        self._letters: deque[tuple[Tree, torch.cuda.Event | None]] = deque()
+
+    def send(self, tree: Tree) -> None:
+        """Begin to copy."""
+        if not self._is_far:
+            self._letters.append((tree, None))
+            return
+        # Such a copy goes into pinned memory, and is not waited for.
+        copied = tree_map_only(Tensor, lambda part: part.to("cpu", non_blocking=True), tree)
+        event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        event.record()
+        self._letters.append((copied, event))
+
+    def arrived(self) -> Iterator[Tree]:
+        """What was sent, but for the last `BEHIND`."""
+        return self._take(self._behind)
+
+    def rest(self) -> Iterator[Tree]:
+        """All that was sent."""
+        return self._take(0)
+
+    def _take(self, left: int) -> Iterator[Tree]:
+        while len(self._letters) > left:
+            tree, event = self._letters.popleft()
+            if event is not None:
+                event.synchronize()
+            yield tree

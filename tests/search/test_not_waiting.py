@@ -1,0 +1,125 @@
+"""What a search asks of a GPU: nothing that it would have to wait for, and to be read late."""
+
+from collections.abc import Iterator
+from contextlib import nullcontext
+from itertools import chain
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from nmt.config.schema import ModelConfig
+from nmt.registry import DECODERS, MECHANISMS, SCORES
+from nmt.search import beam
+from nmt.search.frontier import Frontier
+from nmt.search.ledger import Limits
+from nmt.search.penalties import (
+    AverageLengthPenalty,
+    CoveragePenalty,
+    GnmtCoveragePenalty,
+    GnmtLengthPenalty,
+    NoCoveragePenalty,
+    Scoring,
+)
+from nmt.search.post import Post
+from nmt.search.step import select_rows
+from tests.model.small import ADDITIVE, MACHINE, READER, build, choices, config, fits, text
+
+from .searching import NO_COVERAGE, NONE, search
+from .tables import Table
+
+META = torch.device("meta")
+
+
+class LatePost(Post[Any]):
+    """A GPU's, with as many letters under way as a test asks for."""
+
+    letters = 0
+
+    def __init__(self, device: torch.device) -> None:
+        super().__init__(device)
+        self._behind = self.letters
+
+
+@pytest.mark.parametrize("letters", [1, 2, 7])
+@pytest.mark.parametrize("stop", ["bound", "likely"])
+@pytest.mark.parametrize("coverage", [NO_COVERAGE, GnmtCoveragePenalty()])
+@pytest.mark.parametrize(("beam_size", "n_best"), [(1, 1), (3, 2)])
+@pytest.mark.parametrize("length", [NONE, AverageLengthPenalty(alpha=2.0)])
+def test_what_is_read_late_decides_alike(
+    letters: int,
+    stop: str,
+    coverage: Any,
+    beam_size: int,
+    n_best: int,
+    length: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    options: Any = {
+        "beam_size": beam_size,
+        "n_best": n_best,
+        "max_lengths_b": [9, 7, 1, 2, 12, 5, 9, 3],
+        "length_penalty": length,
+        "coverage_penalty": coverage,
+        "stop": stop,
+    }
+    table = Table(8, 5)
+    at_once, steps = search(table, **options), table.steps
+    monkeypatch.setattr(beam, "Post", LatePost)
+    monkeypatch.setattr(LatePost, "letters", letters)
+    late = search(table, **options)
+    for sentence, other in zip(chain(*at_once), chain(*late), strict=True):
+        assert sentence._replace(weights_ts=None) == other._replace(weights_ts=None)
+        assert sentence.weights_ts is not None
+        assert other.weights_ts is not None
+        assert sentence.weights_ts.equal(other.weights_ts)
+    # Twelve steps are the most that any sentence may take.
+    assert steps <= table.steps - steps <= min(steps + letters, 12)
+
+
+def _models() -> Iterator[Any]:
+    """Every decoder, every mechanism and every score once."""
+    luong = {"decoder": next(one for one in choices(DECODERS, 0) if one.type == "luong")}
+    parts: list[dict[str, Any]] = [{"decoder": one} for one in choices(DECODERS, 0)]
+    parts += [{**luong, "attention": one} for one in choices(MECHANISMS, 0)]
+    parts += [{**luong, "score": one} for one in choices(SCORES, 0)]
+    for some in parts:
+        behind: list[dict[str, Any]] = [{}, {"encoder": MACHINE}, {"encoder": READER}]
+        models = [config(**{"score": ADDITIVE, **some, **encoder}) for encoder in behind]
+        model = next(model for model in models if fits(model))
+        yield pytest.param(model, id="-".join(part.type for part in some.values()))
+
+
+@pytest.fixture
+def without_autocast(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Autocast knows nothing of the device that has no numbers."""
+    monkeypatch.setattr(torch, "is_autocast_enabled", lambda device: False)
+    monkeypatch.setattr(torch, "autocast", lambda device, **_: nullcontext())
+
+
+@pytest.mark.usefixtures("without_autocast")
+@pytest.mark.parametrize("model", list(_models()))
+@torch.inference_mode()
+def test_no_step_reads_a_number_on_its_device(model: ModelConfig) -> None:
+    # Its tensors have a shape and no numbers: to look at one, or to copy it away, is an error.
+    given, built = text(), build(model, torch.float32).to(META)
+    memory, state = built.start(given.source_bs.to(META), given.source_mask_bs.to(META))
+    penalty: CoveragePenalty = NoCoveragePenalty()
+    probe = built.step(torch.zeros(3, dtype=torch.long, device=META), memory, state)
+    if probe.weights_ns is not None:
+        penalty = GnmtCoveragePenalty()
+    limits = Limits(1, 4, 1, 2, "bound", [9, 9, 9])
+    scoring = Scoring(GnmtLengthPenalty(), penalty)
+    frontier = Frontier(0, limits, scoring, given.source_mask_bs, META)
+    state = select_rows(state, frontier.first_rows_n)
+    for left in (3, 3, 2):
+        prediction = built.step(frontier.tokens_n, memory, state)
+        found = frontier.advance(prediction)
+        kept_b, rows_n = frontier.keep(lambda sentence, _, left=left: sentence < left)  # type: ignore[misc]
+        state = select_rows(prediction.state, rows_n)
+        memory = memory if kept_b is None else select_rows(memory, kept_b)
+    assert frontier.sentences == [0, 1]
+    assert rows_n.shape == (8,)
+    tensors = [part for part in found.candidates if isinstance(part, Tensor)]
+    assert {part.device.type for part in tensors} == {"meta"}
