@@ -9,12 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from nmt.registry import FAMILIES
 from nmt.search.translator import Translator
 from tests.commands import PHRASES, nmt_train, write_experiment
 
 ROOT = Path(__file__).parents[1]
+
+# Small tensors gain nothing by threads, and workers of pytest-xdist would fight for the cores.
+torch.set_num_threads(1)
 
 
 def tiny_experiment() -> dict[str, Any]:

@@ -103,6 +103,7 @@ def test_options_take_dashes_and_underscores(trained: Path) -> None:
     assert one == two
 
 
+@pytest.mark.slow
 def test_batches_change_no_line(trained: Path, sources: list[str]) -> None:
     given = "\n".join(sources[:12]) + "\n"
     whole = nmt_translate("-m", trained, "-b", 2, given=given)

@@ -16,12 +16,13 @@ from nmt.errors import UserError
 from tests.commands import nmt_eval, nmt_translate
 
 
-@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize("count", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_several_workers_write_what_one_writes(count: int, trained: Path, de: Path) -> None:
     asked = ("-m", trained, de, "--n-best", 2)
     assert nmt_translate(*asked, "--workers", count) == nmt_translate(*asked)
 
 
+@pytest.mark.slow
 def test_weights_come_from_other_workers_too(trained: Path, de: Path) -> None:
     one, two = (
         [json.loads(line) for line in nmt_translate("-m", trained, de, "--jsonl", *more).lines]
@@ -34,11 +35,13 @@ def test_weights_come_from_other_workers_too(trained: Path, de: Path) -> None:
         )
 
 
+@pytest.mark.slow
 def test_draws_follow_from_the_line_and_not_from_the_worker(trained: Path, de: Path) -> None:
     asked = ("-m", trained, de, "--sample", "--temperature", 2)
     assert nmt_translate(*asked, "--workers", 2).out == nmt_translate(*asked).out
 
 
+@pytest.mark.slow
 def test_given_translations_are_scored_by_several_workers(
     trained: Path, de: Path, en: Path
 ) -> None:
@@ -46,6 +49,7 @@ def test_given_translations_are_scored_by_several_workers(
     assert nmt_translate(*asked, "--workers", 2).out == nmt_translate(*asked).out
 
 
+@pytest.mark.slow
 def test_less_text_than_workers(trained: Path) -> None:
     asked = ("-m", trained, "--workers", 3)
     assert nmt_translate(*asked, given="Guten Morgen!\n") == nmt_translate(
@@ -54,6 +58,7 @@ def test_less_text_than_workers(trained: Path) -> None:
     assert nmt_translate(*asked, given="") == (0, "", "")
 
 
+@pytest.mark.slow
 def test_an_evaluation_by_several_workers(trained: Path, de: Path, en: Path) -> None:
     asked = ("-m", trained, de, en)
     assert nmt_eval(*asked, "--workers", 2) == nmt_eval(*asked)

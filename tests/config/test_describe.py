@@ -95,6 +95,7 @@ def _is_of_type(value: Mapping[str, Any], branch: Mapping[str, Any]) -> bool:
     return constant is None or constant == value.get("type", constant)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda file: file.stem)
 def test_the_schema_knows_every_key_of_the_houses_configs(config: Path) -> None:
     tree = yaml.safe_load(config.read_text(encoding="utf-8"))

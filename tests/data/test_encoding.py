@@ -100,7 +100,7 @@ def test_nothing_left_is_an_error(
 
 
 @pytest.mark.usefixtures("small_blocks")
-@pytest.mark.parametrize("processes", [2, 3, 20])
+@pytest.mark.parametrize("processes", [2, 3, pytest.param(20, marks=pytest.mark.slow)])
 def test_the_arrays_are_the_same_whatever_the_number_of_processes(
     write: Write,
     pairs: Pairs,

@@ -13,7 +13,7 @@ from torch import Tensor
 from nmt.config.schema import ModelConfig
 from nmt.data.pictures import PictureSizes
 from nmt.errors import UserError
-from nmt.model.build import build_model, check_model
+from nmt.model.build import build_model
 from nmt.model.interfaces import State
 from nmt.model.seq2seq import Seq2Seq
 from nmt.parts import Option, Part
@@ -116,7 +116,8 @@ def fits(model: ModelConfig) -> bool:
 @cache
 def _fits(model: str) -> bool:
     try:
-        check_model(ModelConfig.model_validate_json(model), joint=True)
+        # With memory for its parameters, which is little, and sooner done than without.
+        build_model(ModelConfig.model_validate_json(model), PIECES, PIECES)
     except UserError:
         return False
     return True
@@ -144,19 +145,36 @@ def assemblies(*, decoder_changes: int = 1, scores: list[Choice] | None = None) 
             for score in _scores(attention, scores) if looks else [BILINEAR]:
                 if sum(part not in plain for part in (decoder, attention, score)) > 1:
                     continue
-                models = [
-                    config(encoder=encoder, decoder=decoder, attention=attention, score=score)
-                    for encoder in (ENCODER, MACHINE, READER)
-                ]
-                name = "-".join(map(name_of, (decoder, attention, score)))
-                found += [(model, name) for model in models if fits(model)][:1]
-    return [pytest.param(model, id=name) for model, name in found]
+                model = _behind_an_encoder(decoder=decoder, attention=attention, score=score)
+                if model is not None:
+                    name = "-".join(map(name_of, (decoder, attention, score)))
+                    found.append(pytest.param(model, id=name))
+    return found
+
+
+def _behind_an_encoder(**parts: Choice) -> ModelConfig | None:
+    """With the first encoder that these parts go with."""
+    models = (config(encoder=encoder, **parts) for encoder in (ENCODER, MACHINE, READER))
+    return next(filter(fits, models), None)
 
 
 def _scores(attention: Choice, scores: list[Choice] | None) -> list[Choice]:
     if not wires(MECHANISMS, attention, "score"):
         return [BILINEAR]
     return list(choices(SCORES)) if scores is None else scores
+
+
+def every_part_once() -> list[Any]:
+    """Every decoder, every mechanism and every score in one model, as parameters of a test."""
+    luong = {"decoder": Choice("luong", {"hidden_size": WIDTH})}
+    parts: list[dict[str, Choice]] = [{"decoder": one} for one in choices(DECODERS, 0)]
+    parts += [{**luong, "attention": one} for one in choices(MECHANISMS, 0)]
+    parts += [{**luong, "score": one} for one in choices(SCORES, 0)]
+    found = []
+    for some in parts:
+        model = _behind_an_encoder(**{"score": ADDITIVE, **some})
+        found.append(pytest.param(model, id="-".join(part.type for part in some.values())))
+    return found
 
 
 def encoders() -> list[Any]:

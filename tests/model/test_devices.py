@@ -117,6 +117,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="asks glibc")
 def test_what_is_freed_is_used_again_without_asking_the_system() -> None:
     given, kept = (

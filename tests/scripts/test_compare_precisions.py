@@ -11,6 +11,7 @@ from nmt.model.saved import load_model
 from tests.commands import PHRASES
 
 
+@pytest.mark.slow
 def test_precisions_of_a_run_stand_side_by_side(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -29,6 +29,7 @@ def _height(run: Path, file: Path, *arguments: str) -> int:
     return int(imread(file).shape[0])
 
 
+@pytest.mark.slow
 def test_a_picture_of_a_longer_translation_is_higher(reader: Path, tmp_path: Path) -> None:
     short, long = (
         _height(reader, tmp_path / "a.png", "--side", "target", "--target", text)

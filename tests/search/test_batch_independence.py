@@ -38,10 +38,10 @@ def make_translator(decoder: str, attention: str, score: str) -> Translator:
     ("decoder", "attention", "score"),
     [
         ("bahdanau", "global", "additive"),
-        ("luong", "global", "general"),
-        ("luong", "local_m", "general"),
-        ("luong", "local_p", "general"),
-        ("lstmn", "global", "additive"),
+        pytest.param("luong", "global", "general", marks=pytest.mark.slow),
+        pytest.param("luong", "local_m", "general", marks=pytest.mark.slow),
+        pytest.param("luong", "local_p", "general", marks=pytest.mark.slow),
+        pytest.param("lstmn", "global", "additive", marks=pytest.mark.slow),
     ],
 )
 def test_neighbours_change_no_bit(decoder: str, attention: str, score: str, beam_size: int) -> None:
@@ -64,7 +64,7 @@ def _assert_neighbours_change_nothing(translator: Translator, texts: list[str], 
         assert_equal(_shuffled(translator, texts, batch_sentences=sentences, **o), alone)
 
 
-@pytest.mark.parametrize("beam_size", [1, 4])
+@pytest.mark.parametrize("beam_size", [pytest.param(1, marks=pytest.mark.slow), 4])
 def test_neighbours_change_no_translation(
     beam_size: int, translator: Translator, sources: list[str]
 ) -> None:
@@ -72,6 +72,7 @@ def test_neighbours_change_no_translation(
     _assert_neighbours_change_nothing(translator, texts, beam_size=beam_size, n_best=2)
 
 
+@pytest.mark.slow
 def test_neighbours_change_no_given_translations_score(
     translator: Translator, sources: list[str]
 ) -> None:
@@ -95,6 +96,7 @@ def test_windows_are_translated_as_one_text(translator: Translator, sources: lis
     assert_equal(parts, whole)
 
 
+@pytest.mark.slow
 def test_drawing_repeats_with_its_seed_whatever_stands_beside(
     translator: Translator, sources: list[str]
 ) -> None:

@@ -34,6 +34,7 @@ def names(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return [str(folder / f"{number}.png") for number in range(20)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("beam_size", [1, 5])
 @pytest.mark.parametrize("attention", ["soft", "hard"])
 def test_neighbours_change_no_bit_of_a_caption(

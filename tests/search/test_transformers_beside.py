@@ -7,6 +7,8 @@ from nmt.registry import Choice
 
 from .neighbours import assert_neighbours_change_no_bit, phrases, untrained
 
+pytestmark = pytest.mark.slow  # models of a real width
+
 LAYERS = {"layers": 2, "heads": 4, "feed_forward_size": 256}
 TRANSFORMER = Choice("transformer", LAYERS)
 BILSTM = Choice("bilstm", {"hidden_size": 128})

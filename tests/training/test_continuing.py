@@ -89,8 +89,9 @@ def _disturbed(update: int, disturb: Callable[[], None]) -> Iterator[None]:
     ("update", "number"),
     [
         (7, signal.SIGINT),
-        (8, signal.SIGTERM),  # a validation is due
-        (10, signal.SIGINT),  # the end of an epoch
+        # When a validation is due, and at the end of an epoch.
+        pytest.param(8, signal.SIGTERM, marks=pytest.mark.slow),
+        pytest.param(10, signal.SIGINT, marks=pytest.mark.slow),
     ],
 )
 def test_a_signal_ends_the_run_with_a_checkpoint_and_the_same_command_continues_it(
@@ -115,6 +116,7 @@ def test_a_signal_at_the_last_update_finds_the_run_finished(uninterrupted: Path)
     _assert_same(run, uninterrupted)
 
 
+@pytest.mark.slow
 def test_a_signal_during_validation_waits_for_its_end(
     uninterrupted: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -134,6 +136,7 @@ def test_a_signal_during_validation_waits_for_its_end(
     _assert_same(run, uninterrupted)
 
 
+@pytest.mark.slow
 def test_sampled_cuts_of_the_text_go_on_where_they_stopped(uninterrupted: Path) -> None:
     folder = uninterrupted.parent
     sampling = "data.vocabulary.sampling.alpha=0.3"
@@ -155,6 +158,7 @@ def _finish_in_a_process(folder: Path, *arguments: object) -> str:
     return err
 
 
+@pytest.mark.slow
 def test_sampled_cuts_are_the_same_in_another_process(uninterrupted: Path) -> None:
     folder = uninterrupted.parent
     options = ["data.vocabulary.sampling.alpha=0.3", "training.epochs=1"]
@@ -164,6 +168,7 @@ def test_sampled_cuts_are_the_same_in_another_process(uninterrupted: Path) -> No
     _assert_same(run, other)
 
 
+@pytest.mark.slow
 def test_what_was_done_after_the_last_checkpoint_is_done_again(uninterrupted: Path) -> None:
     def kill() -> None:
         raise Killed

@@ -94,6 +94,7 @@ def test_an_idle_batch_changes_nothing(
     assert all(torch.equal(weights[name], others[name]) for name in weights)
 
 
+@pytest.mark.slow
 @every_decoder
 @pytest.mark.parametrize("attention", ["hard", "soft", "local_m", "local_p"])
 def test_the_check_finds_a_gradient_for_every_parameter(

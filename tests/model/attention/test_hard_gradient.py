@@ -121,6 +121,7 @@ def test_the_mean_of_all_surrogate_gradients_is_the_gradient_of_the_expected_log
     assert _of_score(model, expected).norm() > 0.01 * expected.norm()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reward", ["sentence", "rest"])
 @every_decoder
 def test_sampled_gradients_are_right_in_the_mean(

@@ -55,6 +55,7 @@ def _machine(sizes: MachineSizes | None, dtype: torch.dtype) -> tuple[Tensor, ..
     return memory_nci, weights_nhi, read_nf, torch.rand(2, 3, sizes.slots, dtype=dtype)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", assemblies(scores=[ADDITIVE]))
 def test_gradients_of_a_decoder_are_right(model: ModelConfig) -> None:
     built = build(model)

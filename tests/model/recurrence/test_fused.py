@@ -96,6 +96,7 @@ def test_the_same_units_are_dropped_between_layers(decoder: str, score: Choice) 
     assert float((other - expected["outputs"]).norm()) > 0.1, "nothing was dropped"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("decoder", DECODERS[1::3], ids=name_of)
 @pytest.mark.parametrize("score", [ADDITIVE, BILINEAR], ids=name_of)
 def test_gradients_are_those_of_small_differences(decoder: Choice, score: Choice) -> None:

@@ -19,6 +19,7 @@ def errors() -> dict[str, dict[str, tuple[float, str]]]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("shape", ["small", "large"])
 def test_kernels_are_exact_in_float32(errors: Any, case: str, shape: str) -> None:
