@@ -36,7 +36,7 @@ MODEL_LEVELS = [
     ("nmt.model.build",),
     ("nmt.model.saved",),
 ]
-ANYWHERE = ("nmt", "nmt.model", "nmt.model.devices")
+ANYWHERE = ("nmt", "nmt.model", "nmt.model.devices", "nmt.model.post")
 HEAVY = ("torch", "sentencepiece", "matplotlib", "sacrebleu")
 COMMANDS = [m for m, file in MODULES.items() if ".cli." in m and "def main(" in file.read_text()]
 LIGHT = ["nmt", "nmt.config.load", "nmt.config.describe", "nmt.cli.common", *COMMANDS]

@@ -8,12 +8,12 @@ from torch import Tensor
 
 from nmt.config.schema import Stop
 from nmt.model.interfaces import Memory, State
+from nmt.model.post import Post
 from nmt.search.found import Found
 from nmt.search.frontier import Frontier
 from nmt.search.hypothesis import Hypothesis
 from nmt.search.ledger import Ledger, Limits
 from nmt.search.penalties import CoveragePenalty, LengthPenalty, Scoring
-from nmt.search.post import Post
 from nmt.search.step import Step, device_of, real_positions, select_rows
 
 

@@ -71,7 +71,9 @@ def sgd(
         momentum: share of the last step that is kept
         weight_decay: added to the gradient, times the weight
     """
-    return torch.optim.SGD(parameters, learning_rate, momentum, weight_decay=weight_decay)
+    return torch.optim.SGD(
+        parameters, learning_rate, momentum, weight_decay=weight_decay, fused=True
+    )
 
 
 @OPTIMIZERS.register("adadelta")

@@ -48,10 +48,24 @@ class Precision:
         self.scaler.unscale_(optimizer)
         return clip_grad_norm_(parameters, clip_norm or float("inf"), foreach=True)
 
-    def step(self, optimizer: Optimizer) -> None:
-        """Step after `clip`; with a scaler there is none where the norm is not finite."""
-        self.scaler.step(optimizer)
-        self.scaler.update()
+    def may_skip(self, optimizer: Optimizer) -> bool:
+        """Whether the device itself can leave out a step; what it has to scale is waited for."""
+        fused = bool(getattr(optimizer, "_step_supports_amp_scaling", False))
+        return fused and not self.scaler.is_enabled()
+
+    def step(self, optimizer: Optimizer, skipped: Tensor | None = None) -> None:
+        """Step after `clip`; with a scaler there is none where the norm is not finite.
+
+        Args:
+            skipped: whether there is no step either way, for an optimizer that may skip
+        """
+        if skipped is None:
+            self.scaler.step(optimizer)
+            self.scaler.update()
+            return
+        # The name by which torch's own scaler tells its fused optimizers.
+        optimizer.found_inf = skipped.float()  # type: ignore[attr-defined]
+        optimizer.step()
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps."""

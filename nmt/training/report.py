@@ -91,6 +91,7 @@ class Reporter:
         self.since = time.perf_counter()
 
     def _report(self, update: Update) -> None:
+        self.trainer.settle()
         total, tokens = self.tally.take()
         loss = total / tokens
         rate = self.trainer.optimizer.param_groups[0]["lr"]

@@ -62,6 +62,7 @@ class Saver:
 
     def save(self) -> None:
         """Let the first rank write a checkpoint of this moment; the best link follows the watch."""
+        self.trainer.settle()
         ranks = self.trainer.ranks
         random = ranks.gather(random_states(ranks.share.number))
         if ranks.first:

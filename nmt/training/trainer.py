@@ -10,12 +10,12 @@ from torch.optim import Optimizer
 
 from nmt.data.ahead import ahead
 from nmt.data.stream import Group, Numbered, Position, Stream
-from nmt.errors import UserError
 from nmt.model.seq2seq import Seq2Seq
 from nmt.training.loss import BatchLoss
 from nmt.training.precision import Precision
 from nmt.training.ranks import ALONE, Ranks
 from nmt.training.schedules import Schedule
+from nmt.training.soundness import Evidence, Soundness
 
 
 class Update(NamedTuple):
@@ -61,6 +61,7 @@ class Trainer:
     Attributes:
         asked: whether somebody asked this process to stop, by a signal
         interrupted: whether somebody asked any of them, as all of them know
+        reads_late: whether an update's soundness is known only when the next one was launched
     """
 
     def __init__(
@@ -82,6 +83,9 @@ class Trainer:
         self.accumulate, self.clip_norm = accumulate, clip_norm
         self.label_smoothing, self.output_chunk = label_smoothing, output_chunk
         self.ranks, self.loss = ranks, ranks.parallel(BatchLoss(model))
+        device, scaled = precision.device, precision.scaler.is_enabled()
+        self.reads_late = device.type == "cuda" and precision.may_skip(optimizer)
+        self.soundness = Soundness(ranks, device, late=self.reads_late, scaled=scaled)
         self.learning_rate: float = optimizer.param_groups[0]["lr"]
         self.step, self.position = 0, Position(0, 0)
         self.hooks: list[Hook] = []
@@ -94,7 +98,17 @@ class Trainer:
                 hook(update)
             if self.stopping or self.interrupted:
                 break
+        self.settle()
         return self.stopping
+
+    def settle(self) -> None:
+        """Wait until all updates are known to be sound: before their result is used.
+
+        Raises:
+            UserError: when one was not; no parameter was changed by it
+        """
+        self.soundness.settle()
+        self.interrupted = self.interrupted or self.soundness.asked
 
     def stop(self, reason: str) -> None:
         """Make this update the last one; the hooks after this one are still called."""
@@ -118,7 +132,8 @@ class Trainer:
         """One update on the joined batches of a group.
 
         Raises:
-            UserError: when a loss or the gradient is not finite; no parameter is changed then
+            UserError: when a loss or the gradient was not finite; no parameter is changed then.
+                Where `reads_late`, it was the update before
         """
         self.model.train()
         sums = []
@@ -132,8 +147,12 @@ class Trainer:
         loss, likelihood = (torch.stack(part).sum() for part in zip(*sums, strict=True))
         asked = torch.full_like(loss, self.asked)
         loss, likelihood, asked = self.ranks.sum(torch.stack([loss, likelihood, asked]))
-        self._check_finite(group, [loss for loss, _ in sums], loss, norm, asked)
-        self.precision.step(self.optimizer)
+        lines = [numbered.lines.tolist() for numbered in group.batches]
+        losses_x = torch.stack([loss for loss, _ in sums])
+        evidence = Evidence(self.step + 1, lines, losses_x, loss, norm, asked)
+        self.soundness.take(evidence)
+        self.interrupted = self.soundness.asked
+        self.precision.step(self.optimizer, evidence.is_wrong if self.reads_late else None)
         self.optimizer.zero_grad()
         self.step, self.position = self.step + 1, group.after
         ends_epoch = self.position.batch == 0
@@ -153,44 +172,3 @@ class Trainer:
         # The ranks' gradients are averaged, and their sum is wanted.
         self.precision.backward(loss * self.ranks.count / tokens)
         return loss.detach(), likelihood
-
-    def _check_finite(
-        self, group: Group, losses: list[Tensor], total: Tensor, norm: Tensor, asked: Tensor
-    ) -> None:
-        """Raise UserError unless all are numbers; waits for the device once an update.
-
-        All ranks find the same: what is no number on one of them leaves no sum over them either.
-        """
-        finite = [value.isfinite() for value in (*losses, total, norm)]
-        *own, is_total, is_norm, is_asked = torch.stack([*finite, asked > 0]).tolist()
-        self.interrupted = is_asked
-        pairs = zip(losses, group.batches, own, strict=True)
-        wrong = [
-            (loss.item(), one.lines.tolist()) for loss, one, is_finite in pairs if not is_finite
-        ]
-        if not is_total:
-            raise self._not_finite("loss", wrong[:1], whole=False)
-        if not is_norm and not self.precision.scaler.is_enabled():
-            lines = [line for numbered in group.batches for line in numbered.lines.tolist()]
-            raise self._not_finite("gradient's norm", [(norm.item(), lines)], whole=True)
-
-    def _not_finite(
-        self, what: str, found: list[tuple[float, list[int]]], *, whole: bool
-    ) -> UserError:
-        """The error of all ranks, from the values and lines that each has found.
-
-        Args:
-            whole: whether to name all ranks' lines, or those of the first one with such a value
-        """
-        everywhere = [one for part in self.ranks.gather(found) for one in part]
-        value, lines = everywhere[0] if everywhere else (float("nan"), [])
-        if whole:
-            lines = [line for _, some in everywhere for line in some]
-        named = ", ".join(map(str, lines[:5])) + (", …" if len(lines) > 5 else "")
-        return UserError(
-            self.ranks.same(
-                f"update {self.step + 1}: the {what} is {value} on the batch of training lines "
-                f"{named}; the last checkpoint is kept; "
-                "try a lower learning_rate, a smaller clip_norm or a warmup"
-            )
-        )

@@ -47,6 +47,7 @@ class Validator:
 
     def __call__(self) -> bool:
         """Validate now; whether this is the best so far."""
+        self.trainer.settle()
         self.step = step = self.trainer.step
         with self.saver.translating():
             validation = self.validate()

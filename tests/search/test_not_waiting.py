@@ -1,7 +1,5 @@
 """What a search asks of a GPU: nothing that it would have to wait for, and to be read late."""
 
-from collections.abc import Iterator
-from contextlib import nullcontext
 from itertools import chain
 from typing import Any
 
@@ -10,7 +8,7 @@ import torch
 from torch import Tensor
 
 from nmt.config.schema import ModelConfig
-from nmt.registry import DECODERS, MECHANISMS, SCORES
+from nmt.model.post import Post
 from nmt.search import beam
 from nmt.search.frontier import Frontier
 from nmt.search.ledger import Limits
@@ -22,14 +20,12 @@ from nmt.search.penalties import (
     NoCoveragePenalty,
     Scoring,
 )
-from nmt.search.post import Post
 from nmt.search.step import select_rows
-from tests.model.small import ADDITIVE, MACHINE, READER, build, choices, config, fits, text
+from tests.meta import META, make_ready
+from tests.model.small import build, every_part_once, text
 
 from .searching import NO_COVERAGE, NONE, search
 from .tables import Table
-
-META = torch.device("meta")
 
 
 class LatePost(Post[Any]):
@@ -78,31 +74,12 @@ def test_what_is_read_late_decides_alike(
     assert steps <= table.steps - steps <= min(steps + letters, 12)
 
 
-def _models() -> Iterator[Any]:
-    """Every decoder, every mechanism and every score once."""
-    luong = {"decoder": next(one for one in choices(DECODERS, 0) if one.type == "luong")}
-    parts: list[dict[str, Any]] = [{"decoder": one} for one in choices(DECODERS, 0)]
-    parts += [{**luong, "attention": one} for one in choices(MECHANISMS, 0)]
-    parts += [{**luong, "score": one} for one in choices(SCORES, 0)]
-    for some in parts:
-        behind: list[dict[str, Any]] = [{}, {"encoder": MACHINE}, {"encoder": READER}]
-        models = [config(**{"score": ADDITIVE, **some, **encoder}) for encoder in behind]
-        model = next(model for model in models if fits(model))
-        yield pytest.param(model, id="-".join(part.type for part in some.values()))
-
-
-@pytest.fixture
-def without_autocast(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Autocast knows nothing of the device that has no numbers."""
-    monkeypatch.setattr(torch, "is_autocast_enabled", lambda device: False)
-    monkeypatch.setattr(torch, "autocast", lambda device, **_: nullcontext())
-
-
-@pytest.mark.usefixtures("without_autocast")
-@pytest.mark.parametrize("model", list(_models()))
+@pytest.mark.parametrize("model", every_part_once())
 @torch.inference_mode()
-def test_no_step_reads_a_number_on_its_device(model: ModelConfig) -> None:
-    # Its tensors have a shape and no numbers: to look at one, or to copy it away, is an error.
+def test_no_step_reads_a_number_on_its_device(
+    model: ModelConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_ready(monkeypatch)
     given, built = text(), build(model, torch.float32).to(META)
     memory, state = built.start(given.source_bs.to(META), given.source_mask_bs.to(META))
     penalty: CoveragePenalty = NoCoveragePenalty()

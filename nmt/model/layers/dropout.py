@@ -23,7 +23,7 @@ def dropout(
         probability: p
         training: whether anything is dropped
     """
-    if inputs.is_cuda or not training or not 0.0 < probability < 1.0:
+    if inputs.device.type != "cpu" or not training or not 0.0 < probability < 1.0:
         return torch_dropout(inputs, probability, training)
     dropped = min(round(probability * STEPS), STEPS - 1)
     words = torch.empty(-(-inputs.numel() // 4), dtype=torch.int64).random_(-(2**63), None)

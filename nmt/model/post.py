@@ -10,24 +10,22 @@ from torch.utils._pytree import tree_map_only
 
 Tree = TypeVar("Tree")
 
-BEHIND = 1
-"""Letters that a GPU may have under way: it works on the next step while one is read."""
-
 
 class Post(Generic[Tree]):
     """Hands out pytrees in the order in which they were sent, their tensors on the CPU.
 
-    A GPU's tensors are copied beside its work, and nobody waits for one before `BEHIND` others were
-    sent after it; those of a CPU are there at once. How late is fixed, so that a search takes the
-    same way every time.
+    A GPU's tensors are copied beside its work, and nobody waits for them before `behind` others
+    were sent after them: so it has work while they are read. Those of a CPU are there at once. How
+    late is fixed, so that what is decided by them is decided at the same place every time.
 
     Args:
         device: where the tensors come from
+        behind: letters that a GPU may have under way
     """
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, behind: int = 1) -> None:
         self._is_far = device.type == "cuda"
-        self._behind = BEHIND if self._is_far else 0
+        self._behind = behind if self._is_far else 0
         self._letters: deque[tuple[Tree, torch.cuda.Event | None]] = deque()
 
     def send(self, tree: Tree) -> None:
@@ -42,7 +40,7 @@ class Post(Generic[Tree]):
         self._letters.append((copied, event))
 
     def arrived(self) -> Iterator[Tree]:
-        """What was sent, but for the last `BEHIND`."""
+        """What was sent, but for the last `behind`."""
         return self._take(self._behind)
 
     def rest(self) -> Iterator[Tree]:

@@ -1,0 +1,146 @@
+"""Updates that are known to be sound when the next one was launched, as on a GPU."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from nmt.config.load import load_experiment
+from nmt.config.schema import ModelConfig
+from nmt.data.batching import collate
+from nmt.data.stream import Group, Numbered, Position, Stream
+from nmt.data.vocabulary import Specials
+from nmt.errors import UserError
+from nmt.model.post import Post
+from nmt.registry import SCHEDULES, Choice
+from nmt.training import soundness
+from nmt.training.precision import Precision
+from nmt.training.preparation import prepare
+from nmt.training.session import make_trainer
+from nmt.training.trainer import Trainer
+from tests.commands import write_experiment
+from tests.meta import META, make_ready
+from tests.model.small import build, every_part_once
+
+MARKS = Specials(0, 1, 2)
+
+
+class LatePost(Post[Any]):
+    """As late on a CPU as on a GPU."""
+
+    def __init__(self, device: torch.device, behind: int) -> None:
+        super().__init__(device, behind)
+        self._behind = 1
+
+
+@pytest.fixture(params=["adam", "adamw", "sgd"])
+def pair(
+    request: pytest.FixtureRequest,
+    experiment: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> tuple[Trainer, Trainer]:
+    """The same trainer, reading at once and late."""
+    momentum = {"momentum": 0.9} if request.param == "sgd" else {}
+    experiment["training"]["optimizer"] = {"type": request.param, "learning_rate": 0.01, **momentum}
+    loaded = load_experiment(write_experiment(tmp_path / "one.yaml", experiment)).experiment
+    prepared = prepare(loaded, None)
+    at_once, _ = make_trainer(loaded, prepared, torch.device("cpu"))
+    monkeypatch.setattr(soundness, "Post", LatePost)
+    late, _ = make_trainer(loaded, prepared, torch.device("cpu"))
+    assert late.precision.may_skip(late.optimizer)
+    late.reads_late = True
+    return at_once, late
+
+
+def _state(trainer: Trainer) -> list[Tensor]:
+    states = [part for one in trainer.optimizer.state.values() for part in one.values()]
+    tensors = [part for part in states if isinstance(part, Tensor)]
+    return [part.detach().clone() for part in [*trainer.model.parameters(), *tensors]]
+
+
+def _groups(trainer: Trainer, count: int) -> list[Group]:
+    groups = trainer.stream.groups(Position(0, 0), 1, trainer.ranks.share)
+    return [copy.deepcopy(group) for group, _ in zip(groups, range(count), strict=False)]
+
+
+def _spoil(trainer: Trainer) -> None:
+    bias = dict(trainer.model.named_parameters())["output_layer.bias"]
+    bias.register_hook(lambda gradient: gradient * float("inf"))  # type: ignore[no-untyped-call]
+
+
+def test_sound_updates_are_the_same(pair: tuple[Trainer, Trainer]) -> None:
+    states = []
+    for trainer in pair:
+        for group in _groups(trainer, 4):
+            trainer.update(group)
+        trainer.settle()
+        states.append(_state(trainer))
+    assert all(map(torch.equal, *states))
+
+
+@pytest.mark.parametrize("found_by", ["the next update", "settling"])
+def test_one_that_is_not_changes_nothing_and_is_told_later(
+    found_by: str, pair: tuple[Trainer, Trainer]
+) -> None:
+    _, late = pair
+    groups = _groups(late, 4)
+    for group in groups[:2]:
+        late.update(group)
+    before = _state(late)
+    _spoil(late)
+    late.update(groups[2])
+    assert all(map(torch.equal, _state(late), before))
+    lines = ", ".join(map(str, groups[2].batches[0].lines[:5].tolist()))
+    with pytest.raises(UserError, match=rf"update 3: the gradient's norm is .* lines {lines}"):
+        late.update(groups[3]) if found_by == "the next update" else late.settle()
+    assert all(map(torch.equal, _state(late), before))
+
+
+def test_a_signal_is_heard_one_update_later(pair: tuple[Trainer, Trainer]) -> None:
+    for trainer, heard in zip(pair, (1, 2), strict=True):
+        trainer.asked = True
+        assert [trainer.interrupted] == [False]
+        for number, group in enumerate(_groups(trainer, 2), start=1):
+            trainer.update(group)
+            assert trainer.interrupted == (number >= heard)
+
+
+class Still(Optimizer):
+    """Steps nowhere, as a fused one can."""
+
+    _step_supports_amp_scaling = True
+
+    def __init__(self, parameters: Any) -> None:
+        super().__init__(parameters, {"lr": 1.0})
+
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        """Do nothing."""
+
+
+@pytest.mark.parametrize("model", every_part_once())
+def test_no_update_reads_a_number_on_its_device(
+    model: ModelConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_ready(monkeypatch)
+    monkeypatch.setattr(soundness, "Post", LatePost)
+    built = build(model, torch.float32).to(META)
+    trainer = Trainer(
+        built,
+        Still(built.parameters()),
+        SCHEDULES.build(Choice("constant")),
+        Stream.__new__(Stream),  # the batch is given
+        Precision("fp32", META),
+        label_smoothing=0.1,
+    )
+    trainer.reads_late = True
+    sides = [np.array([3, 4, 5]), np.array([3])], [np.array([3, 4, 5, 6]), np.array([4])]
+    batch = collate(*sides, MARKS, MARKS)
+    group = Group([Numbered(batch, np.arange(2))] * 2, 2 * batch.target_tokens, Position(0, 1))
+    update = trainer.update(group)
+    assert {update.loss.device, update.norm.device, update.likelihood.device} == {META}
