@@ -89,7 +89,9 @@ def damage(checkpoint: Path) -> str | None:
         sums = (checkpoint / SUMS).read_text(encoding="utf-8").splitlines()
         for line in sums:
             expected, _, name = line.partition("  ")
-            if hashlib.sha256((checkpoint / name).read_bytes()).hexdigest() != expected:
+            with (checkpoint / name).open("rb") as stream:
+                found = hashlib.file_digest(stream, "sha256").hexdigest()
+            if found != expected:
                 return f"{name} does not match its checksum"
     except OSError as error:
         return f"{Path(str(error.filename)).name} cannot be read: {error.strerror}"

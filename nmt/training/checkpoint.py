@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import save_file
 from torch import Tensor
 from torch.optim import Optimizer
 
+from nmt.errors import UserError
 from nmt.model.saved import MODEL, STATE, SUMS, TRAINING, Run
 
 
@@ -31,28 +33,43 @@ def write_checkpoint(
         weights: what a translator loads
         training: further tensors that training needs to go on
         state: everything else that training needs, as JSON
+
+    Raises:
+        UserError: when the disk takes no more
     """
     folder = run.checkpoints / str(step)
     aside = run.checkpoints / f".{step}.part"
     shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
-    contents = {
-        MODEL: save(_contiguous(weights)),
-        TRAINING: save(_contiguous(training)),
-        STATE: (json.dumps(dict(state), indent=1) + "\n").encode(),
-    }
-    sums = [f"{hashlib.sha256(data).hexdigest()}  {name}" for name, data in contents.items()]
-    contents[SUMS] = ("\n".join(sums) + "\n").encode()
-    for name, data in contents.items():
-        with (aside / name).open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+    try:
+        _write(aside, weights, training, state)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise UserError(
+            f"the checkpoint cannot be written: {error}; the last one is kept, "
+            "and the same command continues from there",
+            str(run.checkpoints),
+        ) from None
     shutil.rmtree(folder, ignore_errors=True)
     aside.rename(folder)
     _flush_folder(run.checkpoints)
     point(run, "last", step)
     return folder
+
+
+def _write(
+    folder: Path,
+    weights: Mapping[str, Tensor],
+    training: Mapping[str, Tensor],
+    state: Mapping[str, Any],
+) -> None:
+    folder.mkdir(parents=True)
+    # From the tensors to the disk: as bytes in memory they would stand there once more.
+    save_file(_contiguous(weights), folder / MODEL)
+    save_file(_contiguous(training), folder / TRAINING)
+    (folder / STATE).write_text(json.dumps(dict(state), indent=1) + "\n", encoding="utf-8")
+    sums = [f"{_flushed(folder / name)}  {name}\n" for name in (MODEL, TRAINING, STATE)]
+    (folder / SUMS).write_text("".join(sums), encoding="utf-8")
+    _flushed(folder / SUMS)
 
 
 def point(run: Run, name: str, step: int) -> None:
@@ -115,6 +132,13 @@ def _of_rank(rank: int, device: str) -> str:
 
 def _contiguous(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+
+
+def _flushed(file: Path) -> str:
+    """The sha256 of a file that is on the disk now."""
+    with file.open("r+b") as stream:
+        os.fsync(stream.fileno())
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _flush_folder(folder: Path) -> None:

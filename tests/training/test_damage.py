@@ -1,5 +1,6 @@
 """A damaged checkpoint is named, and the one before it is used."""
 
+import resource
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -138,3 +139,23 @@ def test_what_was_left_of_an_unfinished_checkpoint_does_no_harm(copied: tuple[Pa
     assert "continuing after update 4" in called.err
     assert (run / "checkpoints" / "last").resolve().name == "6"
     assert not (run / "checkpoints" / ".6.part").exists()
+
+
+def test_a_disk_that_takes_no_more_is_told_and_the_last_checkpoint_stands(
+    copied: tuple[Path, Path],
+) -> None:
+    file, run = copied
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    largest = (run / "checkpoints" / "6" / "training.safetensors").stat().st_size - 1
+    shutil.rmtree(run / "checkpoints" / "6")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (largest, limits[1]))
+    try:
+        called = nmt_train(file, "--run", run)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert called.code == 2
+    assert "the checkpoint cannot be written:" in called.complaint
+    assert not [path for path in (run / "checkpoints").iterdir() if "6" in path.name]
+    again = nmt_train(file, "--run", run)
+    assert "continuing after update 4" in again.err
+    assert (run / "checkpoints" / "last").resolve().name == "6"
