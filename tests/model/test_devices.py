@@ -126,3 +126,31 @@ def test_what_is_freed_is_used_again_without_asking_the_system() -> None:
     )
     # What is freed serves a request of the same size only when it lies well, so not every time.
     assert kept < given / 2, "32 MB in pages of 4 KB, sixty times"
+
+
+ARENAS = """
+import sys
+from threading import Thread
+import torch
+from nmt.model.devices import keep_freed_memory
+if sys.argv[1:]:
+    assert keep_freed_memory()
+def plan():
+    kept = [torch.ones(1 << 22) for _ in range(8)]
+thread = Thread(target=plan)
+thread.start()
+thread.join()
+tensors = [torch.ones(1 << 22) for _ in range(8)]
+status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+print(int(status["VmHWM"].split()[0]) // 1024)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="asks glibc")
+def test_what_a_thread_freed_is_used_by_the_others() -> None:
+    given, kept = (
+        int(subprocess.check_output([sys.executable, "-c", ARENAS, *arguments]))
+        for arguments in ([], ["keep"])
+    )
+    assert kept < given + 64, "128 MB, by one thread and then by another"
