@@ -3,9 +3,10 @@
     python scripts/gpu_check.py
 
 First the gradients and the search of every system of `configs/`, in every way and number format,
-against float64 on the CPU; then the measures of `scripts/benchmark.py --only gpu`; all of it under
-ten minutes. Writes one JSON and one table, named after the day and the GPU. Exits with 1 when a
-check fails. With --device cpu only the checks are made: that shows that they run.
+against float64 on the CPU, and that no update and no step of a search waits for the device; then
+the measures of `scripts/benchmark.py --only gpu`; all of it under ten minutes. Writes one JSON and
+one table, named after the day and the GPU. Exits with 1 when a check fails. With --device cpu only
+the checks are made: that shows that they run.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from benchmarks import gpu, machine
 from benchmarks.correctness import Check, checks, loss_checks, type_checks
 from benchmarks.rows import Row, table, unmeasured
 from benchmarks.training import Plan
+from benchmarks.waiting import update_checks, waiting_checks
 from experiments import write_results
 from peers.ids import Sizes
 
@@ -87,9 +89,9 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _checks(configs: Sequence[Path], device: torch.device) -> list[Check]:
     made: list[Check] = []
-    families = [checks(configs, device), type_checks(device)]
+    families = [checks(configs, device), type_checks(device), update_checks(configs[0], device)]
     if device.type == "cuda":
-        families.append(loss_checks(device))
+        families += [loss_checks(device), waiting_checks(list(configs), device)]
     for family in families:
         for check in family:
             said = "passed" if check.passed else "FAILED"

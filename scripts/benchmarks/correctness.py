@@ -1,6 +1,6 @@
 """What a device computes, against float64 on the CPU: every way, every number format."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from nmt.model.recurrence.way import Way, going
 from nmt.model.seq2seq import Seq2Seq
 from nmt.registry import COVERAGE_PENALTIES, LENGTH_PENALTIES, Choice
 from nmt.search.beam import beam_search
+from nmt.search.step import Step
 from nmt.training.loss import batch_loss
 
 PIECES, PAIRS, LONGEST = 400, 12, 30
@@ -134,16 +135,19 @@ class System:
 
     def unlike(self, device: torch.device) -> float:
         """The share of sentences whose translation at beam 5 is not the CPU's, both in float32."""
-        found = [self._search(place) for place in (torch.device("cpu"), device)]
+        found = [self.search(place) for place in (torch.device("cpu"), device)]
         pairs = list(zip(*found, strict=True))
         return sum(ours != theirs for ours, theirs in pairs) / len(pairs)
 
-    def _search(self, device: torch.device) -> list[tuple[int, ...]]:
+    def search(
+        self, device: torch.device, wrap: Callable[[Step], Step] = lambda step: step
+    ) -> list[tuple[int, ...]]:
+        """The best translations at beam 5, by the model's step or what is made of it."""
         model, batch = self.on(device, torch.float32)
         with torch.inference_mode(), exact_products():
             memory, state = model.start(batch.source, batch.source_mask_bs)
             found = beam_search(
-                model.step,
+                wrap(model.step),
                 memory,
                 state,
                 bos=MARKS.bos,

@@ -1,6 +1,8 @@
 """This toolkit as a worker of `scripts/benchmark.py`: its own trainer and its own search."""
 
 import os
+from collections.abc import Iterable
+from contextlib import closing
 from types import MethodType
 from typing import Any, cast
 
@@ -8,6 +10,7 @@ import numpy as np
 import torch
 
 from nmt.config.schema import ModelConfig
+from nmt.data.ahead import ahead
 from nmt.data.batching import collate, pad
 from nmt.data.stream import Group, Numbered, Position, Stream
 from nmt.data.vocabulary import Specials
@@ -88,10 +91,19 @@ class NmtWorker(Worker):
         return parameters, ""
 
     def update(self, number: int) -> float:
+        return self.updates([number])
+
+    def updates(self, numbers: Iterable[int]) -> float:
+        """As `Trainer.updates` goes: batches are made ahead, and no loss is waited for."""
+        with closing(ahead(map(self._group, numbers))) as groups:
+            losses = [self.trainer.update(group).loss for group in groups]
+        self.trainer.settle()
+        return float(torch.stack(losses).sum())
+
+    def _group(self, number: int) -> Group:
         batch = collate(*self.ids.batch(number), self.specials, self.specials)
         group = Group([Numbered(batch, np.arange(1))], batch.target_tokens, Position(0, 1))
-        update = self.trainer.update(group)
-        return float(update.loss)
+        return group.pinned() if self.place.type == "cuda" else group
 
     def search(self, sentences: list[Array], beam: int, length: int | None) -> list[list[int]]:
         self.model.eval()

@@ -18,6 +18,7 @@ import resource
 import sys
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from importlib.metadata import version
 from typing import Any, TextIO
 
@@ -47,6 +48,10 @@ class Worker(ABC):
     @abstractmethod
     def update(self, number: int) -> float:
         """One update on batch `number`; the sum of its smoothed loss in nats."""
+
+    def updates(self, numbers: Iterable[int]) -> float:
+        """One update after another; the sum of their losses."""
+        return sum(self.update(number) for number in numbers)
 
     @abstractmethod
     def search(self, sentences: list[Array], beam: int, length: int | None) -> list[list[int]]:
@@ -87,7 +92,7 @@ class Worker(ABC):
         tokens = sum(len(target) + 1 for n in numbers for target in self.ids.batch(n)[1])
         self._wait()
         start = time.perf_counter()
-        loss = sum(self.update(number) for number in numbers)
+        loss = self.updates(numbers)
         self._wait()
         seconds = time.perf_counter() - start
         return {"seconds": seconds, "target_tokens": tokens, "loss": loss / max(tokens, 1)}

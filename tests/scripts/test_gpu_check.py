@@ -25,6 +25,8 @@ def test_every_check_is_made_and_written_down(tmp_path: Path) -> None:
         assert list(errors) == ["plain fp32", "fused fp32", "plain bf16"]
         assert 0 < errors["plain fp32"] < 1e-4 < errors["plain bf16"]
         assert (f"check: search, {name}", "fp32", 0.0) in made
+    unsound = "check: an update that is no number changes nothing"
+    assert [(unsound, how, 0.0) in made for how in ("adam", "adamw", "sgd")] == [True] * 3
     assert "passed: at most" in output.with_suffix(".md").read_text(encoding="utf-8")
 
 
