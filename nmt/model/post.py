@@ -14,6 +14,8 @@ Tree = TypeVar("Tree")
 class Post(Generic[Tree]):
     """Hands out pytrees in the order in which they were sent, their tensors on the CPU.
 
+    What stands in lists is left as it is, which may be long ones of numbers.
+
     A GPU's tensors are copied beside its work, and nobody waits for them before `behind` others
     were sent after them: so it has work while they are read. Those of a CPU are there at once. How
     late is fixed, so that what is decided by them is decided at the same place every time.
@@ -33,8 +35,7 @@ class Post(Generic[Tree]):
         if not self._is_far:
             self._letters.append((tree, None))
             return
-        # Such a copy goes into pinned memory, and is not waited for.
-        copied = tree_map_only(Tensor, lambda part: part.to("cpu", non_blocking=True), tree)
+        copied = tree_map_only(Tensor, _copy, tree, is_leaf=lambda part: isinstance(part, list))
         event = torch.cuda.Event()  # type: ignore[no-untyped-call]
         event.record()
         self._letters.append((copied, event))
@@ -53,3 +54,8 @@ class Post(Generic[Tree]):
             if event is not None:
                 event.synchronize()
             yield tree
+
+
+def _copy(part: Tensor) -> Tensor:
+    """Into pinned memory, and without waiting for it."""
+    return part.to("cpu", non_blocking=True)

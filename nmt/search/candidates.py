@@ -60,7 +60,7 @@ def by_choosing(
 def by_sorting(
     log_prob_bk: Float[Tensor, "b k"], log_probs_bkv: Float[Tensor, "b k v"], count: int
 ) -> tuple[Float[Tensor, "b c"], Int[Tensor, "b c"]]:
-    """As `by_choosing`, without a look at any number: quick on a GPU, which sorts in parallel.
+    """As `by_choosing`, without a look at any number: for a GPU, which sorts in parallel.
 
     Of equal blocks those first in place are taken, and their equal values are sorted in that order.
     A value that is passed over so has `count` others before it.
