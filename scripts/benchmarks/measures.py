@@ -37,6 +37,7 @@ class Amount:
     vocabularies: tuple[int, ...] = (2_000, 8_000, 32_000)
     repeat: int = 5
     sharded: int = 5_000_000
+    sharded_updates: int = 100
 
 
 QUICK = Amount(
@@ -53,6 +54,7 @@ QUICK = Amount(
     vocabularies=(2_000, 16_000),
     repeat=2,
     sharded=50_000,
+    sharded_updates=3,
 )
 
 
@@ -137,8 +139,8 @@ def _shards(bench: Bench) -> list[Row]:
     text, folder = bench.text, bench.plan.folder
     vocabulary = folder / "vocabulary.model"
     bench.vocabulary.save(vocabulary)
-    pairs = bench.amount.sharded
-    return shard_rows(text.train, text.languages, vocabulary, folder, pairs=pairs)
+    pairs, updates = bench.amount.sharded, bench.amount.sharded_updates
+    return shard_rows(text.train, text.languages, vocabulary, folder, pairs=pairs, updates=updates)
 
 
 def _gpu(bench: Bench) -> list[Row]:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from benchmarks.rows import Row
 from benchmarks.starting import ROOT, write_config
@@ -17,7 +17,6 @@ from nmt.errors import UserError
 
 SHARDS = 20
 STEPS = 1_000_000  # never reached: the run is interrupted
-UPDATES = 3  # of a start
 UPDATED = re.compile(r"update \d+,")
 
 
@@ -29,33 +28,49 @@ class Started(NamedTuple):
         update: seconds until the first update was done
         later: seconds of an update after it
         peak: resident bytes of its largest process
+        mapped: bytes of these, at the end, that are pages of files: the system may take them back
     """
 
     text: float
     update: float
     later: float
     peak: int
+    mapped: int
 
 
 def shard_rows(
-    train: Path, languages: tuple[str, str], vocabulary: Path, folder: Path, *, pairs: int
+    train: Path,
+    languages: tuple[str, str],
+    vocabulary: Path,
+    folder: Path,
+    *,
+    pairs: int,
+    updates: int,
 ) -> list[Row]:
-    """Of `pairs` pairs of a training text, lengthened by words of chance; by nmt-train itself."""
+    """Of `pairs` pairs of a training text, lengthened by words of chance; by nmt-train itself.
+
+    Args:
+        updates: of each start, two at least: memory grows with every new size of a batch
+    """
     pattern = make_shards(train, languages, folder, pairs)
     config, run = folder / "shards.yaml", folder / f"run-shards-{pairs}"
     write_config(config, f"'{pattern}'", train, languages, vocabulary, STEPS)
-    begun, again = start(config, run, "--restart"), start(config, run)
+    begun, again = start(config, run, updates, "--restart"), start(config, run, updates)
     speed = 2 * pairs / (begun.text - again.text)
-    conditions = {"pairs": f"{pairs:,}", "shards": SHARDS}
+    conditions: dict[str, Any] = {"pairs": f"{pairs:,}", "shards": SHARDS}
+    starts = {"first": begun, "second": again}
     told = f"its text after {again.text:.1f} s; a later update takes {again.later:.1f} s"
     return [
         Row("encoding a corpus in shards", "nmt", "lines/s", [speed], conditions),
         Row("second start, first update", "nmt", "s", [again.update], conditions, note=told),
-        *(
-            Row(f"resident at most, {name} start", "nmt", "GB", [one.peak / 1e9], conditions)
-            for name, one in (("first", begun), ("second", again))
-        ),
+        *(_memory(name, one, conditions | {"updates": updates}) for name, one in starts.items()),
     ]
+
+
+def _memory(name: str, one: Started, conditions: dict[str, Any]) -> Row:
+    note = f"{one.mapped / 1e9:.2f} GB of it pages of files"
+    measure = f"resident at most, {name} start"
+    return Row(measure, "nmt", "GB", [one.peak / 1e9], conditions, note=note)
 
 
 def make_shards(train: Path, languages: tuple[str, str], folder: Path, pairs: int) -> Path:
@@ -83,14 +98,14 @@ def make_shards(train: Path, languages: tuple[str, str], folder: Path, pairs: in
     return pattern
 
 
-def start(config: Path, run: Path, *arguments: str) -> Started:
-    """Start nmt-train, and interrupt it after `UPDATES` updates.
+def start(config: Path, run: Path, count: int, *arguments: str) -> Started:
+    """Start nmt-train, and interrupt it after so many updates.
 
     Raises:
         UserError: when it ends before, with the last line that it said
     """
     command = [sys.executable, "-m", "nmt.cli.train", str(config), "--run", str(run), *arguments]
-    began, text, last = time.perf_counter(), 0.0, ""
+    began, text, last, mapped = time.perf_counter(), 0.0, "", 0
     updates: list[float] = []
     process = subprocess.Popen(
         [*command, "training.log_every=1"],
@@ -106,11 +121,17 @@ def start(config: Path, run: Path, *arguments: str) -> Started:
                 text = now
             if UPDATED.search(line):
                 updates.append(now)
-                if len(updates) == UPDATES:
+                if len(updates) == count:
+                    mapped = _mapped(process.pid)
                     process.send_signal(signal.SIGINT)
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if "interrupted" not in last:
         raise UserError(f"nmt-train ended before it was interrupted: {last}")
     later = (updates[-1] - updates[0]) / (len(updates) - 1)
-    return Started(text, updates[0], later, usage.ru_maxrss * 1024)
+    return Started(text, updates[0], later, usage.ru_maxrss * 1024, mapped)
+
+
+def _mapped(process: int) -> int:
+    status = Path(f"/proc/{process}/status").read_text(encoding="utf-8")
+    return int(status.partition("RssFile:")[2].split()[0]) * 1024

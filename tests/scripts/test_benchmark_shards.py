@@ -25,6 +25,6 @@ def test_every_figure_is_taken(tmp_path: Path) -> None:
     lines = [line for side in ("de", "en") for line in lines_of(PHRASES.with_suffix(f".{side}"))]
     vocabulary = tmp_path / "vocabulary.model"
     Vocabulary.train(lines, size=100).save(vocabulary)
-    rows = shard_rows(PHRASES, ("de", "en"), vocabulary, tmp_path, pairs=PAIRS)
+    rows = shard_rows(PHRASES, ("de", "en"), vocabulary, tmp_path, pairs=PAIRS, updates=2)
     assert [row.unit for row in rows] == ["lines/s", "s", "GB", "GB"]
     assert all(row.values[0] > 0 for row in rows[1:])
