@@ -1,11 +1,14 @@
 """Whether updates were sound: nothing but numbers, in the loss and in the gradient."""
 
+from math import isfinite
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from nmt.data.batching import Array
 from nmt.errors import UserError
 from nmt.model.post import Post
 from nmt.training.ranks import Ranks
@@ -24,7 +27,7 @@ class Evidence(NamedTuple):
     """
 
     number: int
-    lines: list[list[int]]
+    lines: list[Array]
     losses_x: Float[Tensor, " x"]
     loss: Float[Tensor, ""]
     norm: Float[Tensor, ""]
@@ -73,13 +76,12 @@ class Soundness:
         self.asked = self.asked or bool(evidence.asked > 0)
         if not evidence.loss.isfinite():
             pairs = zip(evidence.losses_x.tolist(), evidence.lines, strict=True)
-            finite = evidence.losses_x.isfinite().tolist()
-            wrong = [pair for pair, is_finite in zip(pairs, finite, strict=True) if not is_finite]
+            wrong = [(loss, lines.tolist()) for loss, lines in pairs if not isfinite(loss)]
             raise self._error(evidence.number, "loss", wrong[:1], whole=False)
         if not evidence.norm.isfinite() and not self._scaled:
-            lines = [line for some in evidence.lines for line in some]
-            norm = float(evidence.norm)
-            raise self._error(evidence.number, "gradient's norm", [(norm, lines)], whole=True)
+            lines = np.concatenate(evidence.lines).tolist()
+            found = [(float(evidence.norm), lines)]
+            raise self._error(evidence.number, "gradient's norm", found, whole=True)
 
     def _error(
         self, number: int, what: str, found: list[tuple[float, list[int]]], *, whole: bool

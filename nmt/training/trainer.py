@@ -147,7 +147,7 @@ class Trainer:
         loss, likelihood = (torch.stack(part).sum() for part in zip(*sums, strict=True))
         asked = torch.full_like(loss, self.asked)
         loss, likelihood, asked = self.ranks.sum(torch.stack([loss, likelihood, asked]))
-        lines = [numbered.lines.tolist() for numbered in group.batches]
+        lines = [numbered.lines for numbered in group.batches]
         losses_x = torch.stack([loss for loss, _ in sums])
         evidence = Evidence(self.step + 1, lines, losses_x, loss, norm, asked)
         self.soundness.take(evidence)
