@@ -83,15 +83,19 @@ class Run:
         return Vocabulary.load(source), target
 
 
+def checksum(file: Path) -> str:
+    """The sha256 of a file, which is read bit by bit."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
 def damage(checkpoint: Path) -> str | None:
     """What is wrong with a checkpoint's files; None for a whole one."""
     try:
         sums = (checkpoint / SUMS).read_text(encoding="utf-8").splitlines()
         for line in sums:
             expected, _, name = line.partition("  ")
-            with (checkpoint / name).open("rb") as stream:
-                found = hashlib.file_digest(stream, "sha256").hexdigest()
-            if found != expected:
+            if checksum(checkpoint / name) != expected:
                 return f"{name} does not match its checksum"
     except OSError as error:
         return f"{Path(str(error.filename)).name} cannot be read: {error.strerror}"

@@ -1,6 +1,5 @@
 """Checkpoints: written whole or not at all, without pickle, and exact."""
 
-import hashlib
 import json
 import os
 import shutil
@@ -15,7 +14,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from nmt.errors import UserError
-from nmt.model.saved import MODEL, STATE, SUMS, TRAINING, Run
+from nmt.model.saved import MODEL, STATE, SUMS, TRAINING, Run, checksum
 
 
 def write_checkpoint(
@@ -138,7 +137,7 @@ def _flushed(file: Path) -> str:
     """The sha256 of a file that is on the disk now."""
     with file.open("r+b") as stream:
         os.fsync(stream.fileno())
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return checksum(file)
 
 
 def _flush_folder(folder: Path) -> None:
