@@ -105,6 +105,12 @@ def test_products_on_a_gpu_have_a_workspace_that_torch_takes_for_repeatable(
     assert environment["CUBLAS_WORKSPACE_CONFIG"] == (given or ":4096:8")
 
 
+def _without_and_with(program: str) -> list[int]:
+    """What a program prints in a process that keeps no freed memory, and in one that does."""
+    called = [[sys.executable, "-c", program, *arguments] for arguments in ([], ["keep"])]
+    return [int(subprocess.check_output(one)) for one in called]
+
+
 FAULTS = """
 import resource, sys, torch
 from nmt.model.devices import keep_freed_memory
@@ -120,10 +126,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 @pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="asks glibc")
 def test_what_is_freed_is_used_again_without_asking_the_system() -> None:
-    given, kept = (
-        int(subprocess.check_output([sys.executable, "-c", FAULTS, *arguments]))
-        for arguments in ([], ["keep"])
-    )
+    given, kept = _without_and_with(FAULTS)
     # What is freed serves a request of the same size only when it lies well, so not every time.
     assert kept < given / 2, "32 MB in pages of 4 KB, sixty times"
 
@@ -149,8 +152,5 @@ print(int(status["VmHWM"].split()[0]) // 1024)
 @pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="asks glibc")
 def test_what_a_thread_freed_is_used_by_the_others() -> None:
-    given, kept = (
-        int(subprocess.check_output([sys.executable, "-c", ARENAS, *arguments]))
-        for arguments in ([], ["keep"])
-    )
+    given, kept = _without_and_with(ARENAS)
     assert kept < given + 64, "128 MB, by one thread and then by another"

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from nmt.config.schema import ModelConfig
-from nmt.model.post import Post
 from nmt.search import beam
 from nmt.search.frontier import Frontier
 from nmt.search.ledger import Limits
@@ -21,21 +20,12 @@ from nmt.search.penalties import (
     Scoring,
 )
 from nmt.search.step import select_rows
+from tests.late import late_post
 from tests.meta import META, make_ready
 from tests.model.small import build, every_part_once, text
 
 from .searching import NO_COVERAGE, NONE, search
 from .tables import Table
-
-
-class LatePost(Post[Any]):
-    """A GPU's, with as many letters under way as a test asks for."""
-
-    letters = 0
-
-    def __init__(self, device: torch.device) -> None:
-        super().__init__(device)
-        self._behind = self.letters
 
 
 @pytest.mark.parametrize("letters", [1, 2, 7])
@@ -62,8 +52,7 @@ def test_what_is_read_late_decides_alike(
     }
     table = Table(8, 5)
     at_once, steps = search(table, **options), table.steps
-    monkeypatch.setattr(beam, "Post", LatePost)
-    monkeypatch.setattr(LatePost, "letters", letters)
+    monkeypatch.setattr(beam, "Post", late_post(letters))
     late = search(table, **options)
     for sentence, other in zip(chain(*at_once), chain(*late), strict=True):
         assert sentence._replace(weights_ts=None) == other._replace(weights_ts=None)

@@ -16,7 +16,6 @@ from nmt.data.batching import collate
 from nmt.data.stream import Group, Numbered, Position, Stream
 from nmt.data.vocabulary import Specials
 from nmt.errors import UserError
-from nmt.model.post import Post
 from nmt.registry import SCHEDULES, Choice
 from nmt.training import soundness
 from nmt.training.precision import Precision
@@ -24,18 +23,11 @@ from nmt.training.preparation import prepare
 from nmt.training.session import make_trainer
 from nmt.training.trainer import Trainer
 from tests.commands import write_experiment
+from tests.late import late_post
 from tests.meta import META, make_ready
 from tests.model.small import build, every_part_once
 
 MARKS = Specials(0, 1, 2)
-
-
-class LatePost(Post[Any]):
-    """As late on a CPU as on a GPU."""
-
-    def __init__(self, device: torch.device, behind: int) -> None:
-        super().__init__(device, behind)
-        self._behind = 1
 
 
 @pytest.fixture(params=["adam", "adamw", "sgd"])
@@ -51,7 +43,7 @@ def pair(
     loaded = load_experiment(write_experiment(tmp_path / "one.yaml", experiment)).experiment
     prepared = prepare(loaded, None)
     at_once, _ = make_trainer(loaded, prepared, torch.device("cpu"))
-    monkeypatch.setattr(soundness, "Post", LatePost)
+    monkeypatch.setattr(soundness, "Post", late_post(1))
     late, _ = make_trainer(loaded, prepared, torch.device("cpu"))
     assert late.precision.may_skip(late.optimizer)
     late.reads_late = True
@@ -128,7 +120,7 @@ def test_no_update_reads_a_number_on_its_device(
     model: ModelConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_ready(monkeypatch)
-    monkeypatch.setattr(soundness, "Post", LatePost)
+    monkeypatch.setattr(soundness, "Post", late_post(1))
     built = build(model, torch.float32).to(META)
     trainer = Trainer(
         built,
