@@ -6,20 +6,20 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any, Generic, TypeVar
 
+from nmt.component_spec import ComponentSpec, read_component_specs, spec_of
 from nmt.errors import UserError
-from nmt.parts import Part, describe, read_parts
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Choice:
+class ComponentConfig:
     """One pick from a family: `{type: additive, hidden_size: 512}` or just `additive` in YAML."""
 
     type: str
     options: Mapping[str, Any] = field(default_factory=dict)
 
-    def as_tree(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """The choice as an experiment file writes it."""
         return {"type": self.type, **self.options}
 
@@ -36,15 +36,15 @@ class Registry(Generic[T]):
     def __init__(self, family: str, home: str, constant: str) -> None:
         self.family, self.home, self.constant = family, home, constant
         self._own: dict[str, Callable[..., T]] = {}
-        self._described: dict[str, Part] = {}
-        self._built_in: dict[str, Part] | None = None
+        self._described: dict[str, ComponentSpec] = {}
+        self._built_in: dict[str, ComponentSpec] | None = None
 
     def register(self, name: str) -> Callable[[Callable[..., T]], Any]:
         """Add a part under `name`; raises UserError when another part has it already."""
 
         def add(part: Callable[..., T]) -> Callable[..., T]:
             here = f"{part.__module__}.{part.__qualname__}"
-            known = self.parts().get(name)
+            known = self.specs().get(name)
             if known is not None and f"{known.module}.{known.qualname}" != here:
                 raise UserError(
                     f"{self.family} '{name}' is already registered by {known.module}; "
@@ -53,27 +53,27 @@ class Registry(Generic[T]):
                 )
             self._own[name] = part
             if known is None or name in self._described:
-                self._described[name] = describe(name, part)
+                self._described[name] = spec_of(name, part)
             return part
 
         return add
 
-    def parts(self) -> dict[str, Part]:
+    def specs(self) -> dict[str, ComponentSpec]:
         """Every part by name, the built-in ones first; reads source files, imports nothing."""
         if self._built_in is None:
-            self._built_in = read_parts(self.home, self.constant)
+            self._built_in = read_component_specs(self.home, self.constant)
         return {**self._built_in, **self._described}
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.parts())
+        return iter(self.specs())
 
-    def find(self, name: str) -> Part:
+    def find(self, name: str) -> ComponentSpec:
         """The part called `name`: registered, or importable by a dotted path.
 
         Raises:
             UserError: with a suggestion and all known names
         """
-        known = self.parts()
+        known = self.specs()
         if name in known:
             return known[name]
         if "." in name:
@@ -87,7 +87,7 @@ class Registry(Generic[T]):
             importlib.import_module(part.module)
         return self._own[name]
 
-    def build(self, choice: Choice, *wired: Any) -> T:
+    def build(self, choice: ComponentConfig, *wired: Any) -> T:
         """The part of this choice, given what the program wires in.
 
         Raises:
@@ -100,13 +100,13 @@ class Registry(Generic[T]):
         except ValueError as error:
             raise UserError(f"{self.family} '{choice.type}': {error}") from error
 
-    def _import_dotted(self, path: str) -> Part:
+    def _import_dotted(self, path: str) -> ComponentSpec:
         module, _, attribute = path.rpartition(".")
         try:
             part = getattr(importlib.import_module(module), attribute)
             if not callable(part):
                 raise TypeError("it is neither a class nor a function")
-            described = describe(path, part)
+            described = spec_of(path, part)
         except UserError:
             raise
         except Exception as error:  # the module is the user's, and runs whatever stands in it

@@ -34,7 +34,7 @@ from experiments import (
 )
 from plots import Line, draw_lines, save, start_figure
 
-from nmt.config.load import load_experiment
+from nmt.config.loader import load_experiment
 from nmt.search.translator import Translator
 
 CONFIGS = Path(__file__).parents[1] / "configs"

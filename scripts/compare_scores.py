@@ -13,7 +13,7 @@ from pathlib import Path
 
 from experiments import Pair, exact_match, markdown, train, valid_pairs
 
-from nmt.config.load import load_experiment
+from nmt.config.loader import load_experiment
 from nmt.registry import DECODERS, MECHANISMS, SCORES
 from nmt.search.translator import Translator
 
@@ -23,7 +23,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--config", type=Path, default=Path("configs/date_format.yaml"))
     parser.add_argument("--output", type=Path, default=Path("runs/date_format"))
-    looking = [name for name, part in DECODERS.parts().items() if "attention" in part.wired]
+    looking = [name for name, part in DECODERS.specs().items() if "attention" in part.injected]
     parser.add_argument(
         "--decoders", nargs="+", choices=looking, default=["bahdanau", "luong"], metavar="NAME"
     )
@@ -31,7 +31,7 @@ def main() -> None:
     options = parser.parse_args()
     _, unseen = valid_pairs(load_experiment(options.config).experiment.data)
     decoders = options.decoders
-    assert "score" in MECHANISMS.find("global").wired
+    assert "score" in MECHANISMS.find("global").injected
     rows = {}
     for score in SCORES:
         for decoder in decoders:

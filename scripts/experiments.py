@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nmt.config.data import DataConfig
+from nmt.config.schema import DataConfig
 from nmt.data.corpus import resolve
 from nmt.evaluation.metrics import score
 from nmt.search.translator import Translator

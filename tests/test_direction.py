@@ -16,7 +16,7 @@ MODULES = {
 # What stands on one level may import each other.
 LEVELS = [
     ("nmt.errors", "nmt.version"),
-    ("nmt.parts",),
+    ("nmt.component_spec",),
     ("nmt.registry",),
     ("nmt.config",),
     ("nmt.data",),
@@ -39,7 +39,7 @@ MODEL_LEVELS = [
 ANYWHERE = ("nmt", "nmt.model", "nmt.model.devices", "nmt.model.post")
 HEAVY = ("torch", "sentencepiece", "matplotlib", "sacrebleu")
 COMMANDS = [m for m, file in MODULES.items() if ".cli." in m and "def main(" in file.read_text()]
-LIGHT = ["nmt", "nmt.config.load", "nmt.config.describe", "nmt.cli.common", *COMMANDS]
+LIGHT = ["nmt", "nmt.config.loader", "nmt.config.export", "nmt.cli.common", *COMMANDS]
 
 
 def _imported(file: Path) -> Iterator[tuple[int, str]]:
@@ -82,7 +82,7 @@ def test_imports_only_point_down(module: str) -> None:
 
 
 def test_modules_at_the_bottom_import_nothing_of_ours() -> None:
-    for module in ("nmt.errors", "nmt.version", "nmt.parts", "nmt.model.interfaces"):
+    for module in ("nmt.errors", "nmt.version", "nmt.component_spec", "nmt.model.interfaces"):
         assert list(_imported(MODULES[module])) == [], module
 
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch.autograd import backward
 
-from nmt.config.load import load_experiment
+from nmt.config.loader import load_experiment
 from nmt.errors import UserError
 from nmt.model.build import build_model
-from nmt.registry import LENGTH_PENALTIES, SCHEDULES, SCORES, Choice, Registry, unknown
+from nmt.registry import LENGTH_PENALTIES, SCHEDULES, SCORES, ComponentConfig, Registry, unknown
 
 NEWCOMER = '''\
 """A score of my own."""
@@ -84,7 +84,7 @@ def test_a_newcomers_options_are_checked_like_those_of_the_house(own_parts: Path
         load_experiment(file)
     file = _experiment(own_parts, "{type: distance, sharpness: 2}", "sharp_scores.py")
     score = load_experiment(file).experiment.model.score
-    assert score == Choice("distance", {"sharpness": 2.0})
+    assert score == ComponentConfig("distance", {"sharpness": 2.0})
 
 
 def test_a_plugin_that_changed_is_described_anew(own_parts: Path) -> None:
@@ -95,7 +95,7 @@ def test_a_plugin_that_changed_is_described_anew(own_parts: Path) -> None:
         (own_parts / folder / "colours.py").write_text(text, encoding="utf-8")
         file = _experiment(own_parts / folder, "distance", "colours.py")
         score = load_experiment(file).experiment.model.score
-        assert score == Choice("distance", {option: 1.0})
+        assert score == ComponentConfig("distance", {option: 1.0})
 
 
 def test_a_name_that_is_taken_is_refused(own_parts: Path) -> None:
@@ -165,7 +165,7 @@ def test_a_plugin_that_is_missing_or_fails_is_the_users_mistake(own_parts: Path)
 
 
 def test_a_part_is_built_with_its_options_and_refusals_name_it() -> None:
-    penalty = LENGTH_PENALTIES.build(Choice("average", {"alpha": 0.5}))
+    penalty = LENGTH_PENALTIES.build(ComponentConfig("average", {"alpha": 0.5}))
     assert penalty(torch.tensor(-8.0), 4).item() == -4.0
     with pytest.raises(UserError, match=r"^schedule 'cosine': warmup 5 is not less than steps 5$"):
-        SCHEDULES.build(Choice("cosine", {"steps": 5, "warmup": 5}))
+        SCHEDULES.build(ComponentConfig("cosine", {"steps": 5, "warmup": 5}))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from nmt.data.corpus import read_lines
 from nmt.errors import UserError
-from nmt.registry import COVERAGE_PENALTIES, LENGTH_PENALTIES, Choice
+from nmt.registry import COVERAGE_PENALTIES, LENGTH_PENALTIES, ComponentConfig
 from nmt.search.options import SearchOptions
 from nmt.search.translation import Translation
 
@@ -47,7 +47,7 @@ def _same(one: Path, other: Path) -> bool:
     return one.exists() and other.exists() and one.samefile(other)
 
 
-def penalties(usual: SearchOptions, options: argparse.Namespace) -> dict[str, Choice]:
+def penalties(usual: SearchOptions, options: argparse.Namespace) -> dict[str, ComponentConfig]:
     """The penalties of the run with what the command line changes of them.
 
     Raises:
@@ -55,21 +55,21 @@ def penalties(usual: SearchOptions, options: argparse.Namespace) -> dict[str, Ch
     """
     length, coverage = usual.length_penalty, usual.coverage_penalty
     if options.length_penalty is not None:
-        length = Choice(options.length_penalty)
+        length = ComponentConfig(options.length_penalty)
         if options.length_penalty == "none" and options.alpha is not None:
             raise UserError("--alpha is the length penalty's, and that is none")
     if options.coverage_penalty is not None:
-        coverage = Choice(options.coverage_penalty)
+        coverage = ComponentConfig(options.coverage_penalty)
         if options.coverage_penalty == "none" and options.beta is not None:
             raise UserError("--beta is the coverage penalty's, and that is none")
     if options.alpha is not None:
         if "alpha" not in LENGTH_PENALTIES.find(length.type).options:
             raise UserError("--alpha is the length penalty's; add --length-penalty average or gnmt")
-        length = Choice(length.type, {**length.options, "alpha": options.alpha})
+        length = ComponentConfig(length.type, {**length.options, "alpha": options.alpha})
     if options.beta is not None:
         if "beta" not in COVERAGE_PENALTIES.find(coverage.type).options:
             raise UserError("--beta is the coverage penalty's; add --coverage-penalty gnmt")
-        coverage = Choice(coverage.type, {**coverage.options, "beta": options.beta})
+        coverage = ComponentConfig(coverage.type, {**coverage.options, "beta": options.beta})
     return {"length_penalty": length, "coverage_penalty": coverage}
 
 

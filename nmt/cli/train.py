@@ -55,18 +55,18 @@ def _train(options: argparse.Namespace) -> int:
     if options.list is not None or options.schema or options.check:
         rank.refuse_others("--list, --schema or --check")
     if options.list is not None:
-        from nmt.config.describe import list_parts
+        from nmt.config.export import list_components
 
-        print(list_parts(options.list or None))
+        print(list_components(options.list or None))
         return DONE
     if options.schema:
-        from nmt.config.describe import json_schema
+        from nmt.config.export import json_schema
 
         print(json.dumps(json_schema(), indent=2, ensure_ascii=False))
         return DONE
     if options.config is None:
         _parser().error("no experiment file is given")
-    from nmt.config.load import load_experiment
+    from nmt.config.loader import load_experiment
 
     loaded = load_experiment(options.config, options.overrides)
     from nmt.training.check import check_parts_fit

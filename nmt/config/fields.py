@@ -9,8 +9,8 @@ from pydantic.fields import FieldInfo
 
 from nmt.config.schema import Experiment
 from nmt.config.section import Section
-from nmt.config.tree import Key
-from nmt.registry import FAMILIES, Choice, Registry
+from nmt.config.yaml_source import Key
+from nmt.registry import FAMILIES, ComponentConfig, Registry
 
 
 class PartPlace(NamedTuple):
@@ -49,7 +49,7 @@ def part_registries() -> dict[Key, PartPlace]:
     return {
         key: PartPlace(FAMILIES[key[-1]], info.default.type)
         for key, info in _fields(Experiment)
-        if Choice in _kinds(info.annotation)
+        if ComponentConfig in _kinds(info.annotation)
     }
 
 

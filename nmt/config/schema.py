@@ -1,14 +1,129 @@
-"""The experiment file: its sections beside that of the data."""
+"""The sections of an experiment file."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from nmt.config.data import DataConfig
-from nmt.config.section import PartField, Section, plain
-from nmt.parts import NonNegative, Positive, PositiveFloat, Probability
-from nmt.registry import Choice
+from nmt.component_spec import NonNegative, Positive, PositiveFloat, Probability
+from nmt.config.section import PartField, Section, to_dict
+from nmt.registry import ComponentConfig
+
+
+def _cuts(nbest: int) -> int:
+    if nbest != -1 and not 2 <= nbest <= 512:
+        raise ValueError(f"is {nbest}; give 2 to 512 cuts, or -1 for many")
+    return nbest
+
+
+class SamplingConfig(Section):
+    """Subword regularisation: words cut otherwise each epoch, by P(cut)**alpha. Kudo 2018, 3.3."""
+
+    alpha: PositiveFloat = 0.2
+    """how flat the choice is: near 0 all cuts are alike, a large one leaves only the likeliest"""
+    nbest: Annotated[int, AfterValidator(_cuts)] = -1
+    """likeliest cuts of a word to choose among, 2 to 512; -1 for many"""
+
+
+class VocabularyConfig(Section):
+    """The pieces of both languages."""
+
+    size: Positive = 8000
+    """pieces of a vocabulary that is trained from the training text"""
+    type: Literal["unigram", "bpe", "char"] = "unigram"
+    """how SentencePiece cuts words"""
+    joint: bool = True
+    """one vocabulary for both languages; without meaning where the source is pictures"""
+    byte_fallback: bool = False
+    """write characters that are not in the vocabulary as bytes"""
+    normalization: Literal["nmt_nfkc", "nmt_nfkc_cf", "nfkc", "nfkc_cf", "identity"] = "nmt_nfkc"
+    """SentencePiece's rule for the text before it is cut"""
+    character_coverage: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """share of the text's characters that get a piece of their own"""
+    lines: Positive = 400_000
+    """lines to learn from; of a longer training text so many are drawn, the same each time"""
+    model: Path | list[Path] | None = None
+    """SentencePiece models made elsewhere: one for both sides, or source and target"""
+    sampling: SamplingConfig | None = None
+    """subword regularisation of the training text; the type is unigram"""
+
+    @model_validator(mode="after")
+    def _nothing_beside_a_model(self) -> "VocabularyConfig":
+        unused = [
+            name
+            for name in (
+                "size",
+                "type",
+                "byte_fallback",
+                "normalization",
+                "character_coverage",
+                "lines",
+            )
+            if getattr(self, name) != type(self).model_fields[name].default
+        ]
+        if self.model is not None and unused:
+            raise ValueError(f"a ready model leaves {', '.join(unused)} without use; remove them")
+        if isinstance(self.model, list) and len(self.model) not in (1, 2):
+            raise ValueError("model: one SentencePiece model, or one for source and one for target")
+        return self
+
+    @model_validator(mode="after")
+    def _only_unigram_samples(self) -> "VocabularyConfig":
+        if self.sampling is not None and self.type != "unigram":
+            raise ValueError(
+                f"sampling: pieces of type {self.type} have no probabilities to sample by; "
+                "use type: unigram or remove sampling"
+            )
+        return self
+
+
+class PicturesConfig(Section):
+    """What the source's pictures are: pixels, or ready feature maps."""
+
+    size: Positive | None = None
+    """side in pixels that pictures are stretched or squeezed to"""
+    features: Positive | None = None
+    """width of an annotation of the feature maps, which are .npy files of floats"""
+    positions: Positive = 196
+    """annotations of a feature map, rows times columns"""
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> "PicturesConfig":
+        if (self.size is None) == (self.features is None):
+            raise ValueError(
+                "give one of size, for pictures as pixels, and features, for ready feature maps"
+            )
+        if self.size is not None and self.positions != 196:
+            raise ValueError("positions are those of feature maps, and size asks for pixels")
+        return self
+
+
+class DataConfig(Section):
+    """Where the sentence pairs are."""
+
+    train: Path | list[Path]
+    """training text: a prefix (`train` for train.de, train.en), a .tsv file, a pattern of shards
+    (`part-*`, or `part-*.de.gz` for both sides), or a list of these; each file plain or .gz"""
+    valid: Path
+    """validation text, named the same way"""
+    source: str
+    """suffix of the source files, as a rule the language's code"""
+    target: str
+    """suffix of the target files"""
+    pictures: PicturesConfig | None = None
+    """the source files name pictures, a file a line, from the text file's folder on"""
+    max_length: Positive = 100
+    """pairs with more pieces than this on a side are left out of training"""
+    vocabulary: VocabularyConfig = VocabularyConfig()
+    cache: Path | None = None
+    """folder of the encoded text; that of the run when not given"""
+
+    @model_validator(mode="after")
+    def _pictures_have_no_vocabulary(self) -> "DataConfig":
+        models = self.vocabulary.model
+        if self.pictures is not None and isinstance(models, list) and len(models) > 1:
+            raise ValueError("vocabulary.model: pictures have none; give the target's alone")
+        return self
 
 
 class ModelConfig(Section):
@@ -20,10 +135,10 @@ class ModelConfig(Section):
     """share of the vector's units dropped"""
     tied_embeddings: Literal["none", "decoder", "all"] = "none"
     """tables that are one: target and output (decoder), the source's too (all)"""
-    encoder: PartField = Choice("bilstm")
-    decoder: PartField = Choice("bahdanau")
-    attention: PartField = Choice("global")
-    score: PartField = Choice("additive")
+    encoder: PartField = ComponentConfig("bilstm")
+    decoder: PartField = ComponentConfig("bahdanau")
+    attention: PartField = ComponentConfig("global")
+    score: PartField = ComponentConfig("additive")
 
 
 class EarlyStoppingConfig(Section):
@@ -38,8 +153,8 @@ class EarlyStoppingConfig(Section):
 class TrainingConfig(Section):
     """How parameters are fitted, and when to stop."""
 
-    optimizer: PartField = Choice("adam")
-    schedule: PartField = Choice("constant")
+    optimizer: PartField = ComponentConfig("adam")
+    schedule: PartField = ComponentConfig("constant")
     batch_tokens: Positive | Literal["auto"] = 4000
     """pieces a batch on the longer side, padding included; auto: the most that a GPU holds"""
     batch_sentences: Positive | None = None
@@ -96,8 +211,8 @@ class SearchConfig(Section):
 
     beam_size: Positive = 5
     """hypotheses a sentence; 1 is greedy"""
-    length_penalty: PartField = Choice("average")
-    coverage_penalty: PartField = Choice("none")
+    length_penalty: PartField = ComponentConfig("average")
+    coverage_penalty: PartField = ComponentConfig("none")
     max_length: Positive | None = None
     """target pieces at most; when not given, twice the source's plus 20, or 100 for a picture"""
     block_ngram_repeat: NonNegative = 0
@@ -145,6 +260,6 @@ class Experiment(Section):
             )
         return self
 
-    def as_tree(self) -> dict[str, Any]:
-        """The experiment as plain data, defaults included, for YAML."""
-        return plain(self)
+    def to_dict(self) -> dict[str, Any]:
+        """The experiment as to_dict data, defaults included, for YAML."""
+        return to_dict(self)

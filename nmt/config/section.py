@@ -5,10 +5,10 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from nmt.registry import Choice
+from nmt.registry import ComponentConfig
 
 # Every part is checked against its registry elsewhere; here it is only a place in the file.
-PartField = Annotated[Choice | None, Field(json_schema_extra={"part": True})]
+PartField = Annotated[ComponentConfig | None, Field(json_schema_extra={"part": True})]
 
 
 class Section(BaseModel):
@@ -19,12 +19,12 @@ class Section(BaseModel):
     )
 
 
-def plain(value: Any) -> Any:
-    """Sections and what stands in them as plain data, for YAML."""
+def to_dict(value: Any) -> Any:
+    """Sections and what stands in them as to_dict data, for YAML."""
     if isinstance(value, Section):
-        return {k: plain(v) for k, v in value}
-    if isinstance(value, Choice):
-        return value.as_tree()
+        return {k: to_dict(v) for k, v in value}
+    if isinstance(value, ComponentConfig):
+        return value.to_dict()
     if isinstance(value, list | tuple):
-        return [plain(v) for v in value]
+        return [to_dict(v) for v in value]
     return str(value) if isinstance(value, Path) else value

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from nmt.config.data import PicturesConfig
+from nmt.config.schema import PicturesConfig
 from nmt.data.encoded import Array
 from nmt.errors import UserError
 

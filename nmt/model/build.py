@@ -12,7 +12,7 @@ from nmt.model.attention.mechanism import Mechanism
 from nmt.model.embeddings import Embedding
 from nmt.model.interfaces import Encoder
 from nmt.model.seq2seq import Seq2Seq
-from nmt.registry import DECODERS, ENCODERS, MECHANISMS, SCORES, Choice, Registry
+from nmt.registry import DECODERS, ENCODERS, MECHANISMS, SCORES, ComponentConfig, Registry
 
 
 def build_model(config: ModelConfig, source: int | PictureSizes, target_pieces: int) -> Seq2Seq:
@@ -68,9 +68,9 @@ def build_model(config: ModelConfig, source: int | PictureSizes, target_pieces: 
         raise UserError(f"model: {error}") from error
 
 
-def _build(registry: Registry[Any], choice: Choice, offered: Mapping[str, Any]) -> Any:
+def _build(registry: Registry[Any], choice: ComponentConfig, offered: Mapping[str, Any]) -> Any:
     """The part of this choice, given those of the offered things that it asks for by name."""
-    wired = registry.find(choice.type).wired
+    wired = registry.find(choice.type).injected
     odd = [name for name in wired if name not in offered]
     if odd:
         raise UserError(

@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from nmt.config.load import load_resolved
+from nmt.config.loader import load_resolved
 from nmt.config.schema import Experiment
 from nmt.data.pictures import PictureSizes
 from nmt.data.vocabulary import Vocabulary

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from nmt.config.schema import SearchConfig, Stop
-from nmt.registry import COVERAGE_PENALTIES, LENGTH_PENALTIES, Choice
+from nmt.registry import COVERAGE_PENALTIES, LENGTH_PENALTIES, ComponentConfig
 from nmt.search.penalties import Scoring
 
 
@@ -37,8 +37,8 @@ class SearchOptions:
         sampling: draw instead of search
     """
 
-    length_penalty: Choice
-    coverage_penalty: Choice
+    length_penalty: ComponentConfig
+    coverage_penalty: ComponentConfig
     beam_size: int = 5
     n_best: int = 1
     max_length: int | None = None

@@ -6,8 +6,8 @@ from typing import ClassVar, NamedTuple
 from jaxtyping import Bool, Float, Int, Num
 from torch import Tensor
 
+from nmt.component_spec import NonNegativeFloat
 from nmt.errors import UserError
-from nmt.parts import NonNegativeFloat
 from nmt.registry import COVERAGE_PENALTIES, LENGTH_PENALTIES
 
 LEAST_COVERAGE = 1e-4

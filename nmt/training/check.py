@@ -5,7 +5,7 @@ import sys
 
 import torch
 
-from nmt.config.load import Loaded
+from nmt.config.loader import Loaded
 from nmt.config.schema import Experiment
 from nmt.data.batching import Array, Batch, longest_batch
 from nmt.data.pictures import PictureSizes

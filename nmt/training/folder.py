@@ -82,7 +82,7 @@ def _removed_if_refused(folder: Path) -> Iterator[None]:
 
 def as_yaml(experiment: Experiment) -> str:
     """The resolved experiment, every option written out."""
-    text: str = yaml.safe_dump(experiment.as_tree(), sort_keys=False, allow_unicode=True, width=100)
+    text: str = yaml.safe_dump(experiment.to_dict(), sort_keys=False, allow_unicode=True, width=100)
     return text
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from nmt.parts import NonNegativeFloat, PositiveFloat, Probability
+from nmt.component_spec import NonNegativeFloat, PositiveFloat, Probability
 from nmt.registry import OPTIMIZERS
 
 Parameters = Iterable[nn.Parameter]

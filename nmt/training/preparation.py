@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from nmt.config.data import DataConfig, VocabularyConfig
-from nmt.config.schema import Experiment
+from nmt.config.schema import DataConfig, Experiment, VocabularyConfig
 from nmt.data.album import open_album
 from nmt.data.cache import encode_corpus
 from nmt.data.corpus import Corpus, resolve

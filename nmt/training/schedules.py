@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from math import cos, pi, sqrt
 from typing import Any
 
-from nmt.parts import NonNegative, Positive, PositiveFloat, Probability
+from nmt.component_spec import NonNegative, Positive, PositiveFloat, Probability
 from nmt.registry import SCHEDULES
 
 

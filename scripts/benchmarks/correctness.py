@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.rows import Row
-from nmt.config.load import load_experiment
+from nmt.config.loader import load_experiment
 from nmt.config.schema import Experiment, ModelConfig
 from nmt.data.batching import Batch, collate, collate_pictures
 from nmt.data.pictures import PictureSizes
@@ -20,7 +20,7 @@ from nmt.model.build import build_model
 from nmt.model.devices import autocast
 from nmt.model.recurrence.way import Way, going
 from nmt.model.seq2seq import Seq2Seq
-from nmt.registry import COVERAGE_PENALTIES, LENGTH_PENALTIES, Choice
+from nmt.registry import COVERAGE_PENALTIES, LENGTH_PENALTIES, ComponentConfig
 from nmt.search.beam import beam_search
 from nmt.search.step import Step
 from nmt.training.loss import batch_loss
@@ -154,8 +154,8 @@ class System:
                 eos=MARKS.eos,
                 beam_size=5,
                 max_lengths_b=[LONGEST] * PAIRS,
-                length_penalty=LENGTH_PENALTIES.build(Choice("average")),
-                coverage_penalty=COVERAGE_PENALTIES.build(Choice("none")),
+                length_penalty=LENGTH_PENALTIES.build(ComponentConfig("average")),
+                coverage_penalty=COVERAGE_PENALTIES.build(ComponentConfig("none")),
                 source_mask_bs=None if self.pictures else batch.source_mask_bs,
             )
         return [tuple(best[0].tokens) for best in found]
@@ -165,9 +165,9 @@ def type_checks(device: torch.device) -> Iterator[Check]:
     """That LSTMs under bf16 compute in bf16: by torch's own rule a GPU's would in fp16."""
     config = ModelConfig(
         embedding_size=64,
-        encoder=Choice("bilstm", {"hidden_size": 32}),
-        decoder=Choice("bahdanau", {"hidden_size": 64}),
-        score=Choice("additive"),
+        encoder=ComponentConfig("bilstm", {"hidden_size": 32}),
+        decoder=ComponentConfig("bahdanau", {"hidden_size": 64}),
+        score=ComponentConfig("additive"),
     )
     model = build_model(config, PIECES, PIECES).to(device)
     source_bs = torch.full((4, 7), 5, device=device)

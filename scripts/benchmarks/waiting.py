@@ -10,12 +10,12 @@ import numpy as np
 import torch
 
 from benchmarks.correctness import Check, System
-from nmt.config.load import load_experiment
+from nmt.config.loader import load_experiment
 from nmt.data.batching import Batch
 from nmt.data.stream import Group, Numbered, Position, Stream
 from nmt.errors import UserError
 from nmt.model.seq2seq import Seq2Seq
-from nmt.registry import OPTIMIZERS, SCHEDULES, Choice
+from nmt.registry import OPTIMIZERS, SCHEDULES, ComponentConfig
 from nmt.search.step import Step
 from nmt.training.precision import Precision
 from nmt.training.trainer import Trainer
@@ -65,8 +65,8 @@ def _change_of_an_unsound_update(system: System, device: torch.device, optimizer
 def _trainer(model: Seq2Seq, device: torch.device, optimizer: str, precision: str) -> Trainer:
     return Trainer(
         model,
-        OPTIMIZERS.build(Choice(optimizer), model.parameters()),
-        SCHEDULES.build(Choice("constant")),
+        OPTIMIZERS.build(ComponentConfig(optimizer), model.parameters()),
+        SCHEDULES.build(ComponentConfig("constant")),
         Stream.__new__(Stream),  # the batch is given
         Precision(precision, device),
         label_smoothing=0.1,

@@ -19,7 +19,13 @@ from nmt.model.devices import autocast, prepare_device
 from nmt.model.interfaces import Decoder
 from nmt.model.layers.int8 import Int8Linear
 from nmt.model.recurrence.way import VARIABLE
-from nmt.registry import COVERAGE_PENALTIES, LENGTH_PENALTIES, OPTIMIZERS, SCHEDULES, Choice
+from nmt.registry import (
+    COVERAGE_PENALTIES,
+    LENGTH_PENALTIES,
+    OPTIMIZERS,
+    SCHEDULES,
+    ComponentConfig,
+)
 from nmt.search.beam import beam_search
 from nmt.search.paired import start_paired, step_paired
 from nmt.training.precision import Precision
@@ -42,9 +48,9 @@ def model_config(sizes: Sizes, model: str) -> ModelConfig:
     return ModelConfig(
         embedding_size=sizes.embedding,
         embedding_dropout=sizes.dropout,
-        encoder=Choice(names[0], encoder | {"dropout": sizes.dropout}),
-        decoder=Choice(names[1], decoder | {"dropout": sizes.dropout}),
-        score=Choice("additive"),
+        encoder=ComponentConfig(names[0], encoder | {"dropout": sizes.dropout}),
+        decoder=ComponentConfig(names[1], decoder | {"dropout": sizes.dropout}),
+        score=ComponentConfig("additive"),
     )
 
 
@@ -77,12 +83,12 @@ class NmtWorker(Worker):
         if dtype == "int8":
             return parameters, "int8 products in translating alone"
         optimizer = OPTIMIZERS.build(
-            Choice("adam", {"learning_rate": sizes.learning_rate}), self.model.parameters()
+            ComponentConfig("adam", {"learning_rate": sizes.learning_rate}), self.model.parameters()
         )
         self.trainer = Trainer(
             self.model,
             optimizer,
-            SCHEDULES.build(Choice("constant")),
+            SCHEDULES.build(ComponentConfig("constant")),
             cast(Stream, None),  # batches come from the ids
             Precision(dtype, place),
             clip_norm=sizes.clip_norm,
@@ -121,8 +127,8 @@ class NmtWorker(Worker):
                 eos=self.specials.eos,
                 beam_size=beam,
                 max_lengths_b=[length or 2 * len(sentence) + 20 for sentence in sentences],
-                length_penalty=LENGTH_PENALTIES.build(Choice("average")),
-                coverage_penalty=COVERAGE_PENALTIES.build(Choice("none")),
+                length_penalty=LENGTH_PENALTIES.build(ComponentConfig("average")),
+                coverage_penalty=COVERAGE_PENALTIES.build(ComponentConfig("none")),
                 source_mask_bs=mask,
             )
         eos = self.specials.eos

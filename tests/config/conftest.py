@@ -6,7 +6,7 @@ from textwrap import dedent
 
 import pytest
 
-from nmt.config.load import load_experiment
+from nmt.config.loader import load_experiment
 from nmt.config.schema import Experiment
 from nmt.errors import UserError
 

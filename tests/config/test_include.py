@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from nmt.config.load import load_experiment
+from nmt.config.loader import load_experiment
 from nmt.errors import UserError
-from nmt.registry import Choice
+from nmt.registry import ComponentConfig
 from tests.config.conftest import NEEDED, Complain, Write
 
 BASE = f"{NEEDED}model: {{embedding_size: 7, decoder: {{type: luong, hidden_size: 9}}}}\n"
@@ -53,7 +53,7 @@ def test_paths_of_the_command_line_start_at_the_working_folder(
     assert experiment.data.train == tmp_path / "home" / "there"
 
 
-def _decoder(write: Write, base: str, above: str) -> Choice | None:
+def _decoder(write: Write, base: str, above: str) -> ComponentConfig | None:
     write(f"{NEEDED}model: {{decoder: {base}}}\n", "base.yaml")
     file = write(f"include: base.yaml\nmodel: {{decoder: {above}}}\n")
     return load_experiment(file).experiment.model.decoder

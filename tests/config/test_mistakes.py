@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from nmt.config.load import load_experiment
+from nmt.config.loader import load_experiment
 from nmt.errors import UserError
 from nmt.registry import DECODERS
 from tests.config.conftest import NEEDED, Complain, Read

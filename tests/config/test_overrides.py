@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from nmt.config.load import load_experiment
-from nmt.registry import Choice
+from nmt.config.loader import load_experiment
+from nmt.registry import ComponentConfig
 from tests.config.conftest import NEEDED, Complain, Read
 
 BAHDANAU = "model: {decoder: {type: bahdanau, hidden_size: 9, deep_output: false}}"
@@ -44,7 +44,7 @@ def test_a_section_may_be_made_by_an_override(read: Read) -> None:
 @pytest.mark.parametrize("model", ["", "model: {score: additive}", "model: {score: null}"])
 def test_an_option_reaches_a_part_that_is_only_named_or_not_at_all(read: Read, model: str) -> None:
     score = read(model, "model.score.hidden_size=7").model.score
-    assert score == Choice("additive", {"hidden_size": 7})
+    assert score == ComponentConfig("additive", {"hidden_size": 7})
 
 
 def test_an_option_beside_others_leaves_them(read: Read) -> None:

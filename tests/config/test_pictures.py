@@ -2,7 +2,7 @@
 
 import pytest
 
-from nmt.config.load import load_experiment
+from nmt.config.loader import load_experiment
 from nmt.errors import UserError
 from nmt.training.check import check_parts_fit
 from tests.config.conftest import NEEDED, Complain, Read, Write

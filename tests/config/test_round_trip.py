@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from nmt.config.load import load_experiment, load_resolved
+from nmt.config.loader import load_experiment, load_resolved
 from nmt.registry import DECODERS
 from tests.config.conftest import NEEDED, Write
 from tests.model.blind import BlindDecoder
@@ -32,10 +32,10 @@ VARIANTS = {
 
 def _resolved(write: Write, file: Path, *overrides: str) -> None:
     experiment = load_experiment(file, overrides).experiment
-    text = yaml.safe_dump(experiment.as_tree(), allow_unicode=True)
+    text = yaml.safe_dump(experiment.to_dict(), allow_unicode=True)
     again = load_resolved(write(text, "elsewhere/config.yaml"))
     assert again == experiment
-    assert again.as_tree() == experiment.as_tree()
+    assert again.to_dict() == experiment.to_dict()
 
 
 @pytest.mark.parametrize("overrides", VARIANTS.values(), ids=VARIANTS.keys())
@@ -54,7 +54,7 @@ def test_a_model_without_attention_is_read_as_the_same(write: Write, own_parts: 
 
 
 def test_the_tree_holds_defaults_and_only_plain_data(write: Write, tmp_path: Path) -> None:
-    tree = load_experiment(write(NEEDED)).experiment.as_tree()
+    tree = load_experiment(write(NEEDED)).experiment.to_dict()
     assert tree["data"]["train"] == str(tmp_path / "train")
     assert tree["training"]["optimizer"]["learning_rate"] == 0.001
     assert tree["model"]["score"] == {"type": "additive", "hidden_size": None}

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from nmt.config.load import load_experiment
+from nmt.config.loader import load_experiment
 from nmt.registry import DECODERS, MECHANISMS
 from tests.config.conftest import NEEDED, Complain, Read, Write
 from tests.model.blind import BlindDecoder, UniformAttention

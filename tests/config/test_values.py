@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from nmt.config.tree import read_value
-from nmt.registry import Choice
+from nmt.config.yaml_source import read_value
+from nmt.registry import ComponentConfig
 from tests.config.conftest import Read
 
 VALUES: dict[str, Any] = {
@@ -71,8 +71,8 @@ def test_a_rate_may_be_written_in_every_way(read: Read) -> None:
 
 def test_parts_are_named_or_given_with_options_and_defaults_are_filled_in(read: Read) -> None:
     model = read("model: {decoder: luong, score: {type: concat, hidden_size: 7}}").model
-    assert model.score == Choice("concat", {"hidden_size": 7})
-    assert model.attention == Choice("global", {"coverage": False})
+    assert model.score == ComponentConfig("concat", {"hidden_size": 7})
+    assert model.attention == ComponentConfig("global", {"coverage": False})
     assert model.decoder is not None
     assert model.decoder.options["input_feeding"] is True
     assert model.encoder is not None

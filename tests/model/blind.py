@@ -5,9 +5,9 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from nmt.component_spec import Positive
 from nmt.model.attention.mechanism import AttentionMemory, Mechanism, Reading
 from nmt.model.interfaces import Decoder, Encoded, SourceSizes, Stepped
-from nmt.parts import Positive
 
 
 class BlindDecoder(Decoder):

@@ -8,12 +8,12 @@ import torch
 from nmt.data.pictures import PictureSizes
 from nmt.errors import UserError
 from nmt.model.build import check_model
-from nmt.registry import ENCODERS, Choice
+from nmt.registry import ENCODERS, ComponentConfig
 from tests.model.small import WIDTH, Text, choices, config, name_of, text
 
 PIXELS = PictureSizes(size=16)
 MAPS = PictureSizes(features=5, positions=4)
-DECODER = Choice("bahdanau", {"hidden_size": WIDTH})
+DECODER = ComponentConfig("bahdanau", {"hidden_size": WIDTH})
 
 
 def picture_encoders() -> list[Any]:

@@ -10,24 +10,24 @@ import torch
 from pydantic import TypeAdapter
 from torch import Tensor
 
+from nmt.component_spec import ComponentSpec, Option
 from nmt.config.schema import ModelConfig
 from nmt.data.pictures import PictureSizes
 from nmt.errors import UserError
 from nmt.model.build import build_model
 from nmt.model.interfaces import State
 from nmt.model.seq2seq import Seq2Seq
-from nmt.parts import Option, Part
-from nmt.registry import DECODERS, ENCODERS, MECHANISMS, SCORES, Choice, Registry
+from nmt.registry import DECODERS, ENCODERS, MECHANISMS, SCORES, ComponentConfig, Registry
 
 PIECES, WIDTH = 11, 4
 # Instead of greater numbers. Three heads divide the width of an embedding, and of sixteen rectified
 # units there is always one that lives.
 COUNTS = {"layers": 2, "heads": 3, "feed_forward_size": 16}
-ENCODER = Choice("bilstm", {"hidden_size": WIDTH // 2, "layers": 2})
-MACHINE = Choice("ntm", {"hidden_size": WIDTH, "slots": WIDTH, "width": WIDTH})
-READER = Choice("lstmn", {"hidden_size": WIDTH // 2, "layers": 2, "direction": "both"})
-BILINEAR, ADDITIVE = Choice("general"), Choice("additive")
-GLOBAL = Choice("global")
+ENCODER = ComponentConfig("bilstm", {"hidden_size": WIDTH // 2, "layers": 2})
+MACHINE = ComponentConfig("ntm", {"hidden_size": WIDTH, "slots": WIDTH, "width": WIDTH})
+READER = ComponentConfig("lstmn", {"hidden_size": WIDTH // 2, "layers": 2, "direction": "both"})
+BILINEAR, ADDITIVE = ComponentConfig("general"), ComponentConfig("additive")
+GLOBAL = ComponentConfig("global")
 
 
 class Text(NamedTuple):
@@ -49,9 +49,9 @@ def text() -> Text:
     return Text(source_bs, source_mask_bs, target_bt, target_mask_bt)
 
 
-def choices(registry: Registry[Any], changes: int = 1) -> Iterator[Choice]:
+def choices(registry: Registry[Any], changes: int = 1) -> Iterator[ComponentConfig]:
     """Each part in small sizes, then with up to so many options changed; see `_others`."""
-    for part in registry.parts().values():
+    for part in registry.specs().values():
         small = {name: WIDTH for name, option in part.options.items() if _is_size(option)}
         small |= {name: COUNTS[name] for name in part.options if _is_count(name, part)}
         changed = [
@@ -63,14 +63,14 @@ def choices(registry: Registry[Any], changes: int = 1) -> Iterator[Choice]:
         for number in range(changes + 1):
             for chosen in combinations(changed, number):
                 if len({name for name, _ in chosen}) == number:
-                    yield Choice(part.name, {**small, **dict(chosen)})
+                    yield ComponentConfig(part.name, {**small, **dict(chosen)})
 
 
 def _is_size(option: Option) -> bool:
     return type(option.default) is int and option.default >= 16
 
 
-def _is_count(name: str, part: Part) -> bool:
+def _is_count(name: str, part: ComponentSpec) -> bool:
     default = part.options[name].default
     return name in COUNTS and type(default) is int and default > WIDTH
 
@@ -91,10 +91,10 @@ def _others(name: str, option: Option) -> list[Any]:
 
 def config(
     *,
-    encoder: Choice = ENCODER,
-    decoder: Choice,
-    attention: Choice = GLOBAL,
-    score: Choice = BILINEAR,
+    encoder: ComponentConfig = ENCODER,
+    decoder: ComponentConfig,
+    attention: ComponentConfig = GLOBAL,
+    score: ComponentConfig = BILINEAR,
     **options: Any,
 ) -> ModelConfig:
     """A model section."""
@@ -123,13 +123,15 @@ def _fits(model: str) -> bool:
     return True
 
 
-def wires(registry: Registry[Any], choice: Choice, name: str) -> bool:
+def wires(registry: Registry[Any], choice: ComponentConfig, name: str) -> bool:
     """Whether a part asks for another: a decoder for attention, a mechanism for a score."""
-    part: Part = registry.find(choice.type)
-    return name in part.wired
+    part: ComponentSpec = registry.find(choice.type)
+    return name in part.injected
 
 
-def assemblies(*, decoder_changes: int = 1, scores: list[Choice] | None = None) -> list[Any]:
+def assemblies(
+    *, decoder_changes: int = 1, scores: list[ComponentConfig] | None = None
+) -> list[Any]:
     """Every decoder x mechanism x score that fits, as parameters of a test.
 
     Options are changed in one of the three at a time, a decoder's only under the usual attention.
@@ -152,13 +154,15 @@ def assemblies(*, decoder_changes: int = 1, scores: list[Choice] | None = None) 
     return found
 
 
-def _behind_an_encoder(**parts: Choice) -> ModelConfig | None:
+def _behind_an_encoder(**parts: ComponentConfig) -> ModelConfig | None:
     """With the first encoder that these parts go with."""
     models = (config(encoder=encoder, **parts) for encoder in (ENCODER, MACHINE, READER))
     return next(filter(fits, models), None)
 
 
-def _scores(attention: Choice, scores: list[Choice] | None) -> list[Choice]:
+def _scores(
+    attention: ComponentConfig, scores: list[ComponentConfig] | None
+) -> list[ComponentConfig]:
     if not wires(MECHANISMS, attention, "score"):
         return [BILINEAR]
     return list(choices(SCORES)) if scores is None else scores
@@ -166,8 +170,8 @@ def _scores(attention: Choice, scores: list[Choice] | None) -> list[Choice]:
 
 def every_part_once() -> list[Any]:
     """Every decoder, every mechanism and every score in one model, as parameters of a test."""
-    luong = {"decoder": Choice("luong", {"hidden_size": WIDTH})}
-    parts: list[dict[str, Choice]] = [{"decoder": one} for one in choices(DECODERS, 0)]
+    luong = {"decoder": ComponentConfig("luong", {"hidden_size": WIDTH})}
+    parts: list[dict[str, ComponentConfig]] = [{"decoder": one} for one in choices(DECODERS, 0)]
     parts += [{**luong, "attention": one} for one in choices(MECHANISMS, 0)]
     parts += [{**luong, "score": one} for one in choices(SCORES, 0)]
     found = []
@@ -179,12 +183,12 @@ def every_part_once() -> list[Any]:
 
 def encoders() -> list[Any]:
     """Every encoder with up to two options changed, as parameters of a test."""
-    decoder = Choice("bahdanau", {"hidden_size": WIDTH})
+    decoder = ComponentConfig("bahdanau", {"hidden_size": WIDTH})
     models = [(config(encoder=e, decoder=decoder), name_of(e)) for e in choices(ENCODERS, 2)]
     return [pytest.param(model, id=name) for model, name in models if fits(model)]
 
 
-def name_of(choice: Choice) -> str:
+def name_of(choice: ComponentConfig) -> str:
     """A part and its options as the name of a test."""
     options = ",".join(f"{k}={v}" for k, v in choice.options.items() if v != WIDTH)
     return f"{choice.type}({options})" if options else choice.type

@@ -10,13 +10,13 @@ from torch.autograd import backward
 from nmt.config.schema import ModelConfig
 from nmt.errors import UserError
 from nmt.model.build import build_model, check_model
-from nmt.registry import DECODERS, ENCODERS, MECHANISMS, SCORES, Choice, Registry
+from nmt.registry import DECODERS, ENCODERS, MECHANISMS, SCORES, ComponentConfig, Registry
 from tests.model.blind import BlindDecoder, UniformAttention
 from tests.model.pictured import picture_encoders
 from tests.model.small import assemblies, config, encoders
 
-LUONG = Choice("luong", {"hidden_size": 3})
-WIDE = Choice("luong", {"hidden_size": 6})
+LUONG = ComponentConfig("luong", {"hidden_size": 3})
+WIDE = ComponentConfig("luong", {"hidden_size": 6})
 
 
 def _storages(model: torch.nn.Module) -> list[int]:
@@ -72,16 +72,18 @@ def test_two_vocabularies_cannot_share_one_table() -> None:
 
 MISFITS = {
     "attention score 'dot': needs queries and annotations of one width, got 3": config(
-        decoder=LUONG, score=Choice("dot")
+        decoder=LUONG, score=ComponentConfig("dot")
     ),
     "attention mechanism 'global': coverage enters by the keys": config(
-        decoder=LUONG, attention=Choice("global", {"coverage": True}), score=Choice("location")
+        decoder=LUONG,
+        attention=ComponentConfig("global", {"coverage": True}),
+        score=ComponentConfig("location"),
     ),
     "decoder 'luong': initial_state 'last' copies states of width 4 into a decoder of 3": config(
-        decoder=Choice("luong", {"hidden_size": 3, "initial_state": "last"})
+        decoder=ComponentConfig("luong", {"hidden_size": 3, "initial_state": "last"})
     ),
     "encoder 'bilstm': residual links start at the second layer": config(
-        encoder=Choice("bilstm", {"residual": True}), decoder=LUONG
+        encoder=ComponentConfig("bilstm", {"residual": True}), decoder=LUONG
     ),
 }
 
@@ -95,14 +97,14 @@ def test_parts_that_do_not_fit_are_the_users_mistake(message: str, model: ModelC
 
 def test_a_model_is_checked_without_memory_for_it() -> None:
     """Its parameters would take 3 TB."""
-    huge = Choice("bilstm", {"hidden_size": 300_000})
+    huge = ComponentConfig("bilstm", {"hidden_size": 300_000})
     check_model(config(encoder=huge, decoder=LUONG), joint=True)
     assert torch.empty(0).device.type == "cpu"
 
 
 def test_a_decoder_that_asks_for_no_attention_is_built_without(own_parts: Path) -> None:
     DECODERS.register("blind")(BlindDecoder)
-    model = build_model(config(decoder=Choice("blind", {"hidden_size": 3})), 9, 9)
+    model = build_model(config(decoder=ComponentConfig("blind", {"hidden_size": 3})), 9, 9)
     memory, state = model.start(torch.tensor([[2, 3]]), torch.ones(1, 2).bool())
     prediction = model.step(torch.tensor([4]), memory, state)
     assert prediction.weights_ns is None
@@ -111,7 +113,7 @@ def test_a_decoder_that_asks_for_no_attention_is_built_without(own_parts: Path) 
 
 def test_a_mechanism_that_asks_for_no_score_is_built_without(own_parts: Path) -> None:
     MECHANISMS.register("uniform")(UniformAttention)
-    model = build_model(config(decoder=LUONG, attention=Choice("uniform")), 9, 9)
+    model = build_model(config(decoder=LUONG, attention=ComponentConfig("uniform")), 9, 9)
     memory, state = model.start(torch.tensor([[2, 3]]), torch.ones(1, 2).bool())
     weights_ns = model.step(torch.tensor([4]), memory, state).weights_ns
     assert weights_ns is not None

@@ -7,7 +7,7 @@ from torch.autograd import backward
 from nmt.config.schema import ModelConfig
 from nmt.model.attention.mechanism import AttentionMemory
 from nmt.model.interfaces import Decoder
-from nmt.registry import Choice
+from nmt.registry import ComponentConfig
 from tests.model.small import (
     ADDITIVE,
     BILINEAR,
@@ -70,7 +70,7 @@ def test_a_step_from_what_is_known_of_a_piece_is_the_step(model: ModelConfig, fo
 
 @pytest.mark.parametrize("decoder", ["bahdanau", "luong", "gnmt"])
 def test_search_reads_a_folded_memory(decoder: str) -> None:
-    built, given = build(config(decoder=Choice(decoder, {"hidden_size": WIDTH}))), text()
+    built, given = build(config(decoder=ComponentConfig(decoder, {"hidden_size": WIDTH}))), text()
     memory, _ = built.start(given.source_bs, given.source_mask_bs)
     assert isinstance(memory, AttentionMemory) and memory.folded
 

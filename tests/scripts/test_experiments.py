@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from experiments import markdown, reports, train, valid_pairs, write_results
 
-from nmt.config.data import DataConfig
+from nmt.config.schema import DataConfig
 
 
 def test_reports_of_a_kind_are_read_in_their_order(tmp_path: Path) -> None:

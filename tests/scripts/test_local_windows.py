@@ -4,7 +4,7 @@ from local_windows import Windows, measure, read, table
 
 from nmt.data.batching import Batch
 from nmt.model.attention.mechanisms.local_p import PredictiveLocalAttention
-from nmt.registry import Choice
+from nmt.registry import ComponentConfig
 from tests.model import small
 
 
@@ -23,8 +23,8 @@ def test_moves_and_weights_are_counted_where_both_positions_are_real() -> None:
 
 @pytest.mark.parametrize("input_feeding", [True, False])
 def test_a_models_windows_are_seen_and_hold_all_its_weights(input_feeding: bool) -> None:
-    decoder = Choice("luong", {"hidden_size": small.WIDTH, "input_feeding": input_feeding})
-    attention = Choice("local_p", {"window": 1, "hidden_size": small.WIDTH})
+    decoder = ComponentConfig("luong", {"hidden_size": small.WIDTH, "input_feeding": input_feeding})
+    attention = ComponentConfig("local_p", {"window": 1, "hidden_size": small.WIDTH})
     model = small.build(small.config(decoder=decoder, attention=attention)).eval()
     assert isinstance(model.decoder.attention, PredictiveLocalAttention)
     text = small.text()

@@ -11,7 +11,7 @@ from nmt.data.pictures import PictureSizes
 from nmt.data.vocabulary import Vocabulary
 from nmt.model.build import build_model
 from nmt.model.devices import use_onednn_for_products
-from nmt.registry import Choice
+from nmt.registry import ComponentConfig
 from nmt.search.options import SearchOptions
 from nmt.search.translation import Translation
 from nmt.search.translator import Translator
@@ -30,7 +30,7 @@ def untrained(config: ModelConfig, pictures: PictureSizes | None = None) -> Tran
     )
     pieces = len(vocabulary) if pictures is None else pictures
     model = build_model(config, pieces, len(vocabulary)).eval().requires_grad_(False)
-    options = SearchOptions(Choice("average"), Choice("none"), max_length=8)
+    options = SearchOptions(ComponentConfig("average"), ComponentConfig("none"), max_length=8)
     source = vocabulary if pictures is None else pictures
     return Translator([model], source, vocabulary, options, device=torch.device("cpu"))
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from nmt.config.schema import ModelConfig
-from nmt.registry import Choice
+from nmt.registry import ComponentConfig
 from nmt.search.options import Sampling
 from nmt.search.translation import Translation
 from nmt.search.translator import Translator
@@ -18,17 +18,17 @@ from .translations import LINE_ENDS, assert_equal
 
 DATA = os.environ.get("NMT_DATA")
 SIZES = {"hidden_size": 256, "layers": 2}
-READER = Choice("lstmn", SIZES | {"direction": "both"})
+READER = ComponentConfig("lstmn", SIZES | {"direction": "both"})
 
 
 def make_translator(decoder: str, attention: str, score: str) -> Translator:
     return untrained(
         ModelConfig(
             embedding_size=256,
-            encoder=READER if decoder == "lstmn" else Choice("bilstm", SIZES),
-            decoder=Choice(decoder, {"hidden_size": 512}),
-            attention=Choice(attention),
-            score=Choice(score),
+            encoder=READER if decoder == "lstmn" else ComponentConfig("bilstm", SIZES),
+            decoder=ComponentConfig(decoder, {"hidden_size": 512}),
+            attention=ComponentConfig(attention),
+            score=ComponentConfig(score),
         )
     )
 

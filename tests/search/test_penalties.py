@@ -5,22 +5,22 @@ import math
 import pytest
 import torch
 
-from nmt.registry import COVERAGE_PENALTIES, LENGTH_PENALTIES, Choice
+from nmt.registry import COVERAGE_PENALTIES, LENGTH_PENALTIES, ComponentConfig
 from nmt.search.penalties import GnmtCoveragePenalty, LengthPenalty
 
 
 @pytest.mark.parametrize(
     ("choice", "expected"),
     [
-        (Choice("none"), -6.0),
-        (Choice("average"), -6.0 / 7),
-        (Choice("average", {"alpha": 0.5}), -6.0 / math.sqrt(7)),
-        (Choice("average", {"alpha": 0.0}), -6.0),
-        (Choice("gnmt"), -6.0 / 2**0.2),
-        (Choice("gnmt", {"alpha": 1.0}), -3.0),
+        (ComponentConfig("none"), -6.0),
+        (ComponentConfig("average"), -6.0 / 7),
+        (ComponentConfig("average", {"alpha": 0.5}), -6.0 / math.sqrt(7)),
+        (ComponentConfig("average", {"alpha": 0.0}), -6.0),
+        (ComponentConfig("gnmt"), -6.0 / 2**0.2),
+        (ComponentConfig("gnmt", {"alpha": 1.0}), -3.0),
     ],
 )
-def test_a_length_penalty_is_its_formula(choice: Choice, expected: float) -> None:
+def test_a_length_penalty_is_its_formula(choice: ComponentConfig, expected: float) -> None:
     penalty: LengthPenalty = LENGTH_PENALTIES.build(choice)
     found = penalty(torch.tensor([-6.0], dtype=torch.float64), 7)
     assert found.tolist() == pytest.approx([expected], rel=1e-12)
@@ -28,7 +28,7 @@ def test_a_length_penalty_is_its_formula(choice: Choice, expected: float) -> Non
 
 @pytest.mark.parametrize("name", list(LENGTH_PENALTIES))
 def test_a_longer_or_likelier_hypothesis_never_scores_lower(name: str) -> None:
-    penalty: LengthPenalty = LENGTH_PENALTIES.build(Choice(name))
+    penalty: LengthPenalty = LENGTH_PENALTIES.build(ComponentConfig(name))
     log_prob_xl = torch.linspace(-300, 0, 61, dtype=torch.float64)[:, None].expand(61, 200)
     scores_xl = penalty(log_prob_xl, torch.arange(1, 201).double())
     assert (scores_xl.diff(dim=0) >= 0).all()
@@ -54,4 +54,4 @@ def test_a_position_never_looked_at_costs_much_but_not_everything() -> None:
 def test_coverage_never_rewards(name: str) -> None:
     coverage_ns = torch.rand(20, 5, generator=torch.Generator().manual_seed(0)) * 3
     mask_ns = torch.ones(20, 5, dtype=torch.bool)
-    assert (COVERAGE_PENALTIES.build(Choice(name))(coverage_ns, mask_ns) <= 0).all()
+    assert (COVERAGE_PENALTIES.build(ComponentConfig(name))(coverage_ns, mask_ns) <= 0).all()

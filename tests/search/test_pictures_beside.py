@@ -6,7 +6,7 @@ from PIL import Image
 
 from nmt.config.schema import ModelConfig
 from nmt.data.pictures import PictureSizes
-from nmt.registry import Choice
+from nmt.registry import ComponentConfig
 from nmt.search.translator import Translator
 
 from .neighbours import assert_neighbours_change_no_bit, untrained
@@ -17,9 +17,9 @@ SIZES = PictureSizes(size=64)
 def make_translator(attention: str) -> Translator:
     config = ModelConfig(
         embedding_size=64,
-        encoder=Choice("convolution", {"channels": 16}),
-        decoder=Choice("bahdanau", {"hidden_size": 128}),
-        attention=Choice(attention),
+        encoder=ComponentConfig("convolution", {"channels": 16}),
+        decoder=ComponentConfig("bahdanau", {"hidden_size": 128}),
+        attention=ComponentConfig(attention),
     )
     return untrained(config, SIZES)
 

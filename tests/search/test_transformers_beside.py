@@ -3,17 +3,17 @@
 import pytest
 
 from nmt.config.schema import ModelConfig
-from nmt.registry import Choice
+from nmt.registry import ComponentConfig
 
 from .neighbours import assert_neighbours_change_no_bit, phrases, untrained
 
 pytestmark = pytest.mark.slow  # models of a real width
 
 LAYERS = {"layers": 2, "heads": 4, "feed_forward_size": 256}
-TRANSFORMER = Choice("transformer", LAYERS)
-BILSTM = Choice("bilstm", {"hidden_size": 128})
-LUONG = Choice("luong", {"hidden_size": 256})
-HEADS = Choice("multi_head")
+TRANSFORMER = ComponentConfig("transformer", LAYERS)
+BILSTM = ComponentConfig("bilstm", {"hidden_size": 128})
+LUONG = ComponentConfig("luong", {"hidden_size": 256})
+HEADS = ComponentConfig("multi_head")
 
 
 MODELS = {
@@ -29,6 +29,6 @@ MODELS = {
 
 @pytest.mark.parametrize("beam_size", [1, 5])
 @pytest.mark.parametrize("parts", MODELS.values(), ids=MODELS.keys())
-def test_neighbours_change_no_bit(parts: dict[str, Choice], beam_size: int) -> None:
+def test_neighbours_change_no_bit(parts: dict[str, ComponentConfig], beam_size: int) -> None:
     config = ModelConfig(embedding_size=128, **parts)  # type: ignore[arg-type]
     assert_neighbours_change_no_bit(untrained(config), phrases(), beam_size)

@@ -7,7 +7,7 @@ import torch
 
 from nmt.errors import UserError
 from nmt.model.seq2seq import Seq2Seq
-from nmt.registry import Choice
+from nmt.registry import ComponentConfig
 from nmt.search.reader import TextReader
 from nmt.search.translation import Translation
 from nmt.search.translator import Translator
@@ -121,8 +121,8 @@ def test_a_penalty_changes_the_score_by_its_formula(
     translator: Translator, sources: list[str]
 ) -> None:
     targets = sources[:6]
-    plain = translator.score(sources[:6], targets, length_penalty=Choice("none"))
-    wu = Choice("gnmt", {"alpha": 0.7})
+    plain = translator.score(sources[:6], targets, length_penalty=ComponentConfig("none"))
+    wu = ComponentConfig("gnmt", {"alpha": 0.7})
     other = translator.score(sources[:6], targets, length_penalty=wu)
     for one, two in zip(plain, other, strict=True):
         assert one.score == pytest.approx(sum(one.piece_scores), rel=1e-6)

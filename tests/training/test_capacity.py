@@ -7,7 +7,7 @@ from unittest.mock import patch
 import pytest
 import torch
 
-from nmt.config.load import load_experiment
+from nmt.config.loader import load_experiment
 from nmt.config.schema import TrainingConfig
 from nmt.data.stream import Numbered
 from nmt.errors import UserError

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.optim import Optimizer
 
-from nmt.registry import OPTIMIZERS, Choice
+from nmt.registry import OPTIMIZERS, ComponentConfig
 from nmt.training.checkpoint import optimizer_tensors, restore_optimizer
 
 Array = NDArray[np.float64]
@@ -96,7 +96,7 @@ RULES: dict[str, tuple[Rule, dict[str, Any]]] = {
 
 
 def _build(name: str, parameter: nn.Parameter) -> Optimizer:
-    found = OPTIMIZERS.build(Choice(name, RULES[name][1]), [parameter])
+    found = OPTIMIZERS.build(ComponentConfig(name, RULES[name][1]), [parameter])
     assert isinstance(found, Optimizer)
     return found
 
@@ -107,7 +107,7 @@ def _step(optimizer: Optimizer, parameter: nn.Parameter, gradient: Array) -> Non
 
 
 def test_every_optimizer_is_tested() -> None:
-    assert set(RULES) == {n for n, p in OPTIMIZERS.parts().items() if p.module.startswith("nmt.")}
+    assert set(RULES) == {n for n, p in OPTIMIZERS.specs().items() if p.module.startswith("nmt.")}
 
 
 @pytest.mark.parametrize("name", RULES)
@@ -137,6 +137,6 @@ def test_a_restored_optimizer_steps_exactly_as_the_old_one_would(name: str, tmp_
 
 def test_a_plain_sgd_keeps_nothing() -> None:
     parameter = nn.Parameter(torch.ones(3))
-    optimizer = OPTIMIZERS.build(Choice("sgd", {}), [parameter])
+    optimizer = OPTIMIZERS.build(ComponentConfig("sgd", {}), [parameter])
     _step(optimizer, parameter, GRADIENTS[0])
     assert optimizer_tensors(optimizer) == {}

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from nmt.config.load import load_experiment
+from nmt.config.loader import load_experiment
 from nmt.data.batching import Batch
 from nmt.data.stream import Group, Numbered, Position, make_batch
 from nmt.model.seq2seq import Seq2Seq

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file
 
-from nmt.config.load import load_experiment
+from nmt.config.loader import load_experiment
 from nmt.data.learning import VocabularyType
 from nmt.data.vocabulary import Vocabulary
 from nmt.errors import UserError

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from safetensors.torch import load_file
 
-from nmt.config.load import load_resolved
+from nmt.config.loader import load_resolved
 from nmt.data.vocabulary import Vocabulary
 from nmt.model.saved import load_model
 from tests.commands import lines_of, state_of

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from nmt.errors import UserError
-from nmt.registry import SCHEDULES, Choice
+from nmt.registry import SCHEDULES, ComponentConfig
 
 FACTORS: list[tuple[str, dict[str, Any], dict[int, float]]] = [
     ("constant", {}, {1: 1.0, 1000: 1.0}),
@@ -33,18 +33,20 @@ FACTORS: list[tuple[str, dict[str, Any], dict[int, float]]] = [
 def test_the_factor_is_that_of_the_formula(
     name: str, options: dict[str, Any], expected: dict[int, float]
 ) -> None:
-    schedule = SCHEDULES.build(Choice(name, options))
+    schedule = SCHEDULES.build(ComponentConfig(name, options))
     for step, factor in expected.items():
         assert schedule.factor(step) == pytest.approx(factor, abs=1e-12), step
 
 
 def test_every_schedule_is_tested() -> None:
-    built_in = {n for n, p in SCHEDULES.parts().items() if p.module.startswith("nmt.")}
+    built_in = {n for n, p in SCHEDULES.specs().items() if p.module.startswith("nmt.")}
     assert {name for name, _, _ in FACTORS} == built_in
 
 
 def test_the_plateau_falls_after_patience_validations_without_a_better_one() -> None:
-    schedule = SCHEDULES.build(Choice("plateau", {"decay": 0.1, "patience": 2, "floor": 0.05}))
+    schedule = SCHEDULES.build(
+        ComponentConfig("plateau", {"decay": 0.1, "patience": 2, "floor": 0.05})
+    )
     seen = []
     for improved in (True, False, True, False, False, False, False, False, False):
         schedule.validated(1, improved)
@@ -53,10 +55,10 @@ def test_the_plateau_falls_after_patience_validations_without_a_better_one() -> 
 
 
 def test_a_restored_plateau_goes_on_waiting() -> None:
-    schedule = SCHEDULES.build(Choice("plateau", {"patience": 2}))
+    schedule = SCHEDULES.build(ComponentConfig("plateau", {"patience": 2}))
     for improved in (False, False, False):
         schedule.validated(1, improved)
-    other = SCHEDULES.build(Choice("plateau", {"patience": 2}))
+    other = SCHEDULES.build(ComponentConfig("plateau", {"patience": 2}))
     other.restore(schedule.state())
     assert other.factor(1) == 0.5
     other.validated(1, False)
@@ -65,4 +67,4 @@ def test_a_restored_plateau_goes_on_waiting() -> None:
 
 def test_a_cosine_shorter_than_its_warmup_is_refused() -> None:
     with pytest.raises(UserError, match="warmup 10 is not less than steps 10"):
-        SCHEDULES.build(Choice("cosine", {"steps": 10, "warmup": 10}))
+        SCHEDULES.build(ComponentConfig("cosine", {"steps": 10, "warmup": 10}))

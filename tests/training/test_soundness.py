@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from nmt.config.load import load_experiment
+from nmt.config.loader import load_experiment
 from nmt.config.schema import ModelConfig
 from nmt.data.batching import collate
 from nmt.data.stream import Group, Numbered, Position, Stream
 from nmt.data.vocabulary import Specials
 from nmt.errors import UserError
-from nmt.registry import SCHEDULES, Choice
+from nmt.registry import SCHEDULES, ComponentConfig
 from nmt.training import soundness
 from nmt.training.precision import Precision
 from nmt.training.preparation import prepare
@@ -125,7 +125,7 @@ def test_no_update_reads_a_number_on_its_device(
     trainer = Trainer(
         built,
         Still(built.parameters()),
-        SCHEDULES.build(Choice("constant")),
+        SCHEDULES.build(ComponentConfig("constant")),
         Stream.__new__(Stream),  # the batch is given
         Precision("fp32", META),
         label_smoothing=0.1,

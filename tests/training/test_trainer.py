@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from nmt.config.load import load_experiment
+from nmt.config.loader import load_experiment
 from nmt.data.stream import Group, Numbered, Position, make_batch
 from nmt.errors import UserError
 from nmt.training.preparation import Prepared, prepare

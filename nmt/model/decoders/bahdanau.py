@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from nmt.component_spec import Positive, Probability
 from nmt.model.attention.mechanism import AttentionFactory, AttentionMemory
 from nmt.model.decoders.described import describe
 from nmt.model.decoders.recurrent import Moved, RecurrentDecoder, RecurrentState
@@ -15,7 +16,6 @@ from nmt.model.layers.dropout import dropout as drop
 from nmt.model.layers.joined import JoinedLinear
 from nmt.model.layers.stack import RecurrentStack
 from nmt.model.recurrence.described import Recurrence
-from nmt.parts import Positive, Probability
 from nmt.registry import DECODERS
 
 

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from nmt.component_spec import Positive, Probability
 from nmt.model.attention.mechanism import AttentionFactory, AttentionMemory
 from nmt.model.decoders.described import describe
 from nmt.model.decoders.recurrent import Moved, RecurrentDecoder, RecurrentState
@@ -16,7 +17,6 @@ from nmt.model.layers.cell import LayerState, RecurrentLayer
 from nmt.model.layers.dropout import dropout as drop
 from nmt.model.layers.stack import CELLS
 from nmt.model.recurrence.described import Recurrence
-from nmt.parts import Positive, Probability
 from nmt.registry import DECODERS
 
 Move = Callable[[RecurrentLayer, Tensor, Tensor, LayerState], tuple[Tensor, LayerState]]

@@ -6,13 +6,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from nmt.component_spec import Positive, Probability
 from nmt.model.attention.mechanism import AttentionFactory, AttentionMemory, Look
 from nmt.model.decoders.recurrent import Moved, RecurrentDecoder
 from nmt.model.interfaces import Encoded, SourceSizes
 from nmt.model.layers.bridge import Bridge
 from nmt.model.layers.dropout import dropout as drop
 from nmt.model.layers.lstmn import LSTMNLayer, Tapes, weight_matrix
-from nmt.parts import Positive, Probability
 from nmt.registry import DECODERS
 
 

@@ -6,12 +6,12 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from nmt.component_spec import Positive, Probability
 from nmt.model.decoders.recurrent import Moved, RecurrentDecoder, RecurrentState
 from nmt.model.interfaces import Encoded, Known, SourceSizes, State, Stepped
 from nmt.model.layers.bridge import Bridge
 from nmt.model.layers.dropout import dropout as drop
 from nmt.model.layers.turing import MachineState, TuringMachine
-from nmt.parts import Positive, Probability
 from nmt.registry import DECODERS
 
 EPSILON = 1e-6  # of the mass of a slot, for every source position: where nothing was written

@@ -5,13 +5,13 @@ from typing import Literal
 from jaxtyping import Float
 from torch import Tensor
 
+from nmt.component_spec import Positive, Probability
 from nmt.model.interfaces import Decoder, Encoded, SourceSizes, Stepped, Taught
 from nmt.model.layers.bridge import Bridge
 from nmt.model.layers.cell import LayerState
 from nmt.model.layers.dropout import dropout as drop
 from nmt.model.layers.ending import ending, ending_sizes
 from nmt.model.layers.stack import RecurrentStack
-from nmt.parts import Positive, Probability
 from nmt.registry import DECODERS
 
 

@@ -7,12 +7,12 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from nmt.component_spec import Positive, Probability
 from nmt.model.interfaces import Encoded, Encoder, LayerStates
 from nmt.model.layers.cell import RecurrentLayer
 from nmt.model.layers.directions import Padding, run_layer
 from nmt.model.layers.dropout import SequenceDropout
 from nmt.model.layers.stack import CELLS
-from nmt.parts import Positive, Probability
 from nmt.registry import ENCODERS
 
 

@@ -7,10 +7,10 @@ import torch
 from jaxtyping import Bool, Num
 from torch import Tensor, nn
 
+from nmt.component_spec import Positive, Probability
 from nmt.data.pictures import PictureSizes
 from nmt.model.encoders.pictured import PictureEncoder
 from nmt.model.interfaces import Encoded
-from nmt.parts import Positive, Probability
 from nmt.registry import ENCODERS
 
 GROUPS = 8  # channels normalised together, at most so many sets of them

@@ -3,10 +3,10 @@
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from nmt.component_spec import Positive, Probability
 from nmt.data.pictures import PictureSizes, square_grid
 from nmt.model.encoders.pictured import PictureEncoder
 from nmt.model.interfaces import Encoded
-from nmt.parts import Positive, Probability
 from nmt.registry import ENCODERS
 
 

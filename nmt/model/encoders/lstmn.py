@@ -7,11 +7,11 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from nmt.component_spec import Positive, Probability
 from nmt.model.interfaces import Encoded, Encoder, LayerStates, SourceSizes
 from nmt.model.layers.directions import Padding
 from nmt.model.layers.dropout import SequenceDropout
 from nmt.model.layers.lstmn import LSTMNLayer, weight_matrix
-from nmt.parts import Positive, Probability
 from nmt.registry import ENCODERS
 
 

@@ -6,10 +6,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from nmt.component_spec import Positive
 from nmt.model.interfaces import Encoded, Encoder, LayerStates, MachineSizes, SourceSizes
 from nmt.model.layers.directions import Padding
 from nmt.model.layers.turing import MachineState, TuringMachine
-from nmt.parts import Positive
 from nmt.registry import ENCODERS
 
 

@@ -6,12 +6,12 @@ from typing import Literal, cast
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from nmt.component_spec import Positive, Probability
 from nmt.model.interfaces import Encoded, Encoder, LayerStates
 from nmt.model.layers.dropout import dropout as drop
 from nmt.model.layers.feed_forward import FeedForward, LayerDesign, Residual, last_norm
 from nmt.model.layers.multi_head import SelfAttention
 from nmt.model.layers.positions import make_positions
-from nmt.parts import Positive, Probability
 from nmt.registry import ENCODERS
 
 

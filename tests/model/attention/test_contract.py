@@ -9,7 +9,7 @@ from torch.utils._pytree import tree_map_only
 from nmt.config.schema import ModelConfig
 from nmt.model.decoders.recurrent import RecurrentDecoder
 from nmt.model.seq2seq import Seq2Seq
-from nmt.registry import MECHANISMS, Choice
+from nmt.registry import MECHANISMS, ComponentConfig
 from tests.model.small import (
     ADDITIVE,
     BILINEAR,
@@ -49,7 +49,7 @@ def test_weights_are_a_distribution_over_real_positions(model: ModelConfig) -> N
             assert weights_bs[2, 0] == 1  # a source of one piece is looked at
 
 
-AT_ONCE = Choice("luong", {"hidden_size": WIDTH, "input_feeding": False})
+AT_ONCE = ComponentConfig("luong", {"hidden_size": WIDTH, "input_feeding": False})
 models_at_once = [
     pytest.param(model, id=name_of(attention))
     for attention in choices(MECHANISMS)

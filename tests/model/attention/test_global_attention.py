@@ -7,7 +7,7 @@ import torch
 from nmt.model.attention.mechanisms.global_attention import GlobalAttention
 from nmt.model.attention.scores.additive import AdditiveScore
 from nmt.model.interfaces import Encoded, LayerStates
-from nmt.registry import SCORES, Choice
+from nmt.registry import SCORES, ComponentConfig
 from tests.model.by_hand import array, draw, softmax
 
 LENGTHS = (4, 2)
@@ -65,4 +65,4 @@ def test_coverage_is_the_papers_formula_over_several_steps() -> None:
 
 def test_coverage_refuses_a_score_without_keys() -> None:
     with pytest.raises(ValueError, match="coverage enters by the keys, and this score has none"):
-        GlobalAttention(SCORES.build(Choice("location"), 3, 5), coverage=True)
+        GlobalAttention(SCORES.build(ComponentConfig("location"), 3, 5), coverage=True)

@@ -11,7 +11,7 @@ from torch.autograd import backward
 
 from nmt.data.batching import Batch
 from nmt.model.seq2seq import Seq2Seq
-from nmt.registry import Choice
+from nmt.registry import ComponentConfig
 from nmt.training.loss import batch_loss
 from tests.model.small import ADDITIVE, WIDTH, build, config
 
@@ -19,15 +19,15 @@ SOURCE, TARGET = 3, 2
 SEQUENCES = list(product(range(SOURCE), repeat=TARGET))
 BASELINE = -3.5
 DECODERS = {
-    "bahdanau": Choice("bahdanau", {"hidden_size": WIDTH}),
-    "luong": Choice("luong", {"hidden_size": WIDTH}),
-    "luong at once": Choice("luong", {"hidden_size": WIDTH, "input_feeding": False}),
+    "bahdanau": ComponentConfig("bahdanau", {"hidden_size": WIDTH}),
+    "luong": ComponentConfig("luong", {"hidden_size": WIDTH}),
+    "luong at once": ComponentConfig("luong", {"hidden_size": WIDTH, "input_feeding": False}),
 }
 every_decoder = pytest.mark.parametrize("decoder", DECODERS.values(), ids=DECODERS.keys())
 
 
-def _model(decoder: Choice, **options: float | str) -> tuple[Seq2Seq, Any]:
-    attention = Choice("hard", {"expected": 0.0, "entropy_weight": 0.0, **options})
+def _model(decoder: ComponentConfig, **options: float | str) -> tuple[Seq2Seq, Any]:
+    attention = ComponentConfig("hard", {"expected": 0.0, "entropy_weight": 0.0, **options})
     # With this seed the score has a share of the gradient that counts.
     model = build(config(decoder=decoder, attention=attention, score=ADDITIVE), seed=3).train()
     with torch.no_grad():
@@ -106,7 +106,7 @@ def _enumerated(
 @pytest.mark.parametrize("reward", ["sentence", "rest"])
 @every_decoder
 def test_the_mean_of_all_surrogate_gradients_is_the_gradient_of_the_expected_log_likelihood(
-    decoder: Choice, reward: str, monkeypatch: pytest.MonkeyPatch
+    decoder: ComponentConfig, reward: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, mechanism = _model(decoder, reward=reward)
     masses, targets = _enumerated(model, mechanism, monkeypatch)
@@ -125,7 +125,7 @@ def test_the_mean_of_all_surrogate_gradients_is_the_gradient_of_the_expected_log
 @pytest.mark.parametrize("reward", ["sentence", "rest"])
 @every_decoder
 def test_sampled_gradients_are_right_in_the_mean(
-    decoder: Choice, reward: str, monkeypatch: pytest.MonkeyPatch
+    decoder: ComponentConfig, reward: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Forty batches of 200: every component within five of its standard errors."""
     batches, sentences = 40, 200
@@ -148,7 +148,7 @@ def test_sampled_gradients_are_right_in_the_mean(
 
 
 @every_decoder
-def test_padding_behind_the_target_has_no_part_in_the_penalty(decoder: Choice) -> None:
+def test_padding_behind_the_target_has_no_part_in_the_penalty(decoder: ComponentConfig) -> None:
     model, mechanism = _model(decoder, entropy_weight=0.1)
     batch = _batch()
     gradients = []
@@ -162,7 +162,7 @@ def test_padding_behind_the_target_has_no_part_in_the_penalty(decoder: Choice) -
 
 
 @every_decoder
-def test_outside_training_nothing_is_drawn_and_the_baseline_stays(decoder: Choice) -> None:
+def test_outside_training_nothing_is_drawn_and_the_baseline_stays(decoder: ComponentConfig) -> None:
     model, mechanism = _model(decoder)
     model.eval()
     before = torch.get_rng_state()

@@ -7,7 +7,7 @@ from torch import nn
 from nmt.errors import UserError
 from nmt.model.attention.mechanisms.multi_head import MultiHeadAttention
 from nmt.model.interfaces import Encoded, LayerStates
-from nmt.registry import MECHANISMS, Choice
+from nmt.registry import MECHANISMS, ComponentConfig
 from tests.model.by_hand import draw
 from tests.model.torchs_transformer import cross_attention_weights
 
@@ -43,4 +43,4 @@ def test_a_query_of_another_width_reads_a_context_as_wide_as_an_annotation() -> 
 
 def test_heads_that_do_not_divide_an_annotation_are_refused() -> None:
     with pytest.raises(UserError, match="'multi_head': 5 heads do not divide the width 8; use 4"):
-        MECHANISMS.build(Choice("multi_head", {"heads": 5}), 3, KEYS)
+        MECHANISMS.build(ComponentConfig("multi_head", {"heads": 5}), 3, KEYS)

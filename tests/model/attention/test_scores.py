@@ -10,7 +10,7 @@ import torch
 
 from nmt.model.attention import score as score_module
 from nmt.model.attention.score import Score
-from nmt.registry import SCORES, Choice
+from nmt.registry import SCORES, ComponentConfig
 from tests.model.by_hand import Array, array, draw
 from tests.model.small import PIECES, choices
 
@@ -48,17 +48,17 @@ def _cosine(beta: float | None) -> Formula:
     return formula
 
 
-FORMULAS: dict[str, tuple[Choice, tuple[int, int], Formula]] = {
-    "dot": (Choice("dot"), (4, 4), _dot),
-    "scaled dot": (Choice("scaled_dot"), (5, 5), _scaled_dot),
-    "general": (Choice("general"), (3, 5), _general),
-    "additive": (Choice("additive"), (3, 5), _additive),
-    "narrow additive": (Choice("additive", {"hidden_size": 2}), (3, 5), _additive),
-    "concat": (Choice("concat"), (3, 5), _concat),
-    "wide concat": (Choice("concat", {"hidden_size": 7}), (3, 5), _concat),
-    "cosine": (Choice("cosine"), (4, 4), _cosine(None)),
+FORMULAS: dict[str, tuple[ComponentConfig, tuple[int, int], Formula]] = {
+    "dot": (ComponentConfig("dot"), (4, 4), _dot),
+    "scaled dot": (ComponentConfig("scaled_dot"), (5, 5), _scaled_dot),
+    "general": (ComponentConfig("general"), (3, 5), _general),
+    "additive": (ComponentConfig("additive"), (3, 5), _additive),
+    "narrow additive": (ComponentConfig("additive", {"hidden_size": 2}), (3, 5), _additive),
+    "concat": (ComponentConfig("concat"), (3, 5), _concat),
+    "wide concat": (ComponentConfig("concat", {"hidden_size": 7}), (3, 5), _concat),
+    "cosine": (ComponentConfig("cosine"), (4, 4), _cosine(None)),
     "fixed cosine": (
-        Choice("cosine", {"learned": False, "sharpness": 2.5}),
+        ComponentConfig("cosine", {"learned": False, "sharpness": 2.5}),
         (4, 4),
         _cosine(2.5),
     ),
@@ -67,7 +67,7 @@ FORMULAS: dict[str, tuple[Choice, tuple[int, int], Formula]] = {
 
 @pytest.mark.parametrize(("choice", "sizes", "formula"), FORMULAS.values(), ids=FORMULAS.keys())
 def test_a_score_is_its_papers_formula(
-    choice: Choice, sizes: tuple[int, int], formula: Formula
+    choice: ComponentConfig, sizes: tuple[int, int], formula: Formula
 ) -> None:
     score = draw(SCORES.build(choice, *sizes))
     query_bqd = torch.randn(2, 3, sizes[0], dtype=torch.float64)
@@ -85,7 +85,7 @@ def test_factors_in_place_of_a_tanh_a_pair_give_the_same_energies(
     dtype: torch.dtype, largest: float
 ) -> None:
     torch.manual_seed(3)
-    score = SCORES.build(Choice("additive"), 6, 8).to(dtype)
+    score = SCORES.build(ComponentConfig("additive"), 6, 8).to(dtype)
     query_bqa = (2 * torch.rand(2, 5, 6, dtype=dtype) - 1) * largest
     keys_bsa = (2 * torch.rand(2, 7, 6, dtype=dtype) - 1) * largest
     keys_bsa[0, 0], query_bqa[0, 0] = largest, -largest
@@ -112,7 +112,7 @@ def test_there_are_no_factors_where_they_would_not_be_the_same() -> None:
 
 
 def test_a_learned_sharpness_starts_where_the_option_says() -> None:
-    score = SCORES.build(Choice("cosine", {"sharpness": 3.0}), 2, 2).double()
+    score = SCORES.build(ComponentConfig("cosine", {"sharpness": 3.0}), 2, 2).double()
     same_11d = torch.tensor([[[0.6, 0.8]]], dtype=torch.float64)
     assert array(score(same_11d, score.prepare(7 * same_11d))).item() == pytest.approx(
         3.0, rel=1e-6
@@ -121,7 +121,7 @@ def test_a_learned_sharpness_starts_where_the_option_says() -> None:
 
 
 def test_the_location_score_looks_where_the_query_says_whatever_stands_there() -> None:
-    score = draw(SCORES.build(Choice("location", {"max_length": 3}), 2, 4))
+    score = draw(SCORES.build(ComponentConfig("location", {"max_length": 3}), 2, 4))
     query_bqd = torch.randn(2, 2, 2, dtype=torch.float64)
     for length in (1, 3, 5):
         states_bse = torch.randn(2, length, 4, dtype=torch.float64)
@@ -137,7 +137,7 @@ every_score = pytest.mark.parametrize("choice", list(choices(SCORES)), ids=str)
 
 
 @every_score
-def test_gradients_of_a_score_are_right(choice: Choice) -> None:
+def test_gradients_of_a_score_are_right(choice: ComponentConfig) -> None:
     score = draw(SCORES.build(choice, 3, 3))
     query_bqd = torch.randn(2, 2, 3, dtype=torch.float64, requires_grad=True)
     states_bse = torch.randn(2, 3, 3, dtype=torch.float64, requires_grad=True)
@@ -169,13 +169,13 @@ def _inside(parameters: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 @every_score
-def test_a_score_says_the_width_of_its_keys(choice: Choice) -> None:
+def test_a_score_says_the_width_of_its_keys(choice: ComponentConfig) -> None:
     score = SCORES.build(choice, 3, 3)
     assert score.prepare(torch.zeros(2, PIECES, 3)).shape == (2, PIECES, score.keys_size)
 
 
 @every_score
-def test_the_form_of_a_score_is_true(choice: Choice) -> None:
+def test_the_form_of_a_score_is_true(choice: ComponentConfig) -> None:
     """What a fused recurrence relies on: the energies follow from q' and k' by the form alone."""
     score = draw(SCORES.build(choice, 3, 3))
     query_bqd, states_bse = torch.randn(2, 2, 2, 3, dtype=torch.float64).unbind()
@@ -198,4 +198,4 @@ def test_a_score_of_one_width_refuses_two(name: str) -> None:
     with pytest.raises(
         ValueError, match=r"one width, got 3 \(decoder\) and 4 \(encoder\).*general"
     ):
-        SCORES.build(Choice(name), 3, 4)
+        SCORES.build(ComponentConfig(name), 3, 4)

@@ -9,7 +9,7 @@ import torch
 from nmt.model.build import build_model
 from nmt.model.interfaces import SourceSizes
 from nmt.model.seq2seq import Seq2Seq
-from nmt.registry import DECODERS, Choice
+from nmt.registry import DECODERS, ComponentConfig
 from tests.model.by_hand import Array, array, draw, recurrent_step, softmax
 from tests.model.small import PIECES, config
 
@@ -17,9 +17,9 @@ SOURCE, TARGET = [[4, 1, 7, 2]], [[1, 5, 5, 9, 3]]
 
 
 def _model(**options: object) -> Seq2Seq:
-    decoder = Choice("bahdanau", {"hidden_size": 5, **options})
-    encoder = Choice("bilstm", {"hidden_size": 2})
-    score = Choice("additive", {"hidden_size": 3})
+    decoder = ComponentConfig("bahdanau", {"hidden_size": 5, **options})
+    encoder = ComponentConfig("bilstm", {"hidden_size": 2})
+    score = ComponentConfig("additive", {"hidden_size": 3})
     model: Seq2Seq = draw(
         build_model(config(encoder=encoder, decoder=decoder, score=score), PIECES, PIECES)
     )
@@ -81,6 +81,6 @@ def test_the_decoder_looks_then_moves_as_in_the_paper(
 
 
 def test_a_width_of_the_deep_output_without_one_is_refused() -> None:
-    choice = Choice("bahdanau", {"readout_size": 3, "deep_output": False})
+    choice = ComponentConfig("bahdanau", {"readout_size": 3, "deep_output": False})
     with pytest.raises(ValueError, match="readout_size is the deep output's, and deep_output is f"):
         DECODERS.build(choice, 3, SourceSizes(4, 4, 1), lambda _: torch.nn.Identity())

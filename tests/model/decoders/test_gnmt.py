@@ -9,7 +9,7 @@ import torch
 from nmt.errors import UserError
 from nmt.model.build import build_model
 from nmt.model.seq2seq import Seq2Seq
-from nmt.registry import Choice
+from nmt.registry import ComponentConfig
 from tests.model.by_hand import Array, array, draw, recurrent_step, softmax
 from tests.model.small import PIECES, config
 
@@ -17,9 +17,9 @@ SOURCE, TARGET = [[4, 1, 7, 2]], [[1, 5, 5, 9, 3]]
 
 
 def _model(**options: object) -> Seq2Seq:
-    decoder = Choice("gnmt", {"hidden_size": 4, "initial_state": "last", **options})
-    encoder = Choice("gnmt", {"hidden_size": 4})
-    score = Choice("additive", {"hidden_size": 3})
+    decoder = ComponentConfig("gnmt", {"hidden_size": 4, "initial_state": "last", **options})
+    encoder = ComponentConfig("gnmt", {"hidden_size": 4})
+    score = ComponentConfig("additive", {"hidden_size": 3})
     model: Seq2Seq = draw(
         build_model(config(encoder=encoder, decoder=decoder, score=score), PIECES, PIECES)
     )

@@ -9,18 +9,18 @@ import torch
 from nmt.errors import UserError
 from nmt.model.build import build_model, check_model
 from nmt.model.seq2seq import Seq2Seq
-from nmt.registry import Choice
+from nmt.registry import ComponentConfig
 from tests.model.by_hand import Array, array, draw, lstmn_step, sigmoid, softmax
 from tests.model.small import PIECES, config
 
 SOURCE, TARGET = [[4, 1, 7, 2]], [[1, 5, 5, 9, 3]]
 UNITS = 4
-ENCODER = Choice("lstmn", {"hidden_size": UNITS // 2, "direction": "both"})
+ENCODER = ComponentConfig("lstmn", {"hidden_size": UNITS // 2, "direction": "both"})
 
 
 def _model(**options: object) -> Seq2Seq:
-    decoder = Choice("lstmn", {"hidden_size": UNITS, "attention_size": 3, **options})
-    score = Choice("additive", {"hidden_size": 3})
+    decoder = ComponentConfig("lstmn", {"hidden_size": UNITS, "attention_size": 3, **options})
+    score = ComponentConfig("additive", {"hidden_size": 3})
     model: Seq2Seq = draw(
         build_model(config(encoder=ENCODER, decoder=decoder, score=score), PIECES, PIECES)
     )
@@ -100,14 +100,14 @@ def test_the_decoder_looks_recalls_and_moves_as_in_the_paper(
 
 MISFITS = {
     "fusion 'deep' reads the source's memory tape, and this encoder keeps none": config(
-        encoder=Choice("bilstm", {"hidden_size": 2}),
-        decoder=Choice("lstmn", {"hidden_size": 4, "fusion": "deep"}),
+        encoder=ComponentConfig("bilstm", {"hidden_size": 2}),
+        decoder=ComponentConfig("lstmn", {"hidden_size": 4, "fusion": "deep"}),
     ),
     "fusion 'deep' adds cells of width 4 to a decoder's of 5; make them equal or": config(
-        encoder=ENCODER, decoder=Choice("lstmn", {"hidden_size": 5, "fusion": "deep"})
+        encoder=ENCODER, decoder=ComponentConfig("lstmn", {"hidden_size": 5, "fusion": "deep"})
     ),
     "readout_size is the deep output's, and deep_output is false": config(
-        encoder=ENCODER, decoder=Choice("lstmn", {"readout_size": 3, "deep_output": False})
+        encoder=ENCODER, decoder=ComponentConfig("lstmn", {"readout_size": 3, "deep_output": False})
     ),
 }
 

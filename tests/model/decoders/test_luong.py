@@ -9,7 +9,7 @@ import torch
 from nmt.errors import UserError
 from nmt.model.build import build_model
 from nmt.model.seq2seq import Seq2Seq
-from nmt.registry import Choice
+from nmt.registry import ComponentConfig
 from tests.model.by_hand import Array, array, draw, recurrent_step, softmax
 from tests.model.small import PIECES, config
 
@@ -17,10 +17,12 @@ SOURCE, TARGET = [[4, 1, 7, 2]], [[1, 5, 5, 9, 3]]
 
 
 def _model(**options: object) -> Seq2Seq:
-    decoder = Choice("luong", {"hidden_size": 4, "initial_state": "last", **options})
-    encoder = Choice("bilstm", {"hidden_size": 2, "layers": 3})
+    decoder = ComponentConfig("luong", {"hidden_size": 4, "initial_state": "last", **options})
+    encoder = ComponentConfig("bilstm", {"hidden_size": 2, "layers": 3})
     model: Seq2Seq = draw(
-        build_model(config(encoder=encoder, decoder=decoder, score=Choice("dot")), PIECES, PIECES)
+        build_model(
+            config(encoder=encoder, decoder=decoder, score=ComponentConfig("dot")), PIECES, PIECES
+        )
     )
     return model
 

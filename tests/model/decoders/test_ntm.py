@@ -12,7 +12,7 @@ from nmt.model.build import build_model, check_model
 from nmt.model.interfaces import Encoded
 from nmt.model.layers.turing import TuringMachine
 from nmt.model.seq2seq import Seq2Seq
-from nmt.registry import Choice
+from nmt.registry import ComponentConfig
 from tests.model.by_hand import array, draw
 from tests.model.small import PIECES, config, follow, text
 
@@ -20,8 +20,8 @@ MEMORY = {"hidden_size": 4, "slots": 7, "width": 3, "read_heads": 2, "write_head
 
 
 def _model(**options: Any) -> Seq2Seq:
-    encoder = Choice("ntm", MEMORY)
-    decoder = Choice("ntm", {"hidden_size": 4, **options})
+    encoder = ComponentConfig("ntm", MEMORY)
+    decoder = ComponentConfig("ntm", {"hidden_size": 4, **options})
     model: Seq2Seq = draw(build_model(config(encoder=encoder, decoder=decoder), PIECES, PIECES))
     return model
 
@@ -117,7 +117,7 @@ def test_dropout_is_before_the_output_layer_and_only_in_training() -> None:
 
 def test_without_a_machine_the_user_is_told_what_to_use() -> None:
     with pytest.raises(UserError) as refusal:
-        check_model(config(decoder=Choice("ntm")), joint=True)
+        check_model(config(decoder=ComponentConfig("ntm")), joint=True)
     assert str(refusal.value) == (
         "decoder 'ntm': goes on with the memory that encoder 'ntm' has written; use encoder: ntm"
     )

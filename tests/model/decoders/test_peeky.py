@@ -8,7 +8,7 @@ import torch
 
 from nmt.model.build import build_model
 from nmt.model.seq2seq import Seq2Seq
-from nmt.registry import Choice
+from nmt.registry import ComponentConfig
 from tests.model.by_hand import Array, array, draw, recurrent_step
 from tests.model.small import PIECES, config
 
@@ -17,8 +17,8 @@ WHOLE = torch.ones(1, 4, dtype=torch.bool)
 
 
 def _model(**options: object) -> Seq2Seq:
-    decoder = Choice("peeky", {"hidden_size": 5, **options})
-    encoder = Choice("bilstm", {"hidden_size": 2, "layers": 2})
+    decoder = ComponentConfig("peeky", {"hidden_size": 5, **options})
+    encoder = ComponentConfig("bilstm", {"hidden_size": 2, "layers": 2})
     model: Seq2Seq = draw(build_model(config(encoder=encoder, decoder=decoder), PIECES, PIECES))
     return model
 

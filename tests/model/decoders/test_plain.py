@@ -8,7 +8,7 @@ import torch
 
 from nmt.model.build import build_model
 from nmt.model.seq2seq import Seq2Seq
-from nmt.registry import Choice
+from nmt.registry import ComponentConfig
 from tests.model.by_hand import Array, array, draw, recurrent_step
 from tests.model.small import PIECES, config
 
@@ -21,8 +21,8 @@ BOTH = {"hidden_size": 2, "layers": 2}
 
 
 def _model(encoder_options: dict[str, object], **options: object) -> Seq2Seq:
-    decoder = Choice("plain", {"hidden_size": 4, **options})
-    encoder = Choice("bilstm", encoder_options)
+    decoder = ComponentConfig("plain", {"hidden_size": 4, **options})
+    encoder = ComponentConfig("bilstm", encoder_options)
     model: Seq2Seq = draw(build_model(config(encoder=encoder, decoder=decoder), PIECES, PIECES))
     return model
 

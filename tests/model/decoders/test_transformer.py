@@ -11,7 +11,7 @@ from nmt.errors import UserError
 from nmt.model.build import build_model, check_model
 from nmt.model.decoders.transformer import TransformerDecoder
 from nmt.model.interfaces import Encoded, LayerStates, SourceSizes
-from nmt.registry import DECODERS, Choice
+from nmt.registry import DECODERS, ComponentConfig
 from tests.model.by_hand import draw
 from tests.model.small import PIECES, config, gradients, outputs_by_steps, text
 from tests.model.torchs_transformer import torch_decoder
@@ -157,7 +157,7 @@ def test_the_users_mistakes_are_told() -> None:
         ({"layers": 2, "alignment_layer": 3}, "alignment_layer 3 is above the top of 2 layers"),
     ):
         with pytest.raises(UserError, match=message):
-            DECODERS.build(Choice("transformer", options), WIDTH, SourceSizes(4, 4, 1))
+            DECODERS.build(ComponentConfig("transformer", options), WIDTH, SourceSizes(4, 4, 1))
 
 
 def test_a_target_longer_than_the_learned_positions_is_told_at_once_and_in_steps() -> None:
@@ -174,33 +174,33 @@ def test_a_target_longer_than_the_learned_positions_is_told_at_once_and_in_steps
 
 def test_a_state_to_copy_is_not_there_after_a_transformer() -> None:
     model = config(
-        encoder=Choice("transformer", {"heads": 1}),
-        decoder=Choice("luong", {"hidden_size": 3, "initial_state": "last"}),
+        encoder=ComponentConfig("transformer", {"heads": 1}),
+        decoder=ComponentConfig("luong", {"hidden_size": 3, "initial_state": "last"}),
     )
     with pytest.raises(UserError, match=r"the encoder has 0 and the decoder 1; .* or 'bridge'"):
         check_model(model, joint=True)
 
 
-TRANSFORMER = Choice("transformer", {"layers": 2, "heads": 3, "feed_forward_size": 5})
-BILSTM = Choice("bilstm", {"hidden_size": 2})
+TRANSFORMER = ComponentConfig("transformer", {"layers": 2, "heads": 3, "feed_forward_size": 5})
+BILSTM = ComponentConfig("bilstm", {"hidden_size": 2})
 RECURRENT = {"hidden_size": 4}
 MIXED = {
     "both transformers": {"encoder": TRANSFORMER, "decoder": TRANSFORMER},
     "bilstm and transformer": {"encoder": BILSTM, "decoder": TRANSFORMER},
     "transformer and bahdanau": {
         "encoder": TRANSFORMER,
-        "decoder": Choice("bahdanau", RECURRENT),
-        "score": Choice("additive"),
+        "decoder": ComponentConfig("bahdanau", RECURRENT),
+        "score": ComponentConfig("additive"),
     },
     "transformer and luong by heads": {
         "encoder": TRANSFORMER,
-        "decoder": Choice("luong", RECURRENT),
-        "attention": Choice("multi_head", {"heads": 3}),
+        "decoder": ComponentConfig("luong", RECURRENT),
+        "attention": ComponentConfig("multi_head", {"heads": 3}),
     },
     "bilstm and luong by heads, without input feeding": {
         "encoder": BILSTM,
-        "decoder": Choice("luong", {**RECURRENT, "input_feeding": False}),
-        "attention": Choice("multi_head", {"heads": 2}),
+        "decoder": ComponentConfig("luong", {**RECURRENT, "input_feeding": False}),
+        "attention": ComponentConfig("multi_head", {"heads": 2}),
     },
 }
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from nmt.errors import UserError
 from nmt.model.encoders.transformer import TransformerEncoder
-from nmt.registry import ENCODERS, Choice
+from nmt.registry import ENCODERS, ComponentConfig
 from tests.model.by_hand import draw
 from tests.model.torchs_transformer import torch_encoder
 
@@ -101,7 +101,7 @@ def test_the_users_mistakes_are_told() -> None:
         ({"heads": 4, "max_length": 9}, "encoder 'transformer': max_length is that of learned"),
     ):
         with pytest.raises(UserError, match=message):
-            ENCODERS.build(Choice("transformer", options), WIDTH)
+            ENCODERS.build(ComponentConfig("transformer", options), WIDTH)
 
 
 def test_a_source_longer_than_the_learned_positions_is_told() -> None:

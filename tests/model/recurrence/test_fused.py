@@ -16,7 +16,7 @@ from nmt.model.recurrence.buffers import Given, Trail
 from nmt.model.recurrence.steps import Steps
 from nmt.model.recurrence.way import Way, going
 from nmt.model.seq2seq import Seq2Seq
-from nmt.registry import MECHANISMS, SCORES, Choice
+from nmt.registry import MECHANISMS, SCORES, ComponentConfig
 from tests.model.small import (
     ADDITIVE,
     BILINEAR,
@@ -34,13 +34,15 @@ from tests.model.small import (
 # the same numbers from the generator as a draw a step.
 SIZES = {"hidden_size": WIDTH}
 SERVED = ["dot", "scaled_dot", "general", "additive", "concat"]
-DECODERS: list[Choice] = [
-    *(Choice("bahdanau", {**SIZES, "layers": layers}) for layers in (1, 2, 3)),
-    Choice("bahdanau", {**SIZES, "layers": 2, "initial_state": "last", "deep_output": False}),
-    *(Choice("luong", {**SIZES, "layers": layers}) for layers in (1, 2, 3)),
-    Choice("luong", {**SIZES, "attentional_size": 3, "readout_size": 5}),
-    Choice("luong", {**SIZES, "attentional_output": False, "initial_state": "last"}),
-    Choice("gnmt", {**SIZES, "layers": 3}),
+DECODERS: list[ComponentConfig] = [
+    *(ComponentConfig("bahdanau", {**SIZES, "layers": layers}) for layers in (1, 2, 3)),
+    ComponentConfig(
+        "bahdanau", {**SIZES, "layers": 2, "initial_state": "last", "deep_output": False}
+    ),
+    *(ComponentConfig("luong", {**SIZES, "layers": layers}) for layers in (1, 2, 3)),
+    ComponentConfig("luong", {**SIZES, "attentional_size": 3, "readout_size": 5}),
+    ComponentConfig("luong", {**SIZES, "attentional_output": False, "initial_state": "last"}),
+    ComponentConfig("gnmt", {**SIZES, "layers": 3}),
 ]
 
 
@@ -87,9 +89,9 @@ def test_values_and_gradients_are_those_of_the_plain_loop(
 
 @pytest.mark.parametrize("decoder", ["bahdanau", "luong"])
 @pytest.mark.parametrize("score", [ADDITIVE, BILINEAR], ids=name_of)
-def test_the_same_units_are_dropped_between_layers(decoder: str, score: Choice) -> None:
+def test_the_same_units_are_dropped_between_layers(decoder: str, score: ComponentConfig) -> None:
     options = {**SIZES, "layers": 3, "dropout": 0.4}
-    built = build(config(decoder=Choice(decoder, options), score=score)).train()
+    built = build(config(decoder=ComponentConfig(decoder, options), score=score)).train()
     expected = _results(built, "plain")
     _assert_equal(_results(built, "fused"), expected)
     other = _results(built, "fused", seed=4)["outputs"]
@@ -99,7 +101,9 @@ def test_the_same_units_are_dropped_between_layers(decoder: str, score: Choice) 
 @pytest.mark.slow
 @pytest.mark.parametrize("decoder", DECODERS[1::3], ids=name_of)
 @pytest.mark.parametrize("score", [ADDITIVE, BILINEAR], ids=name_of)
-def test_gradients_are_those_of_small_differences(decoder: Choice, score: Choice) -> None:
+def test_gradients_are_those_of_small_differences(
+    decoder: ComponentConfig, score: ComponentConfig
+) -> None:
     built = build(config(decoder=decoder, score=score))
     given = text()
     names = [name for name, _ in built.named_parameters()]
@@ -115,10 +119,10 @@ def test_gradients_are_those_of_small_differences(decoder: Choice, score: Choice
 
 
 def _unserved() -> Iterator[Any]:
-    decoder = Choice("bahdanau", {**SIZES, "layers": 2})
-    yield config(decoder=Choice("bahdanau", {**SIZES, "cell": "gru"}))
-    yield config(decoder=Choice("luong", {**SIZES, "cell": "gru"}))
-    yield config(decoder=decoder, attention=Choice("global", {"coverage": True}))
+    decoder = ComponentConfig("bahdanau", {**SIZES, "layers": 2})
+    yield config(decoder=ComponentConfig("bahdanau", {**SIZES, "cell": "gru"}))
+    yield config(decoder=ComponentConfig("luong", {**SIZES, "cell": "gru"}))
+    yield config(decoder=decoder, attention=ComponentConfig("global", {"coverage": True}))
     for mechanism in choices(MECHANISMS):
         model = config(decoder=decoder, attention=mechanism)
         if mechanism.type != "global" and fits(model):
@@ -145,7 +149,7 @@ def test_what_is_not_served_goes_the_plain_way(
 def test_a_decoder_in_integers_goes_the_plain_way(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fused, "run", _refuse)
     for decoder in ("bahdanau", "luong"):
-        built = build(config(decoder=Choice(decoder, SIZES)), torch.float32)
+        built = build(config(decoder=ComponentConfig(decoder, SIZES)), torch.float32)
         built.fix_products(Int8Linear)
         assert isinstance(built.decoder, RecurrentDecoder)
         given = text()
@@ -155,7 +159,7 @@ def test_a_decoder_in_integers_goes_the_plain_way(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize("decoder", ["bahdanau", "luong"])
 def test_frozen_parameters_get_no_gradient(decoder: str) -> None:
-    built = build(config(decoder=Choice(decoder, SIZES), score=ADDITIVE))
+    built = build(config(decoder=ComponentConfig(decoder, SIZES), score=ADDITIVE))
     for name, parameter in built.named_parameters():
         parameter.requires_grad_("recurrent.weight" in name and "decoder" in name)
     expected = _results(built, "plain")
@@ -180,7 +184,7 @@ def test_a_graph_can_be_gone_back_twice_and_beside_another() -> None:
 
 
 @pytest.mark.parametrize("score", [ADDITIVE, BILINEAR], ids=name_of)
-def test_what_stands_in_the_padding_is_not_seen(score: Choice) -> None:
+def test_what_stands_in_the_padding_is_not_seen(score: ComponentConfig) -> None:
     built, given = build(config(decoder=DECODERS[1], score=score)), text()
     encoded = built.encode(given.source_bs, given.source_mask_bs)
     embedded_btm = built.target_embedding(given.target_bt)
@@ -194,7 +198,7 @@ def test_what_stands_in_the_padding_is_not_seen(score: Choice) -> None:
 @pytest.mark.parametrize("decoder", DECODERS[1::3], ids=name_of)
 @pytest.mark.parametrize("score", [ADDITIVE, BILINEAR], ids=name_of)
 def test_bfloat16_is_near_float32_and_cells_stay_float32(
-    decoder: Choice, score: Choice, monkeypatch: pytest.MonkeyPatch
+    decoder: ComponentConfig, score: ComponentConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """bfloat16 keeps 8 bits, 0.4 %; outputs and all gradients stay within 3 % of their size."""
     built = build(config(decoder=decoder, score=score), torch.float32)
@@ -229,7 +233,7 @@ def test_without_gradients_nothing_is_kept() -> None:
 
 
 @pytest.mark.parametrize("score", list(choices(SCORES, 0)), ids=name_of)
-def test_a_score_is_linear_in_the_query_where_it_says_so(score: Choice) -> None:
+def test_a_score_is_linear_in_the_query_where_it_says_so(score: ComponentConfig) -> None:
     decoder: Any = build(config(decoder=DECODERS[0], score=score)).decoder
     given: Any = decoder.attention.score
     assert given.linear == (score.type in SERVED)

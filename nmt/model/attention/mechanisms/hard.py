@@ -6,10 +6,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from nmt.component_spec import NonNegativeFloat, Probability
 from nmt.model.attention.gated import GatedMechanism
 from nmt.model.attention.mechanism import AttentionMemory, Reading
 from nmt.model.attention.score import Score
-from nmt.parts import NonNegativeFloat, Probability
 from nmt.registry import MECHANISMS
 
 DECAY = 0.9

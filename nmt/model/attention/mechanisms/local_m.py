@@ -4,11 +4,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from nmt.component_spec import Positive
 from nmt.model.attention.mechanism import AttentionMemory, Reading
 from nmt.model.attention.score import Score
 from nmt.model.attention.scored import ScoredMechanism
 from nmt.model.attention.window import distances, window_softmax
-from nmt.parts import Positive
 from nmt.registry import MECHANISMS
 
 PositionState = tuple[Int[Tensor, " n"]]

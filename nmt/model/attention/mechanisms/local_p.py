@@ -5,12 +5,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+from nmt.component_spec import Positive
 from nmt.model.attention.mechanism import AttentionMemory, Reading
 from nmt.model.attention.score import Score
 from nmt.model.attention.scored import ScoredMechanism
 from nmt.model.attention.window import distances, window_softmax
 from nmt.model.layers.initial import xavier
-from nmt.parts import Positive
 from nmt.registry import MECHANISMS
 
 

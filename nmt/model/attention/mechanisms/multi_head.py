@@ -5,10 +5,10 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
+from nmt.component_spec import Positive
 from nmt.model.attention.mechanism import AttentionMemory, Mechanism, Reading
 from nmt.model.interfaces import Encoded
 from nmt.model.layers.multi_head import CrossAttention, Heads, split
-from nmt.parts import Positive
 from nmt.registry import MECHANISMS
 
 

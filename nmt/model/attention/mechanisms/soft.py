@@ -3,10 +3,10 @@
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from nmt.component_spec import NonNegativeFloat
 from nmt.model.attention.gated import GatedMechanism
 from nmt.model.attention.mechanism import AttentionMemory, Reading, masked_softmax
 from nmt.model.attention.score import Score
-from nmt.parts import NonNegativeFloat
 from nmt.registry import MECHANISMS
 
 

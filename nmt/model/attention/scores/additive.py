@@ -3,10 +3,10 @@
 from jaxtyping import Float
 from torch import Tensor
 
+from nmt.component_spec import Positive
 from nmt.model.attention.score import TanhScore
 from nmt.model.layers.initial import xavier
 from nmt.model.layers.joined import JoinedLinear
-from nmt.parts import Positive
 from nmt.registry import SCORES
 
 

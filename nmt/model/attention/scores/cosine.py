@@ -7,8 +7,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from nmt.component_spec import PositiveFloat
 from nmt.model.attention.score import BilinearScore
-from nmt.parts import PositiveFloat
 from nmt.registry import SCORES
 
 

@@ -4,9 +4,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import linear, pad
 
+from nmt.component_spec import Positive
 from nmt.model.attention.score import Score
 from nmt.model.layers.initial import xavier
-from nmt.parts import Positive
 from nmt.registry import SCORES
 
 

@@ -5,15 +5,15 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from nmt.config.check import WIRED, options_model
+from nmt.component_spec import REQUIRED, ComponentSpec, Option
 from nmt.config.fields import part_registries
 from nmt.config.schema import Experiment
+from nmt.config.validation import WIRED, options_model
 from nmt.errors import UserError
-from nmt.parts import REQUIRED, Option, Part
 from nmt.registry import FAMILIES, Registry, unknown
 
 
-def list_parts(family: str | None = None) -> str:
+def list_components(family: str | None = None) -> str:
     """Every part with its options, defaults and meaning; of one family if it is named.
 
     Raises:
@@ -26,11 +26,11 @@ def list_parts(family: str | None = None) -> str:
 
 
 def _family(name: str, registry: Registry[Any]) -> str:
-    parts = "\n".join(_part(part) for part in registry.parts().values())
+    parts = "\n".join(_part(part) for part in registry.specs().values())
     return f"{name}\n{parts}"
 
 
-def _part(part: Part) -> str:
+def _part(part: ComponentSpec) -> str:
     lines = [f"  {part.name}: {part.summary}"]
     lines += [f"      {name}: {_option(option)}" for name, option in part.options.items()]
     return "\n".join(lines)
@@ -38,7 +38,7 @@ def _part(part: Part) -> str:
 
 def _option(option: Option) -> str:
     default = "required" if option.default is REQUIRED else f"default {json.dumps(option.default)}"
-    return f"{_type(option.annotation)}, {default}; {option.meaning}"
+    return f"{_type(option.annotation)}, {default}; {option.help}"
 
 
 def _type(annotation: Any) -> str:
@@ -67,7 +67,7 @@ def json_schema() -> dict[str, Any]:
     # A file may leave anything to those that it includes or that include it; so may parts.
     for section in (schema, *schema["$defs"].values()):
         section.pop("required", None)
-    del schema["$defs"]["Choice"]  # every part has a schema of its own
+    del schema["$defs"]["ComponentConfig"]  # every part has a schema of its own
     for key, place in part_registries().items():
         section = schema["$defs"][f"{key[0].capitalize()}Config"]
         choices = _choices(place.registry, place.default)
@@ -81,14 +81,14 @@ def _choices(registry: Registry[Any], default: str) -> dict[str, Any]:
     names = {"enum": list(registry), "description": f"{registry.family} by name"}
     return {
         "description": f"{registry.family}, {default} when not given",
-        "anyOf": [names, *(_part_schema(part) for part in registry.parts().values())],
+        "anyOf": [names, *(_part_schema(part) for part in registry.specs().values())],
     }
 
 
-def _part_schema(part: Part) -> dict[str, Any]:
+def _part_schema(part: ComponentSpec) -> dict[str, Any]:
     schema = options_model(part).model_json_schema()
     for name, option in part.options.items():
-        schema["properties"][name]["description"] = option.meaning
+        schema["properties"][name]["description"] = option.help
     schema["properties"] = {"type": {"const": part.name}, **schema.get("properties", {})}
     schema.pop("required", None)
     return {**schema, "description": part.summary}

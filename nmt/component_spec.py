@@ -41,18 +41,18 @@ class Option:
 
     annotation: Any
     default: Any
-    meaning: str
+    help: str
 
 
 @dataclass(frozen=True)
-class Part:
+class ComponentSpec:
     """The description of one part of a family."""
 
     name: str
     module: str
     qualname: str
     summary: str
-    wired: tuple[str, ...]
+    injected: tuple[str, ...]
     options: Mapping[str, Option]
 
     @property
@@ -60,7 +60,7 @@ class Part:
         return {k: o.default for k, o in self.options.items() if o.default is not REQUIRED}
 
 
-def read_parts(home: str, constant: str) -> dict[str, Part]:
+def read_component_specs(home: str, constant: str) -> dict[str, ComponentSpec]:
     """Describe every `@constant.register(name)` in module or package `home`, nothing imported."""
     place = PACKAGE.joinpath(*home.split(".")[1:])
     files = sorted(place.glob("*.py")) if place.is_dir() else [place.with_suffix(".py")]
@@ -74,13 +74,13 @@ def read_parts(home: str, constant: str) -> dict[str, Part]:
     return found
 
 
-def describe(name: str, part: Callable[..., Any]) -> Part:
+def spec_of(name: str, part: Callable[..., Any]) -> ComponentSpec:
     """Describe a part that is already imported, such as a user's own."""
     constructor = part.__init__ if inspect.isclass(part) else part
     hints = get_type_hints(constructor, include_extras=True)
     parameters = list(inspect.signature(part).parameters.values())
     meanings = _meanings(inspect.getdoc(part))
-    return Part(
+    return ComponentSpec(
         name,
         part.__module__,
         part.__qualname__,
@@ -110,13 +110,13 @@ def _registered_name(node: ast.stmt, constant: str) -> str | None:
     return None
 
 
-def _from_source(name: str, module: str, node: ast.stmt) -> Part:
+def _from_source(name: str, module: str, node: ast.stmt) -> ComponentSpec:
     assert isinstance(node, ast.ClassDef | ast.FunctionDef)
     doc = ast.get_docstring(node)
     meanings = _meanings(doc)
     constructor = _constructor(node, module)
     if constructor is None:
-        return Part(name, module, node.name, _summary(doc), (), {})
+        return ComponentSpec(name, module, node.name, _summary(doc), (), {})
     arguments = constructor.args
     options = {
         argument.arg: Option(
@@ -127,7 +127,7 @@ def _from_source(name: str, module: str, node: ast.stmt) -> Part:
         for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
     }
     wired = tuple(a.arg for a in arguments.args if a.arg != "self")
-    return Part(name, module, node.name, _summary(doc), wired, options)
+    return ComponentSpec(name, module, node.name, _summary(doc), wired, options)
 
 
 def _constructor(node: ast.stmt, module: str) -> ast.FunctionDef | None:

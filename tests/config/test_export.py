@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from nmt.config.describe import json_schema, list_parts
+from nmt.config.export import json_schema, list_components
 from nmt.config.schema import Experiment
 from nmt.errors import UserError
 from nmt.registry import FAMILIES
@@ -28,21 +28,21 @@ training: {schedule: {type: cosine}}
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_list_mentions_every_part_and_option(family: str) -> None:
-    text, all_text = list_parts(family), list_parts()
+    text, all_text = list_components(family), list_components()
     assert text in all_text
     blocks = dict(zip(FAMILIES[family], re.split(r"\n {2}(?=\S)", text)[1:], strict=True))
-    for part in FAMILIES[family].parts().values():
+    for part in FAMILIES[family].specs().values():
         first, *lines = blocks[part.name].split("\n      ")
         assert first == f"{part.name}: {part.summary}"
         assert len(lines) == len(part.options)
         for line, (name, option) in zip(lines, part.options.items(), strict=True):
             assert re.fullmatch(
-                rf"{name}: .+, (default .+|required); {re.escape(option.meaning)}", line
+                rf"{name}: .+, (default .+|required); {re.escape(option.help)}", line
             )
 
 
 def test_the_list_says_types_limits_and_defaults() -> None:
-    text = list_parts()
+    text = list_components()
     for line in (
         "      hidden_size: integer ≥ 1, default 256; units of one direction",
         '      merge: "concat" or "sum" or "mean" or null, default null; how both directions',
@@ -55,10 +55,10 @@ def test_the_list_says_types_limits_and_defaults() -> None:
 
 
 def test_one_family_is_listed_alone_and_an_unknown_one_is_told() -> None:
-    assert list_parts("score").startswith("score\n  additive: ")
-    assert "bilstm" not in list_parts("score")
+    assert list_components("score").startswith("score\n  additive: ")
+    assert "bilstm" not in list_components("score")
     with pytest.raises(UserError, match=r"no family 'scores'; did you mean 'score'\? known: enc"):
-        list_parts("scores")
+        list_components("scores")
 
 
 def _unknown(value: Any, schema: Mapping[str, Any], where: str = "") -> Iterator[str]:

@@ -5,41 +5,41 @@ from typing import Any
 
 import pytest
 
-from nmt.parts import REQUIRED, Part, describe
+from nmt.component_spec import REQUIRED, ComponentSpec, spec_of
 from nmt.registry import FAMILIES, Registry
 
 PARTS = [
     pytest.param(registry, part, id=f"{family}-{part.name}")
     for family, registry in FAMILIES.items()
-    for part in registry.parts().values()
+    for part in registry.specs().values()
 ]
 every_part = pytest.mark.parametrize(("registry", "part"), PARTS)
 
 
 @every_part
 def test_the_description_from_source_is_that_of_the_imported_part(
-    registry: Registry[Any], part: Part
+    registry: Registry[Any], part: ComponentSpec
 ) -> None:
-    imported = describe(part.name, registry.load(part.name))
+    imported = spec_of(part.name, registry.load(part.name))
     assert part == imported
     assert list(part.options) == list(imported.options)
 
 
 @every_part
-def test_every_option_has_a_meaning(registry: Registry[Any], part: Part) -> None:
+def test_every_option_has_a_meaning(registry: Registry[Any], part: ComponentSpec) -> None:
     for name, option in part.options.items():
-        assert len(option.meaning.split()) >= 2, name
+        assert len(option.help.split()) >= 2, name
 
 
 @every_part
-def test_every_part_says_what_it_is(registry: Registry[Any], part: Part) -> None:
+def test_every_part_says_what_it_is(registry: Registry[Any], part: ComponentSpec) -> None:
     assert len(part.summary.split()) >= 3
     assert "Args:" not in part.summary
 
 
 @every_part
 def test_parts_of_a_model_and_optimizers_name_their_source(
-    registry: Registry[Any], part: Part
+    registry: Registry[Any], part: ComponentSpec
 ) -> None:
     if part.module.startswith(("nmt.model", "nmt.training.optimizers")):
         assert re.search(r"\b(19|20)\d\d\b", part.summary)
@@ -48,8 +48,8 @@ def test_parts_of_a_model_and_optimizers_name_their_source(
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_family_has_parts_of_its_home(family: str) -> None:
     registry = FAMILIES[family]
-    assert registry.parts()
-    for part in registry.parts().values():
+    assert registry.specs()
+    for part in registry.specs().values():
         assert part.module.startswith(registry.home)
 
 
@@ -66,10 +66,10 @@ def test_a_description_holds_what_the_constructor_says() -> None:
                 is dropped
         """
 
-    found = describe("thing", part)
+    found = spec_of("thing", part)
     assert found.summary == "Does a thing over two lines. Somebody 1999. Of which more is said."
-    assert found.wired == ("width", "source")
-    assert {name: option.meaning for name, option in found.options.items()} == {
+    assert found.injected == ("width", "source")
+    assert {name: option.help for name, option in found.options.items()} == {
         "size": "units",
         "rate": "share that is dropped",
         "kind": "",

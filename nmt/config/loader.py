@@ -9,10 +9,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from nmt.config.check import check_parts, explain
 from nmt.config.fields import part_registries, path_keys
 from nmt.config.schema import Experiment
-from nmt.config.tree import Key, Tree, leaves, read_value, read_yaml
+from nmt.config.validation import check_parts, explain
+from nmt.config.yaml_source import Key, Tree, leaves, read_value, read_yaml
 from nmt.errors import UserError, UserErrors
 
 COMMAND_LINE = "command line"

@@ -6,11 +6,11 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
+from nmt.component_spec import REQUIRED, ComponentSpec
 from nmt.config.fields import PartPlace, part_registries, section_at
-from nmt.config.tree import Key, Tree
+from nmt.config.yaml_source import Key, Tree
 from nmt.errors import UserError
-from nmt.parts import REQUIRED, Part
-from nmt.registry import ENCODERS, Choice, unknown
+from nmt.registry import ENCODERS, ComponentConfig, unknown
 
 # Model parts that are there only because another part is wired to them.
 WIRED = {("model", "attention"): ("model", "decoder"), ("model", "score"): ("model", "attention")}
@@ -20,10 +20,10 @@ PICTURES = "pictures"
 
 
 def check_parts(tree: Tree) -> tuple[dict[str, Any], list[UserError]]:
-    """The tree with a checked `Choice`, defaults included, at every part key; and all mistakes."""
+    """Return the tree with a checked `ComponentConfig` at every component key, and all errors."""
     values: dict[str, Any] = deepcopy(tree.values)
     mistakes: list[UserError] = []
-    used: dict[Key, Part | None] = {}
+    used: dict[Key, ComponentSpec | None] = {}
     for key, place in part_registries().items():
         section = values.setdefault(key[0], {})
         if not isinstance(section, dict):
@@ -42,37 +42,37 @@ def check_parts(tree: Tree) -> tuple[dict[str, Any], list[UserError]]:
     return values, mistakes
 
 
-def _is_wired(part: Part | None, name: str) -> bool:
-    return part is None or name in part.wired
+def _is_wired(part: ComponentSpec | None, name: str) -> bool:
+    return part is None or name in part.injected
 
 
-def _unused(tree: Tree, key: Key, part: Part | None) -> UserError:
+def _unused(tree: Tree, key: Key, part: ComponentSpec | None) -> UserError:
     assert part is not None
     dotted = ".".join(key)
     message = f"{dotted}: is given, but '{part.name}' uses no {key[-1]}; remove it"
     return UserError(message, tree.place(key))
 
 
-def _check_source(tree: Tree, encoder: Part | None) -> list[UserError]:
+def _check_source(tree: Tree, encoder: ComponentSpec | None) -> list[UserError]:
     """The mistake of pictures for an encoder of text, or of text for one of pictures."""
     key = ("data", "pictures")
     given = tree.get(key) is not None
-    if encoder is None or given == (PICTURES in encoder.wired):
+    if encoder is None or given == (PICTURES in encoder.injected):
         return []
     if not given:
         message = f"'{encoder.name}' reads pictures; add to data: 'pictures: {{size: 64}}'"
         return [UserError(f"model.encoder: {message}", tree.place(("model", "encoder")))]
-    readers = [name for name, part in ENCODERS.parts().items() if PICTURES in part.wired]
+    readers = [name for name, part in ENCODERS.specs().items() if PICTURES in part.injected]
     message = f"is given, but encoder '{encoder.name}' reads text; remove it or use encoder"
     return [UserError(f"data.pictures: {message} {' or '.join(readers)}", tree.place(key))]
 
 
 def _check_part(
     tree: Tree, key: Key, place: PartPlace, mistakes: list[UserError]
-) -> tuple[Choice, Part | None]:
+) -> tuple[ComponentConfig, ComponentSpec | None]:
     """The choice at `key` and its part; the default and None when there is a mistake in it."""
     raw = tree.get(key)
-    fallback = Choice(place.default)
+    fallback = ComponentConfig(place.default)
     try:
         choice = _choice(raw, place.default)
         part = place.registry.find(choice.type)
@@ -87,21 +87,23 @@ def _check_part(
             at = (*key, *map(str, detail["loc"]))
             mistakes.append(_explained(detail, tree, at, known, f"option of '{part.name}'"))
         return fallback, part
-    return Choice(choice.type, {name: getattr(options, name) for name in part.options}), part
+    return ComponentConfig(
+        choice.type, {name: getattr(options, name) for name in part.options}
+    ), part
 
 
-def _choice(raw: Any, default: str) -> Choice:
+def _choice(raw: Any, default: str) -> ComponentConfig:
     """`luong`, `{type: luong, hidden_size: 512}` and nothing at all are choices."""
     if raw is None:
-        return Choice(default)
+        return ComponentConfig(default)
     if isinstance(raw, str):
-        return Choice(raw)
+        return ComponentConfig(raw)
     if isinstance(raw, Mapping) and isinstance(raw.get("type"), str):
-        return Choice(raw["type"], {k: v for k, v in raw.items() if k != "type"})
+        return ComponentConfig(raw["type"], {k: v for k, v in raw.items() if k != "type"})
     raise UserError(f"expected a name or {{type: NAME, option: value}}, got {_shown(raw)}")
 
 
-def options_model(part: Part) -> type[BaseModel]:
+def options_model(part: ComponentSpec) -> type[BaseModel]:
     """The keyword-only parameters of a part as a pydantic model."""
     fields: dict[str, Any] = {
         name: (option.annotation, ... if option.default is REQUIRED else option.default)
