@@ -11,13 +11,11 @@ from torch.autograd.function import once_differentiable
 from nmt.model.devices import compiles_kernels
 from nmt.model.layers.cell import compute_dtype
 from nmt.model.layers.dropout import dropout
-from nmt.model.recurrence import graphs
 from nmt.model.recurrence.buffers import Given, Trail, empty_trail, exact_dtype
 from nmt.model.recurrence.described import Recurrence
 from nmt.model.recurrence.gradients import gradients
 from nmt.model.recurrence.loop import backward, forward
 from nmt.model.recurrence.steps import Steps, TorchSteps
-from nmt.model.recurrence.way import goes_captured
 
 
 def run(
@@ -31,10 +29,6 @@ def run(
     given = _give(recurrence, projected_tbg)
     steps = steps_for(given)
     with torch.autocast(projected_tbg.device.type, enabled=False):
-        if projected_tbg.is_cuda and torch.is_grad_enabled() and goes_captured():
-            captured = graphs.find(given, steps)
-            if captured is not None:
-                return graphs.replay(captured, given)
         hidden_tbd, fed_tbf = _Fused.apply(steps, *given)  # type: ignore[no-untyped-call]
     return hidden_tbd, fed_tbf
 

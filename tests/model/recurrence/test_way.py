@@ -3,21 +3,12 @@
 import pytest
 
 from nmt.errors import UserError
-from nmt.model.recurrence.way import VARIABLE, goes_captured, goes_fused, going
+from nmt.model.recurrence.way import VARIABLE, goes_fused, going
 
 
 def test_the_fused_way_is_gone_where_nobody_says_another(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(VARIABLE, raising=False)
-    assert goes_fused() and not goes_captured()
-
-
-def test_graphs_are_for_those_who_ask_for_them() -> None:
-    with going("captured"):
-        assert goes_fused() and goes_captured()
-    with going("fused"):
-        assert goes_fused() and not goes_captured()
-    with going("plain"):
-        assert not goes_fused() and not goes_captured()
+    assert goes_fused()
 
 
 def test_the_environment_says_the_way_and_a_context_says_it_louder(
@@ -35,5 +26,5 @@ def test_the_environment_says_the_way_and_a_context_says_it_louder(
 
 def test_a_way_that_there_is_not_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, "quick")
-    with pytest.raises(UserError, match="RECURRENCE=quick: use auto, plain, fused, captured"):
+    with pytest.raises(UserError, match="RECURRENCE=quick: use auto, plain, fused"):
         goes_fused()
