@@ -38,15 +38,15 @@ class SourceSizes(NamedTuple):
 
     Attributes:
         annotation: width e of an annotation
-        summary: width of `Encoded.summary_bh`
-        layers: layers whose last states are in `Encoded.final`
+        final_state: width of `Encoded.final_state_bh`
+        layers: layers whose last states are in `Encoded.layer_states`
         cells: whether these layers can hand out cells
         tape: whether `Encoded.cells_bse` is there
         machine: sizes of the memory in `Encoded.machine`, if there is one
     """
 
     annotation: int
-    summary: int
+    final_state: int
     layers: int
     cells: bool = True
     tape: bool = False
@@ -75,18 +75,22 @@ class LayerStates(NamedTuple):
 
 
 class Encoded(NamedTuple):
-    """A batch of source sentences after the encoder.
+    """A batch of encoded source sentences.
 
-    `states_bse` are the annotations, zero where the mask is False. `summary_bh` is the state that
-    has read the sentence last in the encoder's top layer: of the backward pass if there is one.
-    `cells_bse` are the memory cells beside the annotations, where an encoder keeps a tape of them;
-    `machine` is the external memory that a machine has written, a pytree with b rows.
+    Attributes:
+        states_bse: annotations, zero where the mask is False
+        mask_bs: real source positions
+        final_state_bh: state of the encoder's top layer after it has read the sentence; that of the
+            backward direction if there is one
+        layer_states: last states of every layer
+        cells_bse: memory cells that belong to the annotations, in encoders with a memory tape
+        machine: external memory after the source was written to it, a pytree with b rows
     """
 
     states_bse: Float[Tensor, "b s e"]
     mask_bs: Bool[Tensor, "b s"]
-    summary_bh: Float[Tensor, "b h"]
-    final: LayerStates
+    final_state_bh: Float[Tensor, "b h"]
+    layer_states: LayerStates
     cells_bse: Float[Tensor, "b s e"] | None = None
     machine: Any = None
 
@@ -98,16 +102,16 @@ class Encoder(nn.Module, ABC):
 
     Attributes:
         output_size: width e of an annotation
-        summary_size: width of `Encoded.summary_bh`
-        layers: number of layers in `Encoded.final`
+        final_state_size: width of `Encoded.final_state_bh`
+        layers: number of layers in `Encoded.layer_states`
         has_cells: whether its layers have cells besides hidden states
-        keeps_cells: whether `Encoded.final` holds cells; the builder sets it when a decoder
+        keeps_cells: whether `Encoded.layer_states` holds cells; the builder sets it when a decoder
             needs them
         grid: rows and columns of the annotations of a picture, which come row by row; None for text
     """
 
     output_size: int
-    summary_size: int
+    final_state_size: int
     layers: int
     has_cells: bool = True
     keeps_cells: bool = False
@@ -116,7 +120,7 @@ class Encoder(nn.Module, ABC):
     @property
     def sizes(self) -> SourceSizes:
         """What a decoder has to know."""
-        return SourceSizes(self.output_size, self.summary_size, self.layers, self.has_cells)
+        return SourceSizes(self.output_size, self.final_state_size, self.layers, self.has_cells)
 
     @abstractmethod
     def forward(
@@ -125,7 +129,7 @@ class Encoder(nn.Module, ABC):
         """Annotations of every source position; nothing in the padding reaches them."""
 
 
-class Stepped(NamedTuple):
+class StepOutput(NamedTuple):
     """One step of a decoder: what the output layer reads, where it looked, what it remembers."""
 
     output_nd: Float[Tensor, "n d"]
@@ -133,15 +137,16 @@ class Stepped(NamedTuple):
     state: State
 
 
-class Taught(NamedTuple):
-    """A known target, read: what the output layer reads at every position, and the trace.
+class DecoderOutput(NamedTuple):
+    """Outputs of a decoder under teacher forcing.
 
-    The trace is what `Decoder.penalty` needs of every position, tensors that begin with axes b t;
-    nothing as a rule.
+    Attributes:
+        output_btd: inputs of the output layer at every target position
+        auxiliary: arguments of `Decoder.auxiliary_loss`, tensors whose first axes are b t
     """
 
     output_btd: Float[Tensor, "b t d"]
-    trace: tuple[Tensor, ...] = ()
+    auxiliary: tuple[Tensor, ...] = ()
 
 
 class Decoder(nn.Module, ABC):
@@ -149,7 +154,7 @@ class Decoder(nn.Module, ABC):
 
     Attributes:
         output_size: width of what `step` and `forward` give to the output layer
-        needs_cells: whether `start` reads the cells of `Encoded.final`
+        needs_cells: whether `start` reads the cells of `Encoded.layer_states`
     """
 
     output_size: int
@@ -167,40 +172,40 @@ class Decoder(nn.Module, ABC):
         return memory
 
     @abstractmethod
-    def step(self, embedded_nm: Float[Tensor, "n m"], memory: Memory, state: State) -> Stepped:
+    def step(self, embedded_nm: Float[Tensor, "n m"], memory: Memory, state: State) -> StepOutput:
         """One target position for n hypotheses."""
 
     def know(self, embedded_nm: Float[Tensor, "n m"]) -> Known:
         """For search: what of a step depends on the input alone, to be kept for each piece."""
         return (embedded_nm,)
 
-    def step_from(self, known: Known, memory: Memory, state: State) -> Stepped:
+    def step_from(self, known: Known, memory: Memory, state: State) -> StepOutput:
         """`step`, from what `know` made of the input."""
         return self.step(known[0], memory, state)
 
-    def penalty(
+    def auxiliary_loss(
         self,
-        trace: tuple[Tensor, ...],
-        likelihood_bt: Float[Tensor, "b t"],
+        auxiliary: tuple[Tensor, ...],
+        nll_bt: Float[Tensor, "b t"],
         mask_bt: Bool[Tensor, "b t"],
     ) -> Float[Tensor, ""] | None:
         """What is added to the loss of a batch, in nats summed over it; None as a rule.
 
         Args:
-            trace: from `forward`
-            likelihood_bt: -log p of the tokens to predict, without gradient, zero in the padding
+            auxiliary: from `forward`
+            nll_bt: -log p of the tokens to predict, without gradient, zero in the padding
             mask_bt: real target positions
         """
         return None
 
-    def forward(self, embedded_btm: Float[Tensor, "b t m"], source: Encoded) -> Taught:
+    def forward(self, embedded_btm: Float[Tensor, "b t m"], source: Encoded) -> DecoderOutput:
         """Teacher forcing: the outputs for a known target. Equal to a loop over `step`."""
         memory, state = self.start(source)
         outputs = []
         for embedded_bm in embedded_btm.unbind(dim=1):
             output_bd, _, state = self.step(embedded_bm, memory, state)
             outputs.append(output_bd)
-        return Taught(torch.stack(outputs, dim=1))
+        return DecoderOutput(torch.stack(outputs, dim=1))
 
 
 class Prediction(NamedTuple):

@@ -7,11 +7,11 @@ from torch import Tensor, device, nn
 
 from nmt.data.batching import Source
 from nmt.model.embeddings import Embedding
-from nmt.model.interfaces import Decoder, Encoded, Encoder, Memory, Prediction, State, Taught
+from nmt.model.interfaces import Decoder, DecoderOutput, Encoded, Encoder, Memory, Prediction, State
 from nmt.model.layers.initial import xavier
 from nmt.model.layers.int8 import Int8Linear
-from nmt.model.layers.joined import JoinedLinear, Product
 from nmt.model.layers.kept import KeptRows
+from nmt.model.layers.linear import ConcatLinear, Product
 from nmt.model.layers.packed import PackedLinear, packs_products
 
 Tying = Literal["none", "decoder", "all"]
@@ -91,7 +91,7 @@ class Seq2Seq(nn.Module):
             if isinstance(part, nn.Linear):
                 setattr(self.decoder, name, product(part.weight, part.bias))
         for part in self.decoder.modules():
-            if isinstance(part, JoinedLinear):
+            if isinstance(part, ConcatLinear):
                 part.fix(product)
         if type(self.decoder).know is Decoder.know:
             return  # nothing but the embedding is known of a piece, and that is a table already
@@ -116,7 +116,7 @@ class Seq2Seq(nn.Module):
         source: Source,
         source_mask_bs: Bool[Tensor, "b _"],
         target_in_bt: Int[Tensor, "b t"],
-    ) -> Taught:
+    ) -> DecoderOutput:
         """What the output layer reads at every target position, for the loss to multiply."""
         encoded = self.encode(source, source_mask_bs)
         return self.decoder(self.target_embedding(target_in_bt), encoded)

@@ -59,7 +59,7 @@ def batch_loss(
     The first is `smoothed_cross_entropy` and the decoder's penalty, if it has one.
     """
     mask_bt, places_r = batch.target_mask_bt, batch.target_places_r
-    output_btd, trace = model(batch.source, batch.source_mask_bs, batch.target_in_bt)
+    output_btd, auxiliary = model(batch.source, batch.source_mask_bs, batch.target_in_bt)
     loss, likelihood_r = smoothed_cross_entropy(
         output_btd.flatten(0, 1).index_select(0, places_r),
         *model.output_weights,
@@ -67,10 +67,10 @@ def batch_loss(
         smoothing=smoothing,
         chunk=chunk,
     )
-    if trace:
+    if auxiliary:
         likelihood_n = likelihood_r.new_zeros(mask_bt.numel())
-        likelihood_bt = likelihood_n.index_copy(0, places_r, likelihood_r).view(mask_bt.shape)
-        penalty = model.decoder.penalty(trace, likelihood_bt, mask_bt)
+        nll_bt = likelihood_n.index_copy(0, places_r, likelihood_r).view(mask_bt.shape)
+        penalty = model.decoder.auxiliary_loss(auxiliary, nll_bt, mask_bt)
         loss = loss if penalty is None else loss + penalty
     return loss, likelihood_r.sum()
 

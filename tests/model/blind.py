@@ -6,8 +6,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from nmt.component_spec import Positive
-from nmt.model.attention.mechanism import AttentionMemory, Mechanism, Reading
-from nmt.model.interfaces import Decoder, Encoded, SourceSizes, Stepped
+from nmt.model.attention.mechanism import AttentionMemory, AttentionOutput, Mechanism
+from nmt.model.interfaces import Decoder, Encoded, SourceSizes, StepOutput
 
 
 class BlindDecoder(Decoder):
@@ -22,28 +22,28 @@ class BlindDecoder(Decoder):
     ) -> None:
         super().__init__()
         self.output_size = hidden_size
-        self.first = nn.Linear(source.summary, hidden_size)
+        self.first = nn.Linear(source.final_state, hidden_size)
         self.cell = nn.RNNCell(embedding_size, hidden_size)
 
     def start(self, source: Encoded) -> tuple[tuple[()], Float[Tensor, "n d"]]:
-        return (), self.first(source.summary_bh).tanh()
+        return (), self.first(source.final_state_bh).tanh()
 
     def step(
         self, embedded_nm: Float[Tensor, "n m"], memory: object, state: Float[Tensor, "n d"]
-    ) -> Stepped:
+    ) -> StepOutput:
         hidden_nd = self.cell(embedded_nm, state)
-        return Stepped(hidden_nd, None, hidden_nd)
+        return StepOutput(hidden_nd, None, hidden_nd)
 
 
 class UniformAttention(Mechanism):
     """The mean of all annotations."""
 
-    def remember(self, source: Encoded) -> AttentionMemory:
+    def prepare(self, source: Encoded) -> AttentionMemory:
         return AttentionMemory(source.states_bse, source.states_bse, source.mask_bs)
 
     def forward(
         self, query_bqd: Float[Tensor, "b q d"], memory: AttentionMemory, state: Any
-    ) -> tuple[Reading, Any]:
+    ) -> tuple[AttentionOutput, Any]:
         real_b1s = memory.mask_bs[:, None].to(query_bqd.dtype)
         weights_bqs = (real_b1s / real_b1s.sum(-1, keepdim=True)).expand(-1, query_bqd.size(1), -1)
-        return Reading(weights_bqs @ memory.values_bse, weights_bqs), state
+        return AttentionOutput(weights_bqs @ memory.values_bse, weights_bqs), state

@@ -51,8 +51,8 @@ def _outcome(model: Seq2Seq, given: Text) -> dict[str, Any]:
     log_probs, weights = follow(model, given, memory, state)
     return {
         "annotations": encoded.states_bse,
-        "summary": encoded.summary_bh,
-        "final": [part for part in encoded.final if part is not None],
+        "summary": encoded.final_state_bh,
+        "final": [part for part in encoded.layer_states if part is not None],
         "logits": logits_rv,
         "log_probs": torch.stack(log_probs, dim=1)[given.target_mask_bt],
         "weights": None

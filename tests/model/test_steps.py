@@ -130,12 +130,12 @@ def _every_parameter_learns(model: ModelConfig) -> None:
 
 def _without_gradient(model: ModelConfig, seed: int) -> set[str]:
     built, given = build(model, seed=seed).train(), text()
-    outputs_btd, trace = built(given.source_bs, given.source_mask_bs, given.target_bt)
+    outputs_btd, auxiliary = built(given.source_bs, given.source_mask_bs, given.target_bt)
     log_probs_bt = built.output_layer(outputs_btd).log_softmax(dim=-1)[:, :, 7]
-    likelihood_bt = -log_probs_bt.masked_fill(~given.target_mask_bt, 0.0)
-    loss = likelihood_bt.sum()
-    if trace:
-        penalty = built.decoder.penalty(trace, likelihood_bt.detach(), given.target_mask_bt)
+    nll_bt = -log_probs_bt.masked_fill(~given.target_mask_bt, 0.0)
+    loss = nll_bt.sum()
+    if auxiliary:
+        penalty = built.decoder.auxiliary_loss(auxiliary, nll_bt.detach(), given.target_mask_bt)
         loss = loss if penalty is None else loss + penalty
     backward(loss)
     found = gradients(built)

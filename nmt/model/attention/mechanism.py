@@ -26,20 +26,26 @@ LinearMap = Callable[[Tensor], Tensor]
 """Values with any axes before their own -> what a linear layer makes of them."""
 
 
-class Reading(NamedTuple):
-    """What was read for each query, and where; the trace is what `Mechanism.penalty` needs."""
+class AttentionOutput(NamedTuple):
+    """Contexts and attention weights of q queries per sentence.
+
+    Attributes:
+        context_bqe: weighted sums of the values
+        weights_bqs: attention weights
+        auxiliary: arguments of `Mechanism.auxiliary_loss`
+    """
 
     context_bqe: Float[Tensor, "b q e"]
     weights_bqs: Float[Tensor, "b q s"]
-    trace: tuple[Tensor, ...] = ()
+    auxiliary: tuple[Tensor, ...] = ()
 
 
-class Look(NamedTuple):
+class AttentionStep(NamedTuple):
     """One reading a hypothesis, and the mechanism's new state."""
 
     context_ne: Float[Tensor, "n e"]
     weights_ns: Float[Tensor, "n s"]
-    trace: tuple[Tensor, ...]
+    auxiliary: tuple[Tensor, ...]
     state: Any
 
 
@@ -58,7 +64,7 @@ class Mechanism(nn.Module, ABC):
     normalised: bool = True
 
     @abstractmethod
-    def remember(self, source: Encoded) -> AttentionMemory:
+    def prepare(self, source: Encoded) -> AttentionMemory:
         """Keys and values of a source; once a sentence."""
 
     def start(self, memory: AttentionMemory) -> Any:
@@ -72,7 +78,7 @@ class Mechanism(nn.Module, ABC):
         positions than hypotheses times steps, so before is less work.
 
         Args:
-            memory: from `remember`
+            memory: from `prepare`
             product: linear in a value, and zero where that is
         """
         return memory
@@ -80,19 +86,21 @@ class Mechanism(nn.Module, ABC):
     @abstractmethod
     def forward(
         self, query_bqd: Float[Tensor, "b q d"], memory: AttentionMemory, state: Any
-    ) -> tuple[Reading, Any]:
+    ) -> tuple[AttentionOutput, Any]:
         """Readings of q queries a sentence that do not depend on each other."""
 
-    def penalty(
+    def auxiliary_loss(
         self,
-        trace: tuple[Tensor, ...],
-        likelihood_bt: Float[Tensor, "b t"],
+        auxiliary: tuple[Tensor, ...],
+        nll_bt: Float[Tensor, "b t"],
         mask_bt: Bool[Tensor, "b t"],
     ) -> Float[Tensor, ""] | None:
-        """What this way of looking adds to the loss; see `Decoder.penalty`."""
+        """What this way of looking adds to the loss; see `Decoder.auxiliary_loss`."""
         return None
 
-    def read(self, query_nd: Float[Tensor, "n d"], memory: AttentionMemory, state: Any) -> Look:
+    def attend(
+        self, query_nd: Float[Tensor, "n d"], memory: AttentionMemory, state: Any
+    ) -> AttentionStep:
         """One reading a hypothesis."""
         sentences = memory.mask_bs.size(0)
         query_bkd = query_nd.unflatten(0, (sentences, -1))  # type: ignore[no-untyped-call]
@@ -101,7 +109,9 @@ class Mechanism(nn.Module, ABC):
             reading.context_bqe.flatten(0, 1),
             reading.weights_bqs.flatten(0, 1),
         )
-        return Look(context_ne, weights_ns, tuple(p.flatten(0, 1) for p in reading.trace), state)
+        return AttentionStep(
+            context_ne, weights_ns, tuple(p.flatten(0, 1) for p in reading.auxiliary), state
+        )
 
 
 AttentionFactory = Callable[[int], Mechanism]

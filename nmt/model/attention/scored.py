@@ -18,7 +18,7 @@ class ScoredMechanism(Mechanism):
         super().__init__()
         self.score = score
 
-    def remember(self, source: Encoded) -> AttentionMemory:
+    def prepare(self, source: Encoded) -> AttentionMemory:
         # An encoder's annotations may lie time by time; products would copy them at every step.
         states_bse = source.states_bse.contiguous()
         return AttentionMemory(self.score.prepare(states_bse), states_bse, source.mask_bs)

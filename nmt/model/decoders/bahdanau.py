@@ -9,11 +9,11 @@ from torch import Tensor
 from nmt.component_spec import Positive, Probability
 from nmt.model.attention.mechanism import AttentionFactory, AttentionMemory
 from nmt.model.decoders.described import describe
-from nmt.model.decoders.recurrent import Moved, RecurrentDecoder, RecurrentState
-from nmt.model.interfaces import Encoded, Known, SourceSizes, Stepped
+from nmt.model.decoders.recurrent import RecurrentDecoder, RecurrentState, RecurrentStep
+from nmt.model.interfaces import Encoded, Known, SourceSizes, StepOutput
 from nmt.model.layers.bridge import Bridge
 from nmt.model.layers.dropout import dropout as drop
-from nmt.model.layers.joined import JoinedLinear
+from nmt.model.layers.linear import ConcatLinear
 from nmt.model.layers.stack import RecurrentStack
 from nmt.model.recurrence.described import Recurrence
 from nmt.registry import DECODERS
@@ -64,11 +64,11 @@ class BahdanauDecoder(RecurrentDecoder):
         seen_sizes = (hidden_size, source.annotation, embedding_size)
         self.output_size = (readout_size or embedding_size) if deep_output else sum(seen_sizes)
         self.readout = (
-            JoinedLinear.like_torchs(seen_sizes, 2 * self.output_size) if deep_output else None
+            ConcatLinear.like_torchs(seen_sizes, 2 * self.output_size) if deep_output else None
         )
 
     def start(self, source: Encoded) -> tuple[AttentionMemory, RecurrentState]:
-        memory = self.attention.remember(source)
+        memory = self.attention.prepare(source)
         return memory, RecurrentState(self.bridge(source), self.attention.start(memory), ())
 
     def fold(self, memory: AttentionMemory) -> AttentionMemory:
@@ -84,9 +84,9 @@ class BahdanauDecoder(RecurrentDecoder):
 
     def advance(
         self, projected_ng: Float[Tensor, "n gates"], memory: AttentionMemory, state: RecurrentState
-    ) -> Moved:
+    ) -> RecurrentStep:
         query_nd = state.layers[-1].hidden_nd
-        look = self.attention.read(query_nd, memory, state.attention)
+        look = self.attention.attend(query_nd, memory, state.attention)
         context_ne = look.context_ne
         if memory.folded:
             fed_ng, context_ne = context_ne.tensor_split([projected_ng.size(1)], dim=1)
@@ -94,11 +94,11 @@ class BahdanauDecoder(RecurrentDecoder):
         else:
             hidden_nd, layers = self.stack.step(projected_ng, state.layers, context_ne)
         state = RecurrentState(layers, look.state, ())
-        return Moved((hidden_nd, context_ne), look.weights_ns, state, look.trace)
+        return RecurrentStep((hidden_nd, context_ne), look.weights_ns, state, look.auxiliary)
 
     def step(
         self, embedded_nm: Float[Tensor, "n m"], memory: AttentionMemory, state: RecurrentState
-    ) -> Stepped:
+    ) -> StepOutput:
         if memory.folded:
             return self.step_from(self.know(embedded_nm), memory, state)
         return super().step_from((self.project(embedded_nm), embedded_nm), memory, state)
@@ -107,16 +107,16 @@ class BahdanauDecoder(RecurrentDecoder):
         shown_nr = embedded_nm if self.readout is None else self.readout.term(2, embedded_nm)
         return self.project(embedded_nm), shown_nr
 
-    def step_from(self, known: Known, memory: AttentionMemory, state: RecurrentState) -> Stepped:
+    def step_from(self, known: Known, memory: AttentionMemory, state: RecurrentState) -> StepOutput:
         if self.readout is None:
             return super().step_from(known, memory, state)
         projected_ng, shown_nr = known
         moved = self.advance(projected_ng, memory, state)
-        hidden_nd, context_ne = moved.seen
+        hidden_nd, context_ne = moved.readout_inputs
         if not memory.folded:
             context_ne = self.readout.term(1, context_ne)
         output_nd = self._end(self.readout(hidden_nd) + context_ne + shown_nr)
-        return Stepped(output_nd, moved.weights_ns, moved.state)
+        return StepOutput(output_nd, moved.weights_ns, moved.state)
 
     def describe(self, memory: AttentionMemory, state: RecurrentState) -> Recurrence | None:
         dropout = self.dropout if self.training else 0.0

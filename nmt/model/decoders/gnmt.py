@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from nmt.component_spec import Positive, Probability
 from nmt.model.attention.mechanism import AttentionFactory, AttentionMemory
 from nmt.model.decoders.described import describe
-from nmt.model.decoders.recurrent import Moved, RecurrentDecoder, RecurrentState
-from nmt.model.interfaces import Encoded, Known, SourceSizes, Stepped, Taught
+from nmt.model.decoders.recurrent import RecurrentDecoder, RecurrentState, RecurrentStep
+from nmt.model.interfaces import DecoderOutput, Encoded, Known, SourceSizes, StepOutput
 from nmt.model.layers.bridge import Bridge
 from nmt.model.layers.cell import LayerState, RecurrentLayer
 from nmt.model.layers.dropout import dropout as drop
@@ -79,7 +79,7 @@ class GNMTDecoder(RecurrentDecoder):
         self.output_size = hidden_size
 
     def start(self, source: Encoded) -> tuple[AttentionMemory, RecurrentState]:
-        memory = self.attention.remember(source)
+        memory = self.attention.prepare(source)
         return memory, RecurrentState(self.bridge(source), self.attention.start(memory), ())
 
     def fold(self, memory: AttentionMemory) -> AttentionMemory:
@@ -100,10 +100,10 @@ class GNMTDecoder(RecurrentDecoder):
 
     def advance(
         self, projected_ng: Float[Tensor, "n gates"], memory: AttentionMemory, state: RecurrentState
-    ) -> Moved:
+    ) -> RecurrentStep:
         """Look and move the bottom layer; the others stay where they are."""
         below, *upper = state.layers
-        look = self.attention.read(below.hidden_nd, memory, state.attention)
+        look = self.attention.attend(below.hidden_nd, memory, state.attention)
         context_ne = look.context_ne
         if memory.folded:
             fed_ng, context_ne = context_ne.tensor_split([projected_ng.size(1)], dim=1)
@@ -111,7 +111,7 @@ class GNMTDecoder(RecurrentDecoder):
         else:
             below = self.bottom.step(projected_ng, below, context_ne)
         state = RecurrentState((below, *upper), look.state, ())
-        return Moved((below.hidden_nd, context_ne), look.weights_ns, state, look.trace)
+        return RecurrentStep((below.hidden_nd, context_ne), look.weights_ns, state, look.auxiliary)
 
     def describe(self, memory: AttentionMemory, state: RecurrentState) -> Recurrence | None:
         return describe([self.bottom], state.layers[:1], self.attention, memory)
@@ -121,10 +121,10 @@ class GNMTDecoder(RecurrentDecoder):
     ) -> Float[Tensor, "*axes d"]:
         return drop(seen[0], self.dropout, self.training)
 
-    def step_from(self, known: Known, memory: AttentionMemory, state: RecurrentState) -> Stepped:
+    def step_from(self, known: Known, memory: AttentionMemory, state: RecurrentState) -> StepOutput:
         projected_ng, embedded_nm = known
         moved = self.advance(projected_ng, memory, state)
-        (hidden_nd, context_nx), (below, *upper) = moved.seen, moved.state.layers
+        (hidden_nd, context_nx), (below, *upper) = moved.readout_inputs, moved.state.layers
         if memory.folded:
             gates = context_nx.chunk(len(upper), dim=1)
             top_nd, climbed = self._climb(_one_step_on, hidden_nd, gates, upper)
@@ -132,17 +132,19 @@ class GNMTDecoder(RecurrentDecoder):
             contexts = [context_nx] * len(upper)
             top_nd, climbed = self._climb(_one_step, hidden_nd, contexts, upper)
         state = moved.state._replace(layers=(below, *climbed))
-        return Stepped(self.read_out(embedded_nm, top_nd), moved.weights_ns, state)
+        return StepOutput(self.read_out(embedded_nm, top_nd), moved.weights_ns, state)
 
-    def forward(self, embedded_btm: Float[Tensor, "b t m"], source: Encoded) -> Taught:
+    def forward(self, embedded_btm: Float[Tensor, "b t m"], source: Encoded) -> DecoderOutput:
         memory, state = self.start(source)
         embedded_tbm = embedded_btm.transpose(0, 1)
-        seen, trace = self.unroll(self.project(embedded_tbm), memory, state)
+        seen, auxiliary = self.unroll(self.project(embedded_tbm), memory, state)
         hidden_tbd, context_tbe = seen
         contexts = [context_tbe] * len(self.upper)
         top_tbd, _ = self._climb(_all_steps, hidden_tbd, contexts, state.layers[1:])
         output_tbd = self.read_out(embedded_tbm, top_tbd)
-        return Taught(output_tbd.transpose(0, 1), tuple(part.transpose(0, 1) for part in trace))
+        return DecoderOutput(
+            output_tbd.transpose(0, 1), tuple(part.transpose(0, 1) for part in auxiliary)
+        )
 
     def _climb(
         self,

@@ -7,8 +7,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from nmt.component_spec import Positive, Probability
-from nmt.model.attention.mechanism import AttentionFactory, AttentionMemory, Look
-from nmt.model.decoders.recurrent import Moved, RecurrentDecoder
+from nmt.model.attention.mechanism import AttentionFactory, AttentionMemory, AttentionStep
+from nmt.model.decoders.recurrent import RecurrentDecoder, RecurrentStep
 from nmt.model.interfaces import Encoded, SourceSizes
 from nmt.model.layers.bridge import Bridge
 from nmt.model.layers.dropout import dropout as drop
@@ -24,11 +24,11 @@ class LSTMNMemory(NamedTuple):
 
 
 class LSTMNState(NamedTuple):
-    """What one hypothesis remembers; `fed` is the last context where that asks."""
+    """What one hypothesis remembers; `input_feed` is the last context where that asks."""
 
     tapes: Tapes
     attention: Any
-    fed: tuple[Float[Tensor, "n e"], ...]
+    input_feed: tuple[Float[Tensor, "n e"], ...]
 
 
 @DECODERS.register("lstmn")
@@ -98,7 +98,7 @@ class LSTMNDecoder(RecurrentDecoder):
         self.readout = nn.Linear(seen_size, 2 * self.output_size) if deep_output else None
 
     def start(self, source: Encoded) -> tuple[LSTMNMemory, LSTMNState]:
-        memory = self.attention.remember(source)
+        memory = self.attention.prepare(source)
         (first,) = self.bridge(source)
         cells: tuple[Tensor, ...] = ()
         if self.deep:
@@ -119,13 +119,13 @@ class LSTMNDecoder(RecurrentDecoder):
 
     def advance(
         self, projected_ng: Float[Tensor, "n gates"], memory: LSTMNMemory, state: LSTMNState
-    ) -> Moved:
+    ) -> RecurrentStep:
         parts = torch.split(projected_ng, self.projected_sizes, dim=-1)
         projected_ng, carry_nd, input_nm = parts
         query_nq = state.tapes.hidden_nd
         if self.asks_with_input:
-            query_nq = torch.cat([input_nm, *state.fed], dim=-1)
-        look = self.attention.read(query_nq, memory.attention, state.attention)
+            query_nq = torch.cat([input_nm, *state.input_feed], dim=-1)
+        look = self.attention.attend(query_nq, memory.attention, state.attention)
         if self.deep:
             carried_nd = self._carried(carry_nd, look, *memory.cells)
             tapes = self.layer.step(projected_ng, state.tapes, carried_nd=carried_nd)
@@ -133,7 +133,9 @@ class LSTMNDecoder(RecurrentDecoder):
             tapes = self.layer.step(projected_ng, state.tapes, look.context_ne)
         fed = (look.context_ne,) if self.asks_with_input else ()
         state = LSTMNState(tapes, look.state, fed)
-        return Moved((tapes.hidden_nd, look.context_ne), look.weights_ns, state, look.trace)
+        return RecurrentStep(
+            (tapes.hidden_nd, look.context_ne), look.weights_ns, state, look.auxiliary
+        )
 
     def read_out(
         self, embedded: Float[Tensor, "*axes m"], *seen: Float[Tensor, "*axes _"]
@@ -158,7 +160,7 @@ class LSTMNDecoder(RecurrentDecoder):
         return weight_matrix(weights)
 
     def _carried(
-        self, carry_nd: Float[Tensor, "n d"], look: Look, cells_bsd: Float[Tensor, "b s d"]
+        self, carry_nd: Float[Tensor, "n d"], look: AttentionStep, cells_bsd: Float[Tensor, "b s d"]
     ) -> Float[Tensor, "n d"]:
         """r_t∘α~_t, from the input's part of r_t."""
         weights_bks = look.weights_ns.view(cells_bsd.size(0), -1, cells_bsd.size(1))

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from nmt.component_spec import Positive, Probability
 from nmt.model.attention.mechanism import AttentionFactory, AttentionMemory
 from nmt.model.decoders.described import describe
-from nmt.model.decoders.recurrent import Moved, RecurrentDecoder, RecurrentState
-from nmt.model.interfaces import Encoded, SourceSizes, Taught
+from nmt.model.decoders.recurrent import RecurrentDecoder, RecurrentState, RecurrentStep
+from nmt.model.interfaces import DecoderOutput, Encoded, SourceSizes
 from nmt.model.layers.bridge import Bridge
 from nmt.model.layers.dropout import dropout as drop
-from nmt.model.layers.joined import JoinedLinear
+from nmt.model.layers.linear import ConcatLinear
 from nmt.model.layers.stack import RecurrentStack
 from nmt.model.recurrence.described import Recurrence
 from nmt.registry import DECODERS
@@ -72,17 +72,21 @@ class LuongDecoder(RecurrentDecoder):
         fed_size = attentional_size if input_feeding else 0
         self.stack = RecurrentStack(cell, embedding_size, fed_size, hidden_size, layers, dropout)
         combined_sizes = (source.annotation, hidden_size)
-        self.combine = JoinedLinear.like_torchs(combined_sizes, attentional_size, bias=False)
+        self.combine = ConcatLinear.like_torchs(combined_sizes, attentional_size, bias=False)
         self.readout = nn.Linear(shown_size, readout_size) if readout_size else None
         self.output_size = readout_size or shown_size
         self.dropout = dropout
 
     def start(self, source: Encoded) -> tuple[AttentionMemory, RecurrentState]:
-        memory = self.attention.remember(source)
+        memory = self.attention.prepare(source)
         layers = self.bridge(source)
         fed: tuple[Tensor, ...] = ()
         if self.input_feeding:
-            fed = (source.summary_bh.new_zeros(source.summary_bh.size(0), self.attentional_size),)
+            fed = (
+                source.final_state_bh.new_zeros(
+                    source.final_state_bh.size(0), self.attentional_size
+                ),
+            )
         return memory, RecurrentState(layers, self.attention.start(memory), fed)
 
     def fold(self, memory: AttentionMemory) -> AttentionMemory:
@@ -94,9 +98,9 @@ class LuongDecoder(RecurrentDecoder):
 
     def advance(
         self, projected_ng: Float[Tensor, "n gates"], memory: AttentionMemory, state: RecurrentState
-    ) -> Moved:
-        hidden_nd, layers = self.stack.step(projected_ng, state.layers, *state.fed)
-        look = self.attention.read(hidden_nd, memory, state.attention)
+    ) -> RecurrentStep:
+        hidden_nd, layers = self.stack.step(projected_ng, state.layers, *state.input_feed)
+        look = self.attention.attend(hidden_nd, memory, state.attention)
         if memory.folded:
             attentional_nd = torch.tanh(look.context_ne + self.combine(None, hidden_nd))
         else:
@@ -104,7 +108,7 @@ class LuongDecoder(RecurrentDecoder):
         fed = (attentional_nd,) if self.input_feeding else ()
         state = RecurrentState(layers, look.state, fed)
         seen_nd = attentional_nd if self.attentional_output else hidden_nd
-        return Moved((seen_nd,), look.weights_ns, state, look.trace)
+        return RecurrentStep((seen_nd,), look.weights_ns, state, look.auxiliary)
 
     def describe(self, memory: AttentionMemory, state: RecurrentState) -> Recurrence | None:
         if not self.input_feeding or self.stack.bottom.is_fixed:
@@ -115,7 +119,7 @@ class LuongDecoder(RecurrentDecoder):
             self.attention,
             memory,
             dropout=self.dropout if self.training else 0.0,
-            fed=state.fed,
+            fed=state.input_feed,
             combine_fx=self.combine.weight,
         )
 
@@ -130,11 +134,11 @@ class LuongDecoder(RecurrentDecoder):
         output = drop(seen[0], self.dropout, self.training)
         return output if self.readout is None else self.readout(output)
 
-    def forward(self, embedded_btm: Float[Tensor, "b t m"], source: Encoded) -> Taught:
+    def forward(self, embedded_btm: Float[Tensor, "b t m"], source: Encoded) -> DecoderOutput:
         if self.input_feeding or self.attention.recurrent:
             return super().forward(embedded_btm, source)
         memory, state = self.start(source)
         hidden_btd = self.stack.sequence(embedded_btm.transpose(0, 1), state.layers).transpose(0, 1)
         reading, _ = self.attention(hidden_btd, memory, state.attention)
         attentional_btd = torch.tanh(self.combine(reading.context_bqe, hidden_btd))
-        return Taught(self.read_out(embedded_btm, attentional_btd), reading.trace)
+        return DecoderOutput(self.read_out(embedded_btm, attentional_btd), reading.auxiliary)

@@ -7,8 +7,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from nmt.component_spec import Positive, Probability
-from nmt.model.decoders.recurrent import Moved, RecurrentDecoder, RecurrentState
-from nmt.model.interfaces import Encoded, Known, SourceSizes, State, Stepped
+from nmt.model.decoders.recurrent import RecurrentDecoder, RecurrentState, RecurrentStep
+from nmt.model.interfaces import Encoded, Known, SourceSizes, State, StepOutput
 from nmt.model.layers.bridge import Bridge
 from nmt.model.layers.dropout import dropout as drop
 from nmt.model.layers.turing import MachineState, TuringMachine
@@ -73,17 +73,17 @@ class TuringDecoder(RecurrentDecoder):
 
     def advance(
         self, projected_ng: Float[Tensor, "n gates"], memory: Writings, state: RecurrentState
-    ) -> Moved:
+    ) -> RecurrentStep:
         controller, turned = self.machine.step(projected_ng, state.layers[0], state.attention)
         seen = (controller.hidden_nd, turned.read_nf)
-        return Moved(seen, None, RecurrentState((controller,), turned, ()))
+        return RecurrentStep(seen, None, RecurrentState((controller,), turned, ()))
 
     def read_out(
         self, embedded: Float[Tensor, "*axes m"], *seen: Float[Tensor, "*axes _"]
     ) -> Float[Tensor, "*axes d"]:
         return drop(torch.cat(seen, dim=-1), self.dropout, self.training)
 
-    def step_from(self, known: Known, memory: Writings, state: State) -> Stepped:
+    def step_from(self, known: Known, memory: Writings, state: State) -> StepOutput:
         stepped = super().step_from(known, memory, state)
         return stepped._replace(weights_ns=self._looked(stepped.state.attention, memory))
 

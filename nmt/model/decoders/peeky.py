@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from nmt.component_spec import Positive, Probability
-from nmt.model.interfaces import Decoder, Encoded, SourceSizes, Stepped, Taught
+from nmt.model.interfaces import Decoder, DecoderOutput, Encoded, SourceSizes, StepOutput
 from nmt.model.layers.bridge import Bridge
 from nmt.model.layers.cell import LayerState
 from nmt.model.layers.dropout import dropout as drop
@@ -47,33 +47,33 @@ class PeekyDecoder(Decoder):
         source = ending_sizes(source)
         self.bridge = Bridge(initial_state, source, hidden_size, layers, cell)
         self.needs_cells = self.bridge.needs_cells
-        entering_size = embedding_size + source.summary
+        entering_size = embedding_size + source.final_state
         self.stack = RecurrentStack(cell, entering_size, 0, hidden_size, layers, dropout)
         self.dropout = dropout
-        self.output_size = source.summary + hidden_size
+        self.output_size = source.final_state + hidden_size
 
     def start(self, source: Encoded) -> tuple[Float[Tensor, "b h"], tuple[LayerState, ...]]:
         source = ending(source)
-        return source.summary_bh, self.bridge(source)
+        return source.final_state_bh, self.bridge(source)
 
     def step(
         self,
         embedded_nm: Float[Tensor, "n m"],
         memory: Float[Tensor, "b h"],
         state: tuple[LayerState, ...],
-    ) -> Stepped:
+    ) -> StepOutput:
         hypotheses = embedded_nm.size(0) // memory.size(0)
         summary_nh = memory.repeat_interleave(hypotheses, dim=0)
         entering_nx = torch.cat([embedded_nm, summary_nh], dim=-1)
         hidden_nd, state = self.stack.step(self.stack.bottom.project(entering_nx), state)
-        return Stepped(self._seen(summary_nh, hidden_nd), None, state)
+        return StepOutput(self._seen(summary_nh, hidden_nd), None, state)
 
-    def forward(self, embedded_btm: Float[Tensor, "b t m"], source: Encoded) -> Taught:
-        summary_bh, state = self.start(source)
-        summary_tbh = summary_bh.expand(embedded_btm.size(1), -1, -1)
+    def forward(self, embedded_btm: Float[Tensor, "b t m"], source: Encoded) -> DecoderOutput:
+        final_state_bh, state = self.start(source)
+        summary_tbh = final_state_bh.expand(embedded_btm.size(1), -1, -1)
         entering_tbx = torch.cat([embedded_btm.transpose(0, 1), summary_tbh], dim=-1)
         hidden_tbd = self.stack.sequence(entering_tbx, state)
-        return Taught(self._seen(summary_tbh, hidden_tbd).transpose(0, 1))
+        return DecoderOutput(self._seen(summary_tbh, hidden_tbd).transpose(0, 1))
 
     def _seen(
         self, summary: Float[Tensor, "*axes h"], hidden: Float[Tensor, "*axes d"]

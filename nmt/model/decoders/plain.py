@@ -6,7 +6,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from nmt.component_spec import Positive, Probability
-from nmt.model.interfaces import Decoder, Encoded, SourceSizes, Stepped, Taught
+from nmt.model.interfaces import Decoder, DecoderOutput, Encoded, SourceSizes, StepOutput
 from nmt.model.layers.bridge import Bridge
 from nmt.model.layers.cell import LayerState
 from nmt.model.layers.dropout import dropout as drop
@@ -58,11 +58,11 @@ class PlainDecoder(Decoder):
         embedded_nm: Float[Tensor, "n m"],
         memory: tuple[()],
         state: tuple[LayerState, ...],
-    ) -> Stepped:
+    ) -> StepOutput:
         hidden_nd, state = self.stack.step(self.stack.bottom.project(embedded_nm), state)
-        return Stepped(drop(hidden_nd, self.dropout, self.training), None, state)
+        return StepOutput(drop(hidden_nd, self.dropout, self.training), None, state)
 
-    def forward(self, embedded_btm: Float[Tensor, "b t m"], source: Encoded) -> Taught:
+    def forward(self, embedded_btm: Float[Tensor, "b t m"], source: Encoded) -> DecoderOutput:
         _, state = self.start(source)
         hidden_tbd = self.stack.sequence(embedded_btm.transpose(0, 1), state)
-        return Taught(drop(hidden_tbd, self.dropout, self.training).transpose(0, 1))
+        return DecoderOutput(drop(hidden_tbd, self.dropout, self.training).transpose(0, 1))

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from nmt.model.attention.mechanism import Mechanism
-from nmt.model.interfaces import Decoder, Encoded, Known, Memory, State, Stepped, Taught
+from nmt.model.interfaces import Decoder, DecoderOutput, Encoded, Known, Memory, State, StepOutput
 from nmt.model.layers.cell import LayerState
 from nmt.model.recurrence import fused, plain
 from nmt.model.recurrence.described import Recurrence
@@ -15,26 +15,29 @@ from nmt.model.recurrence.way import goes_fused
 
 
 class RecurrentState(NamedTuple):
-    """What one hypothesis remembers.
+    """State of one hypothesis between two steps.
 
-    `layers` are the states of the layers, `attention` the mechanism's, `fed` what is fed back.
+    Attributes:
+        layers: state of each recurrent layer, from the bottom up
+        attention: state of the attention mechanism, such as its coverage
+        input_feed: output of the last step that enters the next one; empty without input feeding
     """
 
     layers: tuple[LayerState, ...]
     attention: Any
-    fed: tuple[Tensor, ...]
+    input_feed: tuple[Tensor, ...]
 
 
-class Moved(NamedTuple):
+class RecurrentStep(NamedTuple):
     """One step of the recurrence: what the readout needs of it, where it looked, the new state.
 
-    `trace` is what the mechanism adds for its penalty.
+    `auxiliary` is what the mechanism adds for its auxiliary loss.
     """
 
-    seen: tuple[Tensor, ...]
+    readout_inputs: tuple[Tensor, ...]
     weights_ns: Float[Tensor, "n s"] | None
     state: State
-    trace: tuple[Tensor, ...] = ()
+    auxiliary: tuple[Tensor, ...] = ()
 
 
 class RecurrentDecoder(Decoder):
@@ -57,7 +60,7 @@ class RecurrentDecoder(Decoder):
     @abstractmethod
     def advance(
         self, projected_ng: Float[Tensor, "n gates"], memory: Memory, state: State
-    ) -> Moved:
+    ) -> RecurrentStep:
         """Look and move, in the decoder's order."""
 
     @abstractmethod
@@ -66,28 +69,32 @@ class RecurrentDecoder(Decoder):
     ) -> Float[Tensor, "*axes d"]:
         """What the output layer reads."""
 
-    def step(self, embedded_nm: Float[Tensor, "n m"], memory: Memory, state: State) -> Stepped:
+    def step(self, embedded_nm: Float[Tensor, "n m"], memory: Memory, state: State) -> StepOutput:
         return self.step_from((self.project(embedded_nm), embedded_nm), memory, state)
 
     def know(self, embedded_nm: Float[Tensor, "n m"]) -> Known:
         return self.project(embedded_nm), embedded_nm
 
-    def step_from(self, known: Known, memory: Memory, state: State) -> Stepped:
+    def step_from(self, known: Known, memory: Memory, state: State) -> StepOutput:
         projected_ng, embedded_nm = known
         moved = self.advance(projected_ng, memory, state)
-        return Stepped(self.read_out(embedded_nm, *moved.seen), moved.weights_ns, moved.state)
+        return StepOutput(
+            self.read_out(embedded_nm, *moved.readout_inputs), moved.weights_ns, moved.state
+        )
 
-    def forward(self, embedded_btm: Float[Tensor, "b t m"], source: Encoded) -> Taught:
+    def forward(self, embedded_btm: Float[Tensor, "b t m"], source: Encoded) -> DecoderOutput:
         memory, state = self.start(source)
         embedded_tbm = embedded_btm.transpose(0, 1)
-        seen, trace = self.unroll(self.project(embedded_tbm), memory, state)
+        seen, auxiliary = self.unroll(self.project(embedded_tbm), memory, state)
         output_tbd = self.read_out(embedded_tbm, *seen)
-        return Taught(output_tbd.transpose(0, 1), tuple(part.transpose(0, 1) for part in trace))
+        return DecoderOutput(
+            output_tbd.transpose(0, 1), tuple(part.transpose(0, 1) for part in auxiliary)
+        )
 
     def unroll(
         self, projected_tbg: Float[Tensor, "t b gates"], memory: Memory, state: State
     ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-        """What the readout needs of all steps, and the trace, with the time axis first.
+        """What the readout needs of all steps, and the auxiliary outputs, with the time axis first.
 
         By the fused recurrence where it is wanted and serves this decoder, else by the plain one,
         a loop over `advance`. Both give the same.
@@ -109,10 +116,10 @@ class RecurrentDecoder(Decoder):
         """What the readout needs of a fused recurrence, as `advance` hands it out."""
         return hidden_tbd, fed_tbf
 
-    def penalty(
+    def auxiliary_loss(
         self,
-        trace: tuple[Tensor, ...],
-        likelihood_bt: Float[Tensor, "b t"],
+        auxiliary: tuple[Tensor, ...],
+        nll_bt: Float[Tensor, "b t"],
         mask_bt: Bool[Tensor, "b t"],
     ) -> Float[Tensor, ""] | None:
-        return self.attention.penalty(trace, likelihood_bt, mask_bt) if trace else None
+        return self.attention.auxiliary_loss(auxiliary, nll_bt, mask_bt) if auxiliary else None

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from nmt.component_spec import Positive, Probability
-from nmt.model.interfaces import Decoder, Encoded, SourceSizes, Stepped, Taught
+from nmt.model.interfaces import Decoder, DecoderOutput, Encoded, SourceSizes, StepOutput
 from nmt.model.layers.cell import compute_dtype
 from nmt.model.layers.dropout import dropout as drop
 from nmt.model.layers.feed_forward import FeedForward, LayerDesign, Residual, last_norm
@@ -88,7 +88,7 @@ class TransformerDecoder(Decoder):
         return cast(Iterable[DecoderLayer], self.stack)
 
     def start(self, source: Encoded) -> tuple[TransformerMemory, TransformerState]:
-        memory = self._remember(source)
+        memory = self._prepare(source)
         sentences, size = source.mask_bs.size(0), self.output_size // self.heads
         none_bh0x = source.states_bse.new_empty(
             (sentences, self.heads, 0, size), dtype=compute_dtype(source.states_bse)
@@ -100,7 +100,7 @@ class TransformerDecoder(Decoder):
         embedded_nm: Float[Tensor, "n m"],
         memory: TransformerMemory,
         state: TransformerState,
-    ) -> Stepped:
+    ) -> StepOutput:
         position = state[0].keys_bhsx.size(2)
         states_nd = self._place(embedded_nm[:, None], position)[:, 0]
         pasts, weights = [], []
@@ -108,17 +108,17 @@ class TransformerDecoder(Decoder):
             states_nd, weights_ns, past = layer.step(states_nd, source, memory.mask_bs, past)
             pasts.append(past)
             weights.append(weights_ns)
-        return Stepped(self.norm(states_nd), weights[self.alignment_layer - 1], tuple(pasts))
+        return StepOutput(self.norm(states_nd), weights[self.alignment_layer - 1], tuple(pasts))
 
-    def forward(self, embedded_btm: Float[Tensor, "b t m"], source: Encoded) -> Taught:
-        memory = self._remember(source)
+    def forward(self, embedded_btm: Float[Tensor, "b t m"], source: Encoded) -> DecoderOutput:
+        memory = self._prepare(source)
         states_btd = self._place(embedded_btm, 0)
         for layer, heads in zip(self._stacked, memory.layers, strict=True):
             states_btd = layer(states_btd, heads, memory.mask_bs)
-        return Taught(self.norm(states_btd))
+        return DecoderOutput(self.norm(states_btd))
 
-    def _remember(self, source: Encoded) -> TransformerMemory:
-        layers = [layer.cross_attention.remember(source.states_bse) for layer in self._stacked]
+    def _prepare(self, source: Encoded) -> TransformerMemory:
+        layers = [layer.cross_attention.prepare(source.states_bse) for layer in self._stacked]
         return TransformerMemory(tuple(layers), source.mask_bs)
 
     def _place(self, embedded_btm: Tensor, start: int) -> Tensor:

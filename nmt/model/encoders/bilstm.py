@@ -51,7 +51,7 @@ class BiLSTMEncoder(Encoder):
         _refuse_unused(layers, dropout, variational, direction, merge, residual)
         self.merge = merge or "concat"
         self.residual = residual
-        self.layers, self.summary_size = layers, hidden_size
+        self.layers, self.final_state_size = layers, hidden_size
         self.has_cells = cell == "lstm"
         self.backward = {"both": (False, True), "forward": (False,), "backward": (True,)}[direction]
         count = len(self.backward)

@@ -50,7 +50,7 @@ class GNMTEncoder(Encoder):
             )
         if layers < 3 and not residual:
             raise ValueError("residual links start at the third layer; remove residual")
-        self.output_size = self.summary_size = hidden_size
+        self.output_size = self.final_state_size = hidden_size
         self.layers, self.has_cells = layers, cell == "lstm"
         self.bottom = nn.ModuleList(CELLS[cell](embedding_size, hidden_size) for _ in range(2))
         sizes = [2 * hidden_size] + [hidden_size] * (layers - 2)

@@ -57,7 +57,7 @@ class LSTMNEncoder(Encoder):
             message = "dropout stands between layers, and there is one; remove it or add layers"
             raise ValueError(message)
         self.backward = {"forward": (False,), "both": (False, True)}[direction]
-        self.layers, self.summary_size = layers, hidden_size
+        self.layers, self.final_state_size = layers, hidden_size
         self.output_size = hidden_size * len(self.backward)
         sizes = [embedding_size] + [self.output_size] * (layers - 1)
         self.stack = nn.ModuleList(
@@ -86,7 +86,7 @@ class LSTMNEncoder(Encoder):
         return Encoded(
             states_sbe.transpose(0, 1),
             mask_bs,
-            runs[-1].last_bw[:, : self.summary_size],
+            runs[-1].last_bw[:, : self.final_state_size],
             LayerStates(torch.stack(last_lbe, dim=1), cells_ble),
             cells_bse=cells_sbe.transpose(0, 1),
         )

@@ -51,7 +51,7 @@ class TuringEncoder(Encoder):
         write_heads: Positive = 1,
     ) -> None:
         super().__init__()
-        self.output_size = self.summary_size = hidden_size
+        self.output_size = self.final_state_size = hidden_size
         memory = MachineSizes(slots, width, read_heads, write_heads)
         self.machine = TuringMachine(embedding_size, hidden_size, memory)
 

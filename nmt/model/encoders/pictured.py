@@ -21,7 +21,7 @@ class PictureEncoder(Encoder):
 
     def __init__(self, output_size: int, grid: tuple[int, int], dropout: float) -> None:
         super().__init__()
-        self.output_size = self.summary_size = output_size
+        self.output_size = self.final_state_size = output_size
         self.grid, self.dropout = grid, dropout
 
     def encoded(self, states_bse: Float[Tensor, "b s e"]) -> Encoded:

@@ -51,7 +51,7 @@ class TransformerEncoder(Encoder):
         max_length: Positive | None = None,
     ) -> None:
         super().__init__()
-        self.output_size = self.summary_size = embedding_size
+        self.output_size = self.final_state_size = embedding_size
         self.layers, self.dropout = 0, dropout
         design = LayerDesign(
             embedding_size, heads, feed_forward_size, dropout, attention_dropout, activation, norm

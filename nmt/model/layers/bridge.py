@@ -30,7 +30,7 @@ class Bridge(nn.Module):
         ValueError: when `last` does not fit the encoder
 
     Attributes:
-        needs_cells: whether it reads the cells of `Encoded.final`
+        needs_cells: whether it reads the cells of `Encoded.layer_states`
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Bridge(nn.Module):
         self.kind, self.hidden_size, self.layers, self.cell = kind, hidden_size, layers, cell
         self.needs_cells = kind == "last" and cell == "lstm"
         if kind == "bridge":
-            rows = [xavier(hidden_size, source.summary) for _ in range(layers)]
+            rows = [xavier(hidden_size, source.final_state) for _ in range(layers)]
             self.weight_ldh = nn.Parameter(torch.stack(rows))
         if kind == "last":
             self._check(source)
@@ -63,18 +63,22 @@ class Bridge(nn.Module):
             )
 
     def forward(self, source: Encoded) -> tuple[LayerState, ...]:
-        zero_bd = source.summary_bh.new_zeros(source.summary_bh.size(0), self.hidden_size)
+        zero_bd = source.final_state_bh.new_zeros(source.final_state_bh.size(0), self.hidden_size)
         blank_bd = zero_bd if self.cell == "lstm" else None
         if self.kind == "zero":
             return tuple(LayerState(zero_bd, blank_bd) for _ in range(self.layers))
         if self.kind == "bridge":
-            first_lbd = torch.tanh(torch.einsum("ldh,bh->lbd", self.weight_ldh, source.summary_bh))
+            first_lbd = torch.tanh(
+                torch.einsum("ldh,bh->lbd", self.weight_ldh, source.final_state_bh)
+            )
             return tuple(LayerState(hidden_bd, blank_bd) for hidden_bd in first_lbd.unbind(0))
-        hidden = self._top(source.final.hidden_ble)
+        hidden = self._top(source.layer_states.hidden_ble)
         if not self.needs_cells:
             return tuple(map(LayerState, hidden))
-        assert source.final.cell_ble is not None, "the builder asks the encoder for its cells"
-        return tuple(map(LayerState, hidden, self._top(source.final.cell_ble)))
+        assert source.layer_states.cell_ble is not None, (
+            "the builder asks the encoder for its cells"
+        )
+        return tuple(map(LayerState, hidden, self._top(source.layer_states.cell_ble)))
 
     def _top(self, states_ble: Tensor) -> tuple[Tensor, ...]:
         return states_ble[:, -self.layers :].unbind(dim=1)

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from nmt.model.layers.initial import orthogonal_gates, xavier_gates
-from nmt.model.layers.joined import JoinedLinear
+from nmt.model.layers.linear import ConcatLinear
 
 Cell = Literal["lstm", "gru"]
 
@@ -49,15 +49,15 @@ class RecurrentLayer(nn.Module, ABC):
         self.hidden_size, self.feedback_size = hidden_size, feedback_size
         sizes = input_size if isinstance(input_size, tuple) else (input_size,)
         weight_gm = xavier_gates(self.gates, hidden_size, sum(sizes))
-        self.input = JoinedLinear(sizes, weight_gm, torch.zeros(self.gates * hidden_size))
+        self.input = ConcatLinear(sizes, weight_gm, torch.zeros(self.gates * hidden_size))
         recurrent = orthogonal_gates(self.gates, hidden_size)
         if feedback_size:
             feedback = xavier_gates(self.gates, hidden_size, feedback_size)
             recurrent = torch.cat([recurrent, feedback], dim=1)
-        self.recurrent = JoinedLinear((hidden_size, feedback_size), recurrent)
+        self.recurrent = ConcatLinear((hidden_size, feedback_size), recurrent)
 
     def project(self, *inputs: Float[Tensor, "*axes _"] | None) -> Float[Tensor, "*axes gates"]:
-        """W x + b for any number of inputs at once; see `JoinedLinear`."""
+        """W x + b for any number of inputs at once; see `ConcatLinear`."""
         projected: Tensor = self.input(*inputs)
         return projected
 

@@ -5,7 +5,7 @@ from nmt.model.interfaces import Encoded, SourceSizes
 
 def ending_sizes(source: SourceSizes) -> SourceSizes:
     """The sizes of `ending`."""
-    return source._replace(summary=source.annotation) if source.layers else source
+    return source._replace(final_state=source.annotation) if source.layers else source
 
 
 def ending(source: Encoded) -> Encoded:
@@ -14,6 +14,6 @@ def ending(source: Encoded) -> Encoded:
     Whoever reads no annotations would leave the top layer's forward direction without use. An
     encoder without last states keeps its own summary.
     """
-    if source.final.hidden_ble.size(1) == 0:
+    if source.layer_states.hidden_ble.size(1) == 0:
         return source
-    return source._replace(summary_bh=source.final.hidden_ble[:, -1])
+    return source._replace(final_state_bh=source.layer_states.hidden_ble[:, -1])

@@ -110,7 +110,7 @@ class CrossAttention(nn.Module):
         keys_bsd, values_bsd = self.kv_proj(states_bse).chunk(2, dim=-1)
         return keys_bsd, values_bsd
 
-    def remember(self, states_bse: Float[Tensor, "b s e"]) -> Heads:
+    def prepare(self, states_bse: Float[Tensor, "b s e"]) -> Heads:
         """What there is to read; once a sentence."""
         return Heads(*(split(part, self.heads) for part in self.project(states_bse)))
 

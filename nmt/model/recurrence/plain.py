@@ -14,9 +14,9 @@ class Moved(Protocol):
     """What one step of a recurrence leaves."""
 
     @property
-    def seen(self) -> Parts: ...
+    def readout_inputs(self) -> Parts: ...
     @property
-    def trace(self) -> Parts: ...
+    def auxiliary(self) -> Parts: ...
     @property
     def state(self) -> Any: ...
 
@@ -32,8 +32,8 @@ def run(
     for projected_bg in projected_tbg.unbind(0):
         moved = advance(projected_bg, memory, state)
         state = moved.state
-        seen.append(moved.seen)
-        trace.append(moved.trace)
+        seen.append(moved.readout_inputs)
+        trace.append(moved.auxiliary)
     return _stack(seen), _stack(trace)
 
 

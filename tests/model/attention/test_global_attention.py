@@ -17,14 +17,14 @@ def _source() -> Encoded:
     torch.manual_seed(4)
     mask_bs = torch.arange(4) < torch.tensor(LENGTHS)[:, None]
     states_bse = torch.randn(2, 4, 5, dtype=torch.float64) * mask_bs[:, :, None]
-    summary_bh = torch.randn(2, 3, dtype=torch.float64)
-    return Encoded(states_bse, mask_bs, summary_bh, LayerStates(states_bse[:, :1], None))
+    final_state_bh = torch.randn(2, 3, dtype=torch.float64)
+    return Encoded(states_bse, mask_bs, final_state_bh, LayerStates(states_bse[:, :1], None))
 
 
 def test_a_reading_is_the_mean_of_annotations_by_softmax_of_energies() -> None:
     source, attention = _source(), draw(GlobalAttention(AdditiveScore(3, 5)))
     query_bqd = torch.randn(2, 3, 3, dtype=torch.float64)
-    reading, _ = attention(query_bqd, attention.remember(source), ())
+    reading, _ = attention(query_bqd, attention.prepare(source), ())
     score = attention.score
     energies_bqs = array(score(query_bqd, score.prepare(source.states_bse)))
     for b, q in np.ndindex(2, 3):
@@ -42,7 +42,7 @@ def test_coverage_is_the_papers_formula_over_several_steps() -> None:
     source = _source()
     attention = draw(GlobalAttention(AdditiveScore(3, 5, hidden_size=2), coverage=True))
     query_tnd = torch.randn(steps, 2 * hypotheses, 3, dtype=torch.float64)
-    memory = attention.remember(source)
+    memory = attention.prepare(source)
     (kappa_bs,) = attention.start(memory)
     state = (kappa_bs.repeat_interleave(hypotheses, dim=0),)
     score = attention.score
@@ -50,7 +50,7 @@ def test_coverage_is_the_papers_formula_over_several_steps() -> None:
     v, u = array(score.energy_a), array(attention.coverage_a)
     kappa_ns = [np.zeros(LENGTHS[n // hypotheses]) for n in range(2 * hypotheses)]
     for t in range(steps):
-        context_ne, weights_ns, _, state = attention.read(query_tnd[t], memory, state)
+        context_ne, weights_ns, _, state = attention.attend(query_tnd[t], memory, state)
         for n, kappa in enumerate(kappa_ns):
             keys = array(source.states_bse[n // hypotheses])[: len(kappa)]
             energies = [

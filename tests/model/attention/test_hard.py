@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd import backward
 
-from nmt.model.attention.mechanism import Reading
+from nmt.model.attention.mechanism import AttentionOutput
 from nmt.model.attention.mechanisms.hard import HardAttention
 from nmt.model.attention.scores.general import GeneralScore
 from nmt.model.attention.scores.location import LocationScore
@@ -29,11 +29,11 @@ def _softmax(attention: Any, query_bqd: Tensor, given: Encoded, b: int, q: int) 
 
 def test_outside_training_the_likeliest_annotation_is_read() -> None:
     given, attention = source(*LENGTHS), draw(HardAttention(GeneralScore(3, 5), 3)).eval()
-    memory = attention.remember(given)
+    memory = attention.prepare(given)
     assert attention.start(memory) == ()
     query_bqd = torch.randn(2, 6, 3, dtype=torch.float64)
     reading, _ = attention(query_bqd, memory, ())
-    assert reading.trace == ()
+    assert reading.auxiliary == ()
     for b, q in np.ndindex(2, 6):
         best = int(_softmax(attention, query_bqd, given, b, q).argmax())
         assert reading.weights_bqs[b, q].tolist() == [float(s == best) for s in range(4)]
@@ -58,10 +58,10 @@ def test_positions_are_drawn_by_their_probability() -> None:
 
 def _in_training(
     expected: float, queries: int, sentences: int = 2
-) -> tuple[HardAttention, Encoded, Tensor, Reading]:
+) -> tuple[HardAttention, Encoded, Tensor, AttentionOutput]:
     attention = draw(HardAttention(GeneralScore(3, 5), 3, expected=expected)).train()
     given = source(*(LENGTHS[row % 2] for row in range(sentences)))
-    memory = attention.remember(given)
+    memory = attention.prepare(given)
     query_bqd = torch.randn(sentences, queries, 3, dtype=torch.float64)
     state = attention.start(memory)
     reading, after = attention(query_bqd, memory, state)
@@ -71,7 +71,7 @@ def _in_training(
 
 def test_the_trace_is_the_draws_log_probability_and_the_entropy() -> None:
     attention, given, query_bqd, reading = _in_training(0.0, 6)
-    log_prob_bq, entropy_bq = reading.trace
+    log_prob_bq, entropy_bq = reading.auxiliary
     for b, q in np.ndindex(2, 6):
         p = _softmax(attention, query_bqd, given, b, q)
         drawn = int(reading.weights_bqs[b, q].argmax())
@@ -85,7 +85,7 @@ def test_a_share_of_sentences_reads_expected_contexts_at_every_position() -> Non
     attention, given, query_bqd, reading = _in_training(0.3, 3, 2000)
     spread_b = (reading.weights_bqs.amax(-1) < 1).any(-1)
     assert abs(spread_b.double().mean() - 0.3) < 4.5 * (0.3 * 0.7 / 2000) ** 0.5
-    log_prob_bq, _ = reading.trace
+    log_prob_bq, _ = reading.auxiliary
     assert (log_prob_bq[spread_b] == 0).all()
     assert (log_prob_bq[~spread_b] < 0).all()
     for b, q in product(spread_b.nonzero().flatten().tolist()[:20], range(3)):
@@ -96,20 +96,22 @@ def test_a_share_of_sentences_reads_expected_contexts_at_every_position() -> Non
 
 def test_a_location_score_that_does_not_reach_the_end_gives_finite_gradients() -> None:
     attention = draw(HardAttention(LocationScore(3, 5, max_length=2), 3)).train()
-    memory = attention.remember(source(*LENGTHS))
+    memory = attention.prepare(source(*LENGTHS))
     query_bqd = torch.randn(2, 3, 3, dtype=torch.float64)
     reading, _ = attention(query_bqd, memory, attention.start(memory))
     assert reading.weights_bqs[:, :, 2:].sum() == 0
     mask_bt = torch.ones(2, 3, dtype=torch.bool)
-    likelihood_bt = torch.ones(2, 3, dtype=torch.float64)
-    backward(reading.context_bqe.sum() + attention.penalty(reading.trace, likelihood_bt, mask_bt))
+    nll_bt = torch.ones(2, 3, dtype=torch.float64)
+    backward(
+        reading.context_bqe.sum() + attention.auxiliary_loss(reading.auxiliary, nll_bt, mask_bt)
+    )
     assert all(p.grad is not None and p.grad.isfinite().all() for p in attention.parameters())
 
 
 def _penalty(attention: HardAttention, rewards: list[float]) -> None:
-    likelihood_bt = -torch.tensor(rewards)[:, None]
-    trace = (torch.zeros_like(likelihood_bt), torch.zeros_like(likelihood_bt))
-    attention.penalty(trace, likelihood_bt, torch.ones(len(rewards), 1, dtype=torch.bool))
+    nll_bt = -torch.tensor(rewards)[:, None]
+    auxiliary = (torch.zeros_like(nll_bt), torch.zeros_like(nll_bt))
+    attention.auxiliary_loss(auxiliary, nll_bt, torch.ones(len(rewards), 1, dtype=torch.bool))
 
 
 def test_the_baseline_is_a_moving_average_that_begins_with_the_first_batch() -> None:
@@ -130,9 +132,9 @@ def test_the_penalty_is_eq_12_by_hand() -> None:
     _penalty(attention, [-3.0])
     log_prob_bt = torch.tensor([[-1.0, -2.0], [-0.5, -9.0]], requires_grad=True)
     entropy_bt = torch.tensor([[0.1, 0.2], [0.3, 9.0]], requires_grad=True)
-    likelihood_bt = torch.tensor([[1.5, 2.5], [0.25, 0.0]])
+    nll_bt = torch.tensor([[1.5, 2.5], [0.25, 0.0]])
     mask_bt = torch.tensor([[True, True], [True, False]])
-    penalty = attention.penalty((log_prob_bt, entropy_bt), likelihood_bt, mask_bt)
+    penalty = attention.auxiliary_loss((log_prob_bt, entropy_bt), nll_bt, mask_bt)
     backward(penalty)
     first, second = -2 * (-4 + 3), -2 * (-0.25 + 3)
     torch.testing.assert_close(log_prob_bt.grad, torch.tensor([[first, first], [second, 0.0]]))
@@ -155,14 +157,14 @@ def test_a_draw_may_answer_for_the_words_from_its_own_on_or_for_its_own_alone(
     """The two sentences above; the baselines come from a sentence of two words before."""
     attention = HardAttention(GeneralScore(3, 5), 3, reward=reward, entropy_weight=0.0)
     zeros_bt = torch.zeros(1, 3)
-    likelihood_bt = torch.tensor([[2.0, 4.0, 0.0]])
-    attention.penalty((zeros_bt, zeros_bt), likelihood_bt, torch.tensor([[True, True, False]]))
+    nll_bt = torch.tensor([[2.0, 4.0, 0.0]])
+    attention.auxiliary_loss((zeros_bt, zeros_bt), nll_bt, torch.tensor([[True, True, False]]))
     assert attention.baseline_p[:2].tolist() == before
     assert attention.baseline_p[2:].isnan().all()
     log_prob_bt = torch.tensor([[-1.0, -2.0], [-0.5, -9.0]], requires_grad=True)
-    likelihood_bt = torch.tensor([[1.5, 2.5], [0.25, 0.0]])
+    nll_bt = torch.tensor([[1.5, 2.5], [0.25, 0.0]])
     mask_bt = torch.tensor([[True, True], [True, False]])
-    backward(attention.penalty((log_prob_bt, torch.zeros(2, 2)), likelihood_bt, mask_bt))
+    backward(attention.auxiliary_loss((log_prob_bt, torch.zeros(2, 2)), nll_bt, mask_bt))
     torch.testing.assert_close(log_prob_bt.grad, -torch.tensor(advantages))
     assert attention.baseline_p[:2].tolist() == pytest.approx(after)
 
@@ -170,7 +172,7 @@ def test_a_draw_may_answer_for_the_words_from_its_own_on_or_for_its_own_alone(
 def test_late_words_share_a_baseline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nmt.model.attention.mechanisms.hard.POSITIONS", 2)
     attention = HardAttention(GeneralScore(3, 5), 3, reward="step")
-    likelihood_bt = torch.tensor([[1.0, 2.0, 6.0]])
-    trace = (torch.zeros(1, 3), torch.zeros(1, 3))
-    attention.penalty(trace, likelihood_bt, torch.ones(1, 3, dtype=torch.bool))
+    nll_bt = torch.tensor([[1.0, 2.0, 6.0]])
+    auxiliary = (torch.zeros(1, 3), torch.zeros(1, 3))
+    attention.auxiliary_loss(auxiliary, nll_bt, torch.ones(1, 3, dtype=torch.bool))
     assert attention.baseline_p.tolist() == [-1.0, -4.0]

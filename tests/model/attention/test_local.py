@@ -41,13 +41,13 @@ def test_monotonic_weights_are_a_softmax_inside_the_window_of_the_target_positio
     hypotheses, steps = 2, 14
     given = source(*LENGTHS)
     attention = draw(MonotonicLocalAttention(GeneralScore(3, 5), window=window))
-    memory = attention.remember(given)
+    memory = attention.prepare(given)
     (position_b,) = attention.start(memory)
     state = (position_b.repeat_interleave(hypotheses),)
     query_tnd = torch.randn(steps, 2 * hypotheses, 3, dtype=torch.float64)
     looks = []
     for query_nd in query_tnd:
-        looks.append(attention.read(query_nd, memory, state))
+        looks.append(attention.attend(query_nd, memory, state))
         state = looks[-1].state
     for n in range(2 * hypotheses):
         length = LENGTHS[n // hypotheses]
@@ -63,10 +63,10 @@ def test_monotonic_weights_are_a_softmax_inside_the_window_of_the_target_positio
 
 def test_a_hypothesis_keeps_its_position_wherever_search_moves_its_row() -> None:
     given, attention = source(*LENGTHS), draw(MonotonicLocalAttention(GeneralScore(3, 5), window=1))
-    memory = attention.remember(given)
+    memory = attention.prepare(given)
     query_nd = torch.randn(4, 3, dtype=torch.float64)
     at_5_1_0_7 = (torch.tensor([5, 1, 0, 7]),)
-    _, weights_ns, _, state = attention.read(query_nd, memory, at_5_1_0_7)
+    _, weights_ns, _, state = attention.attend(query_nd, memory, at_5_1_0_7)
     looked = [row.nonzero().flatten().tolist() for row in weights_ns]
     assert looked == [[4, 5, 6], [0, 1, 2], [0, 1], [1, 2]]
     assert state[0].tolist() == [6, 2, 1, 8]
@@ -93,7 +93,7 @@ def test_predicted_weights_are_the_papers_formula(window: int, hidden_size: int 
     with torch.no_grad():
         attention.centre_a *= 8
     query_bqd = torch.randn(2, 30, 3, dtype=torch.float64)
-    reading, _ = attention(query_bqd, attention.remember(given), ())
+    reading, _ = attention(query_bqd, attention.prepare(given), ())
     centres = []
     for b, q in np.ndindex(2, 30):
         annotations = array(given.states_bse[b, : LENGTHS[b]])
@@ -117,7 +117,7 @@ def test_a_window_at_either_end_is_cut_by_it() -> None:
         attention.query_weight_ad.copy_(torch.eye(3) * 1e6)
         attention.centre_a.copy_(torch.tensor([50.0, 0, 0]))
     query_q3 = torch.tensor([[-1.0, 0.2, 0.3], [1.0, 0.2, 0.3]], dtype=torch.float64)
-    reading, _ = attention(query_q3.expand(2, 2, 3), attention.remember(given), ())
+    reading, _ = attention(query_q3.expand(2, 2, 3), attention.prepare(given), ())
     looked = [[w.nonzero().flatten().tolist() for w in rows] for rows in reading.weights_bqs]
     assert looked == [[[0, 1, 2], [7, 8]], [[0, 1, 2], [1, 2]]]
     bell = np.exp(-np.array([4, 1]) / 2)  # σ = 1, distances 2 and 1
@@ -133,7 +133,7 @@ def test_the_centre_learns_by_the_bell_curve() -> None:
     with torch.no_grad():
         attention.score.weight_de.zero_()
     query_11d = torch.randn(2, 1, 3, dtype=torch.float64)
-    reading, _ = attention(query_11d, attention.remember(given), ())
+    reading, _ = attention(query_11d, attention.prepare(given), ())
     (slope_a,) = torch.autograd.grad(reading.weights_bqs[0, 0, 7], [attention.centre_a])
     hidden = np.tanh(array(attention.query_weight_ad) @ array(query_11d[0, 0]))
     p = 9 * float(sigmoid(array(attention.centre_a) @ hidden))
@@ -150,7 +150,7 @@ def test_a_window_beyond_the_reach_of_a_location_score_is_read_evenly(kind: str)
     if kind == "local_m":
         monotonic = draw(MonotonicLocalAttention(score, window=2))
         positions = (torch.tensor([7, 0]),)
-        reading, _ = monotonic(query_bqd, monotonic.remember(given), positions)
+        reading, _ = monotonic(query_bqd, monotonic.prepare(given), positions)
         expected = np.array([0, 0, 0, 0, 0, 1, 1, 1, 1]) / 4
     else:
         predictive = draw(PredictiveLocalAttention(score, 3, window=1))
@@ -158,7 +158,7 @@ def test_a_window_beyond_the_reach_of_a_location_score_is_read_evenly(kind: str)
             predictive.query_weight_ad.copy_(torch.eye(3) * 1e6)
             predictive.centre_a.copy_(torch.tensor([50.0, 0, 0]))
         query_bqd = query_bqd + torch.tensor([1.0, 0, 0])
-        reading, _ = predictive(query_bqd, predictive.remember(given), ())
+        reading, _ = predictive(query_bqd, predictive.prepare(given), ())
         expected = np.array([0, 0, 0, 0, 0, 0, 0, 0, np.exp(-2)])
     np.testing.assert_allclose(array(reading.weights_bqs[0, 0]), expected, rtol=1e-12)
     reading.context_bqe.sum().backward()
@@ -170,7 +170,7 @@ def test_where_the_window_holds_some_positions_that_are_reached_only_these_are_r
     given = source(*LENGTHS)
     attention = draw(MonotonicLocalAttention(LocationScore(3, 5, max_length=3), window=2))
     query_bqd = torch.randn(2, 1, 3, dtype=torch.float64)
-    reading, _ = attention(query_bqd, attention.remember(given), (torch.tensor([3, 3]),))
+    reading, _ = attention(query_bqd, attention.prepare(given), (torch.tensor([3, 3]),))
     energies = array(attention.score.weight_pd) @ array(query_bqd[0, 0])
     expected = np.array([0, *softmax(energies[1:]), 0, 0, 0, 0, 0, 0])
     np.testing.assert_allclose(array(reading.weights_bqs[0, 0]), expected, rtol=1e-12)

@@ -28,7 +28,7 @@ def test_a_reading_is_torchs(heads: int) -> None:
     theirs.load_state_dict(cross_attention_weights(ours.attention))
     query_bqd = torch.randn(2, 3, KEYS, dtype=torch.float64)
     expected = theirs(query_bqd, *[source.states_bse] * 2, key_padding_mask=~MASK_BS)
-    reading, _ = ours(query_bqd, ours.remember(source), ())
+    reading, _ = ours(query_bqd, ours.prepare(source), ())
     found = (reading.context_bqe, reading.weights_bqs)
     torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
 
@@ -36,7 +36,7 @@ def test_a_reading_is_torchs(heads: int) -> None:
 def test_a_query_of_another_width_reads_a_context_as_wide_as_an_annotation() -> None:
     ours, source = draw(MultiHeadAttention(3, KEYS, heads=2)), _source()
     query_nd = torch.randn(6, 3, dtype=torch.float64)
-    seen = ours.read(query_nd, ours.remember(source), ())
+    seen = ours.attend(query_nd, ours.prepare(source), ())
     assert seen.context_ne.shape == (6, KEYS)
     assert seen.weights_ns.shape == (6, 4)
 

@@ -27,7 +27,7 @@ def _beta(layer: nn.Linear, query: Array) -> Any:
 def test_the_context_is_the_softmaxs_mean_times_the_gate(gate: bool) -> None:
     given, attention = source(*LENGTHS), draw(SoftAttention(GeneralScore(3, 5), 3, gate=gate))
     query_bqd = torch.randn(2, 3, 3, dtype=torch.float64)
-    reading, _ = attention(query_bqd, attention.remember(given), ())
+    reading, _ = attention(query_bqd, attention.prepare(given), ())
     for b, q in np.ndindex(2, 3):
         query, annotations = array(query_bqd[b, q]), array(given.states_bse[b, : LENGTHS[b]])
         weights = softmax(annotations @ array(attention.score.weight_de).T @ query)
@@ -44,9 +44,9 @@ def test_the_penalty_is_the_papers_sum_over_real_positions(strength: float) -> N
     made = SoftAttention(GeneralScore(3, 5), 3, doubly_stochastic=strength)
     given, attention = source(*LENGTHS), draw(made)
     query_bqd = torch.randn(2, 3, 3, dtype=torch.float64)
-    reading, _ = attention(query_bqd, attention.remember(given), ())
+    reading, _ = attention(query_bqd, attention.prepare(given), ())
     zero_bt = torch.zeros(2, 3, dtype=torch.float64)
-    penalty = attention.penalty(reading.trace, zero_bt, _target_mask())
+    penalty = attention.auxiliary_loss(reading.auxiliary, zero_bt, _target_mask())
     weights = array(reading.weights_bqs)
     expected = sum(
         strength * (1 - sum(weights[b, t, s] for t in range(TARGETS[b]))) ** 2
@@ -60,9 +60,11 @@ def test_a_source_that_is_read_once_costs_nothing() -> None:
     """One target position, one source position: the weight is 1."""
     given, attention = source(*LENGTHS), draw(SoftAttention(GeneralScore(3, 5), 3))
     one = given._replace(states_bse=given.states_bse[:, :1], mask_bs=given.mask_bs[:, :1])
-    reading, _ = attention(torch.randn(2, 1, 3).double(), attention.remember(one), ())
+    reading, _ = attention(torch.randn(2, 1, 3).double(), attention.prepare(one), ())
     mask_bt = torch.ones(2, 1, dtype=torch.bool)
-    penalty = attention.penalty(reading.trace, torch.zeros(2, 1, dtype=torch.float64), mask_bt)
+    penalty = attention.auxiliary_loss(
+        reading.auxiliary, torch.zeros(2, 1, dtype=torch.float64), mask_bt
+    )
     assert penalty.item() == 0
 
 
@@ -70,5 +72,5 @@ def test_without_a_strength_there_is_no_trace() -> None:
     given = source(*LENGTHS)
     attention = draw(SoftAttention(GeneralScore(3, 5), 3, doubly_stochastic=0.0))
     query_bqd = torch.randn(2, 3, 3, dtype=torch.float64)
-    reading, _ = attention(query_bqd, attention.remember(given), ())
-    assert reading.trace == ()
+    reading, _ = attention(query_bqd, attention.prepare(given), ())
+    assert reading.auxiliary == ()

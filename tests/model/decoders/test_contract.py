@@ -41,9 +41,9 @@ def _inputs(sizes: SourceSizes, dtype: torch.dtype) -> tuple[Tensor, ...]:
     torch.manual_seed(2)
     states_bse = torch.randn(2, 3, WIDTH, dtype=dtype) * MASK_BS[:, :, None]
     embedded_btm = torch.randn(2, 3, 3, dtype=dtype)
-    summary_bh = torch.randn(2, sizes.summary, dtype=dtype)
+    final_state_bh = torch.randn(2, sizes.final_state, dtype=dtype)
     final = torch.randn(2, 2, 2, WIDTH, dtype=dtype)
-    return embedded_btm, states_bse, summary_bh, final, *_machine(sizes.machine, dtype)
+    return embedded_btm, states_bse, final_state_bh, final, *_machine(sizes.machine, dtype)
 
 
 def _machine(sizes: MachineSizes | None, dtype: torch.dtype) -> tuple[Tensor, ...]:
@@ -91,8 +91,8 @@ def test_a_step_in_bfloat16_is_near_the_one_in_float32(model: ModelConfig) -> No
 
 def _encoded(layers: int) -> Encoded:
     torch.manual_seed(1)
-    states_bse, summary_bh = torch.randn(2, 3, 4), torch.randn(2, 2)
-    return Encoded(states_bse, MASK_BS, summary_bh, LayerStates(*torch.randn(2, 2, layers, 4)))
+    states_bse, final_state_bh = torch.randn(2, 3, 4), torch.randn(2, 2)
+    return Encoded(states_bse, MASK_BS, final_state_bh, LayerStates(*torch.randn(2, 2, layers, 4)))
 
 
 def test_a_state_of_zero_knows_nothing_of_the_source() -> None:
@@ -104,11 +104,11 @@ def test_a_state_of_zero_knows_nothing_of_the_source() -> None:
 def test_last_takes_the_uppermost_layers_in_their_order() -> None:
     encoded = _encoded(3)
     lower, upper = Bridge("last", SourceSizes(4, 2, 3), 4, 2)(encoded)
-    assert encoded.final.cell_ble is not None
-    assert torch.equal(lower.hidden_nd, encoded.final.hidden_ble[:, 1])
-    assert torch.equal(upper.hidden_nd, encoded.final.hidden_ble[:, 2])
-    assert torch.equal(lower.cell_nd, encoded.final.cell_ble[:, 1])
-    assert torch.equal(upper.cell_nd, encoded.final.cell_ble[:, 2])
+    assert encoded.layer_states.cell_ble is not None
+    assert torch.equal(lower.hidden_nd, encoded.layer_states.hidden_ble[:, 1])
+    assert torch.equal(upper.hidden_nd, encoded.layer_states.hidden_ble[:, 2])
+    assert torch.equal(lower.cell_nd, encoded.layer_states.cell_ble[:, 1])
+    assert torch.equal(upper.cell_nd, encoded.layer_states.cell_ble[:, 2])
 
 
 def test_last_refuses_another_width_and_fewer_layers() -> None:

@@ -40,10 +40,10 @@ def _by_hand(model: Seq2Seq, residual: bool) -> tuple[Array, Array]:
     source_bs = torch.tensor(SOURCE)
     encoded = model.encode(source_bs, torch.ones_like(source_bs).bool())
     annotations, layers = array(encoded.states_bse)[0], [decoder.bottom, *decoder.upper]
-    hidden = list(array(encoded.final.hidden_ble)[0, -len(layers) :])
+    hidden = list(array(encoded.layer_states.hidden_ble)[0, -len(layers) :])
     cells = [np.zeros(4) for _ in layers]
-    if encoded.final.cell_ble is not None:
-        cells = list(array(encoded.final.cell_ble)[0, -len(layers) :])
+    if encoded.layer_states.cell_ble is not None:
+        cells = list(array(encoded.layer_states.cell_ble)[0, -len(layers) :])
     outputs, looked = [], []
     for piece in TARGET[0]:
         weights = _look(decoder, annotations, hidden[0])  # look from the bottom, a step before

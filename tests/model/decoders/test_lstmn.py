@@ -36,8 +36,10 @@ def _first_state(model: Seq2Seq, encoded: Any) -> tuple[Array, Array]:
     """h_0 and c_0: the first place of the tapes."""
     bridge: Any = model.decoder.bridge
     if bridge.kind == "last":
-        return array(encoded.final.hidden_ble)[0, -1], array(encoded.final.cell_ble)[0, -1]
-    return np.tanh(array(bridge.weight_ldh)[0] @ array(encoded.summary_bh)[0]), np.zeros(UNITS)
+        return array(encoded.layer_states.hidden_ble)[0, -1], array(encoded.layer_states.cell_ble)[
+            0, -1
+        ]
+    return np.tanh(array(bridge.weight_ldh)[0] @ array(encoded.final_state_bh)[0]), np.zeros(UNITS)
 
 
 def _by_hand(model: Seq2Seq) -> tuple[Array, Array, Array]:

@@ -34,10 +34,10 @@ def _by_hand(model: Seq2Seq, feeds: bool = True, *, shows: bool = True) -> tuple
     encoded = model.encode(source_bs, torch.ones_like(source_bs).bool())
     annotations, layers = array(encoded.states_bse)[0], list(decoder.stack.layers)
     # Each layer goes on where the encoder's layer of the same height under the top ended.
-    hidden = list(array(encoded.final.hidden_ble)[0, -len(layers) :])
+    hidden = list(array(encoded.layer_states.hidden_ble)[0, -len(layers) :])
     cells = [np.zeros(4) for _ in layers]
-    if encoded.final.cell_ble is not None:
-        cells = list(array(encoded.final.cell_ble)[0, -len(layers) :])
+    if encoded.layer_states.cell_ble is not None:
+        cells = list(array(encoded.layer_states.cell_ble)[0, -len(layers) :])
     attentional = np.zeros(decoder.attentional_size)
     outputs, looked = [], []
     for piece in TARGET[0]:

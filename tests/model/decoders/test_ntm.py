@@ -37,8 +37,8 @@ def test_it_goes_on_with_the_controller_and_the_memory_of_the_encoder() -> None:
     ended = encoded.machine.state
     memory, state = decoder.start(encoded)
     torch.testing.assert_close(state.attention, ended, rtol=0, atol=0)
-    assert torch.equal(state.layers[0].hidden_nd, encoded.summary_bh)
-    assert torch.equal(state.layers[0].cell_nd, encoded.final.cell_ble[:, 0])
+    assert torch.equal(state.layers[0].hidden_nd, encoded.final_state_bh)
+    assert torch.equal(state.layers[0].cell_nd, encoded.layer_states.cell_ble[:, 0])
     embedded_nm = model.target_embedding(given.target_bt[:, 0])
     stepped = decoder.step(embedded_nm, memory, state)
     controller, turned = decoder.machine.step(

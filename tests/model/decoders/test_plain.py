@@ -53,7 +53,7 @@ def _agree(model: Seq2Seq, hidden: list[Array], cells: list[Array]) -> None:
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 def test_the_decoder_goes_on_from_the_last_states_as_in_the_paper(layers: int, cell: str) -> None:
     model = _model(BACKWARD, layers=layers, cell=cell, initial_state="last")
-    final = model.encode(torch.tensor(SOURCE), WHOLE).final
+    final = model.encode(torch.tensor(SOURCE), WHOLE).layer_states
     hidden = list(array(final.hidden_ble)[0, -layers:])
     cells = [np.zeros(4)] * layers
     if final.cell_ble is not None:

@@ -96,16 +96,16 @@ def test_the_encoder_is_torchs_over_packed_sequences(
     encoded = encoder(embedded_bsm, MASK_BS)
     expected = list(_layers(encoder, embedded_bsm, options["merge"], options["residual"]))
     _close(encoded.states_bse, expected[-1][0])
-    _close(encoded.summary_bh, expected[-1][1][-1])
+    _close(encoded.final_state_bh, expected[-1][1][-1])
     for number, (_, hidden, cell) in enumerate(expected):
         last_be = _merged(hidden, options["merge"])
-        _close(encoded.final.hidden_ble[:, number], last_be)
+        _close(encoded.layer_states.hidden_ble[:, number], last_be)
         if keeps_cells:
             cell_be = _merged(cell, options["merge"])
-            _close(encoded.final.cell_ble[:, number], cell_be)
-    assert keeps_cells == (encoded.final.cell_ble is not None)
-    sizes = (encoder.output_size, encoder.summary_size, encoder.layers)
-    assert sizes == (encoded.states_bse.size(2), encoded.summary_bh.size(1), len(expected))
+            _close(encoded.layer_states.cell_ble[:, number], cell_be)
+    assert keeps_cells == (encoded.layer_states.cell_ble is not None)
+    sizes = (encoder.output_size, encoder.final_state_size, encoder.layers)
+    assert sizes == (encoded.states_bse.size(2), encoded.final_state_bh.size(1), len(expected))
 
 
 def test_reading_backwards_is_reading_the_reversed_sentence_forwards() -> None:
@@ -117,14 +117,14 @@ def test_reading_backwards_is_reading_the_reversed_sentence_forwards() -> None:
     embedded_bsm, whole_bs = _embedded(), torch.ones(4, 5, dtype=torch.bool)
     one, other = backward(embedded_bsm, whole_bs), forward(embedded_bsm.flip(1), whole_bs)
     _close(one.states_bse, other.states_bse.flip(1))
-    _close(one.summary_bh, other.summary_bh)
-    assert torch.equal(one.summary_bh, one.states_bse[:, 0])
+    _close(one.final_state_bh, other.final_state_bh)
+    assert torch.equal(one.final_state_bh, one.states_bse[:, 0])
 
 
 def test_the_summary_is_the_backward_state_at_the_first_position() -> None:
     encoder = draw(BiLSTMEncoder(3, hidden_size=2, layers=2))
     encoded = encoder(_embedded(), MASK_BS)
-    assert torch.equal(encoded.summary_bh, encoded.states_bse[:, 0, 2:])
+    assert torch.equal(encoded.final_state_bh, encoded.states_bse[:, 0, 2:])
 
 
 def _masks_of_dropout(*, variational: bool, training: bool) -> Tensor:
@@ -180,7 +180,7 @@ def test_gradients_of_the_encoder_are_right() -> None:
 
     def everything(embedded_bsm: Tensor) -> tuple[Tensor, ...]:
         encoded = encoder(embedded_bsm, mask_bs)
-        return encoded.states_bse, encoded.summary_bh, *encoded.final
+        return encoded.states_bse, encoded.final_state_bh, *encoded.layer_states
 
     torch.manual_seed(8)
     embedded_bsm = torch.randn(2, 3, 2, dtype=torch.float64, requires_grad=True)

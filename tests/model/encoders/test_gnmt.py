@@ -51,11 +51,15 @@ def test_the_encoder_is_the_paper_s(layers: int, cell: Any, residual: bool) -> N
     encoded = encoder(embedded_bsm, WHOLE)
     annotations, hidden, cells = _by_hand(encoder, list(array(embedded_bsm)[0]))
     np.testing.assert_allclose(array(encoded.states_bse)[0], annotations, rtol=1e-10, atol=1e-12)
-    np.testing.assert_allclose(array(encoded.final.hidden_ble)[0], hidden, rtol=1e-10, atol=1e-12)
-    np.testing.assert_allclose(array(encoded.summary_bh)[0], hidden[-1], rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(
+        array(encoded.layer_states.hidden_ble)[0], hidden, rtol=1e-10, atol=1e-12
+    )
+    np.testing.assert_allclose(array(encoded.final_state_bh)[0], hidden[-1], rtol=1e-10, atol=1e-12)
     if cell == "lstm":
-        np.testing.assert_allclose(array(encoded.final.cell_ble)[0], cells, rtol=1e-10, atol=1e-12)
-    sizes = (encoder.output_size, encoder.summary_size, encoder.layers, encoder.has_cells)
+        np.testing.assert_allclose(
+            array(encoded.layer_states.cell_ble)[0], cells, rtol=1e-10, atol=1e-12
+        )
+    sizes = (encoder.output_size, encoder.final_state_size, encoder.layers, encoder.has_cells)
     assert sizes == (UNITS, UNITS, layers, cell == "lstm")
 
 

@@ -58,15 +58,15 @@ def _check(encoder: LSTMNEncoder, sentence: Array, encoded: Any, weights: Array,
         last_hidden, last_cell = (
             np.concatenate(x) for x in zip(*(r.last for r in read), strict=True)
         )
-        _close(encoded.final.hidden_ble[row, number], last_hidden)
+        _close(encoded.layer_states.hidden_ble[row, number], last_hidden)
         if encoder.keeps_cells:
-            _close(encoded.final.cell_ble[row, number], last_cell)
+            _close(encoded.layer_states.cell_ble[row, number], last_cell)
         recalled = sum(one.weights for one in read)
         np.testing.assert_allclose(weights[number, :length, :length], recalled, rtol=1e-9)
         below = np.concatenate([one.hidden for one in read], axis=1)
     _close(encoded.states_bse[row, :length], below)
     _close(encoded.cells_bse[row, :length], np.concatenate([one.cells for one in read], axis=1))
-    _close(encoded.summary_bh[row], read[-1].last[0])
+    _close(encoded.final_state_bh[row], read[-1].last[0])
 
 
 def _close(ours: Tensor, theirs: Array) -> None:
@@ -84,9 +84,9 @@ def test_every_sentence_is_read_as_in_the_paper(options: dict[str, Any], keeps_c
     for row, length in enumerate(LENGTHS.tolist()):
         sentence = array(embedded_bsm)[row, :length]
         _check(encoder, sentence, encoded, weights_blss[row], row)
-    assert keeps_cells == (encoded.final.cell_ble is not None)
+    assert keeps_cells == (encoded.layer_states.cell_ble is not None)
     assert encoder.output_size == encoded.states_bse.size(2) == encoded.cells_bse.size(2)
-    assert encoder.summary_size == encoded.summary_bh.size(1)
+    assert encoder.final_state_size == encoded.final_state_bh.size(1)
 
 
 @pytest.mark.parametrize("direction", ["forward", "both"])
@@ -115,7 +115,7 @@ def test_gradients_of_the_encoder_are_right() -> None:
 
     def everything(embedded_bsm: Tensor) -> tuple[Tensor, ...]:
         encoded = encoder(embedded_bsm, mask_bs)
-        return encoded.states_bse, encoded.cells_bse, encoded.summary_bh, *encoded.final
+        return encoded.states_bse, encoded.cells_bse, encoded.final_state_bh, *encoded.layer_states
 
     torch.manual_seed(8)
     embedded_bsm = torch.randn(2, 3, 2, dtype=torch.float64, requires_grad=True)

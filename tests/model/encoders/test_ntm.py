@@ -27,14 +27,14 @@ def _embedded(padding: float) -> Tensor:
 def _rows(encoded: Encoded, row: int) -> list[Tensor]:
     """All of a sentence that does not grow with the batch's padding."""
     state, _ = encoded.machine
-    final = [part for part in encoded.final if part is not None]
-    return [part[row] for part in (encoded.summary_bh, *final, *state)]
+    final = [part for part in encoded.layer_states if part is not None]
+    return [part[row] for part in (encoded.final_state_bh, *final, *state)]
 
 
 def test_the_machine_ends_where_the_last_real_step_left_it() -> None:
     encoder = _encoder()
     encoded = encoder(_embedded(float("nan")), MASK_BS)
-    assert encoded.final.cell_ble is not None
+    assert encoded.layer_states.cell_ble is not None
     for row, length in enumerate([2, 5, 1]):
         controller, state = encoder.machine.begin(_embedded(0.0)[row : row + 1, 0])
         for position in range(length):
@@ -67,7 +67,7 @@ def test_nothing_in_the_padding_changes_a_bit_of_the_machine() -> None:
 
 def test_a_decoder_is_told_the_sizes_of_the_machine() -> None:
     sizes = _encoder().sizes
-    assert (sizes.annotation, sizes.summary, sizes.layers) == (4, 4, 1)
+    assert (sizes.annotation, sizes.final_state, sizes.layers) == (4, 4, 1)
     assert sizes.machine == MachineSizes(slots=6, width=3, read_heads=2, write_heads=2)
 
 

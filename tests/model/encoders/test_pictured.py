@@ -24,9 +24,9 @@ def test_annotations_are_all_real_and_their_mean_is_the_summary(
     rows, columns = built.encoder.grid
     assert encoded.states_bse.shape == (3, rows * columns, built.encoder.sizes.annotation)
     assert encoded.mask_bs.shape == (3, rows * columns) and encoded.mask_bs.all()
-    torch.testing.assert_close(encoded.summary_bh, encoded.states_bse.sum(1) / (rows * columns))
-    assert encoded.summary_bh.size(1) == built.encoder.sizes.summary
-    assert encoded.final.hidden_ble.size(1) == built.encoder.sizes.layers == 0
+    torch.testing.assert_close(encoded.final_state_bh, encoded.states_bse.sum(1) / (rows * columns))
+    assert encoded.final_state_bh.size(1) == built.encoder.sizes.final_state
+    assert encoded.layer_states.hidden_ble.size(1) == built.encoder.sizes.layers == 0
 
 
 @every_encoder
@@ -86,7 +86,7 @@ def test_from_two_pictures_on_no_bit_depends_on_how_many_there_are(
 
 def _everything(encoder: Encoder, source: Tensor) -> tuple[Tensor, ...]:
     encoded = encoder(source, torch.ones(len(source), 1, dtype=torch.bool))
-    return encoded.states_bse, encoded.summary_bh
+    return encoded.states_bse, encoded.final_state_bh
 
 
 @every_encoder

@@ -48,14 +48,14 @@ def test_the_summary_is_the_mean_of_the_real_annotations() -> None:
     encoded = draw(TransformerEncoder(WIDTH, **SMALL)).eval()(_embedded(), MASK_BS)
     for row, length in enumerate(LENGTHS.tolist()):
         mean_e = encoded.states_bse[row, :length].mean(dim=0)
-        torch.testing.assert_close(encoded.summary_bh[row], mean_e, rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(encoded.final_state_bh[row], mean_e, rtol=1e-12, atol=1e-12)
 
 
 def test_there_are_no_last_states_of_layers() -> None:
     encoder = TransformerEncoder(WIDTH, **SMALL)
     encoded = encoder.double()(_embedded(), MASK_BS)
-    assert encoded.final.hidden_ble.shape == (4, 0, WIDTH)
-    assert encoded.final.cell_ble is None
+    assert encoded.layer_states.hidden_ble.shape == (4, 0, WIDTH)
+    assert encoded.layer_states.cell_ble is None
     assert encoder.sizes == (WIDTH, WIDTH, 0, False, False, None)
 
 
@@ -119,7 +119,7 @@ def test_gradients_of_the_encoder_are_right(norm: Any, activation: Any) -> None:
 
     def everything(embedded_bsm: Tensor) -> tuple[Tensor, ...]:
         encoded = encoder(embedded_bsm, mask_bs)
-        return encoded.states_bse, encoded.summary_bh
+        return encoded.states_bse, encoded.final_state_bh
 
     torch.manual_seed(8)
     embedded_bsm = torch.randn(2, 3, WIDTH, dtype=torch.float64, requires_grad=True)

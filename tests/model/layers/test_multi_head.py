@@ -59,7 +59,7 @@ def test_cross_attention_is_torchs_and_so_are_its_weights(key_size: int, gradien
         query_bqd, states_bse, states_bse, key_padding_mask=~MASK_BS
     )
     with torch.set_grad_enabled(gradients):
-        memory = ours.remember(states_bse)
+        memory = ours.prepare(states_bse)
         context_bqd, weights_bqs = ours.look(query_bqd, memory, MASK_BS)
         _close(ours(query_bqd, memory, MASK_BS), expected_bqd)
     _close(context_bqd, expected_bqd)
@@ -77,7 +77,7 @@ def test_queries_of_another_width_are_projected_to_the_heads() -> None:
         masses_bqs = energies_bqs.exp() * MASK_BS[:, None]
         weights.append(masses_bqs / masses_bqs.sum(-1, keepdim=True))
         contexts.append(weights[-1] @ value[:, :, head])
-    context_bqd, weights_bqs = ours.look(query_bqd, ours.remember(states_bse), MASK_BS)
+    context_bqd, weights_bqs = ours.look(query_bqd, ours.prepare(states_bse), MASK_BS)
     _close(context_bqd, ours.out_proj(torch.cat(contexts, dim=-1)))
     _close(weights_bqs, torch.stack(weights).mean(0))
 
@@ -118,7 +118,7 @@ def test_a_sentence_of_one_piece_stands_beside_one_of_a_thousand(gradients: bool
     ours = draw(CrossAttention(WIDTH, WIDTH, WIDTH, HEADS))
     query_bqd, states_bse = _random(2, 3, WIDTH), _random(2, 1100, WIDTH).requires_grad_()
     with torch.set_grad_enabled(gradients):
-        context_bqd = ours(query_bqd, ours.remember(states_bse), mask_bs)
+        context_bqd = ours(query_bqd, ours.prepare(states_bse), mask_bs)
     only_1qd = ours.out_proj(ours.kv_proj(states_bse[1:, :1])[:, :, WIDTH:])
     _close(context_bqd[1:], only_1qd.expand(1, 3, WIDTH))
     if gradients:

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from nmt.model.attention.mechanism import AttentionMemory, Reading, masked_softmax
+from nmt.model.attention.mechanism import AttentionMemory, AttentionOutput, masked_softmax
 from nmt.model.attention.score import Score
 from nmt.model.attention.scored import ScoredMechanism
 from nmt.registry import MECHANISMS
@@ -39,12 +39,12 @@ class GlobalAttention(ScoredMechanism):
 
     def forward(
         self, query_bqd: Float[Tensor, "b q d"], memory: AttentionMemory, state: CoverageState
-    ) -> tuple[Reading, CoverageState]:
+    ) -> tuple[AttentionOutput, CoverageState]:
         energies_bqs = self._energies(query_bqd, memory, state)
         weights_bqs = masked_softmax(energies_bqs, memory.mask_bs).to(memory.values_bse.dtype)
         if self.recurrent:
             state = (state[0] + weights_bqs.flatten(0, 1),)
-        return Reading(weights_bqs @ memory.values_bse, weights_bqs), state
+        return AttentionOutput(weights_bqs @ memory.values_bse, weights_bqs), state
 
     def _energies(
         self, query_bqd: Float[Tensor, "b q d"], memory: AttentionMemory, state: CoverageState

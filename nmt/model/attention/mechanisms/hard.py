@@ -8,7 +8,7 @@ from torch import Tensor
 
 from nmt.component_spec import NonNegativeFloat, Probability
 from nmt.model.attention.gated import GatedMechanism
-from nmt.model.attention.mechanism import AttentionMemory, Reading
+from nmt.model.attention.mechanism import AttentionMemory, AttentionOutput
 from nmt.model.attention.score import Score
 from nmt.registry import MECHANISMS
 
@@ -77,15 +77,17 @@ class HardAttention(GatedMechanism):
 
     def forward(
         self, query_bqd: Float[Tensor, "b q d"], memory: AttentionMemory, state: ExpectedState
-    ) -> tuple[Reading, ExpectedState]:
+    ) -> tuple[AttentionOutput, ExpectedState]:
         energies_bqs = self.score(query_bqd, memory.keys_bsa)
         energies_bqs = energies_bqs.masked_fill(~memory.mask_bs[:, None], float("-inf"))
         if self.training:
-            weights_bqs, trace = self._sample(energies_bqs.log_softmax(dim=-1), state)
+            weights_bqs, auxiliary = self._sample(energies_bqs.log_softmax(dim=-1), state)
         else:
-            weights_bqs, trace = _one_hot(energies_bqs.argmax(dim=-1), energies_bqs), ()
+            weights_bqs, auxiliary = _one_hot(energies_bqs.argmax(dim=-1), energies_bqs), ()
         weights_bqs = weights_bqs.to(memory.values_bse.dtype)
-        return Reading(self.context(weights_bqs, query_bqd, memory), weights_bqs, trace), state
+        return AttentionOutput(
+            self.context(weights_bqs, query_bqd, memory), weights_bqs, auxiliary
+        ), state
 
     def draw(self, log_probs_bqs: Float[Tensor, "b q s"]) -> Int[Tensor, "b q"]:
         """A position for each query: the greatest of log p_s - log E_s, each E_s ~ Exp(1).
@@ -111,18 +113,18 @@ class HardAttention(GatedMechanism):
         entropy_bq = -(log_probs_bqs.exp() * finite_bqs).sum(dim=-1)
         return weights_bqs, (log_prob_bq.masked_fill(expected_bk, 0.0), entropy_bq)
 
-    def penalty(
+    def auxiliary_loss(
         self,
-        trace: tuple[Tensor, ...],
-        likelihood_bt: Float[Tensor, "b t"],
+        auxiliary: tuple[Tensor, ...],
+        nll_bt: Float[Tensor, "b t"],
         mask_bt: Bool[Tensor, "b t"],
     ) -> Float[Tensor, ""]:
         """A sum whose gradient is that of eq. 12, but for its first term; its value means nothing.
 
         Takes the batch into the baseline, which the batch itself does not see.
         """
-        log_prob_bt, entropy_bt = (part.masked_fill(~mask_bt, 0.0) for part in trace)
-        reward_br, real_br = self._rewards(-likelihood_bt, mask_bt)
+        log_prob_bt, entropy_bt = (part.masked_fill(~mask_bt, 0.0) for part in auxiliary)
+        reward_br, real_br = self._rewards(-nll_bt, mask_bt)
         advantage_br = reward_br - self._next_baseline(reward_br, real_br)
         reinforced = (advantage_br.masked_fill(~real_br, 0.0) * log_prob_bt).sum()
         return -self.reward_weight * reinforced - self.entropy_weight * entropy_bt.sum()

@@ -5,7 +5,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from nmt.component_spec import Positive
-from nmt.model.attention.mechanism import AttentionMemory, Reading
+from nmt.model.attention.mechanism import AttentionMemory, AttentionOutput
 from nmt.model.attention.score import Score
 from nmt.model.attention.scored import ScoredMechanism
 from nmt.model.attention.window import distances, window_softmax
@@ -37,14 +37,14 @@ class MonotonicLocalAttention(ScoredMechanism):
 
     def forward(
         self, query_bqd: Float[Tensor, "b q d"], memory: AttentionMemory, state: PositionState
-    ) -> tuple[Reading, PositionState]:
+    ) -> tuple[AttentionOutput, PositionState]:
         (position_n,) = state
         energies_bqs = self.score(query_bqd, memory.keys_bsa)
         centre_bq = self._centre(position_n.view(query_bqd.shape[:2]), memory)
         distance_bqs = distances(centre_bq, memory.mask_bs)
         weights_bqs = window_softmax(energies_bqs, distance_bqs, self.window, memory.mask_bs)
         weights_bqs = weights_bqs.to(memory.values_bse.dtype)
-        return Reading(weights_bqs @ memory.values_bse, weights_bqs), (position_n + 1,)
+        return AttentionOutput(weights_bqs @ memory.values_bse, weights_bqs), (position_n + 1,)
 
     def _centre(
         self, position_bq: Int[Tensor, "b q"], memory: AttentionMemory

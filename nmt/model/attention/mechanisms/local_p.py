@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from nmt.component_spec import Positive
-from nmt.model.attention.mechanism import AttentionMemory, Reading
+from nmt.model.attention.mechanism import AttentionMemory, AttentionOutput
 from nmt.model.attention.score import Score
 from nmt.model.attention.scored import ScoredMechanism
 from nmt.model.attention.window import distances, window_softmax
@@ -44,13 +44,13 @@ class PredictiveLocalAttention(ScoredMechanism):
 
     def forward(
         self, query_bqd: Float[Tensor, "b q d"], memory: AttentionMemory, state: tuple[()]
-    ) -> tuple[Reading, tuple[()]]:
+    ) -> tuple[AttentionOutput, tuple[()]]:
         energies_bqs = self.score(query_bqd, memory.keys_bsa)
         distance_bqs = distances(self.centre(query_bqd, memory.mask_bs), memory.mask_bs)
         bell_bqs = torch.exp(-2 * (distance_bqs / self.window).square())  # 2σ² = D²/2
         softmax_bqs = window_softmax(energies_bqs, distance_bqs, self.window, memory.mask_bs)
         weights_bqs = (softmax_bqs * bell_bqs).to(memory.values_bse.dtype)
-        return Reading(weights_bqs @ memory.values_bse, weights_bqs), state
+        return AttentionOutput(weights_bqs @ memory.values_bse, weights_bqs), state
 
     def centre(
         self, query_bqd: Float[Tensor, "b q d"], mask_bs: Bool[Tensor, "b s"]

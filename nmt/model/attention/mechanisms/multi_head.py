@@ -6,7 +6,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from nmt.component_spec import Positive
-from nmt.model.attention.mechanism import AttentionMemory, Mechanism, Reading
+from nmt.model.attention.mechanism import AttentionMemory, AttentionOutput, Mechanism
 from nmt.model.interfaces import Encoded
 from nmt.model.layers.multi_head import CrossAttention, Heads, split
 from nmt.registry import MECHANISMS
@@ -28,13 +28,13 @@ class MultiHeadAttention(Mechanism):
         super().__init__()
         self.attention = CrossAttention(query_size, key_size, key_size, heads)
 
-    def remember(self, source: Encoded) -> AttentionMemory:
+    def prepare(self, source: Encoded) -> AttentionMemory:
         return AttentionMemory(*self.attention.project(source.states_bse), source.mask_bs)
 
     def forward(
         self, query_bqd: Float[Tensor, "b q d"], memory: AttentionMemory, state: Any
-    ) -> tuple[Reading, Any]:
+    ) -> tuple[AttentionOutput, Any]:
         keys_bsa, values_bse, mask_bs, _ = memory
         heads = self.attention.heads
         parts = Heads(split(keys_bsa, heads), split(values_bse, heads))
-        return Reading(*self.attention.look(query_bqd, parts, mask_bs)), state
+        return AttentionOutput(*self.attention.look(query_bqd, parts, mask_bs)), state

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from nmt.component_spec import NonNegativeFloat
 from nmt.model.attention.gated import GatedMechanism
-from nmt.model.attention.mechanism import AttentionMemory, Reading, masked_softmax
+from nmt.model.attention.mechanism import AttentionMemory, AttentionOutput, masked_softmax
 from nmt.model.attention.score import Score
 from nmt.registry import MECHANISMS
 
@@ -36,24 +36,24 @@ class SoftAttention(GatedMechanism):
 
     def forward(
         self, query_bqd: Float[Tensor, "b q d"], memory: AttentionMemory, state: tuple[()]
-    ) -> tuple[Reading, tuple[()]]:
+    ) -> tuple[AttentionOutput, tuple[()]]:
         energies_bqs = self.score(query_bqd, memory.keys_bsa)
         weights_bqs = masked_softmax(energies_bqs, memory.mask_bs).to(memory.values_bse.dtype)
         context_bqe = self.context(weights_bqs, query_bqd, memory)
         if not self.doubly_stochastic:
-            return Reading(context_bqe, weights_bqs), state
+            return AttentionOutput(context_bqe, weights_bqs), state
         real_bqs = memory.mask_bs[:, None].expand_as(weights_bqs)
-        return Reading(context_bqe, weights_bqs, (weights_bqs, real_bqs)), state
+        return AttentionOutput(context_bqe, weights_bqs, (weights_bqs, real_bqs)), state
 
-    def penalty(
+    def auxiliary_loss(
         self,
-        trace: tuple[Tensor, ...],
-        likelihood_bt: Float[Tensor, "b t"],
+        auxiliary: tuple[Tensor, ...],
+        nll_bt: Float[Tensor, "b t"],
         mask_bt: Bool[Tensor, "b t"],
     ) -> Float[Tensor, ""]:
-        weights_bts, real_bts = trace
+        weights_bts, real_bts = auxiliary
         weights_bts = weights_bts.masked_fill(~mask_bt[:, :, None], 0.0)
-        read_bs = weights_bts.sum(dim=1, dtype=likelihood_bt.dtype)
+        read_bs = weights_bts.sum(dim=1, dtype=nll_bt.dtype)
         return (
             self.doubly_stochastic * (1 - read_bs).masked_fill(~real_bts[:, 0], 0.0).square().sum()
         )

@@ -6,7 +6,7 @@ from torch import Tensor
 from nmt.component_spec import Positive
 from nmt.model.attention.score import TanhScore
 from nmt.model.layers.initial import xavier
-from nmt.model.layers.joined import JoinedLinear
+from nmt.model.layers.linear import ConcatLinear
 from nmt.registry import SCORES
 
 
@@ -24,8 +24,8 @@ class AdditiveScore(TanhScore):
         self, query_size: int, key_size: int, *, hidden_size: Positive | None = None
     ) -> None:
         super().__init__(query_size, key_size, hidden_size or query_size)
-        self.query = JoinedLinear((query_size,), xavier(self.keys_size, query_size), exact=True)
-        self.key = JoinedLinear((key_size,), xavier(self.keys_size, key_size), exact=True)
+        self.query = ConcatLinear((query_size,), xavier(self.keys_size, query_size), exact=True)
+        self.key = ConcatLinear((key_size,), xavier(self.keys_size, key_size), exact=True)
 
     def prepare(self, states_bse: Float[Tensor, "b s e"]) -> Float[Tensor, "b s a"]:
         keys_bsa: Tensor = self.key(states_bse)

@@ -6,7 +6,7 @@ from torch import Tensor
 from nmt.component_spec import Positive
 from nmt.model.attention.score import TanhScore
 from nmt.model.layers.initial import xavier
-from nmt.model.layers.joined import JoinedLinear
+from nmt.model.layers.linear import ConcatLinear
 from nmt.registry import SCORES
 
 
@@ -27,7 +27,7 @@ class ConcatScore(TanhScore):
     ) -> None:
         super().__init__(query_size, key_size, hidden_size or query_size)
         weight_ax = xavier(self.keys_size, query_size + key_size)
-        self.joined = JoinedLinear((query_size, key_size), weight_ax, exact=True)
+        self.joined = ConcatLinear((query_size, key_size), weight_ax, exact=True)
 
     def prepare(self, states_bse: Float[Tensor, "b s e"]) -> Float[Tensor, "b s a"]:
         return self.joined.term(1, states_bse)

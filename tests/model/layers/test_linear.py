@@ -5,17 +5,17 @@ import torch
 from torch import Tensor
 
 from nmt.model.layers.int8 import Int8Linear
-from nmt.model.layers.joined import JoinedLinear
+from nmt.model.layers.linear import ConcatLinear
 from nmt.model.layers.packed import PackedLinear, packs_products
 
 SIZES, UNITS = (8, 16, 24), 32
 PACKS = pytest.mark.skipif(not packs_products(), reason="oneDNN packs nothing here")
 
 
-def _layer(*, bias: bool) -> tuple[JoinedLinear, list[Tensor], Tensor]:
+def _layer(*, bias: bool) -> tuple[ConcatLinear, list[Tensor], Tensor]:
     """A layer, inputs, and the terms in float64; the last one is b, or nothing."""
     torch.manual_seed(1)
-    layer = JoinedLinear.like_torchs(SIZES, UNITS, bias=bias)
+    layer = ConcatLinear.like_torchs(SIZES, UNITS, bias=bias)
     inputs = [torch.randn(5, size) for size in SIZES]
     weights = torch.split(layer.weight.detach().double(), list(SIZES), dim=1)
     terms = [part.double() @ weight.T for part, weight in zip(inputs, weights, strict=True)]
@@ -50,14 +50,14 @@ def test_inputs_left_out_leave_their_terms_out(
 
 
 def test_an_input_that_is_never_given_has_no_columns() -> None:
-    layer = JoinedLinear((4, 0), torch.randn(3, 4))
+    layer = ConcatLinear((4, 0), torch.randn(3, 4))
     inputs_nx = torch.randn(2, 4)
     torch.testing.assert_close(layer(inputs_nx, None), inputs_nx @ layer.weight.T)
 
 
 def test_it_begins_as_torchs_does() -> None:
     torch.manual_seed(2)
-    ours = JoinedLinear.like_torchs(SIZES, UNITS)
+    ours = ConcatLinear.like_torchs(SIZES, UNITS)
     torch.manual_seed(2)
     theirs = torch.nn.Linear(sum(SIZES), UNITS)
     assert all(map(torch.equal, ours.parameters(), theirs.parameters()))

@@ -13,7 +13,7 @@ from nmt.model.layers.packed import PackedLinear, packs_products
 Product = type[Int8Linear] | type[PackedLinear]
 
 
-class JoinedLinear(nn.Module):
+class ConcatLinear(nn.Module):
     """y = W [x_1; …; x_p] + b = W_1 x_1 + … + W_p x_p + b, whole or some of its terms.
 
     What a term gives can be known long before the others, or for all hypotheses of a sentence at
@@ -48,7 +48,7 @@ class JoinedLinear(nn.Module):
     @classmethod
     def like_torchs(
         cls, sizes: Sequence[int], outputs: int, *, bias: bool = True
-    ) -> "JoinedLinear":
+    ) -> "ConcatLinear":
         """One that begins as `torch.nn.Linear` does."""
         begun = nn.Linear(sum(sizes), outputs, bias)
         return cls(sizes, begun.weight.detach(), begun.bias.detach() if bias else None)
