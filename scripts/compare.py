@@ -32,10 +32,9 @@ from experiments import (
     valid_pairs,
     write_results,
 )
-from plots import Line, draw_lines, save, start_figure
-
 from nmt.config.loader import load_experiment
 from nmt.search.translator import Translator
+from plots import Line, draw_lines, save, start_figure
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 BOOK = {

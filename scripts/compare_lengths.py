@@ -30,14 +30,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from experiments import Pair, markdown, write_results
 from join_lines import join_up_to
-from plots import Line, draw_lines, save, start_figure
 
+from experiments import Pair, markdown, write_results
 from nmt.data.corpus import resolve
 from nmt.evaluation.metrics import Score, score
 from nmt.model.saved import Run
 from nmt.search.translator import Translator
+from plots import Line, draw_lines, save, start_figure
 
 
 class Bucket(NamedTuple):

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from experiments import Pair, markdown, write_results
-
 from nmt.data.corpus import resolve
 from nmt.evaluation.metrics import score
 from nmt.model.layers.packed import PackedLinear

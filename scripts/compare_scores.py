@@ -12,7 +12,6 @@ import sys
 from pathlib import Path
 
 from experiments import Pair, exact_match, markdown, train, valid_pairs
-
 from nmt.config.loader import load_experiment
 from nmt.registry import DECODERS, MECHANISMS, SCORES
 from nmt.search.translator import Translator

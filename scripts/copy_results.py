@@ -18,19 +18,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from experiments import Pair, markdown
 from jaxtyping import Float
 from make_copies import TESTS
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from plots import save
 from torch import Tensor
 
+from experiments import Pair, markdown
 from nmt.data.corpus import resolve
 from nmt.evaluation.metrics import score
 from nmt.model.saved import Run
 from nmt.search.translator import Translator
+from plots import save
 
 Weights = Float[Tensor, "slot step"]
 

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from experiments import Pair
-
 from nmt.data.corpus import resolve
 
 

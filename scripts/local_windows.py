@@ -18,10 +18,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from experiments import Pair, markdown
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from experiments import Pair, markdown
 from nmt.data.batching import Batch, collate
 from nmt.data.corpus import resolve
 from nmt.data.vocabulary import Vocabulary

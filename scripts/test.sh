@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/environment.sh dev
-ruff format --check nmt scripts tests
-ruff check nmt scripts tests
+ruff format --check nmt scripts benchmarks tests
+ruff check nmt scripts benchmarks tests
 mypy
 python -m pytest -q --numprocesses auto --dist loadfile "$@"

@@ -3,8 +3,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from experiments import markdown, reports, train, valid_pairs, write_results
 
+from experiments import markdown, reports, train, valid_pairs, write_results
 from nmt.config.schema import DataConfig
 
 

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 from matplotlib.image import imread
+
 from plots import Line, draw_lines, save, spread, start_figure
 
 

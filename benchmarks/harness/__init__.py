@@ -1,0 +1,1 @@
+"""Texts, worker processes and result files of the benchmarks."""

@@ -1,0 +1,227 @@
+"""What a device computes, against float64 on the CPU: every way, every number format."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from harness.results import Row
+from nmt.config.loader import load_experiment
+from nmt.config.schema import Experiment, ModelConfig
+from nmt.data.batching import Batch, collate, collate_pictures
+from nmt.data.pictures import PictureSizes
+from nmt.data.vocabulary import Specials
+from nmt.model.build import build_model
+from nmt.model.devices import autocast
+from nmt.model.recurrence.way import Way, going
+from nmt.model.seq2seq import Seq2Seq
+from nmt.registry import COVERAGE_PENALTIES, LENGTH_PENALTIES, ComponentConfig
+from nmt.search.beam import beam_search
+from nmt.search.step import Step
+from nmt.training.loss import batch_loss
+
+PIECES, PAIRS, LONGEST = 400, 12, 30
+MARKS = Specials(0, 1, 2)
+LIMITS = {"fp32": 1e-3, "bf16": 0.3, "fp16": 0.1}
+"""Relative errors of all gradients together.
+
+Half precision rounds each number by 2^-9 or 2^-12, and what hard attention reads may turn by it.
+"""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was compared.
+
+    Attributes:
+        what: was computed
+        how: in which way and format
+        error: how far it is from what it should be
+        limit: how far it may be
+    """
+
+    what: str
+    how: str
+    error: float
+    limit: float
+
+    @property
+    def passed(self) -> bool:
+        """Not so where the error is no number."""
+        return self.error <= self.limit
+
+    @property
+    def row(self) -> Row:
+        """For a table."""
+        said = "passed" if self.passed else "FAILED"
+        note = f"{said}: at most {self.limit:g}"
+        return Row(f"check: {self.what}", self.how, "error", [self.error], {}, note=note)
+
+
+def checks(configs: Iterable[Path], device: torch.device) -> Iterator[Check]:
+    """Gradients of every system that a config assembles, and what its search finds."""
+    for config in configs:
+        experiment = load_experiment(config).experiment
+        system = System(experiment)
+        exact = system.results(torch.device("cpu"), torch.float64)
+        for way, precision in _ways(device):
+            found = system.results(device, torch.float32, way, precision)
+            error = _distance(found, exact)
+            yield Check(f"gradients, {config.stem}", f"{way} {precision}", error, LIMITS[precision])
+        yield Check(f"search, {config.stem}", "fp32", system.unlike(device), 0.1)
+
+
+def _ways(device: torch.device) -> list[tuple[Way, str]]:
+    if device.type == "cpu":
+        return [("plain", "fp32"), ("fused", "fp32"), ("plain", "bf16")]
+    return [("plain", "fp32"), ("fused", "fp32"), ("fused", "bf16"), ("fused", "fp16")]
+
+
+class System:
+    """A model with a vocabulary of numbers, and a batch of chance for it."""
+
+    def __init__(self, experiment: Experiment) -> None:
+        self.config = experiment.model
+        self.pictures = PictureSizes.of(experiment.data.pictures)
+        generator = np.random.default_rng(1)
+        targets = _sentences(generator)
+        if self.pictures is None:
+            self.batch = collate(_sentences(generator), targets, MARKS, MARKS)
+        else:
+            self.batch = collate_pictures(_draw(generator, self.pictures), targets, MARKS)
+        torch.manual_seed(2)
+        self.model = self._build()
+
+    def _build(self) -> Seq2Seq:
+        return build_model(self.config, self.pictures or PIECES, PIECES).eval()
+
+    def on(self, device: torch.device, dtype: torch.dtype) -> tuple[Seq2Seq, Batch]:
+        """A copy of the model and the batch there."""
+        model = self._build()
+        model.load_state_dict(self.model.state_dict())
+        batch = self.batch.to(device)
+        if batch.source.is_floating_point():
+            batch = batch._replace(source=batch.source.to(dtype))
+        return model.to(device, dtype), batch
+
+    def results(
+        self,
+        device: torch.device,
+        dtype: torch.dtype,
+        way: Way = "plain",
+        precision: str = "fp32",
+    ) -> dict[str, Tensor]:
+        """Return the loss and the gradients of all parameters, in float64 on the CPU."""
+        model, batch = self.on(device, dtype)
+        with going(way), autocast(precision, device), exact_products():
+            loss, _ = batch_loss(model, batch, smoothing=0.1, chunk=256)
+            loss.backward()  # type: ignore[no-untyped-call]
+        found = {"loss": loss.detach()}
+        for name, parameter in model.named_parameters():
+            if parameter.grad is not None:
+                found[name] = parameter.grad
+        return {name: value.double().cpu() for name, value in found.items()}
+
+    def unlike(self, device: torch.device) -> float:
+        """The share of sentences whose translation at beam 5 is not the CPU's, both in float32."""
+        found = [self.search(place) for place in (torch.device("cpu"), device)]
+        pairs = list(zip(*found, strict=True))
+        return sum(ours != theirs for ours, theirs in pairs) / len(pairs)
+
+    def search(
+        self, device: torch.device, wrap: Callable[[Step], Step] = lambda step: step
+    ) -> list[tuple[int, ...]]:
+        """The best translations at beam 5, by the model's step or what is made of it."""
+        model, batch = self.on(device, torch.float32)
+        with torch.inference_mode(), exact_products():
+            memory, state = model.start(batch.source, batch.source_mask_bs)
+            found = beam_search(
+                wrap(model.step),
+                memory,
+                state,
+                bos=MARKS.bos,
+                eos=MARKS.eos,
+                beam_size=5,
+                max_lengths_b=[LONGEST] * PAIRS,
+                length_penalty=LENGTH_PENALTIES.build(ComponentConfig("average")),
+                coverage_penalty=COVERAGE_PENALTIES.build(ComponentConfig("none")),
+                source_mask_bs=None if self.pictures else batch.source_mask_bs,
+            )
+        return [tuple(best[0].tokens) for best in found]
+
+
+def type_checks(device: torch.device) -> Iterator[Check]:
+    """That LSTMs under bf16 compute in bf16: by torch's own rule a GPU's would in fp16."""
+    config = ModelConfig(
+        embedding_size=64,
+        encoder=ComponentConfig("bilstm", {"hidden_size": 32}),
+        decoder=ComponentConfig("bahdanau", {"hidden_size": 64}),
+        score=ComponentConfig("additive"),
+    )
+    model = build_model(config, PIECES, PIECES).to(device)
+    source_bs = torch.full((4, 7), 5, device=device)
+    with torch.no_grad(), autocast("bf16", device):
+        states_bse = model.encode(
+            source_bs, torch.ones_like(source_bs, dtype=torch.bool)
+        ).states_bse
+    yield Check("annotations are bfloat16", "bf16", float(states_bse.dtype != torch.bfloat16), 0.0)
+
+
+def loss_checks(device: torch.device) -> Iterator[Check]:
+    """The kernel of the smoothed cross entropy, where there is one."""
+    from nmt.training.loss import of_chunk
+    from nmt.training.loss_kernel import of_chunk as of_chunk_by_kernel
+
+    generator = torch.Generator().manual_seed(3)
+    logits_rv = 3 * torch.randn(96, 8000, generator=generator)
+    targets_r = torch.randint(8000, (96,), generator=generator)
+    for dtype, limit in ((torch.float32, 1e-5), (torch.bfloat16, 1e-2)):
+        rounded_rv = logits_rv.to(dtype)
+        exact = of_chunk(rounded_rv.double(), targets_r, 90, 0.1)
+        found = of_chunk_by_kernel(rounded_rv.to(device), targets_r.to(device), 90, 0.1)
+        error = _distance(*({"loss": r[0], "gradient": r[2]} for r in (found, exact)))
+        yield Check("loss kernel", str(dtype).removeprefix("torch."), error, limit)
+
+
+@contextmanager
+def exact_products() -> Iterator[None]:
+    """No TF32 inside it: an error is then one of the program."""
+    settings: list[Any] = [torch.backends.cuda.matmul, torch.backends.cudnn]
+    before = [setting.allow_tf32 for setting in settings]
+    for setting in settings:
+        setting.allow_tf32 = False
+    try:
+        yield
+    finally:
+        for setting, value in zip(settings, before, strict=True):
+            setting.allow_tf32 = value
+
+
+def _distance(found: dict[str, Tensor], exact: dict[str, Tensor]) -> float:
+    """‖found - exact‖ / ‖exact‖: of the loss, or of all gradients together, what is more."""
+    assert found.keys() == exact.keys(), "not the same parameters have gradients"
+    errors = []
+    for names in (["loss"], [name for name in exact if name != "loss"]):
+        ours, theirs = (
+            torch.cat([of[name].double().cpu().flatten() for name in names])
+            for of in (found, exact)
+        )
+        errors.append(float((ours - theirs).norm() / theirs.norm()))
+    return float(np.max(errors))  # which hands on what is no number
+
+
+def _sentences(generator: np.random.Generator) -> list[np.ndarray]:
+    lengths = generator.integers(3, LONGEST, PAIRS)
+    return [generator.integers(3, PIECES, length) for length in lengths]
+
+
+def _draw(generator: np.random.Generator, sizes: PictureSizes) -> np.ndarray:
+    if sizes.size is not None:
+        return generator.integers(0, 256, (PAIRS, 3, sizes.size, sizes.size), dtype=np.uint8)
+    assert sizes.features is not None
+    return generator.standard_normal((PAIRS, sizes.positions, sizes.features), dtype=np.float32)

@@ -1,0 +1,133 @@
+"""One sentence: from a cold start to the printed translation, and in a warm `Translator`."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from harness.results import Row
+from nmt.errors import UserError
+from nmt.search.translator import Translator
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def cold_row(run: Path, sentence: str, *, threads: int, repetitions: int) -> Row:
+    """Seconds of `nmt-translate` as a process of its own, for one sentence on standard input."""
+    seconds = [_process(run, sentence, threads) for _ in range(repetitions + 1)]
+    note = f"{len(sentence.split())} words, beam 5; the first start, {seconds[0]:.1f} s, left out"
+    conditions = _conditions("fp32", threads)
+    return Row("one sentence from a cold start", "nmt", "s", seconds[1:], conditions, note=note)
+
+
+def _process(run: Path, sentence: str, threads: int) -> float:
+    variables = {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+    start = time.perf_counter()
+    _call("translate", "-m", str(run), "--device", "cpu", text=sentence + "\n", variables=variables)
+    return time.perf_counter() - start
+
+
+def _call(
+    command: str, *arguments: str, text: str = "", variables: Mapping[str, str] | None = None
+) -> None:
+    """One of our commands as a process of its own.
+
+    Raises:
+        UserError: when it fails, with the last line that it said
+    """
+    ended = subprocess.run(
+        [sys.executable, "-m", f"nmt.cli.{command}", *arguments],
+        input=text,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **(variables or {})},
+    )
+    if ended.returncode:
+        said = ended.stderr.strip().splitlines() or ["it said nothing"]
+        raise UserError(f"nmt-{command} failed: {said[-1]}")
+
+
+def warm_rows(run: Path, sentences: list[str], *, threads: int, repetitions: int) -> list[Row]:
+    """Milliseconds of a call of `Translator.translate` for one sentence of 15 words.
+
+    As it is, and where a sentence may be done when it is likely done.
+    """
+    chosen = [sentence for sentence in sentences if len(sentence.split()) == 15][:repetitions]
+    chosen = chosen or sentences[:repetitions]
+    rows = []
+    for precision in ("fp32", "int8"):
+        translator = Translator.load(run, device="cpu", precision=precision, threads=threads)
+        for sentence in chosen[:3]:
+            translator.translate([sentence], beam_size=5)
+        for stop in ("bound", "likely"):
+            values, pieces = [], 0
+            for sentence in chosen:
+                start = time.perf_counter()
+                [translation] = translator.translate([sentence], beam_size=5, stop=stop)
+                values.append(1000 * (time.perf_counter() - start))
+                pieces += len(translation.pieces)
+            note = f"{len(chosen)} sentences of 15 words, {pieces / len(chosen):.1f} pieces, beam 5"
+            conditions = _conditions(precision, threads) | {"stop": stop}
+            rows.append(Row("one sentence, warm", "nmt", "ms", values, conditions, note=note))
+    return rows
+
+
+def _conditions(dtype: str, threads: int) -> dict[str, Any]:
+    return {"dtype": dtype, "threads": threads}
+
+
+CONFIG = """\
+data: {{train: {train}, valid: {valid}, source: {source}, target: {target},
+  vocabulary: {{model: {vocabulary}}}}}
+model:
+  embedding_size: 256
+  encoder: {{type: bilstm, hidden_size: 256, layers: 2, dropout: 0.3}}
+  decoder: {{type: bahdanau, hidden_size: 512, dropout: 0.3}}
+training: {{batch_sentences: 64, steps: {steps}, validate_every: 1000000, save_every: {steps}}}
+evaluation: {{samples: 0, pictures: 0}}
+"""
+
+
+def short_run(
+    folder: Path, train: Path, languages: tuple[str, str], vocabulary: Path, steps: int
+) -> Path:
+    """A run of so many updates by nmt-train, for those who gave no model; made once."""
+    run = folder / f"run-{train.name}-{steps}"
+    if run.is_dir():
+        return run
+    config = folder / "run.yaml"
+    write_config(config, str(train), train, languages, vocabulary, steps)
+    _call("train", str(config), "--run", str(run))
+    return run
+
+
+def write_config(
+    config: Path,
+    train: str,
+    text: Path,
+    languages: tuple[str, str],
+    vocabulary: Path,
+    steps: int,
+) -> None:
+    """An experiment on `train`, validated on the first lines of a text that stand beside it."""
+    for side in languages:
+        few = "".join(_lines(text, side)[:100])
+        (config.parent / f"few.{side}").write_text(few, encoding="utf-8")
+    source, target = languages
+    filled = CONFIG.format(
+        train=train,
+        valid=config.parent / "few",
+        source=source,
+        target=target,
+        vocabulary=vocabulary,
+        steps=steps,
+    )
+    config.write_text(filled, encoding="utf-8")
+
+
+def _lines(train: Path, side: str) -> list[str]:
+    with train.with_name(f"{train.name}.{side}").open(encoding="utf-8") as file:
+        return file.readlines()

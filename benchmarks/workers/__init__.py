@@ -1,0 +1,1 @@
+"""Workers of `benchmarks/benchmark.py`: one system each, in a process of its own."""

@@ -1,0 +1,186 @@
+"""This toolkit as a worker of `benchmarks/benchmark.py`: its own trainer and its own search."""
+
+import os
+from collections.abc import Iterable
+from contextlib import closing
+from types import MethodType
+from typing import Any, cast
+
+import numpy as np
+import torch
+
+from nmt.config.schema import ModelConfig
+from nmt.data.ahead import ahead
+from nmt.data.batching import collate, pad
+from nmt.data.stream import Group, Numbered, Position, Stream
+from nmt.data.vocabulary import Specials
+from nmt.model.build import build_model
+from nmt.model.devices import autocast, prepare_device
+from nmt.model.interfaces import Decoder
+from nmt.model.layers.int8 import Int8Linear
+from nmt.model.recurrence.way import VARIABLE
+from nmt.registry import (
+    COVERAGE_PENALTIES,
+    LENGTH_PENALTIES,
+    OPTIMIZERS,
+    SCHEDULES,
+    ComponentConfig,
+)
+from nmt.search.beam import beam_search
+from nmt.search.paired import start_paired, step_paired
+from nmt.training.precision import Precision
+from nmt.training.trainer import Trainer
+from workers.ids import Array, Sizes
+from workers.serve import Worker, main
+
+HELD_BACK = -1e4  # added to a piece's logit: it never comes
+
+
+def model_config(sizes: Sizes, model: str) -> ModelConfig:
+    """BiLSTM, Bahdanau's decoder with the additive score; or GNMT, as deep on both sides."""
+    encoder: dict[str, Any] = {"hidden_size": sizes.encoder, "layers": sizes.layers}
+    decoder: dict[str, Any] = {"hidden_size": sizes.decoder}
+    if model == "gnmt":
+        decoder["layers"] = sizes.layers
+    else:
+        decoder["readout_size"] = sizes.readout
+    names = ("gnmt", "gnmt") if model == "gnmt" else ("bilstm", "bahdanau")
+    return ModelConfig(
+        embedding_size=sizes.embedding,
+        embedding_dropout=sizes.dropout,
+        encoder=ComponentConfig(names[0], encoder | {"dropout": sizes.dropout}),
+        decoder=ComponentConfig(names[1], decoder | {"dropout": sizes.dropout}),
+        score=ComponentConfig("additive"),
+    )
+
+
+class NmtWorker(Worker):
+    """Options of `prepare`: `model`, `gnmt` for that; `loop`, `eager` for whole decoder steps, else
+    the way of the recurrence.
+
+    `{"do": "busy", "first": 0, "updates": 5}` gives the share of the time that a GPU computes, and
+    `profile`, with a task and what that is asked, where its time goes.
+    """
+
+    packages = ("sentencepiece",)
+    tasks = (*Worker.tasks, "busy", "profile")
+
+    def build(self, dtype: str, device: str, options: dict[str, Any]) -> tuple[int, str]:
+        sizes, marks = self.sizes, self.ids.marks
+        place = prepare_device(device, threads=torch.get_num_threads())
+        self.specials = Specials(marks.pad, marks.bos, marks.eos)
+        pieces = self.ids.vocabulary
+        config = model_config(sizes, options.get("model", "bahdanau"))
+        self.model = build_model(config, pieces, pieces).to(place)
+        loop = options.get("loop")
+        if loop is not None:
+            os.environ[VARIABLE] = "plain" if loop == "eager" else loop
+        if loop == "eager":
+            decoder: Any = self.model.decoder
+            decoder.forward = MethodType(Decoder.forward, decoder)
+        self.dtype, self.place = dtype, place
+        parameters = sum(parameter.numel() for parameter in self.model.parameters())
+        if dtype == "int8":
+            return parameters, "int8 products in translating alone"
+        optimizer = OPTIMIZERS.build(
+            ComponentConfig("adam", {"learning_rate": sizes.learning_rate}), self.model.parameters()
+        )
+        self.trainer = Trainer(
+            self.model,
+            optimizer,
+            SCHEDULES.build(ComponentConfig("constant")),
+            cast(Stream, None),  # batches come from the ids
+            Precision(dtype, place),
+            clip_norm=sizes.clip_norm,
+            label_smoothing=sizes.smoothing,
+        )
+        return parameters, ""
+
+    def update(self, number: int) -> float:
+        return self.updates([number])
+
+    def updates(self, numbers: Iterable[int]) -> float:
+        """As `Trainer.updates` goes: batches are made ahead, and no loss is waited for."""
+        with closing(ahead(map(self._group, numbers))) as groups:
+            losses = [self.trainer.update(group).loss for group in groups]
+        self.trainer.settle()
+        return float(torch.stack(losses).sum())
+
+    def _group(self, number: int) -> Group:
+        batch = collate(*self.ids.batch(number), self.specials, self.specials)
+        group = Group([Numbered(batch, np.arange(1))], batch.target_tokens, Position(0, 1))
+        return group.pinned() if self.place.type == "cuda" else group
+
+    def search(self, sentences: list[Array], beam: int, length: int | None) -> list[list[int]]:
+        self.model.eval()
+        source, mask = (torch.from_numpy(part) for part in pad(sentences, self.specials))
+        source, mask = source.to(self.place), mask.to(self.place)
+        with torch.inference_mode(), autocast(self.dtype, self.place):
+            if length is not None:
+                self._hold_end_back()
+            memory, state = start_paired(self.model, source, mask)
+            found = beam_search(
+                step_paired(self.model),
+                memory,
+                state,
+                bos=self.specials.bos,
+                eos=self.specials.eos,
+                beam_size=beam,
+                max_lengths_b=[length or 2 * len(sentence) + 20 for sentence in sentences],
+                length_penalty=LENGTH_PENALTIES.build(ComponentConfig("average")),
+                coverage_penalty=COVERAGE_PENALTIES.build(ComponentConfig("none")),
+                source_mask_bs=mask,
+            )
+        eos = self.specials.eos
+        return [[t for t in list(best[0].tokens) if t != eos] for best in found]
+
+    def load(self, path: str) -> dict[str, Any]:
+        answer = super().load(path)
+        if self.dtype == "fp32":
+            self.model.pack_products(self.place)
+        if self.dtype == "int8":
+            self.model.fix_products(Int8Linear)
+        return answer
+
+    def _hold_end_back(self) -> None:
+        layer = self.model.output_layer
+        bias: Any = layer.bias if isinstance(layer, torch.nn.Linear) else layer.bias_v
+        bias[self.specials.eos] = HELD_BACK
+
+    def busy(self, first: int, updates: int) -> dict[str, Any]:
+        """How long kernels ran, of how long the updates took, in seconds."""
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
+            told = self.train(first, updates)
+        microseconds = sum(_times(profile, on_gpu=True).values())
+        return {"kernels": microseconds / 1e6, "seconds": told["seconds"]}
+
+    def profile(self, task: str, longest: int = 12, **asked: Any) -> dict[str, Any]:
+        """The kernels, on a CPU the operations, that took longest: names and shares of all time.
+
+        Of `train` or `translate`, asked as they are.
+        """
+        on_gpu = self.place.type == "cuda"
+        activity = torch.profiler.ProfilerActivity
+        with torch.profiler.profile(activities=[activity.CUDA if on_gpu else activity.CPU]) as told:
+            getattr(self, task)(**asked)
+        times = _times(told, on_gpu=on_gpu)
+        names = sorted(times, key=lambda name: -times[name])[:longest]
+        total = sum(times.values()) or 1.0
+        return {"shares": [[name, times[name] / total] for name in names]}
+
+    def parameters(self) -> torch.nn.Module:
+        return self.model
+
+
+def _times(profile: torch.profiler.profile, *, on_gpu: bool) -> dict[str, float]:
+    """Microseconds of every kernel, or of every operation on a CPU without those it calls."""
+    # Launches are told beside what they launch, and spans that we name beside what they hold.
+    events = [event for event in profile.key_averages() if not event.is_user_annotation]
+    if not on_gpu:
+        return {event.key: event.self_cpu_time_total for event in events}
+    kernels = [event for event in events if event.device_type.name == "CUDA"]
+    return {event.key: event.self_device_time_total for event in kernels}
+
+
+if __name__ == "__main__":
+    main(NmtWorker())

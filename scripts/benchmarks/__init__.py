@@ -1,1 +1,0 @@
-"""What `scripts/benchmark.py` is made of; each measure stands alone, for other scripts to use."""

@@ -1,1 +1,0 @@
-"""Workers of `scripts/benchmark.py`: one system each, in a process of its own."""

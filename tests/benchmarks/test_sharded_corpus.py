@@ -1,0 +1,30 @@
+"""A corpus in shards, made, encoded and begun again by the real command."""
+
+from pathlib import Path
+
+import pytest
+
+from measures.sharded_corpus import SHARDS, make_shards, shard_rows
+from nmt.data.vocabulary import Vocabulary
+from tests.commands import PHRASES, lines_of
+
+PAIRS = 400
+
+
+def test_shards_hold_so_many_pairs_and_are_made_once(tmp_path: Path) -> None:
+    pattern = make_shards(PHRASES, ("de", "en"), tmp_path, PAIRS)
+    files = sorted(pattern.parent.glob("part-*.gz"))
+    assert len(files) == 2 * SHARDS
+    before = [file.stat().st_mtime_ns for file in files]
+    assert make_shards(PHRASES, ("de", "en"), tmp_path, PAIRS) == pattern
+    assert [file.stat().st_mtime_ns for file in files] == before
+
+
+@pytest.mark.slow
+def test_every_figure_is_taken(tmp_path: Path) -> None:
+    lines = [line for side in ("de", "en") for line in lines_of(PHRASES.with_suffix(f".{side}"))]
+    vocabulary = tmp_path / "vocabulary.model"
+    Vocabulary.train(lines, size=100).save(vocabulary)
+    rows = shard_rows(PHRASES, ("de", "en"), vocabulary, tmp_path, pairs=PAIRS, updates=2)
+    assert [row.unit for row in rows] == ["lines/s", "s", "GB", "GB"]
+    assert all(row.values[0] > 0 for row in rows[1:])
