@@ -1,6 +1,6 @@
 """The story of attention in one table: plain, peeky and attention, exact match by epoch.
 
-    python scripts/compare.py                                   # into scripts/results/compare.*
+    python scripts/compare.py                                   # into docs/figures/compare.*
     python scripts/compare.py --systems attention local_p --output runs/windows model.score=dot
 
 The task and the split are those of "Deep Learning from Scratch 2", chapters 7 and 8: dates to ISO
@@ -82,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
     add("--seed", type=int, default=0)
     add("--runs", type=Path, default=Path("runs/compare"), help="folder of the runs")
-    add("--output", type=Path, default=Path("scripts/results/compare"), help="without suffix")
+    add("--output", type=Path, default=Path("docs/figures/compare"), help="without suffix")
     add("overrides", nargs="*", metavar="section.key=value", help="for every system")
     return parser
 

@@ -87,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--checkpoint", default="best", help="best, last, average or an update")
     add("--beam-size", type=int, default=5)
     add("--threads", type=int, help="CPU threads (default: all cores)")
-    add("--output", type=Path, default=Path("scripts/results/lengths"), help="without suffix")
+    add("--output", type=Path, default=Path("docs/figures/lengths"), help="without suffix")
     return parser
 
 
