@@ -174,16 +174,16 @@ def type_checks(device: torch.device) -> Iterator[Check]:
 
 def loss_checks(device: torch.device) -> Iterator[Check]:
     """The kernel of the smoothed cross entropy, where there is one."""
-    from nmt.training.loss import of_chunk
-    from nmt.training.loss_kernel import of_chunk as of_chunk_by_kernel
+    from nmt.training.loss import chunk_loss
+    from nmt.training.loss_kernel import chunk_loss as chunk_loss_by_kernel
 
     generator = torch.Generator().manual_seed(3)
     logits_rv = 3 * torch.randn(96, 8000, generator=generator)
     targets_r = torch.randint(8000, (96,), generator=generator)
     for dtype, limit in ((torch.float32, 1e-5), (torch.bfloat16, 1e-2)):
         rounded_rv = logits_rv.to(dtype)
-        exact = of_chunk(rounded_rv.double(), targets_r, 90, 0.1)
-        found = of_chunk_by_kernel(rounded_rv.to(device), targets_r.to(device), 90, 0.1)
+        exact = chunk_loss(rounded_rv.double(), targets_r, 90, 0.1)
+        found = chunk_loss_by_kernel(rounded_rv.to(device), targets_r.to(device), 90, 0.1)
         error = _distance(*({"loss": r[0], "gradient": r[2]} for r in (found, exact)))
         yield Check("loss kernel", str(dtype).removeprefix("torch."), error, limit)
 

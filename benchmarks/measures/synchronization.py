@@ -39,7 +39,7 @@ def waiting_checks(configs: list[Path], device: torch.device) -> Iterator[Check]
         trainer, group = _trainer(model, device, "adam", "bf16"), _group(batch)
         trainer.update(group)  # compiles what there is to compile
         waits = _waits(partial(_update, trainer, group))
-        trainer.settle()
+        trainer.flush()
         yield Check(f"an update waits for nothing, {config.stem}", "bf16", waits, 0.0)
         waits = _waits(partial(system.search, device, _watched))
         yield Check(f"a search waits for nothing, {config.stem}", "fp32", waits, 0.0)
@@ -55,7 +55,7 @@ def _change_of_an_unsound_update(system: System, device: torch.device, optimizer
     spoiled.register_hook(lambda gradient: gradient * float("inf"))
     try:
         trainer.update(_group(batch))
-        trainer.settle()
+        trainer.flush()
     except UserError:
         pairs = zip(model.parameters(), before, strict=True)
         return max(float((now.detach() - then).abs().max()) for now, then in pairs)

@@ -103,7 +103,7 @@ class NmtWorker(Worker):
         """As `Trainer.updates` goes: batches are made ahead, and no loss is waited for."""
         with closing(ahead(map(self._group, numbers))) as groups:
             losses = [self.trainer.update(group).loss for group in groups]
-        self.trainer.settle()
+        self.trainer.flush()
         return float(torch.stack(losses).sum())
 
     def _group(self, number: int) -> Group:

@@ -69,15 +69,15 @@ def _train(options: argparse.Namespace) -> int:
     from nmt.config.loader import load_experiment
 
     loaded = load_experiment(options.config, options.overrides)
-    from nmt.training.check import check_parts_fit
+    from nmt.training.dry_run import check_components
 
-    check_parts_fit(loaded)
+    check_components(loaded)
     if options.check:
-        from nmt.training.check import check
+        from nmt.training.dry_run import dry_run
 
-        print(check(loaded.experiment, device=options.device))
+        print(dry_run(loaded.experiment, device=options.device))
         return DONE
-    from nmt.training.session import train
+    from nmt.training.run import train
 
     folder = options.run or Path("runs") / options.config.stem
     with rank.joined(options.device) as ranks:
@@ -87,7 +87,7 @@ def _train(options: argparse.Namespace) -> int:
             device=options.device,
             # A job that torchrun has started again is to go on, not to begin anew once more.
             restart=options.restart and not rank.restarts,
-            ranks=ranks,
+            process_group=ranks,
         )
     return DONE if finished else INTERRUPTION
 

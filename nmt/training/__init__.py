@@ -1,1 +1,1 @@
-"""One update, and what hangs on it."""
+"""Training of models."""

@@ -1,4 +1,4 @@
-"""Label-smoothed cross entropy whose logits never stand in memory whole."""
+"""Label-smoothed cross entropy that never holds all logits in memory."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,9 +14,9 @@ from nmt.data.batching import Batch
 from nmt.model.devices import compiles_kernels
 from nmt.model.seq2seq import Seq2Seq
 
-GRAIN = 64
-"""Rows are filled up to a multiple of this: libraries keep a compiled product for every number of
-rows they have met, megabytes each, and nearly every batch has another number of target tokens."""
+ROW_MULTIPLE = 64
+"""Rows are padded to a multiple of this. Libraries cache a compiled product of some megabytes for
+every number of rows, and nearly every batch has another number of target tokens."""
 
 
 def smoothed_cross_entropy(
@@ -28,39 +28,41 @@ def smoothed_cross_entropy(
     smoothing: float,
     chunk: int,
 ) -> tuple[Float[Tensor, ""], Float[Tensor, " r"]]:
-    """The sum over rows r of the smoothed loss, and every row's plain one, in nats.
+    """Compute the sum of the smoothed loss over the rows r, and the nll of each row, in nats.
 
     loss = (1 - ε) (-log p(y)) + ε/v Σ_u (-log p(u)), p = softmax(W x + b). Szegedy et al. 2016,
-    section 7. Logits and their gradient are formed `chunk` rows at a time, so memory is bounded by
-    chunk x v, not by the number of target tokens. The plain loss, -log p(y), takes no gradient.
+    section 7. Logits and their gradient are computed `chunk` rows at a time, which bounds memory by
+    chunk x v, independent of the number of target tokens. The nll, -log p(y), has no gradient.
 
     Args:
-        outputs_rd: what the output layer reads, real target positions only
-        weight_vd: of the output layer
-        bias_v: of the output layer
-        targets_r: the pieces to predict
+        outputs_rd: inputs of the output layer, without padding
+        weight_vd: weight of the output layer
+        bias_v: bias of the output layer
+        targets_r: target tokens
         smoothing: ε
-        chunk: rows at a time
+        chunk: rows per chunk
     """
     if torch.is_autocast_enabled(outputs_rd.device.type):
+        # A custom function has to cast its inputs itself.
         dtype = torch.get_autocast_dtype(outputs_rd.device.type)
         outputs_rd, weight_vd, bias_v = (x.to(dtype) for x in (outputs_rd, weight_vd, bias_v))
-    loss, likelihood_r = _ChunkedCrossEntropy.apply(  # type: ignore[no-untyped-call]
+    loss, nll_r = _ChunkedCrossEntropy.apply(  # type: ignore[no-untyped-call]
         outputs_rd, weight_vd, bias_v, targets_r, smoothing, chunk
     )
-    return loss, likelihood_r
+    return loss, nll_r
 
 
 def batch_loss(
     model: Seq2Seq, batch: Batch, *, smoothing: float, chunk: int
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-    """Sums over the real target tokens of a batch: what is to be made small, and -log p.
+    """Compute the sums of the training loss and of the nll over the target tokens of a batch.
 
-    The first is `smoothed_cross_entropy` and the decoder's penalty, if it has one.
+    The training loss is `smoothed_cross_entropy` plus the decoder's auxiliary loss, if it has one.
     """
     mask_bt, places_r = batch.target_mask_bt, batch.target_places_r
     output_btd, auxiliary = model(batch.source, batch.source_mask_bs, batch.target_in_bt)
-    loss, likelihood_r = smoothed_cross_entropy(
+    # Padding is removed here, so it gets no probability, no loss and no gradient.
+    loss, nll_r = smoothed_cross_entropy(
         output_btd.flatten(0, 1).index_select(0, places_r),
         *model.output_weights,
         batch.target_out_bt.flatten().index_select(0, places_r),
@@ -68,15 +70,15 @@ def batch_loss(
         chunk=chunk,
     )
     if auxiliary:
-        likelihood_n = likelihood_r.new_zeros(mask_bt.numel())
-        nll_bt = likelihood_n.index_copy(0, places_r, likelihood_r).view(mask_bt.shape)
-        penalty = model.decoder.auxiliary_loss(auxiliary, nll_bt, mask_bt)
-        loss = loss if penalty is None else loss + penalty
-    return loss, likelihood_r.sum()
+        nll_n = nll_r.new_zeros(mask_bt.numel())
+        nll_bt = nll_n.index_copy(0, places_r, nll_r).view(mask_bt.shape)
+        auxiliary_loss = model.decoder.auxiliary_loss(auxiliary, nll_bt, mask_bt)
+        loss = loss if auxiliary_loss is None else loss + auxiliary_loss
+    return loss, nll_r.sum()
 
 
 class BatchLoss(nn.Module):
-    """`batch_loss` of a model as a module, for what is done around a module's forward pass."""
+    """`batch_loss` as a module, which DistributedDataParallel can wrap."""
 
     def __init__(self, model: Seq2Seq) -> None:
         super().__init__()
@@ -85,12 +87,16 @@ class BatchLoss(nn.Module):
     def forward(
         self, batch: Batch, *, smoothing: float, chunk: int
     ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-        """See `batch_loss`."""
+        """Compute `batch_loss`."""
         return batch_loss(self.model, batch, smoothing=smoothing, chunk=chunk)
 
 
 class _ChunkedCrossEntropy(Function):
-    """The gradient is formed beside the loss: d loss / d logits = p - ε/v - (1 - ε) onehot(y)."""
+    """Cross entropy whose forward pass also computes the gradient, chunk by chunk.
+
+    d loss / d logits = p - ε/v - (1 - ε) onehot(y). The backward pass only scales the result, since
+    the loss is a sum.
+    """
 
     @staticmethod
     def forward(
@@ -102,35 +108,36 @@ class _ChunkedCrossEntropy(Function):
         smoothing: float,
         chunk: int,
     ) -> tuple[Tensor, Tensor]:
+        # Sums are in float32 at least; float64 stays float64.
         rows, exact = len(outputs_rd), torch.promote_types(outputs_rd.dtype, torch.float32)
         loss = outputs_rd.new_zeros((), dtype=exact)
-        likelihoods = []
-        more = -rows % min(GRAIN, chunk)
-        outputs_rd, targets_r = pad(outputs_rd, (0, 0, 0, more)), pad(targets_r, (0, more))
+        nlls = []
+        padding = -rows % min(ROW_MULTIPLE, chunk)
+        outputs_rd, targets_r = pad(outputs_rd, (0, 0, 0, padding)), pad(targets_r, (0, padding))
         d_outputs_rd = torch.empty_like(outputs_rd)
         d_weight_vd = torch.zeros_like(weight_vd, dtype=exact)
         d_bias_v = torch.zeros_like(bias_v, dtype=exact)
         for start in range(0, len(outputs_rd), chunk):
-            some = slice(start, start + chunk)
+            part = slice(start, start + chunk)
             with torch.autocast(outputs_rd.device.type, enabled=False):
-                logits_rv = linear(outputs_rd[some], weight_vd, bias_v)
-                more_loss, likelihood_r, d_logits_rv = _way(logits_rv)(
-                    logits_rv, targets_r[some], max(0, rows - start), smoothing
+                logits_rv = linear(outputs_rd[part], weight_vd, bias_v)
+                part_loss, nll_r, d_logits_rv = _implementation(logits_rv)(
+                    logits_rv, targets_r[part], max(0, rows - start), smoothing
                 )
-                loss += more_loss
-                likelihoods.append(likelihood_r)
+                loss += part_loss
+                nlls.append(nll_r)
                 if not any(ctx.needs_input_grad[:3]):
                     continue
                 d_bias_v += d_logits_rv.sum(dim=0, dtype=exact)
-                narrow_rv = d_logits_rv.to(outputs_rd.dtype)
-                torch.mm(narrow_rv, weight_vd, out=d_outputs_rd[some])
-                _add_product(d_weight_vd, narrow_rv.t(), outputs_rd[some])
+                d_logits_rv = d_logits_rv.to(outputs_rd.dtype)
+                torch.mm(d_logits_rv, weight_vd, out=d_outputs_rd[part])
+                _add_product(d_weight_vd, d_logits_rv.t(), outputs_rd[part])
         ctx.save_for_backward(
             d_outputs_rd[:rows], d_weight_vd.to(weight_vd.dtype), d_bias_v.to(bias_v.dtype)
         )
-        likelihood_r = torch.cat(likelihoods) if likelihoods else loss.new_zeros(0)
-        ctx.mark_non_differentiable(likelihood_r)
-        return loss, likelihood_r
+        nll_r = torch.cat(nlls) if nlls else loss.new_zeros(0)
+        ctx.mark_non_differentiable(nll_r)
+        return loss, nll_r
 
     @staticmethod
     @once_differentiable
@@ -147,39 +154,42 @@ class _ChunkedCrossEntropy(Function):
         )
 
 
-def _way(logits_rv: Tensor) -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
-    """How the loss of such logits is formed: on a GPU by Triton's kernel, if it can be compiled."""
+def _implementation(logits_rv: Tensor) -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
+    """Return the Triton kernel for logits on a GPU that can compile it, and torch otherwise."""
     if logits_rv.is_cuda and logits_rv.dtype != torch.float64 and compiles_kernels():
-        from nmt.training.loss_kernel import of_chunk as of_chunk_by_kernel
+        from nmt.training.loss_kernel import chunk_loss as chunk_loss_by_kernel
 
-        return of_chunk_by_kernel
-    return of_chunk
+        return chunk_loss_by_kernel
+    return chunk_loss
 
 
-def of_chunk(
-    logits_rv: Float[Tensor, "r v"], targets_r: Int[Tensor, " r"], real: int, smoothing: float
-) -> tuple[Float[Tensor, ""], Float[Tensor, " real"], Float[Tensor, "r v"]]:
-    """The smoothed loss summed over the first `real` rows, their plain ones, and the gradient.
+def chunk_loss(
+    logits_rv: Float[Tensor, "r v"], targets_r: Int[Tensor, " r"], rows: int, smoothing: float
+) -> tuple[Float[Tensor, ""], Float[Tensor, " rows"], Float[Tensor, "r v"]]:
+    """Compute the loss and the nll of the first `rows` rows, and the gradient of the logits.
 
-    May overwrite the logits with the gradient, which is zero in the other rows.
+    The gradient is zero in the other rows, which are padding. It may overwrite the logits.
+
+    Returns:
+        sum of the smoothed loss, nll of each row, gradient
     """
     logits_rv = logits_rv.to(torch.promote_types(logits_rv.dtype, torch.float32))
     targets_r1 = targets_r[:, None]
-    logits_rv.sub_(logits_rv.amax(dim=1, keepdim=True))
+    logits_rv.sub_(logits_rv.amax(dim=1, keepdim=True))  # so that exp does not overflow
     target_r1, mean_r1 = logits_rv.gather(1, targets_r1), logits_rv.mean(dim=1, keepdim=True)
-    masses_rv = logits_rv.exp_()
-    mass_r1 = masses_rv.sum(dim=1, keepdim=True)
-    plain_r = (mass_r1.log() - target_r1)[:real, 0]
-    uniform = (mass_r1.log() - mean_r1)[:real].sum()
-    d_logits_rv = masses_rv.div_(mass_r1).sub_(smoothing / masses_rv.size(1))
+    exp_rv = logits_rv.exp_()
+    sum_r1 = exp_rv.sum(dim=1, keepdim=True)
+    nll_r = (sum_r1.log() - target_r1)[:rows, 0]
+    uniform = (sum_r1.log() - mean_r1)[:rows].sum()
+    d_logits_rv = exp_rv.div_(sum_r1).sub_(smoothing / exp_rv.size(1))
     spike_r1 = d_logits_rv.new_full((1, 1), smoothing - 1).expand_as(targets_r1)
     d_logits_rv.scatter_add_(1, targets_r1, spike_r1)
-    d_logits_rv[real:] = 0.0
-    return (1 - smoothing) * plain_r.sum() + smoothing * uniform, plain_r, d_logits_rv
+    d_logits_rv[rows:] = 0.0
+    return (1 - smoothing) * nll_r.sum() + smoothing * uniform, nll_r, d_logits_rv
 
 
 def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
-    """total += left @ right, in one pass where the types agree."""
+    """Add left @ right to `total`, without a temporary tensor if all have one dtype."""
     if total.dtype == left.dtype:
         total.addmm_(left, right)
     else:

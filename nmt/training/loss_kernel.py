@@ -1,11 +1,11 @@
-"""The smoothed loss of a chunk of logits as one Triton kernel.
+"""Label-smoothed cross entropy of a chunk of logits as one Triton kernel.
 
-A program is a row: it reads its logits once for the loss and once for the gradient, which takes
-their place, and the log of the sum is formed beside the largest one (Milakov and Gimelshein 2018,
-algorithm 3). Sums are in float32 whatever the logits' type.
+One program per row reads the logits twice: for the loss, and for the gradient, which overwrites
+them. The log of the sum is computed online, together with the maximum (Milakov and Gimelshein 2018,
+algorithm 3). Sums are in float32 for any dtype of the logits.
 """
 
-# Triton compiles the source text, and annotations are its own: so no checks of shapes in tests.
+# Triton compiles the source text and has its own annotations, so shapes are not checked in tests.
 from typing import no_type_check
 
 import torch
@@ -14,59 +14,65 @@ import triton.language as tl
 from jaxtyping import Float, Int
 from torch import Tensor
 
-WIDEST = 4096
-"""Logits that a program holds at once."""
+MAX_BLOCK = 4096
+"""Number of logits that a program holds at once."""
 
 
-def of_chunk(
-    logits_rv: Float[Tensor, "r v"], targets_r: Int[Tensor, " r"], real: int, smoothing: float
-) -> tuple[Float[Tensor, ""], Float[Tensor, " real"], Float[Tensor, "r v"]]:
-    """As `nmt.training.loss.of_chunk`, but the gradient is rounded to the logits' type."""
-    rows, pieces = logits_rv.shape
-    loss_r = logits_rv.new_empty(rows, dtype=torch.float32)
-    plain_r = torch.empty_like(loss_r)
-    block = min(WIDEST, triton.next_power_of_2(pieces))
-    smoothed[(rows,)](
-        logits_rv, targets_r, loss_r, plain_r, real, smoothing, pieces, block, num_warps=8
+def chunk_loss(
+    logits_rv: Float[Tensor, "r v"], targets_r: Int[Tensor, " r"], rows: int, smoothing: float
+) -> tuple[Float[Tensor, ""], Float[Tensor, " rows"], Float[Tensor, "r v"]]:
+    """Compute `nmt.training.loss.chunk_loss`, with the gradient in the dtype of the logits."""
+    all_rows, vocabulary = logits_rv.shape
+    loss_r = logits_rv.new_empty(all_rows, dtype=torch.float32)
+    nll_r = torch.empty_like(loss_r)
+    block = min(MAX_BLOCK, triton.next_power_of_2(vocabulary))
+    _cross_entropy_kernel[(all_rows,)](
+        logits_rv, targets_r, loss_r, nll_r, rows, smoothing, vocabulary, block, num_warps=8
     )
-    return loss_r.sum(), plain_r[:real], logits_rv
+    return loss_r.sum(), nll_r[:rows], logits_rv
 
 
 @triton.jit
 @no_type_check
-def smoothed(
+def _cross_entropy_kernel(
     logits,
     targets,
     losses,
-    plains,
-    real,
+    nlls,
+    rows,
     smoothing,
-    pieces: tl.constexpr,
+    vocabulary: tl.constexpr,
     block: tl.constexpr,
 ):
-    """Loss and gradient of one row; both are zero from row `real` on."""
+    """Compute loss, nll and gradient of one row; loss and gradient are zero from `rows` on."""
     row = tl.program_id(0)
-    at = logits + row.to(tl.int64) * pieces
-    right = tl.load(targets + row)
-    # Before the loops: their reductions make every thread wait until all have read it.
-    target = tl.load(at + right).to(tl.float32)
-    top, mass, total = float("-inf"), 0.0, 0.0
-    for start in range(0, pieces, block):
-        piece = start + tl.arange(0, block)
-        some = tl.load(at + piece, mask=piece < pieces, other=float("-inf")).to(tl.float32)
-        higher = tl.maximum(top, tl.max(some, axis=0))
-        mass = mass * tl.exp(top - higher) + tl.sum(tl.exp(some - higher), axis=0)
-        total += tl.sum(tl.where(piece < pieces, some, 0.0), axis=0)
-        top = higher
-    log_mass = top + tl.log(mass)
-    plain = log_mass - target
-    loss = (1 - smoothing) * plain + smoothing * (log_mass - total / pieces)
-    tl.store(plains + row, plain)
-    tl.store(losses + row, tl.where(row < real, loss, 0.0))
-    for start in range(0, pieces, block):
-        piece = start + tl.arange(0, block)
-        inside = piece < pieces
-        share = tl.exp(tl.load(at + piece, mask=inside, other=0.0).to(tl.float32) - log_mass)
-        slope = share - smoothing / pieces - tl.where(piece == right, 1 - smoothing, 0.0)
-        slope = tl.where(row < real, slope, 0.0)
-        tl.store(at + piece, slope.to(logits.dtype.element_ty), mask=inside)
+    row_logits = logits + row.to(tl.int64) * vocabulary
+    target = tl.load(targets + row)
+    # Read before the loops: their reductions synchronize the threads, so that none overwrites this
+    # logit with its gradient before all have read it.
+    target_logit = tl.load(row_logits + target).to(tl.float32)
+    maximum, exp_sum, logit_sum = float("-inf"), 0.0, 0.0
+    for start in range(0, vocabulary, block):
+        token = start + tl.arange(0, block)
+        inside = token < vocabulary
+        logit = tl.load(row_logits + token, mask=inside, other=float("-inf")).to(tl.float32)
+        new_maximum = tl.maximum(maximum, tl.max(logit, axis=0))
+        # Rescales the sum so far to the new maximum.
+        exp_sum = exp_sum * tl.exp(maximum - new_maximum) + tl.sum(
+            tl.exp(logit - new_maximum), axis=0
+        )
+        logit_sum += tl.sum(tl.where(inside, logit, 0.0), axis=0)
+        maximum = new_maximum
+    log_sum = maximum + tl.log(exp_sum)
+    nll = log_sum - target_logit
+    loss = (1 - smoothing) * nll + smoothing * (log_sum - logit_sum / vocabulary)
+    tl.store(nlls + row, nll)
+    tl.store(losses + row, tl.where(row < rows, loss, 0.0))
+    for start in range(0, vocabulary, block):
+        token = start + tl.arange(0, block)
+        inside = token < vocabulary
+        logit = tl.load(row_logits + token, mask=inside, other=0.0).to(tl.float32)
+        gradient = tl.exp(logit - log_sum) - smoothing / vocabulary
+        gradient -= tl.where(token == target, 1 - smoothing, 0.0)
+        gradient = tl.where(row < rows, gradient, 0.0)
+        tl.store(row_logits + token, gradient.to(logits.dtype.element_ty), mask=inside)

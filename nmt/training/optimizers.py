@@ -1,4 +1,4 @@
-"""Optimizers of torch, by the names and with the options of an experiment file."""
+"""Optimizers of torch, registered with the options of an experiment file."""
 
 from collections.abc import Iterable
 
@@ -21,13 +21,13 @@ def adam(
     beta2: Probability = 0.999,
     epsilon: PositiveFloat = 1e-8,
 ) -> Optimizer:
-    """Adaptive moments. Kingma and Ba 2015, algorithm 1.
+    """Adam, with adaptive moments. Kingma and Ba 2015, algorithm 1.
 
     Args:
-        learning_rate: of the first update; the schedule multiplies it
-        beta1: decay of the mean of gradients
-        beta2: decay of the mean of their squares
-        epsilon: added to the root of the squares
+        learning_rate: base learning rate, which the schedule multiplies
+        beta1: decay rate of the mean of the gradients
+        beta2: decay rate of the mean of their squares
+        epsilon: added to the root of the mean of squares
     """
     return torch.optim.Adam(parameters, learning_rate, (beta1, beta2), epsilon, fused=True)
 
@@ -42,14 +42,14 @@ def adamw(
     epsilon: PositiveFloat = 1e-8,
     weight_decay: NonNegativeFloat = 0.01,
 ) -> Optimizer:
-    """Adam with the decay of weights kept apart from the gradient. Loshchilov and Hutter 2019.
+    """Adam with decoupled weight decay. Loshchilov and Hutter 2019.
 
     Args:
-        learning_rate: of the first update; the schedule multiplies it
-        beta1: decay of the mean of gradients
-        beta2: decay of the mean of their squares
-        epsilon: added to the root of the squares
-        weight_decay: share of a weight taken away, times the learning rate
+        learning_rate: base learning rate, which the schedule multiplies
+        beta1: decay rate of the mean of the gradients
+        beta2: decay rate of the mean of their squares
+        epsilon: added to the root of the mean of squares
+        weight_decay: times the learning rate, the fraction of each weight that is subtracted
     """
     return torch.optim.AdamW(
         parameters, learning_rate, (beta1, beta2), epsilon, weight_decay, fused=True
@@ -64,12 +64,12 @@ def sgd(
     momentum: Probability = 0.0,
     weight_decay: NonNegativeFloat = 0.0,
 ) -> Optimizer:
-    """Stochastic gradient descent. Robbins and Monro 1951; with momentum, Polyak 1964.
+    """Stochastic gradient descent. Robbins and Monro 1951; momentum: Polyak 1964.
 
     Args:
-        learning_rate: of the first update; the schedule multiplies it
-        momentum: share of the last step that is kept
-        weight_decay: added to the gradient, times the weight
+        learning_rate: base learning rate, which the schedule multiplies
+        momentum: fraction of the previous step that is kept
+        weight_decay: factor of the weights that are added to the gradient
     """
     return torch.optim.SGD(
         parameters, learning_rate, momentum, weight_decay=weight_decay, fused=True
@@ -84,12 +84,12 @@ def adadelta(
     rho: Probability = 0.95,
     epsilon: PositiveFloat = 1e-6,
 ) -> Optimizer:
-    """Steps in units of the steps before. Zeiler 2012, algorithm 1; used by Bahdanau et al. 2014.
+    """Adadelta, as used by Bahdanau et al. 2014. Zeiler 2012, algorithm 1.
 
     Args:
-        learning_rate: factor on the step; the schedule multiplies it
-        rho: decay of the means of squares
-        epsilon: added to both roots
+        learning_rate: factor of the step, which the schedule multiplies
+        rho: decay rate of the means of squares
+        epsilon: added under both roots
     """
     return torch.optim.Adadelta(parameters, learning_rate, rho, epsilon)
 
@@ -101,11 +101,11 @@ def adagrad(
     learning_rate: PositiveFloat = 0.01,
     initial_accumulator: NonNegativeFloat = 0.0,
 ) -> Optimizer:
-    """Steps divided by the root of all squared gradients. Duchi et al. 2011.
+    """Adagrad, scaled by the root of the sum of squared gradients. Duchi et al. 2011.
 
     Args:
-        learning_rate: of the first update; the schedule multiplies it
-        initial_accumulator: first value of the sum of squares
+        learning_rate: base learning rate, which the schedule multiplies
+        initial_accumulator: initial value of the sum of squares
     """
     return torch.optim.Adagrad(
         parameters, learning_rate, initial_accumulator_value=initial_accumulator
@@ -121,13 +121,13 @@ def rmsprop(
     epsilon: PositiveFloat = 1e-8,
     momentum: Probability = 0.0,
 ) -> Optimizer:
-    """Steps divided by the root mean square of gradients. Tieleman and Hinton 2012, lecture 6e.
+    """RMSprop, scaled by the root mean square of gradients. Tieleman and Hinton 2012, lecture 6e.
 
     Args:
-        learning_rate: of the first update; the schedule multiplies it
-        alpha: decay of the mean of squares
+        learning_rate: base learning rate, which the schedule multiplies
+        alpha: decay rate of the mean of squares
         epsilon: added to the root
-        momentum: share of the last step that is kept
+        momentum: fraction of the previous step that is kept
     """
     return torch.optim.RMSprop(parameters, learning_rate, alpha, epsilon, momentum=momentum)
 
@@ -141,12 +141,12 @@ def nadam(
     beta2: Probability = 0.999,
     epsilon: PositiveFloat = 1e-8,
 ) -> Optimizer:
-    """Adam with Nesterov's momentum. Dozat 2016.
+    """Adam with Nesterov momentum. Dozat 2016.
 
     Args:
-        learning_rate: of the first update; the schedule multiplies it
-        beta1: decay of the mean of gradients
-        beta2: decay of the mean of their squares
-        epsilon: added to the root of the squares
+        learning_rate: base learning rate, which the schedule multiplies
+        beta1: decay rate of the mean of the gradients
+        beta2: decay rate of the mean of their squares
+        epsilon: added to the root of the mean of squares
     """
     return torch.optim.NAdam(parameters, learning_rate, (beta1, beta2), epsilon)

@@ -1,4 +1,4 @@
-"""The number formats of an update."""
+"""Number formats of training: fp32, bf16 or fp16 with a loss scale."""
 
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
@@ -14,11 +14,11 @@ from nmt.model.devices import autocast
 
 
 class Precision:
-    """Autocast, and for fp16 the scale of the loss.
+    """Autocast of the forward pass, and loss scaling for fp16.
 
     Args:
-        name: fp32, bf16, fp16 or auto: bf16 on a GPU that has it, else fp16; fp32 on a CPU
-        device: where the model is
+        name: fp32, bf16, fp16, or auto: on a GPU bf16 if it supports it, else fp16; fp32 on a CPU
+        device: device of the model
 
     Raises:
         UserError: for fp16 on a CPU
@@ -29,49 +29,50 @@ class Precision:
             name = "bf16" if torch.cuda.is_bf16_supported() else "fp16"
         self.name = "fp32" if name == "auto" else name
         if self.name == "fp16" and device.type == "cpu":
-            raise UserError("training.precision: fp16 needs a GPU; use bf16 or fp32 on a CPU")
+            raise UserError("training.precision: fp16 requires a GPU; use bf16 or fp32 on a CPU")
         self.device = device
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.name == "fp16")
 
     def autocast(self) -> AbstractContextManager[Any]:
-        """The context of the forward pass."""
+        """Return the context of the forward pass."""
         return autocast(self.name, self.device)
 
     def backward(self, loss: Tensor) -> None:
-        """Gradients of the loss, scaled where the format needs it."""
+        """Compute the gradients of the loss, which is scaled for fp16."""
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
 
     def clip(
         self, optimizer: Optimizer, parameters: Iterable[nn.Parameter], clip_norm: float | None
     ) -> Tensor:
-        """Unscale and clip; the norm of all gradients before clipping."""
+        """Clip the unscaled gradients; return the norm of all of them before clipping."""
         self.scaler.unscale_(optimizer)
         return clip_grad_norm_(parameters, clip_norm or float("inf"), foreach=True)
 
     def may_skip(self, optimizer: Optimizer) -> bool:
-        """Whether the device itself can leave out a step; what it has to scale is waited for."""
+        """Return whether the optimizer can skip a step on the device, without synchronization."""
         fused = bool(getattr(optimizer, "_step_supports_amp_scaling", False))
         return fused and not self.scaler.is_enabled()
 
     def step(self, optimizer: Optimizer, skipped: Tensor | None = None) -> None:
-        """Step after `clip`; with a scaler there is none where the norm is not finite.
+        """Update the parameters, after `clip`; with fp16, skip the step if the norm is infinite.
 
         Args:
-            skipped: whether there is no step either way, for an optimizer that may skip
+            optimizer: the optimizer
+            skipped: whether to skip the step, computed on the device; only if `may_skip`
         """
         if skipped is None:
             self.scaler.step(optimizer)
             self.scaler.update()
             return
-        # The name by which torch's own scaler tells its fused optimizers.
+        # GradScaler sets the same attribute for fused optimizers.
         optimizer.found_inf = skipped.float()  # type: ignore[attr-defined]
         optimizer.step()
 
-    def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps."""
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state of the loss scaler; empty if there is none."""
         return self.scaler.state_dict()
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go on from a checkpoint."""
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore the state from `state_dict`."""
         if state:
             self.scaler.load_state_dict(state)

@@ -1,4 +1,4 @@
-"""Schedules: the factor on the learning rate at every update."""
+"""Learning-rate schedules: the factor of the learning rate at every update."""
 
 from abc import ABC, abstractmethod
 from math import cos, pi, sqrt
@@ -9,48 +9,52 @@ from nmt.registry import SCHEDULES
 
 
 class Schedule(ABC):
-    """A factor for each update, 1-based; what it has seen of validation travels in its state."""
+    """Learning-rate schedule: a factor per update.
+
+    The factor is a function of the number of the update and of past validations, whose effect is in
+    `state_dict`.
+    """
 
     @abstractmethod
     def factor(self, step: int) -> float:
-        """What the optimizer's learning rate is multiplied by at update `step`."""
+        """Return the factor of the optimizer's learning rate at update `step`, from 1."""
 
-    def validated(self, step: int, improved: bool) -> None:  # noqa: B027 - most need not know
-        """Called after each validation."""
+    def on_validation(self, step: int, improved: bool) -> None:  # noqa: B027 (optional)
+        """Record a validation after update `step`; `improved` if it is the best so far."""
 
-    def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps."""
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state as JSON values."""
         return {}
 
-    def restore(self, state: dict[str, Any]) -> None:  # noqa: B027 - most keep no state
-        """Go on from a checkpoint."""
+    def load_state_dict(self, state: dict[str, Any]) -> None:  # noqa: B027 (optional)
+        """Restore the state from `state_dict`."""
 
 
-def _warm(step: int, warmup: int) -> float:
+def _warmup_factor(step: int, warmup: int) -> float:
     return min(1.0, step / warmup) if warmup else 1.0
 
 
 @SCHEDULES.register("constant")
 class Constant(Schedule):
-    """1, after a linear warm-up.
+    """Constant factor 1 after a linear warm-up.
 
     Args:
-        warmup: updates until the full rate
+        warmup: updates until the full learning rate
     """
 
     def __init__(self, *, warmup: NonNegative = 0) -> None:
         self.warmup = warmup
 
     def factor(self, step: int) -> float:
-        return _warm(step, self.warmup)
+        return _warmup_factor(step, self.warmup)
 
 
 @SCHEDULES.register("inverse_sqrt")
 class InverseSquareRoot(Schedule):
-    """Linear to 1 at `warmup`, then √(warmup / step). Vaswani et al. 2017, eq. 3, at peak 1.
+    """Inverse square root with linear warm-up, 1 at the peak. Vaswani et al. 2017, eq. 3.
 
     Args:
-        warmup: updates until the full rate
+        warmup: updates until the full learning rate
     """
 
     def __init__(self, *, warmup: Positive = 4000) -> None:
@@ -62,54 +66,55 @@ class InverseSquareRoot(Schedule):
 
 @SCHEDULES.register("cosine")
 class Cosine(Schedule):
-    """Half a cosine from 1 to `floor`. Loshchilov and Hutter 2017, eq. 5, without restarts.
+    """Cosine from 1 to `floor`. Loshchilov and Hutter 2017, eq. 5, without restarts.
 
     Args:
-        steps: updates until the floor
-        warmup: updates until the full rate
-        floor: the factor at the end
+        steps: updates until the factor is `floor`
+        warmup: updates until the full learning rate
+        floor: final factor
     """
 
     def __init__(
         self, *, steps: Positive, warmup: NonNegative = 0, floor: Probability = 0.0
     ) -> None:
         if warmup >= steps:
-            raise ValueError(f"warmup {warmup} is not less than steps {steps}")
+            raise ValueError(f"warmup: {warmup} must be less than steps: {steps}")
         self.steps, self.warmup, self.floor = steps, warmup, floor
 
     def factor(self, step: int) -> float:
         if step <= self.warmup:
-            return _warm(step, self.warmup)
+            return _warmup_factor(step, self.warmup)
         done = min(1.0, (step - self.warmup) / (self.steps - self.warmup))
         return self.floor + (1 - self.floor) * (1 + cos(pi * done)) / 2
 
 
 @SCHEDULES.register("luong")
 class LuongHalving(Schedule):
-    """1 until `start`, then halved every `every` updates. Luong et al. 2015, section 4.1.
+    """Halving every `every` updates after `start`. Luong et al. 2015, section 4.1.
 
     Args:
-        start: updates at the full rate
-        every: updates between halvings after that
-        decay: what the rate is multiplied by each time
+        start: updates at the full learning rate
+        every: updates per halving
+        decay: factor of each halving
     """
 
     def __init__(self, *, start: Positive, every: Positive, decay: Probability = 0.5) -> None:
         self.start, self.every, self.decay = start, every, decay
 
     def factor(self, step: int) -> float:
+        # The first halving is at start + 1: the exponent is rounded up.
         return float(self.decay ** max(0, (step - self.start + self.every - 1) // self.every))
 
 
 @SCHEDULES.register("plateau")
 class Plateau(Schedule):
-    """Multiplied by `decay` when `patience` validations in a row bring nothing better.
+    """Decay by a factor whenever `patience` validations in a row do not improve the metric.
 
     Args:
-        decay: what the rate is multiplied by
-        patience: validations to wait
-        warmup: updates until the full rate
-        floor: the least factor
+        decay: factor of each decay
+        patience: validations without improvement per decay
+        warmup: updates until the full learning rate
+        floor: smallest factor
     """
 
     def __init__(
@@ -124,15 +129,15 @@ class Plateau(Schedule):
         self.waited, self.decays = 0, 0
 
     def factor(self, step: int) -> float:
-        return _warm(step, self.warmup) * max(self.floor, self.decay**self.decays)
+        return _warmup_factor(step, self.warmup) * max(self.floor, self.decay**self.decays)
 
-    def validated(self, step: int, improved: bool) -> None:
+    def on_validation(self, step: int, improved: bool) -> None:
         self.waited = 0 if improved else self.waited + 1
         if self.waited == self.patience:
             self.waited, self.decays = 0, self.decays + 1
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         return {"waited": self.waited, "decays": self.decays}
 
-    def restore(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         self.waited, self.decays = state["waited"], state["decays"]

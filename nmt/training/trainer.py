@@ -1,67 +1,161 @@
-"""The training loop: batches in, updates out. Everything periodic is a hook."""
+"""The training loop: one update after another, and hooks for everything periodic."""
 
-from collections.abc import Callable, Iterator
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
 from contextlib import closing, nullcontext
-from typing import NamedTuple
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from nmt.data.ahead import ahead
-from nmt.data.stream import Group, Numbered, Position, Stream
+from nmt.data.ahead import ahead as prefetch
+from nmt.data.stream import Group as UpdateBatch
+from nmt.data.stream import Numbered as IndexedBatch
+from nmt.data.stream import Position
+from nmt.data.stream import Stream as BatchLoader
 from nmt.model.seq2seq import Seq2Seq
 from nmt.training.loss import BatchLoss
+from nmt.training.nonfinite import NonFiniteCheck, UpdateStats
 from nmt.training.precision import Precision
-from nmt.training.ranks import ALONE, Ranks
+from nmt.training.ranks import ALONE as SINGLE_PROCESS_GROUP
+from nmt.training.ranks import Ranks as ProcessGroup
 from nmt.training.schedules import Schedule
-from nmt.training.soundness import Evidence, Soundness
+
+START = Position(0, 0)
 
 
 class Update(NamedTuple):
-    """What a hook may look at after an update; sums are over the batches of all ranks.
+    """One completed update; sums are over the batches of all ranks.
 
     Attributes:
         step: number of the update, from 1
-        position: of the next batch
-        loss: sum of the smoothed loss, in nats
-        likelihood: sum of -log p, in nats
-        target_tokens: tokens that were predicted
-        norm: of all gradients together, before clipping
-        ends_epoch: whether the next batch is the first of an epoch
+        position: position of the next batch in the training data
+        loss: sum of the training loss, with label smoothing, in nats
+        nll: sum of -log p of the target tokens, in nats
+        target_tokens: number of predicted tokens
+        grad_norm: norm of the gradient before clipping
+        started: value of `time.perf_counter` when the wait for the batches began
     """
 
     step: int
     position: Position
     loss: Tensor
-    likelihood: Tensor
+    nll: Tensor
     target_tokens: int
-    norm: Tensor
-    ends_epoch: bool
+    grad_norm: Tensor
+    started: float = 0.0
+
+    @property
+    def ends_epoch(self) -> bool:
+        """Whether this was the last update of its epoch."""
+        return self.position.batch == 0
 
 
-Hook = Callable[[Update], None]
+@dataclass
+class StopRequest:
+    """Whether training ends after the current update, and why.
+
+    A training run that is finished is validated and saved a last time. One that is interrupted is
+    only saved, and continues when it is started again.
+
+    Attributes:
+        reason: the limit that was reached, in words; None if training is not finished
+        is_interrupted: whether one of the ranks received a signal; the same on all ranks
+        signal_received: whether this process received a signal; set by its signal handler
+    """
+
+    reason: str | None = None
+    is_interrupted: bool = False
+    signal_received: bool = False
+
+    @property
+    def is_requested(self) -> bool:
+        """Whether the current update is the last one of this process."""
+        return self.reason is not None or self.is_interrupted
+
+    def finish(self, reason: str) -> None:
+        """Request the regular end of training; the first reason is kept."""
+        self.reason = self.reason or reason
+
+
+class HookOrder(IntEnum):
+    """Order in which hooks run after an update."""
+
+    AVERAGE = 0  # before everything that uses averaged parameters
+    STOP = 1  # before the hooks that also run after the last update
+    LOG = 2
+    VALIDATE = 3  # may request a stop, and may find a new best model
+    CHECKPOINT = 4  # last, so that a checkpoint contains the results of all other hooks
+
+
+class Hook(ABC):
+    """An action that is repeated during training.
+
+    Attributes:
+        order: position among the hooks of an update
+        every: interval in updates; None for the end of each epoch
+    """
+
+    order: ClassVar[HookOrder]
+    every: int | None = 1
+
+    def is_due(self, update: Update, stop: StopRequest) -> bool:
+        """Return whether to run now: at the interval, and after the last update of training."""
+        if stop.reason is not None:
+            return True
+        return update.ends_epoch if self.every is None else update.step % self.every == 0
+
+    @abstractmethod
+    def run(self, update: Update) -> None:
+        """Run the action after an update."""
+
+
+@dataclass(frozen=True)
+class TrainerState:
+    """Progress of a trainer; part of its `state_dict`.
+
+    Attributes:
+        step: number of completed updates
+        position: position of the next batch in the training data
+    """
+
+    step: int = 0
+    position: Position = START
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the state as JSON values."""
+        return {"step": self.step, "position": self.position._asdict()}
+
+    @classmethod
+    def from_json(cls, state: dict[str, Any]) -> "TrainerState":
+        """Return the state from JSON values."""
+        return cls(state["step"], Position(**state["position"]))
 
 
 class Trainer:
-    """Owns the update. Reports, validation, checkpoints and stopping are hooks.
+    """Updates a model until a hook or a signal requests a stop.
 
     Args:
-        model: on its device
-        optimizer: over the model's parameters
-        schedule: factor on the optimizer's learning rate
-        stream: where batches come from
+        model: the model, on its device
+        optimizer: optimizer of the model's parameters
+        schedule: factor of the learning rate per update
+        loader: source of training batches
         precision: number formats
-        accumulate: batches an update of each rank; fewer at the end of an epoch
-        clip_norm: the largest norm of all gradients together
-        label_smoothing: share of probability spread over the vocabulary
-        output_chunk: target tokens whose logits stand in memory at once
-        ranks: that train the same model together
+        accumulate: batches per update and rank; the last update of an epoch may have fewer
+        clip_norm: maximum norm of the gradient; None for no clipping
+        label_smoothing: probability mass that is spread over the vocabulary
+        output_chunk: number of target tokens whose logits are in memory at once
+        process_group: processes that train the model together
 
     Attributes:
-        asked: whether somebody asked this process to stop, by a signal
-        interrupted: whether somebody asked any of them, as all of them know
-        reads_late: whether an update's soundness is known only when the next one was launched
+        state: step and position
+        stop: request to stop after the current update
+        skips_on_device: whether the optimizer itself skips an update that is not finite, so that
+            the host reads the verdict one update later
     """
 
     def __init__(
@@ -69,106 +163,152 @@ class Trainer:
         model: Seq2Seq,
         optimizer: Optimizer,
         schedule: Schedule,
-        stream: Stream,
+        loader: BatchLoader,
         precision: Precision,
         *,
         accumulate: int = 1,
         clip_norm: float | None = 1.0,
         label_smoothing: float = 0.0,
         output_chunk: int = 1024,
-        ranks: Ranks = ALONE,
+        process_group: ProcessGroup = SINGLE_PROCESS_GROUP,
     ) -> None:
         self.model, self.optimizer, self.schedule = model, optimizer, schedule
-        self.stream, self.precision = stream, precision
+        self.loader, self.precision, self.process_group = loader, precision, process_group
         self.accumulate, self.clip_norm = accumulate, clip_norm
         self.label_smoothing, self.output_chunk = label_smoothing, output_chunk
-        self.ranks, self.loss = ranks, ranks.parallel(BatchLoss(model))
-        device, scaled = precision.device, precision.scaler.is_enabled()
-        self.reads_late = device.type == "cuda" and precision.may_skip(optimizer)
-        self.soundness = Soundness(ranks, device, late=self.reads_late, scaled=scaled)
-        self.learning_rate: float = optimizer.param_groups[0]["lr"]
-        self.step, self.position = 0, Position(0, 0)
-        self.hooks: list[Hook] = []
-        self.stopping, self.asked, self.interrupted = "", False, False
+        self.state, self.stop = TrainerState(), StopRequest()
+        self.loss = process_group.parallel(BatchLoss(model))
+        self._base_learning_rate: float = optimizer.param_groups[0]["lr"]
+        # If the optimizer skips a non-finite update on the GPU, the host can launch the next update
+        # before it reads the verdict.
+        self.skips_on_device = precision.device.type == "cuda" and precision.may_skip(optimizer)
+        self._nonfinite_check = NonFiniteCheck(
+            process_group,
+            precision.device,
+            lag=1 if self.skips_on_device else 0,
+            has_loss_scale=precision.scaler.is_enabled(),
+        )
+        self._hooks: list[Hook] = []
 
-    def train(self) -> str:
-        """Update until a hook calls `stop`; the reason it gave, or none when interrupted."""
+    @property
+    def learning_rate(self) -> float:
+        """Learning rate of the last update."""
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    def add_hooks(self, hooks: Iterable[Hook]) -> None:
+        """Add hooks; they run in their declared order."""
+        self._hooks = sorted([*self._hooks, *hooks], key=lambda hook: hook.order)
+
+    def train(self) -> StopRequest:
+        """Train until a stop is requested; return the request."""
         for update in self.updates():
-            for hook in self.hooks:
-                hook(update)
-            if self.stopping or self.interrupted:
+            for hook in self._hooks:
+                if hook.is_due(update, self.stop):
+                    hook.run(update)
+            if self.stop.is_requested:
                 break
-        self.settle()
-        return self.stopping
+        self.flush()
+        return self.stop
 
-    def settle(self) -> None:
-        """Wait until all updates are known to be sound: before their result is used.
+    def flush(self) -> None:
+        """Check all updates that are not checked yet, before their result is used.
 
         Raises:
-            UserError: when one was not; no parameter was changed by it
+            UserError: if one of them was not finite; it has changed no parameter
         """
-        self.soundness.settle()
-        self.interrupted = self.interrupted or self.soundness.asked
+        self._handle_interrupts(self._nonfinite_check.flush())
 
-    def stop(self, reason: str) -> None:
-        """Make this update the last one; the hooks after this one are still called."""
-        self.stopping = self.stopping or reason
-
-    def heed(self) -> None:
-        """Let a signal that reached any rank interrupt all of them."""
-        self.interrupted = self.ranks.any(self.asked)
+    def sync_interrupt(self) -> None:
+        """Stop all ranks if one of them has received a signal; called by all ranks together."""
+        if self.process_group.any(self.stop.signal_received):
+            self.stop.is_interrupted = True
 
     def updates(self) -> Iterator[Update]:
-        """One optimizer update after another."""
-        size = self.accumulate * self.ranks.count
-        groups = self.stream.groups(self.position, size, self.ranks.share)
+        """Yield one update after another, across epochs."""
+        batches_per_update = self.accumulate * self.process_group.count
+        batches = self.loader.groups(
+            self.state.position, batches_per_update, self.process_group.share
+        )
         if self.precision.device.type == "cuda":
-            groups = (group.pinned() for group in groups)
-        with closing(ahead(groups)) as ready:
-            for group in ready:
-                yield self.update(group)
+            batches = (batch.pinned() for batch in batches)
+        with closing(prefetch(batches)) as prefetched:
+            started = time.perf_counter()
+            for batch in prefetched:
+                yield self.update(batch)._replace(started=started)
+                started = time.perf_counter()  # the hooks have run during the yield
 
-    def update(self, group: Group) -> Update:
-        """One update on the joined batches of a group.
+    def update(self, batch: UpdateBatch) -> Update:
+        """Update the parameters once.
 
         Raises:
-            UserError: when a loss or the gradient was not finite; no parameter is changed then.
-                Where `reads_late`, it was the update before
+            UserError: if the loss or the gradient is not finite; no parameter is changed then. With
+                `skips_on_device` the error is about the update before this one
         """
         self.model.train()
-        sums = []
-        for number, numbered in enumerate(group.batches, start=1):
-            is_last = number == len(group.batches)
-            with nullcontext() if is_last else self.ranks.local(self.loss):
-                sums.append(self.backward(numbered, group.target_tokens))
+        losses, nlls = zip(*self._accumulate_gradients(batch), strict=True)
+        step = self.state.step + 1
         for parameters in self.optimizer.param_groups:
-            parameters["lr"] = self.learning_rate * self.schedule.factor(self.step + 1)
-        norm = self.precision.clip(self.optimizer, self.model.parameters(), self.clip_norm)
-        loss, likelihood = (torch.stack(part).sum() for part in zip(*sums, strict=True))
-        asked = torch.full_like(loss, self.asked)
-        loss, likelihood, asked = self.ranks.sum(torch.stack([loss, likelihood, asked]))
-        lines = [numbered.lines for numbered in group.batches]
-        losses_x = torch.stack([loss for loss, _ in sums])
-        evidence = Evidence(self.step + 1, lines, losses_x, loss, norm, asked)
-        self.soundness.take(evidence)
-        self.interrupted = self.soundness.asked
-        self.precision.step(self.optimizer, evidence.is_wrong if self.reads_late else None)
-        self.optimizer.zero_grad()
-        self.step, self.position = self.step + 1, group.after
-        ends_epoch = self.position.batch == 0
-        return Update(
-            self.step, self.position, loss, likelihood, group.target_tokens, norm, ends_epoch
-        )
+            parameters["lr"] = self._base_learning_rate * self.schedule.factor(step)
+        grad_norm = self.precision.clip(self.optimizer, self.model.parameters(), self.clip_norm)
 
-    def backward(self, numbered: Numbered, tokens: int) -> tuple[Tensor, Tensor]:
-        """Add a batch's gradients, as a share of `tokens` target tokens; the sums of its loss."""
-        batch = numbered.batch.to(self.precision.device)
+        # One all-reduce carries the sums for the log, the check for NaN and the signals to stop.
+        loss, nll = torch.stack(losses).sum(), torch.stack(nlls).sum()
+        interrupts = torch.full_like(loss, self.stop.signal_received)
+        loss, nll, interrupts = self.process_group.sum(torch.stack([loss, nll, interrupts]))
+        stats = UpdateStats(
+            step,
+            [indexed.lines for indexed in batch.batches],
+            torch.stack(losses),
+            loss,
+            grad_norm,
+            interrupts,
+        )
+        self._handle_interrupts(self._nonfinite_check.enqueue(stats))
+        self.precision.step(self.optimizer, stats.is_nonfinite if self.skips_on_device else None)
+        self.optimizer.zero_grad()
+        self.state = TrainerState(step, batch.after)
+        return Update(step, batch.after, loss, nll, batch.target_tokens, grad_norm)
+
+    def _accumulate_gradients(self, batch: UpdateBatch) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the loss and the nll of each batch, adding its gradients to the others."""
+        last = len(batch.batches) - 1
+        for index, indexed in enumerate(batch.batches):
+            # Gradients are all-reduced once per update, in the last backward pass.
+            with nullcontext() if index == last else self.process_group.local(self.loss):
+                yield self.backward(indexed, batch.target_tokens)
+
+    def backward(self, indexed: IndexedBatch, target_tokens: int) -> tuple[Tensor, Tensor]:
+        """Add the gradients of a batch; return the sums of its loss and nll.
+
+        Args:
+            indexed: the batch
+            target_tokens: number of target tokens of the whole update, to average the loss over
+        """
+        device_batch = indexed.batch.to(self.precision.device)
         with self.precision.autocast():
-            loss, likelihood = self.loss(
-                batch, smoothing=self.label_smoothing, chunk=self.output_chunk
+            loss, nll = self.loss(
+                device_batch, smoothing=self.label_smoothing, chunk=self.output_chunk
             )
-        if numbered.idle:
-            loss = loss * 0.0  # a penalty may have a value even there
-        # The ranks' gradients are averaged, and their sum is wanted.
-        self.precision.backward(loss * self.ranks.count / tokens)
-        return loss.detach(), likelihood
+        if indexed.idle:
+            loss = loss * 0.0  # a batch without targets may still have an auxiliary loss
+        # `process_group.parallel` averages the gradients of the ranks; this makes it their sum.
+        self.precision.backward(loss * self.process_group.count / target_tokens)
+        return loss.detach(), nll
+
+    def _handle_interrupts(self, checked: Iterable[UpdateStats]) -> None:
+        for stats in checked:
+            if stats.interrupts > 0:
+                self.stop.is_interrupted = True
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state of everything but the tensors, as JSON values."""
+        return self.state.to_json() | {
+            "schedule": self.schedule.state_dict(),
+            "scaler": self.precision.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore the state from `state_dict`."""
+        self.state = TrainerState.from_json(state)
+        self.schedule.load_state_dict(state["schedule"])
+        self.precision.load_state_dict(state["scaler"])

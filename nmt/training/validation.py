@@ -1,90 +1,235 @@
-"""How good a model is on text it was not trained on: by loss, and by what it translates."""
+"""Validation: loss and beam-search scores on held-out text, and the best value so far."""
 
-from dataclasses import dataclass, field
+import logging
+from dataclasses import dataclass
 from math import exp
+from typing import Any
 
 import torch
 
+from nmt.config.schema import EvaluationConfig, Experiment
 from nmt.data.batching import batches_in_order
 from nmt.data.encoded import EncodedCorpus
-from nmt.data.stream import Marks, make_batch
-from nmt.evaluation.metrics import score
+from nmt.data.stream import Marks as SpecialTokenPair
+from nmt.data.stream import make_batch
+from nmt.evaluation.metrics import higher_is_better, score
+from nmt.model.saved import Run as RunDir
 from nmt.model.seq2seq import Seq2Seq
+from nmt.search.options import SearchOptions
 from nmt.search.translation import Translation
 from nmt.search.translator import Translator
+from nmt.training.ema import ExponentialMovingAverage, applied
 from nmt.training.loss import batch_loss
+from nmt.training.metrics_log import MetricsLogger
 from nmt.training.precision import Precision
-from nmt.training.ranks import ALONE, Ranks
+from nmt.training.ranks import ALONE as SINGLE_PROCESS_GROUP
+from nmt.training.ranks import Ranks as ProcessGroup
+from nmt.training.setup import Datasets, load_validation_text
+from nmt.training.trainer import Trainer
+
+log = logging.getLogger("nmt")
 
 
-@dataclass
-class Validation:
-    """What one validation found.
+class BestMetricTracker:
+    """Best value of a metric over the validations of a run.
+
+    Args:
+        metric: `loss`, or a metric of nmt-eval
+        patience: validations without a better value until `exhausted`; None for no limit
+    """
+
+    def __init__(self, metric: str, patience: int | None) -> None:
+        self.metric, self.patience = metric, patience
+        self._sign = 1.0 if metric != "loss" and higher_is_better(metric) else -1.0
+        self.best: float | None = None
+        self.best_step, self.waited = 0, 0
+
+    def update(self, step: int, value: float) -> bool:
+        """Add a validation; return whether it is the best so far."""
+        improved = self.best is None or self._sign * value > self._sign * self.best
+        if improved:
+            self.best, self.best_step, self.waited = value, step, 0
+        else:
+            self.waited += 1
+        return improved
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the metric has not improved for `patience` validations."""
+        return self.patience is not None and self.waited >= self.patience
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state as JSON values."""
+        return {"best": self.best, "best_step": self.best_step, "waited": self.waited}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore the state from `state_dict`."""
+        self.best, self.best_step = state["best"], state["best_step"]
+        self.waited = state["waited"]
+
+
+@dataclass(frozen=True)
+class ValidationResult:
+    """Loss, scores and translations of one validation.
 
     Attributes:
-        loss: mean -log p of a target token, in nats
-        scores: of beam search, by metric
-        translations: of the whole validation text; none on other ranks than the first
+        loss: mean -log p per target token, in nats
+        scores: scores of the translations by metric
+        translations: translations of the validation text, on the first rank; empty on the others
     """
 
     loss: float
-    scores: dict[str, float] = field(default_factory=dict)
-    translations: list[Translation] = field(default_factory=list)
+    scores: dict[str, float]
+    translations: list[Translation]
 
     @property
     def perplexity(self) -> float:
-        """e to the loss."""
+        """Perplexity per target token."""
         return exp(min(self.loss, 700.0))
 
     def value(self, metric: str) -> float:
-        """The loss, or the score of a metric."""
+        """Return the loss, or the score of a metric."""
         return self.loss if metric == "loss" else self.scores[metric]
 
 
+class Validator:
+    """Evaluates the model that is being trained: loss, beam search, samples and attention plots.
+
+    Args:
+        experiment: the experiment
+        datasets: its data
+        run: run directory, for samples and plots
+        trainer: trainer of the model
+        average: average of the parameters, which is evaluated in place of the model if present
+        best: tracker of the validation metric, which is updated
+        metrics: destination of the results
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        datasets: Datasets,
+        run: RunDir,
+        trainer: Trainer,
+        average: ExponentialMovingAverage | None,
+        best: BestMetricTracker,
+        metrics: MetricsLogger,
+    ) -> None:
+        self._experiment, self._datasets, self._run = experiment, datasets, run
+        self._trainer, self._average = trainer, average
+        self._best, self._metrics = best, metrics
+        self._sources, self._references = load_validation_text(experiment.data, datasets)
+        self._translator = Translator(
+            [trainer.model],
+            datasets.source,
+            datasets.target_vocabulary,
+            SearchOptions.of(experiment.search),
+            device=trainer.precision.device,
+        )
+
+    def validate(self) -> ValidationResult:
+        """Evaluate the model, log the result and update the tracker and the schedule."""
+        self._trainer.flush()
+        step = self._trainer.state.step
+        with applied(self._average):
+            result = self.evaluate()
+        values = {"loss": result.loss, "perplexity": result.perplexity}
+        self._metrics.add("valid", step, values | result.scores)
+        if self._trainer.process_group.first:
+            self._write_samples(result, step)
+        improved = self._best.update(step, result.value(self._best.metric))
+        self._trainer.schedule.on_validation(step, improved)
+        log.info(
+            "validation after update %d: loss %.4f, perplexity %.2f%s%s",
+            step,
+            result.loss,
+            result.perplexity,
+            "".join(f", {name} {value:.2f}" for name, value in result.scores.items()),
+            " (best so far)" if improved else "",
+        )
+        return result
+
+    def evaluate(self) -> ValidationResult:
+        """Return loss, scores and translations with the current parameters."""
+        process_group = self._trainer.process_group
+        loss = mean_nll(
+            self._trainer.model,
+            self._datasets.valid,
+            self._datasets.specials,
+            self._trainer.precision,
+            batch_tokens=self._trainer.loader.batch_tokens,
+            chunk=self._trainer.output_chunk,
+            process_group=process_group,
+        )
+        translations = process_group.spread(
+            self._sources, lambda sources, _: self._translator.translate(sources)
+        )
+        scores = process_group.first_says(
+            lambda: _score(translations, self._references, self._experiment.evaluation)
+        )
+        return ValidationResult(loss, scores, translations)
+
+    def _write_samples(self, result: ValidationResult, step: int) -> None:
+        evaluation, folder = self._experiment.evaluation, self._run.folder
+        if not (evaluation.samples or evaluation.pictures):
+            return
+        # Importing matplotlib takes a tenth of the start time, and only the first rank needs it.
+        from nmt.evaluation.inspection import draw_translations, write_samples
+
+        count = min(evaluation.samples, len(self._references))
+        if count:
+            samples = result.translations[:count]
+            write_samples(folder / "samples", step, samples, self._references[:count])
+        if evaluation.pictures:
+            plotted = result.translations[: evaluation.pictures]
+            draw_translations(folder / "attention", str(step), plotted)
+
+
 @torch.no_grad()
-def mean_loss(
+def mean_nll(
     model: Seq2Seq,
     corpus: EncodedCorpus,
-    specials: Marks,
+    specials: SpecialTokenPair,
     precision: Precision,
     *,
     batch_tokens: int,
     chunk: int,
-    ranks: Ranks = ALONE,
+    process_group: ProcessGroup = SINGLE_PROCESS_GROUP,
 ) -> float:
-    """Mean -log p(token) over a corpus, without smoothing, in nats; ranks read a share each."""
+    """Return the mean -log p per target token of a corpus, in nats; each rank reads a part of it.
+
+    Args:
+        model: the model, which is left in evaluation mode
+        corpus: the corpus
+        specials: special tokens of source and target
+        precision: number formats of the forward pass
+        batch_tokens: tokens per batch
+        chunk: number of target tokens whose logits are in memory at once
+        process_group: processes that share the work
+    """
     model.eval()
     total, tokens = 0.0, 0
     plan = batches_in_order(corpus.source_lengths, corpus.target_lengths, batch_tokens=batch_tokens)
-    for rows in plan[ranks.share.number :: ranks.count]:
+    for rows in plan[process_group.share.number :: process_group.count]:
         batch = make_batch(corpus, rows, specials).to(precision.device)
         with precision.autocast():
-            _, likelihood = batch_loss(model, batch, smoothing=0.0, chunk=chunk)
-        total += float(likelihood)
+            _, nll = batch_loss(model, batch, smoothing=0.0, chunk=chunk)
+        total += float(nll)
         tokens += batch.target_tokens
-    total, tokens = ranks.sum(torch.tensor([total, tokens], dtype=torch.float64)).tolist()
+    sums = process_group.sum(torch.tensor([total, tokens], dtype=torch.float64))
+    total, tokens = sums.tolist()
     return total / tokens
 
 
-def translate_and_score(
-    translator: Translator,
-    sources: list[str],
-    references: list[str],
-    metrics: list[str],
-    *,
-    tokenize: str | None,
-    lowercase: bool,
-    ranks: Ranks = ALONE,
-) -> tuple[dict[str, float], list[Translation]]:
-    """Scores of the translations of a text, by the same path as `nmt-translate`, and they.
-
-    Every rank translates a share; all know the scores, and the first has the translations.
-    """
-    translations = ranks.spread(sources, lambda some, _: translator.translate(some))
-
-    def scores() -> dict[str, float]:
-        texts = [translation.text for translation in translations]
-        found = score(metrics, texts, [references], tokenize=tokenize, lowercase=lowercase)
-        return {name: result.score for name, result in found.items()}
-
-    return ranks.first_says(scores), translations
+def _score(
+    translations: list[Translation], references: list[str], evaluation: EvaluationConfig
+) -> dict[str, float]:
+    """Return the scores of translations by metric."""
+    results = score(
+        list(evaluation.metrics),
+        [translation.text for translation in translations],
+        [references],
+        tokenize=evaluation.tokenize,
+        lowercase=evaluation.lowercase,
+    )
+    return {name: result.score for name, result in results.items()}

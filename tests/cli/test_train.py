@@ -33,7 +33,7 @@ def test_check_reports_and_writes_nothing(experiment: dict[str, Any], here: Path
     assert tree_of(PHRASES.parent) == text
     shown = {line[:18].strip(): line[18:] for line in called.out.splitlines()}
     assert shown["training text"] == "60 pairs read, 60 kept"
-    assert shown["vocabulary"] == "180 joint pieces"
+    assert shown["vocabulary"] == "180 joint tokens"
     assert shown["parameters"].endswith("all of them get a gradient")
     assert shown["an epoch"] == "6 batches, 6 updates"
     assert "memory" in shown
@@ -82,7 +82,11 @@ def _change(tree: dict[str, Any], key: str, value: Any) -> None:
         ("training.batch_tokens", 0, "must be at least 1, got 0"),
         ("training.ema", 1.0, "must be less than 1"),
         ("training.epochs", None, "training has no end"),
-        ("training.schedule", {"type": "cosine", "steps": 5, "warmup": 9}, "warmup 9"),
+        (
+            "training.schedule",
+            {"type": "cosine", "steps": 5, "warmup": 9},
+            "warmup: 9 must be less than steps: 5",
+        ),
         ("training.early_stopping", {"metric": "ter"}, "'ter' is not measured"),
         ("plugins", ["nowhere.py"], "no file"),
     ],
@@ -122,7 +126,7 @@ def _write_text(folder: Path, name: str, source: bytes, target: bytes) -> None:
         ("data.valid", "empty", "empty"),
         ("data.vocabulary.size", 5000, "a vocabulary of 5000 pieces is too large"),
         ("data.vocabulary.size", 10, "cannot hold the text's characters"),
-        ("training.precision", "fp16", "fp16 needs a GPU"),
+        ("training.precision", "fp16", "fp16 requires a GPU"),
         ("training.start_from", "nowhere", "nowhere"),
     ],
 )

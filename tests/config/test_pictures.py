@@ -4,7 +4,7 @@ import pytest
 
 from nmt.config.loader import load_experiment
 from nmt.errors import UserError
-from nmt.training.check import check_parts_fit
+from nmt.training.dry_run import check_components
 from tests.config.conftest import NEEDED, Complain, Read, Write
 
 PICTURED = NEEDED.replace("target: en}", "target: en, pictures: {size: 64}}")
@@ -82,7 +82,7 @@ def test_parts_that_do_not_fit_pictures_are_told_before_any_is_read(
 ) -> None:
     file = write(f"{PICTURED}{model}\n")
     with pytest.raises(UserError) as mistake:
-        check_parts_fit(load_experiment(file))
+        check_components(load_experiment(file))
     assert words in str(mistake.value)
     assert mistake.value.place == f"{file}:3"
 
@@ -91,4 +91,4 @@ def test_feature_maps_need_their_encoder(write: Write) -> None:
     text = PICTURED.replace("{size: 64}", "{features: 8}")
     file = write(f"{text}model: {{encoder: convolution}}\n")
     with pytest.raises(UserError, match=r"reads pixels; set data\.pictures\.size, or use encoder"):
-        check_parts_fit(load_experiment(file))
+        check_components(load_experiment(file))

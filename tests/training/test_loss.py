@@ -39,12 +39,12 @@ def _loss(
 def test_the_loss_and_its_gradients_are_torchs(smoothing: float, chunk: int) -> None:
     *ours, targets_r = _inputs()
     *theirs, _ = _inputs()
-    loss, likelihood_r = _loss(ours, targets_r, smoothing=smoothing, chunk=chunk)
+    loss, nll_r = _loss(ours, targets_r, smoothing=smoothing, chunk=chunk)
     logits_rv = linear(*theirs)
     whole = cross_entropy(logits_rv, targets_r, label_smoothing=smoothing, reduction="sum")
     plain_r = cross_entropy(logits_rv, targets_r, reduction="none")
     torch.testing.assert_close(loss, whole, rtol=1e-12, atol=0)
-    torch.testing.assert_close(likelihood_r, plain_r, rtol=1e-12, atol=0)
+    torch.testing.assert_close(nll_r, plain_r, rtol=1e-12, atol=0)
     backward(loss)
     backward(whole)
     for our, their in zip(ours, theirs, strict=True):
@@ -53,7 +53,7 @@ def test_the_loss_and_its_gradients_are_torchs(smoothing: float, chunk: int) -> 
 
 def test_the_loss_of_one_row_is_the_formula() -> None:
     """Two pieces, p = (3/4, 1/4), the second one right, ε = 0.2."""
-    loss, likelihood = smoothed_cross_entropy(
+    loss, nll = smoothed_cross_entropy(
         torch.tensor([[1.0]], dtype=torch.float64),
         torch.tensor([[log(3.0)], [0.0]], dtype=torch.float64),
         torch.zeros(2, dtype=torch.float64),
@@ -62,7 +62,7 @@ def test_the_loss_of_one_row_is_the_formula() -> None:
         chunk=8,
     )
     assert loss.item() == pytest.approx(0.8 * log(4) + 0.1 * (log(4) + log(4 / 3)), rel=1e-12)
-    assert likelihood.item() == pytest.approx(log(4), rel=1e-12)
+    assert nll.item() == pytest.approx(log(4), rel=1e-12)
 
 
 def test_gradients_are_those_of_the_loss() -> None:
@@ -100,10 +100,10 @@ def test_large_logits_neither_overflow_nor_vanish() -> None:
     *inputs, targets_r = _inputs(torch.float32)
     with torch.no_grad():
         inputs[2][3] = 3e4
-    loss, likelihood = _loss(inputs, targets_r)
+    loss, nll = _loss(inputs, targets_r)
     backward(loss)
     assert loss.isfinite()
-    assert likelihood.isfinite().all()
+    assert nll.isfinite().all()
     assert all(tensor.grad is not None and tensor.grad.isfinite().all() for tensor in inputs)
 
 
@@ -132,9 +132,9 @@ def test_the_loss_under_autocast_is_near_that_of_float32() -> None:
     expected, _ = _loss(exact, targets_r)
     backward(expected)
     with torch.autocast("cpu", torch.bfloat16):
-        loss, likelihood = _loss(narrow, targets_r)
+        loss, nll = _loss(narrow, targets_r)
     backward(loss)
-    assert loss.dtype == likelihood.dtype == torch.float32
+    assert loss.dtype == nll.dtype == torch.float32
     assert loss.item() == pytest.approx(expected.item(), rel=0.01)
     for near, right in zip(narrow, exact, strict=True):
         assert near.grad is not None

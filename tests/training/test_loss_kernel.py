@@ -9,7 +9,7 @@ pytestmark = needs_triton
 
 
 def test_the_kernel_forms_the_loss_and_its_gradient() -> None:
-    found = interpreted("tests/training/interpreted_loss.py")
+    found = interpreted("tests/training/interpreted_loss_kernel.py")
     assert len(found) == 24
     for case, near, exact, types in found:
         loss, plain_r, d_logits_rv = near

@@ -190,7 +190,7 @@ def test_another_number_of_processes_goes_on_with_a_warning(
     monkeypatch.chdir(frail)
     called = nmt_train("a.yaml", "--run", run)
     assert called.code == 0, called.err
-    assert "the last checkpoint is by 2 processes, and now there are 1" in called.err
+    assert "the last checkpoint was written by 2 processes, and this run has 1" in called.err
     # Update 10 took the first 4 batches of the last epoch's 10; alone, an update takes 2.
     assert state_of(run / "checkpoints/last")["step"] == 10 + 3
     assert lines_of(run / "train.log")[-1].split(" ", 2)[2].startswith("finished after 4 epochs")

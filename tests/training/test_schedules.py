@@ -49,7 +49,7 @@ def test_the_plateau_falls_after_patience_validations_without_a_better_one() -> 
     )
     seen = []
     for improved in (True, False, True, False, False, False, False, False, False):
-        schedule.validated(1, improved)
+        schedule.on_validation(1, improved)
         seen.append(schedule.factor(1))
     assert seen == pytest.approx([1, 1, 1, 1, 0.1, 0.1, 0.05, 0.05, 0.05])
 
@@ -57,14 +57,14 @@ def test_the_plateau_falls_after_patience_validations_without_a_better_one() -> 
 def test_a_restored_plateau_goes_on_waiting() -> None:
     schedule = SCHEDULES.build(ComponentConfig("plateau", {"patience": 2}))
     for improved in (False, False, False):
-        schedule.validated(1, improved)
+        schedule.on_validation(1, improved)
     other = SCHEDULES.build(ComponentConfig("plateau", {"patience": 2}))
-    other.restore(schedule.state())
+    other.load_state_dict(schedule.state_dict())
     assert other.factor(1) == 0.5
-    other.validated(1, False)
+    other.on_validation(1, False)
     assert other.factor(1) == 0.25
 
 
 def test_a_cosine_shorter_than_its_warmup_is_refused() -> None:
-    with pytest.raises(UserError, match="warmup 10 is not less than steps 10"):
+    with pytest.raises(UserError, match="warmup: 10 must be less than steps: 10"):
         SCHEDULES.build(ComponentConfig("cosine", {"steps": 10, "warmup": 10}))

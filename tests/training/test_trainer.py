@@ -12,8 +12,7 @@ from torch import Tensor
 from nmt.config.loader import load_experiment
 from nmt.data.stream import Group, Numbered, Position, make_batch
 from nmt.errors import UserError
-from nmt.training.preparation import Prepared, prepare
-from nmt.training.session import make_trainer
+from nmt.training.setup import Datasets, build_trainer, prepare_datasets
 from nmt.training.trainer import Trainer
 from tests.commands import nmt_train, state_of, write_experiment
 
@@ -21,7 +20,7 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture
-def made(experiment: dict[str, Any], tmp_path: Path) -> tuple[Trainer, Prepared]:
+def made(experiment: dict[str, Any], tmp_path: Path) -> tuple[Trainer, Datasets]:
     """A trainer in float64 that takes plain steps of size 1."""
     experiment["training"] |= {
         "optimizer": {"type": "sgd", "learning_rate": 1.0},
@@ -29,20 +28,20 @@ def made(experiment: dict[str, Any], tmp_path: Path) -> tuple[Trainer, Prepared]
         "label_smoothing": 0.1,
     }
     loaded = load_experiment(write_experiment(tmp_path / "one.yaml", experiment)).experiment
-    prepared = prepare(loaded, None)
-    trainer, _ = make_trainer(loaded, prepared, CPU)
+    datasets = prepare_datasets(loaded, None)
+    trainer = build_trainer(loaded, datasets, CPU)
     trainer.model.double()
-    return trainer, prepared
+    return trainer, datasets
 
 
-def _numbered(prepared: Prepared, rows: list[int]) -> Numbered:
+def _numbered(datasets: Datasets, rows: list[int]) -> Numbered:
     array = np.array(rows)
-    batch = make_batch(prepared.train, array, prepared.specials)
-    return Numbered(batch, prepared.train.lines[array] + 1)
+    batch = make_batch(datasets.train, array, datasets.specials)
+    return Numbered(batch, datasets.train.lines[array] + 1)
 
 
-def _group(prepared: Prepared, *rows: list[int]) -> Group:
-    batches = [_numbered(prepared, some) for some in rows]
+def _group(datasets: Datasets, *rows: list[int]) -> Group:
+    batches = [_numbered(datasets, some) for some in rows]
     tokens = sum(one.batch.target_tokens for one in batches)
     return Group(batches, tokens, Position(0, len(batches)))
 
@@ -52,25 +51,25 @@ def _weights(trainer: Trainer) -> dict[str, Tensor]:
 
 
 def test_accumulated_batches_make_the_update_of_one_big_batch(
-    made: tuple[Trainer, Prepared],
+    made: tuple[Trainer, Datasets],
 ) -> None:
-    trainer, prepared = made
+    trainer, datasets = made
     start = copy.deepcopy(trainer.model.state_dict())
-    one = trainer.update(_group(prepared, [0, 4, 7, 11, 12, 30]))
+    one = trainer.update(_group(datasets, [0, 4, 7, 11, 12, 30]))
     together = _weights(trainer)
     trainer.model.load_state_dict(start)
-    parts = trainer.update(_group(prepared, [0, 12], [30, 7, 4, 11]))
+    parts = trainer.update(_group(datasets, [0, 12], [30, 7, 4, 11]))
     assert parts.target_tokens == one.target_tokens
     assert float(parts.loss) == pytest.approx(float(one.loss), rel=1e-12)
-    assert float(parts.likelihood) == pytest.approx(float(one.likelihood), rel=1e-12)
-    assert float(parts.norm) == pytest.approx(float(one.norm), rel=1e-12)
+    assert float(parts.nll) == pytest.approx(float(one.nll), rel=1e-12)
+    assert float(parts.grad_norm) == pytest.approx(float(one.grad_norm), rel=1e-12)
     for name, weight in _weights(trainer).items():
         torch.testing.assert_close(weight, together[name], rtol=1e-10, atol=1e-14)
 
 
-def test_the_gradient_is_that_of_the_mean_loss_of_a_token(made: tuple[Trainer, Prepared]) -> None:
-    trainer, prepared = made
-    group = _group(prepared, [1, 2, 20])
+def test_the_gradient_is_that_of_the_mean_loss_of_a_token(made: tuple[Trainer, Datasets]) -> None:
+    trainer, datasets = made
+    group = _group(datasets, [1, 2, 20])
     (batch,) = group.batches
     before = _weights(trainer)
     bias = "output_layer.bias"
@@ -90,19 +89,19 @@ def test_the_gradient_is_that_of_the_mean_loss_of_a_token(made: tuple[Trainer, P
 
 @pytest.mark.parametrize("clip_norm", [0.01, 1e6])
 def test_clipping_scales_all_gradients_down_to_the_norm(
-    clip_norm: float, made: tuple[Trainer, Prepared]
+    clip_norm: float, made: tuple[Trainer, Datasets]
 ) -> None:
-    trainer, prepared = made
+    trainer, datasets = made
     before = _weights(trainer)
     start = copy.deepcopy(trainer.model.state_dict())
-    free = trainer.update(_group(prepared, [0, 1, 2]))
+    free = trainer.update(_group(datasets, [0, 1, 2]))
     steps = {name: before[name] - weight for name, weight in _weights(trainer).items()}
     norm = torch.sqrt(sum((s.square().sum() for s in steps.values()), torch.zeros(())))
-    assert float(free.norm) == pytest.approx(float(norm), rel=1e-9)
+    assert float(free.grad_norm) == pytest.approx(float(norm), rel=1e-9)
     trainer.model.load_state_dict(start)
     trainer.clip_norm = clip_norm
-    clipped = trainer.update(_group(prepared, [0, 1, 2]))
-    assert float(clipped.norm) == pytest.approx(float(norm), rel=1e-9)
+    clipped = trainer.update(_group(datasets, [0, 1, 2]))
+    assert float(clipped.grad_norm) == pytest.approx(float(norm), rel=1e-9)
     share = min(1.0, clip_norm / float(norm))
     for name, weight in _weights(trainer).items():
         expected = steps[name] * share
@@ -110,7 +109,7 @@ def test_clipping_scales_all_gradients_down_to_the_norm(
 
 
 def test_the_epochs_last_update_has_the_batches_that_are_left(
-    made: tuple[Trainer, Prepared],
+    made: tuple[Trainer, Datasets],
 ) -> None:
     trainer, _ = made
     trainer.accumulate = 4  # of 6 batches
@@ -134,7 +133,7 @@ def test_a_loss_that_is_no_number_stops_training_with_the_lines_of_the_batch(
     file, run = write_experiment(tmp_path / "nan.yaml", experiment), tmp_path / "run"
 
     def spoil(trainer: Trainer, numbered: Numbered, tokens: int) -> tuple[Tensor, Tensor]:
-        if trainer.step == 4:
+        if trainer.state.step == 4:
             dict(trainer.model.named_parameters())["output_layer.bias"].data[3] = float("nan")
             lines.extend(numbered.lines.tolist())
         return real(trainer, numbered, tokens)
@@ -164,32 +163,32 @@ def test_a_rate_that_is_far_too_high_is_told(experiment: dict[str, Any], tmp_pat
 
 
 def test_of_accumulated_batches_the_one_whose_loss_is_no_number_is_named(
-    made: tuple[Trainer, Prepared], monkeypatch: pytest.MonkeyPatch
+    made: tuple[Trainer, Datasets], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trainer, prepared = made
+    trainer, datasets = made
     before, real = _weights(trainer), Trainer.backward
 
     def spoil(trainer: Trainer, numbered: Numbered, tokens: int) -> tuple[Tensor, Tensor]:
-        loss, likelihood = real(trainer, numbered, tokens)
-        return loss * (float("inf") if 5 in numbered.lines else 1.0), likelihood
+        loss, nll = real(trainer, numbered, tokens)
+        return loss * (float("inf") if 5 in numbered.lines else 1.0), nll
 
     monkeypatch.setattr(Trainer, "backward", spoil)
     with pytest.raises(UserError, match=r"update 1: the loss is inf .* lines 5, 8; the last"):
-        trainer.update(_group(prepared, [0, 2], [4, 7], [1]))
-    assert trainer.step == 0
+        trainer.update(_group(datasets, [0, 2], [4, 7], [1]))
+    assert trainer.state.step == 0
     for name, weight in _weights(trainer).items():
         assert torch.equal(weight, before[name])
 
 
-def test_a_gradient_that_is_no_number_spoils_no_parameter(made: tuple[Trainer, Prepared]) -> None:
-    trainer, prepared = made
+def test_a_gradient_that_is_no_number_spoils_no_parameter(made: tuple[Trainer, Datasets]) -> None:
+    trainer, datasets = made
     bias = dict(trainer.model.named_parameters())["output_layer.bias"]
     bias.register_hook(lambda gradient: gradient * float("inf"))  # type: ignore[no-untyped-call]
     before = _weights(trainer)
     with pytest.raises(
-        UserError, match=r"update 1: the gradient's norm is (nan|inf) .* lines 1, 3"
+        UserError, match=r"update 1: the gradient norm is (nan|inf) .* lines 1, 3"
     ):
-        trainer.update(_group(prepared, [0, 2]))
-    assert trainer.step == 0
+        trainer.update(_group(datasets, [0, 2]))
+    assert trainer.state.step == 0
     for name, weight in _weights(trainer).items():
         assert torch.equal(weight, before[name])

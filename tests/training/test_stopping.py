@@ -40,7 +40,7 @@ def test_training_ends_at_the_first_of_its_limits(
         return real(trainer, group)
 
     monkeypatch.setattr(Trainer, "update", minute)
-    monkeypatch.setattr("nmt.training.watch.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("nmt.training.metrics_log.time.monotonic", lambda: clock[0])
     tree = quick(experiment, **training)
     tree["evaluation"]["metrics"] = ["exact"]
     run = tmp_path / "run"

@@ -13,8 +13,7 @@ from nmt.config.loader import load_experiment
 from nmt.data.batching import Batch
 from nmt.data.stream import Group, Numbered, Position, make_batch
 from nmt.model.seq2seq import Seq2Seq
-from nmt.training.preparation import prepare
-from nmt.training.session import make_trainer
+from nmt.training.setup import build_trainer, prepare_datasets
 from nmt.training.trainer import Trainer, Update
 from tests.commands import nmt_train, reports, state_of, write_experiment
 
@@ -53,17 +52,17 @@ def test_the_trainer_adds_the_penalty_of_soft_attention(
         "attention": {"type": "soft", "doubly_stochastic": strength},
     }
     loaded = load_experiment(write_experiment(tmp_path / "soft.yaml", experiment)).experiment
-    prepared = prepare(loaded, None)
-    trainer, _ = make_trainer(loaded, prepared, torch.device("cpu"))
+    datasets = prepare_datasets(loaded, None)
+    trainer = build_trainer(loaded, datasets, torch.device("cpu"))
     trainer.model.double()
     rows = np.array([0, 12, 31, 7])
-    batch = make_batch(prepared.train, rows, prepared.specials)
+    batch = make_batch(datasets.train, rows, datasets.specials)
     assert not batch.source_mask_bs.all()
     assert not batch.target_mask_bt.all()
     entropy, penalty = _loss_by_hand(trainer.model, batch, strength)
     assert penalty > 1
     update = trainer.update(Group([Numbered(batch, rows)], batch.target_tokens, Position(0, 1)))
-    assert float(update.likelihood) == pytest.approx(entropy, rel=1e-10)
+    assert float(update.nll) == pytest.approx(entropy, rel=1e-10)
     assert float(update.loss) == pytest.approx(entropy + penalty, rel=1e-10)
 
 
@@ -74,21 +73,21 @@ def test_an_idle_batch_changes_nothing(
     experiment["model"] |= {"attention": attention}
     experiment["training"] |= {"optimizer": {"type": "sgd", "learning_rate": 1.0}}
     loaded = load_experiment(write_experiment(tmp_path / "idle.yaml", experiment)).experiment
-    prepared = prepare(loaded, None)
+    datasets = prepare_datasets(loaded, None)
     rows = np.array([0, 12, 31, 7])
-    batch = make_batch(prepared.train, rows, prepared.specials)
+    batch = make_batch(datasets.train, rows, datasets.specials)
     counted = Numbered(batch, rows)
     nothing = batch.without_targets()
     found = []
     for group in ([counted], [counted, Numbered(nothing, rows, idle=True)]):
-        trainer, _ = make_trainer(loaded, prepared, torch.device("cpu"))
+        trainer = build_trainer(loaded, datasets, torch.device("cpu"))
         update = trainer.update(Group(group, batch.target_tokens, Position(0, 1)))
         found.append((update, dict(trainer.model.state_dict())))
     (alone, weights), (beside, others) = found
-    assert (alone.loss, alone.likelihood, alone.norm) == (
+    assert (alone.loss, alone.nll, alone.grad_norm) == (
         beside.loss,
-        beside.likelihood,
-        beside.norm,
+        beside.nll,
+        beside.grad_norm,
     )
     assert weights.keys() == others.keys()
     assert all(torch.equal(weights[name], others[name]) for name in weights)
@@ -119,7 +118,7 @@ def test_hard_attention_goes_on_bit_for_bit_with_its_baseline(
     real = Trainer.update
 
     def disturbed(trainer: Trainer, group: Any) -> Update:
-        if trainer.step + 1 == 4:
+        if trainer.state.step + 1 == 4:
             signal.raise_signal(signal.SIGINT)
         return real(trainer, group)
 

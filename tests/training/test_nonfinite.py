@@ -17,10 +17,9 @@ from nmt.data.stream import Group, Numbered, Position, Stream
 from nmt.data.vocabulary import Specials
 from nmt.errors import UserError
 from nmt.registry import SCHEDULES, ComponentConfig
-from nmt.training import soundness
+from nmt.training import nonfinite
 from nmt.training.precision import Precision
-from nmt.training.preparation import prepare
-from nmt.training.session import make_trainer
+from nmt.training.setup import build_trainer, prepare_datasets
 from nmt.training.trainer import Trainer
 from tests.commands import write_experiment
 from tests.late import late_post
@@ -41,12 +40,12 @@ def pair(
     momentum = {"momentum": 0.9} if request.param == "sgd" else {}
     experiment["training"]["optimizer"] = {"type": request.param, "learning_rate": 0.01, **momentum}
     loaded = load_experiment(write_experiment(tmp_path / "one.yaml", experiment)).experiment
-    prepared = prepare(loaded, None)
-    at_once, _ = make_trainer(loaded, prepared, torch.device("cpu"))
-    monkeypatch.setattr(soundness, "Post", late_post(1))
-    late, _ = make_trainer(loaded, prepared, torch.device("cpu"))
+    datasets = prepare_datasets(loaded, None)
+    at_once = build_trainer(loaded, datasets, torch.device("cpu"))
+    monkeypatch.setattr(nonfinite, "AsyncHostCopy", late_post(1))
+    late = build_trainer(loaded, datasets, torch.device("cpu"))
     assert late.precision.may_skip(late.optimizer)
-    late.reads_late = True
+    late.skips_on_device = True
     return at_once, late
 
 
@@ -57,7 +56,7 @@ def _state(trainer: Trainer) -> list[Tensor]:
 
 
 def _groups(trainer: Trainer, count: int) -> list[Group]:
-    groups = trainer.stream.groups(Position(0, 0), 1, trainer.ranks.share)
+    groups = trainer.loader.groups(Position(0, 0), 1, trainer.process_group.share)
     return [copy.deepcopy(group) for group, _ in zip(groups, range(count), strict=False)]
 
 
@@ -71,7 +70,7 @@ def test_sound_updates_are_the_same(pair: tuple[Trainer, Trainer]) -> None:
     for trainer in pair:
         for group in _groups(trainer, 4):
             trainer.update(group)
-        trainer.settle()
+        trainer.flush()
         states.append(_state(trainer))
     assert all(map(torch.equal, *states))
 
@@ -89,18 +88,18 @@ def test_one_that_is_not_changes_nothing_and_is_told_later(
     late.update(groups[2])
     assert all(map(torch.equal, _state(late), before))
     lines = ", ".join(map(str, groups[2].batches[0].lines[:5].tolist()))
-    with pytest.raises(UserError, match=rf"update 3: the gradient's norm is .* lines {lines}"):
-        late.update(groups[3]) if found_by == "the next update" else late.settle()
+    with pytest.raises(UserError, match=rf"update 3: the gradient norm is .* lines {lines}"):
+        late.update(groups[3]) if found_by == "the next update" else late.flush()
     assert all(map(torch.equal, _state(late), before))
 
 
 def test_a_signal_is_heard_one_update_later(pair: tuple[Trainer, Trainer]) -> None:
     for trainer, heard in zip(pair, (1, 2), strict=True):
-        trainer.asked = True
-        assert [trainer.interrupted] == [False]
+        trainer.stop.signal_received = True
+        assert [trainer.stop.is_interrupted] == [False]
         for number, group in enumerate(_groups(trainer, 2), start=1):
             trainer.update(group)
-            assert trainer.interrupted == (number >= heard)
+            assert trainer.stop.is_interrupted == (number >= heard)
 
 
 class Still(Optimizer):
@@ -120,7 +119,7 @@ def test_no_update_reads_a_number_on_its_device(
     model: ModelConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_ready(monkeypatch)
-    monkeypatch.setattr(soundness, "Post", late_post(1))
+    monkeypatch.setattr(nonfinite, "AsyncHostCopy", late_post(1))
     built = build(model, torch.float32).to(META)
     trainer = Trainer(
         built,
@@ -130,9 +129,9 @@ def test_no_update_reads_a_number_on_its_device(
         Precision("fp32", META),
         label_smoothing=0.1,
     )
-    trainer.reads_late = True
+    trainer.skips_on_device = True
     sides = [np.array([3, 4, 5]), np.array([3])], [np.array([3, 4, 5, 6]), np.array([4])]
     batch = collate(*sides, MARKS, MARKS)
     group = Group([Numbered(batch, np.arange(2))] * 2, 2 * batch.target_tokens, Position(0, 1))
     update = trainer.update(group)
-    assert {update.loss.device, update.norm.device, update.likelihood.device} == {META}
+    assert {update.loss.device, update.grad_norm.device, update.nll.device} == {META}

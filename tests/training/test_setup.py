@@ -12,7 +12,7 @@ from nmt.data.learning import VocabularyType
 from nmt.data.vocabulary import Vocabulary
 from nmt.errors import UserError
 from nmt.model.saved import load_model
-from nmt.training.preparation import prepare
+from nmt.training.setup import prepare_datasets
 from tests.commands import PHRASES, lines_of, nmt_train, reports, state_of, write_experiment
 from tests.training.conftest import quick
 
@@ -26,8 +26,8 @@ def test_a_ready_vocabulary_that_cannot_sample_is_told_at_the_start(
     Vocabulary.train(text, size=80, type=type).save(model)
     experiment["data"]["vocabulary"] = {"model": str(model), "sampling": {"alpha": 0.2}}
     loaded = load_experiment(write_experiment(tmp_path / "one.yaml", experiment)).experiment
-    with pytest.raises(UserError, match=r"data\.vocabulary\.sampling needs .* type unigram"):
-        prepare(loaded, None)
+    with pytest.raises(UserError, match=r"data\.vocabulary\.sampling requires .* type unigram"):
+        prepare_datasets(loaded, None)
 
 
 def test_a_run_that_starts_from_another_has_its_weights_and_vocabulary(

@@ -10,9 +10,9 @@ from itertools import product
 import torch
 
 from nmt.training import loss_kernel
-from nmt.training.loss import of_chunk
+from nmt.training.loss import chunk_loss
 
-loss_kernel.WIDEST = 8  # several blocks, of which the last one is not full
+loss_kernel.MAX_BLOCK = 8  # several blocks, of which the last one is not full
 ROWS, PIECES = 6, 21
 
 
@@ -26,8 +26,8 @@ def main() -> None:
         logits_rv = (size * torch.randn(ROWS, PIECES, generator=generator)).to(dtype)
         targets_r = torch.randint(0, PIECES, (ROWS,), generator=generator)
         given = (targets_r, real, smoothing)
-        exact = of_chunk(logits_rv.double(), *given)
-        near = loss_kernel.of_chunk(logits_rv, *given)
+        exact = chunk_loss(logits_rv.double(), *given)
+        near = loss_kernel.chunk_loss(logits_rv, *given)
         case = f"{dtype} {real} {smoothing} {size}"
         types = [str(tensor.dtype) for tensor in near]
         found.append((case, [t.tolist() for t in near], [t.tolist() for t in exact], types))

@@ -12,10 +12,9 @@ from nmt.config.schema import TrainingConfig
 from nmt.data.stream import Numbered
 from nmt.errors import UserError
 from nmt.model.saved import Run
-from nmt.training import capacity
-from nmt.training.capacity import find_batch_tokens, largest_fitting, settle_batch_tokens
-from nmt.training.preparation import prepare
-from nmt.training.session import make_trainer
+from nmt.training import batch_size
+from nmt.training.batch_size import find_batch_tokens, largest_fitting, set_batch_tokens
+from nmt.training.setup import build_trainer, prepare_datasets
 from nmt.training.trainer import Trainer
 from tests.commands import nmt_train, write_experiment
 from tests.training.conftest import quick
@@ -55,7 +54,7 @@ def trainer(experiment: dict[str, Any], tmp_path: Path) -> Trainer:
     experiment["model"]["decoder"]["dropout"] = 0.5
     experiment["training"] |= {"batch_tokens": "auto", "batch_sentences": None}
     loaded = load_experiment(write_experiment(tmp_path / "auto.yaml", experiment)).experiment
-    made, _ = make_trainer(loaded, prepare(loaded, None), torch.device("cpu"))
+    made = build_trainer(loaded, prepare_datasets(loaded, None), torch.device("cpu"))
     return made
 
 
@@ -76,7 +75,7 @@ def _holding(most: int) -> Any:
 def test_what_fits_is_found_by_trying_and_leaves_no_trace(
     trainer: Trainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(capacity, "SMALLEST", 32)
+    monkeypatch.setattr(batch_size, "MIN_BATCH_TOKENS", 32)
     before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
     chance = torch.get_rng_state()
     with _holding(300):
@@ -88,7 +87,7 @@ def test_what_fits_is_found_by_trying_and_leaves_no_trace(
     )
     assert all(parameter.grad is None for parameter in trainer.model.parameters())
     assert not trainer.optimizer.state
-    with _holding(10), pytest.raises(UserError, match="not even 32 pieces fit"):
+    with _holding(10), pytest.raises(UserError, match="a batch of 32 tokens does not fit"):
         find_batch_tokens(trainer)
 
 
@@ -96,24 +95,24 @@ def test_the_run_remembers_what_was_found(
     trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trainer.precision.device = torch.device("cuda")
-    monkeypatch.setattr(capacity, "find_batch_tokens", lambda trainer: 77)
-    settle_batch_tokens(trainer, AUTO, Run(tmp_path))
-    assert trainer.stream.batch_tokens == 77
-    _, plan = trainer.stream.plan(0)
-    monkeypatch.setattr(capacity, "find_batch_tokens", lambda trainer: 99)
-    settle_batch_tokens(trainer, AUTO, Run(tmp_path))
-    assert trainer.stream.batch_tokens == 77
-    settle_batch_tokens(trainer, AUTO, None)
-    assert trainer.stream.batch_tokens == 99
-    assert len(trainer.stream.plan(0)[1]) < len(plan), "the batches are cut anew"
+    monkeypatch.setattr(batch_size, "find_batch_tokens", lambda trainer: 77)
+    set_batch_tokens(trainer, AUTO, Run(tmp_path))
+    assert trainer.loader.batch_tokens == 77
+    _, plan = trainer.loader.plan(0)
+    monkeypatch.setattr(batch_size, "find_batch_tokens", lambda trainer: 99)
+    set_batch_tokens(trainer, AUTO, Run(tmp_path))
+    assert trainer.loader.batch_tokens == 77
+    set_batch_tokens(trainer, AUTO, None)
+    assert trainer.loader.batch_tokens == 99
+    assert len(trainer.loader.plan(0)[1]) < len(plan), "the batches are cut anew"
     (tmp_path / "batch_tokens").write_text("many")
-    with pytest.raises(UserError, match="holds no number; remove it"):
-        settle_batch_tokens(trainer, AUTO, Run(tmp_path))
+    with pytest.raises(UserError, match="is not a number; remove the file"):
+        set_batch_tokens(trainer, AUTO, Run(tmp_path))
 
 
 def test_a_number_that_is_given_is_left_alone(trainer: Trainer) -> None:
-    settle_batch_tokens(trainer, TrainingConfig(batch_tokens=50, steps=1), None)
-    assert trainer.stream.batch_tokens == 1024
+    set_batch_tokens(trainer, TrainingConfig(batch_tokens=50, steps=1), None)
+    assert trainer.loader.batch_tokens == 1024
 
 
 @pytest.mark.parametrize("more", [(), ("--check",)])
@@ -122,7 +121,7 @@ def test_on_a_cpu_a_number_is_asked_for(
 ) -> None:
     config = write_experiment(tmp_path / "auto.yaml", quick(experiment, batch_tokens="auto"))
     complaint = nmt_train(config, "--run", tmp_path / "run", *more).complaint
-    assert "batch_tokens: auto measures the memory of a GPU; name a number on a CPU" in complaint
+    assert "batch_tokens: auto measures the memory of a GPU; use a number on a CPU" in complaint
 
 
 def test_another_word_is_refused(experiment: dict[str, Any], tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from nmt.training.trainer import Trainer, Update
-from nmt.training.validator import Validator
+from nmt.training.validation import Validator
 from tests.commands import PHRASES, lines_of, nmt_train, reports, state_of, write_experiment
 from tests.conftest import start_command, tiny_experiment
 
@@ -76,7 +76,7 @@ def _disturbed(update: int, disturb: Callable[[], None]) -> Iterator[None]:
     real = Trainer.update
 
     def disturbed(trainer: Trainer, group: Any) -> Update:
-        if trainer.step + 1 == update:
+        if trainer.state.step + 1 == update:
             disturb()
         return real(trainer, group)
 
@@ -121,15 +121,15 @@ def test_a_signal_during_validation_waits_for_its_end(
     uninterrupted: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = uninterrupted.parent / "validating"
-    real = Validator.validate
+    real = Validator.evaluate
 
     def disturbed(validator: Validator) -> Any:
-        if validator.step == 12:
+        if validator._trainer.state.step == 12:
             signal.raise_signal(signal.SIGINT)
         return real(validator)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Validator, "validate", disturbed)
+        patch.setattr(Validator, "evaluate", disturbed)
         called = nmt_train(uninterrupted.parent / "exact.yaml", "--run", run)
     assert called.code == 130
     assert nmt_train(uninterrupted.parent / "exact.yaml", "--run", run).code == 0

@@ -1,0 +1,137 @@
+"""`batch_tokens: auto`: search for the largest batch that fits into the memory of the GPU."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from nmt.config.schema import TrainingConfig
+from nmt.data.batching import batches_in_order, longest_batch
+from nmt.data.stream import Numbered as IndexedBatch
+from nmt.data.stream import make_batch
+from nmt.errors import UserError
+from nmt.model.saved import Run as RunDir
+from nmt.training.setup import MIN_BATCH_TOKENS
+from nmt.training.trainer import Trainer
+
+log = logging.getLogger("nmt")
+
+SAFETY_FACTOR = 0.9  # memory becomes fragmented in the course of a run
+PRECISION = 8  # the largest size is found to within an eighth
+OPTIMIZER_STATES = 2  # tensors that an optimizer keeps per parameter, at most; Adam has two
+
+
+def set_batch_tokens(trainer: Trainer, training: TrainingConfig, run: RunDir | None) -> None:
+    """Set the batch size of the trainer's loader if it is `auto`; otherwise do nothing.
+
+    The size is the largest that fits on all ranks. It is saved in the run, so that a continued run
+    has the same batches.
+
+    Args:
+        trainer: a trainer before its first update
+        training: options of the experiment
+        run: the run directory; None to save nothing
+
+    Raises:
+        UserError: on a CPU, which has no limit to measure, or if no batch fits
+    """
+    if training.batch_tokens != "auto":
+        return
+    if trainer.precision.device.type != "cuda":
+        raise UserError(
+            "training.batch_tokens: auto measures the memory of a GPU; use a number on a CPU"
+        )
+    process_group = trainer.process_group
+    file = None if run is None else run.folder / "batch_tokens"
+    tokens = process_group.first_says(lambda: _read(file) if file and file.is_file() else None)
+    if tokens is None:
+        per_rank = process_group.gather(find_batch_tokens(trainer))
+        tokens = process_group.first_says(lambda: min(per_rank))
+        if process_group.first and file is not None:
+            file.write_text(f"{tokens}\n", encoding="utf-8")
+        log.info("batch_tokens: %d, a tenth less than the largest batch that fits", tokens)
+    trainer.loader.cut(tokens)
+
+
+def _read(file: Path) -> int:
+    try:
+        return int(file.read_text(encoding="utf-8"))
+    except ValueError:
+        raise UserError(
+            "is not a number; remove the file to measure the memory again", str(file)
+        ) from None
+
+
+def find_batch_tokens(trainer: Trainer) -> int:
+    """Return a batch size that fits; parameters and random states do not change.
+
+    Raises:
+        UserError: if not even the smallest batch fits
+    """
+    corpus, _ = trainer.loader.plan(0)
+    lengths = corpus.source_lengths, corpus.target_lengths
+    whole_corpus = int(max(lengths[0].max(), lengths[1].max()) + 1) * len(lengths[0])
+
+    def fits(tokens: int) -> bool:
+        plan = batches_in_order(
+            *lengths, batch_tokens=tokens, batch_sentences=trainer.loader.batch_sentences
+        )
+        rows = longest_batch(plan, *lengths)
+        batch = make_batch(corpus, rows, trainer.loader.specials)
+        return _fits(trainer, IndexedBatch(batch, corpus.lines[rows] + 1))
+
+    devices = [trainer.precision.device] if trainer.precision.device.type == "cuda" else []
+    with torch.random.fork_rng(devices):
+        largest = largest_fitting(fits, MIN_BATCH_TOKENS, whole_corpus)
+    if largest == 0:
+        raise UserError(
+            f"training.batch_tokens: a batch of {MIN_BATCH_TOKENS} tokens does not fit into the "
+            "memory of the GPU; use a smaller number or a smaller model"
+        )
+    return max(MIN_BATCH_TOKENS, int(SAFETY_FACTOR * largest))
+
+
+def largest_fitting(fits: Callable[[int], bool], first: int, maximum: int) -> int:
+    """Return the largest size that fits to within an eighth, or 0 if `first` does not fit.
+
+    The size is doubled until it does not fit; bisection follows.
+
+    Args:
+        fits: returns whether a size fits; if it does, all smaller ones do
+        first: the smallest size
+        maximum: size beyond which nothing is tried
+    """
+    low, high = 0, first
+    while fits(high):
+        if high >= maximum:
+            return high
+        low, high = high, 2 * high
+    while high - low > max(low, first) // PRECISION and low:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    return low
+
+
+def _fits(trainer: Trainer, indexed: IndexedBatch) -> bool:
+    """Return whether there is memory for forward and backward pass of a batch and the optimizer."""
+    try:
+        reserved = _reserve_update_memory(trainer)
+        trainer.model.train()
+        with trainer.process_group.local(trainer.loss):  # ranks may try different sizes
+            trainer.backward(indexed, indexed.batch.target_tokens)
+        del reserved
+    except torch.OutOfMemoryError:
+        return False
+    finally:
+        trainer.optimizer.zero_grad()
+        if trainer.precision.device.type == "cuda":
+            torch.cuda.empty_cache()
+    return True
+
+
+def _reserve_update_memory(trainer: Trainer) -> list[Tensor]:
+    """Reserve the memory of the optimizer's state, and of the gradient buckets of DDP."""
+    copies = OPTIMIZER_STATES + (trainer.process_group.count > 1)
+    return [torch.empty_like(p) for p in trainer.model.parameters() for _ in range(copies)]

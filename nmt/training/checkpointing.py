@@ -1,0 +1,133 @@
+"""Saving and restoring of the whole training state, so that a continued run is bit-identical."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nmt.model.saved import (
+    MODEL,
+    TRAINING,
+    put_weights,
+    read_state,
+    read_tensors,
+    whole_checkpoint,
+)
+from nmt.model.saved import Run as RunDir
+from nmt.training.checkpoint import (
+    optimizer_tensors,
+    point,
+    prune,
+    random_states,
+    restore_optimizer,
+    restore_random_states,
+    write_checkpoint,
+)
+from nmt.training.ema import ExponentialMovingAverage, applied
+from nmt.training.metrics_log import RunningLoss, Timer
+from nmt.training.trainer import Trainer
+from nmt.training.validation import BestMetricTracker
+
+RAW = "raw."
+"""Prefix of the parameters themselves, if model.safetensors holds their moving average."""
+
+
+class Checkpointer:
+    """Writer and reader of the checkpoints of a run.
+
+    Args:
+        run: the run directory
+        trainer: model, optimizer, schedule, loss scale and position in the data
+        best: best validation so far
+        timer: minutes of training so far
+        running: loss that is not logged yet
+        average: average of the parameters, if there is one; translation then uses it
+        keep: number of checkpoints to keep in addition to the best
+    """
+
+    def __init__(
+        self,
+        run: RunDir,
+        trainer: Trainer,
+        best: BestMetricTracker,
+        timer: Timer,
+        running: RunningLoss,
+        average: ExponentialMovingAverage | None,
+        *,
+        keep: int,
+    ) -> None:
+        self._run, self._trainer, self._best = run, trainer, best
+        self._timer, self._running, self._average = timer, running, average
+        self._keep = keep
+
+    def save(self) -> None:
+        """Write a checkpoint of the current state; called by all ranks, written by the first."""
+        self._trainer.flush()
+        process_group = self._trainer.process_group
+        random = process_group.gather(random_states(process_group.share.number))
+        if process_group.first:
+            self._write({name: state for states in random for name, state in states.items()})
+
+    def _write(self, random: dict[str, Tensor]) -> None:
+        model, step = self._trainer.model, self._trainer.state.step
+        training = optimizer_tensors(self._trainer.optimizer) | random
+        if self._average is not None:
+            # Copies, because `applied` overwrites the parameters while the checkpoint is written.
+            parameters = model.named_parameters()
+            training |= {f"{RAW}{name}": p.detach().clone() for name, p in parameters}
+        with applied(self._average):
+            weights = dict(model.named_parameters()) | dict(model.named_buffers())
+            write_checkpoint(self._run, step, weights, training, self._state())
+        if self._best.best_step == step:
+            point(self._run, "best", step)
+        prune(self._run, self._keep)
+
+    def _state(self) -> dict[str, Any]:
+        """Return the contents of state.json.
+
+        Its keys are fixed, so that runs of earlier versions continue.
+        """
+        return self._trainer.state_dict() | {
+            "ranks": self._trainer.process_group.count,
+            "minutes": self._timer.minutes,
+            "watch": self._best.state_dict(),
+            "tally": self._running.state_dict(),
+        }
+
+    def restore(self) -> list[str]:
+        """Restore the newest intact checkpoint; return warnings about damaged ones."""
+        trainer = self._trainer
+        checkpoint, warnings = trainer.process_group.first_says(
+            lambda: whole_checkpoint(self._run, "last")
+        )
+        state, training = read_state(checkpoint), read_tensors(checkpoint / TRAINING)
+        weights = read_tensors(checkpoint / MODEL)
+        if self._average is not None:
+            self._average.load_state_dict(weights)
+            weights |= {
+                name.removeprefix(RAW): tensor
+                for name, tensor in training.items()
+                if name.startswith(RAW)
+            }
+        put_weights(trainer.model, weights, str(checkpoint))
+        restore_optimizer(trainer.optimizer, training)
+        trainer.load_state_dict(state)
+        self._best.load_state_dict(state["watch"])
+        self._timer.restart(state["minutes"])
+        self._running.load_state_dict(state["tally"])
+        return [*warnings, *self._restore_random_states(state, training)]
+
+    def _restore_random_states(
+        self, state: dict[str, Any], training: dict[str, Tensor]
+    ) -> list[str]:
+        process_group, written_by = self._trainer.process_group, state.get("ranks", 1)
+        if written_by == process_group.count:
+            restore_random_states(training, process_group.share.number)
+            return []
+        torch.manual_seed(torch.initial_seed() + state["step"])
+        return [
+            f"the last checkpoint was written by {written_by} processes, and this run has "
+            f"{process_group.count}: every sentence is still read once per epoch, but an update "
+            f"now takes {process_group.count} times 'accumulate' batches, and dropout uses new "
+            "random numbers"
+        ]

@@ -1,0 +1,151 @@
+"""`nmt-train --check`: a trial of the whole setup in seconds, which writes no files."""
+
+import resource
+import sys
+from math import log
+
+import torch
+
+from nmt.config.loader import Loaded
+from nmt.config.schema import Experiment
+from nmt.data.batching import Batch, longest_batch
+from nmt.data.pictures import PictureSizes as ImageSizes
+from nmt.data.stream import Group as UpdateBatch
+from nmt.data.stream import Numbered as IndexedBatch
+from nmt.data.stream import Position, make_batch
+from nmt.errors import UserError
+from nmt.evaluation.metrics import make_metrics
+from nmt.model.build import check_model
+from nmt.model.devices import prepare_device
+from nmt.registry import SCHEDULES
+from nmt.training.batch_size import set_batch_tokens
+from nmt.training.setup import Datasets, build_trainer, prepare_datasets
+from nmt.training.trainer import Trainer
+
+UPDATES = 2
+MAX_PAIRS = 50_000  # training pairs to read; they take seconds
+MAX_IMAGE_PAIRS = 1_000  # the same for pairs with an image, which takes longer to read
+
+
+def check_components(loaded: Loaded) -> None:
+    """Check that the components of an experiment fit together, before any data is read.
+
+    Raises:
+        UserError: at the location of a component that does not fit
+    """
+    experiment = loaded.experiment
+    vocabulary = experiment.data.vocabulary
+    joint = vocabulary.joint if vocabulary.model is None else not isinstance(vocabulary.model, list)
+    if experiment.training.start_from is not None:
+        joint = True  # not known before that run is opened
+    try:
+        images = ImageSizes.of(experiment.data.pictures)
+        check_model(experiment.model, joint=joint, pictures=images)
+    except UserError as error:
+        raise loaded.error("model", error.message) from None
+    assert experiment.training.schedule is not None
+    try:
+        SCHEDULES.build(experiment.training.schedule)
+    except UserError as error:
+        raise loaded.error("training.schedule", error.message) from None
+    evaluation = experiment.evaluation
+    try:
+        make_metrics(
+            evaluation.metrics, tokenize=evaluation.tokenize, lowercase=evaluation.lowercase
+        )
+    except UserError as error:
+        raise loaded.error("evaluation", error.message) from None
+
+
+def dry_run(experiment: Experiment, *, device: str) -> str:
+    """Run two updates on the longest batch; return a report of data, model, loss and memory.
+
+    Raises:
+        UserError: for any error that would stop a run, and if a parameter gets no gradient
+    """
+    training = experiment.training
+    on_device = prepare_device(
+        device, threads=training.threads, deterministic=training.deterministic
+    )
+    limit = MAX_PAIRS if experiment.data.pictures is None else MAX_IMAGE_PAIRS
+    datasets = prepare_datasets(experiment, None, limit=limit)
+    trainer = build_trainer(experiment, datasets, on_device)
+    set_batch_tokens(trainer, training, None)
+    corpus, plan = trainer.loader.plan(0)
+    rows = longest_batch(plan, corpus.source_lengths, corpus.target_lengths)
+    batch = make_batch(datasets.train, rows, datasets.specials)
+    indexed = IndexedBatch(batch, datasets.train.lines[rows] + 1)
+    without = _parameters_without_gradient(trainer, indexed)
+    if without:
+        raise UserError(
+            f"{len(without)} parameters get no gradient: {', '.join(without)}; "
+            "an option of the model leaves them unused"
+        )
+    update_batch = UpdateBatch([indexed], batch.target_tokens, Position(0, 1))
+    updates = [trainer.update(update_batch) for _ in range(UPDATES)]
+    losses = [float(update.nll) / update.target_tokens for update in updates]
+    return _report(datasets, trainer, batch, limit, len(plan), losses)
+
+
+def _parameters_without_gradient(trainer: Trainer, indexed: IndexedBatch) -> list[str]:
+    """Return the names of parameters whose gradient of one batch is zero or missing."""
+    trainer.model.train()
+    trainer.backward(indexed, indexed.batch.target_tokens)
+    names = [
+        name
+        for name, parameter in trainer.model.named_parameters()
+        if parameter.grad is None or not parameter.grad.count_nonzero()
+    ]
+    trainer.optimizer.zero_grad()
+    return names
+
+
+def _report(
+    datasets: Datasets,
+    trainer: Trainer,
+    batch: Batch,
+    limit: int,
+    batches: int,
+    losses: list[float],
+) -> str:
+    parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
+    tokens = len(datasets.target_vocabulary)
+    partly = f" (only the first {limit} are tried)" if datasets.train.report.read == limit else ""
+    precision = trainer.precision
+    lines = {
+        "training text": f"{datasets.train.report}{partly}",
+        "validation text": f"{datasets.valid.report}",
+        "vocabulary": f"{_vocabulary_sizes(datasets)} tokens",
+        "parameters": f"{parameters / 1e6:.2f} M, all of them get a gradient",
+        "an epoch": f"{batches} batches, {-(-batches // trainer.accumulate)} updates",
+        "longest batch": _shape(batch),
+        "loss": f"{' -> '.join(f'{loss:.3f}' for loss in losses)} in {UPDATES} updates on it "
+        f"(ln {tokens} = {log(tokens):.3f})",
+        "memory": f"{_peak_memory(precision.device):.2f} GB at its peak on {precision.device} "
+        f"in {precision.name}",
+    }
+    return "\n".join(f"{name:<18}{value}" for name, value in lines.items())
+
+
+def _vocabulary_sizes(datasets: Datasets) -> str:
+    source, target = datasets.source_vocabulary, datasets.target_vocabulary
+    if source is None:
+        return f"{len(target)} target"
+    if source is target:
+        return f"{len(target)} joint"
+    return f"{len(source)} source, {len(target)} target"
+
+
+def _shape(batch: Batch) -> str:
+    source, (rows, target) = batch.source, batch.target_out_bt.shape
+    if source.ndim == 2:
+        return f"{rows} pairs, {source.size(1)} source and {target} target tokens"
+    return f"{rows} images of {' x '.join(map(str, source.shape[1:]))}, {target} target tokens"
+
+
+def _peak_memory(device: torch.device) -> float:
+    """Return gigabytes: of the whole process on a CPU, of torch's allocations on a GPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated() / 1e9
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes on macOS, kibibytes on Linux
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9

@@ -1,0 +1,184 @@
+"""One training run: data and model go in, hooks are attached, and the trainer runs."""
+
+import logging
+import signal
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from types import FrameType
+
+import torch
+
+from nmt.config.schema import Experiment
+from nmt.model.devices import prepare_device
+from nmt.model.saved import Run as RunDir
+from nmt.training.batch_size import set_batch_tokens
+from nmt.training.checkpointing import Checkpointer
+from nmt.training.ema import ExponentialMovingAverage
+from nmt.training.folder import opened_run
+from nmt.training.hooks import (
+    AverageParameters,
+    LogTraining,
+    ProgressBar,
+    SaveCheckpoint,
+    StoppingCriteria,
+    Validate,
+)
+from nmt.training.metrics_log import MetricsLogger, RunningLoss, Timer, start_logging
+from nmt.training.ranks import ALONE as SINGLE_PROCESS_GROUP
+from nmt.training.ranks import Ranks as ProcessGroup
+from nmt.training.setup import build_trainer, load_initial_weights, prepare_datasets_together
+from nmt.training.trainer import Hook, StopRequest, Trainer
+from nmt.training.validation import BestMetricTracker, Validator
+
+log = logging.getLogger("nmt")
+
+
+def train(
+    experiment: Experiment,
+    folder: Path,
+    *,
+    device: str,
+    restart: bool,
+    process_group: ProcessGroup = SINGLE_PROCESS_GROUP,
+) -> bool:
+    """Train the model of an experiment; return whether training finished or was interrupted.
+
+    An unfinished run continues from its last checkpoint. Of several processes the first writes all
+    files; the others read the text and the checkpoint, and train, validate and stop together with
+    it.
+
+    Args:
+        experiment: the experiment
+        folder: the run directory
+        device: auto, cpu or cuda
+        restart: move an existing run aside and start over
+        process_group: processes that train the model together
+
+    Raises:
+        UserError: if the experiment, its data or the run directory cannot be used
+    """
+    training = experiment.training
+    with _open_run(folder, experiment, restart, process_group) as run:
+        start_logging(run.folder, silent=not process_group.first)
+        on_device = prepare_device(
+            device, threads=training.threads, deterministic=training.deterministic
+        )
+        if experiment.data.pictures is not None:
+            log.info("reading the images, unless they are in the cache")
+        datasets = prepare_datasets_together(experiment, run, process_group)
+        log.info("training text: %s", datasets.train.report)
+        log.info("validation text: %s", datasets.valid.report)
+        trainer = build_trainer(experiment, datasets, on_device, process_group)
+        set_batch_tokens(trainer, training, run)
+        average = None
+        if training.ema is not None:
+            average = ExponentialMovingAverage(trainer.model, training.ema)
+        best = BestMetricTracker(training.early_stopping.metric, training.early_stopping.patience)
+        timer, running = Timer(), RunningLoss()
+        checkpointer = Checkpointer(run, trainer, best, timer, running, average, keep=training.keep)
+        _restore_or_initialize(checkpointer, run, trainer, training.start_from)
+
+    criteria = StoppingCriteria(
+        trainer,
+        timer,
+        best,
+        epochs=training.epochs,
+        steps=training.steps,
+        minutes=training.minutes,
+    )
+    if reason := criteria.reached():
+        log.info("nothing left to do: %s are done", reason)
+        return True
+
+    _log_start(trainer)
+    metrics = MetricsLogger(run.folder, trainer.state.step, silent=not process_group.first)
+    validator = Validator(experiment, datasets, run, trainer, average, best, metrics)
+    progress = ProgressBar(trainer, _total_updates(experiment, trainer))
+    hooks: list[Hook] = [
+        criteria,
+        progress,
+        LogTraining(trainer, metrics, timer, running, training.log_every),
+        Validate(validator, trainer, criteria, best, training.validate_every),
+        SaveCheckpoint(checkpointer, best, training.save_every or training.validate_every),
+    ]
+    if average is not None:
+        hooks.append(AverageParameters(average))
+    trainer.add_hooks(hooks)
+    with progress, _handle_signals(trainer.stop):
+        stop = trainer.train()
+    if stop.reason is None:
+        log.info("interrupted after update %d; the same command continues", trainer.state.step)
+        return False
+    log.info(
+        "finished after %s; best %s %.4f after update %d",
+        stop.reason,
+        best.metric,
+        best.best,
+        best.best_step,
+    )
+    return True
+
+
+def _open_run(
+    folder: Path, experiment: Experiment, restart: bool, process_group: ProcessGroup
+) -> AbstractContextManager[RunDir]:
+    """Open the run on the first rank, which alone creates it and removes it after an error."""
+    if not process_group.first:
+        return nullcontext(RunDir(folder))
+    return opened_run(folder, experiment, restart=restart)
+
+
+def _restore_or_initialize(
+    checkpointer: Checkpointer, run: RunDir, trainer: Trainer, start_from: Path | None
+) -> None:
+    """Restore the last checkpoint; without one, load the weights of the run to start from."""
+    if trainer.process_group.first_says(lambda: bool(run.steps())):
+        for warning in checkpointer.restore():
+            log.warning(warning)
+        log.info("continuing after update %d", trainer.state.step)
+    elif start_from is not None:
+        for warning in load_initial_weights(trainer.model, start_from):
+            log.warning(warning)
+
+
+def _log_start(trainer: Trainer) -> None:
+    log.info(
+        "%.2f M parameters on %s in %s, %d CPU threads",
+        sum(parameter.numel() for parameter in trainer.model.parameters()) / 1e6,
+        trainer.precision.device,
+        trainer.precision.name,
+        torch.get_num_threads(),
+    )
+    processes = trainer.process_group.count
+    if processes > 1:
+        log.info("%d processes, %d batches per update", processes, trainer.accumulate * processes)
+
+
+@contextmanager
+def _handle_signals(stop: StopRequest) -> Iterator[None]:
+    """Let the first SIGINT or SIGTERM stop training after the update, and the second at once."""
+
+    def request_stop(number: int, frame: FrameType | None) -> None:
+        if stop.signal_received:
+            raise KeyboardInterrupt
+        stop.signal_received = True
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    previous = [signal.signal(number, request_stop) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, previous, strict=True):
+            signal.signal(number, handler)
+
+
+def _total_updates(experiment: Experiment, trainer: Trainer) -> int | None:
+    """Return the number of updates of the whole run; None if only its duration is limited."""
+    training = experiment.training
+    if training.steps is not None:
+        return training.steps
+    if training.epochs is None:
+        return None
+    _, plan = trainer.loader.plan(0)
+    return training.epochs * -(-len(plan) // (trainer.accumulate * trainer.process_group.count))

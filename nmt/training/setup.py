@@ -1,0 +1,307 @@
+"""Preparation of training: vocabularies, encoded text, batches, model and trainer."""
+
+import logging
+import shutil
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from nmt.config.schema import DataConfig, Experiment, VocabularyConfig
+from nmt.data.album import open_album
+from nmt.data.cache import encode_corpus
+from nmt.data.corpus import Corpus, resolve
+from nmt.data.encoded import EncodedCorpus
+from nmt.data.learning import draw_lines, learn_model
+from nmt.data.pictures import PictureSizes as ImageSizes
+from nmt.data.sampling import sample_corpus
+from nmt.data.stream import Marks as SpecialTokenPair
+from nmt.data.stream import Stream as BatchLoader
+from nmt.data.vocabulary import Vocabulary
+from nmt.data.workers import map_in_order, usable_cores
+from nmt.errors import UserError
+from nmt.model.build import build_model
+from nmt.model.saved import MODEL, Vocabularies, put_weights, read_tensors, whole_checkpoint
+from nmt.model.saved import Run as RunDir
+from nmt.model.seq2seq import Seq2Seq
+from nmt.registry import OPTIMIZERS, SCHEDULES
+from nmt.training.precision import Precision
+from nmt.training.ranks import ALONE as SINGLE_PROCESS_GROUP
+from nmt.training.ranks import Ranks as ProcessGroup
+from nmt.training.trainer import Trainer
+
+log = logging.getLogger("nmt")
+
+MIN_BATCH_TOKENS = 1024
+"""Smallest batch size that `batch_tokens: auto` tries, and the one until it has chosen."""
+
+
+@dataclass(frozen=True)
+class Datasets:
+    """Training and validation data of an experiment, encoded.
+
+    Attributes:
+        source: vocabulary of the source; the size of the images where the source is images
+        target_vocabulary: vocabulary of the target
+        train: encoded training pairs
+        valid: encoded validation pairs
+        valid_corpus: the files of the validation text
+    """
+
+    source: Vocabulary | ImageSizes
+    target_vocabulary: Vocabulary
+    train: EncodedCorpus
+    valid: EncodedCorpus
+    valid_corpus: Corpus
+
+    @property
+    def source_vocabulary(self) -> Vocabulary | None:
+        """Vocabulary of the source; None where the source is images."""
+        return self.source if isinstance(self.source, Vocabulary) else None
+
+    @property
+    def specials(self) -> SpecialTokenPair:
+        """Special tokens of source and target; None for a source of images."""
+        source = self.source_vocabulary
+        return None if source is None else source.specials, self.target_vocabulary.specials
+
+
+def prepare_datasets(
+    experiment: Experiment, run: RunDir | None, *, limit: int | None = None
+) -> Datasets:
+    """Find the text, learn or load the vocabularies, and encode the text.
+
+    Args:
+        experiment: the experiment
+        run: run directory, where vocabularies and encoded text are kept; None to keep them in
+            memory
+        limit: maximum number of training pairs to read; None for all
+
+    Raises:
+        UserError: if the text or a vocabulary cannot be used
+    """
+    data = experiment.data
+    images = ImageSizes.of(data.pictures)
+    train, valid = (
+        resolve(spec, data.source, data.target, pictures=images is not None)
+        for spec in (data.train, data.valid)
+    )
+    train = replace(train, limit=limit)
+    source, target = find_vocabularies(experiment, train, run)
+    if data.vocabulary.sampling is not None and not all(v.samples for v in (source, target) if v):
+        raise UserError(
+            "data.vocabulary.sampling requires a vocabulary of type unigram; "
+            "use one or remove sampling"
+        )
+    cache = None if run is None else data.cache or run.folder / "cache"
+
+    def encode(corpus: Corpus) -> EncodedCorpus:
+        reader = open_album(corpus, images, folder=cache) if images else source
+        assert reader is not None
+        return encode_corpus(
+            corpus,
+            reader,
+            target,
+            max_length=data.max_length,
+            folder=cache,
+            processes=experiment.training.threads or usable_cores(),
+        )
+
+    kind = images or source
+    assert kind is not None
+    return Datasets(kind, target, encode(train), encode(valid), valid)
+
+
+def prepare_datasets_together(
+    experiment: Experiment, run: RunDir, process_group: ProcessGroup
+) -> Datasets:
+    """Prepare the datasets on the first rank, and load its vocabularies and cache on the others.
+
+    Raises:
+        UserError: if the text or a vocabulary cannot be used, or is not the same on all ranks
+    """
+    with process_group.first_goes_ahead():
+        if not run.config.is_file():
+            raise UserError(
+                "not found by all processes; use a --run-dir that all machines share",
+                str(run.folder),
+            )
+        datasets = prepare_datasets(experiment, run)
+    if process_group.same(datasets.train.fingerprint) != datasets.train.fingerprint:
+        raise UserError(
+            "differs from the text of the first process; give all machines the same files",
+            str(experiment.data.train),
+        )
+    return datasets
+
+
+def find_vocabularies(experiment: Experiment, train: Corpus, run: RunDir | None) -> Vocabularies:
+    """Return the vocabularies of source and target, and save them in a new run.
+
+    They are those of the run if it has any. Otherwise they are those of the run to start from, the
+    given models, or learned from the training text, in this order. The source vocabulary is None
+    where the source is images.
+
+    Raises:
+        UserError: if they cannot be learned or read
+    """
+    if run is not None and (run.folder / "vocabulary").is_dir():
+        return run.vocabularies()
+    config = experiment.data.vocabulary
+    start_from = experiment.training.start_from
+    if start_from is not None:
+        source, target = RunDir(start_from).vocabularies()
+        if source is None and not train.pictures:
+            raise UserError(
+                "reads images and has no source vocabulary; start from a run that reads text",
+                str(start_from),
+            )
+    elif config.model is not None:
+        source, target = _load_vocabularies(config.model)
+    else:
+        source, target = _learn_vocabularies(config, train)
+    found = (None if train.pictures else source), target
+    if run is not None:
+        _save_vocabularies(found, run.folder / "vocabulary")
+    return found
+
+
+def _load_vocabularies(files: Path | list[Path]) -> Vocabularies:
+    loaded = [Vocabulary.load(file) for file in (files if isinstance(files, list) else [files])]
+    return loaded[0], loaded[-1]
+
+
+def _learn_vocabularies(config: VocabularyConfig, train: Corpus) -> Vocabularies:
+    options: dict[str, Any] = {
+        "size": config.size,
+        "type": config.type,
+        "byte_fallback": config.byte_fallback,
+        "normalization": config.normalization,
+        "character_coverage": config.character_coverage,
+    }
+
+    def learn(sides: slice) -> Vocabulary:
+        text = (line for pair in train.pairs() for line in pair[sides])
+        lines, total = draw_lines(text, config.lines)
+        if len(lines) == total:
+            return Vocabulary.train(lines, **options)
+        log.info("the vocabulary is learned from %d lines drawn from %d", len(lines), total)
+        # SentencePiece needs ten times the memory of the text, which only returns to the system
+        # when the process exits.
+        (model,) = map_in_order(partial(learn_model, **options), [lines], processes=1)
+        return Vocabulary(model)
+
+    if train.pictures:
+        return None, learn(slice(1, 2))
+    if config.joint:
+        joint = learn(slice(0, 2))
+        return joint, joint
+    return learn(slice(0, 1)), learn(slice(1, 2))
+
+
+def _save_vocabularies(vocabularies: Vocabularies, folder: Path) -> None:
+    source, target = vocabularies
+    aside = folder.with_name(".vocabulary.part")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    if source is target:
+        target.save(aside / "joint.model")
+    else:
+        if source is not None:
+            source.save(aside / "source.model")
+        target.save(aside / "target.model")
+    aside.rename(folder)
+
+
+def load_validation_text(data: DataConfig, datasets: Datasets) -> tuple[list[str], list[str]]:
+    """Load the source and target lines of the validation text, including those not encoded.
+
+    Raises:
+        UserError: if the text is empty
+    """
+    pairs = list(datasets.valid_corpus.pairs())
+    if not pairs:
+        raise UserError("the validation text is empty", str(data.valid))
+    sources, targets = zip(*pairs, strict=True)
+    return list(sources), list(targets)
+
+
+def build_loader(experiment: Experiment, datasets: Datasets) -> BatchLoader:
+    """Build the loader of training batches.
+
+    With subword sampling, every epoch has another segmentation of the text.
+    """
+    training, sampling = experiment.training, experiment.data.vocabulary.sampling
+
+    def corpus_of(epoch: int) -> EncodedCorpus:
+        if sampling is None:
+            return datasets.train
+        return sample_corpus(
+            datasets.train,
+            datasets.source_vocabulary,
+            datasets.target_vocabulary,
+            alpha=sampling.alpha,
+            nbest=sampling.nbest,
+            seed=_derived_seed(training.seed, epoch),
+        )
+
+    batch_tokens = MIN_BATCH_TOKENS if training.batch_tokens == "auto" else training.batch_tokens
+    return BatchLoader(
+        corpus_of,
+        datasets.specials,
+        batch_tokens=batch_tokens,
+        batch_sentences=training.batch_sentences,
+        seed=training.seed,
+    )
+
+
+def build_trainer(
+    experiment: Experiment,
+    datasets: Datasets,
+    device: torch.device,
+    process_group: ProcessGroup = SINGLE_PROCESS_GROUP,
+) -> Trainer:
+    """Build the model and a trainer that is ready for its first update.
+
+    All ranks initialize the parameters with the same random numbers. Their dropout differs.
+    """
+    training = experiment.training
+    torch.manual_seed(training.seed)
+    source = datasets.source
+    source_size = len(source) if isinstance(source, Vocabulary) else source
+    model = build_model(experiment.model, source_size, len(datasets.target_vocabulary)).to(device)
+    assert training.optimizer is not None and training.schedule is not None
+    trainer = Trainer(
+        model,
+        OPTIMIZERS.build(training.optimizer, model.parameters()),
+        SCHEDULES.build(training.schedule),
+        build_loader(experiment, datasets),
+        Precision(training.precision, device),
+        accumulate=training.accumulate,
+        clip_norm=training.clip_norm,
+        label_smoothing=training.label_smoothing,
+        output_chunk=training.output_chunk,
+        process_group=process_group,
+    )
+    if process_group.count > 1:
+        torch.manual_seed(_derived_seed(training.seed, process_group.share.number))
+    return trainer
+
+
+def _derived_seed(seed: int, index: int) -> int:
+    """Return the seed of an epoch or a rank."""
+    return int(np.random.SeedSequence([seed, index]).generate_state(1)[0])
+
+
+def load_initial_weights(model: Seq2Seq, folder: Path) -> list[str]:
+    """Load the best weights of another run; return warnings about damaged checkpoints.
+
+    Raises:
+        UserError: if that run has no intact checkpoint, or one of another model
+    """
+    checkpoint, warnings = whole_checkpoint(RunDir(folder), "best")
+    put_weights(model, read_tensors(checkpoint / MODEL), str(checkpoint))
+    return warnings
