@@ -1,0 +1,116 @@
+"""The components of the guides: loaded as plugins, checked against `step`, trained and searched."""
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from nmt.config.loader import load_experiment
+from nmt.model.build import build_model
+from nmt.model.seq2seq import Seq2Seq
+from tests.commands import PHRASES, nmt_train, nmt_translate, write_experiment
+from tests.docs.pages import DOCUMENTS, Block, blocks
+
+GUIDES = [document for document in DOCUMENTS if document.name.startswith("adding-")]
+EXPERIMENTS = [b for guide in GUIDES for b in blocks(guide, "yaml") if b.title]
+VOCABULARY = 40
+
+every_experiment = pytest.mark.parametrize(
+    "block", [pytest.param(block, id=block.title) for block in EXPERIMENTS]
+)
+
+
+@pytest.fixture(autouse=True)
+def plugin_files(own_parts: Path) -> Path:
+    """All files that the guides show, in one directory."""
+    for guide in GUIDES:
+        for block in blocks(guide, "python"):
+            if block.title:
+                (own_parts / block.title).write_text(block.text, encoding="utf-8")
+    return own_parts
+
+
+def write(block: Block, folder: Path, **training: Any) -> Path:
+    """Write the experiment of a guide with data and a short training."""
+    shown = yaml.safe_load(block.text)
+    text = {"train": str(PHRASES), "valid": str(PHRASES), "source": "de", "target": "en"}
+    shown["data"] = text | {"vocabulary": {"size": 180}}
+    shown["training"] = {"batch_sentences": 10, "threads": 1, **training}
+    shown["evaluation"] = {"samples": 0, "pictures": 0}
+    return write_experiment(folder / block.title, shown)
+
+
+def build(block: Block, folder: Path) -> Seq2Seq:
+    """Build the model of a guide's experiment in float64."""
+    experiment = load_experiment(write(block, folder, steps=1)).experiment
+    torch.manual_seed(1)
+    return build_model(experiment.model, VOCABULARY, VOCABULARY).double()
+
+
+def batch() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return source tokens, source mask and target tokens of three sentences."""
+    generator = torch.Generator().manual_seed(2)
+    mask_bs = torch.arange(6) < torch.tensor([[6], [3], [1]])
+    source_bs = torch.randint(4, VOCABULARY, (3, 6), generator=generator) * mask_bs
+    return source_bs, mask_bs, torch.randint(4, VOCABULARY, (3, 5), generator=generator)
+
+
+def test_every_guide_shows_an_experiment() -> None:
+    assert {block.document for block in EXPERIMENTS} == set(GUIDES)
+    assert len(GUIDES) == 4
+
+
+@every_experiment
+def test_forward_equals_step(block: Block, plugin_files: Path) -> None:
+    """By the function that the guide to decoders shows."""
+    spec = importlib.util.spec_from_file_location("check", plugin_files / "check_decoder.py")
+    assert spec and spec.loader
+    shown = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(shown)
+    shown.check_forward_equals_step(build(block, plugin_files), *batch())
+
+
+@every_experiment
+def test_weights_are_a_distribution_over_real_positions(block: Block, plugin_files: Path) -> None:
+    model, (source_bs, mask_bs, target_bt) = build(block, plugin_files), batch()
+    memory, state = model.decoder.start(model.encode(source_bs, mask_bs))
+    embedded_bm = model.target_embedding(target_bt[:, 0])
+    weights_bs = model.decoder.step(embedded_bm, memory, state).weights_ns
+    assert weights_bs is not None
+    torch.testing.assert_close(weights_bs.sum(dim=1), torch.ones(3, dtype=torch.float64))
+    assert (weights_bs >= 0).all()
+    assert weights_bs[~mask_bs].abs().sum() == 0
+
+
+@every_experiment
+def test_padding_does_not_reach_the_output(block: Block, plugin_files: Path) -> None:
+    model, (source_bs, mask_bs, target_bt) = build(block, plugin_files).eval(), batch()
+    embedded_btm = model.target_embedding(target_bt)
+    batched_btd = model.decoder(embedded_btm, model.encode(source_bs, mask_bs)).output_btd
+    for row, length in enumerate(mask_bs.sum(dim=1).tolist()):
+        alone = model.encode(source_bs[row : row + 1, :length], mask_bs[row : row + 1, :length])
+        alone_1td = model.decoder(embedded_btm[row : row + 1], alone).output_btd
+        torch.testing.assert_close(batched_btd[row : row + 1], alone_1td)
+
+
+@pytest.mark.slow
+@every_experiment
+def test_example_trains_and_translates(block: Block, plugin_files: Path) -> None:
+    file = write(block, plugin_files, steps=12, validate_every=6, log_every=1)
+    checked = nmt_train(file, "--check")
+    assert checked.code == 0, checked.err
+    run = plugin_files / "run"
+    trained = nmt_train(file, "--run", run)
+    assert trained.code == 0, trained.err
+    losses = [
+        report["loss"]
+        for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        if (report := yaml.safe_load(line))["kind"] == "train"
+    ]
+    assert losses[-1] < losses[0]
+    translated = nmt_translate("-m", run, given="Das ist gut.\nJa.\n")
+    assert translated.code == 0, translated.err
+    assert len(translated.lines) == 2
