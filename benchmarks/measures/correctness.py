@@ -1,4 +1,4 @@
-"""What a device computes, against float64 on the CPU: every way, every number format."""
+"""Checks of a device against float64 on the CPU, for all recurrence backends and number formats."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -12,13 +12,12 @@ from torch import Tensor
 
 from harness.results import Row
 from nmt.config.loader import load_experiment
-from nmt.config.schema import Experiment, ModelConfig
+from nmt.config.schema import Experiment, ModelConfig, RecurrenceBackend
 from nmt.data.batching import Batch, collate, collate_pictures
 from nmt.data.pictures import PictureSizes
 from nmt.data.vocabulary import Specials
 from nmt.model.build import build_model
 from nmt.model.devices import autocast
-from nmt.model.recurrence.way import Way, going
 from nmt.model.seq2seq import Seq2Seq
 from nmt.registry import COVERAGE_PENALTIES, LENGTH_PENALTIES, ComponentConfig
 from nmt.search.beam import beam_search
@@ -40,7 +39,7 @@ class Check:
 
     Attributes:
         what: was computed
-        how: in which way and format
+        how: recurrence backend and number format
         error: how far it is from what it should be
         limit: how far it may be
     """
@@ -69,17 +68,18 @@ def checks(configs: Iterable[Path], device: torch.device) -> Iterator[Check]:
         experiment = load_experiment(config).experiment
         system = System(experiment)
         exact = system.results(torch.device("cpu"), torch.float64)
-        for way, precision in _ways(device):
-            found = system.results(device, torch.float32, way, precision)
+        for backend, precision in _backends(device):
+            found = system.results(device, torch.float32, backend, precision)
             error = _distance(found, exact)
-            yield Check(f"gradients, {config.stem}", f"{way} {precision}", error, LIMITS[precision])
+            how = f"{backend} {precision}"
+            yield Check(f"gradients, {config.stem}", how, error, LIMITS[precision])
         yield Check(f"search, {config.stem}", "fp32", system.unlike(device), 0.1)
 
 
-def _ways(device: torch.device) -> list[tuple[Way, str]]:
+def _backends(device: torch.device) -> list[tuple[RecurrenceBackend, str]]:
     if device.type == "cpu":
-        return [("plain", "fp32"), ("fused", "fp32"), ("plain", "bf16")]
-    return [("plain", "fp32"), ("fused", "fp32"), ("fused", "bf16"), ("fused", "fp16")]
+        return [("eager", "fp32"), ("auto", "fp32"), ("eager", "bf16")]
+    return [("eager", "fp32"), ("auto", "fp32"), ("auto", "bf16"), ("auto", "fp16")]
 
 
 class System:
@@ -97,12 +97,15 @@ class System:
         torch.manual_seed(2)
         self.model = self._build()
 
-    def _build(self) -> Seq2Seq:
-        return build_model(self.config, self.pictures or PIECES, PIECES).eval()
+    def _build(self, recurrence: RecurrenceBackend = "eager") -> Seq2Seq:
+        source = self.pictures or PIECES
+        return build_model(self.config, source, PIECES, recurrence=recurrence).eval()
 
-    def on(self, device: torch.device, dtype: torch.dtype) -> tuple[Seq2Seq, Batch]:
-        """A copy of the model and the batch there."""
-        model = self._build()
+    def on(
+        self, device: torch.device, dtype: torch.dtype, recurrence: RecurrenceBackend = "eager"
+    ) -> tuple[Seq2Seq, Batch]:
+        """Copy the model and the batch to a device."""
+        model = self._build(recurrence)
         model.load_state_dict(self.model.state_dict())
         batch = self.batch.to(device)
         if batch.source.is_floating_point():
@@ -113,12 +116,12 @@ class System:
         self,
         device: torch.device,
         dtype: torch.dtype,
-        way: Way = "plain",
+        recurrence: RecurrenceBackend = "eager",
         precision: str = "fp32",
     ) -> dict[str, Tensor]:
         """Return the loss and the gradients of all parameters, in float64 on the CPU."""
-        model, batch = self.on(device, dtype)
-        with going(way), autocast(precision, device), exact_products():
+        model, batch = self.on(device, dtype, recurrence)
+        with autocast(precision, device), exact_products():
             loss, _ = batch_loss(model, batch, smoothing=0.1, chunk=256)
             loss.backward()  # type: ignore[no-untyped-call]
         found = {"loss": loss.detach()}

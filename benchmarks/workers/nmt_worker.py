@@ -1,6 +1,5 @@
 """This toolkit as a worker of `benchmarks/benchmark.py`: its own trainer and its own search."""
 
-import os
 from collections.abc import Iterable
 from contextlib import closing
 from types import MethodType
@@ -18,7 +17,6 @@ from nmt.model.build import build_model
 from nmt.model.devices import autocast, prepare_device
 from nmt.model.interfaces import Decoder
 from nmt.model.layers.int8 import Int8Linear
-from nmt.model.recurrence.way import VARIABLE
 from nmt.registry import (
     COVERAGE_PENALTIES,
     LENGTH_PENALTIES,
@@ -55,8 +53,7 @@ def model_config(sizes: Sizes, model: str) -> ModelConfig:
 
 
 class NmtWorker(Worker):
-    """Options of `prepare`: `model`, `gnmt` for that; `loop`, `eager` for whole decoder steps, else
-    the way of the recurrence.
+    """Options of `prepare`: `model: gnmt`; `loop: eager`, a loop over whole decoder steps.
 
     `{"do": "busy", "first": 0, "updates": 5}` gives the share of the time that a GPU computes, and
     `profile`, with a task and what that is asked, where its time goes.
@@ -72,10 +69,7 @@ class NmtWorker(Worker):
         pieces = self.ids.vocabulary
         config = model_config(sizes, options.get("model", "bahdanau"))
         self.model = build_model(config, pieces, pieces).to(place)
-        loop = options.get("loop")
-        if loop is not None:
-            os.environ[VARIABLE] = "plain" if loop == "eager" else loop
-        if loop == "eager":
+        if options.get("loop") == "eager":
             decoder: Any = self.model.decoder
             decoder.forward = MethodType(Decoder.forward, decoder)
         self.dtype, self.place = dtype, place

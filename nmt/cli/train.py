@@ -2,12 +2,18 @@
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, get_args
 
 from nmt.cli.common import DONE, INTERRUPTION, Parser, run
 from nmt.cli.job import Rank
+from nmt.errors import UserError
+
+if TYPE_CHECKING:
+    from nmt.config.schema import RecurrenceBackend
 
 NAME = "nmt-train"
 
@@ -88,8 +94,23 @@ def _train(options: argparse.Namespace) -> int:
             # A job that torchrun has started again is to go on, not to begin anew once more.
             restart=options.restart and not rank.restarts,
             process_group=ranks,
+            recurrence=_recurrence_override(),
         )
     return DONE if finished else INTERRUPTION
+
+
+def _recurrence_override() -> "RecurrenceBackend | None":
+    """Return the backend set for debugging by the environment variable NMT_RECURRENCE."""
+    from nmt.config.schema import RecurrenceBackend
+
+    value = os.environ.get("NMT_RECURRENCE")
+    backends: tuple[RecurrenceBackend, ...] = get_args(RecurrenceBackend)
+    for backend in backends:
+        if value == backend:
+            return backend
+    if value is not None:
+        raise UserError(f"NMT_RECURRENCE={value}: must be one of {', '.join(backends)}")
+    return None
 
 
 if __name__ == "__main__":

@@ -150,6 +150,10 @@ class EarlyStoppingConfig(Section):
     """validations without a better value before training stops; never when not given"""
 
 
+RecurrenceBackend = Literal["auto", "eager", "fused"]
+"""How a decoder's recurrence is computed under teacher forcing; see `nmt.model.recurrence`."""
+
+
 class TrainingConfig(Section):
     """How parameters are fitted, and when to stop."""
 
@@ -175,6 +179,9 @@ class TrainingConfig(Section):
     """target pieces whose logits stand in memory at once"""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """auto: bf16 on a GPU that has it, else fp16; fp32 on a CPU"""
+    recurrence: RecurrenceBackend = "auto"
+    """decoder recurrence: eager (a loop over steps), fused (one operation for all steps, for LSTM
+    layers with global attention), or auto (fused where supported)"""
     seed: NonNegative = 1
     """of first values, dropout and the order of batches"""
     threads: Positive | None = None

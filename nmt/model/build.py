@@ -5,23 +5,31 @@ from typing import Any
 
 import torch
 
-from nmt.config.schema import ModelConfig
+from nmt.config.schema import ModelConfig, RecurrenceBackend
 from nmt.data.pictures import PictureSizes
 from nmt.errors import UserError
 from nmt.model.attention.mechanism import Mechanism
+from nmt.model.decoders.recurrent import RecurrentDecoder
 from nmt.model.embeddings import Embedding
-from nmt.model.interfaces import Encoder
+from nmt.model.interfaces import Decoder, Encoder
 from nmt.model.seq2seq import Seq2Seq
 from nmt.registry import DECODERS, ENCODERS, MECHANISMS, SCORES, ComponentConfig, Registry
 
 
-def build_model(config: ModelConfig, source: int | PictureSizes, target_pieces: int) -> Seq2Seq:
+def build_model(
+    config: ModelConfig,
+    source: int | PictureSizes,
+    target_pieces: int,
+    *,
+    recurrence: RecurrenceBackend = "auto",
+) -> Seq2Seq:
     """The model of an experiment file, with first values from torch's global generator.
 
     Args:
         config: the `model` section
         source: size of the source vocabulary, or what the source's pictures are
         target_pieces: size of the target vocabulary
+        recurrence: `training.recurrence`
 
     Raises:
         UserError: when parts do not fit together
@@ -44,6 +52,7 @@ def build_model(config: ModelConfig, source: int | PictureSizes, target_pieces: 
 
     offered = {"embedding_size": size, "source": encoder.sizes, "attention": attention}
     decoder = _build(DECODERS, config.decoder, offered)
+    set_backend(decoder, recurrence)
     try:
         return Seq2Seq(
             None
@@ -80,7 +89,25 @@ def _build(registry: Registry[Any], choice: ComponentConfig, offered: Mapping[st
     return registry.build(choice, *(offered[name] for name in wired))
 
 
-def check_model(config: ModelConfig, *, joint: bool, pictures: PictureSizes | None = None) -> None:
+def set_backend(decoder: Decoder, recurrence: RecurrenceBackend) -> None:
+    """Set how a recurrent decoder runs over a known target.
+
+    Raises:
+        UserError: when the fused recurrence is required and does not support the decoder
+    """
+    supported = isinstance(decoder, RecurrentDecoder) and decoder.supports_fused
+    if recurrence == "fused" and not supported:
+        raise UserError(
+            "the fused recurrence requires a decoder with LSTM layers, global attention without "
+            "coverage, a score other than cosine and location, and input feeding; use auto"
+        )
+    if isinstance(decoder, RecurrentDecoder):
+        decoder.backend = recurrence
+
+
+def check_model(
+    config: ModelConfig, *, joint: bool, pictures: PictureSizes | None = None
+) -> Seq2Seq:
     """Build the model without memory for its parameters, to see that its parts fit together.
 
     Args:
@@ -92,4 +119,4 @@ def check_model(config: ModelConfig, *, joint: bool, pictures: PictureSizes | No
         UserError: when they do not
     """
     with torch.device("meta"):
-        build_model(config, pictures or 8, 8 if joint else 9)
+        return build_model(config, pictures or 8, 8 if joint else 9)

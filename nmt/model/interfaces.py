@@ -10,7 +10,7 @@ A mask is True where a real token stands.
 """
 
 from abc import ABC, abstractmethod
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
@@ -93,6 +93,29 @@ class Encoded(NamedTuple):
     layer_states: LayerStates
     cells_bse: Float[Tensor, "b s e"] | None = None
     machine: Any = None
+
+
+class FusedSupport:
+    """Declaration that the fused recurrence computes the same values as a module.
+
+    A subclass that overrides one of `fused_methods` computes something else. It does not inherit
+    the declaration and has to repeat it.
+
+    Attributes:
+        supports_fused: whether the fused recurrence may replace the module
+        fused_methods: names of the methods that it replaces
+    """
+
+    supports_fused: bool = False
+    fused_methods: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        for name in cls.fused_methods:
+            assert hasattr(cls, name), f"{cls.__name__} has no method {name}"
+        overridden = vars(cls).keys() & set(cls.fused_methods)
+        if overridden and "supports_fused" not in vars(cls):
+            cls.supports_fused = False
 
 
 class Encoder(nn.Module, ABC):

@@ -15,7 +15,7 @@ from nmt.data.stream import Numbered as IndexedBatch
 from nmt.data.stream import Position, make_batch
 from nmt.errors import UserError
 from nmt.evaluation.metrics import make_metrics
-from nmt.model.build import check_model
+from nmt.model.build import check_model, set_backend
 from nmt.model.devices import prepare_device
 from nmt.registry import SCHEDULES
 from nmt.training.batch_size import set_batch_tokens
@@ -40,9 +40,13 @@ def check_components(loaded: Loaded) -> None:
         joint = True  # not known before that run is opened
     try:
         images = ImageSizes.of(experiment.data.pictures)
-        check_model(experiment.model, joint=joint, pictures=images)
+        model = check_model(experiment.model, joint=joint, pictures=images)
     except UserError as error:
         raise loaded.error("model", error.message) from None
+    try:
+        set_backend(model.decoder, experiment.training.recurrence)
+    except UserError as error:
+        raise loaded.error("training.recurrence", error.message) from None
     assert experiment.training.schedule is not None
     try:
         SCHEDULES.build(experiment.training.schedule)

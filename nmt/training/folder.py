@@ -90,6 +90,10 @@ def _refuse_difference(run: Run, text: str) -> None:
     old = run.config.read_text(encoding="utf-8")
     if old == text:
         return
+    # A run written before an option existed has the option's default.
+    old = as_yaml(run.experiment())
+    if old == text:
+        return
     lines = difflib.unified_diff(old.splitlines(), text.splitlines(), n=0, lineterm="")
     changes = [line for line in lines if line[0] in "+-" and line[:3] not in ("+++", "---")]
     raise UserError(

@@ -9,7 +9,9 @@ from types import FrameType
 
 import torch
 
-from nmt.config.schema import Experiment
+from nmt.config.schema import Experiment, RecurrenceBackend
+from nmt.model.build import set_backend
+from nmt.model.decoders.recurrent import RecurrentDecoder
 from nmt.model.devices import prepare_device
 from nmt.model.saved import Run as RunDir
 from nmt.training.batch_size import set_batch_tokens
@@ -41,6 +43,7 @@ def train(
     device: str,
     restart: bool,
     process_group: ProcessGroup = SINGLE_PROCESS_GROUP,
+    recurrence: RecurrenceBackend | None = None,
 ) -> bool:
     """Train the model of an experiment; return whether training finished or was interrupted.
 
@@ -54,6 +57,7 @@ def train(
         device: auto, cpu or cuda
         restart: move an existing run aside and start over
         process_group: processes that train the model together
+        recurrence: overrides `training.recurrence` for debugging; the config stays as it is
 
     Raises:
         UserError: if the experiment, its data or the run directory cannot be used
@@ -70,6 +74,12 @@ def train(
         log.info("training text: %s", datasets.train.report)
         log.info("validation text: %s", datasets.valid.report)
         trainer = build_trainer(experiment, datasets, on_device, process_group)
+        if recurrence is not None:
+            configured = training.recurrence
+            log.warning(
+                "NMT_RECURRENCE=%s overrides training.recurrence: %s", recurrence, configured
+            )
+            set_backend(trainer.model.decoder, recurrence)
         set_batch_tokens(trainer, training, run)
         average = None
         if training.ema is not None:
@@ -150,6 +160,9 @@ def _log_start(trainer: Trainer) -> None:
         trainer.precision.name,
         torch.get_num_threads(),
     )
+    decoder = trainer.model.decoder
+    if isinstance(decoder, RecurrentDecoder):
+        log.info("recurrence: %s", "fused" if decoder.uses_fused else "eager")
     processes = trainer.process_group.count
     if processes > 1:
         log.info("%d processes, %d batches per update", processes, trainer.accumulate * processes)

@@ -272,7 +272,10 @@ def build_trainer(
     torch.manual_seed(training.seed)
     source = datasets.source
     source_size = len(source) if isinstance(source, Vocabulary) else source
-    model = build_model(experiment.model, source_size, len(datasets.target_vocabulary)).to(device)
+    target_size = len(datasets.target_vocabulary)
+    model = build_model(
+        experiment.model, source_size, target_size, recurrence=training.recurrence
+    ).to(device)
     assert training.optimizer is not None and training.schedule is not None
     trainer = Trainer(
         model,

@@ -24,8 +24,8 @@ def test_every_check_is_made_and_written_down(tmp_path: Path) -> None:
     made = [(row["measure"], row["contender"], row["values"][0]) for row in told["rows"]]
     for name in SYSTEMS:
         errors = {how: error for what, how, error in made if what == f"check: gradients, {name}"}
-        assert list(errors) == ["plain fp32", "fused fp32", "plain bf16"]
-        assert 0 < errors["plain fp32"] < 1e-4 < errors["plain bf16"]
+        assert list(errors) == ["eager fp32", "auto fp32", "eager bf16"]
+        assert 0 < errors["eager fp32"] < 1e-4 < errors["eager bf16"]
         assert (f"check: search, {name}", "fp32", 0.0) in made
     unsound = "check: an update that is no number changes nothing"
     assert [(unsound, how, 0.0) in made for how in ("adam", "adamw", "sgd")] == [True] * 3
@@ -40,7 +40,7 @@ def test_a_check_that_fails_is_told_by_the_exit_code(
     arguments = ["--device", "cpu", "--work", str(tmp_path), "-o", str(tmp_path / "gpu")]
     assert gpu_check.main([*arguments, "--configs", config]) == 1
     told = json.loads((tmp_path / "gpu.json").read_text(encoding="utf-8"))
-    failed = [("check: gradients, date_format", f"{way} fp32") for way in ("plain", "fused")]
+    failed = [("check: gradients, date_format", f"{way} fp32") for way in ("eager", "auto")]
     assert failed_checks(told) == failed
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from nmt.model.interfaces import Encoded
+from nmt.model.interfaces import Encoded, FusedSupport
 
 
 class AttentionMemory(NamedTuple):
@@ -49,7 +49,7 @@ class AttentionStep(NamedTuple):
     state: Any
 
 
-class Mechanism(nn.Module, ABC):
+class Mechanism(FusedSupport, nn.Module, ABC):
     """Turns queries into readings.
 
     The queries of one sentence, axis q, are its hypotheses in search or its target positions in
@@ -60,6 +60,7 @@ class Mechanism(nn.Module, ABC):
         normalised: whether the weights of a reading sum to one
     """
 
+    fused_methods = ("start", "forward", "attend")
     recurrent: bool = False
     normalised: bool = True
 

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from nmt.model.interfaces import FusedSupport
 from nmt.model.layers.initial import xavier
 
 FACTORS = 20.0  # |x| up to which e^2x e^2y is neither 0 nor infinite in float32
@@ -14,7 +15,7 @@ FACTORS = 20.0  # |x| up to which e^2x e^2y is neither 0 nor infinite in float32
 Form = Literal["bilinear", "additive", "location", "own"]
 
 
-class Score(nn.Module, ABC):
+class Score(FusedSupport, nn.Module, ABC):
     """How well each source position answers a query: energies_bqs = score(query_bqd, keys_bsa).
 
     Args:
@@ -22,14 +23,11 @@ class Score(nn.Module, ABC):
         key_size: width e of an annotation
 
     Attributes:
-        form: which product the energies are; a fused recurrence serves `bilinear` and `additive`
-        linear: whether `project` of these two forms is a matrix and nothing else; only then the
-            fused recurrence serves them
+        form: which product the energies are
         keys_size: width a of what `prepare` makes of an annotation
     """
 
     form: ClassVar[Form] = "own"
-    linear: ClassVar[bool] = False
 
     def __init__(self, query_size: int, key_size: int) -> None:
         super().__init__()
@@ -46,6 +44,13 @@ class Score(nn.Module, ABC):
     ) -> Float[Tensor, "b q s"]:
         """Energies before masking and softmax."""
 
+    def query_matrix(self) -> Float[Tensor, "a d"] | None:
+        """Return W of a linear query projection, q' = W q; None if q' = q.
+
+        Defined where `supports_fused` is True.
+        """
+        return None
+
     def require_equal_sizes(self) -> None:
         """Raise ValueError unless queries and annotations have one width."""
         if self.query_size != self.key_size:
@@ -56,9 +61,15 @@ class Score(nn.Module, ABC):
 
 
 class BilinearScore(Score):
-    """q'·k', with q' = project(query) and k' = prepare(annotation)."""
+    """q'·k', with q' = project(query) and k' = prepare(annotation).
+
+    Attributes:
+        query_scale: c of a scaled projection, q' = c W q or q' = c q
+    """
 
     form = "bilinear"
+    fused_methods = ("project", "forward")
+    query_scale: float = 1.0
 
     def project(self, query_bqd: Float[Tensor, "b q d"]) -> Float[Tensor, "b q a"]:
         """q' of the query."""
@@ -78,6 +89,7 @@ class TanhScore(Score):
     """
 
     form = "additive"
+    fused_methods = ("project", "forward")
 
     def __init__(self, query_size: int, key_size: int, hidden_size: int) -> None:
         super().__init__(query_size, key_size)

@@ -8,14 +8,13 @@ from torch import Tensor
 
 from nmt.component_spec import Positive, Probability
 from nmt.model.attention.mechanism import AttentionFactory, AttentionMemory
-from nmt.model.decoders.described import describe
 from nmt.model.decoders.recurrent import RecurrentDecoder, RecurrentState, RecurrentStep
 from nmt.model.interfaces import Encoded, Known, SourceSizes, StepOutput
 from nmt.model.layers.bridge import Bridge
 from nmt.model.layers.dropout import dropout as drop
 from nmt.model.layers.linear import ConcatLinear
 from nmt.model.layers.stack import RecurrentStack
-from nmt.model.recurrence.described import Recurrence
+from nmt.model.recurrence.spec import AttentionOrder, RecurrenceSpec, build_spec
 from nmt.registry import DECODERS
 
 
@@ -36,6 +35,8 @@ class BahdanauDecoder(RecurrentDecoder):
         deep_output: a maxout layer before the output layer
         readout_size: width of the deep output; the embedding's when not given
     """
+
+    supports_fused = True
 
     def __init__(
         self,
@@ -66,6 +67,7 @@ class BahdanauDecoder(RecurrentDecoder):
         self.readout = (
             ConcatLinear.like_torchs(seen_sizes, 2 * self.output_size) if deep_output else None
         )
+        self.supports_fused &= self.stack.supports_fused and self.attention.supports_fused
 
     def start(self, source: Encoded) -> tuple[AttentionMemory, RecurrentState]:
         memory = self.attention.prepare(source)
@@ -118,9 +120,15 @@ class BahdanauDecoder(RecurrentDecoder):
         output_nd = self._end(self.readout(hidden_nd) + context_ne + shown_nr)
         return StepOutput(output_nd, moved.weights_ns, moved.state)
 
-    def describe(self, memory: AttentionMemory, state: RecurrentState) -> Recurrence | None:
-        dropout = self.dropout if self.training else 0.0
-        return describe(self.stack.layers, state.layers, self.attention, memory, dropout=dropout)
+    def recurrence_spec(self, memory: AttentionMemory, state: RecurrentState) -> RecurrenceSpec:
+        return build_spec(
+            self.stack.layers,
+            state.layers,
+            self.attention,
+            memory,
+            order=AttentionOrder.BEFORE,
+            dropout=self.dropout if self.training else 0.0,
+        )
 
     def read_out(
         self, embedded: Float[Tensor, "*axes m"], *seen: Float[Tensor, "*axes _"]

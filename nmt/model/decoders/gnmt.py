@@ -9,14 +9,13 @@ from torch import Tensor, nn
 
 from nmt.component_spec import Positive, Probability
 from nmt.model.attention.mechanism import AttentionFactory, AttentionMemory
-from nmt.model.decoders.described import describe
 from nmt.model.decoders.recurrent import RecurrentDecoder, RecurrentState, RecurrentStep
 from nmt.model.interfaces import DecoderOutput, Encoded, Known, SourceSizes, StepOutput
 from nmt.model.layers.bridge import Bridge
 from nmt.model.layers.cell import LayerState, RecurrentLayer
 from nmt.model.layers.dropout import dropout as drop
 from nmt.model.layers.stack import CELLS
-from nmt.model.recurrence.described import Recurrence
+from nmt.model.recurrence.spec import AttentionOrder, RecurrenceSpec, build_spec
 from nmt.registry import DECODERS
 
 Move = Callable[[RecurrentLayer, Tensor, Tensor, LayerState], tuple[Tensor, LayerState]]
@@ -45,6 +44,8 @@ class GNMTDecoder(RecurrentDecoder):
         initial_state: what the first state is made of; the bottom layer's looks first
         residual: add a layer's input to its output, from the third layer on
     """
+
+    supports_fused = True
 
     def __init__(
         self,
@@ -77,6 +78,7 @@ class GNMTDecoder(RecurrentDecoder):
         )
         self.dropout, self.residual = dropout, residual
         self.output_size = hidden_size
+        self.supports_fused &= self.bottom.supports_fused and self.attention.supports_fused
 
     def start(self, source: Encoded) -> tuple[AttentionMemory, RecurrentState]:
         memory = self.attention.prepare(source)
@@ -113,8 +115,10 @@ class GNMTDecoder(RecurrentDecoder):
         state = RecurrentState((below, *upper), look.state, ())
         return RecurrentStep((below.hidden_nd, context_ne), look.weights_ns, state, look.auxiliary)
 
-    def describe(self, memory: AttentionMemory, state: RecurrentState) -> Recurrence | None:
-        return describe([self.bottom], state.layers[:1], self.attention, memory)
+    def recurrence_spec(self, memory: AttentionMemory, state: RecurrentState) -> RecurrenceSpec:
+        states = state.layers[:1]
+        order = AttentionOrder.BEFORE
+        return build_spec([self.bottom], states, self.attention, memory, order=order)
 
     def read_out(
         self, embedded: Float[Tensor, "*axes m"], *seen: Float[Tensor, "*axes _"]

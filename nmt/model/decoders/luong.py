@@ -8,14 +8,13 @@ from torch import Tensor, nn
 
 from nmt.component_spec import Positive, Probability
 from nmt.model.attention.mechanism import AttentionFactory, AttentionMemory
-from nmt.model.decoders.described import describe
 from nmt.model.decoders.recurrent import RecurrentDecoder, RecurrentState, RecurrentStep
 from nmt.model.interfaces import DecoderOutput, Encoded, SourceSizes
 from nmt.model.layers.bridge import Bridge
 from nmt.model.layers.dropout import dropout as drop
 from nmt.model.layers.linear import ConcatLinear
 from nmt.model.layers.stack import RecurrentStack
-from nmt.model.recurrence.described import Recurrence
+from nmt.model.recurrence.spec import AttentionOrder, InputFeed, RecurrenceSpec, build_spec
 from nmt.registry import DECODERS
 
 
@@ -40,6 +39,8 @@ class LuongDecoder(RecurrentDecoder):
             in (-1, 1), so a tied table must grow for sharp predictions, and disturbs the input as
             it does; such a layer frees it
     """
+
+    supports_fused = True
 
     def __init__(
         self,
@@ -76,6 +77,9 @@ class LuongDecoder(RecurrentDecoder):
         self.readout = nn.Linear(shown_size, readout_size) if readout_size else None
         self.output_size = readout_size or shown_size
         self.dropout = dropout
+        served = self.stack.supports_fused and self.attention.supports_fused
+        # Without input feeding the layers do not depend on attention: no loop is needed.
+        self.supports_fused &= served and input_feeding
 
     def start(self, source: Encoded) -> tuple[AttentionMemory, RecurrentState]:
         memory = self.attention.prepare(source)
@@ -110,23 +114,22 @@ class LuongDecoder(RecurrentDecoder):
         seen_nd = attentional_nd if self.attentional_output else hidden_nd
         return RecurrentStep((seen_nd,), look.weights_ns, state, look.auxiliary)
 
-    def describe(self, memory: AttentionMemory, state: RecurrentState) -> Recurrence | None:
-        if not self.input_feeding or self.stack.bottom.is_fixed:
-            return None
-        return describe(
+    def recurrence_spec(self, memory: AttentionMemory, state: RecurrentState) -> RecurrenceSpec:
+        (first_bf,) = state.input_feed
+        return build_spec(
             self.stack.layers,
             state.layers,
             self.attention,
             memory,
+            order=AttentionOrder.AFTER,
+            input_feed=InputFeed(first_bf, self.combine.weight),
             dropout=self.dropout if self.training else 0.0,
-            fed=state.input_feed,
-            combine_fx=self.combine.weight,
         )
 
-    def shown(
-        self, hidden_tbd: Float[Tensor, "t b d"], fed_tbf: Float[Tensor, "t b f"]
+    def fused_readout_inputs(
+        self, hidden_tbd: Float[Tensor, "t b d"], input_feed_tbf: Float[Tensor, "t b f"]
     ) -> tuple[Tensor, ...]:
-        return (fed_tbf if self.attentional_output else hidden_tbd,)
+        return (input_feed_tbf if self.attentional_output else hidden_tbd,)
 
     def read_out(
         self, embedded: Float[Tensor, "*axes m"], *seen: Float[Tensor, "*axes _"]

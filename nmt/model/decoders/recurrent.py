@@ -1,17 +1,28 @@
 """What decoders with a recurrent state share: what is done at once and what step by step."""
 
 from abc import abstractmethod
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from nmt.config.schema import RecurrenceBackend
 from nmt.model.attention.mechanism import Mechanism
-from nmt.model.interfaces import Decoder, DecoderOutput, Encoded, Known, Memory, State, StepOutput
+from nmt.model.interfaces import (
+    Decoder,
+    DecoderOutput,
+    Encoded,
+    FusedSupport,
+    Known,
+    Memory,
+    State,
+    StepOutput,
+)
 from nmt.model.layers.cell import LayerState
-from nmt.model.recurrence import fused, plain
-from nmt.model.recurrence.described import Recurrence
-from nmt.model.recurrence.way import goes_fused
+from nmt.model.recurrence import fused
+from nmt.model.recurrence.spec import RecurrenceSpec
 
 
 class RecurrentState(NamedTuple):
@@ -40,7 +51,7 @@ class RecurrentStep(NamedTuple):
     auxiliary: tuple[Tensor, ...] = ()
 
 
-class RecurrentDecoder(Decoder):
+class RecurrentDecoder(FusedSupport, Decoder):
     """A decoder in three stages, of which only the middle one waits for the step before.
 
     `project` (input's part of the gates) and `read_out` work on any number of positions at once;
@@ -49,9 +60,13 @@ class RecurrentDecoder(Decoder):
 
     Attributes:
         attention: how it looks at the source, in a decoder that does
+        backend: how the loop over a known target runs: `eager`, one call of `advance` per step;
+            `fused`, one autograd operation; `auto`, fused where supported
     """
 
+    fused_methods = ("advance",)
     attention: Mechanism
+    backend: RecurrenceBackend = "auto"
 
     @abstractmethod
     def project(self, embedded: Float[Tensor, "*axes m"]) -> Float[Tensor, "*axes gates"]:
@@ -94,27 +109,39 @@ class RecurrentDecoder(Decoder):
     def unroll(
         self, projected_tbg: Float[Tensor, "t b gates"], memory: Memory, state: State
     ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-        """What the readout needs of all steps, and the auxiliary outputs, with the time axis first.
+        """Run the recurrence over all steps; return its readout inputs and auxiliary outputs.
 
-        By the fused recurrence where it is wanted and serves this decoder, else by the plain one,
-        a loop over `advance`. Both give the same.
+        The time axis comes first. Both backends compute the same values.
         """
-        recurrence = None
-        if goes_fused():
-            recurrence = self.describe(memory, state)
-        if recurrence is None:
-            return plain.run(self.advance, projected_tbg, memory, state)
-        return self.shown(*fused.run(recurrence, projected_tbg)), ()
+        if self.uses_fused:
+            spec = self.recurrence_spec(memory, state)
+            return self.fused_readout_inputs(*fused.run(spec, projected_tbg)), ()
+        steps = []
+        for projected_bg in projected_tbg.unbind(0):
+            steps.append(self.advance(projected_bg, memory, state))
+            state = steps[-1].state
+        return _stack(step.readout_inputs for step in steps), _stack(s.auxiliary for s in steps)
 
-    def describe(self, memory: Memory, state: State) -> Recurrence | None:
-        """What the fused recurrence has to know; None where it does not serve."""
-        return None
+    @property
+    def uses_fused(self) -> bool:
+        """Whether `forward` runs the fused recurrence."""
+        return self.supports_fused and self.backend != "eager"
 
-    def shown(
-        self, hidden_tbd: Float[Tensor, "t b d"], fed_tbf: Float[Tensor, "t b f"]
+    def recurrence_spec(self, memory: Memory, state: State) -> RecurrenceSpec:
+        """Return the weights and inputs of the fused recurrence, where it is supported."""
+        raise NotImplementedError
+
+    def fused_readout_inputs(
+        self, hidden_tbd: Float[Tensor, "t b d"], input_feed_tbf: Float[Tensor, "t b f"]
     ) -> tuple[Tensor, ...]:
-        """What the readout needs of a fused recurrence, as `advance` hands it out."""
-        return hidden_tbd, fed_tbf
+        """Return the readout inputs of all steps from the outputs of the fused recurrence.
+
+        Args:
+            hidden_tbd: hidden states of the top layer
+            input_feed_tbf: what enters the bottom layer besides the embedding: the context of the
+                same step, or the attentional state for the next step
+        """
+        return hidden_tbd, input_feed_tbf
 
     def auxiliary_loss(
         self,
@@ -123,3 +150,8 @@ class RecurrentDecoder(Decoder):
         mask_bt: Bool[Tensor, "b t"],
     ) -> Float[Tensor, ""] | None:
         return self.attention.auxiliary_loss(auxiliary, nll_bt, mask_bt) if auxiliary else None
+
+
+def _stack(steps: Iterable[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+    """Stack the tensors of all steps, with the time axis first."""
+    return tuple(torch.stack(tensors) for tensors in zip(*steps, strict=True))

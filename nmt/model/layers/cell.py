@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from nmt.model.interfaces import FusedSupport
 from nmt.model.layers.initial import orthogonal_gates, xavier_gates
 from nmt.model.layers.linear import ConcatLinear
 
@@ -20,7 +21,7 @@ class LayerState(NamedTuple):
     cell_nd: Float[Tensor, "n d"] | None = None
 
 
-class RecurrentLayer(nn.Module, ABC):
+class RecurrentLayer(FusedSupport, nn.Module, ABC):
     """One layer in one direction: a step at a time, or a whole sequence.
 
     The gates get W x_t + b, the projection, from the input alone, so a known input is projected for
@@ -39,6 +40,7 @@ class RecurrentLayer(nn.Module, ABC):
         recurrent: [V C]
     """
 
+    fused_methods = ("project", "feed", "step")
     gates: ClassVar[int]
     has_cell: ClassVar[bool]
 

@@ -15,6 +15,7 @@ class LSTMLayer(RecurrentLayer):
     i, f, o = σ(·), g = tanh(·) of W x_t + V [h_{t-1}; r_t] + b, in the order i, f, g, o of torch.
     """
 
+    supports_fused = True
     gates, has_cell = 4, True
 
     def __init__(

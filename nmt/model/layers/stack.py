@@ -44,6 +44,11 @@ class RecurrentStack(nn.Module):
         self.dropout = dropout
 
     @property
+    def supports_fused(self) -> bool:
+        """Whether the fused recurrence may replace the layers."""
+        return all(layer.supports_fused for layer in self._stacked)
+
+    @property
     def bottom(self) -> RecurrentLayer:
         """The layer that the input enters."""
         return self._stacked[0]

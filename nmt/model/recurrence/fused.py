@@ -12,34 +12,35 @@ from nmt.model.devices import compiles_kernels
 from nmt.model.layers.cell import compute_dtype
 from nmt.model.layers.dropout import dropout
 from nmt.model.recurrence.buffers import Given, Trail, empty_trail, exact_dtype
-from nmt.model.recurrence.described import Recurrence
 from nmt.model.recurrence.gradients import gradients
 from nmt.model.recurrence.loop import backward, forward
+from nmt.model.recurrence.spec import RecurrenceSpec
 from nmt.model.recurrence.steps import Steps, TorchSteps
 
 
 def run(
-    recurrence: Recurrence, projected_tbg: Float[Tensor, "t b g"]
+    spec: RecurrenceSpec, projected_tbg: Float[Tensor, "t b g"]
 ) -> tuple[Float[Tensor, "t b d"], Float[Tensor, "t b f"]]:
     """The top layer's states, and what is fed back: the contexts, or h~.
 
     Equal to the plain loop. Products are in autocast's type where it is on, cells and softmax in
     float32 at least, and the gradient of a weight is one product over all steps.
     """
-    given = _give(recurrence, projected_tbg)
+    given = _give(spec, projected_tbg)
     steps = steps_for(given)
     with torch.autocast(projected_tbg.device.type, enabled=False):
         hidden_tbd, fed_tbf = _Fused.apply(steps, *given)  # type: ignore[no-untyped-call]
     return hidden_tbd, fed_tbf
 
 
-def _give(recurrence: Recurrence, projected_tbg: Tensor) -> Given:
+def _give(recurrence: RecurrenceSpec, projected_tbg: Tensor) -> Given:
     """What the loop reads, in its types. Masks of dropout are drawn for all steps at once."""
     dtype = compute_dtype(projected_tbg)
 
     def cast(part: Tensor | None) -> Any:
         return None if part is None else part.to(dtype).contiguous()
 
+    feed = recurrence.input_feed
     bottom, *upper = recurrence.layers
     hidden_lbd = torch.stack([state.hidden_nd for state in recurrence.states])
     cells = [state.cell_nd for state in recurrence.states if state.cell_nd is not None]
@@ -64,9 +65,9 @@ def _give(recurrence: Recurrence, projected_tbg: Tensor) -> Given:
         cast(upper_lgx),
         cast(upper_bias_lg),
         cast(recurrence.query_ad),
-        cast(recurrence.energy_a),
-        cast(recurrence.fed_bf),
-        cast(recurrence.combine_fx),
+        cast(recurrence.v_a),
+        None if feed is None else cast(feed.first_bf),
+        None if feed is None else cast(feed.weight_fx),
         kept_tlbd,
     )
 

@@ -1,4 +1,4 @@
-"""The fused recurrence gives what the plain loop gives, values and gradients, in float64."""
+"""Tests that the fused recurrence equals the eager loop in float64, values and gradients."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,13 +8,11 @@ import torch
 from torch import Tensor
 from torch.autograd import backward
 
-from nmt.config.schema import ModelConfig
+from nmt.config.schema import ModelConfig, RecurrenceBackend
 from nmt.model.decoders.recurrent import RecurrentDecoder
-from nmt.model.layers.int8 import Int8Linear
-from nmt.model.recurrence import fused, loop, plain
+from nmt.model.recurrence import fused, loop
 from nmt.model.recurrence.buffers import Given, Trail
 from nmt.model.recurrence.steps import Steps
-from nmt.model.recurrence.way import Way, going
 from nmt.model.seq2seq import Seq2Seq
 from nmt.registry import MECHANISMS, SCORES, ComponentConfig
 from tests.model.small import (
@@ -30,10 +28,10 @@ from tests.model.small import (
     text,
 )
 
-# The sentences of `text` times its units are a multiple of four: so one draw of all masks takes
-# the same numbers from the generator as a draw a step.
+# The sentences of `text` times the units are a multiple of four, so one draw of all dropout masks
+# takes the same numbers from the generator as one draw per step.
 SIZES = {"hidden_size": WIDTH}
-SERVED = ["dot", "scaled_dot", "general", "additive", "concat"]
+SUPPORTED_SCORES = ["dot", "scaled_dot", "general", "additive", "concat"]
 DECODERS: list[ComponentConfig] = [
     *(ComponentConfig("bahdanau", {**SIZES, "layers": layers}) for layers in (1, 2, 3)),
     ComponentConfig(
@@ -46,20 +44,45 @@ DECODERS: list[ComponentConfig] = [
 ]
 
 
-def _served() -> Iterator[Any]:
+def _supported() -> Iterator[Any]:
     for decoder in DECODERS:
         for score in choices(SCORES):
-            if score.type in SERVED:
+            if score.type in SUPPORTED_SCORES:
                 model = config(decoder=decoder, score=score)
                 yield pytest.param(model, id=f"{name_of(decoder)}-{name_of(score)}")
 
 
-def _results(model: Seq2Seq, way: Way, seed: int = 3) -> dict[str, Tensor]:
-    """Outputs and the gradients of all parameters, of tables and encoder too."""
+def _unsupported() -> Iterator[Any]:
+    decoder = ComponentConfig("bahdanau", {**SIZES, "layers": 2})
+    yield config(decoder=ComponentConfig("bahdanau", {**SIZES, "cell": "gru"}))
+    yield config(decoder=ComponentConfig("luong", {**SIZES, "cell": "gru"}))
+    yield config(decoder=ComponentConfig("luong", {**SIZES, "input_feeding": False}))
+    yield config(decoder=decoder, attention=ComponentConfig("global", {"coverage": True}))
+    for mechanism in choices(MECHANISMS):
+        model = config(decoder=decoder, attention=mechanism)
+        if mechanism.type != "global" and fits(model):
+            yield model
+    for score in choices(SCORES, 0):
+        if score.type not in SUPPORTED_SCORES:
+            yield config(decoder=decoder, score=score)
+
+
+def _name(model: ModelConfig) -> str:
+    components = (model.decoder, model.attention, model.score)
+    return "-".join(name_of(component) for component in components if component is not None)
+
+
+def _decoder(model: Seq2Seq) -> RecurrentDecoder:
+    assert isinstance(model.decoder, RecurrentDecoder)
+    return model.decoder
+
+
+def _results(model: Seq2Seq, backend: RecurrenceBackend, seed: int = 3) -> dict[str, Tensor]:
+    """Return the outputs and the gradients of all parameters, including embeddings and encoder."""
+    _decoder(model).backend = backend
     given = text()
     torch.manual_seed(seed)
-    with going(way):
-        outputs_btd, _ = model(given.source_bs, given.source_mask_bs, given.target_bt)
+    outputs_btd, _ = model(given.source_bs, given.source_mask_bs, given.target_bt)
     weights_btd = torch.randn(outputs_btd.shape, dtype=torch.float64).to(outputs_btd.dtype)
     backward((outputs_btd * weights_btd).sum())
     return {"outputs": outputs_btd.detach(), **gradients(model)}
@@ -73,26 +96,27 @@ def _assert_equal(results: dict[str, Tensor], expected: dict[str, Tensor]) -> No
         assert error < 1e-10, (name, error)
 
 
-def _refuse(*arguments: Any) -> Any:
-    raise AssertionError("not this way")
+def _fail(*arguments: Any) -> Any:
+    raise AssertionError("the other backend was expected")
 
 
-@pytest.mark.parametrize("model", list(_served()))
-def test_values_and_gradients_are_those_of_the_plain_loop(
+@pytest.mark.parametrize("model", list(_supported()))
+def test_fused_values_and_gradients_equal_eager(
     model: ModelConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     built = build(model)
-    expected = _results(built, "plain")
-    monkeypatch.setattr(plain, "run", _refuse)
+    expected = _results(built, "eager")
+    monkeypatch.setattr(type(built.decoder), "advance", _fail)
+    _assert_equal(_results(built, "auto"), expected)
     _assert_equal(_results(built, "fused"), expected)
 
 
 @pytest.mark.parametrize("decoder", ["bahdanau", "luong"])
 @pytest.mark.parametrize("score", [ADDITIVE, BILINEAR], ids=name_of)
-def test_the_same_units_are_dropped_between_layers(decoder: str, score: ComponentConfig) -> None:
+def test_fused_drops_the_same_units_between_layers(decoder: str, score: ComponentConfig) -> None:
     options = {**SIZES, "layers": 3, "dropout": 0.4}
     built = build(config(decoder=ComponentConfig(decoder, options), score=score)).train()
-    expected = _results(built, "plain")
+    expected = _results(built, "eager")
     _assert_equal(_results(built, "fused"), expected)
     other = _results(built, "fused", seed=4)["outputs"]
     assert float((other - expected["outputs"]).norm()) > 0.1, "nothing was dropped"
@@ -101,10 +125,11 @@ def test_the_same_units_are_dropped_between_layers(decoder: str, score: Componen
 @pytest.mark.slow
 @pytest.mark.parametrize("decoder", DECODERS[1::3], ids=name_of)
 @pytest.mark.parametrize("score", [ADDITIVE, BILINEAR], ids=name_of)
-def test_gradients_are_those_of_small_differences(
+def test_fused_gradients_equal_finite_differences(
     decoder: ComponentConfig, score: ComponentConfig
 ) -> None:
     built = build(config(decoder=decoder, score=score))
+    _decoder(built).backend = "fused"
     given = text()
     names = [name for name, _ in built.named_parameters()]
 
@@ -114,47 +139,18 @@ def test_gradients_are_those_of_small_differences(
         found: Tensor = torch.func.functional_call(built, parameters, inputs).output_btd
         return found
 
-    with going("fused"):
-        assert torch.autograd.gradcheck(outputs, tuple(built.parameters()), fast_mode=True)
+    assert torch.autograd.gradcheck(outputs, tuple(built.parameters()), fast_mode=True)
 
 
-def _unserved() -> Iterator[Any]:
-    decoder = ComponentConfig("bahdanau", {**SIZES, "layers": 2})
-    yield config(decoder=ComponentConfig("bahdanau", {**SIZES, "cell": "gru"}))
-    yield config(decoder=ComponentConfig("luong", {**SIZES, "cell": "gru"}))
-    yield config(decoder=decoder, attention=ComponentConfig("global", {"coverage": True}))
-    for mechanism in choices(MECHANISMS):
-        model = config(decoder=decoder, attention=mechanism)
-        if mechanism.type != "global" and fits(model):
-            yield model
-    for score in choices(SCORES, 0):
-        if score.type not in SERVED:
-            yield config(decoder=decoder, score=score)
-
-
-def _name_of_all(model: ModelConfig) -> str:
-    parts = (model.decoder, model.attention, model.score)
-    return "-".join(name_of(part) for part in parts if part is not None)
-
-
-@pytest.mark.parametrize("model", list(_unserved()), ids=_name_of_all)
-def test_what_is_not_served_goes_the_plain_way(
+@pytest.mark.parametrize("model", list(_unsupported()), ids=_name)
+def test_auto_runs_eagerly_where_fused_is_unsupported(
     model: ModelConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     built = build(model)
-    monkeypatch.setattr(fused, "run", _refuse)
-    assert _results(built, "fused")["outputs"].isfinite().all()
-
-
-def test_a_decoder_in_integers_goes_the_plain_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fused, "run", _refuse)
-    for decoder in ("bahdanau", "luong"):
-        built = build(config(decoder=ComponentConfig(decoder, SIZES)), torch.float32)
-        built.fix_products(Int8Linear)
-        assert isinstance(built.decoder, RecurrentDecoder)
-        given = text()
-        memory, state = built.start(given.source_bs, given.source_mask_bs)
-        assert built.decoder.describe(memory, state) is None
+    monkeypatch.setattr(fused, "run", _fail)
+    outputs_btd, _ = built(text().source_bs, text().source_mask_bs, text().target_bt)
+    assert outputs_btd.isfinite().all()
+    assert not _decoder(built).uses_fused
 
 
 @pytest.mark.parametrize("decoder", ["bahdanau", "luong"])
@@ -162,20 +158,19 @@ def test_frozen_parameters_get_no_gradient(decoder: str) -> None:
     built = build(config(decoder=ComponentConfig(decoder, SIZES), score=ADDITIVE))
     for name, parameter in built.named_parameters():
         parameter.requires_grad_("recurrent.weight" in name and "decoder" in name)
-    expected = _results(built, "plain")
+    expected = _results(built, "eager")
     _assert_equal(_results(built, "fused"), expected)
     assert list(expected) == ["outputs", "decoder.stack.layers.0.recurrent.weight"]
 
 
-def test_a_graph_can_be_gone_back_twice_and_beside_another() -> None:
-    """Two sentences' losses before any gradient, as when updates are accumulated."""
+def test_backward_can_run_twice_and_after_another_forward() -> None:
+    """As in gradient accumulation: two forward passes before the first backward pass."""
     built, given = build(config(decoder=DECODERS[1], score=ADDITIVE)), text()
     once = _results(built, "fused")
-    with going("fused"):
-        outputs = [
-            built(given.source_bs, given.source_mask_bs, target_bt).output_btd
-            for target_bt in (given.target_bt, given.target_bt.flip(0))
-        ]
+    outputs = [
+        built(given.source_bs, given.source_mask_bs, target_bt).output_btd
+        for target_bt in (given.target_bt, given.target_bt.flip(0))
+    ]
     torch.manual_seed(3)
     weights_btd = torch.randn(outputs[0].shape, dtype=torch.float64)
     for _ in range(2):
@@ -184,35 +179,34 @@ def test_a_graph_can_be_gone_back_twice_and_beside_another() -> None:
 
 
 @pytest.mark.parametrize("score", [ADDITIVE, BILINEAR], ids=name_of)
-def test_what_stands_in_the_padding_is_not_seen(score: ComponentConfig) -> None:
+def test_source_padding_does_not_change_the_output(score: ComponentConfig) -> None:
     built, given = build(config(decoder=DECODERS[1], score=score)), text()
     encoded = built.encode(given.source_bs, given.source_mask_bs)
     embedded_btm = built.target_embedding(given.target_bt)
-    odd_bse = encoded.states_bse.masked_fill(~given.source_mask_bs[:, :, None], 7.0)
-    with going("fused"):
-        expected = built.decoder(embedded_btm, encoded).output_btd
-        found = built.decoder(embedded_btm, encoded._replace(states_bse=odd_bse)).output_btd
+    changed_bse = encoded.states_bse.masked_fill(~given.source_mask_bs[:, :, None], 7.0)
+    expected = built.decoder(embedded_btm, encoded).output_btd
+    found = built.decoder(embedded_btm, encoded._replace(states_bse=changed_bse)).output_btd
     torch.testing.assert_close(found, expected, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("decoder", DECODERS[1::3], ids=name_of)
 @pytest.mark.parametrize("score", [ADDITIVE, BILINEAR], ids=name_of)
-def test_bfloat16_is_near_float32_and_cells_stay_float32(
+def test_bfloat16_is_close_to_float32_with_cells_in_float32(
     decoder: ComponentConfig, score: ComponentConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """bfloat16 keeps 8 bits, 0.4 %; outputs and all gradients stay within 3 % of their size."""
+    """bfloat16 has 8 significant bits, 0.4 %; outputs and gradients stay within 3 %."""
     built = build(config(decoder=decoder, score=score), torch.float32)
-    expected = _results(built, "plain")
-    trails: list[tuple[Given, Trail]] = []
+    expected = _results(built, "eager")
+    passes: list[tuple[Given, Trail]] = []
 
     def forward(given: Given, trail: Trail, steps: Steps) -> None:
         loop.forward(given, trail, steps)
-        trails.append((given, trail))
+        passes.append((given, trail))
 
     monkeypatch.setattr(fused, "forward", forward)
     with torch.autocast("cpu", torch.bfloat16):
         found = _results(built, "fused")
-    ((given, trail),) = trails
+    ((given, trail),) = passes
     exact = {given.cell_lbd.dtype, trail.cell_ltbd.dtype, trail.weights_tbs.dtype}
     assert exact == {torch.float32}
     assert {trail.bottom_tbx.dtype, trail.gates_ltbg.dtype} == {torch.bfloat16}
@@ -223,22 +217,10 @@ def test_bfloat16_is_near_float32_and_cells_stay_float32(
     assert 1e-4 < float((near - right).norm() / right.norm()) < 0.03
 
 
-def test_without_gradients_nothing_is_kept() -> None:
+def test_without_gradients_nothing_is_saved() -> None:
     built, given = build(config(decoder=DECODERS[4], score=ADDITIVE)), text()
     inputs = (given.source_bs, given.source_mask_bs, given.target_bt)
-    with torch.no_grad(), going("fused"):
+    with torch.no_grad():
         outputs_btd = built(*inputs).output_btd
     assert outputs_btd.grad_fn is None
     torch.testing.assert_close(outputs_btd, built(*inputs).output_btd, rtol=1e-10, atol=1e-12)
-
-
-@pytest.mark.parametrize("score", list(choices(SCORES, 0)), ids=name_of)
-def test_a_score_is_linear_in_the_query_where_it_says_so(score: ComponentConfig) -> None:
-    decoder: Any = build(config(decoder=DECODERS[0], score=score)).decoder
-    given: Any = decoder.attention.score
-    assert given.linear == (score.type in SERVED)
-    if given.linear:
-        one_11d, other_11d = torch.randn(2, 1, 1, WIDTH, dtype=torch.float64)
-        left = given.project(2 * one_11d - 3 * other_11d)
-        right = 2 * given.project(one_11d) - 3 * given.project(other_11d)
-        torch.testing.assert_close(left, right, rtol=1e-12, atol=1e-12)

@@ -24,8 +24,11 @@ class GlobalAttention(ScoredMechanism):
         coverage: whether the score sees how much each position has been read already
     """
 
+    supports_fused = True
+
     def __init__(self, score: Score, *, coverage: bool = False) -> None:
         super().__init__(score)
+        self.supports_fused &= score.supports_fused and not coverage
         self.recurrent = coverage
         if coverage and not score.keys_size:
             raise ValueError("coverage enters by the keys, and this score has none")

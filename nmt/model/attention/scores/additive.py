@@ -18,7 +18,7 @@ class AdditiveScore(TanhScore):
         hidden_size: width of the alignment layer; the decoder's width when not given
     """
 
-    linear = True
+    supports_fused = True
 
     def __init__(
         self, query_size: int, key_size: int, *, hidden_size: Positive | None = None
@@ -34,3 +34,7 @@ class AdditiveScore(TanhScore):
     def project(self, query_bqd: Float[Tensor, "b q d"]) -> Float[Tensor, "b q a"]:
         projected_bqa: Tensor = self.query(query_bqd)
         return projected_bqa
+
+    def query_matrix(self) -> Float[Tensor, "a d"]:
+        weight_ad: Tensor = self.query.weight
+        return weight_ad

@@ -20,7 +20,7 @@ class ConcatScore(TanhScore):
         hidden_size: width of the alignment layer; the decoder's width when not given
     """
 
-    linear = True
+    supports_fused = True
 
     def __init__(
         self, query_size: int, key_size: int, *, hidden_size: Positive | None = None
@@ -34,3 +34,6 @@ class ConcatScore(TanhScore):
 
     def project(self, query_bqd: Float[Tensor, "b q d"]) -> Float[Tensor, "b q a"]:
         return self.joined.term(0, query_bqd)
+
+    def query_matrix(self) -> Float[Tensor, "a d"]:
+        return self.joined.weight[:, : self.query_size]

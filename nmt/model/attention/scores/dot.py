@@ -8,7 +8,7 @@ from nmt.registry import SCORES
 class DotScore(BilinearScore):
     """q·k. Luong et al. 2015, eq. 8 ("dot"); needs queries and annotations of one width."""
 
-    linear = True
+    supports_fused = True
 
     def __init__(self, query_size: int, key_size: int) -> None:
         super().__init__(query_size, key_size)

@@ -12,7 +12,7 @@ from nmt.registry import SCORES
 class GeneralScore(BilinearScore):
     """qᵀ W k. Luong et al. 2015, eq. 8 ("general")."""
 
-    linear = True
+    supports_fused = True
 
     def __init__(self, query_size: int, key_size: int) -> None:
         super().__init__(query_size, key_size)

@@ -13,11 +13,12 @@ from nmt.registry import SCORES
 class ScaledDotScore(BilinearScore):
     """q·k / √d. Vaswani et al. 2017, eq. 1; needs queries and annotations of one width."""
 
-    linear = True
+    supports_fused = True
 
     def __init__(self, query_size: int, key_size: int) -> None:
         super().__init__(query_size, key_size)
         self.require_equal_sizes()
+        self.query_scale = 1 / sqrt(query_size)
 
     def project(self, query_bqd: Float[Tensor, "b q d"]) -> Float[Tensor, "b q d"]:
         return query_bqd / sqrt(self.query_size)
