@@ -21,8 +21,8 @@ from harness.results import ResultsFile, unmeasured
 from harness.text import find_text, find_vocabulary, write_ids
 from measures import MEASURES, PIECES, QUICK, SENTENCES, Amount, Bench
 from measures.training import Plan
+from nmt.cli.process import configure_process
 from nmt.errors import UserError
-from nmt.model.devices import prepare_device
 from workers.ids import Sizes
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -161,7 +161,7 @@ def _prepare(arguments: argparse.Namespace) -> Bench:
     folder.mkdir(parents=True, exist_ok=True)
     amount = QUICK if arguments.quick else Amount()
     amount = replace(amount, repetitions=arguments.repetitions or amount.repetitions)
-    prepare_device(arguments.device, threads=arguments.threads)
+    configure_process(arguments.device, threads=arguments.threads, tf32=True)
     text = find_text(arguments.data, folder)
     vocabulary = find_vocabulary(text, PIECES, folder)
     ids = write_ids(text, vocabulary, SENTENCES, folder / "ids.npz")

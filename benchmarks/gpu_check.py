@@ -25,8 +25,9 @@ from measures import gpu
 from measures.correctness import Check, checks, loss_checks, type_checks
 from measures.synchronization import update_checks, waiting_checks
 from measures.training import Plan
+from nmt.cli.process import configure_process
+from nmt.device import resolve_device
 from nmt.errors import UserError
-from nmt.model.devices import prepare_device
 from workers.ids import Sizes
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -68,7 +69,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def _run(arguments: argparse.Namespace) -> int:
     start = perf_counter()
-    device = prepare_device(arguments.device)
+    configure_process(arguments.device, tf32=True)
+    device = resolve_device(arguments.device)
     arguments.work.mkdir(parents=True, exist_ok=True)
     described = machine.describe()
     made: list[Check] = []

@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from nmt.cli.process import configure_process
 from nmt.data.corpus import read_lines
 from nmt.evaluation.inspection import attention_entry
 from nmt.evaluation.overlays import Overlay
@@ -43,7 +44,8 @@ def main(arguments: list[str] | None = None) -> None:
     names = list(read_lines(options.data / f"{options.part}.pictures"))
     lines = map(json.loads, read_lines(options.data / "boxes.jsonl"))
     shapes = {line["picture"]: line["shapes"] for line in lines}
-    translator = Translator.load(options.run, threads=options.threads)
+    configure_process("auto", threads=options.threads)
+    translator = Translator.load(options.run)
     translations = translator.translate([str(options.data / name) for name in names])
     found: dict[str, list[Found]] = defaultdict(list)
     for name, translation in zip(names, translations, strict=True):

@@ -32,6 +32,7 @@ from experiments import (
     valid_pairs,
     write_results,
 )
+from nmt.cli.process import configure_process
 from nmt.config.loader import load_experiment
 from nmt.search.translator import Translator
 from plots import Line, draw_lines, save, start_figure
@@ -104,8 +105,9 @@ def measure(run: Path, every: list[Pair], unseen: list[Pair], *, threads: int) -
     """Exact match after each epoch, in percent; parameters; seconds of training an epoch."""
     validations = reports(run, "valid")
     exact = []
+    configure_process("auto", threads=threads)
     for report in validations:
-        translator = Translator.load(run, checkpoint=str(report["step"]), threads=threads)
+        translator = Translator.load(run, checkpoint=str(report["step"]))
         exact.append(exact_match(translator, unseen))
     return {
         "parameters": sum(p.numel() for p in translator.models[0].parameters()),

@@ -33,10 +33,11 @@ from typing import Any, NamedTuple
 from join_lines import join_up_to
 
 from experiments import Pair, markdown, write_results
+from nmt.cli.process import configure_process
 from nmt.data.corpus import resolve
 from nmt.evaluation.metrics import Score, score
-from nmt.model.saved import Run
 from nmt.search.translator import Translator
+from nmt.storage.run_dir import RunDir
 from plots import Line, draw_lines, save, start_figure
 
 
@@ -51,7 +52,7 @@ class Bucket(NamedTuple):
 def main() -> None:
     """Translate with every run; write table, JSON and plot."""
     options = _parser().parse_args()
-    data = Run(options.runs[0]).experiment().data
+    data = RunDir(options.runs[0]).experiment().data
     alone = list(resolve(options.test, data.source, data.target).pairs())
     pairs = alone + join_up_to(alone, options.join)
     buckets = make_buckets([words(s) for s, _ in pairs], options.width, options.least)
@@ -115,7 +116,8 @@ def make_buckets(lengths: Sequence[int], width: int, least: int) -> list[Bucket]
 
 
 def _translate(run: Path, pairs: Sequence[Pair], options: argparse.Namespace) -> list[str]:
-    translator = Translator.load(run, checkpoint=options.checkpoint, threads=options.threads)
+    configure_process("auto", threads=options.threads)
+    translator = Translator.load(run, checkpoint=options.checkpoint)
     found = translator.translate((s for s, _ in pairs), beam_size=options.beam_size)
     return [translation.text for translation in found]
 

@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from experiments import Pair, markdown, write_results
+from nmt.cli.process import configure_process
 from nmt.data.corpus import resolve
 from nmt.evaluation.metrics import score
 from nmt.model.layers.packed import PackedLinear
-from nmt.model.saved import Run
 from nmt.model.seq2seq import Seq2Seq
 from nmt.search.translator import Translator
+from nmt.storage.run_dir import RunDir
 
 PRECISIONS = ("fp32", "bf16", "int8")
 
@@ -34,8 +35,9 @@ def main() -> None:
     parser.add_argument("--checkpoint", default="best", help="best, last, average or an update")
     parser.add_argument("--output", type=Path, required=True, help="of OUTPUT.json and OUTPUT.md")
     options = parser.parse_args()
-    data = Run(options.run).experiment().data
+    data = RunDir(options.run).experiment().data
     pairs = list(resolve(options.test, data.source, data.target).pairs())
+    configure_process("cpu", threads=1)
     measured = {
         precision: measure(
             Translator.load(
@@ -43,7 +45,6 @@ def main() -> None:
                 checkpoint=options.checkpoint,
                 device="cpu",
                 precision=precision,
-                threads=1,
             ),
             pairs,
         )

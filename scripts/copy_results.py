@@ -28,8 +28,8 @@ from torch import Tensor
 from experiments import Pair, markdown
 from nmt.data.corpus import resolve
 from nmt.evaluation.metrics import score
-from nmt.model.saved import Run
 from nmt.search.translator import Translator
+from nmt.storage.run_dir import RunDir
 from plots import save
 
 Weights = Float[Tensor, "slot step"]
@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("--picture", type=Path, help="PNG of the first run's heads")
     parser.add_argument("--length", type=int, choices=TESTS, default=TESTS[0], help="of its line")
     options = parser.parse_args()
-    data = Run(options.runs[0]).experiment().data
+    data = RunDir(options.runs[0]).experiment().data
     tests = {
         length: list(resolve(options.data / f"test_{length}", data.source, data.target).pairs())
         for length in TESTS

@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from nmt.cli.common import DONE, run
+from nmt.cli.common import SUCCESS, run
 from nmt.errors import UserError
 from nmt.evaluation.pictures import draw_attention
 from nmt.model.decoders.lstmn import LSTMNDecoder
@@ -58,7 +58,7 @@ def _draw(options: argparse.Namespace) -> int:
     else:
         recalled = of_target(translator, options.sentence, options.target)
     draw_attention(recalled.weights_ts, recalled.tape, recalled.read, options.output)
-    return DONE
+    return SUCCESS
 
 
 @torch.inference_mode()

@@ -24,9 +24,10 @@ from torch import Tensor, nn
 from experiments import Pair, markdown
 from nmt.data.batching import Batch, collate
 from nmt.data.corpus import resolve
-from nmt.data.vocabulary import Vocabulary
+from nmt.data.vocabulary import Vocabulary, load_vocabularies
+from nmt.inference.saved_model import load_saved_model
 from nmt.model.attention.mechanisms.local_p import PredictiveLocalAttention
-from nmt.model.saved import Run, load_model
+from nmt.storage.run_dir import RunDir
 
 BATCH = 64  # sentences
 
@@ -52,8 +53,8 @@ def main() -> None:
     parser.add_argument("--test", type=Path, required=True, help="prefix of the text")
     parser.add_argument("--checkpoint", default="best", help="best, last, average or an update")
     options = parser.parse_args()
-    saved = load_model(options.run, options.checkpoint)
-    source, target = Run(options.run).vocabularies()
+    saved = load_saved_model(options.run, options.checkpoint)
+    source, target = load_vocabularies(RunDir(options.run))
     mechanism = getattr(saved.model.decoder, "attention", None)
     if source is None or not isinstance(mechanism, PredictiveLocalAttention):
         raise SystemExit(f"{options.run}: does not read text through windows of local_p")

@@ -126,7 +126,7 @@ def second(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def translator(trained: Path) -> Translator:
     """The tiny model, ready to translate."""
-    return Translator.load(trained, threads=1)
+    return Translator.load(trained)
 
 
 @pytest.fixture(scope="session")

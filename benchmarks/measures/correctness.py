@@ -16,8 +16,8 @@ from nmt.config.schema import Experiment, ModelConfig, RecurrenceBackend
 from nmt.data.batching import Batch, collate, collate_pictures
 from nmt.data.pictures import PictureSizes
 from nmt.data.vocabulary import Specials
+from nmt.device import autocast
 from nmt.model.build import build_model
-from nmt.model.devices import autocast
 from nmt.model.seq2seq import Seq2Seq
 from nmt.registry import COVERAGE_PENALTIES, LENGTH_PENALTIES, ComponentConfig
 from nmt.search.beam import beam_search

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.results import Row
+from nmt.cli.process import configure_process
 from nmt.errors import UserError
 from nmt.search.translator import Translator
 
@@ -58,8 +59,9 @@ def warm_rows(run: Path, sentences: list[str], *, threads: int, repetitions: int
     chosen = [sentence for sentence in sentences if len(sentence.split()) == 15][:repetitions]
     chosen = chosen or sentences[:repetitions]
     rows = []
+    configure_process("cpu", threads=threads)
     for precision in ("fp32", "int8"):
-        translator = Translator.load(run, device="cpu", precision=precision, threads=threads)
+        translator = Translator.load(run, device="cpu", precision=precision)
         for sentence in chosen[:3]:
             translator.translate([sentence], beam_size=5)
         for stop in ("bound", "likely"):

@@ -8,15 +8,16 @@ from typing import Any, cast
 import numpy as np
 import torch
 
+from nmt.cli.process import configure_process
 from nmt.config.schema import ModelConfig
-from nmt.data.ahead import ahead
 from nmt.data.batching import collate, pad
 from nmt.data.stream import Group, Numbered, Position, Stream
 from nmt.data.vocabulary import Specials
+from nmt.device import autocast, resolve_device
 from nmt.model.build import build_model
-from nmt.model.devices import autocast, prepare_device
 from nmt.model.interfaces import Decoder
 from nmt.model.layers.int8 import Int8Linear
+from nmt.prefetch import prefetch
 from nmt.registry import (
     COVERAGE_PENALTIES,
     LENGTH_PENALTIES,
@@ -64,7 +65,8 @@ class NmtWorker(Worker):
 
     def build(self, dtype: str, device: str, options: dict[str, Any]) -> tuple[int, str]:
         sizes, marks = self.sizes, self.ids.marks
-        place = prepare_device(device, threads=torch.get_num_threads())
+        configure_process(device, tf32=True)
+        place = resolve_device(device)
         self.specials = Specials(marks.pad, marks.bos, marks.eos)
         pieces = self.ids.vocabulary
         config = model_config(sizes, options.get("model", "bahdanau"))
@@ -95,7 +97,7 @@ class NmtWorker(Worker):
 
     def updates(self, numbers: Iterable[int]) -> float:
         """As `Trainer.updates` goes: batches are made ahead, and no loss is waited for."""
-        with closing(ahead(map(self._group, numbers))) as groups:
+        with closing(prefetch(map(self._group, numbers))) as groups:
             losses = [self.trainer.update(group).loss for group in groups]
         self.trainer.flush()
         return float(torch.stack(losses).sum())

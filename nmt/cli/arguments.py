@@ -1,35 +1,35 @@
-"""Types of command line options."""
+"""Types of command-line options."""
 
 import argparse
 from collections.abc import Callable
 
 
-def at_least(least: int) -> Callable[[str], int]:
-    """A whole number, not below `least`."""
+def at_least(minimum: int) -> Callable[[str], int]:
+    """Return a parser of integers that are at least `minimum`."""
 
-    def read(text: str) -> int:
+    def parse(text: str) -> int:
         try:
             number = int(text)
         except ValueError:
-            raise argparse.ArgumentTypeError(f"expected a whole number, got '{text}'") from None
-        if number < least:
-            raise argparse.ArgumentTypeError(f"must be at least {least}, got {text}")
+            raise argparse.ArgumentTypeError(f"expected an integer, got '{text}'") from None
+        if number < minimum:
+            raise argparse.ArgumentTypeError(f"must be at least {minimum}, got {text}")
         return number
 
-    return read
+    return parse
 
 
-def share(most: float | None) -> Callable[[str], float]:
-    """A number not below 0, and not above `most` where that is given."""
+def non_negative(maximum: float | None = None) -> Callable[[str], float]:
+    """Return a parser of finite numbers that are at least 0, and at most `maximum` if given."""
 
-    def read(text: str) -> float:
+    def parse(text: str) -> float:
         try:
             number = float(text)
         except ValueError:
             raise argparse.ArgumentTypeError(f"expected a number, got '{text}'") from None
-        if not 0 <= number < float("inf") or (most is not None and number > most):
-            limit = "" if most is None else f" and at most {most:g}"
+        if not 0 <= number < float("inf") or (maximum is not None and number > maximum):
+            limit = "" if maximum is None else f" and at most {maximum:g}"
             raise argparse.ArgumentTypeError(f"must be at least 0{limit}, got {text}")
         return number
 
-    return read
+    return parse

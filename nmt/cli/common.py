@@ -1,23 +1,31 @@
-"""What all commands share: options in either spelling, and errors as one line and an exit code."""
+"""Parts that all commands share: argument parsing, error messages and exit codes."""
 
 import argparse
 import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NoReturn
 
-from nmt.cli.job import INTERRUPTION, Rank, as_rank
+from nmt.distributed.launch import INTERNAL_ERROR, INTERRUPTED, run_as_rank
+from nmt.distributed.rank import RankInfo
 from nmt.errors import UserError
 from nmt.version import VERSION
 
-DONE, MISTAKE = 0, 2
+SUCCESS, USER_ERROR = 0, 2
 
-__all__ = ["DONE", "INTERRUPTION", "MISTAKE", "Parser", "run"]
+__all__ = ["INTERNAL_ERROR", "INTERRUPTED", "SUCCESS", "USER_ERROR", "Parser", "run"]
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose options take `-` or `_`, and which knows `--version`."""
+    """An argument parser with `--version`, whose options accept `-` or `_` in their names.
+
+    Args:
+        name: name of the command
+        description: printed above the options
+        epilog: printed below the options, for example examples of use
+    """
 
     def __init__(self, name: str, description: str, epilog: str = "") -> None:
         super().__init__(
@@ -30,14 +38,14 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("--version", action="version", version=f"%(prog)s {VERSION}")
 
     def parse(self, arguments: Sequence[str] | None) -> argparse.Namespace:
-        """Parse a command line, sys.argv's when none is given."""
+        """Parse a command line; None parses the arguments of this process."""
         given = sys.argv[1:] if arguments is None else arguments
-        # Intermixed: files and overrides may stand on both sides of an option.
+        # Intermixed: files and overrides may precede and follow options.
         return self.parse_intermixed_args([_with_dashes(argument) for argument in given])
 
     def error(self, message: str) -> NoReturn:
-        """One line and exit code 2."""
-        self.exit(MISTAKE, f"{self.prog}: {message}; see {self.prog} --help\n")
+        """Print one line and exit with the code of a user error."""
+        self.exit(USER_ERROR, f"{self.prog}: {message}; see {self.prog} --help\n")
 
 
 def _with_dashes(argument: str) -> str:
@@ -48,15 +56,19 @@ def _with_dashes(argument: str) -> str:
 
 
 def run(name: str, command: Callable[[], int]) -> int:
-    """The exit code of a command; a user's mistakes are told a line each.
+    """Run a command and return its exit code, after printing user errors as one line each.
 
-    A fault of our own keeps its traceback: Python prints it and leaves with 1. SIGTERM interrupts
-    as Ctrl-C does.
+    Any other exception is an internal error: its traceback is left to Python, which exits with 1.
+    SIGTERM interrupts the command as Ctrl-C does.
+
+    Args:
+        name: name of the command, for messages
+        command: returns the exit code
     """
-    rank = Rank.here()
-    if rank.total > 1:
-        name = f"{name}, rank {rank.number}" if rank.number else name
-        command = as_rank(name, rank, command)
+    info = RankInfo.from_environment()
+    if info.world_size > 1:
+        name = name if info.is_first else f"{name}, rank {info.rank}"
+        command = partial(run_as_rank, name, info, command)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         code = command()
@@ -65,11 +77,12 @@ def run(name: str, command: Callable[[], int]) -> int:
     except UserError as error:
         for line in error.lines:
             print(f"{name}: {line}", file=sys.stderr)
-        return MISTAKE
+        return USER_ERROR
     except KeyboardInterrupt:
         print(f"{name}: interrupted", file=sys.stderr)
-        return INTERRUPTION
+        return INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has left; nothing more can be told, and that is no fault.
+        # The reader of our output has exited, as `head` does: no error, and nothing left to write.
+        # Python would still flush standard output at exit, so the rest goes to the null device.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return DONE
+        return SUCCESS

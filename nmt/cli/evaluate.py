@@ -8,9 +8,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from nmt.cli.common import DONE, Parser, run
-from nmt.cli.job import Rank
+from nmt.cli.common import SUCCESS, Parser, run
 from nmt.cli.translate import add_model_options, load_translator, search_options
+from nmt.distributed.rank import RankInfo
 
 NAME = "nmt-eval"
 METRICS = ["bleu", "chrf", "ter", "exact"]
@@ -48,7 +48,7 @@ def _parser() -> Parser:
 def _evaluate(options: argparse.Namespace) -> int:
     from nmt.errors import UserError
 
-    Rank.here().refuse_others(NAME)
+    RankInfo.from_environment().require_single_process(NAME)
     if (options.alignments is None) != (options.gold is None):
         raise UserError("--alignments and --gold go together; give both")
     _check_use(options)
@@ -60,7 +60,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     if not found:
         raise UserError("nothing to score; give HYPOTHESIS and REFERENCE, or --alignments, --gold")
     print(json.dumps(found, ensure_ascii=False) if options.json else _as_text(found))
-    return DONE
+    return SUCCESS
 
 
 def _check_use(options: argparse.Namespace) -> None:
@@ -122,16 +122,16 @@ def _translations(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
 
 
 def _translated(texts: list[str], options: argparse.Namespace) -> list[str]:
-    from nmt.cli.workers import other_workers, shared_work
+    from nmt.cli.workers import apply_job, make_pool
     from nmt.search.translator import Translator
 
-    with other_workers(options) as others:
+    with make_pool(options) as pool:
         translator = load_translator(NAME, options)
         chosen = search_options(translator, options)
         folder = Path(options.files[0]).parent
         texts = [translator.reader.locate(text, folder) for text in texts]
         job = partial(Translator.lines, **chosen, file=options.files[0])
-        work = shared_work(translator, others, job)
+        work = apply_job(job, translator, pool)
         return [one.text for one in work(texts, range(len(texts)))]
 
 

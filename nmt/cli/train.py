@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from nmt.cli.common import DONE, INTERRUPTION, Parser, run
-from nmt.cli.job import Rank
+from nmt.cli.common import INTERRUPTED, SUCCESS, Parser, run
+from nmt.distributed.rank import RankInfo
 from nmt.errors import UserError
 
 if TYPE_CHECKING:
@@ -57,19 +57,19 @@ def _parser() -> Parser:
 
 
 def _train(options: argparse.Namespace) -> int:
-    rank = Rank.here()
+    rank = RankInfo.from_environment()
     if options.list is not None or options.schema or options.check:
-        rank.refuse_others("--list, --schema or --check")
+        rank.require_single_process("--list, --schema or --check")
     if options.list is not None:
         from nmt.config.export import list_components
 
         print(list_components(options.list or None))
-        return DONE
+        return SUCCESS
     if options.schema:
         from nmt.config.export import json_schema
 
         print(json.dumps(json_schema(), indent=2, ensure_ascii=False))
-        return DONE
+        return SUCCESS
     if options.config is None:
         _parser().error("no experiment file is given")
     from nmt.config.loader import load_experiment
@@ -78,25 +78,32 @@ def _train(options: argparse.Namespace) -> int:
     from nmt.training.dry_run import check_components
 
     check_components(loaded)
+    from nmt.cli.process import configure_process
+
+    training = loaded.experiment.training
+    configure_process(
+        options.device, threads=training.threads, tf32=True, deterministic=training.deterministic
+    )
     if options.check:
         from nmt.training.dry_run import dry_run
 
         print(dry_run(loaded.experiment, device=options.device))
-        return DONE
+        return SUCCESS
+    from nmt.distributed.process_group import join
     from nmt.training.run import train
 
     folder = options.run or Path("runs") / options.config.stem
-    with rank.joined(options.device) as ranks:
+    with join(rank, options.device) as ranks:
         finished = train(
             loaded.experiment,
             folder,
             device=options.device,
             # A job that torchrun has started again is to go on, not to begin anew once more.
-            restart=options.restart and not rank.restarts,
+            restart=options.restart and not rank.restart_count,
             process_group=ranks,
             recurrence=_recurrence_override(),
         )
-    return DONE if finished else INTERRUPTION
+    return SUCCESS if finished else INTERRUPTED
 
 
 def _recurrence_override() -> "RecurrenceBackend | None":

@@ -8,12 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nmt.cli.arguments import at_least, share
-from nmt.cli.common import DONE, Parser, run
-from nmt.cli.job import Rank
+from nmt.cli.arguments import at_least, non_negative
+from nmt.cli.common import SUCCESS, Parser, run
+from nmt.distributed.rank import RankInfo
 
 if TYPE_CHECKING:
-    from nmt.cli.workers import Job
+    from nmt.cli.workers import Work
     from nmt.search.translation import Translation
     from nmt.search.translator import Translator
 
@@ -49,9 +49,9 @@ def add_model_options(parser: Parser, *, required: bool) -> None:
     add("--batch-sentences", type=at_least(1), help="sentences a batch at most")
     add("--max-length", type=at_least(1), help="target pieces (default: twice the source's + 20)")
     add("--length-penalty", choices=["none", "average", "gnmt"])
-    add("--alpha", type=share(None), help="strength of the length penalty")
+    add("--alpha", type=non_negative(), help="strength of the length penalty")
     add("--coverage-penalty", choices=["none", "gnmt"])
-    add("--beta", type=share(None), help="strength of the coverage penalty")
+    add("--beta", type=non_negative(), help="strength of the coverage penalty")
     add("--block-ngram-repeat", type=at_least(0), metavar="N", help="no n-gram comes twice")
     stop = "done when nothing live can beat the best, or likely will: a third faster"
     add("--stop", choices=["bound", "likely"], help=f"{stop} (default: the run's, bound)")
@@ -75,9 +75,9 @@ def _parser() -> Parser:
     add("-o", "--output", default="-", help="default: standard output")
     add("--replace-unknown", action="store_true", help="put the source word looked at for <unk>")
     add("--sample", action="store_true", help="draw translations instead of searching")
-    add("--temperature", type=share(None), default=1.0)
+    add("--temperature", type=non_negative(), default=1.0)
     add("--top-k", type=at_least(0), default=0, help="draw among the k likeliest pieces")
-    add("--top-p", type=share(1.0), default=1.0, help="draw among the likeliest that hold p")
+    add("--top-p", type=non_negative(1.0), default=1.0, help="draw among the likeliest that hold p")
     add("--seed", type=at_least(0), default=1)
     add("--n-best", type=at_least(1), metavar="N", help="Moses lines: id ||| text ||| … ||| score")
     add("--scores", action="store_true", help="add a tab and the score")
@@ -92,27 +92,28 @@ def _parser() -> Parser:
 def _translate(options: argparse.Namespace) -> int:
     from nmt.cli.output import check_files, check_options
     from nmt.cli.windows import spread_windows
-    from nmt.cli.workers import other_workers, shared_work
+    from nmt.cli.workers import apply_job, make_pool
     from nmt.cli.writing import write
+    from nmt.distributed.process_group import join
 
     check_options(options)
     check_files(options)
-    rank = Rank.here()
+    rank = RankInfo.from_environment()
     windows = (
-        _windows(options, WINDOW * rank.total * options.workers) if rank.number == 0 else iter(())
+        _windows(options, WINDOW * rank.world_size * options.workers) if rank.is_first else iter(())
     )
-    with rank.joined(options.device) as ranks, other_workers(options) as others:
+    with join(rank, options.device) as ranks, make_pool(options) as pool:
         translator = load_translator(NAME, options)
         _check_alignments(translator, options)
         items = _items(translator, options, windows)
-        work = shared_work(translator, others, _job(translator, options))
+        work = apply_job(_job(translator, options), translator, pool)
         translations = spread_windows(items, work, ranks)
-        if ranks.first:
+        if ranks.is_first:
             write(translations, options)
         else:
             shared = list(translations)
             assert not shared, "the first rank writes them"
-    return DONE
+    return SUCCESS
 
 
 def _check_alignments(translator: "Translator", options: argparse.Namespace) -> None:
@@ -126,10 +127,10 @@ def _check_alignments(translator: "Translator", options: argparse.Namespace) -> 
 
 def load_translator(name: str, options: argparse.Namespace) -> "Translator":
     """The translator that the model options ask for; the command's name heads its remarks."""
-    from nmt.cli.workers import Loading
+    from nmt.cli.workers import LoadArguments
 
-    translator = Loading.of(options).load()
-    for warning in translator.warnings if Rank.here().number == 0 else ():
+    translator = LoadArguments.from_options(options).load()
+    for warning in translator.warnings if RankInfo.from_environment().is_first else ():
         print(f"{name}: {warning}", file=sys.stderr)
     return translator
 
@@ -159,7 +160,7 @@ def _items(
     return (list(zip(texts, targets, strict=True)) for texts, targets in paired)
 
 
-def _job(translator: "Translator", options: argparse.Namespace) -> "Job":
+def _job(translator: "Translator", options: argparse.Namespace) -> "Work":
     from nmt.search.options import Sampling
     from nmt.search.translator import Translator
 
@@ -182,14 +183,15 @@ def _score(
 
 
 def _windows(options: argparse.Namespace, size: int) -> Iterator[list[str]]:
-    from nmt.cli.windows import full_windows, ready_windows
+    from nmt.cli.windows import full_windows
     from nmt.data.corpus import read_lines
     from nmt.errors import UserError
+    from nmt.prefetch import read_available
 
     if options.input == "-":
         # A buffer of our own: Python could not end while a thread waits inside that of sys.stdin.
         stream = io.BufferedReader(io.FileIO(sys.stdin.fileno(), closefd=False))
-        return ready_windows(read_lines(stream, "standard input"), size)
+        return read_available(read_lines(stream, "standard input"), size)
     if not Path(options.input).exists():
         raise UserError("no such file", options.input)
     return full_windows(read_lines(options.input), size)

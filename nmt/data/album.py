@@ -13,9 +13,10 @@ from numpy.lib import format as npy
 
 from nmt.data.corpus import Corpus
 from nmt.data.encoded import Array
-from nmt.data.folders import Stamp, aside, is_whole, seal, stamp
 from nmt.data.pictures import PictureSizes, explain, read_picture, told_at
 from nmt.errors import UserError
+from nmt.storage import atomic
+from nmt.storage.atomic import Fingerprint, is_intact, seal_dir, staging_dir
 
 # Part of every key: raise it when the arrays come to mean something else.
 FORMAT = 1
@@ -65,7 +66,7 @@ def open_album(corpus: Corpus, sizes: PictureSizes, *, folder: Path | None) -> A
         pictures = np.stack(list(_read(corpus, lines, sizes)))
     else:
         place = folder / fingerprint
-        if not is_whole(place):
+        if not is_intact(place):
             _write(folder, place, _read(corpus, lines, sizes), len(lines))
         # As a plain array, still mapped: a slice of np.memmap costs several times as much.
         pictures = np.asarray(np.load(place / FILE, mmap_mode="r"))
@@ -84,10 +85,10 @@ def _named(corpus: Corpus) -> dict[str, int]:
     return lines
 
 
-def _stamp(corpus: Corpus, name: str, line: int) -> Stamp:
+def _stamp(corpus: Corpus, name: str, line: int) -> Fingerprint:
     with told_at(partial(corpus.place, line)):
         try:
-            return stamp(Path(name))
+            return atomic.fingerprint(Path(name))
         except OSError as error:
             raise UserError(explain(error), name) from None
 
@@ -106,7 +107,7 @@ def _read(corpus: Corpus, lines: dict[str, int], sizes: PictureSizes) -> Iterato
 
 
 def _write(folder: Path, place: Path, pictures: Iterator[Array], count: int) -> None:
-    with aside(folder) as scratch:
+    with staging_dir(folder) as scratch:
         with (scratch / FILE).open("wb") as stream:
             first = next(pictures)
             shape = (count, *first.shape)
@@ -114,4 +115,4 @@ def _write(folder: Path, place: Path, pictures: Iterator[Array], count: int) -> 
             npy.write_array_header_1_0(stream, header)
             for picture in chain([first], pictures):
                 stream.write(picture.tobytes())
-        seal(scratch, place, {"pictures": count})
+        seal_dir(scratch, place, {"pictures": count})

@@ -11,9 +11,17 @@ from nmt.data.album import Album
 from nmt.data.corpus import Corpus
 from nmt.data.encoded import Array, Arrays, EncodedCorpus, Report, memory_array
 from nmt.data.encoding import Recipe, encode
-from nmt.data.folders import Stamp, about, aside, is_whole, seal, stamp, write_whole
 from nmt.data.vocabulary import Vocabulary
 from nmt.errors import UserError
+from nmt.storage.atomic import (
+    Fingerprint,
+    fingerprint,
+    is_intact,
+    read_metadata,
+    replace_file,
+    seal_dir,
+    staging_dir,
+)
 
 
 def encode_corpus(
@@ -49,10 +57,10 @@ def encode_corpus(
     place = _look_up(index)
     if place is None:
         place = _encode_into(folder, corpus, recipe, processes)
-        write_whole(index, place.name)
+        replace_file(index, place.name)
     # As plain arrays, still mapped: a slice of np.memmap costs several times as much.
     mapped = (np.load(place / f"{name}.npy", mmap_mode="r") for name in Arrays._fields)
-    return _assemble(Arrays(*map(np.asarray, mapped)), pictures, about(place))
+    return _assemble(Arrays(*map(np.asarray, mapped)), pictures, read_metadata(place))
 
 
 def _in_memory(streams: dict[str, BytesIO]) -> Arrays:
@@ -69,19 +77,19 @@ def _look_up(index: Path) -> Path | None:
     if not index.is_file():
         return None
     place = index.parent / index.read_text(encoding="utf-8", errors="replace")
-    return place if is_whole(place) else None
+    return place if is_intact(place) else None
 
 
-def _stamp(file: Path) -> Stamp:
+def _stamp(file: Path) -> Fingerprint:
     try:
-        return stamp(file)
+        return fingerprint(file)
     except OSError as error:
         raise UserError(f"cannot read: {error.strerror}; give a text file", str(file)) from error
 
 
 def _encode_into(folder: Path, corpus: Corpus, recipe: Recipe, processes: int) -> Path:
     """Encode into a subfolder named by the text and all that decides its ids."""
-    with aside(folder) as scratch:
+    with staging_dir(folder) as scratch:
         with ExitStack() as stack:
             streams = {
                 name: stack.enter_context((scratch / f"{name}.npy").open("wb"))
@@ -89,5 +97,5 @@ def _encode_into(folder: Path, corpus: Corpus, recipe: Recipe, processes: int) -
             }
             words = encode(corpus, recipe, streams, processes=processes)
         place = folder / str(words["fingerprint"])
-        seal(scratch, place, words)
+        seal_dir(scratch, place, words)
     return place

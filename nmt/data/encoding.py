@@ -16,8 +16,8 @@ from nmt.data.album import Album
 from nmt.data.corpus import Block, Corpus
 from nmt.data.encoded import Array, EncodingWriter, Report, Sentences
 from nmt.data.vocabulary import Vocabulary
-from nmt.data.workers import map_in_order
 from nmt.errors import UserError
+from nmt.parallel import map_in_order
 
 # Part of every key: raise it when the arrays come to mean something else.
 FORMAT = 1

@@ -9,6 +9,7 @@ from nmt.data.batching import Array, Batch, collate, collate_pictures, plan_epoc
 from nmt.data.encoded import EncodedCorpus
 from nmt.data.pictures import widen
 from nmt.data.vocabulary import Specials
+from nmt.distributed.rank import SINGLE_PROCESS, RankInfo
 
 Marks = tuple[Specials | None, Specials]
 """Of source and target; pictures have none."""
@@ -49,17 +50,6 @@ class Group(NamedTuple):
         """The same with batches in pinned memory."""
         batches = [one._replace(batch=one.batch.pinned()) for one in self.batches]
         return self._replace(batches=batches)
-
-
-class Share(NamedTuple):
-    """Which of how many processes this is, numbered from 0."""
-
-    number: int
-    total: int
-
-
-WHOLE = Share(0, 1)
-"""That of a process by itself."""
 
 
 class Stream:
@@ -106,7 +96,9 @@ class Stream:
         )
         return corpus, batches
 
-    def groups(self, position: Position, size: int, share: Share = WHOLE) -> Iterator[Group]:
+    def groups(
+        self, position: Position, size: int, rank: RankInfo = SINGLE_PROCESS
+    ) -> Iterator[Group]:
         """Groups of `size` batches from a position on, without end; an epoch's last may be smaller.
 
         The batches of a group are dealt out in turn. Where there are fewer than processes, those
@@ -118,15 +110,15 @@ class Stream:
             for first in range(start, len(plan), size):
                 end = first + size
                 after = Position(epoch, end) if end < len(plan) else Position(epoch + 1, 0)
-                yield self._group(corpus, plan[first:end], after, share)
+                yield self._group(corpus, plan[first:end], after, rank)
             epoch, start = epoch + 1, 0
 
     def _group(
-        self, corpus: EncodedCorpus, batches: list[Array], after: Position, share: Share
+        self, corpus: EncodedCorpus, batches: list[Array], after: Position, rank: RankInfo
     ) -> Group:
         lengths = corpus.target_lengths
         tokens = sum(int(lengths[rows].sum()) + len(rows) for rows in batches)
-        own = [self._numbered(corpus, rows) for rows in batches[share.number :: share.total]]
+        own = [self._numbered(corpus, rows) for rows in batches[rank.rank :: rank.world_size]]
         return Group(own or [_idle(self._numbered(corpus, batches[0][:1]))], tokens, after)
 
     def _numbered(self, corpus: EncodedCorpus, rows: Array) -> Numbered:

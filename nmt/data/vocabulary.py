@@ -10,6 +10,8 @@ import sentencepiece as spm
 
 from nmt.data.learning import VocabularyType, learn_model
 from nmt.errors import UserError
+from nmt.storage.atomic import publish_dir, staging_dir
+from nmt.storage.run_dir import RunDir
 
 spm.set_min_log_level(3)
 
@@ -175,3 +177,37 @@ class Vocabulary:
         )
         same = found and "".join(self.pieces(found[0])) == "".join(self.pieces(ids))
         return found if same else [ids]
+
+
+Vocabularies = tuple[Vocabulary | None, Vocabulary]
+"""Source and target vocabulary; images have no source vocabulary."""
+
+
+def load_vocabularies(run: RunDir) -> Vocabularies:
+    """Load the source and target vocabulary of a run; the same object twice if they are joint.
+
+    Raises:
+        UserError: the directory is not a run, or a vocabulary cannot be read
+    """
+    if not run.vocabulary.is_dir():
+        raise UserError("is not a run: it has no vocabulary", str(run.path))
+    if run.joint_vocabulary.is_file():
+        joint = Vocabulary.load(run.joint_vocabulary)
+        return joint, joint
+    target = Vocabulary.load(run.target_vocabulary)
+    if not run.source_vocabulary.is_file() and run.experiment().data.pictures is not None:
+        return None, target
+    return Vocabulary.load(run.source_vocabulary), target
+
+
+def save_vocabularies(run: RunDir, vocabularies: Vocabularies) -> None:
+    """Write the vocabularies of a run, all or none."""
+    source, target = vocabularies
+    with staging_dir(run.path, run.vocabulary.name) as staging:
+        if source is target:
+            target.save(staging / run.joint_vocabulary.name)
+        else:
+            if source is not None:
+                source.save(staging / run.source_vocabulary.name)
+            target.save(staging / run.target_vocabulary.name)
+        publish_dir(staging, run.vocabulary)

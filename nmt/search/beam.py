@@ -7,8 +7,8 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from nmt.config.schema import Stop
+from nmt.device import AsyncHostCopy
 from nmt.model.interfaces import Memory, State
-from nmt.model.post import Post
 from nmt.search.found import Found
 from nmt.search.frontier import Frontier
 from nmt.search.hypothesis import Hypothesis
@@ -68,16 +68,16 @@ def beam_search(
     device = device_of(memory, state)
     frontier = Frontier(bos, limits, scoring, mask_bs, device)
     ledger = Ledger(limits, scoring, mask_bs)
-    post: Post[Found] = Post(device)
+    post: AsyncHostCopy[Found] = AsyncHostCopy(device)
     state = select_rows(state, frontier.first_rows_n)
     while frontier.sentences:
         prediction = step(frontier.tokens_n, memory, state)
-        post.send(frontier.advance(prediction))
-        for found in post.arrived():
+        post.enqueue(frontier.advance(prediction))
+        for found in post.ready():
             ledger.take(found)
         kept_b, rows_n = frontier.keep(ledger.goes_on)
         state = select_rows(prediction.state, rows_n)
         memory = memory if kept_b is None else select_rows(memory, kept_b)
-    for found in post.rest():
+    for found in post.flush():
         ledger.take(found)
     return ledger.results_b

@@ -10,11 +10,11 @@ import torch
 
 from nmt.data.pictures import PictureSizes
 from nmt.data.vocabulary import Vocabulary
+from nmt.device import autocast, resolve_device
 from nmt.errors import UserError
-from nmt.model.devices import autocast, prepare_device
+from nmt.inference.saved_model import SavedModel, load_saved_model
 from nmt.model.interfaces import Memory, State
 from nmt.model.layers.int8 import Int8Linear
-from nmt.model.saved import SavedModel, load_model
 from nmt.model.seq2seq import Seq2Seq
 from nmt.search.ensemble import ensemble
 from nmt.search.hypothesis import Hypothesis
@@ -72,7 +72,6 @@ class Translator:
         checkpoint: str = "best",
         device: str = "auto",
         precision: str = "fp32",
-        threads: int | None = None,
     ) -> "Translator":
         """The model of a run directory; of several, an ensemble.
 
@@ -81,8 +80,8 @@ class Translator:
         """
         if not runs:
             raise UserError("no run is given; name a run directory")
-        place = prepare_device(device, threads=threads)
-        saved = [load_model(Path(run), checkpoint) for run in runs]
+        place = resolve_device(device)
+        saved = [load_saved_model(Path(run), checkpoint) for run in runs]
         first = saved[0]
         for run, other in zip(runs, saved, strict=True):
             if _fingerprints(other) != _fingerprints(first):

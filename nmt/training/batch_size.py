@@ -12,7 +12,8 @@ from nmt.data.batching import batches_in_order, longest_batch
 from nmt.data.stream import Numbered as IndexedBatch
 from nmt.data.stream import make_batch
 from nmt.errors import UserError
-from nmt.model.saved import Run as RunDir
+from nmt.storage.atomic import replace_file
+from nmt.storage.run_dir import RunDir
 from nmt.training.setup import MIN_BATCH_TOKENS
 from nmt.training.trainer import Trainer
 
@@ -44,13 +45,13 @@ def set_batch_tokens(trainer: Trainer, training: TrainingConfig, run: RunDir | N
             "training.batch_tokens: auto measures the memory of a GPU; use a number on a CPU"
         )
     process_group = trainer.process_group
-    file = None if run is None else run.folder / "batch_tokens"
-    tokens = process_group.first_says(lambda: _read(file) if file and file.is_file() else None)
+    file = None if run is None else run.batch_tokens
+    tokens = process_group.on_first(lambda: _read(file) if file and file.is_file() else None)
     if tokens is None:
         per_rank = process_group.gather(find_batch_tokens(trainer))
-        tokens = process_group.first_says(lambda: min(per_rank))
-        if process_group.first and file is not None:
-            file.write_text(f"{tokens}\n", encoding="utf-8")
+        tokens = process_group.on_first(lambda: min(per_rank))
+        if process_group.is_first and file is not None:
+            replace_file(file, f"{tokens}\n")
         log.info("batch_tokens: %d, a tenth less than the largest batch that fits", tokens)
     trainer.loader.cut(tokens)
 
@@ -119,7 +120,7 @@ def _fits(trainer: Trainer, indexed: IndexedBatch) -> bool:
     try:
         reserved = _reserve_update_memory(trainer)
         trainer.model.train()
-        with trainer.process_group.local(trainer.loss):  # ranks may try different sizes
+        with trainer.process_group.no_sync(trainer.loss):  # ranks may try different sizes
             trainer.backward(indexed, indexed.batch.target_tokens)
         del reserved
     except torch.OutOfMemoryError:
@@ -133,5 +134,5 @@ def _fits(trainer: Trainer, indexed: IndexedBatch) -> bool:
 
 def _reserve_update_memory(trainer: Trainer) -> list[Tensor]:
     """Reserve the memory of the optimizer's state, and of the gradient buckets of DDP."""
-    copies = OPTIMIZER_STATES + (trainer.process_group.count > 1)
+    copies = OPTIMIZER_STATES + (trainer.process_group.world_size > 1)
     return [torch.empty_like(p) for p in trainer.model.parameters() for _ in range(copies)]

@@ -5,26 +5,25 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nmt.model.saved import (
-    MODEL,
-    TRAINING,
-    put_weights,
+from nmt.model.weights import load_weights
+from nmt.storage.checkpoint import (
+    find_checkpoint,
+    link_checkpoint,
+    prune_checkpoints,
     read_state,
-    read_tensors,
-    whole_checkpoint,
+    read_training_tensors,
+    read_weights,
+    write_checkpoint,
 )
-from nmt.model.saved import Run as RunDir
-from nmt.training.checkpoint import (
+from nmt.storage.run_dir import RunDir
+from nmt.training.ema import ExponentialMovingAverage, applied
+from nmt.training.metrics_log import RunningLoss, Timer
+from nmt.training.state import (
     optimizer_tensors,
-    point,
-    prune,
     random_states,
     restore_optimizer,
     restore_random_states,
-    write_checkpoint,
 )
-from nmt.training.ema import ExponentialMovingAverage, applied
-from nmt.training.metrics_log import RunningLoss, Timer
 from nmt.training.trainer import Trainer
 from nmt.training.validation import BestMetricTracker
 
@@ -64,8 +63,8 @@ class Checkpointer:
         """Write a checkpoint of the current state; called by all ranks, written by the first."""
         self._trainer.flush()
         process_group = self._trainer.process_group
-        random = process_group.gather(random_states(process_group.share.number))
-        if process_group.first:
+        random = process_group.gather(random_states(process_group.rank))
+        if process_group.is_first:
             self._write({name: state for states in random for name, state in states.items()})
 
     def _write(self, random: dict[str, Tensor]) -> None:
@@ -79,8 +78,8 @@ class Checkpointer:
             weights = dict(model.named_parameters()) | dict(model.named_buffers())
             write_checkpoint(self._run, step, weights, training, self._state())
         if self._best.best_step == step:
-            point(self._run, "best", step)
-        prune(self._run, self._keep)
+            link_checkpoint(self._run, "best", step)
+        prune_checkpoints(self._run, self._keep)
 
     def _state(self) -> dict[str, Any]:
         """Return the contents of state.json.
@@ -88,7 +87,7 @@ class Checkpointer:
         Its keys are fixed, so that runs of earlier versions continue.
         """
         return self._trainer.state_dict() | {
-            "ranks": self._trainer.process_group.count,
+            "ranks": self._trainer.process_group.world_size,
             "minutes": self._timer.minutes,
             "watch": self._best.state_dict(),
             "tally": self._running.state_dict(),
@@ -97,11 +96,11 @@ class Checkpointer:
     def restore(self) -> list[str]:
         """Restore the newest intact checkpoint; return warnings about damaged ones."""
         trainer = self._trainer
-        checkpoint, warnings = trainer.process_group.first_says(
-            lambda: whole_checkpoint(self._run, "last")
+        checkpoint, warnings = trainer.process_group.on_first(
+            lambda: find_checkpoint(self._run, "last")
         )
-        state, training = read_state(checkpoint), read_tensors(checkpoint / TRAINING)
-        weights = read_tensors(checkpoint / MODEL)
+        state, training = read_state(checkpoint), read_training_tensors(checkpoint)
+        weights = read_weights(checkpoint)
         if self._average is not None:
             self._average.load_state_dict(weights)
             weights |= {
@@ -109,7 +108,7 @@ class Checkpointer:
                 for name, tensor in training.items()
                 if name.startswith(RAW)
             }
-        put_weights(trainer.model, weights, str(checkpoint))
+        load_weights(trainer.model, weights, str(checkpoint))
         restore_optimizer(trainer.optimizer, training)
         trainer.load_state_dict(state)
         self._best.load_state_dict(state["watch"])
@@ -120,14 +119,14 @@ class Checkpointer:
     def _restore_random_states(
         self, state: dict[str, Any], training: dict[str, Tensor]
     ) -> list[str]:
-        process_group, written_by = self._trainer.process_group, state.get("ranks", 1)
-        if written_by == process_group.count:
-            restore_random_states(training, process_group.share.number)
+        group, written_by = self._trainer.process_group, state.get("ranks", 1)
+        if written_by == group.world_size:
+            restore_random_states(training, group.rank)
             return []
         torch.manual_seed(torch.initial_seed() + state["step"])
         return [
             f"the last checkpoint was written by {written_by} processes, and this run has "
-            f"{process_group.count}: every sentence is still read once per epoch, but an update "
-            f"now takes {process_group.count} times 'accumulate' batches, and dropout uses new "
-            "random numbers"
+            f"{group.world_size}: every sentence is still read once per epoch, but an update now "
+            f"takes {group.world_size} times 'accumulate' batches, and dropout uses new random "
+            "numbers"
         ]

@@ -13,10 +13,10 @@ from nmt.data.pictures import PictureSizes as ImageSizes
 from nmt.data.stream import Group as UpdateBatch
 from nmt.data.stream import Numbered as IndexedBatch
 from nmt.data.stream import Position, make_batch
+from nmt.device import resolve_device
 from nmt.errors import UserError
 from nmt.evaluation.metrics import make_metrics
 from nmt.model.build import check_model, set_backend
-from nmt.model.devices import prepare_device
 from nmt.registry import SCHEDULES
 from nmt.training.batch_size import set_batch_tokens
 from nmt.training.setup import Datasets, build_trainer, prepare_datasets
@@ -68,9 +68,7 @@ def dry_run(experiment: Experiment, *, device: str) -> str:
         UserError: for any error that would stop a run, and if a parameter gets no gradient
     """
     training = experiment.training
-    on_device = prepare_device(
-        device, threads=training.threads, deterministic=training.deterministic
-    )
+    on_device = resolve_device(device)
     limit = MAX_PAIRS if experiment.data.pictures is None else MAX_IMAGE_PAIRS
     datasets = prepare_datasets(experiment, None, limit=limit)
     trainer = build_trainer(experiment, datasets, on_device)

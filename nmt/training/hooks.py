@@ -159,7 +159,7 @@ class ProgressBar(Hook):
             initial=trainer.state.step,
             unit=" updates",
             file=sys.stderr,
-            disable=not (sys.stderr.isatty() and trainer.process_group.first),
+            disable=not (sys.stderr.isatty() and trainer.process_group.is_first),
             dynamic_ncols=True,
         )
         self._tokens, self._since = 0, time.perf_counter()

@@ -11,7 +11,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import linear, pad
 
 from nmt.data.batching import Batch
-from nmt.model.devices import compiles_kernels
+from nmt.device import compiles_kernels
 from nmt.model.seq2seq import Seq2Seq
 
 ROW_MULTIPLE = 64

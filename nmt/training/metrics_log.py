@@ -5,11 +5,12 @@ import logging
 import sys
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 from tqdm import tqdm
+
+from nmt.storage.run_dir import RunDir
 
 log = logging.getLogger("nmt")
 
@@ -18,19 +19,19 @@ class MetricsLogger:
     """Writer of metrics to `metrics.jsonl`, one object per report, and to TensorBoard if installed.
 
     Args:
-        directory: the run directory
+        run: the run directory
         step: number of completed updates; reports of later updates, which an interrupted run has
             written after its last checkpoint, are removed
         silent: write nothing, because another process does
     """
 
-    def __init__(self, directory: Path, step: int, *, silent: bool = False) -> None:
-        self._file, self._silent = directory / "metrics.jsonl", silent
+    def __init__(self, run: RunDir, step: int, *, silent: bool = False) -> None:
+        self._file, self._silent = run.metrics, silent
         if silent:
             return
         kept = [line for line in self._complete_lines() if json.loads(line)["step"] <= step]
         self._file.write_text("".join(kept), encoding="utf-8")
-        self._board = _tensorboard_writer(directory, step)
+        self._board = _tensorboard_writer(run, step)
 
     def add(self, kind: str, step: int, values: Mapping[str, int | float]) -> None:
         """Write one report of kind "train" or "valid"."""
@@ -50,12 +51,12 @@ class MetricsLogger:
         return [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
 
-def _tensorboard_writer(directory: Path, step: int) -> Any:
+def _tensorboard_writer(run: RunDir, step: int) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         return None
-    return SummaryWriter(str(directory / "tensorboard"), purge_step=step + 1)
+    return SummaryWriter(str(run.tensorboard), purge_step=step + 1)
 
 
 class Timer:
@@ -111,16 +112,16 @@ class _ProgressBarHandler(logging.Handler):
         tqdm.write(self.format(record), file=sys.stderr)
 
 
-def start_logging(directory: Path, *, silent: bool = False) -> None:
+def start_logging(run: RunDir, *, silent: bool = False) -> None:
     """Send the log of this process to standard error and to `train.log`, or nowhere.
 
     Args:
-        directory: the run directory
+        run: the run directory
         silent: log nothing, because another process does
     """
     handlers: list[logging.Handler] = [logging.NullHandler()]
     if not silent:
-        file = logging.FileHandler(directory / "train.log", encoding="utf-8")
+        file = logging.FileHandler(run.log, encoding="utf-8")
         handlers = [_ProgressBarHandler(), file]
     for handler in log.handlers[:]:
         handler.close()

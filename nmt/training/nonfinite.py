@@ -10,9 +10,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from nmt.data.batching import Array
+from nmt.device import AsyncHostCopy
+from nmt.distributed.process_group import ProcessGroup
 from nmt.errors import UserError
-from nmt.model.post import Post as AsyncHostCopy
-from nmt.training.ranks import Ranks as ProcessGroup
 
 MAX_LINES = 5
 """Number of training lines that an error names."""
@@ -70,8 +70,8 @@ class NonFiniteCheck:
         Raises:
             UserError: if one of them is not finite
         """
-        self._host_copy.send(stats)
-        return self._check_all(self._host_copy.arrived())
+        self._host_copy.enqueue(stats)
+        return self._check_all(self._host_copy.ready())
 
     def flush(self) -> list[UpdateStats]:
         """Check and return all remaining updates.
@@ -79,7 +79,7 @@ class NonFiniteCheck:
         Raises:
             UserError: if one of them is not finite
         """
-        return self._check_all(self._host_copy.rest())
+        return self._check_all(self._host_copy.flush())
 
     def _check_all(self, arrived: Iterable[UpdateStats]) -> list[UpdateStats]:
         checked = []
@@ -113,4 +113,4 @@ class NonFiniteCheck:
             "warmup"
         )
         # The lines of all ranks are on the first rank, so its message is the complete one.
-        return UserError(self._process_group.same(message))
+        return UserError(self._process_group.broadcast(message))

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
 
+from nmt.device import autocast
 from nmt.errors import UserError
-from nmt.model.devices import autocast
 
 
 class Precision:

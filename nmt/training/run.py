@@ -10,14 +10,14 @@ from types import FrameType
 import torch
 
 from nmt.config.schema import Experiment, RecurrenceBackend
+from nmt.device import resolve_device
+from nmt.distributed.process_group import SINGLE_PROCESS_GROUP, ProcessGroup
 from nmt.model.build import set_backend
 from nmt.model.decoders.recurrent import RecurrentDecoder
-from nmt.model.devices import prepare_device
-from nmt.model.saved import Run as RunDir
+from nmt.storage.run_dir import RunDir, open_run_dir
 from nmt.training.batch_size import set_batch_tokens
 from nmt.training.checkpointing import Checkpointer
 from nmt.training.ema import ExponentialMovingAverage
-from nmt.training.folder import opened_run
 from nmt.training.hooks import (
     AverageParameters,
     LogTraining,
@@ -27,8 +27,6 @@ from nmt.training.hooks import (
     Validate,
 )
 from nmt.training.metrics_log import MetricsLogger, RunningLoss, Timer, start_logging
-from nmt.training.ranks import ALONE as SINGLE_PROCESS_GROUP
-from nmt.training.ranks import Ranks as ProcessGroup
 from nmt.training.setup import build_trainer, load_initial_weights, prepare_datasets_together
 from nmt.training.trainer import Hook, StopRequest, Trainer
 from nmt.training.validation import BestMetricTracker, Validator
@@ -64,10 +62,8 @@ def train(
     """
     training = experiment.training
     with _open_run(folder, experiment, restart, process_group) as run:
-        start_logging(run.folder, silent=not process_group.first)
-        on_device = prepare_device(
-            device, threads=training.threads, deterministic=training.deterministic
-        )
+        start_logging(run, silent=not process_group.is_first)
+        on_device = resolve_device(device)
         if experiment.data.pictures is not None:
             log.info("reading the images, unless they are in the cache")
         datasets = prepare_datasets_together(experiment, run, process_group)
@@ -102,7 +98,7 @@ def train(
         return True
 
     _log_start(trainer)
-    metrics = MetricsLogger(run.folder, trainer.state.step, silent=not process_group.first)
+    metrics = MetricsLogger(run, trainer.state.step, silent=not process_group.is_first)
     validator = Validator(experiment, datasets, run, trainer, average, best, metrics)
     progress = ProgressBar(trainer, _total_updates(experiment, trainer))
     hooks: list[Hook] = [
@@ -134,16 +130,16 @@ def _open_run(
     folder: Path, experiment: Experiment, restart: bool, process_group: ProcessGroup
 ) -> AbstractContextManager[RunDir]:
     """Open the run on the first rank, which alone creates it and removes it after an error."""
-    if not process_group.first:
+    if not process_group.is_first:
         return nullcontext(RunDir(folder))
-    return opened_run(folder, experiment, restart=restart)
+    return open_run_dir(folder, experiment, restart=restart)
 
 
 def _restore_or_initialize(
     checkpointer: Checkpointer, run: RunDir, trainer: Trainer, start_from: Path | None
 ) -> None:
     """Restore the last checkpoint; without one, load the weights of the run to start from."""
-    if trainer.process_group.first_says(lambda: bool(run.steps())):
+    if trainer.process_group.on_first(lambda: bool(run.steps())):
         for warning in checkpointer.restore():
             log.warning(warning)
         log.info("continuing after update %d", trainer.state.step)
@@ -163,7 +159,7 @@ def _log_start(trainer: Trainer) -> None:
     decoder = trainer.model.decoder
     if isinstance(decoder, RecurrentDecoder):
         log.info("recurrence: %s", "fused" if decoder.uses_fused else "eager")
-    processes = trainer.process_group.count
+    processes = trainer.process_group.world_size
     if processes > 1:
         log.info("%d processes, %d batches per update", processes, trainer.accumulate * processes)
 
@@ -194,4 +190,6 @@ def _total_updates(experiment: Experiment, trainer: Trainer) -> int | None:
     if training.epochs is None:
         return None
     _, plan = trainer.loader.plan(0)
-    return training.epochs * -(-len(plan) // (trainer.accumulate * trainer.process_group.count))
+    return training.epochs * -(
+        -len(plan) // (trainer.accumulate * trainer.process_group.world_size)
+    )

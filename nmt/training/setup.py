@@ -1,7 +1,6 @@
 """Preparation of training: vocabularies, encoded text, batches, model and trainer."""
 
 import logging
-import shutil
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -20,17 +19,17 @@ from nmt.data.pictures import PictureSizes as ImageSizes
 from nmt.data.sampling import sample_corpus
 from nmt.data.stream import Marks as SpecialTokenPair
 from nmt.data.stream import Stream as BatchLoader
-from nmt.data.vocabulary import Vocabulary
-from nmt.data.workers import map_in_order, usable_cores
+from nmt.data.vocabulary import Vocabularies, Vocabulary, load_vocabularies, save_vocabularies
+from nmt.distributed.process_group import SINGLE_PROCESS_GROUP, ProcessGroup
 from nmt.errors import UserError
 from nmt.model.build import build_model
-from nmt.model.saved import MODEL, Vocabularies, put_weights, read_tensors, whole_checkpoint
-from nmt.model.saved import Run as RunDir
 from nmt.model.seq2seq import Seq2Seq
+from nmt.model.weights import load_weights
+from nmt.parallel import map_in_order, usable_cores
 from nmt.registry import OPTIMIZERS, SCHEDULES
+from nmt.storage.checkpoint import find_checkpoint, read_weights
+from nmt.storage.run_dir import RunDir
 from nmt.training.precision import Precision
-from nmt.training.ranks import ALONE as SINGLE_PROCESS_GROUP
-from nmt.training.ranks import Ranks as ProcessGroup
 from nmt.training.trainer import Trainer
 
 log = logging.getLogger("nmt")
@@ -96,7 +95,7 @@ def prepare_datasets(
             "data.vocabulary.sampling requires a vocabulary of type unigram; "
             "use one or remove sampling"
         )
-    cache = None if run is None else data.cache or run.folder / "cache"
+    cache = None if run is None else data.cache or run.cache
 
     def encode(corpus: Corpus) -> EncodedCorpus:
         reader = open_album(corpus, images, folder=cache) if images else source
@@ -123,14 +122,14 @@ def prepare_datasets_together(
     Raises:
         UserError: if the text or a vocabulary cannot be used, or is not the same on all ranks
     """
-    with process_group.first_goes_ahead():
+    with process_group.first_rank_first():
         if not run.config.is_file():
             raise UserError(
                 "not found by all processes; use a --run-dir that all machines share",
-                str(run.folder),
+                str(run.path),
             )
         datasets = prepare_datasets(experiment, run)
-    if process_group.same(datasets.train.fingerprint) != datasets.train.fingerprint:
+    if not process_group.all_equal(datasets.train.fingerprint):
         raise UserError(
             "differs from the text of the first process; give all machines the same files",
             str(experiment.data.train),
@@ -148,28 +147,28 @@ def find_vocabularies(experiment: Experiment, train: Corpus, run: RunDir | None)
     Raises:
         UserError: if they cannot be learned or read
     """
-    if run is not None and (run.folder / "vocabulary").is_dir():
-        return run.vocabularies()
+    if run is not None and run.vocabulary.is_dir():
+        return load_vocabularies(run)
     config = experiment.data.vocabulary
     start_from = experiment.training.start_from
     if start_from is not None:
-        source, target = RunDir(start_from).vocabularies()
+        source, target = load_vocabularies(RunDir(start_from))
         if source is None and not train.pictures:
             raise UserError(
                 "reads images and has no source vocabulary; start from a run that reads text",
                 str(start_from),
             )
     elif config.model is not None:
-        source, target = _load_vocabularies(config.model)
+        source, target = _load_models(config.model)
     else:
         source, target = _learn_vocabularies(config, train)
     found = (None if train.pictures else source), target
     if run is not None:
-        _save_vocabularies(found, run.folder / "vocabulary")
+        save_vocabularies(run, found)
     return found
 
 
-def _load_vocabularies(files: Path | list[Path]) -> Vocabularies:
+def _load_models(files: Path | list[Path]) -> Vocabularies:
     loaded = [Vocabulary.load(file) for file in (files if isinstance(files, list) else [files])]
     return loaded[0], loaded[-1]
 
@@ -200,20 +199,6 @@ def _learn_vocabularies(config: VocabularyConfig, train: Corpus) -> Vocabularies
         joint = learn(slice(0, 2))
         return joint, joint
     return learn(slice(0, 1)), learn(slice(1, 2))
-
-
-def _save_vocabularies(vocabularies: Vocabularies, folder: Path) -> None:
-    source, target = vocabularies
-    aside = folder.with_name(".vocabulary.part")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
-    if source is target:
-        target.save(aside / "joint.model")
-    else:
-        if source is not None:
-            source.save(aside / "source.model")
-        target.save(aside / "target.model")
-    aside.rename(folder)
 
 
 def load_validation_text(data: DataConfig, datasets: Datasets) -> tuple[list[str], list[str]]:
@@ -289,8 +274,8 @@ def build_trainer(
         output_chunk=training.output_chunk,
         process_group=process_group,
     )
-    if process_group.count > 1:
-        torch.manual_seed(_derived_seed(training.seed, process_group.share.number))
+    if process_group.world_size > 1:
+        torch.manual_seed(_derived_seed(training.seed, process_group.rank))
     return trainer
 
 
@@ -305,6 +290,6 @@ def load_initial_weights(model: Seq2Seq, folder: Path) -> list[str]:
     Raises:
         UserError: if that run has no intact checkpoint, or one of another model
     """
-    checkpoint, warnings = whole_checkpoint(RunDir(folder), "best")
-    put_weights(model, read_tensors(checkpoint / MODEL), str(checkpoint))
+    checkpoint, warnings = find_checkpoint(RunDir(folder), "best")
+    load_weights(model, read_weights(checkpoint), str(checkpoint))
     return warnings

@@ -12,17 +12,16 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from nmt.data.ahead import ahead as prefetch
 from nmt.data.stream import Group as UpdateBatch
 from nmt.data.stream import Numbered as IndexedBatch
 from nmt.data.stream import Position
 from nmt.data.stream import Stream as BatchLoader
+from nmt.distributed.process_group import SINGLE_PROCESS_GROUP, ProcessGroup
 from nmt.model.seq2seq import Seq2Seq
+from nmt.prefetch import prefetch
 from nmt.training.loss import BatchLoss
 from nmt.training.nonfinite import NonFiniteCheck, UpdateStats
 from nmt.training.precision import Precision
-from nmt.training.ranks import ALONE as SINGLE_PROCESS_GROUP
-from nmt.training.ranks import Ranks as ProcessGroup
 from nmt.training.schedules import Schedule
 
 START = Position(0, 0)
@@ -177,7 +176,7 @@ class Trainer:
         self.accumulate, self.clip_norm = accumulate, clip_norm
         self.label_smoothing, self.output_chunk = label_smoothing, output_chunk
         self.state, self.stop = TrainerState(), StopRequest()
-        self.loss = process_group.parallel(BatchLoss(model))
+        self.loss = process_group.wrap(BatchLoss(model))
         self._base_learning_rate: float = optimizer.param_groups[0]["lr"]
         # If the optimizer skips a non-finite update on the GPU, the host can launch the next update
         # before it reads the verdict.
@@ -225,9 +224,9 @@ class Trainer:
 
     def updates(self) -> Iterator[Update]:
         """Yield one update after another, across epochs."""
-        batches_per_update = self.accumulate * self.process_group.count
+        batches_per_update = self.accumulate * self.process_group.world_size
         batches = self.loader.groups(
-            self.state.position, batches_per_update, self.process_group.share
+            self.state.position, batches_per_update, self.process_group.info
         )
         if self.precision.device.type == "cuda":
             batches = (batch.pinned() for batch in batches)
@@ -274,7 +273,7 @@ class Trainer:
         last = len(batch.batches) - 1
         for index, indexed in enumerate(batch.batches):
             # Gradients are all-reduced once per update, in the last backward pass.
-            with nullcontext() if index == last else self.process_group.local(self.loss):
+            with nullcontext() if index == last else self.process_group.no_sync(self.loss):
                 yield self.backward(indexed, batch.target_tokens)
 
     def backward(self, indexed: IndexedBatch, target_tokens: int) -> tuple[Tensor, Tensor]:
@@ -291,8 +290,8 @@ class Trainer:
             )
         if indexed.idle:
             loss = loss * 0.0  # a batch without targets may still have an auxiliary loss
-        # `process_group.parallel` averages the gradients of the ranks; this makes it their sum.
-        self.precision.backward(loss * self.process_group.count / target_tokens)
+        # `process_group.wrap` averages the gradients of the ranks; this makes it their sum.
+        self.precision.backward(loss * self.process_group.world_size / target_tokens)
         return loss.detach(), nll
 
     def _handle_interrupts(self, checked: Iterable[UpdateStats]) -> None:

@@ -12,18 +12,17 @@ from nmt.data.batching import batches_in_order
 from nmt.data.encoded import EncodedCorpus
 from nmt.data.stream import Marks as SpecialTokenPair
 from nmt.data.stream import make_batch
+from nmt.distributed.process_group import SINGLE_PROCESS_GROUP, ProcessGroup
 from nmt.evaluation.metrics import higher_is_better, score
-from nmt.model.saved import Run as RunDir
 from nmt.model.seq2seq import Seq2Seq
 from nmt.search.options import SearchOptions
 from nmt.search.translation import Translation
 from nmt.search.translator import Translator
+from nmt.storage.run_dir import RunDir
 from nmt.training.ema import ExponentialMovingAverage, applied
 from nmt.training.loss import batch_loss
 from nmt.training.metrics_log import MetricsLogger
 from nmt.training.precision import Precision
-from nmt.training.ranks import ALONE as SINGLE_PROCESS_GROUP
-from nmt.training.ranks import Ranks as ProcessGroup
 from nmt.training.setup import Datasets, load_validation_text
 from nmt.training.trainer import Trainer
 
@@ -135,7 +134,7 @@ class Validator:
             result = self.evaluate()
         values = {"loss": result.loss, "perplexity": result.perplexity}
         self._metrics.add("valid", step, values | result.scores)
-        if self._trainer.process_group.first:
+        if self._trainer.process_group.is_first:
             self._write_samples(result, step)
         improved = self._best.update(step, result.value(self._best.metric))
         self._trainer.schedule.on_validation(step, improved)
@@ -161,16 +160,16 @@ class Validator:
             chunk=self._trainer.output_chunk,
             process_group=process_group,
         )
-        translations = process_group.spread(
-            self._sources, lambda sources, _: self._translator.translate(sources)
+        translations = process_group.map(
+            lambda sources, _: self._translator.translate(sources), self._sources
         )
-        scores = process_group.first_says(
+        scores = process_group.on_first(
             lambda: _score(translations, self._references, self._experiment.evaluation)
         )
         return ValidationResult(loss, scores, translations)
 
     def _write_samples(self, result: ValidationResult, step: int) -> None:
-        evaluation, folder = self._experiment.evaluation, self._run.folder
+        evaluation, run = self._experiment.evaluation, self._run
         if not (evaluation.samples or evaluation.pictures):
             return
         # Importing matplotlib takes a tenth of the start time, and only the first rank needs it.
@@ -179,10 +178,10 @@ class Validator:
         count = min(evaluation.samples, len(self._references))
         if count:
             samples = result.translations[:count]
-            write_samples(folder / "samples", step, samples, self._references[:count])
+            write_samples(run.samples, step, samples, self._references[:count])
         if evaluation.pictures:
             plotted = result.translations[: evaluation.pictures]
-            draw_translations(folder / "attention", str(step), plotted)
+            draw_translations(run.attention, str(step), plotted)
 
 
 @torch.no_grad()
@@ -210,7 +209,7 @@ def mean_nll(
     model.eval()
     total, tokens = 0.0, 0
     plan = batches_in_order(corpus.source_lengths, corpus.target_lengths, batch_tokens=batch_tokens)
-    for rows in plan[process_group.share.number :: process_group.count]:
+    for rows in plan[process_group.rank :: process_group.world_size]:
         batch = make_batch(corpus, rows, specials).to(precision.device)
         with precision.autocast():
             _, nll = batch_loss(model, batch, smoothing=0.0, chunk=chunk)

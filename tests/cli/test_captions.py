@@ -96,7 +96,7 @@ def test_names_on_standard_input_are_relative_to_the_current_folder(
 
 
 def test_neighbours_change_no_caption(run: Path, bars: Path) -> None:
-    translator = Translator.load(run, threads=1)
+    translator = Translator.load(run)
     names = [str(bars / name) for name in lines_of(bars / "valid.pictures")]
     whole = translator.translate(names, n_best=2)
     for sentences in (1, 5):
@@ -183,7 +183,7 @@ def test_captions_that_are_given_are_scored(run: Path, bars: Path, tmp_path: Pat
 
 
 def test_from_python_a_caption_takes_a_file_name(run: Path, bars: Path) -> None:
-    translator = Translator.load(run, run, threads=1)
+    translator = Translator.load(run, run)
     found = translator.translate([str(bars / "images" / "valid-0.png"), ""])
     assert found[0].text == nmt_translate("-m", run, bars / "valid.pictures").lines[0]
     assert (found[0].grid, found[1].text, found[1].grid) == ((4, 4), "", None)

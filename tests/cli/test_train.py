@@ -150,7 +150,7 @@ def test_a_device_that_is_not_here_is_told(
 ) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     file = write_experiment(here / "a.yaml", experiment)
-    assert "torch sees no GPU here" in nmt_train(file, "--device", "cuda").complaint
+    assert "torch finds no GPU" in nmt_train(file, "--device", "cuda").complaint
     assert not (here / "runs" / "a").exists()
 
 
@@ -173,7 +173,7 @@ def test_several_mistakes_are_told_a_line_each(experiment: dict[str, Any], here:
         (["a.yaml", "--device", "tpu"], "tpu"),
         (["--list", "scores"], "did you mean 'score'?"),
         (["a.yaml", "--run", "a.yaml"], "is a file"),
-        (["a.yaml", "--run", "a.yaml/run"], "cannot be made"),
+        (["a.yaml", "--run", "a.yaml/run"], "cannot be created"),
         (["a.yaml", "--run", "full"], "is not empty and holds no run"),
     ],
 )

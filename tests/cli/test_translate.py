@@ -72,7 +72,7 @@ def test_what_is_not_utf8_is_told_after_the_lines_before(trained: Path, tmp_path
 
 def test_two_runs_make_an_ensemble(trained: Path, second: Path) -> None:
     called = nmt_translate("-m", trained, "-m", second, "--scores", given="Guten Morgen!\n")
-    both = Translator.load(trained, second, threads=1).translate(["Guten Morgen!"])[0]
+    both = Translator.load(trained, second).translate(["Guten Morgen!"])[0]
     assert called.out == f"{both.text}\t{both.score:.4f}\n"
 
 
@@ -116,7 +116,7 @@ def test_checkpoints_are_chosen_by_name_or_number(checkpoint: str, trained: Path
     called = nmt_translate(
         "-m", trained, "--checkpoint", checkpoint, "--scores", given="Wie heißt du?\n"
     )
-    (one,) = Translator.load(trained, checkpoint=checkpoint, threads=1).translate(["Wie heißt du?"])
+    (one,) = Translator.load(trained, checkpoint=checkpoint).translate(["Wie heißt du?"])
     assert called.out == f"{one.text}\t{one.score:.4f}\n"
 
 

@@ -75,18 +75,18 @@ def test_a_mistake_is_told_once(trained: Path, de: Path, tmp_path: Path) -> None
 def test_a_worker_that_is_killed_is_told_with_the_option(
     trained: Path, de: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workers, "_work_there", _die)
+    monkeypatch.setattr(workers, "_load", _die)
     called = nmt_translate("-m", trained, de, "--workers", 2)
     assert called.complaint.endswith(
-        "was ended by SIGKILL, maybe for want of memory; let fewer run, by --workers"
+        "was killed by SIGKILL, possibly for lack of memory; use fewer workers (--workers)"
     )
 
 
-def _die(loading: workers.Loading, given: object) -> None:
+def _die(arguments: workers.LoadArguments) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_a_gpu_is_not_divided() -> None:
     translator = SimpleNamespace(device=torch.device("cuda"))
     with pytest.raises(UserError, match="--workers divides the cores of a CPU"):
-        workers.shared_work(cast(Any, translator), [cast(Any, None)], cast(Any, None))
+        workers.apply_job(cast(Any, None), cast(Any, translator), cast(Any, [None]))

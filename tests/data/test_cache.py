@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from nmt.data import corpus as reading
-from nmt.data import folders
 from nmt.data.cache import encode_corpus
 from nmt.data.corpus import Corpus, resolve
 from nmt.data.vocabulary import Vocabulary
 from nmt.errors import UserError
+from nmt.storage import atomic
 from tests.data.encodings import Pairs, Write, ids_of
 
 
@@ -126,13 +126,13 @@ def test_an_encoding_nobody_touched_is_not_read_to_be_trusted(
     corpus, folder = write(pairs), tmp_path / "cache"
     first = encode_corpus(corpus, vocabulary, vocabulary, max_length=60, folder=folder)
     checked: list[Path] = []
-    checksum = folders._checksum
+    checksum = atomic._crc32
 
     def spy(path: Path) -> int:
         checked.append(path)
         return checksum(path)
 
-    monkeypatch.setattr(folders, "_checksum", spy)
+    monkeypatch.setattr(atomic, "_crc32", spy)
     encode_corpus(corpus, vocabulary, vocabulary, max_length=60, folder=folder)
     assert checked == []
     touched = folder / first.fingerprint / "lines.npy"

@@ -6,8 +6,9 @@ import pytest
 
 from nmt.data.cache import encode_corpus
 from nmt.data.corpus import resolve
-from nmt.data.stream import Group, Position, Share, Stream
+from nmt.data.stream import Group, Position, Stream
 from nmt.data.vocabulary import Vocabulary
+from nmt.distributed.rank import RankInfo
 from tests.commands import PHRASES
 
 
@@ -35,7 +36,7 @@ def test_processes_read_each_pair_of_an_epoch_once_and_make_the_same_updates(
     updates = -(-len(plan) // size)
     assert processes == 1 or len(plan) % size  # an epoch's last group is smaller
     shares = [
-        list(islice(stream.groups(Position(0, 0), size, Share(n, processes)), updates + 1))
+        list(islice(stream.groups(Position(0, 0), size, RankInfo(n, processes)), updates + 1))
         for n in range(processes)
     ]
     whole = list(islice(stream.groups(Position(0, 0), size), updates + 1))
@@ -53,7 +54,7 @@ def test_processes_read_each_pair_of_an_epoch_once_and_make_the_same_updates(
 
 def test_a_process_without_a_batch_gets_an_idle_one(stream: Stream) -> None:
     last = len(stream.plan(0)[1]) - 1
-    group = next(stream.groups(Position(0, last), 3, Share(2, 3)))
+    group = next(stream.groups(Position(0, last), 3, RankInfo(2, 3)))
     (idle,) = group.batches
     assert idle.idle
     assert idle.batch.target_tokens == 0
@@ -61,8 +62,8 @@ def test_a_process_without_a_batch_gets_an_idle_one(stream: Stream) -> None:
 
 
 def test_groups_go_on_from_any_position(stream: Stream) -> None:
-    every = list(islice(stream.groups(Position(0, 0), 2, Share(1, 2)), 12))
+    every = list(islice(stream.groups(Position(0, 0), 2, RankInfo(1, 2)), 12))
     for group, following in pairwise(every):
-        again = next(stream.groups(group.after, 2, Share(1, 2)))
+        again = next(stream.groups(group.after, 2, RankInfo(1, 2)))
         assert _lines(again) == _lines(following)
         assert again.target_tokens == following.target_tokens

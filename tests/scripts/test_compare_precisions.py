@@ -6,8 +6,8 @@ import compare_precisions
 import pytest
 from compare_precisions import weight_bytes
 
+from nmt.inference.saved_model import load_saved_model
 from nmt.model.layers.packed import PackedLinear, packs_products
-from nmt.model.saved import load_model
 from tests.commands import PHRASES
 
 
@@ -26,7 +26,7 @@ def test_precisions_of_a_run_stand_side_by_side(
 
 
 def test_the_size_is_that_of_the_weights_whatever_holds_them(trained: Path) -> None:
-    model = load_model(trained, "best").model
+    model = load_saved_model(trained, "best").model
     size = 4 * sum(parameter.numel() for parameter in model.parameters())
     assert weight_bytes(model) == size
     if packs_products():

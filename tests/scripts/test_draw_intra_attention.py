@@ -40,7 +40,7 @@ def test_a_picture_of_a_longer_translation_is_higher(reader: Path, tmp_path: Pat
 
 
 def test_the_encoder_recalls_what_stands_left_and_right(reader: Path, sources: list[str]) -> None:
-    translator = Translator.load(reader, threads=1)
+    translator = Translator.load(reader)
     weights_ts, tape, read = of_source(translator, sources[0])
     assert tape == read == [*translator.translate([sources[0]])[0].source_pieces, "</s>"]
     for side in (weights_ts.tril(-1)[1:], weights_ts.triu(1)[:-1]):
@@ -51,7 +51,7 @@ def test_the_encoder_recalls_what_stands_left_and_right(reader: Path, sources: l
 def test_the_decoder_recalls_its_start_and_what_it_has_read(
     reader: Path, sources: list[str]
 ) -> None:
-    translator = Translator.load(reader, threads=1)
+    translator = Translator.load(reader)
     vocabulary = translator.target_vocabulary
     weights_ts, tape, read = of_target(translator, sources[0], "good night")
     pieces = vocabulary.pieces(vocabulary.encode("good night"))

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from nmt.config.schema import ModelConfig
+from nmt.cpu_tuning import use_onednn_for_products
 from nmt.data.corpus import read_lines
 from nmt.data.pictures import PictureSizes
 from nmt.data.vocabulary import Vocabulary
 from nmt.model.build import build_model
-from nmt.model.devices import use_onednn_for_products
 from nmt.registry import ComponentConfig
 from nmt.search.options import SearchOptions
 from nmt.search.translation import Translation

@@ -93,7 +93,7 @@ def test_models_that_do_not_attend_make_an_ensemble_that_does_not() -> None:
 def test_an_ensemble_of_a_model_with_itself_is_the_model(
     trained: Path, translator: Translator, sources: list[str]
 ) -> None:
-    twice = Translator.load(trained, trained, threads=1)
+    twice = Translator.load(trained, trained)
     for one, two in zip(
         translator.translate(sources[:20]), twice.translate(sources[:20]), strict=True
     ):
@@ -104,8 +104,8 @@ def test_an_ensemble_of_a_model_with_itself_is_the_model(
 def test_an_ensemble_has_the_mean_of_its_models_probabilities(
     trained: Path, second: Path, translator: Translator, sources: list[str]
 ) -> None:
-    both = Translator.load(trained, second, threads=1)
-    other = Translator.load(second, threads=1)
+    both = Translator.load(trained, second)
+    other = Translator.load(second)
     targets = [t.text for t in both.translate(sources[:10])]
     parts = zip(
         *(one.score(sources[:10], targets) for one in (both, translator, other)), strict=True

@@ -20,7 +20,7 @@ from nmt.search.penalties import (
     Scoring,
 )
 from nmt.search.step import select_rows
-from tests.late import late_post
+from tests.lagging_copy import lagging_copy
 from tests.meta import META, make_ready
 from tests.model.small import build, every_part_once, text
 
@@ -52,7 +52,7 @@ def test_what_is_read_late_decides_alike(
     }
     table = Table(8, 5)
     at_once, steps = search(table, **options), table.steps
-    monkeypatch.setattr(beam, "Post", late_post(letters))
+    monkeypatch.setattr(beam, "AsyncHostCopy", lagging_copy(letters))
     late = search(table, **options)
     for sentence, other in zip(chain(*at_once), chain(*late), strict=True):
         assert sentence._replace(weights_ts=None) == other._replace(weights_ts=None)

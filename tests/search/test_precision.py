@@ -11,7 +11,7 @@ from nmt.search.translator import Translator
 def test_int8_gives_nearly_the_same(
     trained: Path, translator: Translator, sources: list[str]
 ) -> None:
-    rounded = Translator.load(trained, precision="int8", threads=1)
+    rounded = Translator.load(trained, precision="int8")
     found, exact = rounded.translate(sources), translator.translate(sources)
     same = sum(one.text == two.text for one, two in zip(found, exact, strict=True))
     assert same >= 0.8 * len(sources)
@@ -24,7 +24,7 @@ def test_int8_gives_nearly_the_same(
 def test_bf16_gives_nearly_the_same_scores(
     trained: Path, translator: Translator, sources: list[str]
 ) -> None:
-    half = Translator.load(trained, precision="bf16", threads=1)
+    half = Translator.load(trained, precision="bf16")
     targets = [t.text for t in translator.translate(sources[:8])]
     scores = (t.score(sources[:8], targets) for t in (half, translator))
     for one, two in zip(*scores, strict=True):

@@ -11,7 +11,7 @@ from nmt.config.loader import load_experiment
 from nmt.config.schema import TrainingConfig
 from nmt.data.stream import Numbered
 from nmt.errors import UserError
-from nmt.model.saved import Run
+from nmt.storage.run_dir import RunDir
 from nmt.training import batch_size
 from nmt.training.batch_size import find_batch_tokens, largest_fitting, set_batch_tokens
 from nmt.training.setup import build_trainer, prepare_datasets
@@ -96,18 +96,18 @@ def test_the_run_remembers_what_was_found(
 ) -> None:
     trainer.precision.device = torch.device("cuda")
     monkeypatch.setattr(batch_size, "find_batch_tokens", lambda trainer: 77)
-    set_batch_tokens(trainer, AUTO, Run(tmp_path))
+    set_batch_tokens(trainer, AUTO, RunDir(tmp_path))
     assert trainer.loader.batch_tokens == 77
     _, plan = trainer.loader.plan(0)
     monkeypatch.setattr(batch_size, "find_batch_tokens", lambda trainer: 99)
-    set_batch_tokens(trainer, AUTO, Run(tmp_path))
+    set_batch_tokens(trainer, AUTO, RunDir(tmp_path))
     assert trainer.loader.batch_tokens == 77
     set_batch_tokens(trainer, AUTO, None)
     assert trainer.loader.batch_tokens == 99
     assert len(trainer.loader.plan(0)[1]) < len(plan), "the batches are cut anew"
     (tmp_path / "batch_tokens").write_text("many")
     with pytest.raises(UserError, match="is not a number; remove the file"):
-        set_batch_tokens(trainer, AUTO, Run(tmp_path))
+        set_batch_tokens(trainer, AUTO, RunDir(tmp_path))
 
 
 def test_a_number_that_is_given_is_left_alone(trainer: Trainer) -> None:

@@ -109,7 +109,7 @@ def test_a_step_that_was_asked_for_by_number_has_no_substitute(copied: tuple[Pat
     _, run = copied
     flip(run / "checkpoints" / "4")
     called = nmt_translate("-m", run, "--checkpoint", 4, given="Guten Morgen!\n")
-    assert "no whole checkpoint '4'" in called.complaint
+    assert "no intact checkpoint '4'" in called.complaint
 
 
 def test_an_average_leaves_the_damaged_one_out(copied: tuple[Path, Path]) -> None:
@@ -117,15 +117,15 @@ def test_an_average_leaves_the_damaged_one_out(copied: tuple[Path, Path]) -> Non
     flip(run / "checkpoints" / "4")
     called = nmt_translate("-m", run, "--checkpoint", "average", given="Guten Morgen!\n")
     assert called.code == 0
-    assert "left out of the average" in called.err
+    assert "not averaged" in called.err
 
 
 def test_nothing_whole_is_an_error(copied: tuple[Path, Path]) -> None:
     file, run = copied
     for step in ("2", "4", "6"):
         flip(run / "checkpoints" / step)
-    assert "no whole checkpoint" in nmt_translate("-m", run, given="x\n").complaint
-    assert "no whole checkpoint" in nmt_train(file, "--run", run).complaint
+    assert "no intact checkpoint" in nmt_translate("-m", run, given="x\n").complaint
+    assert "no intact checkpoint" in nmt_train(file, "--run", run).complaint
     assert (run / "checkpoints" / "2").is_dir()
 
 

@@ -22,7 +22,7 @@ from nmt.training.precision import Precision
 from nmt.training.setup import build_trainer, prepare_datasets
 from nmt.training.trainer import Trainer
 from tests.commands import write_experiment
-from tests.late import late_post
+from tests.lagging_copy import lagging_copy
 from tests.meta import META, make_ready
 from tests.model.small import build, every_part_once
 
@@ -42,7 +42,7 @@ def pair(
     loaded = load_experiment(write_experiment(tmp_path / "one.yaml", experiment)).experiment
     datasets = prepare_datasets(loaded, None)
     at_once = build_trainer(loaded, datasets, torch.device("cpu"))
-    monkeypatch.setattr(nonfinite, "AsyncHostCopy", late_post(1))
+    monkeypatch.setattr(nonfinite, "AsyncHostCopy", lagging_copy(1))
     late = build_trainer(loaded, datasets, torch.device("cpu"))
     assert late.precision.may_skip(late.optimizer)
     late.skips_on_device = True
@@ -56,7 +56,7 @@ def _state(trainer: Trainer) -> list[Tensor]:
 
 
 def _groups(trainer: Trainer, count: int) -> list[Group]:
-    groups = trainer.loader.groups(Position(0, 0), 1, trainer.process_group.share)
+    groups = trainer.loader.groups(Position(0, 0), 1, trainer.process_group.info)
     return [copy.deepcopy(group) for group, _ in zip(groups, range(count), strict=False)]
 
 
@@ -119,7 +119,7 @@ def test_no_update_reads_a_number_on_its_device(
     model: ModelConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_ready(monkeypatch)
-    monkeypatch.setattr(nonfinite, "AsyncHostCopy", late_post(1))
+    monkeypatch.setattr(nonfinite, "AsyncHostCopy", lagging_copy(1))
     built = build(model, torch.float32).to(META)
     trainer = Trainer(
         built,

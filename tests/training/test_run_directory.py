@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 from nmt.config.loader import load_resolved
 from nmt.data.vocabulary import Vocabulary
-from nmt.model.saved import load_model
+from nmt.inference.saved_model import load_saved_model
 from tests.commands import lines_of, state_of
 
 
@@ -46,7 +46,7 @@ def test_a_checkpoint_is_four_files_with_their_checksums(trained: Path) -> None:
 
 def test_model_safetensors_holds_every_parameter_once(trained: Path) -> None:
     stored = load_file(trained / "checkpoints" / "last" / "model.safetensors")
-    model = load_model(trained, "last").model
+    model = load_saved_model(trained, "last").model
     assert stored.keys() == dict(model.named_parameters()).keys()
     for name, parameter in model.named_parameters():
         assert stored[name].equal(parameter)

@@ -11,7 +11,7 @@ from nmt.config.loader import load_experiment
 from nmt.data.learning import VocabularyType
 from nmt.data.vocabulary import Vocabulary
 from nmt.errors import UserError
-from nmt.model.saved import load_model
+from nmt.inference.saved_model import load_saved_model
 from nmt.training.setup import prepare_datasets
 from tests.commands import PHRASES, lines_of, nmt_train, reports, state_of, write_experiment
 from tests.training.conftest import quick
@@ -50,7 +50,7 @@ def test_the_weights_at_the_start_are_those_of_the_other_run(
     tree["training"]["optimizer"] = {"type": "sgd", "learning_rate": 1e-30}
     run = tmp_path / "run"
     assert nmt_train(write_experiment(tmp_path / "a.yaml", tree), "--run", run).code == 0
-    ours, theirs = (load_model(folder).model.state_dict() for folder in (run, trained))
+    ours, theirs = (load_saved_model(folder).model.state_dict() for folder in (run, trained))
     for name, weight in ours.items():
         assert weight.equal(theirs[name])
 

@@ -185,9 +185,7 @@ def test_a_gradient_that_is_no_number_spoils_no_parameter(made: tuple[Trainer, D
     bias = dict(trainer.model.named_parameters())["output_layer.bias"]
     bias.register_hook(lambda gradient: gradient * float("inf"))  # type: ignore[no-untyped-call]
     before = _weights(trainer)
-    with pytest.raises(
-        UserError, match=r"update 1: the gradient norm is (nan|inf) .* lines 1, 3"
-    ):
+    with pytest.raises(UserError, match=r"update 1: the gradient norm is (nan|inf) .* lines 1, 3"):
         trainer.update(_group(datasets, [0, 2]))
     assert trainer.state.step == 0
     for name, weight in _weights(trainer).items():

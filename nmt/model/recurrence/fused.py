@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from nmt.model.devices import compiles_kernels
+from nmt.device import compiles_kernels
 from nmt.model.layers.cell import compute_dtype
 from nmt.model.layers.dropout import dropout
 from nmt.model.recurrence.buffers import Given, Trail, empty_trail, exact_dtype

@@ -4,13 +4,13 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from nmt.data.ahead import ahead
 from nmt.errors import UserError
+from nmt.prefetch import prefetch
 
 
 def test_items_keep_their_order() -> None:
-    assert list(ahead(range(100))) == list(range(100))
-    assert list(ahead(iter(()))) == []
+    assert list(prefetch(range(100))) == list(range(100))
+    assert list(prefetch(iter(()))) == []
 
 
 def test_no_more_are_made_than_asked_for_and_the_depth() -> None:
@@ -21,7 +21,7 @@ def test_no_more_are_made_than_asked_for_and_the_depth() -> None:
             made.append(number)
             yield number
 
-    taken = ahead(items(), depth=2)
+    taken = prefetch(items(), depth=2)
     assert next(taken) == 0
     _wait(lambda: len(made) >= 4)
     time.sleep(0.05)
@@ -34,7 +34,7 @@ def test_an_error_comes_behind_the_items_before_it() -> None:
         yield 1
         raise UserError("line 2 is wrong")
 
-    taken = ahead(items())
+    taken = prefetch(items())
     assert next(taken) == 1
     with pytest.raises(UserError, match="line 2 is wrong"):
         next(taken)
@@ -51,7 +51,7 @@ def test_closing_ends_the_thread_and_what_it_reads() -> None:
             ended.set()
 
     before = threading.active_count()
-    taken = ahead(items())
+    taken = prefetch(items())
     next(taken)
     taken.close()
     assert threading.active_count() == before

@@ -7,11 +7,11 @@ from typing import Any, NoReturn
 
 import pytest
 
-from nmt.cli.job import FAULT, Rank, as_rank
 from nmt.cli.windows import spread_windows
-from nmt.data.stream import Share
+from nmt.distributed.launch import INTERNAL_ERROR, run_as_rank
+from nmt.distributed.process_group import SINGLE_PROCESS_GROUP, ProcessGroup
+from nmt.distributed.rank import SINGLE_PROCESS, RankInfo
 from nmt.errors import UserError
-from nmt.training.ranks import ALONE, Ranks
 from tests.commands import lines_of, nmt_eval, nmt_train, nmt_translate, tree_of
 from tests.conftest import start_ranks
 
@@ -69,21 +69,21 @@ def test_a_mistake_is_told_once(trained: Path, tmp_path: Path) -> None:
     assert "exitcode  : 2" in err
 
 
-class _Recorded(Ranks):
+class _Recorded(ProcessGroup):
     """One of several, each of which works when the test lets it; windows are told beforehand."""
 
-    def __init__(self, share: Share, told: list[Any], gathered: dict[int, list[Any]]) -> None:
-        super().__init__(share)
+    def __init__(self, info: RankInfo, told: list[Any], gathered: dict[int, list[Any]]) -> None:
+        super().__init__(info)
         self.told, self.gathered = told, gathered
 
-    def same(self, value: Any) -> Any:
-        return value if self.first else self.told.pop(0)
+    def broadcast(self, value: Any) -> Any:
+        return value if self.is_first else self.told.pop(0)
 
     def gather(self, value: Any) -> list[Any]:
-        self.gathered.setdefault(self.share.number, []).append(value)
-        if not self.first:
+        self.gathered.setdefault(self.rank, []).append(value)
+        if not self.is_first:
             return []
-        return [self.gathered[number].pop(0) for number in range(self.share.total)]
+        return [self.gathered[number].pop(0) for number in range(self.world_size)]
 
 
 def test_results_of_windows_come_in_order() -> None:
@@ -96,11 +96,11 @@ def test_results_of_windows_come_in_order() -> None:
     gathered: dict[int, list[Any]] = {}
     found = {}
     for number in (1, 2, 0):
-        ranks = _Recorded(Share(number, 3), list(told), gathered)
+        ranks = _Recorded(RankInfo(number, 3), list(told), gathered)
         own = iter(windows) if number == 0 else iter(())
         found[number] = list(spread_windows(own, work, ranks))
     assert found == {0: [f"{n} at {n - 1}" for n in range(1, 10)], 1: [], 2: []}
-    assert list(spread_windows(iter(windows), work, ALONE)) == found[0]
+    assert list(spread_windows(iter(windows), work, SINGLE_PROCESS_GROUP)) == found[0]
 
 
 @pytest.fixture(autouse=True)
@@ -110,17 +110,17 @@ def no_alarm(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_place_of_a_process_is_what_torchrun_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert Rank.here() == Rank(0, 1, 0, 0)
+    assert RankInfo.from_environment() == SINGLE_PROCESS
     for name, value in TORCHRUN.items():
         monkeypatch.setenv(name, value)
-    assert Rank.here() == Rank(3, 8, 1, 2)
+    assert RankInfo.from_environment() == RankInfo(3, 8, 1, 2)
 
 
 def test_what_one_process_does_is_refused_to_several(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (TORCHRUN | {"RANK": "0"}).items():
         monkeypatch.setenv(name, value)
-    assert "the work of one process; leave out torchrun" in nmt_train("--list").complaint
-    assert "the work of one process; leave out torchrun" in nmt_eval("a", "b").complaint
+    assert "requires a single process; run it without torchrun" in nmt_train("--list").complaint
+    assert "requires a single process; run it without torchrun" in nmt_eval("a", "b").complaint
 
 
 def test_processes_after_the_first_wait_before_they_tell_a_mistake(
@@ -135,7 +135,7 @@ def test_processes_after_the_first_wait_before_they_tell_a_mistake(
 
     for number, times in ((0, 0), (2, 1)):
         with pytest.raises(UserError, match="wrong"):
-            as_rank("nmt-train", Rank(number, 3), fail)()
+            run_as_rank("nmt-train", RankInfo(number, 3), fail)
         assert len(waited) == times
 
 
@@ -149,7 +149,7 @@ def test_whoever_lost_the_others_waits_and_says_no_more_than_that(
     def lose() -> NoReturn:
         raise RuntimeError("gloo: connection closed by peer")
 
-    assert as_rank("nmt-train", Rank(0, 2), lose)() == FAULT
+    assert run_as_rank("nmt-train", RankInfo(0, 2), lose) == INTERNAL_ERROR
     assert len(waited) == 1
-    told = "nmt-train: the others of the job have gone: gloo: connection closed by peer\n"
+    told = "nmt-train: lost connection to the other processes: gloo: connection closed by peer\n"
     assert capsys.readouterr().err == told

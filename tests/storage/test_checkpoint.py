@@ -9,35 +9,35 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from nmt.errors import UserError
-from nmt.model.saved import (
-    Run,
+from nmt.storage.checkpoint import (
     average_weights,
-    damage,
+    candidates,
     find_checkpoint,
-    load_model,
-    put_weights,
+    find_corruption,
+    link_checkpoint,
+    prune_checkpoints,
     read_tensors,
-    whole_checkpoint,
+    write_checkpoint,
 )
-from nmt.training.checkpoint import point, prune, write_checkpoint
+from nmt.storage.run_dir import RunDir
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
+def run(tmp_path: Path) -> RunDir:
     """Four checkpoints of one number each; the third is the best."""
-    run = Run(tmp_path)
+    run = RunDir(tmp_path)
     for step in (2, 10, 30, 100):
         tensors = {"a": torch.full((2,), float(step))}
         write_checkpoint(run, step, tensors, {"b": torch.ones(1)}, {"step": step})
-    point(run, "best", 30)
+    link_checkpoint(run, "best", 30)
     return run
 
 
-def _names(run: Run, which: str) -> list[str]:
-    return [path.name for path in find_checkpoint(run, which)]
+def _names(run: RunDir, which: str) -> list[str]:
+    return [path.name for path in candidates(run, which)]
 
 
-def test_steps_are_in_the_order_of_numbers(run: Run) -> None:
+def test_steps_are_in_the_order_of_numbers(run: RunDir) -> None:
     (run.checkpoints / ".40.part").mkdir()
     (run.checkpoints / "notes").mkdir()
     assert run.steps() == [2, 10, 30, 100]
@@ -52,64 +52,64 @@ def test_steps_are_in_the_order_of_numbers(run: Run) -> None:
     ],
 )
 def test_the_checkpoint_asked_for_comes_first_then_those_before_it(
-    which: str, names: list[str], run: Run
+    which: str, names: list[str], run: RunDir
 ) -> None:
     assert _names(run, which) == names
 
 
-def test_without_a_best_one_the_last_is_taken(run: Run) -> None:
+def test_without_a_best_one_the_last_is_taken(run: RunDir) -> None:
     (run.checkpoints / "best").unlink()
     assert _names(run, "best") == ["100", "30", "10", "2"]
 
 
 @pytest.mark.parametrize("which", ["worst", "bset", "-1", ""])
-def test_a_name_that_means_nothing_is_refused(which: str, run: Run) -> None:
-    with pytest.raises(UserError, match="use best, last, average or an update"):
-        list(find_checkpoint(run, which))
+def test_a_name_that_means_nothing_is_refused(which: str, run: RunDir) -> None:
+    with pytest.raises(UserError, match="use best, last, average or the number of an update"):
+        list(candidates(run, which))
 
 
-def test_an_unknown_number_is_refused_with_the_known_ones(run: Run) -> None:
-    with pytest.raises(UserError, match="no checkpoint 11; known: 2, 10, 30, 100"):
-        list(find_checkpoint(run, "11"))
+def test_an_unknown_number_is_refused_with_the_known_ones(run: RunDir) -> None:
+    with pytest.raises(UserError, match="no checkpoint 11; available: 2, 10, 30, 100"):
+        list(candidates(run, "11"))
 
 
-def test_a_checkpoint_is_whole_as_it_was_written(run: Run) -> None:
+def test_a_checkpoint_is_whole_as_it_was_written(run: RunDir) -> None:
     for step in run.steps():
-        assert damage(run.checkpoints / str(step)) is None
+        assert find_corruption(run.checkpoints / str(step)) is None
     assert json.loads((run.checkpoints / "2" / "state.json").read_text()) == {"step": 2}
 
 
 @pytest.mark.parametrize(
     "name", ["model.safetensors", "training.safetensors", "state.json", "SHA256SUMS"]
 )
-def test_every_byte_of_every_file_counts(name: str, run: Run) -> None:
+def test_every_byte_of_every_file_counts(name: str, run: RunDir) -> None:
     folder = run.checkpoints / "100"
     data = (folder / name).read_bytes()
     for position in range(0, len(data), max(1, len(data) // 7)):
         changed = bytearray(data)
         changed[position] ^= 1
         (folder / name).write_bytes(bytes(changed))
-        assert damage(folder) is not None, position
+        assert find_corruption(folder) is not None, position
     (folder / name).write_bytes(data[:-1])
     # Of the sums themselves, the end of the last line may be missing.
-    assert (damage(folder) is None) == (name == "SHA256SUMS")
+    assert (find_corruption(folder) is None) == (name == "SHA256SUMS")
     (folder / name).write_bytes(data)
-    assert damage(folder) is None
+    assert find_corruption(folder) is None
     (folder / name).unlink()
-    assert damage(folder) == f"{name} cannot be read: No such file or directory"
+    assert find_corruption(folder) == f"{name} cannot be read: No such file or directory"
 
 
-def test_the_first_whole_one_is_given_with_a_warning_for_each_before_it(run: Run) -> None:
+def test_the_first_whole_one_is_given_with_a_warning_for_each_before_it(run: RunDir) -> None:
     (run.checkpoints / "100" / "state.json").write_text("{}")
     (run.checkpoints / "30" / "SHA256SUMS").write_text("")
-    found, warnings = whole_checkpoint(run, "last")
+    found, warnings = find_checkpoint(run, "last")
     assert found.name == "10"
     assert [warning.split(":")[0][-3:].strip("/") for warning in warnings] == ["100", "30"]
     assert "state.json does not match its checksum" in warnings[0]
     assert "SHA256SUMS is empty" in warnings[1]
 
 
-def test_a_checkpoint_of_the_same_step_is_replaced_whole(run: Run) -> None:
+def test_a_checkpoint_of_the_same_step_is_replaced_whole(run: RunDir) -> None:
     (run.checkpoints / "10" / "extra").write_text("")
     write_checkpoint(run, 10, {"a": torch.zeros(2)}, {}, {"step": 10})
     assert not (run.checkpoints / "10" / "extra").exists()
@@ -118,12 +118,12 @@ def test_a_checkpoint_of_the_same_step_is_replaced_whole(run: Run) -> None:
 
 
 @pytest.mark.parametrize(("keep", "left"), [(1, [30, 100]), (2, [30, 100]), (3, [10, 30, 100])])
-def test_pruning_spares_the_newest_and_the_linked(keep: int, left: list[int], run: Run) -> None:
-    prune(run, keep)
+def test_pruning_spares_the_newest_and_the_linked(keep: int, left: list[int], run: RunDir) -> None:
+    prune_checkpoints(run, keep)
     assert run.steps() == left
 
 
-def test_the_average_is_the_mean_in_double_precision(run: Run) -> None:
+def test_the_average_is_the_mean_in_double_precision(run: RunDir) -> None:
     generator = np.random.default_rng(3)
     values = [generator.normal(size=(5, 4)).astype(np.float32) * 10.0**n for n in (-3, 0, 6)]
     for step, value in zip((2, 10, 30), values, strict=True):
@@ -135,47 +135,9 @@ def test_the_average_is_the_mean_in_double_precision(run: Run) -> None:
     assert np.array_equal(mean.numpy(), exact.astype(np.float32))
 
 
-def test_averaging_a_run_means_its_kept_checkpoints(trained: Path) -> None:
-    mean = load_model(trained, "average").model.state_dict()
-    parts = [
-        read_tensors(trained / "checkpoints" / s / "model.safetensors") for s in ("100", "150")
-    ]
-    for name, tensor in parts[0].items():
-        exact = (tensor.double() + parts[1][name].double()) / 2
-        assert torch.equal(mean[name], exact.float())
-
-
-def test_a_model_is_loaded_ready_to_translate(trained: Path) -> None:
-    saved = load_model(trained)
-    assert not saved.model.training
-    assert not any(parameter.requires_grad for parameter in saved.model.parameters())
-    assert saved.source is saved.target_vocabulary
-    assert saved.warnings == ()
-
-
-def test_weights_of_another_model_are_refused(trained: Path) -> None:
-    model = load_model(trained).model
-    weights = {name: p.clone() for name, p in model.named_parameters()}
-    bias = weights.pop("output_layer.bias")
-    with pytest.raises(
-        UserError, match=r"here: holds weights of another model \(output_layer.bias"
-    ):
-        put_weights(model, weights, "here")
-    with pytest.raises(UserError, match=r"output_layer\.bias does not fit"):
-        put_weights(model, weights | {"output_layer.bias": bias[1:]}, "here")
-    with pytest.raises(UserError, match="odd does not fit"):
-        put_weights(model, weights | {"output_layer.bias": bias, "odd": bias}, "here")
-
-
 def test_a_file_that_is_no_safetensors_is_told(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"\x80\x02pickle")
     with pytest.raises(UserError, match=r"model.safetensors: cannot be read"):
         read_tensors(tmp_path / "model.safetensors")
     save_file({"a": torch.ones(1)}, tmp_path / "model.safetensors")
     assert read_tensors(tmp_path / "model.safetensors")["a"].item() == 1
-
-
-def test_a_folder_that_is_no_run_is_told(tmp_path: Path) -> None:
-    for folder in (tmp_path, tmp_path / "nowhere"):
-        with pytest.raises(UserError, match=r"is not a run: it holds no config\.yaml"):
-            load_model(folder)

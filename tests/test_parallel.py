@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from nmt.data.corpus import resolve
-from nmt.data.workers import map_in_order, usable_cores
 from nmt.errors import UserError
+from nmt.parallel import map_in_order, usable_cores
 
 
 @pytest.mark.parametrize(("count", "processes"), [(0, 2), (1, 3), (7, 1), (7, 2), (7, 3)])
@@ -44,13 +44,13 @@ def test_a_mistake_of_the_users_comes_through_as_it_is(tmp_path: Path) -> None:
 
 
 def test_a_fault_of_our_own_shows_its_traceback(capfd: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(RuntimeError, match="its traceback stands above"):
+    with pytest.raises(RuntimeError, match="see its traceback above"):
         list(map_in_order(math.factorial, [3, -1, 3, 3], 2))
     assert "ValueError: factorial() not defined for negative values" in capfd.readouterr().err
 
 
 def test_a_process_that_is_killed_is_told() -> None:
-    with pytest.raises(UserError, match="was ended by SIGKILL, maybe for want of memory"):
+    with pytest.raises(UserError, match="was killed by SIGKILL, possibly for lack of memory"):
         list(map_in_order(signal.raise_signal, [signal.SIGKILL], 1))
 
 
@@ -74,7 +74,7 @@ def test_processes_end_with_the_work_also_when_it_is_left_early() -> None:
 
 PROGRAM = """
 import os, time
-from nmt.data.workers import map_in_order
+from nmt.parallel import map_in_order
 results = map_in_order(os.getpgid, [0] * 6, 2)
 print(next(results), next(results), flush=True)
 time.sleep(600)

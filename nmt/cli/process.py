@@ -1,0 +1,41 @@
+"""Process-wide settings of the commands; no other code of `nmt` changes any.
+
+The allocator, denormal numbers, thread count, matrix products and determinism belong to the process
+and not to a model, so a program that imports `nmt` keeps its own.
+"""
+
+import os
+
+
+def configure_process(
+    device: str, *, threads: int | None = None, tf32: bool = False, deterministic: bool = False
+) -> None:
+    """Configure this process for the work of a command, before its first forward pass.
+
+    Args:
+        device: auto, cpu or cuda; a CPU is tuned as `nmt.cpu_tuning` describes
+        threads: CPU threads of torch; None keeps torch's own choice
+        tf32: let float32 matrix products on a GPU round their inputs to TF32
+        deterministic: use only kernels that give the same bits in every run
+
+    Raises:
+        UserError: there is no such device
+    """
+    import torch
+
+    from nmt import cpu_tuning
+    from nmt.device import resolve_device
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    if deterministic:
+        # With any other workspace cuBLAS may round differently from run to run, and torch refuses
+        # to run it.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
+        torch.backends.cudnn.benchmark = False
+    if resolve_device(device).type == "cpu":
+        cpu_tuning.apply()
+    elif tf32:
+        torch.backends.cuda.matmul.allow_tf32 = True
+        torch.backends.cudnn.allow_tf32 = True

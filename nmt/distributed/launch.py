@@ -1,0 +1,76 @@
+"""Running a command as one of the ranks that torchrun started.
+
+This module does not import torch, because every command imports it for `--help` too.
+"""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+
+from nmt.distributed.rank import RankInfo
+from nmt.errors import UserError
+
+INTERNAL_ERROR, INTERRUPTED = 1, 130
+
+# torchrun polls its processes ten times per second and stops the others when one has failed.
+FAILURE_SECONDS = 3.0
+# A failing process closes its connections before torchrun notices that it exited, which takes
+# longer on a busy machine.
+LOST_CONNECTION_SECONDS = 10.0
+# Limit on the exit of a process whose peers no longer answer.
+EXIT_SECONDS = 30
+
+
+def run_as_rank(name: str, info: RankInfo, command: Callable[[], int]) -> int:
+    """Run a command as one rank of several and return its exit code.
+
+    All ranks may fail in the same way, for example on an error in the config. So that the error is
+    printed once, ranks other than the first wait for torchrun to stop them before they report it;
+    so does every rank that only lost the connection to another one.
+
+    Args:
+        name: name of the command, for messages
+        info: rank of this process
+        command: returns the exit code
+    """
+    # C++ warns in each process that all parameters were used (see ProcessGroup.wrap). torch reads
+    # the variable at its import, and warnings of its Python code are printed nevertheless.
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+    try:
+        return command()
+    except BrokenPipeError:
+        raise
+    except KeyboardInterrupt:
+        if info.is_first:
+            raise
+        return INTERRUPTED
+    except BaseException as error:
+        signal.alarm(EXIT_SECONDS)
+        lost = not isinstance(error, UserError) and _is_lost_connection(error)
+        if lost or not info.is_first:
+            _wait_for_termination(LOST_CONNECTION_SECONDS if lost else FAILURE_SECONDS)
+        if lost:
+            print(f"{name}: lost connection to the other processes: {error}", file=sys.stderr)
+            return INTERNAL_ERROR
+        _record_exception(error)
+        raise
+
+
+def _is_lost_connection(error: BaseException) -> bool:
+    from nmt.distributed.process_group import is_lost_connection
+
+    return is_lost_connection(error)
+
+
+def _wait_for_termination(seconds: float) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # torchrun's signal; exit without a message
+    time.sleep(seconds)
+
+
+def _record_exception(error: BaseException) -> None:
+    """Write the exception to the file that torchrun reads for its own summary."""
+    from torch.distributed.elastic.multiprocessing.errors import get_error_handler
+
+    get_error_handler().record_exception(error)

@@ -1,0 +1,70 @@
+"""Loading the trained model of a run."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from nmt.config.schema import Experiment
+from nmt.data.pictures import PictureSizes
+from nmt.data.vocabulary import Vocabulary, load_vocabularies
+from nmt.errors import UserError
+from nmt.model.build import build_model
+from nmt.model.seq2seq import Seq2Seq
+from nmt.model.weights import load_weights
+from nmt.storage.checkpoint import (
+    average_weights,
+    find_checkpoint,
+    find_corruption,
+    read_weights,
+)
+from nmt.storage.run_dir import RunDir
+
+
+@dataclass(frozen=True)
+class SavedModel:
+    """A trained model with everything that its use requires.
+
+    Attributes:
+        model: on the CPU, in evaluation mode, without gradients
+        source: source vocabulary, or the sizes of source images
+        target_vocabulary: target vocabulary; the same object as `source` if joint
+        experiment: the experiment that trained the model
+        warnings: one line per damaged checkpoint that was passed over
+    """
+
+    model: Seq2Seq
+    source: Vocabulary | PictureSizes
+    target_vocabulary: Vocabulary
+    experiment: Experiment
+    warnings: tuple[str, ...]
+
+
+def load_saved_model(path: Path, checkpoint: str = "best") -> SavedModel:
+    """Load the model of a run.
+
+    Args:
+        path: the run directory
+        checkpoint: best, last, average (over the kept checkpoints) or the number of an update
+
+    Raises:
+        UserError: the directory is not a run, or has no intact checkpoint
+    """
+    run = RunDir(path)
+    experiment = run.experiment()
+    vocabulary, target = load_vocabularies(run)
+    source = PictureSizes.of(experiment.data.pictures) or vocabulary
+    assert source is not None
+    pieces = source if isinstance(source, PictureSizes) else len(source)
+    model = build_model(experiment.model, pieces, len(target))
+    if checkpoint == "average":
+        checkpoints = [run.checkpoint(step) for step in run.steps()]
+        damage = {path: find_corruption(path) for path in checkpoints}
+        warnings = [f"{p}: damaged ({d}); not averaged" for p, d in damage.items() if d]
+        intact = [path for path in checkpoints if not damage[path]]
+        if not intact:
+            raise UserError("has no intact checkpoint to average", str(path))
+        load_weights(model, average_weights(intact), str(path))
+    else:
+        found, warnings = find_checkpoint(run, checkpoint)
+        load_weights(model, read_weights(found), str(found))
+    model.eval().requires_grad_(False)
+    return SavedModel(model, source, target, experiment, tuple(warnings))

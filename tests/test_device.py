@@ -1,0 +1,86 @@
+"""Choosing a device, and host copies in order and with a constant lag."""
+
+from collections.abc import Iterable
+from typing import ClassVar, NamedTuple
+
+import pytest
+import torch
+from torch import Tensor
+
+from nmt.device import AsyncHostCopy, resolve_device
+from nmt.errors import UserError
+
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
+
+
+def test_an_unavailable_gpu_is_a_user_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match="torch finds no GPU; use cpu or auto"):
+        resolve_device("cuda")
+    assert resolve_device("auto") == resolve_device("cpu") == CPU
+
+
+def test_auto_prefers_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert resolve_device("auto") == resolve_device("cuda") == GPU
+    assert resolve_device("cpu") == CPU
+
+
+class Item(NamedTuple):
+    number: Tensor
+    listed: list[int]
+
+
+class FakeEvent:
+    """An event of a GPU that completes nothing before it is synchronized."""
+
+    synchronized: ClassVar[list[int]] = []
+    created = 0
+
+    def __init__(self) -> None:
+        self.number, FakeEvent.created = FakeEvent.created, FakeEvent.created + 1
+
+    def record(self) -> None:
+        """Do nothing: the copies of this test are complete."""
+
+    def synchronize(self) -> None:
+        self.synchronized.append(self.number)
+
+
+@pytest.fixture
+def synchronized(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The numbers of the items whose events were synchronized, in order."""
+    monkeypatch.setattr(torch.cuda, "Event", FakeEvent)
+    monkeypatch.setattr(FakeEvent, "synchronized", [])
+    monkeypatch.setattr(FakeEvent, "created", 0)
+    return FakeEvent.synchronized
+
+
+def _item(number: int) -> Item:
+    return Item(torch.tensor(number), [number, number + 1])
+
+
+def _numbers(items: Iterable[Item]) -> list[int]:
+    found = [(int(item.number), item.listed) for item in items]
+    assert all(listed == [number, number + 1] for number, listed in found)
+    return [number for number, _ in found]
+
+
+def test_cpu_tensors_are_readable_immediately() -> None:
+    copy: AsyncHostCopy[Item] = AsyncHostCopy(CPU, lag=3)
+    for number in range(3):
+        copy.enqueue(_item(number))
+        assert _numbers(copy.ready()) == [number]
+    assert _numbers(copy.flush()) == []
+
+
+@pytest.mark.parametrize("lag", [0, 1, 2])
+def test_the_newest_gpu_tensors_are_held_back(lag: int, synchronized: list[int]) -> None:
+    copy: AsyncHostCopy[Item] = AsyncHostCopy(GPU, lag)
+    for number in range(5):
+        copy.enqueue(_item(number))
+        assert _numbers(copy.ready()) == ([number - lag] if number >= lag else [])
+        assert synchronized == list(range(number - lag + 1))
+    assert _numbers(copy.flush()) == list(range(5 - lag, 5))
+    assert synchronized == list(range(5))
+    assert _numbers(copy.flush()) == []
