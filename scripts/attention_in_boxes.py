@@ -19,8 +19,8 @@ from torch import Tensor
 
 from nmt.cli.process import configure_process
 from nmt.data.corpus import read_lines
-from nmt.evaluation.inspection import attention_entry
-from nmt.evaluation.overlays import Overlay
+from nmt.evaluation.plots import AttentionOverlay
+from nmt.evaluation.samples import extract_attention
 from nmt.search.translator import Translator
 
 Box = tuple[float, float, float, float]
@@ -49,15 +49,15 @@ def main(arguments: list[str] | None = None) -> None:
     translations = translator.translate([str(options.data / name) for name in names])
     found: dict[str, list[Found]] = defaultdict(list)
     for name, translation in zip(names, translations, strict=True):
-        entry = attention_entry(translation)
-        if isinstance(entry, Overlay):
+        entry = extract_attention(translation)
+        if isinstance(entry, AttentionOverlay):
             with Image.open(options.data / name) as image:
                 _measure(entry, shapes[name], image.size, found)
     print(table(found))
 
 
 def _measure(
-    entry: Overlay,
+    entry: AttentionOverlay,
     shapes: list[dict[str, Any]],
     size: tuple[int, int],
     found: dict[str, list[Found]],

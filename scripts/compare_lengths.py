@@ -34,8 +34,8 @@ from join_lines import join_up_to
 
 from experiments import Pair, markdown, write_results
 from nmt.cli.process import configure_process
-from nmt.data.corpus import resolve
-from nmt.evaluation.metrics import Score, score
+from nmt.data.corpus import find_corpus
+from nmt.evaluation.metrics import MetricResult, score
 from nmt.search.translator import Translator
 from nmt.storage.run_dir import RunDir
 from plots import Line, draw_lines, save, start_figure
@@ -53,7 +53,7 @@ def main() -> None:
     """Translate with every run; write table, JSON and plot."""
     options = _parser().parse_args()
     data = RunDir(options.runs[0]).experiment().data
-    alone = list(resolve(options.test, data.source, data.target).pairs())
+    alone = list(find_corpus(options.test, data.source, data.target).pairs())
     pairs = alone + join_up_to(alone, options.join)
     buckets = make_buckets([words(s) for s, _ in pairs], options.width, options.least)
     parts = [bucket.rows for bucket in buckets] + [list(range(len(alone)))]
@@ -122,7 +122,7 @@ def _translate(run: Path, pairs: Sequence[Pair], options: argparse.Namespace) ->
     return [translation.text for translation in found]
 
 
-def _bleu(texts: Sequence[str], pairs: Sequence[Pair], rows: Sequence[int]) -> Score:
+def _bleu(texts: Sequence[str], pairs: Sequence[Pair], rows: Sequence[int]) -> MetricResult:
     references = [pairs[row][1] for row in rows]
     return score(["bleu"], [texts[row] for row in rows], [references])["bleu"]
 

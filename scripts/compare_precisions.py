@@ -17,7 +17,7 @@ from typing import Any
 
 from experiments import Pair, markdown, write_results
 from nmt.cli.process import configure_process
-from nmt.data.corpus import resolve
+from nmt.data.corpus import find_corpus
 from nmt.evaluation.metrics import score
 from nmt.model.layers.packed import PackedLinear
 from nmt.model.seq2seq import Seq2Seq
@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="of OUTPUT.json and OUTPUT.md")
     options = parser.parse_args()
     data = RunDir(options.run).experiment().data
-    pairs = list(resolve(options.test, data.source, data.target).pairs())
+    pairs = list(find_corpus(options.test, data.source, data.target).pairs())
     configure_process("cpu", threads=1)
     measured = {
         precision: measure(

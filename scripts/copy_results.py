@@ -26,7 +26,7 @@ from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from experiments import Pair, markdown
-from nmt.data.corpus import resolve
+from nmt.data.corpus import find_corpus
 from nmt.evaluation.metrics import score
 from nmt.search.translator import Translator
 from nmt.storage.run_dir import RunDir
@@ -48,7 +48,7 @@ def main() -> None:
     options = parser.parse_args()
     data = RunDir(options.runs[0]).experiment().data
     tests = {
-        length: list(resolve(options.data / f"test_{length}", data.source, data.target).pairs())
+        length: list(find_corpus(options.data / f"test_{length}", data.source, data.target).pairs())
         for length in TESTS
     }
     translators = [Translator.load(run, checkpoint=options.checkpoint) for run in options.runs]

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from nmt.cli.common import SUCCESS, run
 from nmt.errors import UserError
-from nmt.evaluation.pictures import draw_attention
+from nmt.evaluation.plots import AttentionMatrix, plot_matrix
 from nmt.model.decoders.lstmn import LSTMNDecoder
 from nmt.model.encoders.lstmn import LSTMNEncoder
 from nmt.search.alignments import END
@@ -57,7 +57,8 @@ def _draw(options: argparse.Namespace) -> int:
         recalled = of_source(translator, options.sentence)
     else:
         recalled = of_target(translator, options.sentence, options.target)
-    draw_attention(recalled.weights_ts, recalled.tape, recalled.read, options.output)
+    matrix = AttentionMatrix(recalled.tape, recalled.read, recalled.weights_ts)
+    plot_matrix(matrix, options.output)
     return SUCCESS
 
 
@@ -94,7 +95,7 @@ def of_target(translator: Translator, sentence: str, target: str | None = None) 
     ids = [vocabulary.bos, *vocabulary.encode(target)]
     embedded_btm = model.target_embedding(torch.tensor([ids], device=translator.device))
     weights_btt = model.decoder.intra_weights(embedded_btm, model.encode(source, mask_bs))
-    pieces = vocabulary.pieces(ids)
+    pieces = vocabulary.tokens(ids)
     return Recalled(weights_btt[0], [START, *pieces[:-1]], pieces)
 
 

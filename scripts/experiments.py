@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nmt.config.schema import DataConfig
-from nmt.data.corpus import resolve
+from nmt.data.corpus import find_corpus
 from nmt.evaluation.metrics import score
 from nmt.search.translator import Translator
 
@@ -35,8 +35,8 @@ def reports(run: Path, kind: str) -> list[Report]:
 
 def valid_pairs(data: DataConfig) -> tuple[list[Pair], list[Pair]]:
     """All pairs of the validation text, and those of them that stand nowhere in training."""
-    seen = set(resolve(data.train, data.source, data.target).pairs())
-    pairs = list(resolve(data.valid, data.source, data.target).pairs())
+    seen = set(find_corpus(data.train, data.source, data.target).pairs())
+    pairs = list(find_corpus(data.valid, data.source, data.target).pairs())
     return pairs, [pair for pair in pairs if pair not in seen]
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from experiments import Pair
-from nmt.data.corpus import resolve
+from nmt.data.corpus import find_corpus
 
 
 def join(pairs: Sequence[Pair], size: int) -> list[Pair]:
@@ -40,7 +40,7 @@ def main() -> None:
     add("--join", type=int, default=4, metavar="N", help="default: %(default)s")
     add("--output", type=Path, required=True, help="prefix of the files to write")
     options = parser.parse_args()
-    pairs = list(resolve(options.text, options.source, options.target).pairs())
+    pairs = list(find_corpus(options.text, options.source, options.target).pairs())
     joined = join_up_to(pairs, options.join)
     options.output.parent.mkdir(parents=True, exist_ok=True)
     for column, suffix in enumerate((options.source, options.target)):

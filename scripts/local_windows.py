@@ -22,8 +22,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from experiments import Pair, markdown
-from nmt.data.batching import Batch, collate
-from nmt.data.corpus import resolve
+from nmt.data.batch import Batch, collate
+from nmt.data.corpus import find_corpus
 from nmt.data.vocabulary import Vocabulary, load_vocabularies
 from nmt.inference.saved_model import load_saved_model
 from nmt.model.attention.mechanisms.local_p import PredictiveLocalAttention
@@ -59,7 +59,7 @@ def main() -> None:
     if source is None or not isinstance(mechanism, PredictiveLocalAttention):
         raise SystemExit(f"{options.run}: does not read text through windows of local_p")
     data = saved.experiment.data
-    pairs = list(resolve(options.test, data.source, data.target).pairs())
+    pairs = list(find_corpus(options.test, data.source, data.target).pairs())
     batches = _batches(pairs, source, target)
     found = zip(*(read(saved.model, mechanism, batch) for batch in batches), strict=True)
     print(table(Windows(*map(torch.cat, found)), len(pairs), mechanism.window))
@@ -68,9 +68,9 @@ def main() -> None:
 def _batches(pairs: Sequence[Pair], source: Vocabulary, target: Vocabulary) -> Iterator[Batch]:
     for start in range(0, len(pairs), BATCH):
         sources, targets = zip(*pairs[start : start + BATCH], strict=True)
-        source_ids = [np.array(ids) for ids in source.encode_all(list(sources))]
-        target_ids = [np.array(ids) for ids in target.encode_all(list(targets))]
-        yield collate(source_ids, target_ids, source.specials, target.specials)
+        source_ids = [np.array(ids) for ids in source.encode_batch(list(sources))]
+        target_ids = [np.array(ids) for ids in target.encode_batch(list(targets))]
+        yield collate(source_ids, target_ids, source.special_tokens, target.special_tokens)
 
 
 def read(model: nn.Module, mechanism: PredictiveLocalAttention, batch: Batch) -> Windows:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from nmt.data.corpus import resolve
+from nmt.data.corpus import find_corpus
 from nmt.errors import UserError
 from nmt.parallel import map_in_order, usable_cores
 
@@ -33,8 +33,8 @@ def test_no_more_is_read_than_is_worked_on() -> None:
 
 
 def test_a_mistake_of_the_users_comes_through_as_it_is(tmp_path: Path) -> None:
-    find = partial(resolve, source="de", target="en")
-    with pytest.raises(UserError, match="no such file") as here:
+    find = partial(find_corpus, source="de", target="en")
+    with pytest.raises(UserError, match="not found") as here:
         find(tmp_path / "missing")
     with pytest.raises(UserError) as there:
         list(map_in_order(find, [tmp_path / "missing"], 2))

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nmt.data.batching import plan_epoch
-from nmt.data.corpus import resolve
+from nmt.data.batch_plan import plan_epoch
+from nmt.data.corpus import find_corpus
 from nmt.data.vocabulary import Vocabulary
 from workers.ids import flat
 
@@ -97,7 +97,7 @@ def find_vocabulary(text: Text, size: int, folder: Path) -> Vocabulary:
     """The joint vocabulary of the training text; kept in `folder`, so that it is learned once."""
     path = folder / f"{text.train.parent.name}-{text.train.name}-{size}.model"
     if not path.is_file():
-        corpus = resolve(text.train, *text.languages)
+        corpus = find_corpus(text.train, *text.languages)
         Vocabulary.train((line for pair in corpus.pairs() for line in pair), size=size).save(path)
     return Vocabulary.load(path)
 
@@ -108,8 +108,8 @@ def write_ids(text: Text, vocabulary: Vocabulary, sentences: int, path: Path) ->
     Args:
         sentences: pairs a batch; the few batches with fewer are left out
     """
-    pairs = [pair for pair in resolve(text.train, *text.languages).pairs() if all(pair)]
-    sources, targets = (vocabulary.encode_all([pair[side] for pair in pairs]) for side in (0, 1))
+    pairs = [pair for pair in find_corpus(text.train, *text.languages).pairs() if all(pair)]
+    sources, targets = (vocabulary.encode_batch([pair[side] for pair in pairs]) for side in (0, 1))
     plan = plan_epoch(
         *(np.array([len(ids) for ids in side]) for side in (sources, targets)),
         batch_tokens=sentences * 100,
@@ -118,7 +118,7 @@ def write_ids(text: Text, vocabulary: Vocabulary, sentences: int, path: Path) ->
         epoch=0,
     )
     batches = np.array([rows for rows in plan if len(rows) == sentences])
-    test = vocabulary.encode_all(text.test)
+    test = vocabulary.encode_batch(text.test)
     return save_ids(path, vocabulary, sources, targets, test, batches)
 
 

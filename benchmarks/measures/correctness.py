@@ -13,9 +13,9 @@ from torch import Tensor
 from harness.results import Row
 from nmt.config.loader import load_experiment
 from nmt.config.schema import Experiment, ModelConfig, RecurrenceBackend
-from nmt.data.batching import Batch, collate, collate_pictures
-from nmt.data.pictures import PictureSizes
-from nmt.data.vocabulary import Specials
+from nmt.data.batch import Batch, collate, collate_images
+from nmt.data.images import ImageSize
+from nmt.data.vocabulary import SpecialTokens
 from nmt.device import autocast
 from nmt.model.build import build_model
 from nmt.model.seq2seq import Seq2Seq
@@ -25,7 +25,7 @@ from nmt.search.step import Step
 from nmt.training.loss import batch_loss
 
 PIECES, PAIRS, LONGEST = 400, 12, 30
-MARKS = Specials(0, 1, 2)
+MARKS = SpecialTokens(0, 1, 2)
 LIMITS = {"fp32": 1e-3, "bf16": 0.3, "fp16": 0.1}
 """Relative errors of all gradients together.
 
@@ -87,13 +87,13 @@ class System:
 
     def __init__(self, experiment: Experiment) -> None:
         self.config = experiment.model
-        self.pictures = PictureSizes.of(experiment.data.pictures)
+        self.pictures = ImageSize.from_config(experiment.data.pictures)
         generator = np.random.default_rng(1)
         targets = _sentences(generator)
         if self.pictures is None:
             self.batch = collate(_sentences(generator), targets, MARKS, MARKS)
         else:
-            self.batch = collate_pictures(_draw(generator, self.pictures), targets, MARKS)
+            self.batch = collate_images(_draw(generator, self.pictures), targets, MARKS)
         torch.manual_seed(2)
         self.model = self._build()
 
@@ -223,7 +223,7 @@ def _sentences(generator: np.random.Generator) -> list[np.ndarray]:
     return [generator.integers(3, PIECES, length) for length in lengths]
 
 
-def _draw(generator: np.random.Generator, sizes: PictureSizes) -> np.ndarray:
+def _draw(generator: np.random.Generator, sizes: ImageSize) -> np.ndarray:
     if sizes.size is not None:
         return generator.integers(0, 256, (PAIRS, 3, sizes.size, sizes.size), dtype=np.uint8)
     assert sizes.features is not None

@@ -18,10 +18,11 @@ from matplotlib.figure import Figure
 
 from harness.results import Row
 from harness.text import random_ids
-from nmt.data.batching import collate, plan_epoch
-from nmt.data.encoded import Arrays, EncodedCorpus, Report
-from nmt.data.stream import make_batch
-from nmt.data.vocabulary import Specials
+from nmt.data.batch import collate
+from nmt.data.batch_plan import plan_epoch
+from nmt.data.loader import make_batch
+from nmt.data.token_corpus import FilterStats, TokenArrays, TokenCorpus
+from nmt.data.vocabulary import SpecialTokens
 from workers.ids import Sizes
 from workers.nmt_worker import NmtWorker
 
@@ -54,7 +55,7 @@ def corpus_curve(pairs: Sequence[int], *, batches: int = 200) -> Curve:
             epoch=0,
         )
         planned = time.perf_counter() - start
-        specials = Specials(0, 1, 2)
+        specials = SpecialTokens(0, 1, 2)
         start = time.perf_counter()
         tokens = 0
         for rows in plan[:batches]:
@@ -66,12 +67,12 @@ def corpus_curve(pairs: Sequence[int], *, batches: int = 200) -> Curve:
     return Curve("data", "pairs in the corpus", pairs, lines)
 
 
-def _corpus(pairs: int) -> EncodedCorpus:
+def _corpus(pairs: int) -> TokenCorpus:
     generator = np.random.default_rng(1)
     offsets = [np.concatenate([[0], np.cumsum(generator.poisson(12, pairs) + 1)]) for _ in range(2)]
     tokens = [generator.integers(4, 8000, side[-1], dtype=np.uint16) for side in offsets]
-    arrays = Arrays(tokens[0], offsets[0], tokens[1], offsets[1], np.arange(pairs))
-    return EncodedCorpus(arrays, Report(pairs, pairs), "", "")
+    arrays = TokenArrays(tokens[0], offsets[0], tokens[1], offsets[1], np.arange(pairs))
+    return TokenCorpus(arrays, FilterStats(pairs, pairs), "", "")
 
 
 def length_curve(lengths: Sequence[int], sizes: Sizes, folder: Path, repeat: int) -> Curve:
@@ -97,7 +98,7 @@ def vocabulary_curve(pieces: Sequence[int], sizes: Sizes, folder: Path, repeat: 
 def _inner(worker: NmtWorker) -> None:
     """Forward and backward through all but the output layer; tables of pieces included."""
     worker.model.train()
-    batch = collate(*worker.ids.batch(0), worker.specials, worker.specials)
+    batch = collate(*worker.ids.batch(0), worker.special_tokens, worker.special_tokens)
     taught = worker.model(batch.source, batch.source_mask_bs, batch.target_in_bt)
     taught.output_btd.backward(torch.ones_like(taught.output_btd))
     worker.trainer.optimizer.zero_grad()

@@ -11,8 +11,8 @@ import torch
 
 from measures.correctness import Check, System
 from nmt.config.loader import load_experiment
-from nmt.data.batching import Batch
-from nmt.data.stream import Group, Numbered, Position, Stream
+from nmt.data.batch import Batch
+from nmt.data.loader import BatchLoader, IndexedBatch, Position, UpdateBatch
 from nmt.errors import UserError
 from nmt.model.seq2seq import Seq2Seq
 from nmt.registry import OPTIMIZERS, SCHEDULES, ComponentConfig
@@ -67,18 +67,18 @@ def _trainer(model: Seq2Seq, device: torch.device, optimizer: str, precision: st
         model,
         OPTIMIZERS.build(ComponentConfig(optimizer), model.parameters()),
         SCHEDULES.build(ComponentConfig("constant")),
-        Stream.__new__(Stream),  # the batch is given
+        BatchLoader.__new__(BatchLoader),  # the batch is given
         Precision(precision, device),
         label_smoothing=0.1,
     )
 
 
-def _group(batch: Batch) -> Group:
+def _group(batch: Batch) -> UpdateBatch:
     lines = np.arange(len(batch.target_out_bt))
-    return Group([Numbered(batch, lines)], batch.target_tokens, Position(0, 1))
+    return UpdateBatch([IndexedBatch(batch, lines)], batch.target_tokens, Position(0, 1))
 
 
-def _update(trainer: Trainer, group: Group) -> None:
+def _update(trainer: Trainer, group: UpdateBatch) -> None:
     torch.cuda.set_sync_debug_mode("error")
     trainer.update(group)
 

@@ -10,9 +10,9 @@ import torch
 
 from nmt.cli.process import configure_process
 from nmt.config.schema import ModelConfig
-from nmt.data.batching import collate, pad
-from nmt.data.stream import Group, Numbered, Position, Stream
-from nmt.data.vocabulary import Specials
+from nmt.data.batch import collate, pad
+from nmt.data.loader import BatchLoader, IndexedBatch, Position, UpdateBatch
+from nmt.data.vocabulary import SpecialTokens
 from nmt.device import autocast, resolve_device
 from nmt.model.build import build_model
 from nmt.model.interfaces import Decoder
@@ -67,7 +67,7 @@ class NmtWorker(Worker):
         sizes, marks = self.sizes, self.ids.marks
         configure_process(device, tf32=True)
         place = resolve_device(device)
-        self.specials = Specials(marks.pad, marks.bos, marks.eos)
+        self.special_tokens = SpecialTokens(marks.pad, marks.bos, marks.eos)
         pieces = self.ids.vocabulary
         config = model_config(sizes, options.get("model", "bahdanau"))
         self.model = build_model(config, pieces, pieces).to(place)
@@ -85,7 +85,7 @@ class NmtWorker(Worker):
             self.model,
             optimizer,
             SCHEDULES.build(ComponentConfig("constant")),
-            cast(Stream, None),  # batches come from the ids
+            cast(BatchLoader, None),  # batches come from the ids
             Precision(dtype, place),
             clip_norm=sizes.clip_norm,
             label_smoothing=sizes.smoothing,
@@ -102,14 +102,16 @@ class NmtWorker(Worker):
         self.trainer.flush()
         return float(torch.stack(losses).sum())
 
-    def _group(self, number: int) -> Group:
-        batch = collate(*self.ids.batch(number), self.specials, self.specials)
-        group = Group([Numbered(batch, np.arange(1))], batch.target_tokens, Position(0, 1))
-        return group.pinned() if self.place.type == "cuda" else group
+    def _group(self, number: int) -> UpdateBatch:
+        batch = collate(*self.ids.batch(number), self.special_tokens, self.special_tokens)
+        group = UpdateBatch(
+            [IndexedBatch(batch, np.arange(1))], batch.target_tokens, Position(0, 1)
+        )
+        return group.pin_memory() if self.place.type == "cuda" else group
 
     def search(self, sentences: list[Array], beam: int, length: int | None) -> list[list[int]]:
         self.model.eval()
-        source, mask = (torch.from_numpy(part) for part in pad(sentences, self.specials))
+        source, mask = (torch.from_numpy(part) for part in pad(sentences, self.special_tokens))
         source, mask = source.to(self.place), mask.to(self.place)
         with torch.inference_mode(), autocast(self.dtype, self.place):
             if length is not None:
@@ -119,15 +121,15 @@ class NmtWorker(Worker):
                 step_paired(self.model),
                 memory,
                 state,
-                bos=self.specials.bos,
-                eos=self.specials.eos,
+                bos=self.special_tokens.bos,
+                eos=self.special_tokens.eos,
                 beam_size=beam,
                 max_lengths_b=[length or 2 * len(sentence) + 20 for sentence in sentences],
                 length_penalty=LENGTH_PENALTIES.build(ComponentConfig("average")),
                 coverage_penalty=COVERAGE_PENALTIES.build(ComponentConfig("none")),
                 source_mask_bs=mask,
             )
-        eos = self.specials.eos
+        eos = self.special_tokens.eos
         return [[t for t in list(best[0].tokens) if t != eos] for best in found]
 
     def load(self, path: str) -> dict[str, Any]:
@@ -141,7 +143,7 @@ class NmtWorker(Worker):
     def _hold_end_back(self) -> None:
         layer = self.model.output_layer
         bias: Any = layer.bias if isinstance(layer, torch.nn.Linear) else layer.bias_v
-        bias[self.specials.eos] = HELD_BACK
+        bias[self.special_tokens.eos] = HELD_BACK
 
     def busy(self, first: int, updates: int) -> dict[str, Any]:
         """How long kernels ran, of how long the updates took, in seconds."""

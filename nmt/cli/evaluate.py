@@ -82,7 +82,7 @@ def _spelt(names: list[str]) -> str:
 
 
 def _alignments(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
-    from nmt.evaluation.alignments import alignment_error_rate, read_pharaoh
+    from nmt.evaluation.alignment_error import alignment_error_rate, read_pharaoh
 
     predicted, gold = read_pharaoh(options.alignments), read_pharaoh(options.gold)
     score = alignment_error_rate(

@@ -69,8 +69,8 @@ def _write_alignment(stream: io.TextIOWrapper, translation: Translation, level: 
 
 def _draw(folder: Path, number: int, translation: Translation) -> None:
     # Matplotlib takes its time, and few ask for pictures.
-    from nmt.evaluation.inspection import draw_translations
+    from nmt.evaluation.samples import plot_translations
 
     if translation.pieces and translation.attention is None:
         raise UserError("the model has no attention to draw; leave out --attention")
-    draw_translations(folder, str(number), [translation])
+    plot_translations(folder, str(number), [translation])

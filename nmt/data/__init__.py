@@ -1,1 +1,1 @@
-"""Text in: vocabularies, corpora, the token cache and batches."""
+"""Text data: vocabularies, corpora, the token cache, batch plans and loading."""

@@ -1,201 +1,349 @@
-"""Parallel text on disk: reading lines, pairs, and blocks of pairs."""
+"""Parallel text on disk: finding the files of a corpus, and reading lines, pairs and blocks.
 
+A shard is one file of tab-separated pairs, or a source file and a target file with as many lines. A
+corpus is a sequence of shards. Every file may be compressed with gzip.
+"""
+
+import difflib
+import glob
 import gzip
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import BufferedIOBase, BufferedReader
 from itertools import islice, zip_longest
 from pathlib import Path
+from typing import NamedTuple
 
-from nmt.data.shards import PACKED, Shard, find_shards
 from nmt.errors import UserError
 
+GZIP = ".gz"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-# Pairs that are read, encoded and written at once: enough that the work on them outweighs handing
-# them to another process, and a few megabytes of memory.
-BLOCK = 10_000
+# Pairs that are read, tokenized and written together. A block takes a few megabytes of memory, and
+# its tokenization takes longer than sending it to another process.
+BLOCK_PAIRS = 10_000
+# Maximum number of shards that an error names.
+MAX_NAMED_SHARDS = 3
 
 Block = tuple[list[str], list[str]]
-"""Sources and as many targets."""
+"""Source lines and target lines of the same length."""
+
+Shard = tuple[Path, ...]
+"""Files of a shard: source and target, or one file of tab-separated pairs."""
 
 
 def read_lines(source: Path | str | Iterable[bytes], name: str = "") -> Iterator[str]:
-    """Lines of a text in UTF-8, without their ends; reading is lazy.
+    """Read the lines of a UTF-8 text lazily, without their line ends.
 
-    Only LF and CRLF end a line; U+2028, U+0085, form feed and a lone CR stay inside. A mark of byte
-    order at the start is dropped. A path ending in `.gz` is unpacked.
+    Only LF and CRLF end a line; U+2028, U+0085, form feed and a lone CR are part of it. A byte
+    order mark at the start is removed. A path that ends in `.gz` is decompressed.
 
     Args:
-        source: a path, or a stream of bytes such as sys.stdin.buffer, which stays open
-        name: what errors call a stream
+        source: a path, or a byte stream such as sys.stdin.buffer, which stays open
+        name: name of a stream in error messages
 
     Raises:
-        UserError: the file cannot be read, or a byte is not UTF-8; places count from 1
+        UserError: if the file cannot be read or is not UTF-8; lines and bytes count from 1
     """
     if not isinstance(source, (str, Path)):
         yield from _decode_lines(source, name or str(getattr(source, "name", "<stream>")))
         return
-    with _opened(Path(source)) as stream:
+    with open_text(Path(source)) as stream:
         yield from _decode_lines(stream, str(source))
 
 
+@dataclass(frozen=True)
+class Corpus:
+    """Sentence pairs in one or more shards, which are read one after the other.
+
+    Attributes:
+        shards: files of each shard
+        limit: maximum number of pairs to read; None for all
+        images: whether a source line is the name of an image file
+    """
+
+    shards: tuple[Shard, ...]
+    limit: int | None = None
+    images: bool = False
+
+    @property
+    def files(self) -> list[Path]:
+        """Return all files in reading order."""
+        return [file for shard in self.shards for file in shard]
+
+    def pairs(self) -> Iterator[tuple[str, str]]:
+        """Yield the source and target line of each pair, streaming."""
+        return (pair for block in self.blocks() for pair in zip(*block, strict=True))
+
+    def blocks(self) -> Iterator[Block]:
+        """Yield blocks of up to BLOCK_PAIRS pairs, streaming; a block belongs to one shard.
+
+        Names of image files are relative to the directory of the text that contains them, and are
+        yielded with that directory.
+
+        Raises:
+            UserError: if the sides differ in their number of lines, or a line of tab-separated
+                pairs does not have two columns
+        """
+        remaining = self.limit
+        for shard in self.shards:
+            if remaining == 0:
+                return
+            read_blocks = _read_columns if len(shard) == 1 else _read_sides
+            for sources, targets in read_blocks(shard, remaining):
+                if remaining is not None:
+                    remaining -= len(sources)
+                if self.images:
+                    sources = [image_path(name, shard[0].parent) for name in sources]
+                yield sources, targets
+
+    def location(self, pair: int) -> str:
+        """Return the file and line of a source, for error messages.
+
+        Args:
+            pair: index of the pair in the corpus, from 0
+        """
+        for source_file, *_ in self.shards:
+            num_lines = sum(1 for _ in read_lines(source_file))
+            if pair < num_lines:
+                return f"{source_file}:{pair + 1}"
+            pair -= num_lines
+        raise AssertionError("the corpus has fewer pairs")
+
+
+def image_path(name: str, directory: Path) -> str:
+    """Return the path of an image that a text in this directory names; '' for a blank name."""
+    return str(directory / name.strip()) if name.strip() else ""
+
+
+def find_corpus(
+    specs: Path | str | Sequence[Path | str], source: str, target: str, *, images: bool = False
+) -> Corpus:
+    """Find the files of a corpus that is named in an experiment file.
+
+    `corpus/train` with de and en names the files corpus/train.de and corpus/train.en, or
+    corpus/train.de.gz and corpus/train.en.gz where these do not exist. A spec that ends in .tsv or
+    .tsv.gz names a file of tab-separated pairs. Patterns with `*`, `?` and `[...]` match several
+    shards, in the alphabetical order of their names; both sides of a shard have the same name.
+    `corpus/train.de`, `corpus/part-*.de.gz` and similar names of one side stand for both sides, and
+    prefer compressed files if they end in .gz.
+
+    Args:
+        specs: one or more specs, read in this order
+        source, target: suffixes of the source and target files
+        images: whether a source line is the name of an image file
+
+    Raises:
+        UserError: if a file is missing; the message lists similar names
+    """
+    listed = [specs] if isinstance(specs, (Path, str)) else specs
+    if not listed:
+        raise UserError("the list of corpora is empty; give at least one, such as corpus/train")
+    shards = tuple(shard for spec in listed for shard in find_shards(str(spec), source, target))
+    return Corpus(shards, images=images)
+
+
+def find_shards(spec: str, source: str, target: str) -> list[Shard]:
+    """Find the shards that a spec names, sorted by name; see `find_corpus`.
+
+    Raises:
+        UserError: if no file matches, or a shard has only one side
+    """
+    stem = spec.removesuffix(GZIP)
+    compressions = ("", GZIP) if stem == spec else (GZIP, "")
+    if stem.endswith(".tsv"):
+        finder, names = _ShardFinder(("",), compressions), [stem]
+    else:
+        finder = _ShardFinder((f".{source}", f".{target}"), compressions)
+        names = [spec, *(stem.removesuffix(s) for s in finder.suffixes if stem.endswith(s))]
+    for name in names:
+        # A name with brackets may be a literal file name instead of a pattern.
+        if any(finder.paths(name, suffix, lambda path: [path]) for suffix in finder.suffixes):
+            return [finder.find(name)]
+        if glob.has_magic(name) and (shards := finder.match(name)):
+            return shards
+    if not glob.has_magic(spec):
+        return [finder.find(names[-1])]
+    candidates = " or ".join(names[-1] + suffix for suffix in finder.suffixes)
+    raise UserError(
+        f"no file matches; give a pattern that matches {candidates}, plain or {GZIP}", spec
+    )
+
+
+class _ShardFinder(NamedTuple):
+    """A search for shards by name or by pattern.
+
+    Attributes:
+        suffixes: suffixes of the files of a shard, after their common name
+        compressions: suffixes of plain and compressed files, the preferred one first
+    """
+
+    suffixes: tuple[str, ...]
+    compressions: tuple[str, str]
+
+    def paths(self, name: str, suffix: str, expand: Callable[[str], list[str]]) -> list[Path]:
+        """Return the existing files of one side, those with the preferred compression first.
+
+        Args:
+            expand: returns the paths that match a pattern
+        """
+        paths = (Path(p) for c in self.compressions for p in expand(name + suffix + c))
+        return [path for path in paths if path.is_file()]
+
+    def find(self, name: str) -> Shard:
+        """Return the files of the shard with this name.
+
+        Raises:
+            UserError: if a file is missing
+        """
+        shard = []
+        for suffix in self.suffixes:
+            found = self.paths(name, suffix, lambda path: [path])
+            if not found:
+                path = Path(name + suffix)
+                message = f"not found, nor {path.name}{GZIP}; {_suggest_files(path)}"
+                raise UserError(message, str(path))
+            shard.append(found[0])
+        return tuple(shard)
+
+    def match(self, pattern: str) -> list[Shard]:
+        """Return the shards whose names match a pattern.
+
+        Raises:
+            UserError: if some of them have only one side
+        """
+        sides: list[dict[str, Path]] = []
+        for suffix in self.suffixes:
+            paths = self.paths(_escape_directories(pattern), suffix, glob.glob)
+            names = (str(path).removesuffix(GZIP).removesuffix(suffix) for path in paths)
+            # The dict keeps the last value of a key, so reversing prefers the first compression.
+            sides.append(dict(reversed(list(zip(names, paths, strict=True)))))
+        self._check_sides(pattern, [set(side) for side in sides])
+        return [tuple(side[name] for side in sides) for name in sorted(sides[0])]
+
+    def _check_sides(self, pattern: str, names: list[set[str]]) -> None:
+        complete = set.intersection(*names)
+        for present, missing_suffix in zip(names, reversed(self.suffixes), strict=True):
+            missing = [name + missing_suffix for name in sorted(present - complete)]
+            if missing:
+                listed = ", ".join(missing[:MAX_NAMED_SHARDS])
+                if len(missing) > MAX_NAMED_SHARDS:
+                    listed += f" and {len(missing) - MAX_NAMED_SHARDS} more"
+                raise UserError(
+                    f"{len(complete)} shards have both sides, but {listed} not found, plain or "
+                    f"{GZIP}; add the missing files or remove their other side",
+                    pattern,
+                )
+
+
+def _escape_directories(pattern: str) -> str:
+    """Escape the leading directories of a pattern that exist under their literal names."""
+    path = Path(pattern)
+    directory = next((parent for parent in path.parents if parent.is_dir()), Path())
+    return str(Path(glob.escape(str(directory)), path.relative_to(directory)))
+
+
+def _suggest_files(path: Path) -> str:
+    """Return files with similar names in the same directory, in words."""
+    directory = path.parent
+    if not directory.is_dir():
+        return f"the directory {directory} does not exist; give an existing file"
+    names = sorted(entry.name for entry in directory.iterdir() if entry.is_file())
+    stem = path.name.split(".")[0]
+    similar = [name for name in names if name.split(".")[0] == stem]
+    similar += difflib.get_close_matches(path.name, [n for n in names if n not in similar])
+    if similar:
+        return f"similar names: {', '.join(similar[:5])}"
+    return f"nothing similar in {directory}; give an existing file"
+
+
 @contextmanager
-def _opened(path: Path) -> Iterator[BufferedIOBase]:
+def open_text(path: Path) -> Iterator[BufferedIOBase]:
+    """Open a plain or gzip-compressed file as a byte stream.
+
+    Raises:
+        UserError: if the file cannot be opened or read, in the body as well
+    """
     try:
-        with _open(path) as stream:
+        with path.open("rb") if path.suffix != GZIP else _open_gzip(path) as stream:
             yield stream
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise UserError(f"is damaged ({error}); pack it again with gzip", str(path)) from error
+        raise UserError(f"is corrupt ({error}); compress it again with gzip", str(path)) from error
     except OSError as error:
         raise UserError(f"cannot read: {error.strerror}; give a text file", str(path)) from error
 
 
-def _open(path: Path) -> BufferedIOBase:
-    # Lines of a gzip stream are found by Python code, those of a buffer around it by C.
-    return BufferedReader(gzip.open(path), 1 << 18) if path.suffix == PACKED else path.open("rb")
+def _open_gzip(path: Path) -> BufferedIOBase:
+    # GzipFile splits lines in Python code; a buffer around it splits them in C.
+    return BufferedReader(gzip.open(path), 1 << 18)
 
 
 def _decode_lines(stream: Iterable[bytes], name: str, first: int = 1) -> Iterator[str]:
     for number, line in enumerate(stream, start=first):
-        marked = number == 1 and line.startswith(BYTE_ORDER_MARK)
-        body = line[len(BYTE_ORDER_MARK) :] if marked else line
+        has_mark = number == 1 and line.startswith(BYTE_ORDER_MARK)
+        body = line[len(BYTE_ORDER_MARK) :] if has_mark else line
         if body.endswith(b"\n"):
             body = body[:-2] if body.endswith(b"\r\n") else body[:-1]
         try:
             yield body.decode("utf-8")
         except UnicodeDecodeError as error:
-            column = error.start + 1 + (len(BYTE_ORDER_MARK) if marked else 0)
+            column = error.start + 1 + (len(BYTE_ORDER_MARK) if has_mark else 0)
             message = (
                 f"byte {column} is not UTF-8 (0x{body[error.start]:02x}); convert the file to UTF-8"
             )
             raise UserError(message, f"{name}:{number}") from None
 
 
-@dataclass(frozen=True)
-class Corpus:
-    """Sentence pairs, in one or several parts read one after the other.
-
-    Attributes:
-        parts: files of each part: (source, target), or one file of tab-separated pairs
-        limit: pairs to read, from the first on; None for all
-        pictures: whether a source is the name of a picture's file
-    """
-
-    parts: tuple[Shard, ...]
-    limit: int | None = None
-    pictures: bool = False
-
-    @property
-    def files(self) -> list[Path]:
-        """All files, in reading order."""
-        return [file for part in self.parts for file in part]
-
-    def pairs(self) -> Iterator[tuple[str, str]]:
-        """(source, target) of each line, streaming; what `blocks` gives, pair by pair."""
-        return (pair for block in self.blocks() for pair in zip(*block, strict=True))
-
-    def blocks(self) -> Iterator[Block]:
-        """Sources and targets of up to BLOCK pairs of one part at a time, streaming.
-
-        Names of pictures are relative to the folder of their text, and come with it before them.
-
-        Raises:
-            UserError: the sides differ in their number of lines, or a line is not two columns
-        """
-        left = self.limit
-        for part in self.parts:
-            if left == 0:
-                return
-            read = _columns if len(part) == 1 else _side_by_side
-            for sources, targets in read(part, left):
-                if left is not None:
-                    left -= len(sources)
-                if self.pictures:
-                    sources = [locate(name, part[0].parent) for name in sources]
-                yield sources, targets
-
-    def place(self, number: int) -> str:
-        """File and line of a source, by the number of its pair from 0; for errors."""
-        for source_file, *_ in self.parts:
-            lines = sum(1 for _ in read_lines(source_file))
-            if number < lines:
-                return f"{source_file}:{number + 1}"
-            number -= lines
-        raise AssertionError("no such pair")
-
-
-def _columns(part: Shard, limit: int | None) -> Iterator[Block]:
-    (file,) = part
-    read = 0
-    for lines in _line_blocks(file, limit):
+def _read_columns(shard: Shard, limit: int | None) -> Iterator[Block]:
+    """Read blocks of pairs from a file of tab-separated pairs."""
+    (file,) = shard
+    num_read = 0
+    for lines in _read_line_blocks(file, limit):
         rows = [line.split("\t") for line in lines]
-        for number, row in enumerate(rows, start=read + 1):
+        for number, row in enumerate(rows, start=num_read + 1):
             if len(row) != 2:
-                message = f"{len(row)} columns; give source, one tab, target"
+                message = f"expected 2 columns, got {len(row)}; write source, one tab, target"
                 raise UserError(message, f"{file}:{number}")
         yield [source for source, _ in rows], [target for _, target in rows]
-        read += len(rows)
+        num_read += len(rows)
 
 
-def _side_by_side(part: Shard, limit: int | None) -> Iterator[Block]:
-    source_file, target_file = part
-    sides = _line_blocks(source_file, limit), _line_blocks(target_file, limit)
-    read = 0
+def _read_sides(shard: Shard, limit: int | None) -> Iterator[Block]:
+    """Read blocks of pairs from a source file and a target file."""
+    source_file, target_file = shard
+    sides = _read_line_blocks(source_file, limit), _read_line_blocks(target_file, limit)
+    num_read = 0
     for sources, targets in zip_longest(*sides, fillvalue=list[str]()):
         if len(sources) != len(targets):
-            here = (len(sources), len(targets))
-            counts = [read + n + sum(map(len, side)) for n, side in zip(here, sides, strict=True)]
+            sizes = (len(sources), len(targets))
+            counts = [
+                num_read + size + sum(map(len, side))
+                for size, side in zip(sizes, sides, strict=True)
+            ]
             raise UserError(
-                f"{counts[0]} lines, but {target_file} has {counts[1]}; "
-                "line by line, the two must be translations of each other",
+                f"has {counts[0]} lines, but {target_file} has {counts[1]}; "
+                "give files whose lines are translations of each other",
                 str(source_file),
             )
         yield sources, targets
-        read += len(sources)
+        num_read += len(sources)
 
 
-def _line_blocks(file: Path, limit: int | None) -> Iterator[list[str]]:
-    """Up to BLOCK lines at a time, of the first `limit` ones."""
-    with _opened(file) as stream:
+def _read_line_blocks(file: Path, limit: int | None) -> Iterator[list[str]]:
+    """Read up to BLOCK_PAIRS lines at a time, and at most `limit` in total."""
+    with open_text(file) as stream:
         lines, first = islice(stream, limit), 1
-        while block := list(islice(lines, BLOCK)):
+        while block := list(islice(lines, BLOCK_PAIRS)):
             yield _decode_block(block, str(file), first)
             first += len(block)
 
 
 def _decode_block(lines: list[bytes], name: str, first: int) -> list[str]:
-    """What `_decode_lines` gives: several times as fast, where nothing is special."""
+    """Decode lines like `_decode_lines`, but several times as fast in the common case."""
     block = b"".join(lines)
+    # The first line may have a byte order mark, and the last one may lack its line end.
     if first > 1 and block.endswith(b"\n") and b"\r\n" not in block:
         with suppress(UnicodeDecodeError):
             return block.decode("utf-8").removesuffix("\n").split("\n")
     return list(_decode_lines(lines, name, first))
-
-
-def locate(name: str, folder: Path) -> str:
-    """The name of a picture in a text of this folder, from the current folder on; '' for none."""
-    return str(folder / name.strip()) if name.strip() else ""
-
-
-def resolve(
-    specs: Path | str | Sequence[Path | str], source: str, target: str, *, pictures: bool = False
-) -> Corpus:
-    """The corpus that a config names.
-
-    `corpus/train` with de and en is corpus/train.de beside corpus/train.en; where a file is
-    missing, its `.gz` is taken. A spec ending in .tsv or .tsv.gz is a file of tab-separated pairs.
-    `*`, `?` and `[...]` stand for every match, a shard each, in the order of their names' letters;
-    both sides of a shard have the same name. `corpus/train.de`, `corpus/part-*.de.gz` and the like,
-    named after one side, mean both sides, and take packed files first where .gz is written.
-    Several specs are read one after the other.
-
-    Raises:
-        UserError: a file is missing; says what was looked for and what is there
-    """
-    several = [specs] if isinstance(specs, (Path, str)) else specs
-    if not several:
-        raise UserError("no corpus is given; give at least one, such as corpus/train")
-    parts = tuple(part for spec in several for part in find_shards(str(spec), source, target))
-    return Corpus(parts, pictures=pictures)

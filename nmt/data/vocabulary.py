@@ -1,60 +1,80 @@
-"""Pieces and their ids: training, loading and use of SentencePiece models."""
+"""Vocabularies: training, loading and use of SentencePiece models.
+
+SentencePiece calls an entry of its models a piece. Here it is a token: a subword, a byte or a
+special token.
+"""
 
 import hashlib
 import math
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
+from io import BytesIO
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import sentencepiece as spm
 
-from nmt.data.learning import VocabularyType, learn_model
 from nmt.errors import UserError
 from nmt.storage.atomic import publish_dir, staging_dir
 from nmt.storage.run_dir import RunDir
 
 spm.set_min_log_level(3)
 
+VocabularyType = Literal["unigram", "bpe", "char"]
 
-class Specials(NamedTuple):
-    """Ids of the pieces that stand for no text: padding, begin and end of a sentence."""
+# SentencePiece ignores lines that are longer than this many bytes; its own default is 4192.
+MAX_LINE_BYTES = 1 << 30
+# SentencePiece uses this character internally, and ignores lines that contain it.
+RESERVED_CHARACTER = "\u2585"
+# <pad>, <s>, </s> and <unk>.
+NUM_SPECIAL_TOKENS = 4
+
+
+class SpecialTokens(NamedTuple):
+    """Ids of the special tokens that batching needs: padding, begin and end of a sentence."""
 
     pad: int
     bos: int
     eos: int
 
 
-class Vocabulary:
-    """The pieces of one or both languages, numbered from 0.
+SpecialTokenPair = tuple[SpecialTokens | None, SpecialTokens]
+"""Special tokens of source and target; images have none."""
 
-    A model made elsewhere may lack padding, begin or end of sentence: those get ids after its last
-    piece, so `len` counts them.
+
+class Vocabulary:
+    """A SentencePiece vocabulary of one or both languages.
+
+    A model that was trained elsewhere may lack `<pad>`, `<s>` or `</s>`. They get the ids after its
+    last token, and `len` counts them.
 
     Attributes:
-        pad, bos, eos, unk: ids of padding, begin and end of a sentence, and what is unknown
+        pad, bos, eos, unk: ids of `<pad>`, `<s>`, `</s>` and `<unk>`
+        model_proto: the serialized SentencePiece model
         fingerprint: sha256 of the serialized model, in hexadecimal
     """
 
-    def __init__(self, model: bytes) -> None:
-        self._model = model
-        self._processor = spm.SentencePieceProcessor(model_proto=model)
-        self.fingerprint = hashlib.sha256(model).hexdigest()
-        self._extra: dict[int, str] = {}
-        self.pad = self._special(self._processor.pad_id(), "<pad>")
-        self.bos = self._special(self._processor.bos_id(), "<s>")
-        self.eos = self._special(self._processor.eos_id(), "</s>")
+    def __init__(self, model_proto: bytes) -> None:
+        self.model_proto = model_proto
+        self.fingerprint = hashlib.sha256(model_proto).hexdigest()
+        self._processor = spm.SentencePieceProcessor(model_proto=model_proto)
+        self._added: dict[int, str] = {}
+        self.pad = self._find_or_add(self._processor.pad_id(), "<pad>")
+        self.bos = self._find_or_add(self._processor.bos_id(), "<s>")
+        self.eos = self._find_or_add(self._processor.eos_id(), "</s>")
         self.unk = self._processor.unk_id()
 
     def __reduce__(self) -> tuple[type["Vocabulary"], tuple[bytes]]:
-        """As its model, to another process."""
-        return Vocabulary, (self._model,)
+        """Pickle only the serialized model, for worker processes."""
+        return Vocabulary, (self.model_proto,)
 
-    def _special(self, number: int, piece: str) -> int:
-        if number >= 0:
-            return number
-        number = len(self)
-        self._extra[number] = piece
-        return number
+    def _find_or_add(self, token_id: int, token: str) -> int:
+        # SentencePiece returns -1 for a special token that the model lacks.
+        if token_id >= 0:
+            return token_id
+        token_id = len(self)
+        self._added[token_id] = token
+        return token_id
 
     @classmethod
     def train(
@@ -67,23 +87,24 @@ class Vocabulary:
         normalization: str = "nmt_nfkc",
         character_coverage: float = 1.0,
     ) -> "Vocabulary":
-        """Learn a vocabulary from text; the same text and options give the same bytes.
+        """Train a vocabulary on text; the same text and options give the same bytes.
 
-        Ids: padding 0, begin 1, end 2, unknown 3.
+        Padding gets id 0, begin 1, end 2 and unknown 3.
 
         Args:
-            lines: the text, one sentence each; read once
-            size: number of pieces, specials included; for `char` no more than that
-            type: how text is cut: `unigram`, `bpe` or `char`
-            byte_fallback: write characters outside the vocabulary as bytes, not as unknown
-            normalization: a rule of SentencePiece: nmt_nfkc, nfkc, nmt_nfkc_cf, nfkc_cf, identity
-            character_coverage: share of the text's characters that become pieces, 0.98 to 1
+            lines: text, one sentence per line; read once
+            size: number of tokens, including special tokens; an upper bound for `char`
+            type: segmentation algorithm: `unigram`, `bpe` or `char`
+            byte_fallback: encode characters outside the vocabulary as bytes instead of `<unk>`
+            normalization: SentencePiece rule: nmt_nfkc, nfkc, nmt_nfkc_cf, nfkc_cf or identity
+            character_coverage: share of the text's characters that become tokens, 0.98 to 1
 
         Raises:
-            UserError: the size does not suit the text, there is no text, or an option is unknown
+            UserError: if the size does not suit the text, the text is empty, or an option is
+                unknown
         """
         return cls(
-            learn_model(
+            train_sentencepiece(
                 lines,
                 size=size,
                 type=type,
@@ -95,61 +116,68 @@ class Vocabulary:
 
     @classmethod
     def load(cls, path: Path | str) -> "Vocabulary":
-        """Read a SentencePiece model; raises UserError where there is none."""
+        """Load a SentencePiece model file.
+
+        Raises:
+            UserError: if the file cannot be read or is not a SentencePiece model
+        """
         try:
-            model = Path(path).read_bytes()
+            model_proto = Path(path).read_bytes()
         except OSError as error:
             message = f"cannot read the vocabulary: {error.strerror}; give a SentencePiece model"
             raise UserError(message, str(path)) from error
         try:
-            if not model:
+            if not model_proto:
                 raise RuntimeError("empty file")
-            return cls(model)
+            return cls(model_proto)
         except RuntimeError as error:
-            message = "is not a SentencePiece model; give a .model file that SentencePiece wrote"
+            message = "is not a SentencePiece model; give a .model file written by SentencePiece"
             raise UserError(message, str(path)) from error
 
     def save(self, path: Path | str) -> None:
-        """Write the model, as SentencePiece's own tools read it; makes the folder."""
+        """Write the model in SentencePiece's format; create parent directories."""
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(self._model)
+        path.write_bytes(self.model_proto)
 
     def __len__(self) -> int:
-        return self._processor.get_piece_size() + len(self._extra)
+        return self._processor.get_piece_size() + len(self._added)
 
     @property
-    def specials(self) -> Specials:
-        """What batching needs to know of a vocabulary."""
-        return Specials(self.pad, self.bos, self.eos)
+    def special_tokens(self) -> SpecialTokens:
+        """Return the ids of the special tokens that batching needs."""
+        return SpecialTokens(self.pad, self.bos, self.eos)
 
     def encode(self, text: str) -> list[int]:
-        """Ids of the text's pieces, without begin and end."""
-        return self.encode_all([text])[0]
+        """Return the token ids of a text, without begin and end."""
+        return self.encode_batch([text])[0]
 
-    def encode_all(self, texts: list[str]) -> list[list[int]]:
-        """Ids of each text's pieces, without begin and end."""
-        # By itself SentencePiece would take all cores, also in each of several processes.
+    def encode_batch(self, texts: list[str]) -> list[list[int]]:
+        """Return the token ids of each text, without begin and end."""
+        # By default SentencePiece starts a thread per core, even in each of several processes.
         ids: list[list[int]] = self._processor.encode(texts, out_type=int, num_threads=1)
         return ids
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Raw text of the ids; padding, begin and end are silent, broken bytes become U+FFFD."""
-        text: str = self._processor.decode([i for i in map(int, ids) if i not in self._extra])
+        """Return the detokenized text of token ids.
+
+        Padding, begin and end produce no text; invalid UTF-8 of byte tokens becomes U+FFFD.
+        """
+        text: str = self._processor.decode([i for i in map(int, ids) if i not in self._added])
         return text
 
-    def pieces(self, ids: Iterable[int]) -> list[str]:
-        """The piece of each id, specials included."""
-        return [self._extra.get(i) or self._processor.id_to_piece(i) for i in map(int, ids)]
+    def tokens(self, ids: Iterable[int]) -> list[str]:
+        """Return the token of each id, including special tokens."""
+        return [self._added.get(i) or self._processor.id_to_piece(i) for i in map(int, ids)]
 
-    def join(self, pieces: Iterable[str]) -> str:
-        """Raw text of pieces, which need not be in the vocabulary."""
-        text: str = self._processor.decode(list(pieces))
+    def decode_tokens(self, tokens: Iterable[str]) -> str:
+        """Return the detokenized text of tokens, which need not be in the vocabulary."""
+        text: str = self._processor.decode(list(tokens))
         return text
 
     @property
-    def samples(self) -> bool:
-        """Whether its pieces have probabilities, so that a word has cuts to choose among."""
+    def supports_sampling(self) -> bool:
+        """Return whether tokens have probabilities, so that segmentations can be sampled."""
         try:
             self._processor.nbest_encode("a", nbest_size=2, out_type=int)
         except RuntimeError:
@@ -157,26 +185,30 @@ class Vocabulary:
         return True
 
     def log_probs(self) -> list[float]:
-        """Log probability of each piece; -inf for those without text, the unknown and bytes."""
+        """Return the log probability of each token; -inf for special, unknown and byte tokens."""
         processor = self._processor
-        without = (processor.is_control, processor.is_unknown, processor.is_byte)
-        known: list[float] = [
-            -math.inf if any(test(i) for test in without) else processor.get_score(i)
+        excluded = (processor.is_control, processor.is_unknown, processor.is_byte)
+        log_probs: list[float] = [
+            -math.inf if any(test(i) for test in excluded) else processor.get_score(i)
             for i in range(processor.get_piece_size())
         ]
-        return known + [-math.inf] * len(self._extra)
+        return log_probs + [-math.inf] * len(self._added)
 
-    def cuts(self, ids: list[int], count: int) -> list[list[int]]:
-        """The likeliest cuts, at most `count`, of the word that these pieces make up.
+    def segmentations(self, ids: list[int], count: int) -> list[list[int]]:
+        """Return the most probable segmentations of a word, best first.
 
-        Only the given one where SentencePiece reads the word's text as another word. Cuts with
-        unknown pieces may be among them.
+        Some of them may contain unknown tokens. Only the given segmentation is returned if
+        SentencePiece normalizes the text of the word to something else.
+
+        Args:
+            ids: token ids of the word
+            count: maximum number of segmentations
         """
-        found: list[list[int]] = self._processor.nbest_encode(
+        nbest: list[list[int]] = self._processor.nbest_encode(
             self.decode(ids), nbest_size=count, out_type=int
         )
-        same = found and "".join(self.pieces(found[0])) == "".join(self.pieces(ids))
-        return found if same else [ids]
+        is_same_text = nbest and "".join(self.tokens(nbest[0])) == "".join(self.tokens(ids))
+        return nbest if is_same_text else [ids]
 
 
 Vocabularies = tuple[Vocabulary | None, Vocabulary]
@@ -187,7 +219,7 @@ def load_vocabularies(run: RunDir) -> Vocabularies:
     """Load the source and target vocabulary of a run; the same object twice if they are joint.
 
     Raises:
-        UserError: the directory is not a run, or a vocabulary cannot be read
+        UserError: if the directory is not a run, or a vocabulary cannot be read
     """
     if not run.vocabulary.is_dir():
         raise UserError("is not a run: it has no vocabulary", str(run.path))
@@ -201,7 +233,7 @@ def load_vocabularies(run: RunDir) -> Vocabularies:
 
 
 def save_vocabularies(run: RunDir, vocabularies: Vocabularies) -> None:
-    """Write the vocabularies of a run, all or none."""
+    """Write the vocabularies of a run atomically."""
     source, target = vocabularies
     with staging_dir(run.path, run.vocabulary.name) as staging:
         if source is target:
@@ -211,3 +243,77 @@ def save_vocabularies(run: RunDir, vocabularies: Vocabularies) -> None:
                 source.save(staging / run.source_vocabulary.name)
             target.save(staging / run.target_vocabulary.name)
         publish_dir(staging, run.vocabulary)
+
+
+def train_sentencepiece(
+    lines: Iterable[str],
+    *,
+    size: int,
+    type: VocabularyType,
+    byte_fallback: bool,
+    normalization: str,
+    character_coverage: float,
+) -> bytes:
+    """Train a SentencePiece model and return it serialized; see `Vocabulary.train`."""
+    if size <= NUM_SPECIAL_TOKENS:
+        raise UserError(
+            f"vocabulary size {size} has no room for text; use more than {NUM_SPECIAL_TOKENS}"
+        )
+    text = _TrainingText(lines)
+    model = BytesIO()
+    try:
+        spm.SentencePieceTrainer.train(
+            sentence_iterator=iter(text),
+            model_writer=model,
+            vocab_size=size,
+            model_type=type,
+            byte_fallback=byte_fallback,
+            normalization_rule_name=normalization,
+            character_coverage=character_coverage,
+            max_sentence_length=MAX_LINE_BYTES,
+            pad_id=0,
+            bos_id=1,
+            eos_id=2,
+            unk_id=3,
+            num_threads=1,
+            minloglevel=3,
+        )
+    except (RuntimeError, ValueError) as error:
+        if text.error:
+            raise text.error from None
+        raise UserError(_explain_training_error(str(error), size)) from error
+    return model.getvalue()
+
+
+class _TrainingText:
+    """Lines for SentencePiece, which replaces exceptions of its input by its own.
+
+    Attributes:
+        error: the exception that ended the iteration, if any
+    """
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        self.lines = lines
+        self.error: BaseException | None = None
+
+    def __iter__(self) -> Iterator[str]:
+        try:
+            for line in self.lines:
+                yield line.replace(RESERVED_CHARACTER, " ")
+        except BaseException as error:
+            self.error = error
+            raise
+
+
+def _explain_training_error(reason: str, size: int) -> str:
+    """Return the cause of a SentencePiece error and its remedy in terms of the options."""
+    if maximum := re.search(r"too high .* <= (\d+)", reason):
+        return f"vocabulary size {size} is too large for this text; use {maximum[1]} or fewer"
+    if minimum := re.search(r"required_chars\. \d+ vs (\d+)", reason):
+        return (
+            f"vocabulary size {size} is too small for the characters of the text; "
+            f"use {minimum[1]} or more, or a lower character_coverage"
+        )
+    if "sentences_.empty()" in reason:
+        return "the text to train a vocabulary on is empty; give a file with text"
+    return f"SentencePiece cannot train a vocabulary: {' '.join(reason.split())}"

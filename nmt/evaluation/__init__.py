@@ -1,1 +1,1 @@
-"""How good a translation is, and what it was read from."""
+"""Evaluation of translations: metrics, significance, alignment error rate, attention plots."""

@@ -1,13 +1,13 @@
-"""Fonts that have the letters of a text.
+"""Selection of fonts that cover the characters of a text.
 
-Fonts are asked in this order until every letter is covered:
+Font families are tried in this order until every character is covered:
 
-1. DejaVu Sans, which comes with matplotlib: Latin, Greek, Cyrillic and '▁';
-2. the families of `FAMILIES` that the system has;
-3. NanumGothic (SIL Open Font License 1.1) out of the package koreanize-matplotlib: Hangul, kana and
-   common Chinese characters. The package is not imported, as that changes matplotlib's settings;
-   the file is found through the package's metadata and added to matplotlib's list of fonts;
-4. every other font of the system, by name.
+1. DejaVu Sans, which is part of matplotlib: Latin, Greek, Cyrillic and '▁';
+2. the installed families of `PREFERRED_FAMILIES`;
+3. NanumGothic (SIL Open Font License 1.1) from the package koreanize-matplotlib: Hangul, kana and
+   common Chinese characters. Importing the package would change matplotlib's settings, so the file
+   is located through the package's metadata and added to matplotlib's list of fonts;
+4. all other installed families, by name.
 """
 
 import logging
@@ -19,8 +19,8 @@ from importlib.metadata import PackageNotFoundError, files
 import matplotlib
 from matplotlib.font_manager import fontManager, get_font
 
-BASE = "DejaVu Sans"
-FAMILIES = (
+DEFAULT_FAMILY = "DejaVu Sans"
+PREFERRED_FAMILIES = (
     "Noto Sans CJK KR",
     "Noto Sans KR",
     "Malgun Gothic",
@@ -28,80 +28,88 @@ FAMILIES = (
     "NanumGothic",
     "Noto Sans",
 )
-PACKAGE = "koreanize-matplotlib"
-PACKAGED = "NanumGothic"
-# Fonts that have every letter, as an empty box.
-BOXES = ("Last Resort", "LastResort", ".LastResort", "Adobe Blank")
-REGULAR = (400, "normal", "regular", "book")
-UNKNOWN = "\N{REPLACEMENT CHARACTER}"
+FONT_PACKAGE = "koreanize-matplotlib"
+PACKAGED_FAMILY = "NanumGothic"
+# Fonts that draw every character as a box.
+PLACEHOLDER_FONTS = ("Last Resort", "LastResort", ".LastResort", "Adobe Blank")
+REGULAR_WEIGHTS = (400, "normal", "regular", "book")
 
 log = logging.getLogger(__name__)
 
 
-def fit_fonts(texts: Iterable[str]) -> tuple[list[str], list[str]]:
-    """Families that together have every letter, for matplotlib, and the texts to draw with them.
+def select_fonts(texts: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Select font families that together cover every character of the texts.
 
-    A letter that no font has becomes U+FFFD, a visible mark, and a warning in the log tells its
-    range and the remedy, once a range.
+    A character without a font is replaced by U+FFFD, and its Unicode block of 256 is logged as a
+    warning once.
+
+    Returns:
+        families for matplotlib, and the texts to draw
     """
-    drawn = [unicodedata.normalize("NFC", text) for text in texts]
-    missing = set("".join(drawn))
+    normalized = [unicodedata.normalize("NFC", text) for text in texts]
+    missing = set("".join(normalized))
     families = []
-    for family in _families():
-        found = missing & _letters(family)
-        if found or family == BASE:
+    for family in candidate_families():
+        covered = missing & font_characters(family)
+        if covered or family == DEFAULT_FAMILY:
             families.append(family)
-        missing -= found
+        missing -= covered
         if not missing:
             break
-    for letter in sorted(missing):
-        _warn_once(ord(letter) >> 8, unicodedata.name(letter, "UNNAMED").split()[0])
-    table = str.maketrans(dict.fromkeys(missing, UNKNOWN))
-    return families, [text.translate(table) for text in drawn]
+    for character in sorted(missing):
+        script = unicodedata.name(character, "UNNAMED").split()[0]
+        warn_missing_font(ord(character) >> 8, script)
+    table = str.maketrans(dict.fromkeys(missing, "\N{REPLACEMENT CHARACTER}"))
+    return families, [text.translate(table) for text in normalized]
 
 
-def _families() -> Iterator[str]:
-    """Families in the order of asking; nothing of a later one is read before it is its turn."""
-    yield BASE
-    own = matplotlib.get_data_path()
-    system = {
+def candidate_families() -> Iterator[str]:
+    """Yield font families in the order of preference; later ones are located only when needed."""
+    yield DEFAULT_FAMILY
+    bundled = matplotlib.get_data_path()
+    installed = {
         font.name
         for font in fontManager.ttflist
-        if not font.fname.startswith(own) and font.weight in REGULAR
+        if not font.fname.startswith(bundled) and font.weight in REGULAR_WEIGHTS
     }
-    preferred = [family for family in FAMILIES if family in system]
+    preferred = [family for family in PREFERRED_FAMILIES if family in installed]
     yield from preferred
-    if PACKAGED not in preferred and _add_packaged_font():
-        yield PACKAGED
-    yield from sorted(
-        name for name in system - {BASE, PACKAGED, *FAMILIES} if not name.startswith(BOXES)
-    )
+    if PACKAGED_FAMILY not in preferred and add_packaged_font():
+        yield PACKAGED_FAMILY
+    others = installed - {DEFAULT_FAMILY, PACKAGED_FAMILY, *PREFERRED_FAMILIES}
+    yield from sorted(name for name in others if not name.startswith(PLACEHOLDER_FONTS))
 
 
 @cache
-def _add_packaged_font() -> bool:
-    """Makes the packaged font known to matplotlib, if the package is installed."""
+def add_packaged_font() -> bool:
+    """Add the packaged font to matplotlib's list; return whether the package is installed."""
     try:
-        packaged = files(PACKAGE) or []
+        packaged = files(FONT_PACKAGE) or []
     except PackageNotFoundError:
         return False
     for file in packaged:
-        if file.name == f"{PACKAGED}.ttf":
+        if file.name == f"{PACKAGED_FAMILY}.ttf":
             fontManager.addfont(str(file.locate()))
             return True
     return False
 
 
 @cache
-def _letters(family: str) -> frozenset[str]:
-    path = next(x.fname for x in fontManager.ttflist if x.name == family and x.weight in REGULAR)
+def font_characters(family: str) -> frozenset[str]:
+    """Return the characters of the regular font of a family."""
+    path = next(
+        font.fname
+        for font in fontManager.ttflist
+        if font.name == family and font.weight in REGULAR_WEIGHTS
+    )
     return frozenset(map(chr, get_font(path).get_charmap()))
 
 
 @cache
-def _warn_once(page: int, script: str) -> None:
+def warn_missing_font(block: int, script: str) -> None:
+    """Log a warning about characters without a font, once per block of 256 code points."""
     log.warning(
-        "no font for letters of U+%02X00 to U+%02XFF (%s), drawn as %s; install a font that has "
-        "them, as Noto Sans, or for Korean: pip install %s",
-        *(page, page, script, UNKNOWN, PACKAGE),
+        "no font for the characters U+%02X00 to U+%02XFF (%s), drawn as %s; install a font that "
+        "covers them, such as Noto Sans, or for Korean: pip install %s",
+        *(block, block, script, "\N{REPLACEMENT CHARACTER}", FONT_PACKAGE),
     )

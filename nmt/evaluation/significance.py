@@ -1,4 +1,4 @@
-"""Whether one system is better than another beyond chance."""
+"""Statistical significance of the difference between two systems."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,14 @@ from nmt.evaluation.metrics import check_lines, make_metrics
 
 
 class Comparison(NamedTuple):
-    """A system beside a baseline under one metric: scores in percent, 95 % intervals, p-value."""
+    """Comparison of a system with a baseline under one metric.
+
+    Attributes:
+        score, baseline: scores of the two systems in percent
+        interval, baseline_interval: 95 % confidence intervals of the scores
+        p_value: p-value of the difference
+        signature: sacreBLEU's signature of the metric and the test
+    """
 
     score: float
     interval: tuple[float, float]
@@ -33,37 +40,42 @@ def paired_bootstrap(
     samples: int = 1000,
     seed: int = 12345,
 ) -> dict[str, Comparison]:
-    """Paired bootstrap resampling over lines (Koehn 2004), as sacreBLEU's `--paired-bs` does it.
+    """Run paired bootstrap resampling over lines (Koehn 2004), like sacreBLEU's `--paired-bs`.
 
-    Each sample draws as many lines as there are, with replacement, the same for both systems. An
-    interval is the mean over samples plus and minus half the span that holds 95 % of them. The
-    p-value is the share of samples whose |difference|, less the mean of these, exceeds the
-    |difference| observed, (count + 1) / (samples + 1). Systems of equal score get p = 1, where
-    sacreBLEU's formula would call a system different from itself. Memory grows with samples
-    x lines: some 40 MB for BLEU on 1,000 lines.
+    Each sample draws all lines with replacement, the same ones for both systems. A confidence
+    interval is the mean over samples plus or minus half the span of the central 95 % of them. The
+    p-value is (count + 1) / (samples + 1), where count is the number of samples in which
+    |difference| - mean(|difference|) exceeds the observed |difference|. Systems with equal scores
+    get p = 1; with sacreBLEU's formula a system would differ from itself. Memory grows with samples
+    x lines: about 40 MB for BLEU on 1,000 lines.
 
     Args:
+        names: metrics, some of `nmt.evaluation.metrics.METRICS`
+        hypotheses: lines of the system
         baseline: lines of the system to compare with
-        references: one list of lines a reference file
+        references: one list of lines per reference file
         tokenize, lowercase: as in `nmt.evaluation.metrics.score`
+        samples: number of bootstrap samples
+        seed: seed of the samples, at least 1
 
     Raises:
-        UserError: as `score` does; for a baseline of another length; `samples` or `seed` below 1
+        UserError: for the same input as in `score`, for a baseline of another length, or if
+            `samples` or `seed` is below 1
     """
     if samples < 1 or seed < 1:
-        raise UserError(f"samples ({samples}) and seed ({seed}) must be 1 or more")
+        raise UserError(f"samples ({samples}) and seed ({seed}) must be at least 1")
     metrics = make_metrics(names, tokenize=tokenize, lowercase=lowercase)
     check_lines(hypotheses, references)
     if len(baseline) != len(hypotheses):
         raise UserError(
             f"{len(hypotheses)} hypotheses but {len(baseline)} lines in the baseline; "
-            "there must be one line for each"
+            "give one line for each hypothesis"
         )
     systems = [("baseline", baseline), ("system", hypotheses)]
     with _sacrebleu_seed(seed):
         test = PairedTest(systems, metrics, references, test_type="bs", n_samples=samples)
         signatures, columns = test()
-    # sacreBLEU names the columns in its own way, in our order.
+    # sacreBLEU has its own names for the metrics, but keeps their order.
     return {
         name: _comparison(columns[column], str(signatures[column]))
         for name, column in zip(metrics, signatures, strict=True)
@@ -92,13 +104,13 @@ def _interval(result: Result) -> tuple[float, float]:
 
 @contextmanager
 def _sacrebleu_seed(seed: int) -> Iterator[None]:
-    """sacreBLEU takes its seed from the environment only; what stood there comes back."""
-    before = os.environ.get("SACREBLEU_SEED")
+    """Set sacreBLEU's seed, which it reads from the environment, and restore the variable."""
+    previous = os.environ.get("SACREBLEU_SEED")
     os.environ["SACREBLEU_SEED"] = str(seed)
     try:
         yield
     finally:
-        if before is None:
+        if previous is None:
             del os.environ["SACREBLEU_SEED"]
         else:
-            os.environ["SACREBLEU_SEED"] = before
+            os.environ["SACREBLEU_SEED"] = previous

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nmt.config.schema import Experiment
-from nmt.data.pictures import PictureSizes
+from nmt.data.images import ImageSize
 from nmt.data.vocabulary import Vocabulary, load_vocabularies
 from nmt.errors import UserError
 from nmt.model.build import build_model
@@ -32,7 +32,7 @@ class SavedModel:
     """
 
     model: Seq2Seq
-    source: Vocabulary | PictureSizes
+    source: Vocabulary | ImageSize
     target_vocabulary: Vocabulary
     experiment: Experiment
     warnings: tuple[str, ...]
@@ -51,9 +51,9 @@ def load_saved_model(path: Path, checkpoint: str = "best") -> SavedModel:
     run = RunDir(path)
     experiment = run.experiment()
     vocabulary, target = load_vocabularies(run)
-    source = PictureSizes.of(experiment.data.pictures) or vocabulary
+    source = ImageSize.from_config(experiment.data.pictures) or vocabulary
     assert source is not None
-    pieces = source if isinstance(source, PictureSizes) else len(source)
+    pieces = source if isinstance(source, ImageSize) else len(source)
     model = build_model(experiment.model, pieces, len(target))
     if checkpoint == "average":
         checkpoints = [run.checkpoint(step) for step in run.steps()]

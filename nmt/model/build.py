@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from nmt.config.schema import ModelConfig, RecurrenceBackend
-from nmt.data.pictures import PictureSizes
+from nmt.data.images import ImageSize
 from nmt.errors import UserError
 from nmt.model.attention.mechanism import Mechanism
 from nmt.model.decoders.recurrent import RecurrentDecoder
@@ -18,7 +18,7 @@ from nmt.registry import DECODERS, ENCODERS, MECHANISMS, SCORES, ComponentConfig
 
 def build_model(
     config: ModelConfig,
-    source: int | PictureSizes,
+    source: int | ImageSize,
     target_pieces: int,
     *,
     recurrence: RecurrenceBackend = "auto",
@@ -36,7 +36,7 @@ def build_model(
     """
     assert config.encoder is not None and config.decoder is not None
     size = config.embedding_size
-    pictured = isinstance(source, PictureSizes)
+    pictured = isinstance(source, ImageSize)
     offered: dict[str, Any] = {"pictures": source} if pictured else {"embedding_size": size}
     encoder = _build(ENCODERS, config.encoder, offered)
     assert isinstance(encoder, Encoder)
@@ -56,7 +56,7 @@ def build_model(
     try:
         return Seq2Seq(
             None
-            if isinstance(source, PictureSizes)
+            if isinstance(source, ImageSize)
             else Embedding(
                 source,
                 size,
@@ -105,9 +105,7 @@ def set_backend(decoder: Decoder, recurrence: RecurrenceBackend) -> None:
         decoder.backend = recurrence
 
 
-def check_model(
-    config: ModelConfig, *, joint: bool, pictures: PictureSizes | None = None
-) -> Seq2Seq:
+def check_model(config: ModelConfig, *, joint: bool, pictures: ImageSize | None = None) -> Seq2Seq:
     """Build the model without memory for its parameters, to see that its parts fit together.
 
     Args:

@@ -5,7 +5,7 @@ from typing import Literal
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, device, nn
 
-from nmt.data.batching import Source
+from nmt.data.batch import Source
 from nmt.model.embeddings import Embedding
 from nmt.model.interfaces import Decoder, DecoderOutput, Encoded, Encoder, Memory, Prediction, State
 from nmt.model.layers.initial import xavier

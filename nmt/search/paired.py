@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from nmt.data.batching import Source
+from nmt.data.batch import Source
 from nmt.model.interfaces import Memory, Prediction, State
 from nmt.model.seq2seq import Seq2Seq
 from nmt.search.step import Step, select_rows

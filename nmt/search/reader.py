@@ -10,9 +10,9 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from nmt.data.batching import Source, pad
-from nmt.data.corpus import locate
-from nmt.data.pictures import PictureSizes, read_picture, told_at, widen
+from nmt.data.batch import Source, pad
+from nmt.data.corpus import image_path
+from nmt.data.images import ImageSize, error_location, read_image, upcast_features
 from nmt.data.vocabulary import Vocabulary
 from nmt.search.options import SearchOptions
 
@@ -62,16 +62,16 @@ class TextReader(Reader):
         self.fingerprint = vocabulary.fingerprint
 
     def cut(self, texts: Sequence[str]) -> list[list[int]]:
-        return self.vocabulary.encode_all(list(texts))
+        return self.vocabulary.encode_batch(list(texts))
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
-        return self.vocabulary.pieces(ids)
+        return self.vocabulary.tokens(ids)
 
     def batch(
         self, texts: Sequence[str], ids: Sequence[list[int]], place: Place
     ) -> tuple[Source, Bool[Tensor, "b s"]]:
         sentences = [np.array(sentence) for sentence in ids]
-        source_bs, mask_bs = pad(sentences, self.vocabulary.specials)
+        source_bs, mask_bs = pad(sentences, self.vocabulary.special_tokens)
         return torch.from_numpy(source_bs), torch.from_numpy(mask_bs)
 
 
@@ -83,7 +83,7 @@ class PictureReader(Reader):
         grid: rows and columns of the model's annotations
     """
 
-    def __init__(self, sizes: PictureSizes, grid: tuple[int, int]) -> None:
+    def __init__(self, sizes: ImageSize, grid: tuple[int, int]) -> None:
         self.sizes, self.grid = sizes, grid
         self.rows, self.columns = grid
         self.fingerprint = f"pictures {sizes} {grid}"
@@ -100,19 +100,19 @@ class PictureReader(Reader):
     ) -> tuple[Source, Bool[Tensor, "b s"]]:
         pictures = []
         for number, text in enumerate(texts):
-            with told_at(partial(place, number)):
-                pictures.append(read_picture(Path(text.strip()), self.sizes))
+            with error_location(partial(place, number)):
+                pictures.append(read_image(Path(text.strip()), self.sizes))
         mask_bs = torch.ones(len(texts), len(ids[0]), dtype=torch.bool)
-        return torch.from_numpy(widen(np.stack(pictures))), mask_bs
+        return torch.from_numpy(upcast_features(np.stack(pictures))), mask_bs
 
     def longest(self, ids: Sequence[int], options: SearchOptions) -> int:
         return options.longest(None)
 
     def locate(self, text: str, folder: Path) -> str:
-        return locate(text, folder)
+        return image_path(text, folder)
 
 
-def make_reader(source: Vocabulary | PictureSizes, grid: tuple[int, int] | None) -> Reader:
+def make_reader(source: Vocabulary | ImageSize, grid: tuple[int, int] | None) -> Reader:
     """The reader for a source vocabulary, or for pictures and the grid of the model."""
     if isinstance(source, Vocabulary):
         return TextReader(source)

@@ -111,7 +111,7 @@ def finish(
 ) -> Translation:
     """Turn a hypothesis into text."""
     tokens = hypothesis.tokens[:-1] if hypothesis.finished else hypothesis.tokens
-    pieces = vocabulary.pieces(tokens)
+    pieces = vocabulary.tokens(tokens)
     text = vocabulary.decode(tokens)
     if replace_unknown and vocabulary.unk in tokens:
         text = _with_source_words(source_pieces, tokens, pieces, hypothesis.weights_ts, vocabulary)
@@ -145,4 +145,4 @@ def _with_source_words(
     for position, token in enumerate(tokens):
         if token == vocabulary.unk and position in links:
             shown[position] = word_text(source_pieces, word_of[links[position]])
-    return vocabulary.join(shown)
+    return vocabulary.decode_tokens(shown)

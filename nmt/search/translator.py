@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from nmt.data.pictures import PictureSizes
+from nmt.data.images import ImageSize
 from nmt.data.vocabulary import Vocabulary
 from nmt.device import autocast, resolve_device
 from nmt.errors import UserError
@@ -44,7 +44,7 @@ class Translator:
     def __init__(
         self,
         models: Sequence[Seq2Seq],
-        source: Vocabulary | PictureSizes,
+        source: Vocabulary | ImageSize,
         target_vocabulary: Vocabulary,
         options: SearchOptions,
         *,
@@ -167,7 +167,7 @@ class Translator:
         if len(texts) != len(targets):
             raise UserError(f"{len(texts)} sentences, but {len(targets)} translations to score")
         chosen = replace(self.options, **options)
-        given = self.target_vocabulary.encode_all(list(targets))
+        given = self.target_vocabulary.encode_batch(list(targets))
 
         def read(started: Started) -> list[list[Hypothesis]]:
             return started.force([given[row] for row in started.rows], chosen)

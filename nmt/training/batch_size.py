@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 
 from nmt.config.schema import TrainingConfig
-from nmt.data.batching import batches_in_order, longest_batch
-from nmt.data.stream import Numbered as IndexedBatch
-from nmt.data.stream import make_batch
+from nmt.data.batch_plan import longest_batch, plan_by_length
+from nmt.data.loader import IndexedBatch, make_batch
 from nmt.errors import UserError
 from nmt.storage.atomic import replace_file
 from nmt.storage.run_dir import RunDir
@@ -53,7 +52,7 @@ def set_batch_tokens(trainer: Trainer, training: TrainingConfig, run: RunDir | N
         if process_group.is_first and file is not None:
             replace_file(file, f"{tokens}\n")
         log.info("batch_tokens: %d, a tenth less than the largest batch that fits", tokens)
-    trainer.loader.cut(tokens)
+    trainer.loader.set_batch_tokens(tokens)
 
 
 def _read(file: Path) -> int:
@@ -76,11 +75,11 @@ def find_batch_tokens(trainer: Trainer) -> int:
     whole_corpus = int(max(lengths[0].max(), lengths[1].max()) + 1) * len(lengths[0])
 
     def fits(tokens: int) -> bool:
-        plan = batches_in_order(
+        plan = plan_by_length(
             *lengths, batch_tokens=tokens, batch_sentences=trainer.loader.batch_sentences
         )
         rows = longest_batch(plan, *lengths)
-        batch = make_batch(corpus, rows, trainer.loader.specials)
+        batch = make_batch(corpus, rows, trainer.loader.special_tokens)
         return _fits(trainer, IndexedBatch(batch, corpus.lines[rows] + 1))
 
     devices = [trainer.precision.device] if trainer.precision.device.type == "cuda" else []

@@ -8,11 +8,10 @@ import torch
 
 from nmt.config.loader import Loaded
 from nmt.config.schema import Experiment
-from nmt.data.batching import Batch, longest_batch
-from nmt.data.pictures import PictureSizes as ImageSizes
-from nmt.data.stream import Group as UpdateBatch
-from nmt.data.stream import Numbered as IndexedBatch
-from nmt.data.stream import Position, make_batch
+from nmt.data.batch import Batch
+from nmt.data.batch_plan import longest_batch
+from nmt.data.images import ImageSize
+from nmt.data.loader import IndexedBatch, Position, UpdateBatch, make_batch
 from nmt.device import resolve_device
 from nmt.errors import UserError
 from nmt.evaluation.metrics import make_metrics
@@ -39,7 +38,7 @@ def check_components(loaded: Loaded) -> None:
     if experiment.training.start_from is not None:
         joint = True  # not known before that run is opened
     try:
-        images = ImageSizes.of(experiment.data.pictures)
+        images = ImageSize.from_config(experiment.data.pictures)
         model = check_model(experiment.model, joint=joint, pictures=images)
     except UserError as error:
         raise loaded.error("model", error.message) from None
@@ -75,7 +74,7 @@ def dry_run(experiment: Experiment, *, device: str) -> str:
     set_batch_tokens(trainer, training, None)
     corpus, plan = trainer.loader.plan(0)
     rows = longest_batch(plan, corpus.source_lengths, corpus.target_lengths)
-    batch = make_batch(datasets.train, rows, datasets.specials)
+    batch = make_batch(datasets.train, rows, datasets.special_tokens)
     indexed = IndexedBatch(batch, datasets.train.lines[rows] + 1)
     without = _parameters_without_gradient(trainer, indexed)
     if without:
@@ -112,11 +111,11 @@ def _report(
 ) -> str:
     parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
     tokens = len(datasets.target_vocabulary)
-    partly = f" (only the first {limit} are tried)" if datasets.train.report.read == limit else ""
+    partly = f" (only the first {limit} are tried)" if datasets.train.stats.read == limit else ""
     precision = trainer.precision
     lines = {
-        "training text": f"{datasets.train.report}{partly}",
-        "validation text": f"{datasets.valid.report}",
+        "training text": f"{datasets.train.stats}{partly}",
+        "validation text": f"{datasets.valid.stats}",
         "vocabulary": f"{_vocabulary_sizes(datasets)} tokens",
         "parameters": f"{parameters / 1e6:.2f} M, all of them get a gradient",
         "an epoch": f"{batches} batches, {-(-batches // trainer.accumulate)} updates",

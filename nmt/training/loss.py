@@ -10,7 +10,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import linear, pad
 
-from nmt.data.batching import Batch
+from nmt.data.batch import Batch
 from nmt.device import compiles_kernels
 from nmt.model.seq2seq import Seq2Seq
 
@@ -59,7 +59,7 @@ def batch_loss(
 
     The training loss is `smoothed_cross_entropy` plus the decoder's auxiliary loss, if it has one.
     """
-    mask_bt, places_r = batch.target_mask_bt, batch.target_places_r
+    mask_bt, places_r = batch.target_mask_bt, batch.target_indices_r
     output_btd, auxiliary = model(batch.source, batch.source_mask_bs, batch.target_in_bt)
     # Padding is removed here, so it gets no probability, no loss and no gradient.
     loss, nll_r = smoothed_cross_entropy(

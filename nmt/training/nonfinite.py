@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from nmt.data.batching import Array
+from nmt.data.token_corpus import Array
 from nmt.device import AsyncHostCopy
 from nmt.distributed.process_group import ProcessGroup
 from nmt.errors import UserError

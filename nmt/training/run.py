@@ -67,8 +67,8 @@ def train(
         if experiment.data.pictures is not None:
             log.info("reading the images, unless they are in the cache")
         datasets = prepare_datasets_together(experiment, run, process_group)
-        log.info("training text: %s", datasets.train.report)
-        log.info("validation text: %s", datasets.valid.report)
+        log.info("training text: %s", datasets.train.stats)
+        log.info("validation text: %s", datasets.valid.stats)
         trainer = build_trainer(experiment, datasets, on_device, process_group)
         if recurrence is not None:
             configured = training.recurrence

@@ -10,16 +10,21 @@ import numpy as np
 import torch
 
 from nmt.config.schema import DataConfig, Experiment, VocabularyConfig
-from nmt.data.album import open_album
-from nmt.data.cache import encode_corpus
-from nmt.data.corpus import Corpus, resolve
-from nmt.data.encoded import EncodedCorpus
-from nmt.data.learning import draw_lines, learn_model
-from nmt.data.pictures import PictureSizes as ImageSizes
-from nmt.data.sampling import sample_corpus
-from nmt.data.stream import Marks as SpecialTokenPair
-from nmt.data.stream import Stream as BatchLoader
-from nmt.data.vocabulary import Vocabularies, Vocabulary, load_vocabularies, save_vocabularies
+from nmt.data.corpus import Corpus, find_corpus
+from nmt.data.images import ImageSize, open_image_store
+from nmt.data.line_sampling import sample_lines
+from nmt.data.loader import BatchLoader
+from nmt.data.subword_regularization import sample_segmentations
+from nmt.data.token_corpus import TokenCorpus
+from nmt.data.tokenization import tokenize_corpus
+from nmt.data.vocabulary import (
+    SpecialTokenPair,
+    Vocabularies,
+    Vocabulary,
+    load_vocabularies,
+    save_vocabularies,
+    train_sentencepiece,
+)
 from nmt.distributed.process_group import SINGLE_PROCESS_GROUP, ProcessGroup
 from nmt.errors import UserError
 from nmt.model.build import build_model
@@ -50,10 +55,10 @@ class Datasets:
         valid_corpus: the files of the validation text
     """
 
-    source: Vocabulary | ImageSizes
+    source: Vocabulary | ImageSize
     target_vocabulary: Vocabulary
-    train: EncodedCorpus
-    valid: EncodedCorpus
+    train: TokenCorpus
+    valid: TokenCorpus
     valid_corpus: Corpus
 
     @property
@@ -62,10 +67,13 @@ class Datasets:
         return self.source if isinstance(self.source, Vocabulary) else None
 
     @property
-    def specials(self) -> SpecialTokenPair:
+    def special_tokens(self) -> SpecialTokenPair:
         """Special tokens of source and target; None for a source of images."""
         source = self.source_vocabulary
-        return None if source is None else source.specials, self.target_vocabulary.specials
+        return (
+            None if source is None else source.special_tokens,
+            self.target_vocabulary.special_tokens,
+        )
 
 
 def prepare_datasets(
@@ -83,29 +91,31 @@ def prepare_datasets(
         UserError: if the text or a vocabulary cannot be used
     """
     data = experiment.data
-    images = ImageSizes.of(data.pictures)
+    images = ImageSize.from_config(data.pictures)
     train, valid = (
-        resolve(spec, data.source, data.target, pictures=images is not None)
+        find_corpus(spec, data.source, data.target, images=images is not None)
         for spec in (data.train, data.valid)
     )
     train = replace(train, limit=limit)
     source, target = find_vocabularies(experiment, train, run)
-    if data.vocabulary.sampling is not None and not all(v.samples for v in (source, target) if v):
+    if data.vocabulary.sampling is not None and not all(
+        v.supports_sampling for v in (source, target) if v
+    ):
         raise UserError(
             "data.vocabulary.sampling requires a vocabulary of type unigram; "
             "use one or remove sampling"
         )
     cache = None if run is None else data.cache or run.cache
 
-    def encode(corpus: Corpus) -> EncodedCorpus:
-        reader = open_album(corpus, images, folder=cache) if images else source
+    def encode(corpus: Corpus) -> TokenCorpus:
+        reader = open_image_store(corpus, images, cache_dir=cache) if images else source
         assert reader is not None
-        return encode_corpus(
+        return tokenize_corpus(
             corpus,
             reader,
             target,
             max_length=data.max_length,
-            folder=cache,
+            cache_dir=cache,
             processes=experiment.training.threads or usable_cores(),
         )
 
@@ -153,7 +163,7 @@ def find_vocabularies(experiment: Experiment, train: Corpus, run: RunDir | None)
     start_from = experiment.training.start_from
     if start_from is not None:
         source, target = load_vocabularies(RunDir(start_from))
-        if source is None and not train.pictures:
+        if source is None and not train.images:
             raise UserError(
                 "reads images and has no source vocabulary; start from a run that reads text",
                 str(start_from),
@@ -162,7 +172,7 @@ def find_vocabularies(experiment: Experiment, train: Corpus, run: RunDir | None)
         source, target = _load_models(config.model)
     else:
         source, target = _learn_vocabularies(config, train)
-    found = (None if train.pictures else source), target
+    found = (None if train.images else source), target
     if run is not None:
         save_vocabularies(run, found)
     return found
@@ -184,16 +194,16 @@ def _learn_vocabularies(config: VocabularyConfig, train: Corpus) -> Vocabularies
 
     def learn(sides: slice) -> Vocabulary:
         text = (line for pair in train.pairs() for line in pair[sides])
-        lines, total = draw_lines(text, config.lines)
+        lines, total = sample_lines(text, config.lines)
         if len(lines) == total:
             return Vocabulary.train(lines, **options)
         log.info("the vocabulary is learned from %d lines drawn from %d", len(lines), total)
         # SentencePiece needs ten times the memory of the text, which only returns to the system
         # when the process exits.
-        (model,) = map_in_order(partial(learn_model, **options), [lines], processes=1)
+        (model,) = map_in_order(partial(train_sentencepiece, **options), [lines], processes=1)
         return Vocabulary(model)
 
-    if train.pictures:
+    if train.images:
         return None, learn(slice(1, 2))
     if config.joint:
         joint = learn(slice(0, 2))
@@ -221,10 +231,10 @@ def build_loader(experiment: Experiment, datasets: Datasets) -> BatchLoader:
     """
     training, sampling = experiment.training, experiment.data.vocabulary.sampling
 
-    def corpus_of(epoch: int) -> EncodedCorpus:
+    def corpus_of(epoch: int) -> TokenCorpus:
         if sampling is None:
             return datasets.train
-        return sample_corpus(
+        return sample_segmentations(
             datasets.train,
             datasets.source_vocabulary,
             datasets.target_vocabulary,
@@ -236,7 +246,7 @@ def build_loader(experiment: Experiment, datasets: Datasets) -> BatchLoader:
     batch_tokens = MIN_BATCH_TOKENS if training.batch_tokens == "auto" else training.batch_tokens
     return BatchLoader(
         corpus_of,
-        datasets.specials,
+        datasets.special_tokens,
         batch_tokens=batch_tokens,
         batch_sentences=training.batch_sentences,
         seed=training.seed,

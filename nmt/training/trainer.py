@@ -12,10 +12,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from nmt.data.stream import Group as UpdateBatch
-from nmt.data.stream import Numbered as IndexedBatch
-from nmt.data.stream import Position
-from nmt.data.stream import Stream as BatchLoader
+from nmt.data.loader import BatchLoader, IndexedBatch, Position, UpdateBatch
 from nmt.distributed.process_group import SINGLE_PROCESS_GROUP, ProcessGroup
 from nmt.model.seq2seq import Seq2Seq
 from nmt.prefetch import prefetch
@@ -225,11 +222,11 @@ class Trainer:
     def updates(self) -> Iterator[Update]:
         """Yield one update after another, across epochs."""
         batches_per_update = self.accumulate * self.process_group.world_size
-        batches = self.loader.groups(
+        batches = self.loader.updates(
             self.state.position, batches_per_update, self.process_group.info
         )
         if self.precision.device.type == "cuda":
-            batches = (batch.pinned() for batch in batches)
+            batches = (batch.pin_memory() for batch in batches)
         with closing(prefetch(batches)) as prefetched:
             started = time.perf_counter()
             for batch in prefetched:
@@ -265,8 +262,8 @@ class Trainer:
         self._handle_interrupts(self._nonfinite_check.enqueue(stats))
         self.precision.step(self.optimizer, stats.is_nonfinite if self.skips_on_device else None)
         self.optimizer.zero_grad()
-        self.state = TrainerState(step, batch.after)
-        return Update(step, batch.after, loss, nll, batch.target_tokens, grad_norm)
+        self.state = TrainerState(step, batch.next_position)
+        return Update(step, batch.next_position, loss, nll, batch.target_tokens, grad_norm)
 
     def _accumulate_gradients(self, batch: UpdateBatch) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the loss and the nll of each batch, adding its gradients to the others."""
@@ -288,7 +285,7 @@ class Trainer:
             loss, nll = self.loss(
                 device_batch, smoothing=self.label_smoothing, chunk=self.output_chunk
             )
-        if indexed.idle:
+        if indexed.is_dummy:
             loss = loss * 0.0  # a batch without targets may still have an auxiliary loss
         # `process_group.wrap` averages the gradients of the ranks; this makes it their sum.
         self.precision.backward(loss * self.process_group.world_size / target_tokens)

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 
 from nmt.config.schema import EvaluationConfig, Experiment
-from nmt.data.batching import batches_in_order
-from nmt.data.encoded import EncodedCorpus
-from nmt.data.stream import Marks as SpecialTokenPair
-from nmt.data.stream import make_batch
+from nmt.data.batch_plan import plan_by_length
+from nmt.data.loader import make_batch
+from nmt.data.token_corpus import TokenCorpus
+from nmt.data.vocabulary import SpecialTokenPair
 from nmt.distributed.process_group import SINGLE_PROCESS_GROUP, ProcessGroup
 from nmt.evaluation.metrics import higher_is_better, score
 from nmt.model.seq2seq import Seq2Seq
@@ -154,7 +154,7 @@ class Validator:
         loss = mean_nll(
             self._trainer.model,
             self._datasets.valid,
-            self._datasets.specials,
+            self._datasets.special_tokens,
             self._trainer.precision,
             batch_tokens=self._trainer.loader.batch_tokens,
             chunk=self._trainer.output_chunk,
@@ -173,7 +173,7 @@ class Validator:
         if not (evaluation.samples or evaluation.pictures):
             return
         # Importing matplotlib takes a tenth of the start time, and only the first rank needs it.
-        from nmt.evaluation.inspection import draw_translations, write_samples
+        from nmt.evaluation.samples import plot_translations, write_samples
 
         count = min(evaluation.samples, len(self._references))
         if count:
@@ -181,13 +181,13 @@ class Validator:
             write_samples(run.samples, step, samples, self._references[:count])
         if evaluation.pictures:
             plotted = result.translations[: evaluation.pictures]
-            draw_translations(run.attention, str(step), plotted)
+            plot_translations(run.attention, str(step), plotted)
 
 
 @torch.no_grad()
 def mean_nll(
     model: Seq2Seq,
-    corpus: EncodedCorpus,
+    corpus: TokenCorpus,
     specials: SpecialTokenPair,
     precision: Precision,
     *,
@@ -208,7 +208,7 @@ def mean_nll(
     """
     model.eval()
     total, tokens = 0.0, 0
-    plan = batches_in_order(corpus.source_lengths, corpus.target_lengths, batch_tokens=batch_tokens)
+    plan = plan_by_length(corpus.source_lengths, corpus.target_lengths, batch_tokens=batch_tokens)
     for rows in plan[process_group.rank :: process_group.world_size]:
         batch = make_batch(corpus, rows, specials).to(precision.device)
         with precision.autocast():

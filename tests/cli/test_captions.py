@@ -60,7 +60,7 @@ def test_a_second_start_reads_no_picture(
     def read(*arguments: object) -> None:
         pytest.fail("a picture was read")
 
-    monkeypatch.setattr("nmt.data.album.read_picture", read)
+    monkeypatch.setattr("nmt.data.images.read_image", read)
     called = nmt_train(bars / "bars.yaml", "--run", run)
     assert called.code == 0
     assert "nothing left to do" in called.err
@@ -142,7 +142,7 @@ def test_a_picture_that_cannot_be_read_is_told_with_its_line(
     run: Path, bars: Path, tmp_path: Path
 ) -> None:
     (bars / "images" / "text.png").write_text("hello")
-    for name, words in (("gone.png", "no such file; "), ("text.png", "is not a picture; ")):
+    for name, words in (("gone.png", "not found; "), ("text.png", "is not an image; ")):
         lines = ["images/valid-0.png", "", f"images/{name}"]
         names = write_lines(bars / "odd.pictures", lines)
         called = nmt_translate("-m", run, names)
@@ -152,7 +152,7 @@ def test_a_picture_that_cannot_be_read_is_told_with_its_line(
         captions = write_lines(tmp_path / "odd.en", ["a", "b", "c"])
         assert f"{names}:3: " in nmt_eval("-m", run, names, captions).complaint
     called = nmt_translate("-m", run, given="\nnowhere.png\n")
-    assert "standard input:2: nowhere.png: no such file; " in called.complaint
+    assert "standard input:2: nowhere.png: not found; " in called.complaint
 
 
 def test_a_picture_to_learn_from_is_told_with_its_line(bars: Path, tmp_path: Path) -> None:

@@ -54,10 +54,10 @@ def desk(here: Path, experiment: dict[str, Any]) -> Path:
         (["circle.yaml"], "circle.yaml:1: an alias stands inside what it names"),
         (["good.yaml", "tabs.yaml"], "'tabs.yaml' is not an override"),
         (["good.yaml", "data.train=1"], "data.train: expected a file name, got 1"),
-        (["good.yaml", "data.train=folder"], "folder.de: no such file"),
+        (["good.yaml", "data.train=folder"], "folder.de: not found"),
         (["good.yaml", "training.seed=-1"], "training.seed: must be at least 0, got -1"),
         (["good.yaml", "evaluation.tokenize=letters"], "unknown tokenizer 'letters'"),
-        (["good.yaml", "evaluation.metrics=[]"], "no metric is named"),
+        (["good.yaml", "evaluation.metrics=[]"], "no metric is given"),
         (["good.yaml", "training.start_from=folder"], "folder: is not a run"),
     ],
 )
@@ -106,7 +106,7 @@ def test_translate_says_what_is_wrong(arguments: list[object], words: str, train
     ("arguments", "words"),
     [
         (["one.txt", "nothing.txt"], "1 hypotheses but 0 lines in reference 1"),
-        (["nothing.txt", "nothing.txt"], "there are no hypotheses to score"),
+        (["nothing.txt", "nothing.txt"], "the hypotheses are empty"),
         (["folder", "one.txt"], "folder: cannot read: Is a directory"),
         (["one.txt", "latin.yaml"], "latin.yaml:2: byte 4 is not UTF-8"),
         (["one.txt", "one.txt", "--metrics", "blue"], "invalid choice: 'blue'"),

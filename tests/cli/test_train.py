@@ -118,13 +118,13 @@ def _write_text(folder: Path, name: str, source: bytes, target: bytes) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "words"),
     [
-        ("data.train", "missing", "missing.de: no such file"),
-        ("data.valid", "missing", "missing.de: no such file"),
+        ("data.train", "missing", "missing.de: not found"),
+        ("data.valid", "missing", "missing.de: not found"),
         ("data.train", "unequal", "unequal.de: 3 lines, but"),
         ("data.train", "latin", "latin.de:2: byte 2 is not UTF-8 (0xfc)"),
-        ("data.train", "empty", "no text"),
+        ("data.train", "empty", "is empty"),
         ("data.valid", "empty", "empty"),
-        ("data.vocabulary.size", 5000, "a vocabulary of 5000 pieces is too large"),
+        ("data.vocabulary.size", 5000, "vocabulary size 5000 is too large"),
         ("data.vocabulary.size", 10, "cannot hold the text's characters"),
         ("training.precision", "fp16", "fp16 requires a GPU"),
         ("training.start_from", "nowhere", "nowhere"),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nmt.data.corpus import Corpus, resolve
+from nmt.data.corpus import Corpus, find_corpus
 from nmt.data.vocabulary import Vocabulary
 
 PEOPLE = {
@@ -49,6 +49,6 @@ def write(tmp_path: Path) -> Callable[[list[tuple[str, str]]], Corpus]:
         for side, language in enumerate(("de", "en")):
             text = "".join(f"{pair[side]}\n" for pair in pairs)
             (tmp_path / f"train.{language}").write_text(text, encoding="utf-8", newline="")
-        return resolve(tmp_path / "train", "de", "en")
+        return find_corpus(tmp_path / "train", "de", "en")
 
     return write_pairs

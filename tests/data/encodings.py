@@ -3,13 +3,13 @@
 from collections.abc import Callable
 
 from nmt.data.corpus import Corpus
-from nmt.data.encoded import EncodedCorpus
+from nmt.data.token_corpus import TokenCorpus
 
 Pairs = list[tuple[str, str]]
 Write = Callable[[Pairs], Corpus]
 """Writes pairs to files."""
 
 
-def ids_of(encoded: EncodedCorpus) -> list[tuple[list[int], list[int]]]:
+def ids_of(encoded: TokenCorpus) -> list[tuple[list[int], list[int]]]:
     """Source and target ids of each pair."""
     return [(encoded.source(i).tolist(), encoded.target(i).tolist()) for i in range(len(encoded))]

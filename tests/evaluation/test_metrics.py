@@ -1,3 +1,5 @@
+"""Metrics of translations."""
+
 import logging
 
 import pytest
@@ -11,14 +13,14 @@ FIRST = ["The cat sat on the mat.", "He reads an old book.", "Good morning!", "Y
 SECOND = ["A cat was on the mat.", "he is reading the old book", "Morning!", "Ja"]
 
 
-def test_bleu_of_four_words_in_five_is_the_fourth_root_of_its_precisions() -> None:
-    # 4/5 words, 3/4 pairs, 2/3 triples and 1/2 quadruples are right: their product is 0.2.
+def test_bleu_is_geometric_mean_of_precisions() -> None:
+    # Precisions of 1- to 4-grams are 4/5, 3/4, 2/3 and 1/2; their product is 0.2.
     bleu = score(["bleu"], ["a b c d e"], [["a b c d f"]])["bleu"]
     assert bleu.score == pytest.approx(100 * 0.2**0.25)
 
 
 @pytest.mark.parametrize("references", [[FIRST], [FIRST, SECOND]])
-def test_scores_are_those_of_sacrebleu_itself(references: list[list[str]]) -> None:
+def test_scores_equal_sacrebleu(references: list[list[str]]) -> None:
     scores = score(["ter", "bleu", "chrf"], HYPOTHESES, references)
     assert list(scores) == ["ter", "bleu", "chrf"]
     assert scores["bleu"].score == sacrebleu.corpus_bleu(HYPOTHESES, references).score
@@ -28,7 +30,7 @@ def test_scores_are_those_of_sacrebleu_itself(references: list[list[str]]) -> No
     assert f"version:{sacrebleu.__version__}" in scores["bleu"].signature
 
 
-def test_options_reach_sacrebleu_and_stand_in_the_signature() -> None:
+def test_options_change_scores_and_signatures() -> None:
     scores = score(["bleu", "chrf"], HYPOTHESES, [FIRST], tokenize="char", lowercase=True)
     expected = sacrebleu.corpus_bleu(HYPOTHESES, [FIRST], tokenize="char", lowercase=True)
     assert scores["bleu"].score == expected.score
@@ -36,7 +38,7 @@ def test_options_reach_sacrebleu_and_stand_in_the_signature() -> None:
     assert "case:lc" in scores["chrf"].signature
 
 
-def test_exact_counts_lines_equal_to_one_of_their_references() -> None:
+def test_exact_is_percentage_of_lines_equal_to_a_reference() -> None:
     hypotheses = [" yes ", "no", "Maybe", ""]
     assert score(["exact"], hypotheses, [["yes", "nope", "maybe", "x"]])["exact"].score == 25
     both = score(["exact"], hypotheses, [["yes", "nope", "maybe", "x"], ["-", "no\n", "-", ""]])
@@ -48,36 +50,36 @@ def test_exact_counts_lines_equal_to_one_of_their_references() -> None:
     assert "case:lc" in lower["exact"].signature
 
 
-def test_only_ter_is_better_when_lower() -> None:
+def test_higher_is_better_except_for_ter() -> None:
     assert {name for name in METRICS if not higher_is_better(name)} == {"ter"}
     with pytest.raises(UserError, match="meteor"):
         higher_is_better("meteor")
 
 
 @pytest.mark.parametrize(
-    ("names", "hypotheses", "references", "options", "told"),
+    ("names", "hypotheses", "references", "options", "message"),
     [
-        (["bleu", "meteor"], ["a"], [["a"]], {}, "'meteor'; known are bleu, chrf, ter, exact"),
+        (["bleu", "meteor"], ["a"], [["a"]], {}, "'meteor'; must be one of bleu, chrf, ter, exact"),
         ([], ["a"], [["a"]], {}, "no metric"),
         (["bleu"], ["a", "b"], [["a", "b"], ["a"]], {}, "2 hypotheses but 1 lines in reference 2"),
-        (["bleu"], [], [[]], {}, "no hypotheses"),
+        (["bleu"], [], [[]], {}, "hypotheses are empty"),
         (["bleu"], ["a"], [], {}, "no reference"),
-        (["bleu"], ["a"], [["a"]], {"tokenize": "moses"}, "tokenizer 'moses'; sacreBLEU has 13a"),
-        (["chrf"], ["a"], [["a"]], {"tokenize": "zh"}, "option of bleu"),
+        (["bleu"], ["a"], [["a"]], {"tokenize": "moses"}, "tokenizer 'moses'; must be one of 13a"),
+        (["chrf"], ["a"], [["a"]], {"tokenize": "zh"}, "no effect without bleu"),
     ],
 )
-def test_what_cannot_be_scored_is_told(
+def test_invalid_input_raises_user_error(
     names: list[str],
     hypotheses: list[str],
     references: list[list[str]],
     options: dict[str, str],
-    told: str,
+    message: str,
 ) -> None:
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         score(names, hypotheses, references, **options)  # type: ignore[arg-type]
 
 
-def test_a_tokenizer_that_needs_another_package_is_told_in_one_line(
+def test_tokenizer_with_missing_package_raises_one_line_user_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("sacrebleu.tokenizers.tokenizer_ko_mecab.MeCab", None)
@@ -86,7 +88,7 @@ def test_a_tokenizer_that_needs_another_package_is_told_in_one_line(
     assert "\n" not in str(caught.value)
 
 
-def test_tokenized_text_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+def test_tokenized_text_logs_warning(caplog: pytest.LogCaptureFixture) -> None:
     lines = ["It is here ."] * 100
     with caplog.at_level(logging.WARNING):
         score(["bleu"], lines, [lines])

@@ -1,3 +1,5 @@
+"""Paired bootstrap resampling."""
+
 import os
 from functools import partial
 
@@ -14,7 +16,7 @@ BAD = [line.replace("here", "over there") if i % 3 else line for i, line in enum
 compare = partial(paired_bootstrap, samples=200, seed=7)
 
 
-def test_a_clearly_better_system_has_a_small_p_value_under_every_metric() -> None:
+def test_p_value_of_clearly_better_system_is_small_for_every_metric() -> None:
     results = compare(list(METRICS), GOOD, BAD, [REFERENCE])
     assert list(results) == list(METRICS)
     for name, result in results.items():
@@ -25,24 +27,24 @@ def test_a_clearly_better_system_has_a_small_p_value_under_every_metric() -> Non
         assert "bs:200|seed:7" in result.signature
 
 
-def test_a_system_is_not_better_than_itself() -> None:
+def test_p_value_of_system_against_itself_is_1() -> None:
     results = compare(["bleu", "exact"], GOOD, GOOD, [REFERENCE])
     assert [result.p_value for result in results.values()] == [1, 1]
 
 
-def test_systems_that_are_wrong_in_different_ways_are_equally_exact() -> None:
+def test_different_systems_with_equal_scores_have_p_value_1() -> None:
     none, other = ["x"] * 30, ["y"] * 30
     result = compare(["exact"], none, other, [REFERENCE])["exact"]
     assert (result.score, result.baseline, result.p_value) == (0, 0, 1)
 
 
-def test_systems_a_hair_apart_have_a_large_p_value() -> None:
+def test_p_value_of_slightly_different_systems_is_large() -> None:
     one_more = [*GOOD[:-1], "the wrong line"]
     result = compare(["exact"], GOOD, one_more, [REFERENCE])["exact"]
     assert result.p_value > 0.2
 
 
-def test_the_bootstrap_of_exact_is_that_of_plain_means() -> None:
+def test_bootstrap_of_exact_equals_bootstrap_of_means_in_numpy() -> None:
     result = compare(["exact"], GOOD, BAD, [REFERENCE])["exact"]
     right = [np.array([a == b for a, b in zip(x, REFERENCE, strict=True)]) for x in (GOOD, BAD)]
     draws = np.random.default_rng(7).choice(30, size=(200, 30), replace=True)
@@ -50,11 +52,15 @@ def test_the_bootstrap_of_exact_is_that_of_plain_means() -> None:
     apart = np.abs(system - baseline)
     observed = 100 * abs(right[0].mean() - right[1].mean())
     assert result.p_value == (np.sum(apart - apart.mean() > observed) + 1) / 201
-    half = (np.sort(system)[-6] - np.sort(system)[5]) / 2  # 200 / 40 samples off at each end
+    half = (
+        np.sort(system)[-6] - np.sort(system)[5]
+    ) / 2  # 200 / 40 samples are cut off at each end
     assert result.interval == pytest.approx((system.mean() - half, system.mean() + half), abs=1e-4)
 
 
-def test_the_seed_decides_and_leaves_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_result_depends_on_seed_and_environment_is_restored(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("SACREBLEU_SEED", "99")
     one, same, other = (
         paired_bootstrap(["chrf"], GOOD, BAD, [REFERENCE], samples=50, seed=seed)["chrf"]
@@ -65,7 +71,7 @@ def test_the_seed_decides_and_leaves_no_trace(monkeypatch: pytest.MonkeyPatch) -
     assert os.environ["SACREBLEU_SEED"] == "99"
 
 
-def test_a_baseline_of_another_length_and_a_seed_of_0_are_refused() -> None:
+def test_baseline_of_other_length_and_seed_0_raise_user_error() -> None:
     with pytest.raises(UserError, match="30 hypotheses but 29 lines in the baseline"):
         paired_bootstrap(["bleu"], GOOD, BAD[1:], [REFERENCE])
     with pytest.raises(UserError, match="seed"):

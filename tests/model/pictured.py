@@ -5,14 +5,14 @@ from typing import Any
 import pytest
 import torch
 
-from nmt.data.pictures import PictureSizes
+from nmt.data.images import ImageSize
 from nmt.errors import UserError
 from nmt.model.build import check_model
 from nmt.registry import ENCODERS, ComponentConfig
 from tests.model.small import WIDTH, Text, choices, config, name_of, text
 
-PIXELS = PictureSizes(size=16)
-MAPS = PictureSizes(features=5, positions=4)
+PIXELS = ImageSize(size=16)
+MAPS = ImageSize(features=5, positions=4)
 DECODER = ComponentConfig("bahdanau", {"hidden_size": WIDTH})
 
 
@@ -30,7 +30,7 @@ def picture_encoders() -> list[Any]:
     return found
 
 
-def pictures(sizes: PictureSizes) -> Text:
+def pictures(sizes: ImageSize) -> Text:
     """Three pictures of chance beside the targets of `text`."""
     generator = torch.Generator().manual_seed(4)
     if sizes.size is None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from nmt.component_spec import ComponentSpec, Option
 from nmt.config.schema import ModelConfig
-from nmt.data.pictures import PictureSizes
+from nmt.data.images import ImageSize
 from nmt.errors import UserError
 from nmt.model.build import build_model
 from nmt.model.interfaces import State
@@ -198,7 +198,7 @@ def build(
     model: ModelConfig,
     dtype: torch.dtype = torch.float64,
     seed: int = 1,
-    source: int | PictureSizes = PIECES,
+    source: int | ImageSize = PIECES,
 ) -> Seq2Seq:
     """The model with all parameters drawn anew, so that none is zero; it draws no samples."""
     torch.manual_seed(seed)

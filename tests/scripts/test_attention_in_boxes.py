@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from nmt.evaluation.overlays import Overlay
+from nmt.evaluation.plots import AttentionOverlay
 from tests.scripts.loading import load
 
 script = load("attention_in_boxes")
@@ -24,7 +24,7 @@ def test_a_place_lies_in_a_box_by_the_share_of_its_pixels() -> None:
 
 def measure(words: str, places: list[int]) -> dict[str, list[tuple[float, float]]]:
     weights_ts = torch.eye(12)[places]
-    entry = Overlay(np.zeros((30, 40, 3), np.uint8), (3, 4), words.split(), weights_ts)
+    entry = AttentionOverlay(np.zeros((30, 40, 3), np.uint8), (3, 4), words.split(), weights_ts)
     found: dict[str, list[tuple[float, float]]] = {}
     for name in ("first colour", "first kind", "second colour", "second kind"):
         found[name] = []

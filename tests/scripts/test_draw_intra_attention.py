@@ -54,7 +54,7 @@ def test_the_decoder_recalls_its_start_and_what_it_has_read(
     translator = Translator.load(reader)
     vocabulary = translator.target_vocabulary
     weights_ts, tape, read = of_target(translator, sources[0], "good night")
-    pieces = vocabulary.pieces(vocabulary.encode("good night"))
+    pieces = vocabulary.tokens(vocabulary.encode("good night"))
     assert read == ["<s>", *pieces]
     assert tape == ["start", "<s>", *pieces[:-1]]
     torch.testing.assert_close(weights_ts.tril().sum(dim=1), torch.ones(len(read)))

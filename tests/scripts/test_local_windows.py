@@ -2,7 +2,7 @@ import pytest
 import torch
 from local_windows import Windows, measure, read, table
 
-from nmt.data.batching import Batch
+from nmt.data.batch import Batch
 from nmt.model.attention.mechanisms.local_p import PredictiveLocalAttention
 from nmt.registry import ComponentConfig
 from tests.model import small
@@ -29,7 +29,9 @@ def test_a_models_windows_are_seen_and_hold_all_its_weights(input_feeding: bool)
     assert isinstance(model.decoder.attention, PredictiveLocalAttention)
     text = small.text()
     mask_bt = text.target_mask_bt
-    batch = Batch.of(text.source_bs, text.source_mask_bs, text.target_bt, text.target_bt, mask_bt)
+    batch = Batch.create(
+        text.source_bs, text.source_mask_bs, text.target_bt, text.target_bt, mask_bt
+    )
     found = read(model, model.decoder.attention, batch)
     assert len(found.moves) == int(mask_bt[:, 1:].sum())
     pairs = int((mask_bt.sum(1) * text.source_mask_bs.sum(1)).sum())

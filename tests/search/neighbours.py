@@ -8,7 +8,7 @@ import torch
 from nmt.config.schema import ModelConfig
 from nmt.cpu_tuning import use_onednn_for_products
 from nmt.data.corpus import read_lines
-from nmt.data.pictures import PictureSizes
+from nmt.data.images import ImageSize
 from nmt.data.vocabulary import Vocabulary
 from nmt.model.build import build_model
 from nmt.registry import ComponentConfig
@@ -22,7 +22,7 @@ def phrases() -> list[str]:
     return list(read_lines(PHRASES.with_name("phrases.de")))[:40]
 
 
-def untrained(config: ModelConfig, pictures: PictureSizes | None = None) -> Translator:
+def untrained(config: ModelConfig, pictures: ImageSize | None = None) -> Translator:
     """An untrained model: what it says means nothing, and hangs on every bit."""
     torch.manual_seed(7)
     vocabulary = Vocabulary.train(

@@ -5,13 +5,13 @@ import pytest
 from PIL import Image
 
 from nmt.config.schema import ModelConfig
-from nmt.data.pictures import PictureSizes
+from nmt.data.images import ImageSize
 from nmt.registry import ComponentConfig
 from nmt.search.translator import Translator
 
 from .neighbours import assert_neighbours_change_no_bit, untrained
 
-SIZES = PictureSizes(size=64)
+SIZES = ImageSize(size=64)
 
 
 def make_translator(attention: str) -> Translator:

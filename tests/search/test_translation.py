@@ -60,7 +60,7 @@ def test_unknown_pieces_cannot_be_replaced_without_attention(vocabulary: Vocabul
 
 def test_a_translation_is_one_line_even_when_bytes_spell_a_line_end() -> None:
     vocabulary = Vocabulary.train(LINES, size=279, byte_fallback=True)
-    ids = [n for n in range(len(vocabulary)) if vocabulary.pieces([n]) == ["<0x0A>"]]
+    ids = [n for n in range(len(vocabulary)) if vocabulary.tokens([n]) == ["<0x0A>"]]
     tokens = [*vocabulary.encode("man"), *ids, *vocabulary.encode("man"), vocabulary.eos]
     assert "\n" in vocabulary.decode(tokens)
     hypothesis = Hypothesis(tokens, 0.0, 0.0, [0.0] * len(tokens), None, True)

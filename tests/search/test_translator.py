@@ -51,7 +51,7 @@ def test_a_beam_of_one_is_greedy(translator: Translator, sources: list[str]) -> 
     for found in translator.translate(sources[:12], beam_size=1):
         tokens, scores = _greedy(translator, found.source)
         ids = tokens[:-1] if found.finished else tokens
-        assert list(found.pieces) == translator.target_vocabulary.pieces(ids)
+        assert list(found.pieces) == translator.target_vocabulary.tokens(ids)
         assert found.text == translator.target_vocabulary.decode(ids)
         assert found.piece_scores == pytest.approx(scores, abs=1e-5)
         assert found.score == pytest.approx(sum(scores) / len(scores), abs=1e-5)
@@ -77,7 +77,7 @@ def test_forcing_its_own_output_gives_the_scores_of_search(
 def _recut(translator: Translator, translation: Translation) -> bool:
     """Whether the text is cut again into the pieces that search chose."""
     vocabulary = translator.target_vocabulary
-    return tuple(vocabulary.pieces(vocabulary.encode(translation.text))) == translation.pieces
+    return tuple(vocabulary.tokens(vocabulary.encode(translation.text))) == translation.pieces
 
 
 def test_forcing_needs_a_target_for_each_source(translator: Translator) -> None:

@@ -10,8 +10,8 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from nmt.config.loader import load_experiment
-from nmt.data.batching import Batch
-from nmt.data.stream import Group, Numbered, Position, make_batch
+from nmt.data.batch import Batch
+from nmt.data.loader import IndexedBatch, Position, UpdateBatch, make_batch
 from nmt.model.seq2seq import Seq2Seq
 from nmt.training.setup import build_trainer, prepare_datasets
 from nmt.training.trainer import Trainer, Update
@@ -56,12 +56,14 @@ def test_the_trainer_adds_the_penalty_of_soft_attention(
     trainer = build_trainer(loaded, datasets, torch.device("cpu"))
     trainer.model.double()
     rows = np.array([0, 12, 31, 7])
-    batch = make_batch(datasets.train, rows, datasets.specials)
+    batch = make_batch(datasets.train, rows, datasets.special_tokens)
     assert not batch.source_mask_bs.all()
     assert not batch.target_mask_bt.all()
     entropy, penalty = _loss_by_hand(trainer.model, batch, strength)
     assert penalty > 1
-    update = trainer.update(Group([Numbered(batch, rows)], batch.target_tokens, Position(0, 1)))
+    update = trainer.update(
+        UpdateBatch([IndexedBatch(batch, rows)], batch.target_tokens, Position(0, 1))
+    )
     assert float(update.nll) == pytest.approx(entropy, rel=1e-10)
     assert float(update.loss) == pytest.approx(entropy + penalty, rel=1e-10)
 
@@ -75,13 +77,13 @@ def test_an_idle_batch_changes_nothing(
     loaded = load_experiment(write_experiment(tmp_path / "idle.yaml", experiment)).experiment
     datasets = prepare_datasets(loaded, None)
     rows = np.array([0, 12, 31, 7])
-    batch = make_batch(datasets.train, rows, datasets.specials)
-    counted = Numbered(batch, rows)
+    batch = make_batch(datasets.train, rows, datasets.special_tokens)
+    counted = IndexedBatch(batch, rows)
     nothing = batch.without_targets()
     found = []
-    for group in ([counted], [counted, Numbered(nothing, rows, idle=True)]):
+    for group in ([counted], [counted, IndexedBatch(nothing, rows, is_dummy=True)]):
         trainer = build_trainer(loaded, datasets, torch.device("cpu"))
-        update = trainer.update(Group(group, batch.target_tokens, Position(0, 1)))
+        update = trainer.update(UpdateBatch(group, batch.target_tokens, Position(0, 1)))
         found.append((update, dict(trainer.model.state_dict())))
     (alone, weights), (beside, others) = found
     assert (alone.loss, alone.nll, alone.grad_norm) == (

@@ -9,7 +9,7 @@ import torch
 
 from nmt.config.loader import load_experiment
 from nmt.config.schema import TrainingConfig
-from nmt.data.stream import Numbered
+from nmt.data.loader import IndexedBatch
 from nmt.errors import UserError
 from nmt.storage.run_dir import RunDir
 from nmt.training import batch_size
@@ -62,7 +62,7 @@ def _holding(most: int) -> Any:
     """Batches of more than so many pieces do not fit; the first way back is gone before it ends."""
     backward = Trainer.backward
 
-    def limited(self: Trainer, numbered: Numbered, tokens: int) -> Any:
+    def limited(self: Trainer, numbered: IndexedBatch, tokens: int) -> Any:
         found = backward(self, numbered, tokens)
         batch = numbered.batch
         if max(batch.source.numel(), batch.target_in_bt.numel()) > most:

@@ -12,9 +12,9 @@ from torch.optim import Optimizer
 
 from nmt.config.loader import load_experiment
 from nmt.config.schema import ModelConfig
-from nmt.data.batching import collate
-from nmt.data.stream import Group, Numbered, Position, Stream
-from nmt.data.vocabulary import Specials
+from nmt.data.batch import collate
+from nmt.data.loader import BatchLoader, IndexedBatch, Position, UpdateBatch
+from nmt.data.vocabulary import SpecialTokens
 from nmt.errors import UserError
 from nmt.registry import SCHEDULES, ComponentConfig
 from nmt.training import nonfinite
@@ -26,7 +26,7 @@ from tests.lagging_copy import lagging_copy
 from tests.meta import META, make_ready
 from tests.model.small import build, every_part_once
 
-MARKS = Specials(0, 1, 2)
+MARKS = SpecialTokens(0, 1, 2)
 
 
 @pytest.fixture(params=["adam", "adamw", "sgd"])
@@ -55,8 +55,8 @@ def _state(trainer: Trainer) -> list[Tensor]:
     return [part.detach().clone() for part in [*trainer.model.parameters(), *tensors]]
 
 
-def _groups(trainer: Trainer, count: int) -> list[Group]:
-    groups = trainer.loader.groups(Position(0, 0), 1, trainer.process_group.info)
+def _groups(trainer: Trainer, count: int) -> list[UpdateBatch]:
+    groups = trainer.loader.updates(Position(0, 0), 1, trainer.process_group.info)
     return [copy.deepcopy(group) for group, _ in zip(groups, range(count), strict=False)]
 
 
@@ -125,13 +125,15 @@ def test_no_update_reads_a_number_on_its_device(
         built,
         Still(built.parameters()),
         SCHEDULES.build(ComponentConfig("constant")),
-        Stream.__new__(Stream),  # the batch is given
+        BatchLoader.__new__(BatchLoader),  # the batch is given
         Precision("fp32", META),
         label_smoothing=0.1,
     )
     trainer.skips_on_device = True
     sides = [np.array([3, 4, 5]), np.array([3])], [np.array([3, 4, 5, 6]), np.array([4])]
     batch = collate(*sides, MARKS, MARKS)
-    group = Group([Numbered(batch, np.arange(2))] * 2, 2 * batch.target_tokens, Position(0, 1))
+    group = UpdateBatch(
+        [IndexedBatch(batch, np.arange(2))] * 2, 2 * batch.target_tokens, Position(0, 1)
+    )
     update = trainer.update(group)
     assert {update.loss.device, update.grad_norm.device, update.nll.device} == {META}

@@ -8,8 +8,7 @@ import pytest
 from safetensors.torch import load_file
 
 from nmt.config.loader import load_experiment
-from nmt.data.learning import VocabularyType
-from nmt.data.vocabulary import Vocabulary
+from nmt.data.vocabulary import Vocabulary, VocabularyType
 from nmt.errors import UserError
 from nmt.inference.saved_model import load_saved_model
 from nmt.training.setup import prepare_datasets
@@ -81,5 +80,5 @@ def test_a_corpus_in_shards_and_a_vocabulary_of_some_of_its_lines(
     (tmp_path / "part-1.en.gz").unlink()
     complaint = nmt_train(file, "--run", tmp_path / "other").complaint
     assert "part-*: " in complaint
-    assert "there is no" in complaint
+    assert "not found" in complaint
     assert not (tmp_path / "other").exists()

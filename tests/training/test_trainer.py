@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from nmt.config.loader import load_experiment
-from nmt.data.stream import Group, Numbered, Position, make_batch
+from nmt.data.loader import IndexedBatch, Position, UpdateBatch, make_batch
 from nmt.errors import UserError
 from nmt.training.setup import Datasets, build_trainer, prepare_datasets
 from nmt.training.trainer import Trainer
@@ -34,16 +34,16 @@ def made(experiment: dict[str, Any], tmp_path: Path) -> tuple[Trainer, Datasets]
     return trainer, datasets
 
 
-def _numbered(datasets: Datasets, rows: list[int]) -> Numbered:
+def _numbered(datasets: Datasets, rows: list[int]) -> IndexedBatch:
     array = np.array(rows)
-    batch = make_batch(datasets.train, array, datasets.specials)
-    return Numbered(batch, datasets.train.lines[array] + 1)
+    batch = make_batch(datasets.train, array, datasets.special_tokens)
+    return IndexedBatch(batch, datasets.train.lines[array] + 1)
 
 
-def _group(datasets: Datasets, *rows: list[int]) -> Group:
+def _group(datasets: Datasets, *rows: list[int]) -> UpdateBatch:
     batches = [_numbered(datasets, some) for some in rows]
     tokens = sum(one.batch.target_tokens for one in batches)
-    return Group(batches, tokens, Position(0, len(batches)))
+    return UpdateBatch(batches, tokens, Position(0, len(batches)))
 
 
 def _weights(trainer: Trainer) -> dict[str, Tensor]:
@@ -132,7 +132,7 @@ def test_a_loss_that_is_no_number_stops_training_with_the_lines_of_the_batch(
     }
     file, run = write_experiment(tmp_path / "nan.yaml", experiment), tmp_path / "run"
 
-    def spoil(trainer: Trainer, numbered: Numbered, tokens: int) -> tuple[Tensor, Tensor]:
+    def spoil(trainer: Trainer, numbered: IndexedBatch, tokens: int) -> tuple[Tensor, Tensor]:
         if trainer.state.step == 4:
             dict(trainer.model.named_parameters())["output_layer.bias"].data[3] = float("nan")
             lines.extend(numbered.lines.tolist())
@@ -168,7 +168,7 @@ def test_of_accumulated_batches_the_one_whose_loss_is_no_number_is_named(
     trainer, datasets = made
     before, real = _weights(trainer), Trainer.backward
 
-    def spoil(trainer: Trainer, numbered: Numbered, tokens: int) -> tuple[Tensor, Tensor]:
+    def spoil(trainer: Trainer, numbered: IndexedBatch, tokens: int) -> tuple[Tensor, Tensor]:
         loss, nll = real(trainer, numbered, tokens)
         return loss * (float("inf") if 5 in numbered.lines else 1.0), nll
 

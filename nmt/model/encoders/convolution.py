@@ -8,7 +8,7 @@ from jaxtyping import Bool, Num
 from torch import Tensor, nn
 
 from nmt.component_spec import Positive, Probability
-from nmt.data.pictures import PictureSizes
+from nmt.data.images import ImageSize
 from nmt.model.encoders.pictured import PictureEncoder
 from nmt.model.interfaces import Encoded
 from nmt.registry import ENCODERS
@@ -34,7 +34,7 @@ class ConvolutionEncoder(PictureEncoder):
 
     def __init__(
         self,
-        pictures: PictureSizes,
+        pictures: ImageSize,
         *,
         channels: Positive = 32,
         blocks: Positive = 3,

@@ -4,7 +4,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from nmt.component_spec import Positive, Probability
-from nmt.data.pictures import PictureSizes, square_grid
+from nmt.data.images import ImageSize, grid_shape
 from nmt.model.encoders.pictured import PictureEncoder
 from nmt.model.interfaces import Encoded
 from nmt.registry import ENCODERS
@@ -21,7 +21,7 @@ class FeaturesEncoder(PictureEncoder):
 
     def __init__(
         self,
-        pictures: PictureSizes,
+        pictures: ImageSize,
         *,
         hidden_size: Positive | None = None,
         dropout: Probability = 0.0,
@@ -30,7 +30,7 @@ class FeaturesEncoder(PictureEncoder):
             raise ValueError(
                 "reads feature maps; set data.pictures.features, or use encoder 'convolution'"
             )
-        super().__init__(hidden_size or pictures.features, square_grid(pictures.positions), dropout)
+        super().__init__(hidden_size or pictures.features, grid_shape(pictures.positions), dropout)
         self.projection = nn.Linear(pictures.features, hidden_size) if hidden_size else None
 
     def forward(

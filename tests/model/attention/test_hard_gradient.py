@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd import backward
 
-from nmt.data.batching import Batch
+from nmt.data.batch import Batch
 from nmt.model.seq2seq import Seq2Seq
 from nmt.registry import ComponentConfig
 from nmt.training.loss import batch_loss
@@ -43,7 +43,7 @@ def _batch(sentences: int = 1) -> Batch:
     source, target = torch.tensor([[4, 1, 7, 0]]), torch.tensor([[1, 5, 0]])
     following = torch.tensor([[5, 9, 0]])
     tensors = (source, source > 0, target, following, following > 0)
-    return Batch.of(*(tensor.expand(sentences, -1) for tensor in tensors))
+    return Batch.create(*(tensor.expand(sentences, -1) for tensor in tensors))
 
 
 def _drawing(positions: tuple[int, ...]) -> Callable[[Tensor], Tensor]:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from nmt.data.pictures import PictureSizes
+from nmt.data.images import ImageSize
 from nmt.model.encoders.convolution import ConvolutionEncoder
 from tests.model.by_hand import Array, array, draw
 
@@ -39,7 +39,7 @@ def normalise(values: Array, groups: int, scale: Array, shift: Array) -> Array:
 def test_annotations_by_hand(channels: int, groups: tuple[int, int], convolutions: int) -> None:
     encoder = draw(
         ConvolutionEncoder(
-            PictureSizes(size=8), channels=channels, blocks=2, convolutions=convolutions
+            ImageSize(size=8), channels=channels, blocks=2, convolutions=convolutions
         )
     )
     assert (encoder.grid, encoder.output_size) == ((2, 2), 2 * channels)
@@ -59,7 +59,7 @@ def test_annotations_by_hand(channels: int, groups: tuple[int, int], convolution
 
 
 def test_brightness_of_one_picture_says_nothing_of_another() -> None:
-    encoder = draw(ConvolutionEncoder(PictureSizes(size=16), channels=4, blocks=2))
+    encoder = draw(ConvolutionEncoder(ImageSize(size=16), channels=4, blocks=2))
     source = torch.randint(0, 256, (2, 3, 16, 16), dtype=torch.uint8)
     changed = source.clone()
     changed[1] = 255
@@ -72,19 +72,19 @@ def test_brightness_of_one_picture_says_nothing_of_another() -> None:
 @pytest.mark.parametrize(
     ("sizes", "words"),
     [
-        (PictureSizes(features=8), "reads pixels"),
-        (PictureSizes(size=60), "60 pixels are no multiple of 8"),
-        (PictureSizes(size=4), "4 pixels are no multiple of 8"),
+        (ImageSize(features=8), "reads pixels"),
+        (ImageSize(size=60), "60 pixels are no multiple of 8"),
+        (ImageSize(size=4), "4 pixels are no multiple of 8"),
     ],
 )
-def test_pictures_that_it_cannot_halve_are_refused(sizes: PictureSizes, words: str) -> None:
+def test_pictures_that_it_cannot_halve_are_refused(sizes: ImageSize, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         ConvolutionEncoder(sizes)
 
 
 def test_first_values_neither_vanish_nor_explode() -> None:
     torch.manual_seed(1)
-    encoder = ConvolutionEncoder(PictureSizes(size=64))
+    encoder = ConvolutionEncoder(ImageSize(size=64))
     states_bse = encoder(
         torch.randint(0, 256, (4, 3, 64, 64), dtype=torch.uint8), torch.ones(4, 1).bool()
     ).states_bse

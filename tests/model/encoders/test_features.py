@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from nmt.data.pictures import PictureSizes
+from nmt.data.images import ImageSize
 from nmt.model.encoders.features import FeaturesEncoder
 from tests.model.by_hand import array, draw
 
-SIZES = PictureSizes(features=3, positions=4)
+SIZES = ImageSize(features=3, positions=4)
 MASK_BS = torch.ones(2, 1, dtype=torch.bool)
 
 
@@ -31,4 +31,4 @@ def test_features_are_brought_to_another_width() -> None:
 
 def test_pixels_are_refused() -> None:
     with pytest.raises(ValueError, match=r"reads feature maps; set data\.pictures\.features"):
-        FeaturesEncoder(PictureSizes(size=64))
+        FeaturesEncoder(ImageSize(size=64))

@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.autograd import backward, gradcheck
 
 from nmt.config.schema import ModelConfig
-from nmt.data.pictures import PictureSizes
+from nmt.data.images import ImageSize
 from nmt.model.interfaces import Encoder
 from tests.model.pictured import picture_encoders, pictures
 from tests.model.small import build, gradients, outputs_by_steps
@@ -16,7 +16,7 @@ every_encoder = pytest.mark.parametrize(("model", "sizes"), picture_encoders())
 
 @every_encoder
 def test_annotations_are_all_real_and_their_mean_is_the_summary(
-    model: ModelConfig, sizes: PictureSizes
+    model: ModelConfig, sizes: ImageSize
 ) -> None:
     built, given = build(model, source=sizes), pictures(sizes)
     encoded = built.encode(given.source_bs, given.source_mask_bs)
@@ -30,9 +30,7 @@ def test_annotations_are_all_real_and_their_mean_is_the_summary(
 
 
 @every_encoder
-def test_teacher_forcing_equals_steps_over_a_picture(
-    model: ModelConfig, sizes: PictureSizes
-) -> None:
+def test_teacher_forcing_equals_steps_over_a_picture(model: ModelConfig, sizes: ImageSize) -> None:
     built, given = build(model, source=sizes), pictures(sizes)
     towards_btd = torch.randn(3, 4, built.decoder.output_size, dtype=torch.float64)
     at_once_btd, _ = built(given.source_bs, given.source_mask_bs, given.target_bt)
@@ -46,7 +44,7 @@ def test_teacher_forcing_equals_steps_over_a_picture(
 
 @every_encoder
 def test_every_parameter_receives_a_gradient_from_pictures(
-    model: ModelConfig, sizes: PictureSizes
+    model: ModelConfig, sizes: ImageSize
 ) -> None:
     built, given = build(model, source=sizes).train(), pictures(sizes)
     outputs_btd, _ = built(given.source_bs, given.source_mask_bs, given.target_bt)
@@ -59,7 +57,7 @@ def test_every_parameter_receives_a_gradient_from_pictures(
 
 @every_encoder
 def test_a_picture_is_read_alike_whatever_stands_beside_it(
-    model: ModelConfig, sizes: PictureSizes
+    model: ModelConfig, sizes: ImageSize
 ) -> None:
     built, given = build(model, source=sizes), pictures(sizes)
     together_bse = built.encode(given.source_bs, given.source_mask_bs).states_bse
@@ -71,7 +69,7 @@ def test_a_picture_is_read_alike_whatever_stands_beside_it(
 
 @every_encoder
 def test_from_two_pictures_on_no_bit_depends_on_how_many_there_are(
-    model: ModelConfig, sizes: PictureSizes
+    model: ModelConfig, sizes: ImageSize
 ) -> None:
     built, given = build(model, torch.float32, source=sizes), pictures(sizes)
     source = given.source_bs if given.source_bs.dtype == torch.uint8 else given.source_bs.float()
@@ -90,7 +88,7 @@ def _everything(encoder: Encoder, source: Tensor) -> tuple[Tensor, ...]:
 
 
 @every_encoder
-def test_gradients_of_picture_encoders_are_right(model: ModelConfig, sizes: PictureSizes) -> None:
+def test_gradients_of_picture_encoders_are_right(model: ModelConfig, sizes: ImageSize) -> None:
     built = build(model, source=sizes)
     source = pictures(sizes).source_bs[:1].double().requires_grad_()
 
@@ -101,7 +99,7 @@ def test_gradients_of_picture_encoders_are_right(model: ModelConfig, sizes: Pict
 
 
 @every_encoder
-def test_bfloat16_over_pictures_is_near_float32(model: ModelConfig, sizes: PictureSizes) -> None:
+def test_bfloat16_over_pictures_is_near_float32(model: ModelConfig, sizes: ImageSize) -> None:
     built, given = build(model, torch.float32, source=sizes), pictures(sizes)
     source = given.source_bs if given.source_bs.dtype == torch.uint8 else given.source_bs.float()
     exact, _ = built(source, given.source_mask_bs, given.target_bt)
@@ -114,9 +112,7 @@ def test_bfloat16_over_pictures_is_near_float32(model: ModelConfig, sizes: Pictu
 
 
 @every_encoder
-def test_dropout_of_annotations_is_for_training_alone(
-    model: ModelConfig, sizes: PictureSizes
-) -> None:
+def test_dropout_of_annotations_is_for_training_alone(model: ModelConfig, sizes: ImageSize) -> None:
     assert model.encoder is not None
     options = {**model.encoder.options, "dropout": 0.5}
     dropping = model.model_copy(

@@ -1,21 +1,14 @@
-"""Batches: padding, marks, masks, the budget, the order of an epoch."""
+"""Batches: padding, special tokens and masks; batch plans."""
 
 import numpy as np
 import pytest
 import torch
 
-from nmt.data.batching import (
-    JITTER,
-    Array,
-    Batch,
-    batches_in_order,
-    collate,
-    longest_batch,
-    plan_epoch,
-)
-from nmt.data.encoded import Arrays, EncodedCorpus, Report
-from nmt.data.stream import Stream
-from nmt.data.vocabulary import Specials
+from nmt.data.batch import Batch, collate
+from nmt.data.batch_plan import LENGTH_JITTER, longest_batch, plan_by_length, plan_epoch
+from nmt.data.loader import BatchLoader
+from nmt.data.token_corpus import Array, FilterStats, TokenArrays, TokenCorpus
+from nmt.data.vocabulary import SpecialTokens
 
 generator = np.random.default_rng(5)
 TARGETS = generator.integers(1, 40, 700)
@@ -30,12 +23,12 @@ def same(one: list[Array], other: list[Array]) -> bool:
     return [batch.tolist() for batch in one] == [batch.tolist() for batch in other]
 
 
-def test_a_batch_by_hand() -> None:
+def test_collate_pads_and_adds_special_tokens() -> None:
     batch = collate(
         [np.array([7, 8, 9], np.uint16), np.array([5], np.uint16)],
         [np.array([6], np.uint32), np.array([4, 5], np.uint32)],
-        Specials(pad=0, bos=1, eos=2),
-        Specials(pad=90, bos=91, eos=92),
+        SpecialTokens(pad=0, bos=1, eos=2),
+        SpecialTokens(pad=90, bos=91, eos=92),
     )
     assert batch.source.tolist() == [[7, 8, 9, 2], [5, 2, 0, 0]]
     assert batch.source_mask_bs.tolist() == [[True] * 4, [True, True, False, False]]
@@ -52,28 +45,28 @@ def test_a_batch_by_hand() -> None:
         torch.bool,
         torch.int64,
     ]
-    assert batch.target_places_r.tolist() == [0, 1, 3, 4, 5]
+    assert batch.target_indices_r.tolist() == [0, 1, 3, 4, 5]
 
 
-def test_an_empty_side_is_its_marks_only() -> None:
-    nothing = np.array([], np.uint16)
-    specials = Specials(pad=0, bos=1, eos=2)
-    batch = collate([nothing], [nothing], specials, specials)
+def test_empty_sides_have_only_special_tokens() -> None:
+    empty = np.array([], np.uint16)
+    specials = SpecialTokens(pad=0, bos=1, eos=2)
+    batch = collate([empty], [empty], specials, specials)
     assert batch.source.tolist() == [[2]]
     assert batch.target_in_bt.tolist() == [[1]]
     assert batch.target_out_bt.tolist() == [[2]]
     assert batch.target_tokens == 1
 
 
-def test_masks_do_not_go_by_the_padding_id() -> None:
-    specials = Specials(pad=7, bos=1, eos=7)
+def test_masks_do_not_depend_on_the_padding_id() -> None:
+    specials = SpecialTokens(pad=7, bos=1, eos=7)
     batch = collate([np.array([7, 7])], [np.array([7])], specials, specials)
     assert batch.source_mask_bs.all()
     assert batch.target_mask_bt.all()
 
 
-def test_a_batch_moves_as_a_whole() -> None:
-    specials = Specials(pad=0, bos=1, eos=2)
+def test_to_copies_all_tensors() -> None:
+    specials = SpecialTokens(pad=0, bos=1, eos=2)
     batch = collate([np.array([4])], [np.array([5])], specials, specials).to("meta")
     assert isinstance(batch, Batch)
     assert {tensor.device.type for tensor in batch} == {"meta"}
@@ -81,7 +74,7 @@ def test_a_batch_moves_as_a_whole() -> None:
 
 @pytest.mark.parametrize("batch_tokens", [1, 30, 300, 100_000])
 @pytest.mark.parametrize("batch_sentences", [None, 1, 7])
-def test_an_epoch_has_each_pair_once_and_keeps_the_budget(
+def test_epoch_contains_each_pair_once_within_the_limits(
     batch_tokens: int, batch_sentences: int | None
 ) -> None:
     batches = plan_epoch(
@@ -99,7 +92,7 @@ def test_an_epoch_has_each_pair_once_and_keeps_the_budget(
         assert batch_sentences is None or len(batch) <= batch_sentences
 
 
-def test_batches_are_filled_to_the_budget() -> None:
+def test_batches_are_as_large_as_the_limit_allows() -> None:
     uniform = np.full(100, 9)
     batches = plan_epoch(uniform, uniform, batch_tokens=200, seed=1, epoch=1)
     assert [len(batch) for batch in batches] == [20] * 5
@@ -109,38 +102,38 @@ def test_batches_are_filled_to_the_budget() -> None:
         assert [len(batch) for batch in batches] == [20] * 5
 
 
-def test_a_pair_beyond_the_budget_is_alone() -> None:
+def test_pair_beyond_the_limit_forms_its_own_batch() -> None:
     sources, targets = np.array([3, 50, 3, 3]), np.array([3, 3, 3, 60])
     batches = plan_epoch(sources, targets, batch_tokens=20, seed=1, epoch=1)
     assert sorted(map(sorted, batches)) == [[0, 2], [1], [3]]
 
 
-def test_little_is_padding() -> None:
+def test_less_than_a_tenth_is_padding() -> None:
     batches = plan()
     real = (SOURCES + 1).sum() + (TARGETS + 1).sum()
     padded = sum(len(b) * (SOURCES[b].max() + TARGETS[b].max() + 2) for b in batches)
     assert real / padded > 0.9
 
 
-def test_a_plan_is_a_pure_function_of_seed_and_epoch() -> None:
+def test_plan_depends_only_on_seed_and_epoch() -> None:
     np.random.default_rng(0).random()
     first = plan()
     assert same(first, plan())
     next_epoch = plan(epoch=2)
     other_seed = plan(seed=4)
     for other in (next_epoch, other_seed):
-        # Other batches, not only another order of the same ones.
-        mine, theirs = ({frozenset(batch.tolist()) for batch in plan} for plan in (first, other))
-        assert len(mine & theirs) < len(mine) / 2
+        # Other batches, not only another order of the same batches.
+        batches, others = ({frozenset(batch.tolist()) for batch in plan} for plan in (first, other))
+        assert len(batches & others) < len(batches) / 2
 
 
-def test_short_and_long_batches_come_in_a_random_order() -> None:
+def test_order_of_batches_is_independent_of_length() -> None:
     longest = [TARGETS[batch].max() for batch in plan()]
     assert abs(np.corrcoef(np.arange(len(longest)), longest)[0, 1]) < 0.4
 
 
-def test_batches_in_order_go_from_short_to_long() -> None:
-    batches = batches_in_order(SOURCES, TARGETS, batch_tokens=300)
+def test_plan_by_length_is_sorted_and_deterministic() -> None:
+    batches = plan_by_length(SOURCES, TARGETS, batch_tokens=300)
     order = np.concatenate(batches)
     assert sorted(order.tolist()) == list(range(700))
     assert (np.diff(TARGETS[order]) >= 0).all()
@@ -148,55 +141,57 @@ def test_batches_in_order_go_from_short_to_long() -> None:
         len(batch) == 1 or len(batch) * (max(SOURCES[batch].max(), TARGETS[batch].max()) + 1) <= 300
         for batch in batches
     )
-    assert same(batches, batches_in_order(SOURCES, TARGETS, batch_tokens=300))
+    assert same(batches, plan_by_length(SOURCES, TARGETS, batch_tokens=300))
 
 
-def test_the_longest_batch_has_the_most_tokens_with_padding() -> None:
+def test_longest_batch_has_most_tokens_including_padding() -> None:
     sources, targets = np.array([5, 5, 5, 9, 2]), np.array([5, 5, 5, 9, 30])
     batches = [np.array([3]), np.array([0, 1, 2]), np.array([4])]
     assert longest_batch(batches, sources, targets).tolist() == [0, 1, 2]
     assert longest_batch([batches[0], batches[2]], sources, targets).tolist() == [4]
 
 
-def test_nothing_makes_no_batches() -> None:
+def test_empty_corpus_has_no_batches() -> None:
     nothing = np.array([], np.int64)
     assert plan_epoch(nothing, nothing, batch_tokens=10, seed=1, epoch=1) == []
 
 
 @pytest.mark.parametrize("dtype", [np.int32, np.int64])
-def test_the_order_of_a_plan_is_that_of_the_formula(dtype: type[np.generic]) -> None:
-    chance = np.random.default_rng([3, 1])
+def test_order_of_pairs_equals_lexsort_of_jittered_lengths(dtype: type[np.generic]) -> None:
+    noise = np.random.default_rng([3, 1])
     sources, targets = (
-        np.rint(lengths * (1 + JITTER * chance.random(700))) for lengths in (SOURCES, TARGETS)
+        np.rint(lengths * (1 + LENGTH_JITTER * noise.random(700))) for lengths in (SOURCES, TARGETS)
     )
-    shuffled = chance.permutation(700)
-    # Sources fall within odd targets and rise within even ones.
+    shuffled = noise.permutation(700)
+    # Source keys descend for odd target keys and ascend for even ones.
     signs = np.where(targets % 2 == 1, -1, 1)
     order = shuffled[np.lexsort(((signs * sources)[shuffled], targets[shuffled]))]
     batches = plan_epoch(
         SOURCES.astype(dtype), TARGETS.astype(dtype), batch_tokens=300, seed=3, epoch=1
     )
     assert {batch.dtype for batch in batches} == {np.dtype(np.int32)}
-    places = np.argsort(order)
-    ordered = sorted(batches, key=lambda batch: int(places[batch[0]]))
+    ranks = np.argsort(order)
+    ordered = sorted(batches, key=lambda batch: int(ranks[batch[0]]))
     assert np.concatenate(ordered).tolist() == order.tolist()
 
 
-def test_a_stream_plans_an_epoch_once() -> None:
+def test_loader_caches_the_last_plan() -> None:
     offsets = np.arange(11)
-    arrays = Arrays(np.full(10, 5), offsets, np.full(10, 6), offsets, np.arange(10))
-    corpus = EncodedCorpus(arrays, Report(read=10, kept=10), "", "")
-    asked: list[int] = []
+    arrays = TokenArrays(np.full(10, 5), offsets, np.full(10, 6), offsets, np.arange(10))
+    corpus = TokenCorpus(arrays, FilterStats(read=10, kept=10), "", "")
+    requested: list[int] = []
 
-    def corpus_of(epoch: int) -> EncodedCorpus:
-        asked.append(epoch)
+    def corpus_of_epoch(epoch: int) -> TokenCorpus:
+        requested.append(epoch)
         return corpus
 
-    marks = Specials(pad=0, bos=1, eos=2)
-    stream = Stream(corpus_of, (marks, marks), batch_tokens=8, batch_sentences=None, seed=1)
-    first = stream.plan(0)
-    assert stream.plan(0) is first
-    assert asked == [0]
-    assert not same(stream.plan(1)[1], first[1])
-    assert same(stream.plan(0)[1], first[1])
-    assert asked == [0, 1, 0]
+    special = SpecialTokens(pad=0, bos=1, eos=2)
+    loader = BatchLoader(
+        corpus_of_epoch, (special, special), batch_tokens=8, batch_sentences=None, seed=1
+    )
+    first = loader.plan(0)
+    assert loader.plan(0) is first
+    assert requested == [0]
+    assert not same(loader.plan(1)[1], first[1])
+    assert same(loader.plan(0)[1], first[1])
+    assert requested == [0, 1, 0]

@@ -1,0 +1,114 @@
+"""Batches: padded tensors of sentence pairs, and their masks."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int, UInt8
+from torch import Tensor
+
+from nmt.data.token_corpus import Array
+from nmt.data.vocabulary import SpecialTokens
+
+Source = Int[Tensor, "b s"] | UInt8[Tensor, "b 3 y x"] | Float[Tensor, "b p f"]
+"""Input of an encoder: token ids of text, pixels of images, or precomputed feature maps."""
+
+
+class Batch(NamedTuple):
+    """A padded batch of sentence pairs; masks are True for real tokens.
+
+    Attributes:
+        source: token ids, each row ended by `</s>`; or images
+        source_mask_bs: mask of the source tokens; an image is one token
+        target_in_bt: decoder input, `<s>` and the target
+        target_out_bt: decoder output, the target and `</s>`; entry t is the token that follows
+            entry t of `target_in_bt`
+        target_mask_bt: mask of `target_out_bt`
+        target_indices_r: indices of the real tokens in the flattened `target_out_bt`. They are
+            computed on the CPU, because `nonzero` on a GPU would synchronize.
+    """
+
+    source: Source
+    source_mask_bs: Bool[Tensor, "b s"]
+    target_in_bt: Int[Tensor, "b t"]
+    target_out_bt: Int[Tensor, "b t"]
+    target_mask_bt: Bool[Tensor, "b t"]
+    target_indices_r: Int[Tensor, " r"]
+
+    @classmethod
+    def create(
+        cls,
+        source: Source,
+        source_mask_bs: Bool[Tensor, "b s"],
+        target_in_bt: Int[Tensor, "b t"],
+        target_out_bt: Int[Tensor, "b t"],
+        target_mask_bt: Bool[Tensor, "b t"],
+    ) -> "Batch":
+        """Create a batch of CPU tensors, and compute `target_indices_r`."""
+        indices_r = target_mask_bt.flatten().nonzero()[:, 0]
+        return cls(source, source_mask_bs, target_in_bt, target_out_bt, target_mask_bt, indices_r)
+
+    def without_targets(self) -> "Batch":
+        """Return the same batch without target tokens to predict."""
+        return self._replace(
+            target_mask_bt=torch.zeros_like(self.target_mask_bt),
+            target_indices_r=self.target_indices_r[:0],
+        )
+
+    def to(self, device: torch.device | str) -> "Batch":
+        """Copy the batch to a device; asynchronously if it is in pinned memory."""
+        return Batch(*(tensor.to(device, non_blocking=True) for tensor in self))
+
+    def pin_memory(self) -> "Batch":
+        """Copy the batch to page-locked memory."""
+        return Batch(*(tensor.pin_memory() for tensor in self))
+
+    @property
+    def target_tokens(self) -> int:
+        """Return the number of target tokens to predict, including `</s>`."""
+        return len(self.target_indices_r)
+
+
+def collate(
+    sources: Sequence[Array],
+    targets: Sequence[Array],
+    source_special: SpecialTokens,
+    target_special: SpecialTokens,
+) -> Batch:
+    """Collate sentences of token ids, given without begin and end, into a padded batch."""
+    return _collate(*pad(sources, source_special), targets, target_special)
+
+
+def collate_images(images: Array, targets: Sequence[Array], target_special: SpecialTokens) -> Batch:
+    """Collate images, one per row, and their captions into a padded batch."""
+    mask_bs = np.ones((len(images), 1), bool)
+    return _collate(images, mask_bs, targets, target_special)
+
+
+def _collate(
+    source: Array, source_mask_bs: Array, targets: Sequence[Array], target_special: SpecialTokens
+) -> Batch:
+    target_out_bt, target_mask_bt = pad(targets, target_special)
+    target_in_bt = np.full_like(target_out_bt, target_special.pad)
+    target_in_bt[:, 0] = target_special.bos
+    # A token is neither </s> nor padding if the next one is real.
+    has_next = target_mask_bt[:, 1:]
+    target_in_bt[:, 1:][has_next] = target_out_bt[:, :-1][has_next]
+    arrays = (source, source_mask_bs, target_in_bt, target_out_bt, target_mask_bt)
+    return Batch.create(*map(torch.from_numpy, arrays))
+
+
+def pad(sentences: Sequence[Array], special: SpecialTokens) -> tuple[Array, Array]:
+    """Append `</s>` to sentences of token ids, and pad them to the length of the longest.
+
+    Returns:
+        token ids and their mask, both (sentences, tokens)
+    """
+    lengths = np.fromiter(map(len, sentences), np.int64, len(sentences))
+    positions = np.arange(lengths.max() + 1)
+    ids = np.full((len(sentences), len(positions)), special.pad, np.int64)
+    ids[positions < lengths[:, None]] = np.concatenate(sentences)
+    ids[np.arange(len(sentences)), lengths] = special.eos
+    # The mask does not depend on the id of padding, which may equal that of another token.
+    return ids, positions <= lengths[:, None]

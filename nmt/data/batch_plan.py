@@ -1,0 +1,122 @@
+"""Batch plans: batch samplers that group pairs of similar length.
+
+A plan is a list of batches, each an array of pair indices. It depends only on the lengths, the
+options, the seed and the epoch, so that training can continue at any batch without replaying the
+ones before.
+"""
+
+import numpy as np
+
+from nmt.data.token_corpus import Array
+
+# Maximum relative increase of a length in sorting, so that epochs have different batches. With
+# 29,000 sampled lengths and 4000 tokens per batch, the probability that two pairs of a batch are in
+# one batch again in the next epoch is 46 % instead of 65 %, for 1.4 % more padding.
+LENGTH_JITTER = 0.05
+
+
+def plan_epoch(
+    source_lengths: Array,
+    target_lengths: Array,
+    *,
+    batch_tokens: int,
+    batch_sentences: int | None = None,
+    seed: int,
+    epoch: int,
+) -> list[Array]:
+    """Plan the batches of an epoch in random order; each pair is in exactly one batch.
+
+    Pairs are sorted by their lengths with a little random noise. On each side, rows x (longest
+    sentence + `</s>`) is at most `batch_tokens`. A longer pair forms its own batch.
+
+    Args:
+        source_lengths, target_lengths: number of tokens of each pair, without begin and end
+        batch_tokens: maximum number of tokens per batch and side, including padding
+        batch_sentences: maximum number of pairs per batch; None for no limit
+        seed: seed of the run
+        epoch: number of the epoch
+    """
+    generator = np.random.default_rng([seed, epoch])
+    num_pairs = len(source_lengths)
+    keys = [_jitter(lengths, generator) for lengths in (source_lengths, target_lengths)]
+    order = _sort_pairs(generator.permutation(_indices(num_pairs)), *keys)
+    batches = _split(order, source_lengths, target_lengths, batch_tokens, batch_sentences)
+    return [batches[i] for i in generator.permutation(len(batches))]
+
+
+def plan_by_length(
+    source_lengths: Array,
+    target_lengths: Array,
+    *,
+    batch_tokens: int,
+    batch_sentences: int | None = None,
+) -> list[Array]:
+    """Plan batches like `plan_epoch`, but from short to long and without randomness."""
+    order = _sort_pairs(_indices(len(source_lengths)), source_lengths, target_lengths)
+    return _split(order, source_lengths, target_lengths, batch_tokens, batch_sentences)
+
+
+def longest_batch(plan: list[Array], source_lengths: Array, target_lengths: Array) -> Array:
+    """Return the batch of a plan with the most tokens, both sides and padding included."""
+
+    def num_tokens(batch: Array) -> int:
+        tokens_per_row = source_lengths[batch].max() + 1 + target_lengths[batch].max() + 1
+        return int(len(batch) * tokens_per_row)
+
+    return max(plan, key=num_tokens)
+
+
+def _indices(count: int) -> Array:
+    # Plans stay in memory, so they use 32 bits where possible.
+    return np.arange(count, dtype=np.int32 if count <= 1 << 31 else np.int64)
+
+
+def _jitter(lengths: Array, generator: np.random.Generator) -> Array:
+    """Return round(lengths * (1 + LENGTH_JITTER * noise)) with noise uniform in [0, 1)."""
+    # In place, because a corpus may have hundreds of millions of pairs.
+    keys = generator.random(len(lengths))
+    keys *= LENGTH_JITTER
+    keys += 1
+    keys *= lengths
+    return np.rint(keys, out=keys).astype(np.int32)
+
+
+def _split(
+    order: Array,
+    source_lengths: Array,
+    target_lengths: Array,
+    batch_tokens: int,
+    batch_sentences: int | None,
+) -> list[Array]:
+    """Split sorted pairs into consecutive batches, each as large as the limits allow."""
+    sources, targets = source_lengths[order] + 1, target_lengths[order] + 1
+    batches = []
+    start = 0
+    while start < len(order):
+        # Targets ascend, so the first one gives an upper bound of the number of rows.
+        max_rows = min(batch_tokens // int(targets[start]), batch_sentences or len(order))
+        end = start + max(1, max_rows)
+        rows = np.arange(1, len(targets[start:end]) + 1)
+        longest = np.maximum.accumulate(np.maximum(sources[start:end], targets[start:end]))
+        num_fitting = int(np.count_nonzero(rows * longest <= batch_tokens))
+        end = start + max(1, num_fitting)
+        batches.append(order[start:end])
+        start = end
+    return batches
+
+
+def _sort_pairs(order: Array, source_keys: Array, target_keys: Array) -> Array:
+    """Sort pairs stably by target key, then by source key.
+
+    Source keys ascend for even target keys and descend for odd ones, so that a batch that spans two
+    target keys has little padding.
+    """
+    descending = source_keys.max(initial=0) - source_keys
+    order = _sort_stably(order, np.where(target_keys % 2 == 1, descending, source_keys))
+    return _sort_stably(order, target_keys)
+
+
+def _sort_stably(order: Array, keys: Array) -> Array:
+    # NumPy's stable sort is a linear-time radix sort for integers of up to 16 bits.
+    keys = keys[order].astype(np.min_scalar_type(keys.max(initial=0)))
+    return order[np.argsort(keys, kind="stable")]

@@ -1,0 +1,149 @@
+"""Batch loader of training: an infinite stream of batches that can start at any position."""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from nmt.data.batch import Batch, collate, collate_images
+from nmt.data.batch_plan import plan_epoch
+from nmt.data.images import upcast_features
+from nmt.data.token_corpus import Array, TokenCorpus
+from nmt.data.vocabulary import SpecialTokenPair
+from nmt.distributed.rank import SINGLE_PROCESS, RankInfo
+
+
+class Position(NamedTuple):
+    """Position of the next batch: its index in the plan of an epoch, both from 0."""
+
+    epoch: int
+    batch: int
+
+
+class IndexedBatch(NamedTuple):
+    """A batch with the corpus lines that it was made from.
+
+    Attributes:
+        batch: the padded pairs
+        lines: line numbers of the pairs in the corpus, from 1
+        is_dummy: whether the batch has no targets and only keeps its rank in step with others
+    """
+
+    batch: Batch
+    lines: Array
+    is_dummy: bool = False
+
+
+class UpdateBatch(NamedTuple):
+    """The batches of one update, for one rank.
+
+    Attributes:
+        batches: batches of this rank, at least one
+        target_tokens: number of target tokens in the batches of all ranks
+        next_position: position of the first batch of the next update
+    """
+
+    batches: list[IndexedBatch]
+    target_tokens: int
+    next_position: Position
+
+    def pin_memory(self) -> "UpdateBatch":
+        """Copy the batches to page-locked memory."""
+        batches = [indexed._replace(batch=indexed.batch.pin_memory()) for indexed in self.batches]
+        return self._replace(batches=batches)
+
+
+class BatchLoader:
+    """Loader of training batches, epoch after epoch.
+
+    Args:
+        corpus_of_epoch: returns the corpus of an epoch; without subword regularization always the
+            same one
+        special_tokens: special tokens of source and target
+        batch_tokens, batch_sentences, seed: options of `plan_epoch`
+    """
+
+    def __init__(
+        self,
+        corpus_of_epoch: Callable[[int], TokenCorpus],
+        special_tokens: SpecialTokenPair,
+        *,
+        batch_tokens: int,
+        batch_sentences: int | None,
+        seed: int,
+    ) -> None:
+        self.corpus_of_epoch, self.special_tokens = corpus_of_epoch, special_tokens
+        self.batch_tokens, self.batch_sentences, self.seed = batch_tokens, batch_sentences, seed
+        self._cached: tuple[int, tuple[TokenCorpus, list[Array]]] | None = None
+
+    def set_batch_tokens(self, batch_tokens: int) -> None:
+        """Change the size of all following batches."""
+        self.batch_tokens, self._cached = batch_tokens, None
+
+    def plan(self, epoch: int) -> tuple[TokenCorpus, list[Array]]:
+        """Return the corpus of an epoch and the plan of its batches; the last one is cached."""
+        if self._cached is None or self._cached[0] != epoch:
+            self._cached = epoch, self._plan(epoch)
+        return self._cached[1]
+
+    def _plan(self, epoch: int) -> tuple[TokenCorpus, list[Array]]:
+        corpus = self.corpus_of_epoch(epoch)
+        batches = plan_epoch(
+            corpus.source_lengths,
+            corpus.target_lengths,
+            batch_tokens=self.batch_tokens,
+            batch_sentences=self.batch_sentences,
+            seed=self.seed,
+            epoch=epoch,
+        )
+        return corpus, batches
+
+    def updates(
+        self, position: Position, batches_per_update: int, rank: RankInfo = SINGLE_PROCESS
+    ) -> Iterator[UpdateBatch]:
+        """Yield the batches of each update from a position on, without end.
+
+        The last update of an epoch may have fewer batches. The batches of an update are distributed
+        over the ranks round-robin. If there are fewer batches than ranks, the remaining ranks get a
+        dummy batch, because every rank must take part in every update.
+
+        Args:
+            position: position of the first batch
+            batches_per_update: number of batches per update, over all ranks
+            rank: rank of this process
+        """
+        epoch, start = position
+        while True:
+            corpus, plan = self.plan(epoch)
+            for first in range(start, len(plan), batches_per_update):
+                end = first + batches_per_update
+                following = Position(epoch, end) if end < len(plan) else Position(epoch + 1, 0)
+                yield self._load_update(corpus, plan[first:end], following, rank)
+            epoch, start = epoch + 1, 0
+
+    def _load_update(
+        self, corpus: TokenCorpus, batches: list[Array], following: Position, rank: RankInfo
+    ) -> UpdateBatch:
+        lengths = corpus.target_lengths
+        target_tokens = sum(int(lengths[rows].sum()) + len(rows) for rows in batches)
+        own = [self._load_batch(corpus, rows) for rows in batches[rank.rank :: rank.world_size]]
+        if not own:
+            indexed = self._load_batch(corpus, batches[0][:1])
+            own = [IndexedBatch(indexed.batch.without_targets(), indexed.lines, is_dummy=True)]
+        return UpdateBatch(own, target_tokens, following)
+
+    def _load_batch(self, corpus: TokenCorpus, rows: Array) -> IndexedBatch:
+        return IndexedBatch(make_batch(corpus, rows, self.special_tokens), corpus.lines[rows] + 1)
+
+
+def make_batch(corpus: TokenCorpus, rows: Array, special_tokens: SpecialTokenPair) -> Batch:
+    """Collate the pairs with the given indices into a batch."""
+    source_special, target_special = special_tokens
+    sources = [np.asarray(corpus.source(row)) for row in rows.tolist()]
+    targets = [np.asarray(corpus.target(row)) for row in rows.tolist()]
+    if corpus.images is not None:
+        # The one token of a source is the row of its image.
+        images = upcast_features(corpus.images[np.concatenate(sources)])
+        return collate_images(images, targets, target_special)
+    assert source_special is not None
+    return collate(sources, targets, source_special, target_special)

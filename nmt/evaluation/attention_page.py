@@ -1,0 +1,92 @@
+"""Interactive attention as a single HTML file that loads nothing from the network."""
+
+from base64 import b64encode
+from collections.abc import Iterable, Sequence
+from html import escape
+from importlib.resources import files
+from io import BytesIO
+from os import PathLike
+from pathlib import Path
+from string import Template
+
+from PIL import Image
+
+from nmt.evaluation.plots import MIN_BRIGHTNESS, AttentionMatrix, AttentionOverlay
+
+MAX_IMAGE_SIDE = 320  # pixels
+
+
+def write_attention_page(
+    attentions: Iterable[AttentionMatrix | AttentionOverlay],
+    path: str | PathLike[str],
+    title: str = "Attention",
+) -> None:
+    """Write a page that shows the attention weights of the target word under the pointer.
+
+    A translation has a matrix of its weights below the text. An image is dark in the regions to
+    which the word does not attend. Texts are escaped, so HTML in a sentence is shown as text.
+    """
+    sections = "\n".join(
+        _overlay_section(attention)
+        if isinstance(attention, AttentionOverlay)
+        else _matrix_section(attention)
+        for attention in attentions
+    )
+    template = files("nmt.evaluation").joinpath("attention_page.html").read_text(encoding="utf-8")
+    page = Template(template).substitute(
+        title=escape(title), sections=sections, max_darkness=1 - MIN_BRIGHTNESS
+    )
+    Path(path).write_text(page, encoding="utf-8")
+
+
+def _matrix_section(attention: AttentionMatrix) -> str:
+    source, target, weights_ts = attention
+    assert tuple(weights_ts.shape) == (len(target), len(source))
+    rows = [[f"{weight:.3f}" for weight in row] for row in weights_ts.tolist()]
+    source_words = [escape(word) for word in source]
+    target_words = [escape(word) for word in target]
+    source_spans = " ".join(f"<span>{word}</span>" for word in source_words)
+    header = "".join(f"<th>{word}</th>" for word in source_words)
+    body = "\n".join(
+        f"<tr><th>{word}</th>"
+        + "".join(f'<td style="--weight:{weight}" title="{weight}"></td>' for weight in row)
+        + "</tr>"
+        for word, row in zip(target_words, rows, strict=True)
+    )
+    return (
+        f'<section>\n<p class="source" dir="auto">{source_spans}</p>\n'
+        f"{_target_paragraph(target_words, rows)}\n"
+        f"<table><thead><tr><th></th>{header}</tr></thead>\n"
+        f"<tbody>\n{body}\n</tbody></table>\n</section>"
+    )
+
+
+def _overlay_section(overlay: AttentionOverlay) -> str:
+    """Return an image under a grid of cells; weights are relative to a word's greatest."""
+    height, width, _ = overlay.image.shape
+    grid_rows, grid_columns = overlay.grid
+    rows = [
+        [f"{weight / (max(row) or 1):.3f}" for weight in row] for row in overlay.weights_ts.tolist()
+    ]
+    image, stream = Image.fromarray(overlay.image), BytesIO()
+    image.thumbnail((MAX_IMAGE_SIDE, MAX_IMAGE_SIDE))
+    image.save(stream, "PNG")
+    style = (
+        f"grid-template-columns: repeat({grid_columns}, 1fr); "
+        f"aspect-ratio: {width} / {height}; "
+        f"background-image: url(data:image/png;base64,{b64encode(stream.getvalue()).decode()})"
+    )
+    cells = "<span></span>" * (grid_rows * grid_columns)
+    return (
+        f'<section>\n<div class="source image" style="{style}">{cells}</div>\n'
+        f"{_target_paragraph([escape(word) for word in overlay.words], rows)}\n</section>"
+    )
+
+
+def _target_paragraph(words: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return the target words with their weights as attributes; both are escaped already."""
+    spans = " ".join(
+        f'<span tabindex="0" data-weights="{" ".join(row)}">{word}</span>'
+        for word, row in zip(words, rows, strict=True)
+    )
+    return f'<p class="target" dir="auto">{spans}</p>'

@@ -1,0 +1,167 @@
+"""Attention plots as PNG files: matrices between words, and overlays on the image of a caption.
+
+Figures are drawn without pyplot, and no setting of matplotlib is changed. `nmt.evaluation.fonts`
+chooses the fonts.
+"""
+
+from collections.abc import Sequence
+from math import ceil
+from os import PathLike
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.image import AxesImage
+from PIL import Image
+from torch import Tensor
+
+from nmt.data.token_corpus import Array
+from nmt.evaluation.fonts import select_fonts
+
+DPI = 120
+# Matrices. A cell is smaller than CELL_INCHES if the plot would be larger than MAX_INCHES.
+CELL_INCHES = 0.3
+MAX_INCHES = 60.0
+POINTS_PER_INCH = 36  # font size per inch of a cell
+MAX_LABEL_LENGTH = 40
+# Overlays. A panel takes PANEL_FRACTION of its width including the margin.
+PANEL_INCHES = 1.5
+PANEL_FRACTION = 0.94
+TITLE_INCHES = 0.3
+PANEL_COLUMNS = 6
+TITLE_POINTS = 11
+MAX_TITLE_LENGTH = 16
+# Brightness of image regions with weight 0.
+MIN_BRIGHTNESS = 0.15
+
+
+class AttentionMatrix(NamedTuple):
+    """Attention weights between the words of a sentence and of its translation.
+
+    Attributes:
+        source, target: labels of the columns and of the rows, including `</s>` if it has weights
+        weights_ts: one row per target word, one column per source word
+    """
+
+    source: Sequence[str]
+    target: Sequence[str]
+    weights_ts: Float[Tensor, "t s"]
+
+
+class AttentionOverlay(NamedTuple):
+    """Attention weights of the words of a caption over the regions of its image.
+
+    Attributes:
+        image: RGB bytes, (height, width, 3)
+        grid: rows and columns of the regions
+        words: words of the caption
+        weights_ts: one row per word, one column per region in row-major order
+    """
+
+    image: Array
+    grid: tuple[int, int]
+    words: Sequence[str]
+    weights_ts: Float[Tensor, "t s"]
+
+
+def plot_matrix(
+    attention: AttentionMatrix, path: str | PathLike[str], title: str | None = None
+) -> None:
+    """Plot an attention matrix; source on top, target on the left, 0 dark and 1 bright.
+
+    The plot grows with the sentence. Labels of more than 40 characters are truncated.
+    """
+    source, target, weights_ts = attention
+    assert tuple(weights_ts.shape) == (len(target), len(source))
+    labels = [truncate(label, MAX_LABEL_LENGTH) for label in (*source, *target)]
+    families, texts = select_fonts([*labels, title or ""])
+    columns, rows = len(source), len(target)
+    cell = min(CELL_INCHES, MAX_INCHES / max(columns, rows, 1))
+    font = FontProperties(family=families, size=POINTS_PER_INCH * cell)
+
+    # The axes fill a figure of the size of the cells. Saving with bbox_inches="tight" enlarges it
+    # by the labels outside.
+    figure = Figure(figsize=(cell * max(columns, 1), cell * max(rows, 1)))
+    FigureCanvasAgg(figure)
+    axes = figure.add_axes((0, 0, 1, 1))
+    image = axes.imshow(
+        weights_ts.detach().float().cpu().numpy(), cmap="viridis", vmin=0, vmax=1, aspect="auto"
+    )
+    _draw_labels(axes, texts[:columns], texts[columns:-1], texts[-1], font)
+    _draw_color_bar(figure, image)
+    figure.savefig(path, format="png", dpi=DPI, bbox_inches="tight", pad_inches=0.1)
+
+
+def plot_overlay(overlay: AttentionOverlay, path: str | PathLike[str]) -> None:
+    """Plot an image, then one panel per word of its caption, bright where the word attends.
+
+    As in figure 2 of Xu et al. 2015. A panel has the brightness of the image at the word's greatest
+    weight, and is dark at weight 0.
+    """
+    families, texts = select_fonts([truncate(word, MAX_TITLE_LENGTH) for word in overlay.words])
+    font = FontProperties(family=families, size=TITLE_POINTS)
+    panels = [darken(overlay.image, weights_yx) for weights_yx in upsample_weights(overlay)]
+    columns = min(len(panels) + 1, PANEL_COLUMNS)
+    rows = ceil((len(panels) + 1) / columns)
+    height, width, _ = overlay.image.shape
+    panel_height = PANEL_INCHES * height / width + TITLE_INCHES
+    figure = Figure(figsize=(PANEL_INCHES * columns, panel_height * rows))
+    FigureCanvasAgg(figure)
+    titled = zip(["", *texts], [overlay.image, *panels], strict=True)
+    for number, (text, panel) in enumerate(titled):
+        row, column = divmod(number, columns)
+        left, bottom = column / columns, 1 - (row + 1) / rows
+        size = PANEL_FRACTION / columns, (1 - TITLE_INCHES / panel_height) / rows
+        axes = figure.add_axes((left, bottom, *size))
+        axes.imshow(panel)
+        axes.set_axis_off()
+        axes.set_title(text, font=font, pad=3, parse_math=False)
+    figure.savefig(path, format="png", dpi=DPI, bbox_inches="tight", pad_inches=0.05)
+
+
+def upsample_weights(overlay: AttentionOverlay) -> list[Array]:
+    """Interpolate the weights of each word to the pixels of the image, scaled to a maximum of 1."""
+    height, width, _ = overlay.image.shape
+    upsampled = []
+    for weights_s in overlay.weights_ts.detach().float().cpu().numpy():
+        grid = Image.fromarray(weights_s.reshape(overlay.grid))
+        pixels_yx = np.asarray(grid.resize((width, height), Image.Resampling.BILINEAR))
+        # The smallest positive number avoids 0 / 0 for a word without weights.
+        upsampled.append(pixels_yx / max(float(pixels_yx.max()), np.finfo(np.float32).tiny))
+    return upsampled
+
+
+def darken(image: Array, weights_yx: Array) -> Array:
+    """Multiply the brightness of an image by MIN_BRIGHTNESS at weight 0 up to 1 at weight 1."""
+    brightness_yx1 = MIN_BRIGHTNESS + (1 - MIN_BRIGHTNESS) * weights_yx[:, :, None]
+    darkened: Array = np.rint(image * brightness_yx1).astype(np.uint8)
+    return darkened
+
+
+def truncate(label: str, length: int) -> str:
+    """Truncate a label to this many characters, the last of which is then '…'."""
+    return label if len(label) <= length else label[: length - 1] + "…"
+
+
+def _draw_labels(
+    axes: Axes, source: list[str], target: list[str], title: str, font: FontProperties
+) -> None:
+    # parse_math=False, because a text with two dollar signs is not a formula.
+    axes.xaxis.tick_top()
+    axes.set_xticks(range(len(source)), source, rotation=90, font=font, parse_math=False)
+    axes.set_yticks(range(len(target)), target, font=font, parse_math=False)
+    axes.tick_params(length=0)
+    if title:
+        axes.set_title(title, font=font, pad=8, parse_math=False)
+
+
+def _draw_color_bar(figure: Figure, image: AxesImage) -> None:
+    """Draw a color bar from 0 to 1 to the right of the cells, at most 1.5 inches high."""
+    width, height = figure.get_size_inches()
+    box = (1 + 0.2 / width, 0, 0.12 / width, min(1.0, 1.5 / height))
+    bar = figure.colorbar(image, cax=figure.add_axes(box), ticks=[0, 0.5, 1])
+    bar.ax.tick_params(labelsize=8)

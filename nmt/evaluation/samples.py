@@ -1,0 +1,105 @@
+"""Files for inspecting a model: sample translations, attention plots and attention pages."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import UnidentifiedImageError
+
+from nmt.data.images import read_rgb
+from nmt.data.token_corpus import Array
+from nmt.evaluation.attention_page import write_attention_page
+from nmt.evaluation.plots import AttentionMatrix, AttentionOverlay, plot_matrix, plot_overlay
+from nmt.search.alignments import END, word_texts, word_weights, words
+from nmt.search.translation import Translation
+
+REGION_PIXELS = 32  # side of a region of a feature map, which has no image to draw on
+
+
+def write_samples(
+    directory: Path, step: int, translations: Sequence[Translation], references: Sequence[str]
+) -> None:
+    """Write `<step>.txt` with source, reference, translation and score of some sentences."""
+    directory.mkdir(exist_ok=True)
+    lines = []
+    for translation, reference in zip(translations, references, strict=True):
+        lines += [
+            f"source      {translation.source}",
+            f"reference   {reference}",
+            f"translation {translation.text}",
+            f"score       {translation.score:.4f}",
+            "",
+        ]
+    (directory / f"{step}.txt").write_text("\n".join(lines), encoding="utf-8")
+
+
+def plot_translations(
+    directory: Path, name: str, translations: Sequence[Translation]
+) -> list[Path]:
+    """Write the attention of translations as `<name>.png`, `<name>-2.png`, … and `<name>.html`.
+
+    Returns:
+        the files that were written; none if the model has no attention
+    """
+    extracted = [extract_attention(translation) for translation in translations]
+    attentions = [attention for attention in extracted if attention is not None]
+    if not attentions:
+        return []
+    directory.mkdir(parents=True, exist_ok=True)
+    files = []
+    for number, attention in enumerate(attentions, start=1):
+        files.append(directory / (f"{name}.png" if number == 1 else f"{name}-{number}.png"))
+        if isinstance(attention, AttentionOverlay):
+            plot_overlay(attention, files[-1])
+        else:
+            plot_matrix(attention, files[-1])
+    write_attention_page(attentions, directory / f"{name}.html")
+    return [*files, directory / f"{name}.html"]
+
+
+def extract_attention(translation: Translation) -> AttentionMatrix | AttentionOverlay | None:
+    """Return a translation's attention between words, or over its image if the source is one.
+
+    If a side is a single word, as in languages without spaces, it is split into tokens.
+
+    Returns:
+        None if the model has no attention or the translation is empty
+    """
+    weights_ts = translation.attention
+    if weights_ts is None or not translation.pieces:
+        return None
+    if translation.grid is not None:
+        return _overlay(translation, translation.grid)
+    source, target = translation.source_pieces, translation.pieces
+    source_end, target_end = weights_ts.size(1) > len(source), weights_ts.size(0) > len(target)
+    if len(words(source)) == 1 or len(words(target)) == 1:
+        return AttentionMatrix(
+            [*source, *[END] * source_end], [*target, *[END] * target_end], weights_ts
+        )
+    return AttentionMatrix(
+        word_texts(source, end=source_end),
+        word_texts(target, end=target_end),
+        word_weights(weights_ts, source, target),
+    )
+
+
+def _overlay(translation: Translation, grid: tuple[int, int]) -> AttentionOverlay:
+    """Return the attention of each word of a caption; `</s>` is omitted."""
+    assert translation.attention is not None
+    groups = words(translation.pieces)
+    if len(groups) == 1:
+        groups, texts = [[i] for i in groups[0]], list(translation.pieces)
+    else:
+        texts = word_texts(translation.pieces)
+    weights_ts = torch.stack([translation.attention[group].mean(dim=0) for group in groups])
+    return AttentionOverlay(_read_image(Path(translation.source), grid), grid, texts, weights_ts)
+
+
+def _read_image(file: Path, grid: tuple[int, int]) -> Array:
+    """Read the image; return a white one if the file is a feature map."""
+    try:
+        return read_rgb(file)
+    except UnidentifiedImageError:
+        rows, columns = grid
+        return np.full((REGION_PIXELS * rows, REGION_PIXELS * columns, 3), 255, np.uint8)

@@ -1,0 +1,69 @@
+"""The batch loader: batches of an update, and their distribution over ranks."""
+
+from itertools import islice, pairwise
+
+import pytest
+
+from nmt.data.corpus import find_corpus
+from nmt.data.loader import BatchLoader, Position, UpdateBatch
+from nmt.data.tokenization import tokenize_corpus
+from nmt.data.vocabulary import Vocabulary
+from nmt.distributed.rank import RankInfo
+from tests.commands import PHRASES
+
+
+@pytest.fixture(scope="module")
+def loader() -> BatchLoader:
+    """Return a loader of sixty phrases in batches of at most 7."""
+    corpus = find_corpus(PHRASES, "de", "en")
+    lines = (line for pair in corpus.pairs() for line in pair)
+    vocabulary = Vocabulary.train(lines, size=180)
+    tokenized = tokenize_corpus(corpus, vocabulary, vocabulary, max_length=100, cache_dir=None)
+    specials = (vocabulary.special_tokens, vocabulary.special_tokens)
+    return BatchLoader(lambda _: tokenized, specials, batch_tokens=4000, batch_sentences=7, seed=1)
+
+
+def _lines(update: UpdateBatch) -> list[int]:
+    return [n for one in update.batches if not one.is_dummy for n in one.lines.tolist()]
+
+
+@pytest.mark.parametrize(("processes", "accumulate"), [(1, 1), (1, 4), (2, 1), (3, 2), (5, 1)])
+def test_ranks_read_each_pair_once_and_make_the_same_updates(
+    loader: BatchLoader, processes: int, accumulate: int
+) -> None:
+    plan = loader.plan(0)[1]
+    size = processes * accumulate
+    updates = -(-len(plan) // size)
+    assert processes == 1 or len(plan) % size  # the last update of an epoch has fewer batches
+    shares = [
+        list(islice(loader.updates(Position(0, 0), size, RankInfo(n, processes)), updates + 1))
+        for n in range(processes)
+    ]
+    whole = list(islice(loader.updates(Position(0, 0), size), updates + 1))
+    for groups in zip(whole, *shares, strict=True):
+        joined, *parts = groups
+        assert sorted(n for part in parts for n in _lines(part)) == sorted(_lines(joined))
+        assert {part.next_position for part in parts} == {joined.next_position}
+        counted = sum(one.batch.target_tokens for part in parts for one in part.batches)
+        assert {part.target_tokens for part in parts} == {counted}
+        assert all(part.batches for part in parts)
+    read = [n for groups in shares for group in groups[:updates] for n in _lines(group)]
+    assert sorted(read) == list(range(1, 61))
+    assert whole[updates - 1].next_position == Position(1, 0)
+
+
+def test_rank_without_batch_gets_a_dummy_batch(loader: BatchLoader) -> None:
+    last = len(loader.plan(0)[1]) - 1
+    update = next(loader.updates(Position(0, last), 3, RankInfo(2, 3)))
+    (dummy,) = update.batches
+    assert dummy.is_dummy
+    assert dummy.batch.target_tokens == 0
+    assert update.target_tokens > 0
+
+
+def test_loading_continues_from_any_position(loader: BatchLoader) -> None:
+    updates = list(islice(loader.updates(Position(0, 0), 2, RankInfo(1, 2)), 12))
+    for update, following in pairwise(updates):
+        again = next(loader.updates(update.next_position, 2, RankInfo(1, 2)))
+        assert _lines(again) == _lines(following)
+        assert again.target_tokens == following.target_tokens

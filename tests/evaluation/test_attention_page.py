@@ -1,0 +1,78 @@
+"""The interactive attention page."""
+
+from html.parser import HTMLParser
+from pathlib import Path
+
+import torch
+
+from nmt.evaluation.attention_page import write_attention_page
+from nmt.evaluation.plots import AttentionMatrix, AttentionOverlay
+
+EVIL = '<img src=x onerror="alert(1)">&amp;'
+
+
+class PageParser(HTMLParser):
+    """Parser that collects every tag with its attributes, and the text of every span."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.spans: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        if self.tags and self.tags[-1][0] == "span" and data.strip():
+            self.spans.append(data)
+
+
+def write_and_parse(
+    path: Path, *attentions: AttentionMatrix | AttentionOverlay, title: str = "Attention"
+) -> PageParser:
+    write_attention_page(attentions, path, title=title)
+    parser = PageParser()
+    parser.feed(path.read_text(encoding="utf-8"))
+    return parser
+
+
+def test_page_contains_words_and_weights(tmp_path: Path) -> None:
+    weights = torch.tensor([[0.25, 0.75], [1.0, 0.0], [0.5, 0.5]])
+    matrix = AttentionMatrix(["ein", "</s>"], ["하나", "one", "</s>"], weights)
+    page = write_and_parse(tmp_path / "a.html", matrix, matrix)
+    assert page.spans == ["ein", "</s>", "하나", "one", "</s>"] * 2
+    shown = [
+        attributes["data-weights"] for _, attributes in page.tags if "data-weights" in attributes
+    ]
+    assert shown == ["0.250 0.750", "1.000 0.000", "0.500 0.500"] * 2
+    cells = [attributes["style"] for tag, attributes in page.tags if tag == "td"]
+    assert cells[:3] == ["--weight:0.250", "--weight:0.750", "--weight:1.000"] and len(cells) == 12
+
+
+def test_html_in_text_is_escaped(tmp_path: Path) -> None:
+    matrix = AttentionMatrix([EVIL], ["</script><script>alert(2)</script>"], torch.ones(1, 1))
+    page = write_and_parse(tmp_path / "a.html", matrix, title=EVIL)
+    assert page.spans == [EVIL, "</script><script>alert(2)</script>"]
+    tags = [tag for tag, _ in page.tags]
+    assert "img" not in tags and tags.count("script") == 1
+
+
+def test_page_has_no_external_references_and_forbids_them(tmp_path: Path) -> None:
+    page = write_and_parse(tmp_path / "a.html", AttentionMatrix(["a"], ["b"], torch.ones(1, 1)))
+    for _, attributes in page.tags:
+        assert not attributes.keys() & {"src", "href", "action", "data", "srcset"}
+    text = (tmp_path / "a.html").read_text(encoding="utf-8")
+    assert "url(" not in text and "@import" not in text and "http:" not in text
+    assert "default-src 'none'" in text
+
+
+def test_every_placeholder_of_the_template_is_replaced(tmp_path: Path) -> None:
+    write_and_parse(tmp_path / "a.html", AttentionMatrix(["a"], ["b"], torch.ones(1, 1)))
+    assert "$" not in (tmp_path / "a.html").read_text(encoding="utf-8")
+
+
+def test_dollar_sign_in_text_is_kept(tmp_path: Path) -> None:
+    matrix = AttentionMatrix(["$title"], ["$5"], torch.ones(1, 1))
+    page = write_and_parse(tmp_path / "a.html", matrix, title="$sections")
+    assert page.spans == ["$title", "$5"]
+    assert "<title>$sections</title>" in (tmp_path / "a.html").read_text(encoding="utf-8")
