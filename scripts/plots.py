@@ -1,6 +1,6 @@
 """Plots of measurements: lines that are told apart without colour, each named at its end.
 
-Drawn without pyplot, as `nmt.evaluation.pictures` is, in the colours of Okabe and Ito (2008), which
+Drawn without pyplot, as `nmt.evaluation.plots` is, in the colours of Okabe and Ito (2008), which
 stay apart for people who see fewer.
 """
 

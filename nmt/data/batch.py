@@ -100,7 +100,7 @@ def _collate(
 
 
 def pad(sentences: Sequence[Array], special: SpecialTokens) -> tuple[Array, Array]:
-    """Append `</s>` to sentences of token ids, and pad them to the length of the longest.
+    """Pad sentences of token ids to the length of the longest, after appending `</s>`.
 
     Returns:
         token ids and their mask, both (sentences, tokens)

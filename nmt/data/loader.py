@@ -139,8 +139,7 @@ class BatchLoader:
 def make_batch(corpus: TokenCorpus, rows: Array, special_tokens: SpecialTokenPair) -> Batch:
     """Collate the pairs with the given indices into a batch."""
     source_special, target_special = special_tokens
-    sources = [np.asarray(corpus.source(row)) for row in rows.tolist()]
-    targets = [np.asarray(corpus.target(row)) for row in rows.tolist()]
+    sources, targets = zip(*(corpus[row] for row in rows.tolist()), strict=True)
     if corpus.images is not None:
         # The one token of a source is the row of its image.
         images = upcast_features(corpus.images[np.concatenate(sources)])

@@ -81,6 +81,8 @@ class TokenArrays(NamedTuple):
 class TokenCorpus:
     """A map-style dataset of sentence pairs as token ids, without begin and end.
 
+    `corpus[i]` returns the source ids and the target ids of a pair, as views of the arrays.
+
     Attributes:
         arrays: the token ids
         stats: numbers of pairs read, kept and filtered out
@@ -99,15 +101,11 @@ class TokenCorpus:
     def __len__(self) -> int:
         return len(self.arrays.lines)
 
-    def source(self, index: int) -> Array:
-        """Return the source ids of a pair."""
-        offsets = self.arrays.source_offsets
-        return self.arrays.source_tokens[offsets[index] : offsets[index + 1]]
-
-    def target(self, index: int) -> Array:
-        """Return the target ids of a pair."""
-        offsets = self.arrays.target_offsets
-        return self.arrays.target_tokens[offsets[index] : offsets[index + 1]]
+    def __getitem__(self, index: int) -> tuple[Array, Array]:
+        arrays = self.arrays
+        source = slice(arrays.source_offsets[index], arrays.source_offsets[index + 1])
+        target = slice(arrays.target_offsets[index], arrays.target_offsets[index + 1])
+        return arrays.source_tokens[source], arrays.target_tokens[target]
 
     @property
     def lines(self) -> Array:
@@ -138,7 +136,7 @@ class RaggedIds(NamedTuple):
 
     @classmethod
     def from_lists(cls, sentences: list[list[int]], vocabulary_size: int) -> "RaggedIds":
-        """Concatenate lists of token ids of a vocabulary of the given size."""
+        """Build the arrays from lists of token ids of a vocabulary of the given size."""
         flat = np.fromiter(chain.from_iterable(sentences), id_dtype(vocabulary_size))
         return cls(flat, np.fromiter(map(len, sentences), np.int64, len(sentences)))
 
@@ -161,7 +159,7 @@ class NpyWriter:
         self._write_header()
 
     def append(self, values: Array) -> None:
-        """Append values."""
+        """Add values at the end."""
         self.stream.write(values.astype(self.dtype, copy=False).tobytes())
         self.length += len(values)
 
@@ -195,7 +193,7 @@ class TokenArrayWriter:
             self.writers[f"{side}_offsets"].append(np.zeros(1, np.int64))
 
     def append(self, sources: RaggedIds, targets: RaggedIds, lines: Array) -> None:
-        """Append pairs; `lines` are their indices among the pairs that were read."""
+        """Add pairs at the end; `lines` are their indices among the pairs that were read."""
         for side, sentences in (("source", sources), ("target", targets)):
             tokens, offsets = self.writers[f"{side}_tokens"], self.writers[f"{side}_offsets"]
             offsets.append(tokens.length + np.cumsum(sentences.lengths))

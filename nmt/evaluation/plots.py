@@ -71,7 +71,7 @@ class AttentionOverlay(NamedTuple):
 def plot_matrix(
     attention: AttentionMatrix, path: str | PathLike[str], title: str | None = None
 ) -> None:
-    """Plot an attention matrix; source on top, target on the left, 0 dark and 1 bright.
+    """Draw an attention matrix; source on top, target on the left, 0 dark and 1 bright.
 
     The plot grows with the sentence. Labels of more than 40 characters are truncated.
     """
@@ -97,7 +97,7 @@ def plot_matrix(
 
 
 def plot_overlay(overlay: AttentionOverlay, path: str | PathLike[str]) -> None:
-    """Plot an image, then one panel per word of its caption, bright where the word attends.
+    """Draw an image, then one panel per word of its caption, bright where the word attends.
 
     As in figure 2 of Xu et al. 2015. A panel has the brightness of the image at the word's greatest
     weight, and is dark at weight 0.

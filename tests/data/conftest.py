@@ -1,4 +1,4 @@
-"""A little parallel text and vocabularies of it."""
+"""A small parallel text and its vocabularies."""
 
 from collections.abc import Callable
 from itertools import product
@@ -25,25 +25,25 @@ PAIRS = [
 
 @pytest.fixture
 def pairs() -> list[tuple[str, str]]:
-    """48 sentence pairs."""
+    """Return 48 sentence pairs."""
     return list(PAIRS)
 
 
 @pytest.fixture(scope="session")
 def vocabulary() -> Vocabulary:
-    """A joint unigram vocabulary of the pairs."""
+    """Train a joint unigram vocabulary on the pairs."""
     return Vocabulary.train((line for pair in PAIRS for line in pair), size=60)
 
 
 @pytest.fixture(scope="session")
 def bpe() -> Vocabulary:
-    """A joint BPE vocabulary of the pairs."""
+    """Train a joint BPE vocabulary on the pairs."""
     return Vocabulary.train((line for pair in PAIRS for line in pair), size=60, type="bpe")
 
 
 @pytest.fixture
 def write(tmp_path: Path) -> Callable[[list[tuple[str, str]]], Corpus]:
-    """Writes pairs to train.de and train.en."""
+    """Return a function that writes pairs to train.de and train.en."""
 
     def write_pairs(pairs: list[tuple[str, str]]) -> Corpus:
         for side, language in enumerate(("de", "en")):

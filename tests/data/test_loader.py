@@ -2,12 +2,14 @@
 
 from itertools import islice, pairwise
 
+import numpy as np
 import pytest
 
 from nmt.data.corpus import find_corpus
 from nmt.data.loader import BatchLoader, Position, UpdateBatch
+from nmt.data.token_corpus import FilterStats, TokenArrays, TokenCorpus
 from nmt.data.tokenization import tokenize_corpus
-from nmt.data.vocabulary import Vocabulary
+from nmt.data.vocabulary import SpecialTokens, Vocabulary
 from nmt.distributed.rank import RankInfo
 from tests.commands import PHRASES
 
@@ -67,3 +69,26 @@ def test_loading_continues_from_any_position(loader: BatchLoader) -> None:
         again = next(loader.updates(update.next_position, 2, RankInfo(1, 2)))
         assert _lines(again) == _lines(following)
         assert again.target_tokens == following.target_tokens
+
+
+def test_loader_caches_the_last_plan() -> None:
+    offsets = np.arange(11)
+    arrays = TokenArrays(np.full(10, 5), offsets, np.full(10, 6), offsets, np.arange(10))
+    corpus = TokenCorpus(arrays, FilterStats(read=10, kept=10), "", "")
+    requested: list[int] = []
+
+    def corpus_of_epoch(epoch: int) -> TokenCorpus:
+        requested.append(epoch)
+        return corpus
+
+    special = SpecialTokens(pad=0, bos=1, eos=2)
+    loader = BatchLoader(
+        corpus_of_epoch, (special, special), batch_tokens=8, batch_sentences=None, seed=1
+    )
+    first = loader.plan(0)
+    assert loader.plan(0) is first
+    assert requested == [0]
+    # A plan is a pure function of seed and epoch; only the last one is kept.
+    assert list(map(list, loader.plan(1)[1])) != list(map(list, first[1]))
+    assert list(map(list, loader.plan(0)[1])) == list(map(list, first[1]))
+    assert requested == [0, 1, 0]

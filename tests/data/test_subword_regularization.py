@@ -19,7 +19,7 @@ from nmt.data.subword_regularization import sample_segmentations
 from nmt.data.token_corpus import TokenCorpus
 from nmt.data.tokenization import tokenize_corpus
 from nmt.data.vocabulary import Vocabulary
-from tests.data.encodings import Pairs, Write, ids_of
+from tests.data.corpora import Pairs, Write, ids_of
 
 PROGRAM = """
 import sys

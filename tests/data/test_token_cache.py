@@ -14,7 +14,7 @@ from nmt.data.corpus import Corpus, find_corpus
 from nmt.data.tokenization import tokenize_corpus
 from nmt.data.vocabulary import Vocabulary
 from nmt.errors import UserError
-from tests.data.encodings import Pairs, Write, ids_of
+from tests.data.corpora import Pairs, Write, ids_of
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_file_changed_in_place_is_read_again(
     write([("Ein Mann", "A nam")] * 3)
     os.utime(corpus.files[1], ns=(later, later))
     tokenized = tokenize_corpus(corpus, vocabulary, vocabulary, max_length=60, cache_dir=cache_dir)
-    assert tokenized.target(0).tolist() == vocabulary.encode("A nam")
+    assert tokenized[0][1].tolist() == vocabulary.encode("A nam")
 
 
 def test_change_with_restored_size_and_modification_time_is_detected(
@@ -108,7 +108,7 @@ def test_change_with_restored_size_and_modification_time_is_detected(
     write([("Ein Mann", "A nam")] * 3)
     os.utime(corpus.files[1], ns=(before.st_atime_ns, before.st_mtime_ns))
     tokenized = tokenize_corpus(corpus, vocabulary, vocabulary, max_length=60, cache_dir=cache_dir)
-    assert tokenized.target(0).tolist() == vocabulary.encode("A nam")
+    assert tokenized[0][1].tolist() == vocabulary.encode("A nam")
 
 
 def test_added_or_removed_shard_is_detected(

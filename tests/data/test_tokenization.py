@@ -22,7 +22,7 @@ from nmt.data.token_corpus import (
 from nmt.data.tokenization import tokenize_corpus
 from nmt.data.vocabulary import Vocabulary
 from nmt.errors import UserError
-from tests.data.encodings import Pairs, Write, ids_of
+from tests.data.corpora import Pairs, Write, ids_of
 
 
 @pytest.fixture
