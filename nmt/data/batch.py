@@ -46,11 +46,13 @@ class Batch(NamedTuple):
         target_mask_bt: Bool[Tensor, "b t"],
     ) -> "Batch":
         """Create a batch of CPU tensors, and compute `target_indices_r`."""
+        # Indices of the flattened tensor select the rows of the logits that the loss needs.
         indices_r = target_mask_bt.flatten().nonzero()[:, 0]
         return cls(source, source_mask_bs, target_in_bt, target_out_bt, target_mask_bt, indices_r)
 
     def without_targets(self) -> "Batch":
         """Return the same batch without target tokens to predict."""
+        # The tokens stay, because the forward pass and its collectives still run.
         return self._replace(
             target_mask_bt=torch.zeros_like(self.target_mask_bt),
             target_indices_r=self.target_indices_r[:0],
@@ -92,9 +94,9 @@ def _collate(
     target_out_bt, target_mask_bt = pad(targets, target_special)
     target_in_bt = np.full_like(target_out_bt, target_special.pad)
     target_in_bt[:, 0] = target_special.bos
-    # A token is neither </s> nor padding if the next one is real.
-    has_next = target_mask_bt[:, 1:]
-    target_in_bt[:, 1:][has_next] = target_out_bt[:, :-1][has_next]
+    # The input is the output shifted by one. </s> is not an input: it has no next token.
+    has_next_bt = target_mask_bt[:, 1:]
+    target_in_bt[:, 1:][has_next_bt] = target_out_bt[:, :-1][has_next_bt]
     arrays = (source, source_mask_bs, target_in_bt, target_out_bt, target_mask_bt)
     return Batch.create(*map(torch.from_numpy, arrays))
 
@@ -105,10 +107,12 @@ def pad(sentences: Sequence[Array], special: SpecialTokens) -> tuple[Array, Arra
     Returns:
         token ids and their mask, both (sentences, tokens)
     """
-    lengths = np.fromiter(map(len, sentences), np.int64, len(sentences))
-    positions = np.arange(lengths.max() + 1)
-    ids = np.full((len(sentences), len(positions)), special.pad, np.int64)
-    ids[positions < lengths[:, None]] = np.concatenate(sentences)
-    ids[np.arange(len(sentences)), lengths] = special.eos
-    # The mask does not depend on the id of padding, which may equal that of another token.
-    return ids, positions <= lengths[:, None]
+    lengths_b = np.fromiter(map(len, sentences), np.int64, len(sentences))
+    positions_s = np.arange(lengths_b.max() + 1)
+    ids_bs = np.full((len(sentences), len(positions_s)), special.pad, np.int64)
+    # A boolean mask enumerates its entries row by row, which is the order of the concatenation.
+    ids_bs[positions_s < lengths_b[:, None]] = np.concatenate(sentences)
+    ids_bs[np.arange(len(sentences)), lengths_b] = special.eos
+    # The mask comes from the lengths, since a foreign vocabulary may use the id of padding for
+    # another token as well.
+    return ids_bs, positions_s <= lengths_b[:, None]

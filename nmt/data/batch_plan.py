@@ -36,11 +36,14 @@ def plan_epoch(
         seed: seed of the run
         epoch: number of the epoch
     """
+    # Seeded by both numbers, so that any epoch can be planned without the ones before it.
     generator = np.random.default_rng([seed, epoch])
     num_pairs = len(source_lengths)
+    # The shuffle decides the order of pairs with equal keys, which the stable sort keeps.
     keys = [_jitter(lengths, generator) for lengths in (source_lengths, target_lengths)]
     order = _sort_pairs(generator.permutation(_indices(num_pairs)), *keys)
     batches = _split(order, source_lengths, target_lengths, batch_tokens, batch_sentences)
+    # Shuffled, because consecutive batches of similar length would bias the updates.
     return [batches[i] for i in generator.permutation(len(batches))]
 
 
@@ -98,6 +101,7 @@ def _split(
         end = start + max(1, max_rows)
         rows = np.arange(1, len(targets[start:end]) + 1)
         longest = np.maximum.accumulate(np.maximum(sources[start:end], targets[start:end]))
+        # The size of a prefix increases with its rows, so the fitting prefixes are the first ones.
         num_fitting = int(np.count_nonzero(rows * longest <= batch_tokens))
         end = start + max(1, num_fitting)
         batches.append(order[start:end])
@@ -111,6 +115,7 @@ def _sort_pairs(order: Array, source_keys: Array, target_keys: Array) -> Array:
     Source keys ascend for even target keys and descend for odd ones, so that a batch that spans two
     target keys has little padding.
     """
+    # Least significant key first: the second, stable sort keeps the order of the first.
     descending = source_keys.max(initial=0) - source_keys
     order = _sort_stably(order, np.where(target_keys % 2 == 1, descending, source_keys))
     return _sort_stably(order, target_keys)

@@ -47,6 +47,7 @@ def read_lines(source: Path | str | Iterable[bytes], name: str = "") -> Iterator
         UserError: if the file cannot be read or is not UTF-8; lines and bytes count from 1
     """
     if not isinstance(source, (str, Path)):
+        # Lines of a stream are yielded as they arrive, so a pipe is translated line by line.
         yield from _decode_lines(source, name or str(getattr(source, "name", "<stream>")))
         return
     with open_text(Path(source)) as stream:
@@ -92,6 +93,7 @@ class Corpus:
                 return
             read_blocks = _read_columns if len(shard) == 1 else _read_sides
             for sources, targets in read_blocks(shard, remaining):
+                # A block has at most `remaining` pairs, because its reader has the same limit.
                 if remaining is not None:
                     remaining -= len(sources)
                 if self.images:
@@ -104,6 +106,7 @@ class Corpus:
         Args:
             pair: index of the pair in the corpus, from 0
         """
+        # Counts lines again, which is slow but happens only for an error.
         for source_file, *_ in self.shards:
             num_lines = sum(1 for _ in read_lines(source_file))
             if pair < num_lines:
@@ -151,18 +154,21 @@ def find_shards(spec: str, source: str, target: str) -> list[Shard]:
         UserError: if no file matches, or a shard has only one side
     """
     stem = spec.removesuffix(GZIP)
+    # The compression of the spec is preferred, for files that exist in both forms.
     compressions = ("", GZIP) if stem == spec else (GZIP, "")
     if stem.endswith(".tsv"):
         finder, names = _ShardFinder(("",), compressions), [stem]
     else:
         finder = _ShardFinder((f".{source}", f".{target}"), compressions)
+        # "news.de" is the name of both sides if news.de.de exists, and otherwise of one side.
         names = [spec, *(stem.removesuffix(s) for s in finder.suffixes if stem.endswith(s))]
     for name in names:
-        # A name with brackets may be a literal file name instead of a pattern.
+        # Existing names come before patterns, since a file name may contain brackets.
         if any(finder.paths(name, suffix, lambda path: [path]) for suffix in finder.suffixes):
             return [finder.find(name)]
         if glob.has_magic(name) and (shards := finder.match(name)):
             return shards
+    # No file was found, so `find` raises an error that suggests similar names.
     if not glob.has_magic(spec):
         return [finder.find(names[-1])]
     candidates = " or ".join(names[-1] + suffix for suffix in finder.suffixes)
@@ -217,7 +223,8 @@ class _ShardFinder(NamedTuple):
         for suffix in self.suffixes:
             paths = self.paths(_escape_directories(pattern), suffix, glob.glob)
             names = (str(path).removesuffix(GZIP).removesuffix(suffix) for path in paths)
-            # The dict keeps the last value of a key, so reversing prefers the first compression.
+            # A file may exist both plain and compressed. A dict keeps the last value of a key, so
+            # reversing prefers the first compression.
             sides.append(dict(reversed(list(zip(names, paths, strict=True)))))
         self._check_sides(pattern, [set(side) for side in sides])
         return [tuple(side[name] for side in sides) for name in sorted(sides[0])]
@@ -239,6 +246,7 @@ class _ShardFinder(NamedTuple):
 
 def _escape_directories(pattern: str) -> str:
     """Escape the leading directories of a pattern that exist under their literal names."""
+    # Otherwise the brackets of a directory such as "corpus [1]" would match other names.
     path = Path(pattern)
     directory = next((parent for parent in path.parents if parent.is_dir()), Path())
     return str(Path(glob.escape(str(directory)), path.relative_to(directory)))
@@ -251,6 +259,7 @@ def _suggest_files(path: Path) -> str:
         return f"the directory {directory} does not exist; give an existing file"
     names = sorted(entry.name for entry in directory.iterdir() if entry.is_file())
     stem = path.name.split(".")[0]
+    # Files with the same stem come first, because often only the suffix is wrong.
     similar = [name for name in names if name.split(".")[0] == stem]
     similar += difflib.get_close_matches(path.name, [n for n in names if n not in similar])
     if similar:
@@ -280,6 +289,7 @@ def _open_gzip(path: Path) -> BufferedIOBase:
 
 
 def _decode_lines(stream: Iterable[bytes], name: str, first: int = 1) -> Iterator[str]:
+    # bytes.splitlines or text mode would also split at a lone CR, and str.splitlines at U+2028.
     for number, line in enumerate(stream, start=first):
         has_mark = number == 1 and line.startswith(BYTE_ORDER_MARK)
         body = line[len(BYTE_ORDER_MARK) :] if has_mark else line
@@ -316,6 +326,7 @@ def _read_sides(shard: Shard, limit: int | None) -> Iterator[Block]:
     num_read = 0
     for sources, targets in zip_longest(*sides, fillvalue=list[str]()):
         if len(sources) != len(targets):
+            # Read the longer side to its end, to report the numbers of lines.
             sizes = (len(sources), len(targets))
             counts = [
                 num_read + size + sum(map(len, side))

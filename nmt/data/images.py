@@ -93,6 +93,7 @@ def open_image_store(corpus: Corpus, size: ImageSize, *, cache_dir: Path | None)
     files = [_fingerprint_file(corpus, name, line) for name, line in lines.items()]
     key = json.dumps([CACHE_VERSION, size, files])
     key_hash = hashlib.sha256(key.encode()).hexdigest()
+    # The key contains no content: hashing the files would read every image at every start.
     if cache_dir is None:
         images = np.stack(list(_read_images(corpus, lines, size)))
     else:
@@ -154,17 +155,20 @@ def error_location(location: Callable[[], str]) -> Iterator[None]:
         yield
     except UserError as error:
         line = location()
+        # The text file is the first location, the image file the second.
         raise UserError(str(error), line) if line else error from None
 
 
 def _read_pixels(file: Path, size: int) -> Array:
     with Image.open(file) as image:
         rotated = ImageOps.exif_transpose(image).convert("RGB")
+    # Pillow has channels last, convolutions need them first.
     return np.asarray(rotated.resize((size, size), Image.Resampling.BILINEAR)).transpose(2, 0, 1)
 
 
 def _read_feature_map(file: Path, size: ImageSize) -> Array:
     try:
+        # Only the header is read before the shape is known to be right; never a pickle.
         array = np.lib.format.open_memmap(file, mode="r")
     except ValueError:
         raise UserError("is not an .npy array; save it with numpy.save", str(file)) from None
@@ -227,6 +231,7 @@ def _write_cache(cache_dir: Path, entry: Path, images: Iterator[Array], count: i
         with (staging / CACHE_FILE).open("wb") as stream:
             first = next(images)
             shape = (count, *first.shape)
+            # The number of images is known, so the header is final and images can be streamed.
             header = {"descr": first.dtype.str, "fortran_order": False, "shape": shape}
             npy.write_array_header_1_0(stream, header)
             for image in chain([first], images):

@@ -74,6 +74,7 @@ class BatchLoader:
     ) -> None:
         self.corpus_of_epoch, self.special_tokens = corpus_of_epoch, special_tokens
         self.batch_tokens, self.batch_sentences, self.seed = batch_tokens, batch_sentences, seed
+        # Corpus and plan of one epoch.
         self._cached: tuple[int, tuple[TokenCorpus, list[Array]]] | None = None
 
     def set_batch_tokens(self, batch_tokens: int) -> None:
@@ -119,15 +120,19 @@ class BatchLoader:
                 end = first + batches_per_update
                 following = Position(epoch, end) if end < len(plan) else Position(epoch + 1, 0)
                 yield self._load_update(corpus, plan[first:end], following, rank)
+            # Only the first epoch may start in the middle.
             epoch, start = epoch + 1, 0
 
     def _load_update(
         self, corpus: TokenCorpus, batches: list[Array], following: Position, rank: RankInfo
     ) -> UpdateBatch:
+        # Counted from the plan for all ranks, so that normalizing the loss needs no all-reduce. Each
+        # pair has one </s>.
         lengths = corpus.target_lengths
         target_tokens = sum(int(lengths[rows].sum()) + len(rows) for rows in batches)
         own = [self._load_batch(corpus, rows) for rows in batches[rank.rank :: rank.world_size]]
         if not own:
+            # One pair of a real batch: as cheap as possible, with valid tokens.
             indexed = self._load_batch(corpus, batches[0][:1])
             own = [IndexedBatch(indexed.batch.without_targets(), indexed.lines, is_dummy=True)]
         return UpdateBatch(own, target_tokens, following)

@@ -87,6 +87,7 @@ def _sample_side(
     tokens: Array, offsets: Array, table: "_SegmentationTable", generator: np.random.Generator
 ) -> tuple[Array, Array]:
     """Return the tokens and offsets of one side with sampled segmentations."""
+    # All words are found before any is sampled, so that new ones enter the table at once.
     starts = range(0, len(offsets) - 1, CHUNK_PAIRS)
     chunks = [
         table.find_words(tokens, offsets[start : start + CHUNK_PAIRS + 1]) for start in starts
@@ -101,6 +102,7 @@ def _sample_side(
     return np.concatenate(sampled), np.cumsum(np.concatenate(lengths))
 
 
+# Two tables: one for each side. The words of a corpus are segmented in the first epoch only.
 @lru_cache(maxsize=2)
 def _segmentation_table(vocabulary: Vocabulary, alpha: float, nbest: int) -> "_SegmentationTable":
     return _SegmentationTable(vocabulary, alpha, DEFAULT_NBEST if nbest == -1 else nbest)
@@ -140,6 +142,7 @@ class _SegmentationTable:
         is_start[1:-1] = self.has_space[ids[1:]] & ~self.is_space[ids[:-1]]
         is_start[sentence_starts] = True
         starts = np.flatnonzero(is_start)
+        # Slices of bytes are hashable, unlike slices of arrays, and faster to make than tuples.
         text, numbers = ids.tobytes(), self.numbers
         words = [
             numbers.setdefault(text[start:end], len(numbers))
@@ -174,6 +177,7 @@ class _SegmentationTable:
         if len(counts) == 1:
             return np.array([1 << DRAW_BITS])
         log_probs = np.add.reduceat(self.log_probs[ids], np.cumsum(counts) - counts)
+        # The greatest log probability is subtracted to avoid underflow with a large alpha.
         sums = np.cumsum(np.exp(self.alpha * (log_probs - log_probs.max())))
         return np.floor(sums / sums[-1] * (1 << DRAW_BITS)).astype(np.int64)
 
@@ -181,6 +185,7 @@ class _SegmentationTable:
         """Return the token ids of a sampled segmentation per word, and the offsets of the words."""
         uniform = generator.integers(1 << DRAW_BITS, size=len(words))
         draws = (words.astype(np.int64) << DRAW_BITS) + uniform
+        # The first bound above the draw belongs to the sampled segmentation.
         chosen = np.searchsorted(self.bounds, draws, side="right")
         lengths = self.lengths[chosen]
         offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+# NumPy array of any dtype; the shape is in the name or the docstring.
 Array = NDArray[Any]
 
 # Maximum number of filtered lines that statistics list.
@@ -137,6 +138,7 @@ class RaggedIds(NamedTuple):
     @classmethod
     def from_lists(cls, sentences: list[list[int]], vocabulary_size: int) -> "RaggedIds":
         """Build the arrays from lists of token ids of a vocabulary of the given size."""
+        # fromiter needs no intermediate list of all ids.
         flat = np.fromiter(chain.from_iterable(sentences), id_dtype(vocabulary_size))
         return cls(flat, np.fromiter(map(len, sentences), np.int64, len(sentences)))
 
@@ -169,6 +171,7 @@ class NpyWriter:
         self._write_header()
 
     def _write_header(self) -> None:
+        # Version 1.0 of the format pads the header to 64 bytes, with room for a longer shape.
         shape = (self.length,)
         header = {"descr": self.dtype.str, "fortran_order": False, "shape": shape}
         npy.write_array_header_1_0(self.stream, header)
@@ -189,6 +192,7 @@ class TokenArrayWriter:
         dtypes: tuple[type[np.generic], ...] = (source, np.int64, target, np.int64, np.int64)
         fields = zip(TokenArrays._fields, dtypes, strict=True)
         self.writers = {name: NpyWriter(streams[name], dtype) for name, dtype in fields}
+        # n sentences have n + 1 offsets, from 0 to the number of tokens.
         for side in ("source", "target"):
             self.writers[f"{side}_offsets"].append(np.zeros(1, np.int64))
 
@@ -208,6 +212,7 @@ class TokenArrayWriter:
 
 def read_npy_buffer(stream: BytesIO) -> Array:
     """Return the array of an .npy stream in memory, without a copy."""
+    # np.load would copy the data out of the buffer.
     stream.seek(0)
     npy.read_magic(stream)
     (length,), _, dtype = npy.read_array_header_1_0(stream)

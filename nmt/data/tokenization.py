@@ -81,6 +81,7 @@ class CorpusInfo(NamedTuple):
 
     def to_json(self) -> dict[str, object]:
         """Convert to values for JSON."""
+        # Names of the fields in the metadata of a cache entry.
         return {
             "report": asdict(self.stats),
             "text_fingerprint": self.text_fingerprint,
@@ -146,6 +147,7 @@ def tokenize_corpus(
         return TokenCorpus(arrays, *info, images=images)
     index = cache_dir / f"{spec.fingerprint(*map(_fingerprint_file, corpus.files))}.index"
     entry = _find_entry(index)
+    # The index is written last, so that it never points to an incomplete entry.
     if entry is None:
         entry = _write_entry(cache_dir, corpus, spec, processes)
         replace_file(index, entry.name)
@@ -176,9 +178,11 @@ def write_token_arrays(
     writer = TokenArrayWriter(streams, spec.vocabulary_sizes)
     stats = FilterStats()
     text_hash = hashlib.sha256()
+    # Closing the generator ends the worker processes if this one is interrupted.
     with closing(_tokenize_blocks(_hash_blocks(corpus, text_hash), spec, processes)) as blocks:
         for block in blocks:
             writer.append(block.sources, block.targets, block.kept + stats.read)
+            # Indices count from 0 in a block; the numbers of lines count from 1 in the corpus.
             stats.add(
                 empty=block.empty + stats.read + 1,
                 too_long=block.too_long + stats.read + 1,
@@ -208,6 +212,7 @@ def tokenize_block(spec: TokenizationSpec, text: bytes) -> TokenizedBlock:
     kept = np.flatnonzero(~(empty | too_long))
     if len(kept) < len(sources):
         sources, targets = ([side[i] for i in kept.tolist()] for side in (sources, targets))
+    # Flat arrays are faster to send to another process than lists of lists.
     source_size, target_size = spec.vocabulary_sizes
     return TokenizedBlock(
         len(block[0]),
@@ -243,6 +248,7 @@ def _tokenize_blocks(
     texts: Iterator[bytes], spec: TokenizationSpec, processes: int
 ) -> Generator[TokenizedBlock, None, None]:
     tokenize = partial(tokenize_block, spec)
+    # A block is one bytes object, which is faster to send to a process than one string per line.
     first = list(islice(texts, MAX_SERIAL_BLOCKS + 1))
     blocks = chain(first, texts)
     is_short = len(first) <= MAX_SERIAL_BLOCKS
@@ -257,6 +263,7 @@ def _find_entry(index: Path) -> Path | None:
     """Return the cache entry that an index file points to; None if absent or corrupt."""
     if not index.is_file():
         return None
+    # The file may contain anything after a crash; a wrong name leads to no intact entry.
     entry = index.parent / index.read_text(encoding="utf-8", errors="replace")
     return entry if is_intact(entry) else None
 

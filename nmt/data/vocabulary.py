@@ -127,6 +127,7 @@ class Vocabulary:
             message = f"cannot read the vocabulary: {error.strerror}; give a SentencePiece model"
             raise UserError(message, str(path)) from error
         try:
+            # SentencePiece accepts empty bytes and fails later.
             if not model_proto:
                 raise RuntimeError("empty file")
             return cls(model_proto)
@@ -178,6 +179,7 @@ class Vocabulary:
     @property
     def supports_sampling(self) -> bool:
         """Return whether tokens have probabilities, so that segmentations can be sampled."""
+        # SentencePiece does not expose the type of a model, but refuses n-best for other types.
         try:
             self._processor.nbest_encode("a", nbest_size=2, out_type=int)
         except RuntimeError:
@@ -187,6 +189,7 @@ class Vocabulary:
     def log_probs(self) -> list[float]:
         """Return the log probability of each token; -inf for special, unknown and byte tokens."""
         processor = self._processor
+        # The scores of these tokens are 0 or meaningless, not log probabilities.
         excluded = (processor.is_control, processor.is_unknown, processor.is_byte)
         log_probs: list[float] = [
             -math.inf if any(test(i) for test in excluded) else processor.get_score(i)
@@ -207,6 +210,7 @@ class Vocabulary:
         nbest: list[list[int]] = self._processor.nbest_encode(
             self.decode(ids), nbest_size=count, out_type=int
         )
+        # Normalization may differ for a word without its neighbors, for example at spaces.
         is_same_text = nbest and "".join(self.tokens(nbest[0])) == "".join(self.tokens(ids))
         return nbest if is_same_text else [ids]
 
@@ -279,6 +283,7 @@ def train_sentencepiece(
             minloglevel=3,
         )
     except (RuntimeError, ValueError) as error:
+        # An error of the text itself, such as invalid UTF-8, is reported as it is.
         if text.error:
             raise text.error from None
         raise UserError(_explain_training_error(str(error), size)) from error
@@ -300,6 +305,7 @@ class _TrainingText:
         try:
             for line in self.lines:
                 yield line.replace(RESERVED_CHARACTER, " ")
+        # BaseException, because KeyboardInterrupt would be replaced as well.
         except BaseException as error:
             self.error = error
             raise
@@ -307,6 +313,7 @@ class _TrainingText:
 
 def _explain_training_error(reason: str, size: int) -> str:
     """Return the cause of a SentencePiece error and its remedy in terms of the options."""
+    # The messages contain the nearest valid size.
     if maximum := re.search(r"too high .* <= (\d+)", reason):
         return f"vocabulary size {size} is too large for this text; use {maximum[1]} or fewer"
     if minimum := re.search(r"required_chars\. \d+ vs (\d+)", reason):

@@ -100,6 +100,7 @@ def alignment_error_rate(
         num_predicted += len(predicted_links)
         num_sure += len(sure_links)
         num_in_sure += len(predicted_links & sure_links)
+        # Gold files may list a sure link without repeating it as a possible one.
         num_in_possible += len(predicted_links & (possible_links | sure_links))
     if not num_sure:
         raise UserError("the gold alignments have no sure link; write sure links with '-': 3-4")

@@ -42,6 +42,7 @@ def write_attention_page(
 def _matrix_section(attention: AttentionMatrix) -> str:
     source, target, weights_ts = attention
     assert tuple(weights_ts.shape) == (len(target), len(source))
+    # Three digits are enough for a color, and keep the page small.
     rows = [[f"{weight:.3f}" for weight in row] for row in weights_ts.tolist()]
     source_words = [escape(word) for word in source]
     target_words = [escape(word) for word in target]
@@ -71,6 +72,7 @@ def _overlay_section(overlay: AttentionOverlay) -> str:
     image, stream = Image.fromarray(overlay.image), BytesIO()
     image.thumbnail((MAX_IMAGE_SIDE, MAX_IMAGE_SIDE))
     image.save(stream, "PNG")
+    # The image is embedded as a data URI, because the page must not load other files.
     style = (
         f"grid-template-columns: repeat({grid_columns}, 1fr); "
         f"aspect-ratio: {width} / {height}; "

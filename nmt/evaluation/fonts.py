@@ -46,6 +46,7 @@ def select_fonts(texts: Iterable[str]) -> tuple[list[str], list[str]]:
     Returns:
         families for matplotlib, and the texts to draw
     """
+    # NFC composes Hangul from its parts; fonts cover the composed syllables only.
     normalized = [unicodedata.normalize("NFC", text) for text in texts]
     missing = set("".join(normalized))
     families = []
@@ -66,6 +67,7 @@ def select_fonts(texts: Iterable[str]) -> tuple[list[str], list[str]]:
 def candidate_families() -> Iterator[str]:
     """Yield font families in the order of preference; later ones are located only when needed."""
     yield DEFAULT_FAMILY
+    # Other fonts that matplotlib bundles are excluded: most are for formulas.
     bundled = matplotlib.get_data_path()
     installed = {
         font.name

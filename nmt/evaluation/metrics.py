@@ -34,6 +34,7 @@ class ExactMatch(Metric):
     A subclass of sacreBLEU's metric, so that sacreBLEU's significance tests apply to it.
     """
 
+    # sacreBLEU calls the following methods by these names.
     _SIGNATURE_TYPE = ExactSignature
 
     def __init__(self, lowercase: bool = False) -> None:

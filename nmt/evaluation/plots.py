@@ -88,6 +88,7 @@ def plot_matrix(
     figure = Figure(figsize=(cell * max(columns, 1), cell * max(rows, 1)))
     FigureCanvasAgg(figure)
     axes = figure.add_axes((0, 0, 1, 1))
+    # Fixed limits, so that colors are comparable between sentences.
     image = axes.imshow(
         weights_ts.detach().float().cpu().numpy(), cmap="viridis", vmin=0, vmax=1, aspect="auto"
     )
@@ -111,6 +112,7 @@ def plot_overlay(overlay: AttentionOverlay, path: str | PathLike[str]) -> None:
     panel_height = PANEL_INCHES * height / width + TITLE_INCHES
     figure = Figure(figsize=(PANEL_INCHES * columns, panel_height * rows))
     FigureCanvasAgg(figure)
+    # The first panel is the image itself.
     titled = zip(["", *texts], [overlay.image, *panels], strict=True)
     for number, (text, panel) in enumerate(titled):
         row, column = divmod(number, columns)

@@ -72,7 +72,9 @@ def extract_attention(translation: Translation) -> AttentionMatrix | AttentionOv
     if translation.grid is not None:
         return _overlay(translation, translation.grid)
     source, target = translation.source_pieces, translation.pieces
+    # Only some models attend to </s> of the source, and only some translations contain </s>.
     source_end, target_end = weights_ts.size(1) > len(source), weights_ts.size(0) > len(target)
+    # A matrix with one row or column shows nothing.
     if len(words(source)) == 1 or len(words(target)) == 1:
         return AttentionMatrix(
             [*source, *[END] * source_end], [*target, *[END] * target_end], weights_ts

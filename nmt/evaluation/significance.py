@@ -71,6 +71,7 @@ def paired_bootstrap(
             f"{len(hypotheses)} hypotheses but {len(baseline)} lines in the baseline; "
             "give one line for each hypothesis"
         )
+    # sacreBLEU compares every system with the first one.
     systems = [("baseline", baseline), ("system", hypotheses)]
     with _sacrebleu_seed(seed):
         test = PairedTest(systems, metrics, references, test_type="bs", n_samples=samples)
@@ -86,6 +87,7 @@ def _comparison(column: Sequence[str | Result], signature: str) -> Comparison:
     baseline, system = column
     assert isinstance(baseline, Result) and isinstance(system, Result)
     assert system.p_value is not None
+    # sacreBLEU's p-value of equal systems is 1 / (samples + 1).
     equal = system.score == baseline.score
     return Comparison(
         score=float(system.score),
@@ -105,6 +107,7 @@ def _interval(result: Result) -> tuple[float, float]:
 @contextmanager
 def _sacrebleu_seed(seed: int) -> Iterator[None]:
     """Set sacreBLEU's seed, which it reads from the environment, and restore the variable."""
+    # Not thread-safe, as sacreBLEU has no other way to set the seed.
     previous = os.environ.get("SACREBLEU_SEED")
     os.environ["SACREBLEU_SEED"] = str(seed)
     try:
