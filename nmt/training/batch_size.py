@@ -44,6 +44,7 @@ def set_batch_tokens(trainer: Trainer, training: TrainingConfig, run: RunDir | N
             "training.batch_tokens: auto measures the memory of a GPU; use a number on a CPU"
         )
     process_group = trainer.process_group
+    # Only the first rank reads and writes the file; the others may be on other machines.
     file = None if run is None else run.batch_tokens
     tokens = process_group.on_first(lambda: _read(file) if file and file.is_file() else None)
     if tokens is None:
@@ -72,16 +73,19 @@ def find_batch_tokens(trainer: Trainer) -> int:
     """
     corpus, _ = trainer.loader.plan(0)
     lengths = corpus.source_lengths, corpus.target_lengths
+    # A batch of this size holds every sentence, however much padding it needs.
     whole_corpus = int(max(lengths[0].max(), lengths[1].max()) + 1) * len(lengths[0])
 
     def fits(tokens: int) -> bool:
         plan = plan_by_length(
             *lengths, batch_tokens=tokens, batch_sentences=trainer.loader.batch_sentences
         )
+        # The batch with the most padded tokens needs the most memory.
         rows = longest_batch(plan, *lengths)
         batch = make_batch(corpus, rows, trainer.loader.special_tokens)
         return _fits(trainer, IndexedBatch(batch, corpus.lines[rows] + 1))
 
+    # The trials use dropout, and must not change the random numbers of the first update.
     devices = [trainer.precision.device] if trainer.precision.device.type == "cuda" else []
     with torch.random.fork_rng(devices):
         largest = largest_fitting(fits, MIN_BATCH_TOKENS, whole_corpus)
@@ -103,7 +107,7 @@ def largest_fitting(fits: Callable[[int], bool], first: int, maximum: int) -> in
         first: the smallest size
         maximum: size beyond which nothing is tried
     """
-    low, high = 0, first
+    low, high = 0, first  # invariant: low fits, or is 0
     while fits(high):
         if high >= maximum:
             return high
@@ -121,7 +125,7 @@ def _fits(trainer: Trainer, indexed: IndexedBatch) -> bool:
         trainer.model.train()
         with trainer.process_group.no_sync(trainer.loss):  # ranks may try different sizes
             trainer.backward(indexed, indexed.batch.target_tokens)
-        del reserved
+        del reserved  # before the cache is emptied
     except torch.OutOfMemoryError:
         return False
     finally:
@@ -132,6 +136,6 @@ def _fits(trainer: Trainer, indexed: IndexedBatch) -> bool:
 
 
 def _reserve_update_memory(trainer: Trainer) -> list[Tensor]:
-    """Reserve the memory of the optimizer's state, and of the gradient buckets of DDP."""
+    """Return tensors as large as the optimizer's state and the gradient buckets of DDP."""
     copies = OPTIMIZER_STATES + (trainer.process_group.world_size > 1)
     return [torch.empty_like(p) for p in trainer.model.parameters() for _ in range(copies)]

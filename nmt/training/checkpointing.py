@@ -1,4 +1,8 @@
-"""Saving and restoring of the whole training state, so that a continued run is bit-identical."""
+"""Saving and restoring of the whole training state, so that a continued run is bit-identical.
+
+If the parameters are averaged, model.safetensors holds the averages, because they are what a
+translator loads, and training.safetensors holds the parameters themselves.
+"""
 
 from typing import Any
 
@@ -63,6 +67,7 @@ class Checkpointer:
         """Write a checkpoint of the current state; called by all ranks, written by the first."""
         self._trainer.flush()
         process_group = self._trainer.process_group
+        # Parameters and optimizer are the same on all ranks, but random states are not.
         random = process_group.gather(random_states(process_group.rank))
         if process_group.is_first:
             self._write({name: state for states in random for name, state in states.items()})
@@ -77,6 +82,7 @@ class Checkpointer:
         with applied(self._average):
             weights = dict(model.named_parameters()) | dict(model.named_buffers())
             write_checkpoint(self._run, step, weights, training, self._state())
+        # After the checkpoint is complete, so that the link never leads nowhere.
         if self._best.best_step == step:
             link_checkpoint(self._run, "best", step)
         prune_checkpoints(self._run, self._keep)
@@ -103,6 +109,7 @@ class Checkpointer:
         weights = read_weights(checkpoint)
         if self._average is not None:
             self._average.load_state_dict(weights)
+            # The averages are restored; the model continues from its own parameters.
             weights |= {
                 name.removeprefix(RAW): tensor
                 for name, tensor in training.items()
@@ -123,6 +130,7 @@ class Checkpointer:
         if written_by == group.world_size:
             restore_random_states(training, group.rank)
             return []
+        # No exact continuation exists; a seed of its own keeps the run repeatable all the same.
         torch.manual_seed(torch.initial_seed() + state["step"])
         return [
             f"the last checkpoint was written by {written_by} processes, and this run has "

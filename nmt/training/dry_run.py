@@ -37,6 +37,7 @@ def check_components(loaded: Loaded) -> None:
     joint = vocabulary.joint if vocabulary.model is None else not isinstance(vocabulary.model, list)
     if experiment.training.start_from is not None:
         joint = True  # not known before that run is opened
+    # Builds the model on the meta device: sizes and options are checked without memory.
     try:
         images = ImageSize.from_config(experiment.data.pictures)
         model = check_model(experiment.model, joint=joint, pictures=images)
@@ -76,6 +77,7 @@ def dry_run(experiment: Experiment, *, device: str) -> str:
     rows = longest_batch(plan, corpus.source_lengths, corpus.target_lengths)
     batch = make_batch(datasets.train, rows, datasets.special_tokens)
     indexed = IndexedBatch(batch, datasets.train.lines[rows] + 1)
+    # Before the first update: gradients at the initial parameters.
     without = _parameters_without_gradient(trainer, indexed)
     if without:
         raise UserError(

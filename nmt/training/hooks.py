@@ -66,6 +66,7 @@ class StoppingCriteria(Hook):
     def reached(self) -> str | None:
         """Return the limit that is reached, in words; called by all ranks together."""
         state, process_group = self._trainer.state, self._trainer.process_group
+        # The position is that of the next batch, so its epoch is the number of completed ones.
         if self._epochs is not None and state.position.epoch >= self._epochs:
             return f"{self._epochs} epochs"
         if self._steps is not None and state.step >= self._steps:
@@ -130,7 +131,7 @@ class LogTraining(Hook):
             "update %d, epoch %d: loss %.3f, perplexity %.2f, rate %.2e, norm %.2f, "
             "%.0f target tokens/s, %.1f min",
             update.step,
-            update.position.epoch + (not update.ends_epoch),
+            update.position.epoch + (not update.ends_epoch),  # from 1, in the log
             values["loss"],
             exp(min(values["loss"], 700.0)),
             values["learning_rate"],
@@ -175,6 +176,7 @@ class ProgressBar(Hook):
                 refresh=False,
             )
             self._tokens, self._since = 0, time.perf_counter()
+        # tqdm itself limits how often it draws.
         self._bar.update()
 
     def __enter__(self) -> "ProgressBar":
@@ -238,6 +240,7 @@ class SaveCheckpoint(Hook):
         self._checkpointer, self._best, self.every = checkpointer, best, every
 
     def is_due(self, update: Update, stop: StopRequest) -> bool:
+        # An interrupted run saves at any update, so that it continues exactly there.
         is_best = self._best.best_step == update.step
         return super().is_due(update, stop) or stop.is_interrupted or is_best
 

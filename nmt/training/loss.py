@@ -112,6 +112,7 @@ class _ChunkedCrossEntropy(Function):
         rows, exact = len(outputs_rd), torch.promote_types(outputs_rd.dtype, torch.float32)
         loss = outputs_rd.new_zeros((), dtype=exact)
         nlls = []
+        # Padding rows have a zero gradient; see `chunk_loss`.
         padding = -rows % min(ROW_MULTIPLE, chunk)
         outputs_rd, targets_r = pad(outputs_rd, (0, 0, 0, padding)), pad(targets_r, (0, padding))
         d_outputs_rd = torch.empty_like(outputs_rd)
@@ -119,6 +120,7 @@ class _ChunkedCrossEntropy(Function):
         d_bias_v = torch.zeros_like(bias_v, dtype=exact)
         for start in range(0, len(outputs_rd), chunk):
             part = slice(start, start + chunk)
+            # Inputs are cast already, and the loss is float32 under autocast too.
             with torch.autocast(outputs_rd.device.type, enabled=False):
                 logits_rv = linear(outputs_rd[part], weight_vd, bias_v)
                 part_loss, nll_r, d_logits_rv = _implementation(logits_rv)(
@@ -127,7 +129,8 @@ class _ChunkedCrossEntropy(Function):
                 loss += part_loss
                 nlls.append(nll_r)
                 if not any(ctx.needs_input_grad[:3]):
-                    continue
+                    continue  # validation needs no gradient
+                # logits = x W^T + b: db = Σ_r g_r, dx = g W, dW = g^T x.
                 d_bias_v += d_logits_rv.sum(dim=0, dtype=exact)
                 d_logits_rv = d_logits_rv.to(outputs_rd.dtype)
                 torch.mm(d_logits_rv, weight_vd, out=d_outputs_rd[part])
@@ -179,8 +182,10 @@ def chunk_loss(
     target_r1, mean_r1 = logits_rv.gather(1, targets_r1), logits_rv.mean(dim=1, keepdim=True)
     exp_rv = logits_rv.exp_()
     sum_r1 = exp_rv.sum(dim=1, keepdim=True)
+    # With shifted logits z: -log p(y) = log Σ exp(z) - z_y, and its mean over all u likewise.
     nll_r = (sum_r1.log() - target_r1)[:rows, 0]
     uniform = (sum_r1.log() - mean_r1)[:rows].sum()
+    # The gradient overwrites the probabilities, which overwrote the logits.
     d_logits_rv = exp_rv.div_(sum_r1).sub_(smoothing / exp_rv.size(1))
     spike_r1 = d_logits_rv.new_full((1, 1), smoothing - 1).expand_as(targets_r1)
     d_logits_rv.scatter_add_(1, targets_r1, spike_r1)

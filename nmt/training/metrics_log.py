@@ -60,14 +60,14 @@ def _tensorboard_writer(run: RunDir, step: int) -> Any:
 
 
 class Timer:
-    """Minutes of training, including those before an interruption."""
+    """Duration of training, including the time before an interruption."""
 
     def __init__(self) -> None:
         self._earlier, self._started = 0.0, time.monotonic()
 
     @property
     def minutes(self) -> float:
-        """Minutes of training so far."""
+        """Return the minutes of training so far."""
         return self._earlier + (time.monotonic() - self._started) / 60
 
     def restart(self, minutes: float) -> None:
@@ -123,6 +123,7 @@ def start_logging(run: RunDir, *, silent: bool = False) -> None:
     if not silent:
         file = logging.FileHandler(run.log, encoding="utf-8")
         handlers = [_ProgressBarHandler(), file]
+    # A process may train several times, as tests do.
     for handler in log.handlers[:]:
         handler.close()
         log.removeHandler(handler)
@@ -130,4 +131,4 @@ def start_logging(run: RunDir, *, silent: bool = False) -> None:
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
         log.addHandler(handler)
     log.setLevel(logging.INFO)
-    log.propagate = False
+    log.propagate = False  # a root handler would print everything twice

@@ -39,7 +39,7 @@ class UpdateStats(NamedTuple):
 
     @property
     def is_nonfinite(self) -> Bool[Tensor, ""]:
-        """Whether the optimizer must skip this update; computed on the device."""
+        """Return whether the optimizer must skip this update, as a tensor on the device."""
         return ~(self.loss.isfinite() & self.grad_norm.isfinite())
 
 

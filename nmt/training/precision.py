@@ -46,10 +46,12 @@ class Precision:
     ) -> Tensor:
         """Clip the unscaled gradients; return the norm of all of them before clipping."""
         self.scaler.unscale_(optimizer)
+        # The norm is needed even without clipping: the log shows it, and NaN is found by it.
         return clip_grad_norm_(parameters, clip_norm or float("inf"), foreach=True)
 
     def may_skip(self, optimizer: Optimizer) -> bool:
         """Return whether the optimizer can skip a step on the device, without synchronization."""
+        # A scaler adjusts its scale on the host, which has to wait for the norm anyway.
         fused = bool(getattr(optimizer, "_step_supports_amp_scaling", False))
         return fused and not self.scaler.is_enabled()
 

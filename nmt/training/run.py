@@ -61,6 +61,7 @@ def train(
         UserError: if the experiment, its data or the run directory cannot be used
     """
     training = experiment.training
+    # A UserError inside this block leaves no trace: a new run is removed, an old one put back.
     with _open_run(folder, experiment, restart, process_group) as run:
         start_logging(run, silent=not process_group.is_first)
         on_device = resolve_device(device)
@@ -85,6 +86,7 @@ def train(
         checkpointer = Checkpointer(run, trainer, best, timer, running, average, keep=training.keep)
         _restore_or_initialize(checkpointer, run, trainer, training.start_from)
 
+    # From here on the run exists, and an error leaves it as it is.
     criteria = StoppingCriteria(
         trainer,
         timer,
@@ -101,6 +103,7 @@ def train(
     metrics = MetricsLogger(run, trainer.state.step, silent=not process_group.is_first)
     validator = Validator(experiment, datasets, run, trainer, average, best, metrics)
     progress = ProgressBar(trainer, _total_updates(experiment, trainer))
+    # `HookOrder` decides when each of them runs, not the order of this list.
     hooks: list[Hook] = [
         criteria,
         progress,

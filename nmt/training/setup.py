@@ -63,12 +63,12 @@ class Datasets:
 
     @property
     def source_vocabulary(self) -> Vocabulary | None:
-        """Vocabulary of the source; None where the source is images."""
+        """Return the vocabulary of the source; None where the source is images."""
         return self.source if isinstance(self.source, Vocabulary) else None
 
     @property
     def special_tokens(self) -> SpecialTokenPair:
-        """Special tokens of source and target; None for a source of images."""
+        """Return the special tokens of source and target; None for a source of images."""
         source = self.source_vocabulary
         return (
             None if source is None else source.special_tokens,
@@ -105,6 +105,7 @@ def prepare_datasets(
             "data.vocabulary.sampling requires a vocabulary of type unigram; "
             "use one or remove sampling"
         )
+    # A cache of its own lets several runs share the encoded text.
     cache = None if run is None else data.cache or run.cache
 
     def encode(corpus: Corpus) -> TokenCorpus:
@@ -127,7 +128,7 @@ def prepare_datasets(
 def prepare_datasets_together(
     experiment: Experiment, run: RunDir, process_group: ProcessGroup
 ) -> Datasets:
-    """Prepare the datasets on the first rank, and load its vocabularies and cache on the others.
+    """Learn and encode on the first rank; load its vocabularies and encoded text on the others.
 
     Raises:
         UserError: if the text or a vocabulary cannot be used, or is not the same on all ranks
@@ -139,6 +140,7 @@ def prepare_datasets_together(
                 str(run.path),
             )
         datasets = prepare_datasets(experiment, run)
+    # Ranks that read different files would train on batches that do not fit together.
     if not process_group.all_equal(datasets.train.fingerprint):
         raise UserError(
             "differs from the text of the first process; give all machines the same files",
@@ -284,6 +286,7 @@ def build_trainer(
         output_chunk=training.output_chunk,
         process_group=process_group,
     )
+    # A single process goes on with the generator that has initialized the parameters.
     if process_group.world_size > 1:
         torch.manual_seed(_derived_seed(training.seed, process_group.rank))
     return trainer

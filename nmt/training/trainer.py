@@ -47,7 +47,7 @@ class Update(NamedTuple):
 
     @property
     def ends_epoch(self) -> bool:
-        """Whether this was the last update of its epoch."""
+        """Return whether this was the last update of its epoch."""
         return self.position.batch == 0
 
 
@@ -70,11 +70,11 @@ class StopRequest:
 
     @property
     def is_requested(self) -> bool:
-        """Whether the current update is the last one of this process."""
+        """Return whether the current update is the last one of this process."""
         return self.reason is not None or self.is_interrupted
 
     def finish(self, reason: str) -> None:
-        """Request the regular end of training; the first reason is kept."""
+        """Set the reason to end training; the first one is kept."""
         self.reason = self.reason or reason
 
 
@@ -188,7 +188,7 @@ class Trainer:
 
     @property
     def learning_rate(self) -> float:
-        """Learning rate of the last update."""
+        """Return the learning rate of the last update."""
         return float(self.optimizer.param_groups[0]["lr"])
 
     def add_hooks(self, hooks: Iterable[Hook]) -> None:
@@ -226,7 +226,9 @@ class Trainer:
             self.state.position, batches_per_update, self.process_group.info
         )
         if self.precision.device.type == "cuda":
+            # Only from pinned memory does a copy to the GPU overlap with computation.
             batches = (batch.pin_memory() for batch in batches)
+        # Closing ends the thread that reads ahead, when training stops in mid-epoch.
         with closing(prefetch(batches)) as prefetched:
             started = time.perf_counter()
             for batch in prefetched:
@@ -243,6 +245,7 @@ class Trainer:
         self.model.train()
         losses, nlls = zip(*self._accumulate_gradients(batch), strict=True)
         step = self.state.step + 1
+        # The factor depends on the number of the update alone, so a continued run has the same.
         for parameters in self.optimizer.param_groups:
             parameters["lr"] = self._base_learning_rate * self.schedule.factor(step)
         grad_norm = self.precision.clip(self.optimizer, self.model.parameters(), self.clip_norm)
@@ -259,6 +262,8 @@ class Trainer:
             grad_norm,
             interrupts,
         )
+        # On a CPU and with fp16 this raises before the step, so parameters stay as they are. With
+        # `skips_on_device` the verdict is late, and the optimizer skips the step by itself.
         self._handle_interrupts(self._nonfinite_check.enqueue(stats))
         self.precision.step(self.optimizer, stats.is_nonfinite if self.skips_on_device else None)
         self.optimizer.zero_grad()

@@ -54,7 +54,7 @@ class BestMetricTracker:
 
     @property
     def exhausted(self) -> bool:
-        """Whether the metric has not improved for `patience` validations."""
+        """Return whether the metric has not improved for `patience` validations."""
         return self.patience is not None and self.waited >= self.patience
 
     def state_dict(self) -> dict[str, Any]:
@@ -83,7 +83,7 @@ class ValidationResult:
 
     @property
     def perplexity(self) -> float:
-        """Perplexity per target token."""
+        """Return the perplexity per target token."""
         return exp(min(self.loss, 700.0))
 
     def value(self, metric: str) -> float:
@@ -127,15 +127,17 @@ class Validator:
         )
 
     def validate(self) -> ValidationResult:
-        """Evaluate the model, log the result and update the tracker and the schedule."""
+        """Validate the model: evaluate it, log the result, update tracker and schedule."""
         self._trainer.flush()
         step = self._trainer.state.step
+        # The averaged parameters are those that a translator will load.
         with applied(self._average):
             result = self.evaluate()
         values = {"loss": result.loss, "perplexity": result.perplexity}
         self._metrics.add("valid", step, values | result.scores)
         if self._trainer.process_group.is_first:
             self._write_samples(result, step)
+        # Scores are the same on all ranks, so trackers and schedules of the ranks agree.
         improved = self._best.update(step, result.value(self._best.metric))
         self._trainer.schedule.on_validation(step, improved)
         log.info(
@@ -160,6 +162,7 @@ class Validator:
             chunk=self._trainer.output_chunk,
             process_group=process_group,
         )
+        # Every rank translates a part; the first one has all translations and computes the scores.
         translations = process_group.map(
             lambda sources, _: self._translator.translate(sources), self._sources
         )
