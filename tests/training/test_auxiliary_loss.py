@@ -1,4 +1,4 @@
-"""What attention adds to the loss reaches the update, the check and the checkpoint."""
+"""Auxiliary losses of attention in updates, in the dry run and across checkpoints."""
 
 import signal
 from pathlib import Path
@@ -20,13 +20,13 @@ from tests.commands import nmt_train, reports, state_of, write_experiment
 DECODERS = {
     "bahdanau": {"type": "bahdanau", "hidden_size": 32},
     "luong": {"type": "luong", "hidden_size": 32},
-    "luong at once": {"type": "luong", "hidden_size": 32, "input_feeding": False},
+    "luong without input feeding": {"type": "luong", "hidden_size": 32, "input_feeding": False},
 }
 every_decoder = pytest.mark.parametrize("decoder", DECODERS.values(), ids=DECODERS.keys())
 
 
 def _loss_by_hand(model: Seq2Seq, batch: Batch, strength: float) -> tuple[float, float]:
-    """Cross entropy, and λ Σ_s (1 - Σ_t α_ts)² from the weights that search sees."""
+    """Return the cross entropy, and λ Σ_s (1 - Σ_t α_ts)² from the weights of single steps."""
     memory, state = model.start(batch.source, batch.source_mask_bs)
     total, steps = 0.0, []
     for t, tokens_n in enumerate(batch.target_in_bt.unbind(1)):
@@ -43,7 +43,7 @@ def _loss_by_hand(model: Seq2Seq, batch: Batch, strength: float) -> tuple[float,
 
 
 @every_decoder
-def test_the_trainer_adds_the_penalty_of_soft_attention(
+def test_update_includes_auxiliary_loss_of_soft_attention(
     decoder: dict[str, Any], experiment: dict[str, Any], tmp_path: Path
 ) -> None:
     strength = 0.7
@@ -69,7 +69,7 @@ def test_the_trainer_adds_the_penalty_of_soft_attention(
 
 
 @pytest.mark.parametrize("attention", ["global", "hard", "soft"])
-def test_an_idle_batch_changes_nothing(
+def test_idle_batch_does_not_change_the_update(
     attention: str, experiment: dict[str, Any], tmp_path: Path
 ) -> None:
     experiment["model"] |= {"attention": attention}
@@ -98,7 +98,7 @@ def test_an_idle_batch_changes_nothing(
 @pytest.mark.slow
 @every_decoder
 @pytest.mark.parametrize("attention", ["hard", "soft", "local_m", "local_p"])
-def test_the_check_finds_a_gradient_for_every_parameter(
+def test_dry_run_finds_gradient_of_every_parameter(
     attention: str, decoder: dict[str, Any], experiment: dict[str, Any], tmp_path: Path
 ) -> None:
     experiment["model"] |= {"decoder": decoder, "attention": attention}
@@ -107,7 +107,7 @@ def test_the_check_finds_a_gradient_for_every_parameter(
     assert "all of them get a gradient" in called.out
 
 
-def test_hard_attention_goes_on_bit_for_bit_with_its_baseline(
+def test_hard_attention_baseline_continues_bit_identically(
     experiment: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     experiment["model"] |= {"attention": "hard"}

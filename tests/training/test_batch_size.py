@@ -1,4 +1,4 @@
-"""`batch_tokens: auto`, on a GPU that is imagined."""
+"""`batch_tokens: auto`, with a simulated limit of memory."""
 
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ AUTO = TrainingConfig(batch_tokens="auto", steps=1)
 
 
 @pytest.mark.parametrize("limit", [1000, 1024, 1025, 1500, 4095, 4096, 70_001])
-def test_the_largest_number_is_found_to_within_an_eighth(limit: int) -> None:
+def test_largest_fitting_is_within_an_eighth_of_the_limit(limit: int) -> None:
     tried: list[int] = []
 
     def fits(number: int) -> bool:
@@ -38,7 +38,7 @@ def test_the_largest_number_is_found_to_within_an_eighth(limit: int) -> None:
     assert len(tried) < 15
 
 
-def test_nothing_beyond_the_whole_text_is_tried() -> None:
+def test_largest_fitting_tries_nothing_beyond_maximum() -> None:
     tried: list[int] = []
 
     def fits(number: int) -> bool:
@@ -59,7 +59,7 @@ def trainer(experiment: dict[str, Any], tmp_path: Path) -> Trainer:
 
 
 def _holding(most: int) -> Any:
-    """Batches of more than so many pieces do not fit; the first way back is gone before it ends."""
+    """Simulate a GPU that has no memory for batches of more than `most` tokens."""
     backward = Trainer.backward
 
     def limited(self: Trainer, numbered: IndexedBatch, tokens: int) -> Any:
@@ -72,16 +72,16 @@ def _holding(most: int) -> Any:
     return patch.object(Trainer, "backward", limited)
 
 
-def test_what_fits_is_found_by_trying_and_leaves_no_trace(
+def test_find_batch_tokens_changes_no_state(
     trainer: Trainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(batch_size, "MIN_BATCH_TOKENS", 32)
     before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
-    chance = torch.get_rng_state()
+    random_state = torch.get_rng_state()
     with _holding(300):
         found = find_batch_tokens(trainer)
     assert 0.9 * 300 * 7 / 8 - 1 <= found <= 0.9 * 300 + 32
-    assert torch.equal(torch.get_rng_state(), chance)
+    assert torch.equal(torch.get_rng_state(), random_state)
     assert all(
         torch.equal(value, before[name]) for name, value in trainer.model.state_dict().items()
     )
@@ -91,7 +91,7 @@ def test_what_fits_is_found_by_trying_and_leaves_no_trace(
         find_batch_tokens(trainer)
 
 
-def test_the_run_remembers_what_was_found(
+def test_found_batch_tokens_are_saved_in_the_run(
     trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trainer.precision.device = torch.device("cuda")
@@ -104,19 +104,19 @@ def test_the_run_remembers_what_was_found(
     assert trainer.loader.batch_tokens == 77
     set_batch_tokens(trainer, AUTO, None)
     assert trainer.loader.batch_tokens == 99
-    assert len(trainer.loader.plan(0)[1]) < len(plan), "the batches are cut anew"
+    assert len(trainer.loader.plan(0)[1]) < len(plan), "the batches are planned again"
     (tmp_path / "batch_tokens").write_text("many")
     with pytest.raises(UserError, match="is not a number; remove the file"):
         set_batch_tokens(trainer, AUTO, RunDir(tmp_path))
 
 
-def test_a_number_that_is_given_is_left_alone(trainer: Trainer) -> None:
+def test_given_batch_tokens_are_not_changed(trainer: Trainer) -> None:
     set_batch_tokens(trainer, TrainingConfig(batch_tokens=50, steps=1), None)
     assert trainer.loader.batch_tokens == 1024
 
 
 @pytest.mark.parametrize("more", [(), ("--check",)])
-def test_on_a_cpu_a_number_is_asked_for(
+def test_auto_on_cpu_is_refused(
     more: tuple[str, ...], experiment: dict[str, Any], tmp_path: Path
 ) -> None:
     config = write_experiment(tmp_path / "auto.yaml", quick(experiment, batch_tokens="auto"))
@@ -124,7 +124,7 @@ def test_on_a_cpu_a_number_is_asked_for(
     assert "batch_tokens: auto measures the memory of a GPU; use a number on a CPU" in complaint
 
 
-def test_another_word_is_refused(experiment: dict[str, Any], tmp_path: Path) -> None:
+def test_invalid_batch_tokens_are_refused(experiment: dict[str, Any], tmp_path: Path) -> None:
     for wrong in ("most", 0, -1):
         config = write_experiment(tmp_path / "auto.yaml", quick(experiment, batch_tokens=wrong))
         complaint = nmt_train(config, "--run", tmp_path / "run").complaint

@@ -1,4 +1,4 @@
-"""The moving average of parameters against a sum by hand."""
+"""Exponential moving average of parameters, against values computed by hand."""
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ def _model() -> nn.Linear:
     return model
 
 
-def test_the_average_follows_the_formula_with_its_warm_up() -> None:
+def test_average_follows_formula_with_warmup() -> None:
     model = _model()
     average = ExponentialMovingAverage(model, 0.25)
     expected = np.array([[2.0, 0.0]])
@@ -27,7 +27,7 @@ def test_the_average_follows_the_formula_with_its_warm_up() -> None:
         np.testing.assert_allclose(average.state_dict()["weight"].numpy(), expected, rtol=1e-6)
 
 
-def test_the_model_has_the_average_only_within_the_context() -> None:
+def test_applied_swaps_parameters_only_inside_context() -> None:
     model = _model()
     average = ExponentialMovingAverage(model, 0.9)
     model.weight.data = torch.tensor([[0.0, 11.0]])
@@ -38,7 +38,7 @@ def test_the_model_has_the_average_only_within_the_context() -> None:
     assert torch.equal(model.weight, torch.tensor([[0.0, 11.0]]))
 
 
-def test_a_restored_average_is_the_saved_one() -> None:
+def test_load_state_dict_copies_the_averages() -> None:
     average, other = (
         ExponentialMovingAverage(_model(), 0.9),
         ExponentialMovingAverage(_model(), 0.9),

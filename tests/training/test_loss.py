@@ -1,4 +1,4 @@
-"""The chunked loss against torch's own cross entropy over whole logits."""
+"""Chunked cross entropy against torch's own cross entropy on all logits at once."""
 
 from collections.abc import Sequence
 from math import log
@@ -14,15 +14,15 @@ from torch.utils._pytree import tree_leaves
 
 from nmt.training.loss import smoothed_cross_entropy
 
-ROWS, WIDTH, PIECES = 10, 4, 7
+ROWS, WIDTH, VOCABULARY = 10, 4, 7
 
 
 def _inputs(dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     generator = torch.Generator().manual_seed(1)
-    shapes = ((ROWS, WIDTH), (PIECES, WIDTH), (PIECES,))
+    shapes = ((ROWS, WIDTH), (VOCABULARY, WIDTH), (VOCABULARY,))
     tensors = [torch.randn(shape, generator=generator, dtype=dtype) for shape in shapes]
     outputs_rd, weight_vd, bias_v = (tensor.requires_grad_() for tensor in tensors)
-    return outputs_rd, weight_vd, bias_v, torch.randint(0, PIECES, (ROWS,), generator=generator)
+    return outputs_rd, weight_vd, bias_v, torch.randint(0, VOCABULARY, (ROWS,), generator=generator)
 
 
 def _loss(
@@ -36,7 +36,7 @@ def _loss(
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.6])
 @pytest.mark.parametrize("chunk", [1, 3, 5, ROWS, 1000])
-def test_the_loss_and_its_gradients_are_torchs(smoothing: float, chunk: int) -> None:
+def test_loss_and_gradients_equal_torch_cross_entropy(smoothing: float, chunk: int) -> None:
     *ours, targets_r = _inputs()
     *theirs, _ = _inputs()
     loss, nll_r = _loss(ours, targets_r, smoothing=smoothing, chunk=chunk)
@@ -51,8 +51,8 @@ def test_the_loss_and_its_gradients_are_torchs(smoothing: float, chunk: int) -> 
         torch.testing.assert_close(our.grad, their.grad, rtol=1e-10, atol=1e-12)
 
 
-def test_the_loss_of_one_row_is_the_formula() -> None:
-    """Two pieces, p = (3/4, 1/4), the second one right, ε = 0.2."""
+def test_loss_of_one_row_equals_formula() -> None:
+    """Two tokens with p = (3/4, 1/4), the second is the target, ε = 0.2."""
     loss, nll = smoothed_cross_entropy(
         torch.tensor([[1.0]], dtype=torch.float64),
         torch.tensor([[log(3.0)], [0.0]], dtype=torch.float64),
@@ -65,7 +65,7 @@ def test_the_loss_of_one_row_is_the_formula() -> None:
     assert nll.item() == pytest.approx(log(4), rel=1e-12)
 
 
-def test_gradients_are_those_of_the_loss() -> None:
+def test_gradients_pass_gradcheck() -> None:
     outputs_rd, weight_vd, bias_v, targets_r = _inputs()
 
     def loss(*inputs: Tensor) -> Tensor:
@@ -75,7 +75,7 @@ def test_gradients_are_those_of_the_loss() -> None:
 
 
 @pytest.mark.parametrize("scale", [1 / 37, -2.0, 65536.0])
-def test_a_scale_on_the_loss_scales_its_gradients(scale: float) -> None:
+def test_scaled_loss_scales_gradients(scale: float) -> None:
     *plain, targets_r = _inputs()
     *scaled, _ = _inputs()
     backward(_loss(plain, targets_r)[0])
@@ -85,9 +85,9 @@ def test_a_scale_on_the_loss_scales_its_gradients(scale: float) -> None:
         torch.testing.assert_close(other.grad, scale * one.grad, rtol=1e-12, atol=1e-12)
 
 
-def test_a_tied_table_gets_the_gradient_of_both_uses() -> None:
+def test_tied_embedding_gets_gradients_of_both_uses() -> None:
     _, weight_vd, bias_v, targets_r = _inputs()
-    given_r = torch.arange(ROWS) % PIECES
+    given_r = torch.arange(ROWS) % VOCABULARY
     backward(_loss((weight_vd[given_r], weight_vd, bias_v), targets_r)[0])
     ours = weight_vd.grad
     _, weight_vd, bias_v, _ = _inputs()
@@ -96,7 +96,7 @@ def test_a_tied_table_gets_the_gradient_of_both_uses() -> None:
     torch.testing.assert_close(ours, weight_vd.grad, rtol=1e-10, atol=1e-12)
 
 
-def test_large_logits_neither_overflow_nor_vanish() -> None:
+def test_large_logits_give_finite_loss_and_gradients() -> None:
     *inputs, targets_r = _inputs(torch.float32)
     with torch.no_grad():
         inputs[2][3] = 3e4
@@ -107,7 +107,7 @@ def test_large_logits_neither_overflow_nor_vanish() -> None:
     assert all(tensor.grad is not None and tensor.grad.isfinite().all() for tensor in inputs)
 
 
-def test_without_gradients_only_the_values_are_formed() -> None:
+def test_no_grad_returns_the_same_values() -> None:
     *inputs, targets_r = _inputs()
     expected = _loss(inputs, targets_r)
     with torch.no_grad():
@@ -116,8 +116,8 @@ def test_without_gradients_only_the_values_are_formed() -> None:
     torch.testing.assert_close(values, tuple(value.detach() for value in expected))
 
 
-def test_only_some_inputs_may_want_a_gradient() -> None:
-    """As with a frozen encoder-decoder whose output layer alone is trained."""
+def test_frozen_inputs_get_no_gradient() -> None:
+    """A frozen encoder-decoder, of which only the output layer is trained."""
     outputs_rd, weight_vd, bias_v, targets_r = _inputs()
     frozen = outputs_rd.detach()
     backward(_loss((frozen, weight_vd, bias_v), targets_r)[0])
@@ -125,8 +125,8 @@ def test_only_some_inputs_may_want_a_gradient() -> None:
     assert weight_vd.grad is not None
 
 
-def test_the_loss_under_autocast_is_near_that_of_float32() -> None:
-    """Only the products are bfloat16, 0.4 %; the sums are float32."""
+def test_autocast_loss_is_close_to_float32() -> None:
+    """Products are in bfloat16 with a precision of 0.4 %; sums are in float32."""
     *exact, targets_r = _inputs(torch.float32)
     *narrow, _ = _inputs(torch.float32)
     expected, _ = _loss(exact, targets_r)
@@ -143,8 +143,38 @@ def test_the_loss_under_autocast_is_near_that_of_float32() -> None:
         assert 0 < (near.grad - right.grad).norm() < 0.02 * right.grad.norm()
 
 
+class _Products(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Records the numbers of rows, other than width and vocabulary, of all matrix products."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.rows: set[int] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func.overloadpacket in (torch.ops.aten.mm, torch.ops.aten.addmm, torch.ops.aten.addmm_):
+            sizes = {size for arg in args if isinstance(arg, Tensor) for size in arg.shape}
+            self.rows |= sizes - {WIDTH, VOCABULARY}
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(("chunk", "expected"), [(1024, {64, 128, 192}), (8, {8})])
+def test_rows_of_products_are_padded_to_few_sizes(chunk: int, expected: set[int]) -> None:
+    """Libraries cache a compiled product, of megabytes, for every number of rows."""
+    *layer, _ = _inputs()
+    for rows in range(9, 190, 10):
+        outputs_rd = torch.ones(rows, WIDTH, dtype=torch.float64, requires_grad=True)
+        with _Products() as products:
+            loss, nll_r = _loss((outputs_rd, *layer[1:]), torch.zeros(rows).long(), chunk=chunk)
+            backward(loss)
+        assert products.rows
+        assert products.rows <= expected
+        assert len(nll_r) == rows
+        assert outputs_rd.grad is not None
+        assert outputs_rd.grad.shape == outputs_rd.shape
+
+
 class _Largest(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Elements of the largest tensor that any operation gives."""
+    """Records the number of elements of the largest tensor that any operation returns."""
 
     elements = 0
 
@@ -159,18 +189,18 @@ def _largest() -> _Largest:
     return _Largest()  # type: ignore[no-untyped-call]
 
 
-def test_logits_never_stand_in_memory_whole() -> None:
-    rows, width, pieces, chunk = 64, 3, 40, 8
+def test_largest_tensor_is_one_chunk_of_logits() -> None:
+    rows, width, vocabulary, chunk = 64, 3, 40, 8
     outputs_rd = torch.randn(rows, width, requires_grad=True)
-    weight_vd = torch.randn(pieces, width, requires_grad=True)
-    bias_v = torch.zeros(pieces, requires_grad=True)
-    targets_r = torch.randint(0, pieces, (rows,))
+    weight_vd = torch.randn(vocabulary, width, requires_grad=True)
+    bias_v = torch.zeros(vocabulary, requires_grad=True)
+    targets_r = torch.randint(0, vocabulary, (rows,))
     with _largest() as whole:
         backward(cross_entropy(linear(outputs_rd, weight_vd, bias_v), targets_r))
-    assert whole.elements == rows * pieces
+    assert whole.elements == rows * vocabulary
     with _largest() as largest:
         loss, _ = smoothed_cross_entropy(
             outputs_rd, weight_vd, bias_v, targets_r, smoothing=0.1, chunk=chunk
         )
         backward(loss)
-    assert largest.elements == chunk * pieces
+    assert largest.elements == chunk * vocabulary

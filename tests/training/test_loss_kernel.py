@@ -1,4 +1,4 @@
-"""The loss's kernel against float64, through Triton's interpreter: no GPU is needed."""
+"""Loss kernel in Triton's interpreter, which needs no GPU, against torch in float64."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from tests.interpreter import interpreted, needs_triton
 pytestmark = needs_triton
 
 
-def test_the_kernel_forms_the_loss_and_its_gradient() -> None:
+def test_kernel_equals_float64_loss_and_gradient() -> None:
     found = interpreted("tests/training/interpreted_loss_kernel.py")
     assert len(found) == 24
     for case, near, exact, types in found:
@@ -21,7 +21,7 @@ def test_the_kernel_forms_the_loss_and_its_gradient() -> None:
         torch.testing.assert_close(
             torch.tensor(d_logits_rv),
             torch.tensor(exact[2]),
-            # The interpreter cuts numbers off where a GPU rounds them: a unit in the last place.
+            # The interpreter truncates where a GPU rounds: one unit in the last place.
             rtol=2**-7 if narrow else 1e-5,
             atol=1e-6,
             msg=case,

@@ -1,4 +1,4 @@
-"""Updates that are known to be sound when the next one was launched, as on a GPU."""
+"""Detection of NaN and infinite values that lags by one update, as on a GPU."""
 
 import copy
 from pathlib import Path
@@ -36,17 +36,17 @@ def pair(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> tuple[Trainer, Trainer]:
-    """The same trainer, reading at once and late."""
+    """Two equal trainers, one that checks each update at once and one that lags by one update."""
     momentum = {"momentum": 0.9} if request.param == "sgd" else {}
     experiment["training"]["optimizer"] = {"type": request.param, "learning_rate": 0.01, **momentum}
     loaded = load_experiment(write_experiment(tmp_path / "one.yaml", experiment)).experiment
     datasets = prepare_datasets(loaded, None)
-    at_once = build_trainer(loaded, datasets, torch.device("cpu"))
+    immediate = build_trainer(loaded, datasets, torch.device("cpu"))
     monkeypatch.setattr(nonfinite, "AsyncHostCopy", lagging_copy(1))
     late = build_trainer(loaded, datasets, torch.device("cpu"))
     assert late.precision.may_skip(late.optimizer)
     late.skips_on_device = True
-    return at_once, late
+    return immediate, late
 
 
 def _state(trainer: Trainer) -> list[Tensor]:
@@ -60,12 +60,12 @@ def _groups(trainer: Trainer, count: int) -> list[UpdateBatch]:
     return [copy.deepcopy(group) for group, _ in zip(groups, range(count), strict=False)]
 
 
-def _spoil(trainer: Trainer) -> None:
+def _make_gradient_infinite(trainer: Trainer) -> None:
     bias = dict(trainer.model.named_parameters())["output_layer.bias"]
     bias.register_hook(lambda gradient: gradient * float("inf"))  # type: ignore[no-untyped-call]
 
 
-def test_sound_updates_are_the_same(pair: tuple[Trainer, Trainer]) -> None:
+def test_lagging_check_gives_bit_identical_updates(pair: tuple[Trainer, Trainer]) -> None:
     states = []
     for trainer in pair:
         for group in _groups(trainer, 4):
@@ -75,8 +75,8 @@ def test_sound_updates_are_the_same(pair: tuple[Trainer, Trainer]) -> None:
     assert all(map(torch.equal, *states))
 
 
-@pytest.mark.parametrize("found_by", ["the next update", "settling"])
-def test_one_that_is_not_changes_nothing_and_is_told_later(
+@pytest.mark.parametrize("found_by", ["next update", "flush"])
+def test_nonfinite_gradient_changes_nothing_and_raises_one_update_later(
     found_by: str, pair: tuple[Trainer, Trainer]
 ) -> None:
     _, late = pair
@@ -84,26 +84,26 @@ def test_one_that_is_not_changes_nothing_and_is_told_later(
     for group in groups[:2]:
         late.update(group)
     before = _state(late)
-    _spoil(late)
+    _make_gradient_infinite(late)
     late.update(groups[2])
     assert all(map(torch.equal, _state(late), before))
     lines = ", ".join(map(str, groups[2].batches[0].lines[:5].tolist()))
     with pytest.raises(UserError, match=rf"update 3: the gradient norm is .* lines {lines}"):
-        late.update(groups[3]) if found_by == "the next update" else late.flush()
+        late.update(groups[3]) if found_by == "next update" else late.flush()
     assert all(map(torch.equal, _state(late), before))
 
 
-def test_a_signal_is_heard_one_update_later(pair: tuple[Trainer, Trainer]) -> None:
-    for trainer, heard in zip(pair, (1, 2), strict=True):
+def test_signal_takes_effect_after_the_lag(pair: tuple[Trainer, Trainer]) -> None:
+    for trainer, first_effect in zip(pair, (1, 2), strict=True):
         trainer.stop.signal_received = True
         assert [trainer.stop.is_interrupted] == [False]
         for number, group in enumerate(_groups(trainer, 2), start=1):
             trainer.update(group)
-            assert trainer.stop.is_interrupted == (number >= heard)
+            assert trainer.stop.is_interrupted == (number >= first_effect)
 
 
-class Still(Optimizer):
-    """Steps nowhere, as a fused one can."""
+class NoOpOptimizer(Optimizer):
+    """Optimizer that changes nothing, and can skip a step on the device like a fused one."""
 
     _step_supports_amp_scaling = True
 
@@ -115,7 +115,7 @@ class Still(Optimizer):
 
 
 @pytest.mark.parametrize("model", every_part_once())
-def test_no_update_reads_a_number_on_its_device(
+def test_update_never_synchronizes_the_device(
     model: ModelConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_ready(monkeypatch)
@@ -123,9 +123,9 @@ def test_no_update_reads_a_number_on_its_device(
     built = build(model, torch.float32).to(META)
     trainer = Trainer(
         built,
-        Still(built.parameters()),
+        NoOpOptimizer(built.parameters()),
         SCHEDULES.build(ComponentConfig("constant")),
-        BatchLoader.__new__(BatchLoader),  # the batch is given
+        BatchLoader.__new__(BatchLoader),  # not used: the test makes the batch
         Precision("fp32", META),
         label_smoothing=0.1,
     )

@@ -1,4 +1,4 @@
-"""Optimizers against their papers' formulas in float64, and through a checkpoint and back."""
+"""Optimizers against the formulas of their papers in float64, and across a checkpoint."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -72,7 +72,7 @@ def rmsprop(gradients: Iterator[Array]) -> Iterator[Array]:
 
 
 def nadam(gradients: Iterator[Array]) -> Iterator[Array]:
-    """Dozat 2016, algorithm 2, with his schedule of momentum, 0.9 (1 - 0.96^(t/250) / 2)."""
+    """Dozat 2016, algorithm 2, with the momentum schedule 0.9 (1 - 0.96^(t/250) / 2)."""
     mean, square, theta, product = np.zeros(3), np.zeros(3), START, 1.0
     for t, gradient in enumerate(gradients, start=1):
         now, later = (0.9 * (1 - 0.5 * 0.96 ** (0.004 * n)) for n in (t, t + 1))
@@ -106,7 +106,7 @@ def _step(optimizer: Optimizer, parameter: nn.Parameter, gradient: Array) -> Non
     optimizer.step()
 
 
-def test_every_optimizer_is_tested() -> None:
+def test_every_optimizer_has_a_reference() -> None:
     assert set(RULES) == {n for n, p in OPTIMIZERS.specs().items() if p.module.startswith("nmt.")}
 
 
@@ -120,7 +120,7 @@ def test_three_steps_follow_the_formula(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_a_restored_optimizer_steps_exactly_as_the_old_one_would(name: str, tmp_path: Path) -> None:
+def test_restored_optimizer_steps_bit_identically(name: str, tmp_path: Path) -> None:
     parameter = nn.Parameter(torch.tensor(START, dtype=torch.float32))
     optimizer = _build(name, parameter)
     for gradient in GRADIENTS[:2]:
@@ -135,7 +135,7 @@ def test_a_restored_optimizer_steps_exactly_as_the_old_one_would(name: str, tmp_
         assert torch.equal(parameter, copy)
 
 
-def test_a_plain_sgd_keeps_nothing() -> None:
+def test_sgd_without_momentum_has_no_state() -> None:
     parameter = nn.Parameter(torch.ones(3))
     optimizer = OPTIMIZERS.build(ComponentConfig("sgd", {}), [parameter])
     _step(optimizer, parameter, GRADIENTS[0])

@@ -1,4 +1,4 @@
-"""No pickle is written or read."""
+"""Neither the files of a run nor the package use pickle, which can execute code."""
 
 import ast
 import zipfile
@@ -9,7 +9,7 @@ import nmt
 PACKAGE = Path(nmt.__file__).parent
 
 
-def test_no_file_of_a_run_is_a_pickle(trained: Path) -> None:
+def test_run_contains_no_pickle(trained: Path) -> None:
     for path in trained.rglob("*"):
         if path.is_file():
             assert not path.read_bytes()[:2].startswith(b"\x80"), path
@@ -34,7 +34,7 @@ def _uses_pickle(tree: ast.Module) -> list[str]:
     return found
 
 
-def test_the_code_knows_no_pickle() -> None:
+def test_package_does_not_use_pickle() -> None:
     assert _uses_pickle(ast.parse("import pickle\ntorch.load(f)")) == ["pickle", "torch.load"]
     files = list(PACKAGE.rglob("*.py"))
     assert len(files) > 50

@@ -1,4 +1,4 @@
-"""A run that was interrupted and continued is the run that never was."""
+"""A run that is interrupted and continued equals the uninterrupted one bit for bit."""
 
 import signal
 import time
@@ -20,11 +20,11 @@ STEPS = 15
 
 
 class Killed(BaseException):
-    """Ends a process's work in this very place."""
+    """Ends training at once, like a process that is killed."""
 
 
 def _write(folder: Path) -> Path:
-    """An experiment with everything that a checkpoint must keep; 5 updates an epoch."""
+    """Write an experiment that needs every part of a checkpoint; it has 5 updates per epoch."""
     for side in ("de", "en"):
         text = "\n".join(lines_of(PHRASES.with_suffix(f".{side}"))[:6]) + "\n"
         (folder / f"valid.{side}").write_text(text, encoding="utf-8")
@@ -51,7 +51,7 @@ def _write(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run directory of an experiment that ran through."""
+    """The run directory of an experiment that was not interrupted."""
     folder = tmp_path_factory.mktemp("exact")
     called = nmt_train(_write(folder), "--run", folder / "run")
     assert called.code == 0, called.err
@@ -72,7 +72,7 @@ def _assert_same(run: Path, other: Path) -> None:
 
 @contextmanager
 def _disturbed(update: int, disturb: Callable[[], None]) -> Iterator[None]:
-    """Something happens just before an update."""
+    """Call `disturb` before an update."""
     real = Trainer.update
 
     def disturbed(trainer: Trainer, group: Any) -> Update:
@@ -89,12 +89,12 @@ def _disturbed(update: int, disturb: Callable[[], None]) -> Iterator[None]:
     ("update", "number"),
     [
         (7, signal.SIGINT),
-        # When a validation is due, and at the end of an epoch.
+        # At a validation, and at the end of an epoch.
         pytest.param(8, signal.SIGTERM, marks=pytest.mark.slow),
         pytest.param(10, signal.SIGINT, marks=pytest.mark.slow),
     ],
 )
-def test_a_signal_ends_the_run_with_a_checkpoint_and_the_same_command_continues_it(
+def test_run_stopped_by_signal_continues_bit_identically(
     update: int, number: signal.Signals, uninterrupted: Path
 ) -> None:
     run = uninterrupted.parent / f"signal-{update}"
@@ -109,7 +109,7 @@ def test_a_signal_ends_the_run_with_a_checkpoint_and_the_same_command_continues_
     _assert_same(run, uninterrupted)
 
 
-def test_a_signal_at_the_last_update_finds_the_run_finished(uninterrupted: Path) -> None:
+def test_signal_at_last_update_finishes_the_run(uninterrupted: Path) -> None:
     run = uninterrupted.parent / "last"
     with _disturbed(STEPS, partial(signal.raise_signal, signal.SIGTERM)):
         assert nmt_train(uninterrupted.parent / "exact.yaml", "--run", run).code == 0
@@ -117,7 +117,7 @@ def test_a_signal_at_the_last_update_finds_the_run_finished(uninterrupted: Path)
 
 
 @pytest.mark.slow
-def test_a_signal_during_validation_waits_for_its_end(
+def test_signal_during_validation_stops_after_it(
     uninterrupted: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = uninterrupted.parent / "validating"
@@ -137,7 +137,7 @@ def test_a_signal_during_validation_waits_for_its_end(
 
 
 @pytest.mark.slow
-def test_sampled_cuts_of_the_text_go_on_where_they_stopped(uninterrupted: Path) -> None:
+def test_subword_sampling_continues_bit_identically(uninterrupted: Path) -> None:
     folder = uninterrupted.parent
     sampling = "data.vocabulary.sampling.alpha=0.3"
     arguments = [folder / "exact.yaml", sampling, "training.epochs=2", "--run"]
@@ -151,7 +151,7 @@ def test_sampled_cuts_of_the_text_go_on_where_they_stopped(uninterrupted: Path) 
 
 
 def _finish_in_a_process(folder: Path, *arguments: object) -> str:
-    """What a process of its own tells while it takes a run to its end."""
+    """Finish a run in a process of its own; return its standard error."""
     process = start_command("train", folder / "exact.yaml", *arguments, cwd=folder, stdin=DEVNULL)
     _, err = process.communicate()
     assert process.returncode == 0, err
@@ -159,7 +159,7 @@ def _finish_in_a_process(folder: Path, *arguments: object) -> str:
 
 
 @pytest.mark.slow
-def test_sampled_cuts_are_the_same_in_another_process(uninterrupted: Path) -> None:
+def test_subword_sampling_is_the_same_in_another_process(uninterrupted: Path) -> None:
     folder = uninterrupted.parent
     options = ["data.vocabulary.sampling.alpha=0.3", "training.epochs=1"]
     run, other = folder / "sampled-here", folder / "sampled-there"
@@ -169,7 +169,7 @@ def test_sampled_cuts_are_the_same_in_another_process(uninterrupted: Path) -> No
 
 
 @pytest.mark.slow
-def test_what_was_done_after_the_last_checkpoint_is_done_again(uninterrupted: Path) -> None:
+def test_killed_run_repeats_updates_after_last_checkpoint(uninterrupted: Path) -> None:
     def kill() -> None:
         raise Killed
 
@@ -181,7 +181,7 @@ def test_what_was_done_after_the_last_checkpoint_is_done_again(uninterrupted: Pa
 
 
 def _wait_for_update(run: Path, update: int, process: "Popen[str]") -> None:
-    """Until metrics.jsonl tells of an update; steps come two by two."""
+    """Wait until metrics.jsonl contains an update; every second update is logged."""
     while process.poll() is None:
         file = run / "metrics.jsonl"
         if file.exists() and f'"step": {update},' in file.read_text(encoding="utf-8"):
@@ -191,7 +191,7 @@ def _wait_for_update(run: Path, update: int, process: "Popen[str]") -> None:
 
 
 @pytest.mark.slow
-def test_a_process_that_is_terminated_and_then_killed_arrives_at_the_same_end(
+def test_terminated_and_killed_process_continues_bit_identically(
     uninterrupted: Path,
 ) -> None:
     folder, run = uninterrupted.parent, uninterrupted.parent / "process"
@@ -206,7 +206,7 @@ def test_a_process_that_is_terminated_and_then_killed_arrives_at_the_same_end(
     _assert_same(run, uninterrupted)
 
 
-def test_a_finished_run_is_left_as_it_is(uninterrupted: Path) -> None:
+def test_finished_run_is_not_changed(uninterrupted: Path) -> None:
     def contents() -> dict[Path, bytes]:
         files = [path for path in uninterrupted.rglob("*") if path.is_file()]
         return {path: path.read_bytes() for path in files if path.name != "train.log"}
@@ -219,7 +219,7 @@ def test_a_finished_run_is_left_as_it_is(uninterrupted: Path) -> None:
     assert contents() == before
 
 
-def test_the_plateau_schedule_and_the_average_took_part(uninterrupted: Path) -> None:
+def test_resumed_experiment_uses_plateau_decay(uninterrupted: Path) -> None:
     state = state_of(uninterrupted / "checkpoints" / "last")
     assert state["schedule"]["decays"] >= 1
     rates = [report["learning_rate"] for report in reports(uninterrupted) if "epoch" in report]

@@ -1,4 +1,4 @@
-"""What a run writes: its files, reports and checkpoints."""
+"""The files of a run directory and their contents."""
 
 import hashlib
 import json
@@ -13,12 +13,12 @@ from nmt.inference.saved_model import load_saved_model
 from tests.commands import lines_of, state_of
 
 
-def test_a_run_holds_what_it_should(trained: Path) -> None:
+def test_run_contains_the_documented_files(trained: Path) -> None:
     names = {path.name for path in trained.iterdir()} - {"tensorboard"}  # only where installed
     expected = {"config.yaml", "vocabulary", "checkpoints", "metrics.jsonl", "train.log"}
     assert names == expected | {"samples", "attention", "cache"}
     checkpoints = trained / "checkpoints"
-    # 150 updates, validated and saved every 50, of which the newest two and the best are kept.
+    # 150 updates, saved every 50; the newest two and the best are kept.
     assert {path.name for path in checkpoints.iterdir()} == {"100", "150", "last", "best"}
     assert os.readlink(checkpoints / "last") == "150"
     assert os.readlink(checkpoints / "best") == "150"
@@ -32,7 +32,7 @@ def test_a_run_holds_what_it_should(trained: Path) -> None:
     assert len(Vocabulary.load(trained / "vocabulary" / "joint.model")) == 180
 
 
-def test_a_checkpoint_is_four_files_with_their_checksums(trained: Path) -> None:
+def test_checkpoint_is_four_files_with_checksums(trained: Path) -> None:
     for step in ("100", "150"):
         folder = trained / "checkpoints" / step
         files = {"model.safetensors", "training.safetensors", "state.json", "SHA256SUMS"}
@@ -44,7 +44,7 @@ def test_a_checkpoint_is_four_files_with_their_checksums(trained: Path) -> None:
         assert state_of(folder)["step"] == int(step)
 
 
-def test_model_safetensors_holds_every_parameter_once(trained: Path) -> None:
+def test_model_safetensors_contains_every_parameter_once(trained: Path) -> None:
     stored = load_file(trained / "checkpoints" / "last" / "model.safetensors")
     model = load_saved_model(trained, "last").model
     assert stored.keys() == dict(model.named_parameters()).keys()
@@ -52,7 +52,7 @@ def test_model_safetensors_holds_every_parameter_once(trained: Path) -> None:
         assert stored[name].equal(parameter)
 
 
-def test_the_config_says_everything_and_gives_the_same_experiment(trained: Path) -> None:
+def test_saved_config_contains_defaults_and_loads(trained: Path) -> None:
     text = (trained / "config.yaml").read_text(encoding="utf-8")
     for default in (
         "beta2: 0.999",
@@ -64,7 +64,7 @@ def test_the_config_says_everything_and_gives_the_same_experiment(trained: Path)
     assert load_resolved(trained / "config.yaml").training.keep == 2
 
 
-def test_metrics_are_objects_of_two_kinds(trained: Path) -> None:
+def test_metrics_have_documented_keys_and_intervals(trained: Path) -> None:
     rows = [json.loads(line) for line in lines_of(trained / "metrics.jsonl")]
     training = [row for row in rows if row["kind"] == "train"]
     validation = [row for row in rows if row["kind"] == "valid"]
@@ -76,10 +76,12 @@ def test_metrics_are_objects_of_two_kinds(trained: Path) -> None:
     assert all(set(row) == {"kind", "step"} | numbers | timed for row in training)
     assert all(set(row) == {"kind", "step", "loss", "perplexity", "bleu"} for row in validation)
     assert training[-1]["loss"] < training[0]["loss"] / 2
-    assert [row["epoch"] for row in training[:4]] == [3, 6, 10, 13]  # 6 updates an epoch
+    assert [row["epoch"] for row in training[:4]] == [3, 6, 10, 13]  # 6 updates per epoch
 
 
-def test_samples_show_source_reference_and_translation(trained: Path, sources: list[str]) -> None:
+def test_samples_contain_source_reference_and_translation(
+    trained: Path, sources: list[str]
+) -> None:
     lines = lines_of(trained / "samples" / "150.txt")
     shown = [line.removeprefix("source").strip() for line in lines if line.startswith("source")]
     assert shown == sources[:3]
@@ -87,13 +89,13 @@ def test_samples_show_source_reference_and_translation(trained: Path, sources: l
     assert "reference   Good morning!" in lines
 
 
-def test_pictures_are_pictures(trained: Path) -> None:
+def test_attention_plots_are_png_and_html(trained: Path) -> None:
     folder = trained / "attention"
     assert (folder / "150.png").read_bytes().startswith(b"\x89PNG\r\n")
     assert "<html" in (folder / "150.html").read_text(encoding="utf-8").lower()
 
 
-def test_the_log_tells_of_the_text_and_of_validation(trained: Path) -> None:
+def test_log_contains_corpus_validation_and_end(trained: Path) -> None:
     log = (trained / "train.log").read_text(encoding="utf-8")
     assert "training text: 60 pairs read, 60 kept" in log
     assert "validation after update 150" in log

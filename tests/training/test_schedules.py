@@ -1,4 +1,4 @@
-"""Factors of the learning rate, worked by hand."""
+"""Learning-rate schedules, against factors computed by hand."""
 
 from math import sqrt
 from typing import Any
@@ -30,7 +30,7 @@ FACTORS: list[tuple[str, dict[str, Any], dict[int, float]]] = [
 
 
 @pytest.mark.parametrize(("name", "options", "expected"), FACTORS)
-def test_the_factor_is_that_of_the_formula(
+def test_factor_follows_the_formula(
     name: str, options: dict[str, Any], expected: dict[int, float]
 ) -> None:
     schedule = SCHEDULES.build(ComponentConfig(name, options))
@@ -38,12 +38,12 @@ def test_the_factor_is_that_of_the_formula(
         assert schedule.factor(step) == pytest.approx(factor, abs=1e-12), step
 
 
-def test_every_schedule_is_tested() -> None:
+def test_every_schedule_has_a_reference() -> None:
     built_in = {n for n, p in SCHEDULES.specs().items() if p.module.startswith("nmt.")}
     assert {name for name, _, _ in FACTORS} == built_in
 
 
-def test_the_plateau_falls_after_patience_validations_without_a_better_one() -> None:
+def test_plateau_decays_after_patience_validations_without_improvement() -> None:
     schedule = SCHEDULES.build(
         ComponentConfig("plateau", {"decay": 0.1, "patience": 2, "floor": 0.05})
     )
@@ -54,7 +54,7 @@ def test_the_plateau_falls_after_patience_validations_without_a_better_one() -> 
     assert seen == pytest.approx([1, 1, 1, 1, 0.1, 0.1, 0.05, 0.05, 0.05])
 
 
-def test_a_restored_plateau_goes_on_waiting() -> None:
+def test_restored_plateau_keeps_its_counters() -> None:
     schedule = SCHEDULES.build(ComponentConfig("plateau", {"patience": 2}))
     for improved in (False, False, False):
         schedule.on_validation(1, improved)
@@ -65,6 +65,6 @@ def test_a_restored_plateau_goes_on_waiting() -> None:
     assert other.factor(1) == 0.25
 
 
-def test_a_cosine_shorter_than_its_warmup_is_refused() -> None:
+def test_cosine_shorter_than_warmup_is_refused() -> None:
     with pytest.raises(UserError, match="warmup: 10 must be less than steps: 10"):
         SCHEDULES.build(ComponentConfig("cosine", {"steps": 10, "warmup": 10}))

@@ -1,4 +1,4 @@
-"""What training starts from, and what is told before it does."""
+"""Preparation of training: vocabularies, corpora in shards, weights of another run."""
 
 import gzip
 from pathlib import Path
@@ -17,7 +17,7 @@ from tests.training.conftest import quick
 
 
 @pytest.mark.parametrize("type", ["bpe", "char"])
-def test_a_ready_vocabulary_that_cannot_sample_is_told_at_the_start(
+def test_sampling_with_given_non_unigram_vocabulary_is_refused(
     type: VocabularyType, experiment: dict[str, Any], tmp_path: Path
 ) -> None:
     model = tmp_path / "ready.model"
@@ -29,9 +29,7 @@ def test_a_ready_vocabulary_that_cannot_sample_is_told_at_the_start(
         prepare_datasets(loaded, None)
 
 
-def test_a_run_that_starts_from_another_has_its_weights_and_vocabulary(
-    trained: Path, second: Path
-) -> None:
+def test_start_from_uses_vocabulary_and_lowers_initial_loss(trained: Path, second: Path) -> None:
     files = [run / "vocabulary" / "joint.model" for run in (trained, second)]
     assert files[0].read_bytes() == files[1].read_bytes()
     first = [row["loss"] for row in reports(trained) if row["kind"] == "valid"]
@@ -42,7 +40,7 @@ def test_a_run_that_starts_from_another_has_its_weights_and_vocabulary(
     assert float(stored["optimizer.0.step"]) == 12
 
 
-def test_the_weights_at_the_start_are_those_of_the_other_run(
+def test_start_from_loads_the_weights(
     trained: Path, experiment: dict[str, Any], tmp_path: Path
 ) -> None:
     tree = quick(experiment, steps=1, start_from=str(trained))
@@ -54,7 +52,7 @@ def test_the_weights_at_the_start_are_those_of_the_other_run(
         assert weight.equal(theirs[name])
 
 
-def test_a_corpus_in_shards_and_a_vocabulary_of_some_of_its_lines(
+def test_sharded_corpus_with_vocabulary_of_drawn_lines(
     experiment: dict[str, Any], tmp_path: Path
 ) -> None:
     for side in ("de", "en"):

@@ -1,4 +1,4 @@
-"""When training stops."""
+"""Stopping criteria: epochs, updates, minutes and early stopping."""
 
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from tests.training.conftest import quick
         ),
     ],
 )
-def test_training_ends_at_the_first_of_its_limits(
+def test_training_stops_at_first_limit(
     training: dict[str, Any],
     step: int,
     words: str,

@@ -1,4 +1,4 @@
-"""One update: what accumulating, clipping and a loss that is no number do."""
+"""Single updates: accumulation, clipping, ranks, and losses that are not finite."""
 
 import copy
 from pathlib import Path
@@ -21,7 +21,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def made(experiment: dict[str, Any], tmp_path: Path) -> tuple[Trainer, Datasets]:
-    """A trainer in float64 that takes plain steps of size 1."""
+    """A trainer in float64 whose step is minus the gradient."""
     experiment["training"] |= {
         "optimizer": {"type": "sgd", "learning_rate": 1.0},
         "clip_norm": None,
@@ -50,7 +50,7 @@ def _weights(trainer: Trainer) -> dict[str, Tensor]:
     return {name: p.detach().clone() for name, p in trainer.model.named_parameters()}
 
 
-def test_accumulated_batches_make_the_update_of_one_big_batch(
+def test_accumulated_batches_equal_one_large_batch(
     made: tuple[Trainer, Datasets],
 ) -> None:
     trainer, datasets = made
@@ -67,7 +67,7 @@ def test_accumulated_batches_make_the_update_of_one_big_batch(
         torch.testing.assert_close(weight, together[name], rtol=1e-10, atol=1e-14)
 
 
-def test_the_gradient_is_that_of_the_mean_loss_of_a_token(made: tuple[Trainer, Datasets]) -> None:
+def test_gradient_is_of_the_mean_loss_per_token(made: tuple[Trainer, Datasets]) -> None:
     trainer, datasets = made
     group = _group(datasets, [1, 2, 20])
     (batch,) = group.batches
@@ -88,7 +88,7 @@ def test_the_gradient_is_that_of_the_mean_loss_of_a_token(made: tuple[Trainer, D
 
 
 @pytest.mark.parametrize("clip_norm", [0.01, 1e6])
-def test_clipping_scales_all_gradients_down_to_the_norm(
+def test_clipping_scales_gradients_to_the_norm(
     clip_norm: float, made: tuple[Trainer, Datasets]
 ) -> None:
     trainer, datasets = made
@@ -108,7 +108,7 @@ def test_clipping_scales_all_gradients_down_to_the_norm(
         torch.testing.assert_close(before[name] - weight, expected, rtol=1e-4, atol=1e-12)
 
 
-def test_the_epochs_last_update_has_the_batches_that_are_left(
+def test_last_update_of_epoch_has_the_remaining_batches(
     made: tuple[Trainer, Datasets],
 ) -> None:
     trainer, _ = made
@@ -119,7 +119,7 @@ def test_the_epochs_last_update_has_the_batches_that_are_left(
     assert [update.ends_epoch for update in found] == [False, True, False]
 
 
-def test_a_loss_that_is_no_number_stops_training_with_the_lines_of_the_batch(
+def test_nan_loss_stops_training_and_names_the_lines(
     experiment: dict[str, Any], tmp_path: Path
 ) -> None:
     experiment["training"] |= {
@@ -132,7 +132,7 @@ def test_a_loss_that_is_no_number_stops_training_with_the_lines_of_the_batch(
     }
     file, run = write_experiment(tmp_path / "nan.yaml", experiment), tmp_path / "run"
 
-    def spoil(trainer: Trainer, numbered: IndexedBatch, tokens: int) -> tuple[Tensor, Tensor]:
+    def make_nonfinite(trainer: Trainer, numbered: IndexedBatch, tokens: int) -> tuple[Tensor, Tensor]:
         if trainer.state.step == 4:
             dict(trainer.model.named_parameters())["output_layer.bias"].data[3] = float("nan")
             lines.extend(numbered.lines.tolist())
@@ -141,7 +141,7 @@ def test_a_loss_that_is_no_number_stops_training_with_the_lines_of_the_batch(
     lines: list[int] = []
     real = Trainer.backward
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Trainer, "backward", spoil)
+        patch.setattr(Trainer, "backward", make_nonfinite)
         called = nmt_train(file, "--run", run)
     assert "update 5: the loss is nan" in called.complaint
     assert f"training lines {', '.join(map(str, lines))};" in called.complaint
@@ -152,7 +152,7 @@ def test_a_loss_that_is_no_number_stops_training_with_the_lines_of_the_batch(
     assert state == state_of(tmp_path / "other" / "checkpoints" / "4")
 
 
-def test_a_rate_that_is_far_too_high_is_told(experiment: dict[str, Any], tmp_path: Path) -> None:
+def test_far_too_high_learning_rate_is_an_error(experiment: dict[str, Any], tmp_path: Path) -> None:
     experiment["training"] |= {
         "optimizer": {"type": "sgd", "learning_rate": 1e38},
         "clip_norm": None,
@@ -162,17 +162,17 @@ def test_a_rate_that_is_far_too_high_is_told(experiment: dict[str, Any], tmp_pat
     assert "try a lower learning_rate" in called.complaint
 
 
-def test_of_accumulated_batches_the_one_whose_loss_is_no_number_is_named(
+def test_nonfinite_loss_names_the_one_accumulated_batch(
     made: tuple[Trainer, Datasets], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trainer, datasets = made
     before, real = _weights(trainer), Trainer.backward
 
-    def spoil(trainer: Trainer, numbered: IndexedBatch, tokens: int) -> tuple[Tensor, Tensor]:
+    def make_nonfinite(trainer: Trainer, numbered: IndexedBatch, tokens: int) -> tuple[Tensor, Tensor]:
         loss, nll = real(trainer, numbered, tokens)
         return loss * (float("inf") if 5 in numbered.lines else 1.0), nll
 
-    monkeypatch.setattr(Trainer, "backward", spoil)
+    monkeypatch.setattr(Trainer, "backward", make_nonfinite)
     with pytest.raises(UserError, match=r"update 1: the loss is inf .* lines 5, 8; the last"):
         trainer.update(_group(datasets, [0, 2], [4, 7], [1]))
     assert trainer.state.step == 0
@@ -180,7 +180,7 @@ def test_of_accumulated_batches_the_one_whose_loss_is_no_number_is_named(
         assert torch.equal(weight, before[name])
 
 
-def test_a_gradient_that_is_no_number_spoils_no_parameter(made: tuple[Trainer, Datasets]) -> None:
+def test_nonfinite_gradient_changes_no_parameter(made: tuple[Trainer, Datasets]) -> None:
     trainer, datasets = made
     bias = dict(trainer.model.named_parameters())["output_layer.bias"]
     bias.register_hook(lambda gradient: gradient * float("inf"))  # type: ignore[no-untyped-call]
