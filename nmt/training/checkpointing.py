@@ -4,10 +4,12 @@ If the parameters are averaged, model.safetensors holds the averages, because th
 translator loads, and training.safetensors holds the parameters themselves.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
 from nmt.model.weights import load_weights
 from nmt.storage.checkpoint import (
@@ -22,12 +24,6 @@ from nmt.storage.checkpoint import (
 from nmt.storage.run_dir import RunDir
 from nmt.training.ema import ExponentialMovingAverage, applied
 from nmt.training.metrics_log import RunningLoss, Timer
-from nmt.training.state import (
-    optimizer_tensors,
-    random_states,
-    restore_optimizer,
-    restore_random_states,
-)
 from nmt.training.trainer import Trainer
 from nmt.training.validation import BestMetricTracker
 
@@ -82,7 +78,7 @@ class Checkpointer:
         with applied(self._average):
             weights = dict(model.named_parameters()) | dict(model.named_buffers())
             write_checkpoint(self._run, step, weights, training, self._state())
-        # After the checkpoint is complete, so that the link never leads nowhere.
+        # After the checkpoint is complete, so that the link never dangles.
         if self._best.best_step == step:
             link_checkpoint(self._run, "best", step)
         prune_checkpoints(self._run, self._keep)
@@ -138,3 +134,47 @@ class Checkpointer:
             f"takes {group.world_size} times 'accumulate' batches, and dropout uses new random "
             "numbers"
         ]
+
+
+def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
+    """Return the state of an optimizer as tensors named `optimizer.PARAMETER.NAME`."""
+    state = optimizer.state_dict()["state"]
+    return {
+        f"optimizer.{number}.{name}": torch.as_tensor(value)
+        for number, values in state.items()
+        for name, value in values.items()
+        if value is not None
+    }
+
+
+def restore_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Restore the state that `optimizer_tensors` returned; other tensors are ignored."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        kind, _, rest = key.partition(".")
+        if kind == "optimizer":
+            number, _, name = rest.partition(".")
+            state.setdefault(int(number), {})[name] = tensor
+    # The options of the groups come from the config; only the state of the parameters is stored.
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def random_states(rank: int = 0) -> dict[str, Tensor]:
+    """Return the states of torch's generators in this process, under names with the rank."""
+    states = {_random_name("cpu", rank): torch.get_rng_state()}
+    if torch.cuda.is_available():
+        states[_random_name("cuda", rank)] = torch.cuda.get_rng_state()
+    return states
+
+
+def restore_random_states(tensors: Mapping[str, Tensor], rank: int = 0) -> None:
+    """Restore the states that `random_states` returned."""
+    torch.set_rng_state(tensors[_random_name("cpu", rank)])
+    cuda = _random_name("cuda", rank)
+    if torch.cuda.is_available() and cuda in tensors:
+        torch.cuda.set_rng_state(tensors[cuda])
+
+
+def _random_name(device: str, rank: int) -> str:
+    return f"random.{device}.{rank}" if rank else f"random.{device}"

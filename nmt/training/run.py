@@ -72,11 +72,7 @@ def train(
         log.info("validation text: %s", datasets.valid.stats)
         trainer = build_trainer(experiment, datasets, on_device, process_group)
         if recurrence is not None:
-            configured = training.recurrence
-            log.warning(
-                "NMT_RECURRENCE=%s overrides training.recurrence: %s", recurrence, configured
-            )
-            set_backend(trainer.model.decoder, recurrence)
+            _override_recurrence(trainer, training.recurrence, recurrence)
         set_batch_tokens(trainer, training, run)
         average = None
         if training.ema is not None:
@@ -136,6 +132,13 @@ def _open_run(
     if not process_group.is_first:
         return nullcontext(RunDir(folder))
     return open_run_dir(folder, experiment, restart=restart)
+
+
+def _override_recurrence(
+    trainer: Trainer, configured: RecurrenceBackend, override: RecurrenceBackend
+) -> None:
+    log.warning("NMT_RECURRENCE=%s overrides training.recurrence: %s", override, configured)
+    set_backend(trainer.model.decoder, override)
 
 
 def _restore_or_initialize(

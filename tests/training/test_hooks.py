@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from nmt.config.loader import load_experiment
-from nmt.data.stream import Position
+from nmt.data.loader import Position
 from nmt.training.checkpointing import Checkpointer
 from nmt.training.hooks import SaveCheckpoint
 from nmt.training.setup import build_trainer, prepare_datasets

@@ -13,7 +13,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from nmt.registry import OPTIMIZERS, ComponentConfig
-from nmt.training.state import optimizer_tensors, restore_optimizer
+from nmt.training.checkpointing import optimizer_tensors, restore_optimizer
 
 Array = NDArray[np.float64]
 Rule = Callable[[Iterator[Array]], Iterator[Array]]

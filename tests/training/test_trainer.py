@@ -11,6 +11,8 @@ from torch import Tensor
 
 from nmt.config.loader import load_experiment
 from nmt.data.loader import IndexedBatch, Position, UpdateBatch, make_batch
+from nmt.distributed.process_group import ProcessGroup
+from nmt.distributed.rank import RankInfo
 from nmt.errors import UserError
 from nmt.training.setup import Datasets, build_trainer, prepare_datasets
 from nmt.training.trainer import Trainer
@@ -34,14 +36,14 @@ def made(experiment: dict[str, Any], tmp_path: Path) -> tuple[Trainer, Datasets]
     return trainer, datasets
 
 
-def _numbered(datasets: Datasets, rows: list[int]) -> IndexedBatch:
+def _indexed(datasets: Datasets, rows: list[int]) -> IndexedBatch:
     array = np.array(rows)
     batch = make_batch(datasets.train, array, datasets.special_tokens)
     return IndexedBatch(batch, datasets.train.lines[array] + 1)
 
 
-def _group(datasets: Datasets, *rows: list[int]) -> UpdateBatch:
-    batches = [_numbered(datasets, some) for some in rows]
+def _update_batch(datasets: Datasets, *rows: list[int]) -> UpdateBatch:
+    batches = [_indexed(datasets, some) for some in rows]
     tokens = sum(one.batch.target_tokens for one in batches)
     return UpdateBatch(batches, tokens, Position(0, len(batches)))
 
@@ -55,10 +57,10 @@ def test_accumulated_batches_equal_one_large_batch(
 ) -> None:
     trainer, datasets = made
     start = copy.deepcopy(trainer.model.state_dict())
-    one = trainer.update(_group(datasets, [0, 4, 7, 11, 12, 30]))
+    one = trainer.update(_update_batch(datasets, [0, 4, 7, 11, 12, 30]))
     together = _weights(trainer)
     trainer.model.load_state_dict(start)
-    parts = trainer.update(_group(datasets, [0, 12], [30, 7, 4, 11]))
+    parts = trainer.update(_update_batch(datasets, [0, 12], [30, 7, 4, 11]))
     assert parts.target_tokens == one.target_tokens
     assert float(parts.loss) == pytest.approx(float(one.loss), rel=1e-12)
     assert float(parts.nll) == pytest.approx(float(one.nll), rel=1e-12)
@@ -67,22 +69,48 @@ def test_accumulated_batches_equal_one_large_batch(
         torch.testing.assert_close(weight, together[name], rtol=1e-10, atol=1e-14)
 
 
+def test_mean_gradient_of_two_ranks_equals_that_of_accumulated_batches(
+    made: tuple[Trainer, Datasets],
+) -> None:
+    """DDP averages the gradients of the ranks, whose batches differ in target tokens."""
+    trainer, datasets = made
+    update_batch = _update_batch(datasets, [0, 12], [30, 7, 4, 11])
+
+    def gradients(batches: list[IndexedBatch]) -> dict[str, Tensor]:
+        trainer.optimizer.zero_grad()
+        for indexed in batches:
+            trainer.backward(indexed, update_batch.target_tokens)
+        return {
+            name: p.grad.clone()
+            for name, p in trainer.model.named_parameters()
+            if p.grad is not None
+        }
+
+    expected = gradients(update_batch.batches)
+    found = []
+    for rank, indexed in enumerate(update_batch.batches):
+        trainer.process_group = ProcessGroup(RankInfo(rank, world_size=2))
+        found.append(gradients([indexed]))
+    assert expected.keys() == found[0].keys() == found[1].keys()
+    for name, gradient in expected.items():
+        mean = (found[0][name] + found[1][name]) / 2
+        torch.testing.assert_close(mean, gradient, rtol=1e-10, atol=1e-14)
+
+
 def test_gradient_is_of_the_mean_loss_per_token(made: tuple[Trainer, Datasets]) -> None:
     trainer, datasets = made
-    group = _group(datasets, [1, 2, 20])
-    (batch,) = group.batches
+    update_batch = _update_batch(datasets, [1, 2, 20])
+    batch = update_batch.batches[0].batch
     before = _weights(trainer)
     bias = "output_layer.bias"
-    count = batch.batch.target_tokens
-    outputs, _ = trainer.model(
-        batch.batch.source, batch.batch.source_mask_bs, batch.batch.target_in_bt
-    )
-    probabilities = trainer.model.output_layer(outputs)[batch.batch.target_mask_bt].softmax(-1)
+    count = batch.target_tokens
+    outputs, _ = trainer.model(batch.source, batch.source_mask_bs, batch.target_in_bt)
+    probabilities = trainer.model.output_layer(outputs)[batch.target_mask_bt].softmax(-1)
     wanted = torch.full_like(probabilities, 0.1 / probabilities.size(1))
-    targets = batch.batch.target_out_bt[batch.batch.target_mask_bt]
+    targets = batch.target_out_bt[batch.target_mask_bt]
     wanted[torch.arange(count), targets] += 0.9
     gradient = (probabilities - wanted).sum(0) / count
-    trainer.update(group)
+    trainer.update(update_batch)
     step = before[bias] - _weights(trainer)[bias]
     torch.testing.assert_close(step, gradient.detach(), rtol=1e-8, atol=1e-12)
 
@@ -94,13 +122,13 @@ def test_clipping_scales_gradients_to_the_norm(
     trainer, datasets = made
     before = _weights(trainer)
     start = copy.deepcopy(trainer.model.state_dict())
-    free = trainer.update(_group(datasets, [0, 1, 2]))
+    free = trainer.update(_update_batch(datasets, [0, 1, 2]))
     steps = {name: before[name] - weight for name, weight in _weights(trainer).items()}
     norm = torch.sqrt(sum((s.square().sum() for s in steps.values()), torch.zeros(())))
     assert float(free.grad_norm) == pytest.approx(float(norm), rel=1e-9)
     trainer.model.load_state_dict(start)
     trainer.clip_norm = clip_norm
-    clipped = trainer.update(_group(datasets, [0, 1, 2]))
+    clipped = trainer.update(_update_batch(datasets, [0, 1, 2]))
     assert float(clipped.grad_norm) == pytest.approx(float(norm), rel=1e-9)
     share = min(1.0, clip_norm / float(norm))
     for name, weight in _weights(trainer).items():
@@ -132,11 +160,13 @@ def test_nan_loss_stops_training_and_names_the_lines(
     }
     file, run = write_experiment(tmp_path / "nan.yaml", experiment), tmp_path / "run"
 
-    def make_nonfinite(trainer: Trainer, numbered: IndexedBatch, tokens: int) -> tuple[Tensor, Tensor]:
+    def make_nonfinite(
+        trainer: Trainer, indexed: IndexedBatch, tokens: int
+    ) -> tuple[Tensor, Tensor]:
         if trainer.state.step == 4:
             dict(trainer.model.named_parameters())["output_layer.bias"].data[3] = float("nan")
-            lines.extend(numbered.lines.tolist())
-        return real(trainer, numbered, tokens)
+            lines.extend(indexed.lines.tolist())
+        return real(trainer, indexed, tokens)
 
     lines: list[int] = []
     real = Trainer.backward
@@ -168,13 +198,15 @@ def test_nonfinite_loss_names_the_one_accumulated_batch(
     trainer, datasets = made
     before, real = _weights(trainer), Trainer.backward
 
-    def make_nonfinite(trainer: Trainer, numbered: IndexedBatch, tokens: int) -> tuple[Tensor, Tensor]:
-        loss, nll = real(trainer, numbered, tokens)
-        return loss * (float("inf") if 5 in numbered.lines else 1.0), nll
+    def make_nonfinite(
+        trainer: Trainer, indexed: IndexedBatch, tokens: int
+    ) -> tuple[Tensor, Tensor]:
+        loss, nll = real(trainer, indexed, tokens)
+        return loss * (float("inf") if 5 in indexed.lines else 1.0), nll
 
     monkeypatch.setattr(Trainer, "backward", make_nonfinite)
     with pytest.raises(UserError, match=r"update 1: the loss is inf .* lines 5, 8; the last"):
-        trainer.update(_group(datasets, [0, 2], [4, 7], [1]))
+        trainer.update(_update_batch(datasets, [0, 2], [4, 7], [1]))
     assert trainer.state.step == 0
     for name, weight in _weights(trainer).items():
         assert torch.equal(weight, before[name])
@@ -186,7 +218,7 @@ def test_nonfinite_gradient_changes_no_parameter(made: tuple[Trainer, Datasets])
     bias.register_hook(lambda gradient: gradient * float("inf"))  # type: ignore[no-untyped-call]
     before = _weights(trainer)
     with pytest.raises(UserError, match=r"update 1: the gradient norm is (nan|inf) .* lines 1, 3"):
-        trainer.update(_group(datasets, [0, 2]))
+        trainer.update(_update_batch(datasets, [0, 2]))
     assert trainer.state.step == 0
     for name, weight in _weights(trainer).items():
         assert torch.equal(weight, before[name])
