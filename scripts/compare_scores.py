@@ -15,6 +15,8 @@ from experiments import Pair, exact_match, markdown, train, valid_pairs
 from nmt.config.loader import load_experiment
 from nmt.registry import DECODERS, MECHANISMS, SCORES
 from nmt.search.translator import Translator
+from nmt.storage.checkpoint import read_state
+from nmt.storage.run_dir import RunDir
 
 
 def main() -> None:
@@ -48,7 +50,7 @@ def main() -> None:
 def _measure(run: Path, pairs: list[Pair]) -> dict[str, float]:
     """Percent of the pairs that are translated exactly, and the minutes that training took."""
     exact = exact_match(Translator.load(run, checkpoint="last"), pairs)
-    state = json.loads((run / "checkpoints" / "last" / "state.json").read_text())
+    state = read_state(RunDir(run).checkpoint("last"))
     return {"exact": exact, "minutes": state["minutes"]}
 
 

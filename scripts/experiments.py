@@ -11,6 +11,7 @@ from nmt.config.schema import DataConfig
 from nmt.data.corpus import find_corpus
 from nmt.evaluation.metrics import score
 from nmt.search.translator import Translator
+from nmt.storage.run_dir import RunDir
 
 Pair = tuple[str, str]
 Report = dict[str, float]
@@ -27,8 +28,8 @@ def train(config: Path, run: Path, overrides: Sequence[str]) -> None:
 
 
 def reports(run: Path, kind: str) -> list[Report]:
-    """The reports of one kind, `train` or `valid`, in the run's metrics.jsonl, oldest first."""
-    lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    """The reports of one kind, `train` or `valid`, of a run, oldest first."""
+    lines = RunDir(run).metrics.read_text(encoding="utf-8").splitlines()
     found = [json.loads(line) for line in lines]
     return [report for report in found if report.pop("kind") == kind]
 

@@ -1,4 +1,4 @@
-"""Process-wide settings of the commands; no other code of `nmt` changes any.
+"""Process-wide settings of the commands; no other module of `nmt` changes any.
 
 The allocator, denormal numbers, thread count, matrix products and determinism belong to the process
 and not to a model, so a program that imports `nmt` keeps its own.
@@ -10,7 +10,7 @@ import os
 def configure_process(
     device: str, *, threads: int | None = None, tf32: bool = False, deterministic: bool = False
 ) -> None:
-    """Configure this process for the work of a command, before its first forward pass.
+    """Set up this process for a command, before its first forward pass.
 
     Args:
         device: auto, cpu or cuda; a CPU is tuned as `nmt.cpu_tuning` describes
@@ -19,7 +19,7 @@ def configure_process(
         deterministic: use only kernels that give the same bits in every run
 
     Raises:
-        UserError: there is no such device
+        UserError: the device is not available
     """
     import torch
 

@@ -126,8 +126,8 @@ class BatchLoader:
     def _load_update(
         self, corpus: TokenCorpus, batches: list[Array], following: Position, rank: RankInfo
     ) -> UpdateBatch:
-        # Counted from the plan for all ranks, so that normalizing the loss needs no all-reduce. Each
-        # pair has one </s>.
+        # Counted from the plan for all ranks, so that normalizing the loss needs no all-reduce;
+        # each pair has one </s>.
         lengths = corpus.target_lengths
         target_tokens = sum(int(lengths[rows].sum()) + len(rows) for rows in batches)
         own = [self._load_batch(corpus, rows) for rows in batches[rank.rank :: rank.world_size]]

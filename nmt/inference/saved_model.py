@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from nmt.config.schema import Experiment
 from nmt.data.images import ImageSize
 from nmt.data.vocabulary import Vocabulary, load_vocabularies
@@ -53,8 +55,10 @@ def load_saved_model(path: Path, checkpoint: str = "best") -> SavedModel:
     vocabulary, target = load_vocabularies(run)
     source = ImageSize.from_config(experiment.data.pictures) or vocabulary
     assert source is not None
-    pieces = source if isinstance(source, ImageSize) else len(source)
-    model = build_model(experiment.model, pieces, len(target))
+    source_size = source if isinstance(source, ImageSize) else len(source)
+    # Initialization draws random numbers, which must not advance the caller's generator.
+    with torch.random.fork_rng(devices=[]):
+        model = build_model(experiment.model, source_size, len(target))
     if checkpoint == "average":
         checkpoints = [run.checkpoint(step) for step in run.steps()]
         damage = {path: find_corruption(path) for path in checkpoints}

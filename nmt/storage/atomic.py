@@ -1,8 +1,11 @@
 """Files and directories that are complete or absent, and checksums that detect damage.
 
-A directory is written in a staging directory on the same file system, flushed to the disk and
-renamed; a file likewise. Sealed directories, the entries of a cache, also hold a manifest with the
-size, time and CRC-32 of each file.
+Both are written under a temporary name on the same file system, flushed to the disk and renamed,
+which is a single step on POSIX systems. A process that is killed leaves the previous state.
+
+Two checksums serve two purposes. SHA-256, in the format of sha256sum, protects checkpoints, which
+are verified in full whenever they are read. CRC-32 protects sealed directories, the entries of a
+cache of gigabytes: their manifest also holds sizes and times, so an unchanged file is not read.
 """
 
 import hashlib

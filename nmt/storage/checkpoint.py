@@ -8,7 +8,7 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError
@@ -25,6 +25,8 @@ WEIGHTS, TRAINING, STATE, CHECKSUMS = (
     "state.json",
     "SHA256SUMS",
 )
+
+Link = Literal["best", "last"]
 
 
 def write_checkpoint(
@@ -66,8 +68,8 @@ def write_checkpoint(
     return target
 
 
-def link_checkpoint(run: RunDir, name: str, step: int) -> None:
-    """Point the link `name` to the checkpoint of an update, in one step."""
+def link_checkpoint(run: RunDir, name: Link, step: int) -> None:
+    """Let a link point to the checkpoint of an update, replacing it in one step."""
     replace_link(run.checkpoint(name), str(step))
 
 

@@ -1,10 +1,9 @@
-"""The run directory: the names of its files, and how a run is started, continued or replaced."""
+"""The run directory: the names of its files, and starting, continuing or replacing a run."""
 
 import difflib
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
@@ -15,76 +14,40 @@ from nmt.errors import UserError
 from nmt.storage.atomic import replace_file
 
 
-@dataclass(frozen=True)
 class RunDir:
-    """A run directory; the only place that knows the names of the files in it."""
+    """The paths of a run directory; no other code knows the names of the files in it.
 
-    path: Path
+    Attributes:
+        path: the directory
+        config: the resolved experiment, with every default written out
+        vocabulary: directory of the SentencePiece models
+        joint_vocabulary: the one model of both sides
+        source_vocabulary, target_vocabulary: the model of each side, unless the vocabulary is joint
+        cache: directory of encoded text and images, unless `data.cache` names another
+        batch_tokens: the batch size that `batch_tokens: auto` has found
+        checkpoints: one directory per checkpoint, named by its update, and the links to two of them
+        metrics: one JSON object per report
+        log: the log of all starts of the run
+        tensorboard: directory of TensorBoard's event files
+        samples: directory of translations, one file per validation
+        attention: directory of attention plots and pages, one of each per validation
+    """
 
-    @property
-    def config(self) -> Path:
-        """The resolved experiment, with every default written out."""
-        return self.path / "config.yaml"
-
-    @property
-    def vocabulary(self) -> Path:
-        """Directory of the SentencePiece models."""
-        return self.path / "vocabulary"
-
-    @property
-    def joint_vocabulary(self) -> Path:
-        """The one model of both sides."""
-        return self.vocabulary / "joint.model"
-
-    @property
-    def source_vocabulary(self) -> Path:
-        """The source model, unless the vocabulary is joint."""
-        return self.vocabulary / "source.model"
-
-    @property
-    def target_vocabulary(self) -> Path:
-        """The target model, unless the vocabulary is joint."""
-        return self.vocabulary / "target.model"
-
-    @property
-    def cache(self) -> Path:
-        """Directory of encoded text, unless `data.cache` names another."""
-        return self.path / "cache"
-
-    @property
-    def checkpoints(self) -> Path:
-        """One directory per checkpoint, named by its update, and the links `last` and `best`."""
-        return self.path / "checkpoints"
-
-    @property
-    def batch_tokens(self) -> Path:
-        """The batch size that `batch_tokens: auto` has found."""
-        return self.path / "batch_tokens"
-
-    @property
-    def metrics(self) -> Path:
-        """One JSON object per report."""
-        return self.path / "metrics.jsonl"
-
-    @property
-    def log(self) -> Path:
-        """The log of all starts of the run."""
-        return self.path / "train.log"
-
-    @property
-    def tensorboard(self) -> Path:
-        """Directory of TensorBoard's event files."""
-        return self.path / "tensorboard"
-
-    @property
-    def samples(self) -> Path:
-        """Directory of translations of the validation text, a file per validation."""
-        return self.path / "samples"
-
-    @property
-    def attention(self) -> Path:
-        """Directory of attention plots and reports, one of each per validation."""
-        return self.path / "attention"
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config = path / "config.yaml"
+        self.vocabulary = path / "vocabulary"
+        self.joint_vocabulary = self.vocabulary / "joint.model"
+        self.source_vocabulary = self.vocabulary / "source.model"
+        self.target_vocabulary = self.vocabulary / "target.model"
+        self.cache = path / "cache"
+        self.batch_tokens = path / "batch_tokens"
+        self.checkpoints = path / "checkpoints"
+        self.metrics = path / "metrics.jsonl"
+        self.log = path / "train.log"
+        self.tensorboard = path / "tensorboard"
+        self.samples = path / "samples"
+        self.attention = path / "attention"
 
     def checkpoint(self, step: int | str) -> Path:
         """Return the directory of a checkpoint, by the number of its update or by its link."""
@@ -113,13 +76,13 @@ def open_run_dir(path: Path, experiment: Experiment, *, restart: bool) -> Iterat
     """Yield the run of an experiment, new or to be continued, while it is being prepared.
 
     When the preparation ends with a UserError, the file system is left as it was: a new run is
-    removed, because the corrected config would be a changed one, and a run that was moved aside is
-    moved back.
+    removed, because the corrected config would be a changed one, and a run that was renamed for a
+    restart gets its name back.
 
     Args:
         path: the run directory
         experiment: the resolved experiment
-        restart: move an existing run aside and start from the beginning
+        restart: rename an existing run and start from the beginning
 
     Raises:
         UserError: the directory holds a run of another experiment, or something else
@@ -127,7 +90,7 @@ def open_run_dir(path: Path, experiment: Experiment, *, restart: bool) -> Iterat
     run, text = RunDir(path), to_yaml(experiment)
     with ExitStack() as stack:
         if restart and run.config.is_file():
-            stack.enter_context(_moved_aside(path))
+            stack.enter_context(_renamed(path))
         if run.config.is_file():
             _check_unchanged(run, text)
         else:
@@ -173,17 +136,17 @@ def _check_unchanged(run: RunDir, text: str) -> None:
 
 
 @contextmanager
-def _moved_aside(path: Path) -> Iterator[None]:
-    moved = _unused_name(path)
+def _renamed(path: Path) -> Iterator[None]:
+    renamed = _unused_name(path)
     try:
-        path.rename(moved)
+        path.rename(renamed)
     except OSError as error:
-        message = f"cannot be moved aside: {error.strerror}; choose another --run"
+        message = f"cannot be renamed: {error.strerror}; choose another --run"
         raise UserError(message, str(path)) from error
     try:
         yield
     except UserError:
-        moved.rename(path)
+        renamed.rename(path)
         raise
 
 
