@@ -1,18 +1,17 @@
-"""What a part is: its name, its options and what it asks of the program.
+"""Specification of a component: its name, its options and the arguments that the program injects.
 
-A part's constructor is its schema. Parameters left of the bare `*` are what the program wires in;
-parameters right of it are options that an experiment file may set. The description of a part is
-read from its source text, so that a config is checked, and `--list` printed, without importing
-torch.
+The constructor of a component is its schema. Parameters to the left of the bare `*` are injected by
+the program; keyword-only parameters are options of the experiment file. The specification is read
+from the source text, so that a file can be checked and `--list` printed without importing torch.
 """
 
 import ast
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Final, Literal, get_type_hints
 
 from annotated_types import Ge, Gt, Lt
 
@@ -22,7 +21,8 @@ PositiveFloat = Annotated[float, Gt(0)]
 NonNegativeFloat = Annotated[float, Ge(0)]
 Probability = Annotated[float, Ge(0), Lt(1)]
 
-# The only names an option's annotation may use: a constructor is read without importing it.
+# Annotations of options are evaluated without importing the component's module, so these names,
+# built-in types and `|` are all that they may use.
 ANNOTATIONS = {
     "Literal": Literal,
     "Positive": Positive,
@@ -31,63 +31,85 @@ ANNOTATIONS = {
     "NonNegativeFloat": NonNegativeFloat,
     "Probability": Probability,
 }
-REQUIRED: Any = inspect.Parameter.empty
+REQUIRED: Final = inspect.Parameter.empty
 PACKAGE = Path(__file__).parent
 
 
 @dataclass(frozen=True)
 class Option:
-    """One thing about a part that an experiment file may set."""
+    """An option of a component that an experiment file may set.
+
+    Attributes:
+        annotation: type and range, as written in the constructor
+        default: value of an option that the file leaves out, or `REQUIRED`
+        help: one line from the docstring
+    """
 
     annotation: Any
-    default: Any
+    default: object
     help: str
 
 
 @dataclass(frozen=True)
 class ComponentSpec:
-    """The description of one part of a family."""
+    """Specification of one component of a family.
+
+    Attributes:
+        name: value of `type:` in an experiment file
+        module: module that defines the class or function
+        qualname: name of the class or function in that module
+        summary: first paragraph of the docstring: what the component is, and the paper
+        injected: names of the parameters to the left of the bare `*`
+        options: options by name, in the order of the constructor
+    """
 
     name: str
     module: str
     qualname: str
     summary: str
     injected: tuple[str, ...]
-    options: Mapping[str, Option]
+    options: Mapping[str, Option] = field(hash=False)
 
     @property
-    def defaults(self) -> dict[str, Any]:
+    def defaults(self) -> dict[str, object]:
+        """Return the defaults of all options that have one."""
         return {k: o.default for k, o in self.options.items() if o.default is not REQUIRED}
 
 
 def read_component_specs(home: str, constant: str) -> dict[str, ComponentSpec]:
-    """Describe every `@constant.register(name)` in module or package `home`, nothing imported."""
-    place = PACKAGE.joinpath(*home.split(".")[1:])
-    files = sorted(place.glob("*.py")) if place.is_dir() else [place.with_suffix(".py")]
-    found = {}
+    """Read the specification of every `@constant.register(name)` without importing anything.
+
+    Args:
+        home: module, or package whose modules are searched
+        constant: name of the registry in these modules
+    """
+    path = PACKAGE.joinpath(*home.split(".")[1:])
+    files = sorted(path.glob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
+    specs = {}
     for file in files:
-        module = f"{home}.{file.stem}" if place.is_dir() else home
-        for node in _tree(file).body:
+        module = f"{home}.{file.stem}" if path.is_dir() else home
+        for node in _syntax_tree(file).body:
             name = _registered_name(node, constant)
             if name is not None:
-                found[name] = _from_source(name, module, node)
-    return found
+                specs[name] = _spec_from_source(name, module, node)
+    return specs
 
 
-def spec_of(name: str, part: Callable[..., Any]) -> ComponentSpec:
-    """Describe a part that is already imported, such as a user's own."""
-    constructor = part.__init__ if inspect.isclass(part) else part
+def spec_of(name: str, component: Callable[..., object]) -> ComponentSpec:
+    """Return the specification of an imported component, such as one of a plugin."""
+    constructor = component.__init__ if inspect.isclass(component) else component
     hints = get_type_hints(constructor, include_extras=True)
-    parameters = list(inspect.signature(part).parameters.values())
-    meanings = _meanings(inspect.getdoc(part))
+    parameters = list(inspect.signature(component).parameters.values())
+    doc = inspect.getdoc(component)
+    option_help = _option_help(doc)
     return ComponentSpec(
         name,
-        part.__module__,
-        part.__qualname__,
-        _summary(inspect.getdoc(part)),
+        component.__module__,
+        component.__qualname__,
+        _summary(doc),
         tuple(p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD),
         {
-            p.name: Option(hints.get(p.name, Any), p.default, meanings.get(p.name, ""))
+            p.name: Option(hints.get(p.name, object), p.default, option_help.get(p.name, ""))
             for p in parameters
             if p.kind is p.KEYWORD_ONLY
         },
@@ -95,11 +117,12 @@ def spec_of(name: str, part: Callable[..., Any]) -> ComponentSpec:
 
 
 @cache
-def _tree(file: Path) -> ast.Module:
+def _syntax_tree(file: Path) -> ast.Module:
     return ast.parse(file.read_text(encoding="utf-8"), str(file))
 
 
 def _registered_name(node: ast.stmt, constant: str) -> str | None:
+    """Return NAME of a definition decorated with `@constant.register("NAME")`."""
     for decorator in getattr(node, "decorator_list", []):
         match decorator:
             case ast.Call(
@@ -110,28 +133,28 @@ def _registered_name(node: ast.stmt, constant: str) -> str | None:
     return None
 
 
-def _from_source(name: str, module: str, node: ast.stmt) -> ComponentSpec:
+def _spec_from_source(name: str, module: str, node: ast.stmt) -> ComponentSpec:
     assert isinstance(node, ast.ClassDef | ast.FunctionDef)
     doc = ast.get_docstring(node)
-    meanings = _meanings(doc)
+    option_help = _option_help(doc)
     constructor = _constructor(node, module)
     if constructor is None:
         return ComponentSpec(name, module, node.name, _summary(doc), (), {})
     arguments = constructor.args
     options = {
         argument.arg: Option(
-            _annotation(argument.annotation),
+            _evaluate(argument.annotation),
             REQUIRED if default is None else ast.literal_eval(default),
-            meanings.get(argument.arg, ""),
+            option_help.get(argument.arg, ""),
         )
         for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
     }
-    wired = tuple(a.arg for a in arguments.args if a.arg != "self")
-    return ComponentSpec(name, module, node.name, _summary(doc), wired, options)
+    injected = tuple(a.arg for a in arguments.args if a.arg != "self")
+    return ComponentSpec(name, module, node.name, _summary(doc), injected, options)
 
 
 def _constructor(node: ast.stmt, module: str) -> ast.FunctionDef | None:
-    """The function whose signature is the schema; base classes of this package are searched too."""
+    """Return the function itself, or `__init__` of the class or of a base class in this package."""
     if isinstance(node, ast.FunctionDef):
         return node
     assert isinstance(node, ast.ClassDef)
@@ -139,16 +162,18 @@ def _constructor(node: ast.stmt, module: str) -> ast.FunctionDef | None:
         if isinstance(member, ast.FunctionDef) and member.name == "__init__":
             return member
     for base in node.bases:
-        if isinstance(base, ast.Name):
-            for home, definition in _definitions(base.id, module):
+        # A generic base class is written `Base[State]`.
+        name = base.value if isinstance(base, ast.Subscript) else base
+        if isinstance(name, ast.Name):
+            for home, definition in _class_definitions(name.id, module):
                 return _constructor(definition, home)
     return None
 
 
-def _definitions(name: str, module: str) -> Iterator[tuple[str, ast.ClassDef]]:
-    """Where class `name`, as seen from `module`, is written: there or where it is imported from."""
+def _class_definitions(name: str, module: str) -> Iterator[tuple[str, ast.ClassDef]]:
+    """Yield the module and definition of a class that `module` defines or imports."""
     file = PACKAGE.joinpath(*module.split(".")[1:]).with_suffix(".py")
-    for node in _tree(file).body:
+    for node in _syntax_tree(file).body:
         if isinstance(node, ast.ClassDef) and node.name == name:
             yield module, node
         if (
@@ -156,23 +181,22 @@ def _definitions(name: str, module: str) -> Iterator[tuple[str, ast.ClassDef]]:
             and (node.module or "").startswith("nmt.")
             and any(alias.name == name for alias in node.names)
         ):
-            yield from _definitions(name, str(node.module))
+            yield from _class_definitions(name, str(node.module))
 
 
-def _annotation(node: ast.expr | None) -> Any:
-    assert node is not None, "an option of a part needs an annotation"
-    return eval(compile(ast.Expression(node), "<annotation>", "eval"), dict(ANNOTATIONS))
+def _evaluate(annotation: ast.expr | None) -> Any:
+    assert annotation is not None, "an option of a component needs an annotation"
+    return eval(compile(ast.Expression(annotation), "<annotation>", "eval"), dict(ANNOTATIONS))
 
 
 def _summary(doc: str | None) -> str:
-    """The docstring up to its `Args:`, as one line of text."""
-    lines = (doc or "").partition("Args:")[0].split("\n\n")
-    return " ".join(" ".join(lines).split())
+    """Return the first paragraph of a docstring as one line."""
+    return " ".join((doc or "").partition("\n\n")[0].split())
 
 
-def _meanings(doc: str | None) -> dict[str, str]:
-    """Option -> meaning, from the `Args:` section of a docstring."""
-    found: dict[str, str] = {}
+def _option_help(doc: str | None) -> dict[str, str]:
+    """Return the text of each entry in the `Args:` section of a docstring."""
+    entries: dict[str, str] = {}
     name = ""
     _, _, section = (doc or "").partition("Args:\n")
     for line in section.splitlines():
@@ -181,7 +205,7 @@ def _meanings(doc: str | None) -> dict[str, str]:
             break
         if indent == 4 and ":" in line:
             name, _, text = line.strip().partition(":")
-            found[name] = text.strip()
+            entries[name] = text.strip()
         elif name:
-            found[name] += " " + line.strip()
-    return found
+            entries[name] += " " + line.strip()
+    return entries

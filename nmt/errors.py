@@ -1,34 +1,34 @@
-"""What a user can do wrong, told in one line."""
+"""Mistakes of the user, which commands print on one line each."""
 
 from collections.abc import Sequence
 
 
 class UserError(ValueError):
-    """A mistake of the user's: a bad option, config, file or text.
+    """A mistake of the user: an invalid option, configuration, file or text.
 
-    Commands print it as one line and leave with exit code 2, never with a traceback.
+    Commands print it on one line and exit with code 2, without a traceback.
 
     Args:
-        message: what is wrong, and what would be right
-        place: where, as `FILE:LINE`, `FILE` or a config key; empty when there is no place
+        message: what is wrong; what to do
+        location: `FILE:LINE`, `FILE` or a configuration key; empty if there is none
     """
 
-    def __init__(self, message: str, place: str = "") -> None:
-        super().__init__(f"{place}: {message}" if place else message)
+    def __init__(self, message: str, location: str = "") -> None:
+        super().__init__(f"{location}: {message}" if location else message)
         self.message = message
-        self.place = place
+        self.location = location
 
     @property
     def lines(self) -> list[str]:
-        """What to print: a line for each mistake."""
+        """Return one line per mistake."""
         return [" ".join(str(self).split("\n"))]
 
 
 class UserErrors(UserError):
-    """Several mistakes that were found together.
+    """Several mistakes that are reported together.
 
     Args:
-        errors: at least one, in the order to print
+        errors: at least one, in the order of printing
     """
 
     def __init__(self, errors: Sequence[UserError]) -> None:

@@ -1,146 +1,176 @@
-"""Families of interchangeable parts, and how a config's choice becomes one of them."""
+"""Families of interchangeable components, and the construction of the configured one."""
 
 import importlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import Any, Generic, TypeVar
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeAlias, TypeVar
 
 from nmt.component_spec import ComponentSpec, read_component_specs, spec_of
 from nmt.errors import UserError
 
+if TYPE_CHECKING:  # the interfaces import torch, which a configuration error must not
+    from torch.optim import Optimizer
+
+    from nmt.model.attention.mechanism import Mechanism
+    from nmt.model.attention.score import Score
+    from nmt.model.interfaces import Decoder, Encoder
+    from nmt.search.penalties import CoveragePenalty, LengthPenalty
+    from nmt.training.schedules import Schedule
+
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class ComponentConfig:
-    """One pick from a family: `{type: additive, hidden_size: 512}` or just `additive` in YAML."""
+    """Configuration of a component: `{type: additive, hidden_size: 512}` or `additive` in YAML."""
 
     type: str
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, object] = field(default_factory=dict)
 
-    def to_dict(self) -> dict[str, Any]:
-        """The choice as an experiment file writes it."""
+    def to_dict(self) -> dict[str, object]:
+        """Return the mapping that an experiment file contains."""
         return {"type": self.type, **self.options}
 
 
 class Registry(Generic[T]):
-    """Every implementation of one part, by the name an experiment file uses.
+    """All implementations of one interface, by the name that an experiment file uses.
 
     Args:
-        family: what the parts are, in words: "attention score"
-        home: the package or module whose files hold the built-in parts; adding a file adds a part
-        constant: the name of this registry, as it stands before `.register` in those files
+        family: name of the interface in messages, such as "attention score"
+        home: package or module with the built-in components; a new file adds its components
+        constant: name of this registry in those files, before `.register`
     """
 
     def __init__(self, family: str, home: str, constant: str) -> None:
         self.family, self.home, self.constant = family, home, constant
-        self._own: dict[str, Callable[..., T]] = {}
-        self._described: dict[str, ComponentSpec] = {}
-        self._built_in: dict[str, ComponentSpec] | None = None
+        self._imported: dict[str, Callable[..., T]] = {}
+        self._plugin_specs: dict[str, ComponentSpec] = {}
 
-    def register(self, name: str) -> Callable[[Callable[..., T]], Any]:
-        """Add a part under `name`; raises UserError when another part has it already."""
+    def register(self, name: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
+        """Register the decorated class or function under `name`.
 
-        def add(part: Callable[..., T]) -> Callable[..., T]:
-            here = f"{part.__module__}.{part.__qualname__}"
+        Raises:
+            UserError: if another component has this name
+        """
+
+        def add(component: Callable[P, T]) -> Callable[P, T]:
             known = self.specs().get(name)
-            if known is not None and f"{known.module}.{known.qualname}" != here:
+            here = (component.__module__, component.__qualname__)
+            if known is not None and (known.module, known.qualname) != here:
                 raise UserError(
                     f"{self.family} '{name}' is already registered by {known.module}; "
                     "choose another name",
-                    part.__module__,
+                    component.__module__,
                 )
-            self._own[name] = part
-            if known is None or name in self._described:
-                self._described[name] = spec_of(name, part)
-            return part
+            self._imported[name] = component
+            if name not in self._built_in_specs:
+                self._plugin_specs[name] = spec_of(name, component)
+            return component
 
         return add
 
+    def unregister(self, name: str) -> None:
+        """Remove a component that a plugin registered."""
+        del self._imported[name], self._plugin_specs[name]
+
     def specs(self) -> dict[str, ComponentSpec]:
-        """Every part by name, the built-in ones first; reads source files, imports nothing."""
-        if self._built_in is None:
-            self._built_in = read_component_specs(self.home, self.constant)
-        return {**self._built_in, **self._described}
+        """Return the specifications of all components, without importing the built-in ones."""
+        return {**self._built_in_specs, **self._plugin_specs}
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.specs())
 
     def find(self, name: str) -> ComponentSpec:
-        """The part called `name`: registered, or importable by a dotted path.
+        """Return the specification of a registered name or of a dotted path MODULE.CLASS.
 
         Raises:
-            UserError: with a suggestion and all known names
+            UserError: if it does not exist, with a suggestion and all names
         """
         known = self.specs()
         if name in known:
             return known[name]
         if "." in name:
             return self._import_dotted(name)
-        raise UserError(unknown(name, known, self.family))
+        raise UserError(f"unknown {self.family} '{name}'; {suggest(name, known)}")
 
     def load(self, name: str) -> Callable[..., T]:
-        """The part itself; imports the module that holds it."""
-        part = self.find(name)
-        if name not in self._own:
-            importlib.import_module(part.module)
-        return self._own[name]
+        """Return the class or function, importing its module."""
+        spec = self.find(name)
+        if name not in self._imported:
+            importlib.import_module(spec.module)
+        return self._imported[name]
 
-    def build(self, choice: ComponentConfig, *wired: Any) -> T:
-        """The part of this choice, given what the program wires in.
+    def build(self, config: ComponentConfig, *injected: object) -> T:
+        """Construct the configured component.
+
+        Args:
+            config: name and options
+            injected: values of the parameters to the left of the bare `*`
 
         Raises:
-            UserError: when the part refuses these sizes or this combination of options
+            UserError: if the component rejects these sizes or this combination of options
         """
         try:
-            return self.load(choice.type)(*wired, **choice.options)
+            return self.load(config.type)(*injected, **config.options)
         except UserError:
             raise
         except ValueError as error:
-            raise UserError(f"{self.family} '{choice.type}': {error}") from error
+            raise UserError(f"{self.family} '{config.type}': {error}") from error
+
+    @cached_property
+    def _built_in_specs(self) -> dict[str, ComponentSpec]:
+        return read_component_specs(self.home, self.constant)
 
     def _import_dotted(self, path: str) -> ComponentSpec:
         module, _, attribute = path.rpartition(".")
         try:
-            part = getattr(importlib.import_module(module), attribute)
-            if not callable(part):
-                raise TypeError("it is neither a class nor a function")
-            described = spec_of(path, part)
+            component = getattr(importlib.import_module(module), attribute)
+            if not callable(component):
+                raise TypeError("neither a class nor a function")
+            spec = spec_of(path, component)
         except UserError:
             raise
-        except Exception as error:  # the module is the user's, and runs whatever stands in it
+        except Exception as error:  # importing runs the user's code, which may raise anything
             raise UserError(
-                f"no {self.family} '{path}': {error}; a dotted type is MODULE.CLASS "
-                "of an importable module"
+                f"{self.family} '{path}' cannot be imported: {error}; "
+                "a dotted type must be MODULE.CLASS of an importable module"
             ) from error
-        self._own[path], self._described[path] = part, described
-        return described
+        self._imported[path], self._plugin_specs[path] = component, spec
+        return spec
 
 
-def unknown(name: str, known: Mapping[str, Any] | list[str], kind: str) -> str:
-    """The one line about a name that does not exist: what is meant, what there is."""
-    close = get_close_matches(name, list(known), n=1)
+# Components of different families in one collection.
+AnyRegistry: TypeAlias = Registry[Any]
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """Return the remedy for an unknown name: the closest known name, and all of them."""
+    names = list(known)
+    close = get_close_matches(name, names, n=1)
     hint = f"did you mean '{close[0]}'? " if close else ""
-    return f"no {kind} '{name}'; {hint}known: {', '.join(known) or 'none'}"
+    return f"{hint}known: {', '.join(names) or 'none'}"
 
 
-ENCODERS: Registry[Any] = Registry("encoder", "nmt.model.encoders", "ENCODERS")
-DECODERS: Registry[Any] = Registry("decoder", "nmt.model.decoders", "DECODERS")
-MECHANISMS: Registry[Any] = Registry(
+ENCODERS: "Registry[Encoder]" = Registry("encoder", "nmt.model.encoders", "ENCODERS")
+DECODERS: "Registry[Decoder]" = Registry("decoder", "nmt.model.decoders", "DECODERS")
+MECHANISMS: "Registry[Mechanism]" = Registry(
     "attention mechanism", "nmt.model.attention.mechanisms", "MECHANISMS"
 )
-SCORES: Registry[Any] = Registry("attention score", "nmt.model.attention.scores", "SCORES")
-OPTIMIZERS: Registry[Any] = Registry("optimizer", "nmt.training.optimizers", "OPTIMIZERS")
-SCHEDULES: Registry[Any] = Registry("schedule", "nmt.training.schedules", "SCHEDULES")
-LENGTH_PENALTIES: Registry[Any] = Registry(
+SCORES: "Registry[Score]" = Registry("attention score", "nmt.model.attention.scores", "SCORES")
+OPTIMIZERS: "Registry[Optimizer]" = Registry("optimizer", "nmt.training.optimizers", "OPTIMIZERS")
+SCHEDULES: "Registry[Schedule]" = Registry("schedule", "nmt.training.schedules", "SCHEDULES")
+LENGTH_PENALTIES: "Registry[LengthPenalty]" = Registry(
     "length penalty", "nmt.search.penalties", "LENGTH_PENALTIES"
 )
-COVERAGE_PENALTIES: Registry[Any] = Registry(
+COVERAGE_PENALTIES: "Registry[CoveragePenalty]" = Registry(
     "coverage penalty", "nmt.search.penalties", "COVERAGE_PENALTIES"
 )
 
-FAMILIES: dict[str, Registry[Any]] = {
+# By the name that `nmt-train --list FAMILY` takes.
+FAMILIES: dict[str, AnyRegistry] = {
     "encoder": ENCODERS,
     "decoder": DECODERS,
     "attention": MECHANISMS,

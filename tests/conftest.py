@@ -138,10 +138,10 @@ def sources() -> list[str]:
 @pytest.fixture
 def own_parts(tmp_path: Path) -> Iterator[Path]:
     """A folder for plugins; what a test registers is forgotten after it."""
-    kept, modules = {name: dict(r._described) for name, r in FAMILIES.items()}, set(sys.modules)
+    before, modules = {family: set(r) for family, r in FAMILIES.items()}, set(sys.modules)
     yield tmp_path
-    for name, registry in FAMILIES.items():
-        for own in registry._described.keys() - kept[name].keys():
-            del registry._own[own], registry._described[own]
+    for family, registry in FAMILIES.items():
+        for name in set(registry) - before[family]:
+            registry.unregister(name)
     for name in [n for n in set(sys.modules) - modules if n.startswith("nmt_plugin_")]:
         del sys.modules[name]

@@ -1,4 +1,4 @@
-"""What is read from source text is what the imported part says of itself."""
+"""Specifications of components, read from the source and from the imported object."""
 
 import re
 from typing import Any
@@ -6,59 +6,59 @@ from typing import Any
 import pytest
 
 from nmt.component_spec import REQUIRED, ComponentSpec, spec_of
-from nmt.registry import FAMILIES, Registry
+from nmt.registry import FAMILIES, AnyRegistry
 
-PARTS = [
-    pytest.param(registry, part, id=f"{family}-{part.name}")
+SPECS = [
+    pytest.param(registry, spec, id=f"{family}-{spec.name}")
     for family, registry in FAMILIES.items()
-    for part in registry.specs().values()
+    for spec in registry.specs().values()
 ]
-every_part = pytest.mark.parametrize(("registry", "part"), PARTS)
+every_component = pytest.mark.parametrize(("registry", "spec"), SPECS)
 
 
-@every_part
-def test_the_description_from_source_is_that_of_the_imported_part(
-    registry: Registry[Any], part: ComponentSpec
+@every_component
+def test_source_and_imported_object_have_the_same_spec(
+    registry: AnyRegistry, spec: ComponentSpec
 ) -> None:
-    imported = spec_of(part.name, registry.load(part.name))
-    assert part == imported
-    assert list(part.options) == list(imported.options)
+    imported = spec_of(spec.name, registry.load(spec.name))
+    assert spec == imported
+    assert list(spec.options) == list(imported.options)
 
 
-@every_part
-def test_every_option_has_a_meaning(registry: Registry[Any], part: ComponentSpec) -> None:
-    for name, option in part.options.items():
+@every_component
+def test_every_option_has_help(registry: AnyRegistry, spec: ComponentSpec) -> None:
+    for name, option in spec.options.items():
         assert len(option.help.split()) >= 2, name
 
 
-@every_part
-def test_every_part_says_what_it_is(registry: Registry[Any], part: ComponentSpec) -> None:
-    assert len(part.summary.split()) >= 3
-    assert "Args:" not in part.summary
+@every_component
+def test_every_component_has_a_summary(registry: AnyRegistry, spec: ComponentSpec) -> None:
+    assert len(spec.summary.split()) >= 3
+    assert "Args:" not in spec.summary
 
 
-@every_part
-def test_parts_of_a_model_and_optimizers_name_their_source(
-    registry: Registry[Any], part: ComponentSpec
+@every_component
+def test_summaries_of_models_and_optimizers_cite_a_paper(
+    registry: AnyRegistry, spec: ComponentSpec
 ) -> None:
-    if part.module.startswith(("nmt.model", "nmt.training.optimizers")):
-        assert re.search(r"\b(19|20)\d\d\b", part.summary)
+    if spec.module.startswith(("nmt.model", "nmt.training.optimizers")):
+        assert re.search(r"\b(19|20)\d\d\b", spec.summary)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_family_has_parts_of_its_home(family: str) -> None:
+def test_a_family_contains_the_components_of_its_package(family: str) -> None:
     registry = FAMILIES[family]
     assert registry.specs()
-    for part in registry.specs().values():
-        assert part.module.startswith(registry.home)
+    for spec in registry.specs().values():
+        assert spec.module.startswith(registry.home)
 
 
-def test_a_description_holds_what_the_constructor_says() -> None:
-    def part(width: int, source: str, *, size: int, rate: float = 0.5, kind: Any = None) -> None:
+def test_a_spec_contains_the_signature_and_the_docstring() -> None:
+    def component(width: int, source: str, *, size: int, rate: float = 0.5, kind: Any = 0) -> None:
         """Does a thing over
         two lines. Somebody 1999.
 
-        Of which more is said.
+        Details of no interest to a list.
 
         Args:
             size: units
@@ -66,14 +66,14 @@ def test_a_description_holds_what_the_constructor_says() -> None:
                 is dropped
         """
 
-    found = spec_of("thing", part)
-    assert found.summary == "Does a thing over two lines. Somebody 1999. Of which more is said."
-    assert found.injected == ("width", "source")
-    assert {name: option.help for name, option in found.options.items()} == {
+    spec = spec_of("thing", component)
+    assert spec.summary == "Does a thing over two lines. Somebody 1999."
+    assert spec.injected == ("width", "source")
+    assert {name: option.help for name, option in spec.options.items()} == {
         "size": "units",
         "rate": "share that is dropped",
         "kind": "",
     }
-    assert found.options["size"].default is REQUIRED
-    assert found.defaults == {"rate": 0.5, "kind": None}
-    assert found.options["rate"].annotation is float
+    assert spec.options["size"].default is REQUIRED
+    assert spec.defaults == {"rate": 0.5, "kind": 0}
+    assert spec.options["rate"].annotation is float

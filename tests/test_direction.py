@@ -50,9 +50,22 @@ COMMANDS = [m for m, file in MODULES.items() if ".cli." in m and "def main(" in 
 LIGHT = ["nmt", "nmt.config.loader", "nmt.config.export", "nmt.cli.common", *COMMANDS]
 
 
+def _executed(tree: ast.Module) -> Iterator[ast.AST]:
+    """Yield all nodes but those under `if TYPE_CHECKING:`, which only type checkers read."""
+    nodes: list[ast.AST] = [tree]
+    while nodes:
+        node = nodes.pop(0)
+        yield node
+        match node:
+            case ast.If(test=ast.Name(id="TYPE_CHECKING")):
+                nodes += node.orelse
+            case _:
+                nodes += ast.iter_child_nodes(node)
+
+
 def _imported(file: Path) -> Iterator[tuple[int, str]]:
-    """Line and module of every import of ours, at the top and inside functions."""
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    """Yield line and module of every import of this package, inside functions as well."""
+    for node in _executed(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):

@@ -40,7 +40,7 @@ def test_a_mistake_of_the_users_comes_through_as_it_is(tmp_path: Path) -> None:
         list(map_in_order(find, [tmp_path / "missing"], 2))
     assert str(there.value) == str(here.value)
     assert there.value.lines == here.value.lines
-    assert there.value.place == f"{tmp_path}/missing.de"
+    assert there.value.location == f"{tmp_path}/missing.de"
 
 
 def test_a_fault_of_our_own_shows_its_traceback(capfd: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""Families of parts: names, suggestions, parts of a user's own."""
+"""Registration, look-up and construction of components, and plugins."""
 
 import sys
 from pathlib import Path
@@ -12,9 +12,9 @@ from torch.autograd import backward
 from nmt.config.loader import load_experiment
 from nmt.errors import UserError
 from nmt.model.build import build_model
-from nmt.registry import LENGTH_PENALTIES, SCHEDULES, SCORES, ComponentConfig, Registry, unknown
+from nmt.registry import LENGTH_PENALTIES, SCHEDULES, SCORES, ComponentConfig, Registry, suggest
 
-NEWCOMER = '''\
+PLUGIN = '''\
 """A score of my own."""
 
 import torch
@@ -26,7 +26,7 @@ from nmt.registry import SCORES
 
 @SCORES.register("distance")
 class DistanceScore(Score):
-    """-|q - k|²: what is near is looked at."""
+    """-|q - k|²: negative squared distance."""
 
     def forward(self, query_bqd: Tensor, keys_bsa: Tensor) -> Tensor:
         return -(torch.cdist(query_bqd, keys_bsa) ** 2)
@@ -48,9 +48,9 @@ def _experiment(folder: Path, score: str, plugin: str = "") -> Path:
     return file
 
 
-def test_a_newcomers_score_in_fifteen_lines_trains(own_parts: Path) -> None:
-    assert len(NEWCOMER.splitlines()) <= 15
-    (own_parts / "my_scores.py").write_text(NEWCOMER, encoding="utf-8")
+def test_a_score_of_fifteen_lines_trains(own_parts: Path) -> None:
+    assert len(PLUGIN.splitlines()) <= 15
+    (own_parts / "my_scores.py").write_text(PLUGIN, encoding="utf-8")
     loaded = load_experiment(_experiment(own_parts, "distance", "my_scores.py"))
     torch.manual_seed(1)
     model = build_model(loaded.experiment.model, 9, 9)
@@ -72,8 +72,8 @@ def test_a_newcomers_score_in_fifteen_lines_trains(own_parts: Path) -> None:
     assert type(model.get_submodule("decoder.attention.score")).__name__ == "DistanceScore"
 
 
-def test_a_newcomers_options_are_checked_like_those_of_the_house(own_parts: Path) -> None:
-    text = NEWCOMER.replace(
+def test_options_of_a_plugin_are_validated(own_parts: Path) -> None:
+    text = PLUGIN.replace(
         "    def forward",
         "    def __init__(self, query: int, key: int, *, sharpness: float = 1.0) -> None:\n"
         "        super().__init__(query, key)\n\n    def forward",
@@ -87,47 +87,47 @@ def test_a_newcomers_options_are_checked_like_those_of_the_house(own_parts: Path
     assert score == ComponentConfig("distance", {"sharpness": 2.0})
 
 
-def test_a_plugin_that_changed_is_described_anew(own_parts: Path) -> None:
+def test_a_changed_plugin_is_read_again(own_parts: Path) -> None:
     for folder, option in (("one", "red"), ("two", "blue")):
         (own_parts / folder).mkdir()
         signature = f"    def __init__(self, q: int, k: int, *, {option}: float = 1.0) -> None: ..."
-        text = NEWCOMER.replace("    def forward", f"{signature}\n\n    def forward")
+        text = PLUGIN.replace("    def forward", f"{signature}\n\n    def forward")
         (own_parts / folder / "colours.py").write_text(text, encoding="utf-8")
         file = _experiment(own_parts / folder, "distance", "colours.py")
         score = load_experiment(file).experiment.model.score
         assert score == ComponentConfig("distance", {option: 1.0})
 
 
-def test_a_name_that_is_taken_is_refused(own_parts: Path) -> None:
-    taken = NEWCOMER.replace('"distance"', '"additive"')
+def test_a_registered_name_is_rejected(own_parts: Path) -> None:
+    taken = PLUGIN.replace('"distance"', '"additive"')
     (own_parts / "taken.py").write_text(taken, encoding="utf-8")
-    with pytest.raises(UserError) as refusal:
+    with pytest.raises(UserError) as error:
         load_experiment(_experiment(own_parts, "additive", "taken.py"))
     assert "attention score 'additive' is already registered by nmt.model.attention.scores" in str(
-        refusal.value
+        error.value
     )
 
 
-def test_two_parts_of_a_user_cannot_have_one_name(own_parts: Path) -> None:
+def test_two_plugins_cannot_register_one_name(own_parts: Path) -> None:
     registry: Registry[Any] = Registry("thing", "nmt.search.penalties", "NO_SUCH_CONSTANT")
-    registry.register("mine")(test_a_name_that_is_taken_is_refused)
-    registry.register("mine")(test_a_name_that_is_taken_is_refused)
+    registry.register("mine")(test_a_registered_name_is_rejected)
+    registry.register("mine")(test_a_registered_name_is_rejected)
     with pytest.raises(UserError, match=r"thing 'mine' is already registered.*choose another name"):
         registry.register("mine")(_experiment)
 
 
-def test_an_unknown_part_is_told_with_a_suggestion_and_all_names() -> None:
-    with pytest.raises(UserError) as refusal:
+def test_an_unknown_component_is_reported_with_a_suggestion_and_all_names() -> None:
+    with pytest.raises(UserError) as error:
         SCORES.find("aditive")
-    assert str(refusal.value) == (
-        "no attention score 'aditive'; did you mean 'additive'? known: " + ", ".join(SCORES)
+    assert str(error.value) == (
+        "unknown attention score 'aditive'; did you mean 'additive'? known: " + ", ".join(SCORES)
     )
-    assert unknown("xyz", ["a", "b"], "key") == "no key 'xyz'; known: a, b"
-    assert unknown("xyz", [], "key") == "no key 'xyz'; known: none"
+    assert suggest("xyz", ["a", "b"]) == "known: a, b"
+    assert suggest("xyz", []) == "known: none"
 
 
 def test_a_dotted_type_is_imported(own_parts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    plain = NEWCOMER.replace('@SCORES.register("distance")\n', "")
+    plain = PLUGIN.replace('@SCORES.register("distance")\n', "")
     (own_parts / "elsewhere_scores.py").write_text(plain, encoding="utf-8")
     monkeypatch.syspath_prepend(own_parts)
     loaded = load_experiment(_experiment(own_parts, "elsewhere_scores.DistanceScore"))
@@ -140,23 +140,30 @@ def test_a_dotted_type_is_imported(own_parts: Path, monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     "name", ["no_such_module.Score", "math.no_such_score", "math.pi", "os.path", ".Score", "math."]
 )
-def test_a_dotted_type_that_is_no_part_is_the_users_mistake(own_parts: Path, name: str) -> None:
-    with pytest.raises(UserError, match=r"model\.score: .*'.*; a dotted type is MODULE\.CLASS"):
+def test_an_invalid_dotted_type_is_reported(own_parts: Path, name: str) -> None:
+    with pytest.raises(
+        UserError, match=r"model\.score: .*'.*; a dotted type must be MODULE\.CLASS"
+    ):
         load_experiment(_experiment(own_parts, name))
 
 
-def test_a_dotted_module_that_fails_is_the_users_mistake(
+def test_a_dotted_type_whose_module_fails_is_reported(
     own_parts: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (own_parts / "broken_scores.py").write_text("class Score:\n  x = 1 +\n", encoding="utf-8")
     monkeypatch.syspath_prepend(own_parts)
-    with pytest.raises(UserError, match=r"no attention score 'broken_scores.Score': .*syntax"):
+    with pytest.raises(
+        UserError, match=r"attention score 'broken_scores.Score' cannot be imported: .*syntax"
+    ):
         load_experiment(_experiment(own_parts, "broken_scores.Score"))
 
 
-def test_a_plugin_that_is_missing_or_fails_is_the_users_mistake(own_parts: Path) -> None:
-    with pytest.raises(UserError, match=r"experiment.yaml:\d+: plugins: no file .*none.py"):
+def test_a_missing_or_failing_plugin_is_reported(own_parts: Path) -> None:
+    with pytest.raises(UserError, match=r"experiment.yaml:\d+: plugins: not found: .*none.py"):
         load_experiment(_experiment(own_parts, "additive", "none.py"))
+    (own_parts / "plugin.txt").write_text("", encoding="utf-8")
+    with pytest.raises(UserError, match=r"plugins: .*plugin.txt is not a Python file; its name"):
+        load_experiment(_experiment(own_parts, "additive", "plugin.txt"))
     (own_parts / "failing.py").write_text("print(1 / 0)\n", encoding="utf-8")
     with pytest.raises(
         UserError, match=r"plugins: .*failing.py fails: ZeroDivisionError: division"
@@ -164,8 +171,8 @@ def test_a_plugin_that_is_missing_or_fails_is_the_users_mistake(own_parts: Path)
         load_experiment(_experiment(own_parts, "additive", "failing.py"))
 
 
-def test_a_part_is_built_with_its_options_and_refusals_name_it() -> None:
+def test_build_passes_the_options_and_reports_rejected_ones() -> None:
     penalty = LENGTH_PENALTIES.build(ComponentConfig("average", {"alpha": 0.5}))
     assert penalty(torch.tensor(-8.0), 4).item() == -4.0
-    with pytest.raises(UserError, match=r"^schedule 'cosine': warmup 5 is not less than steps 5$"):
+    with pytest.raises(UserError, match=r"^schedule 'cosine': warmup: 5 must be less"):
         SCHEDULES.build(ComponentConfig("cosine", {"steps": 5, "warmup": 5}))

@@ -1,117 +1,126 @@
-"""From an experiment file to an experiment, or to everything that is wrong with it at once."""
+"""Loading of an experiment file: includes, overrides, plugins and validation."""
 
 import importlib.util
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
 
-from pydantic import ValidationError
-
-from nmt.config.fields import part_registries, path_keys
 from nmt.config.schema import Experiment
-from nmt.config.validation import check_parts, explain
-from nmt.config.yaml_source import Key, Tree, leaves, read_value, read_yaml
+from nmt.config.validation import Key, component_of, types_of, validate, walk
+from nmt.config.yaml_source import Tree, leaves, read_value, read_yaml
 from nmt.errors import UserError, UserErrors
 
 COMMAND_LINE = "command line"
 
 
 @dataclass(frozen=True)
-class Loaded:
-    """An experiment, and where its keys were written."""
+class LoadedExperiment:
+    """An experiment with the locations of its keys."""
 
     experiment: Experiment
     tree: Tree
 
     def error(self, key: str, message: str) -> UserError:
-        """A mistake found later, at the place of a dotted key."""
-        return UserError(f"{key}: {message}", self.tree.place(tuple(key.split("."))))
+        """Return an error about a dotted key, at its location."""
+        return UserError(f"{key}: {message}", self.tree.location(tuple(key.split("."))))
 
 
-def load_experiment(file: Path, overrides: Sequence[str] = ()) -> Loaded:
-    """Read, merge and check an experiment file.
+def load_experiment(file: Path, overrides: Sequence[str] = ()) -> LoadedExperiment:
+    """Read, merge and validate an experiment file.
 
     Args:
-        file: the YAML file; its `include:` files are read first and overridden by it
-        overrides: `section.key=value`, the strongest
+        file: YAML file; files under `include:` are read first and overridden by it
+        overrides: `section.key=value`, which override all files
 
     Raises:
-        UserErrors: every mistake, each with file and line
+        UserErrors: all mistakes, each with file and line
     """
     tree = _read_with_includes(file, ())
     mistakes = [error for text in overrides if (error := _override(tree, text))]
-    plugins = tree.values.get("plugins")
-    for plugin in plugins if isinstance(plugins, list) else []:
-        _import_plugin(plugin, tree.place(("plugins",)))
-    values, found = check_parts(tree)
-    mistakes += found
+    _import_plugins(tree)
     try:
-        experiment = Experiment.model_validate(values, strict=True)
-    except ValidationError as error:
-        mistakes += explain(error, tree, Experiment)
+        experiment = validate(Experiment, tree.values, tree.location)
+    except UserErrors as errors:
+        mistakes += errors.errors
     if mistakes:
-        raise UserErrors(sorted(mistakes, key=_by_place))
-    return Loaded(experiment, tree)
+        raise UserErrors(sorted(mistakes, key=_file_and_line))
+    return LoadedExperiment(experiment, tree)
 
 
 def load_resolved(file: Path) -> Experiment:
-    """The experiment of a run's `config.yaml`, which holds every option."""
+    """Load the `config.yaml` of a run, which contains every option."""
     return load_experiment(file).experiment
+
+
+@cache
+def _path_keys() -> tuple[Key, ...]:
+    """Return the keys of file names."""
+    return tuple(key for key, info in walk(Experiment) if Path in types_of(info.annotation))
+
+
+@cache
+def _component_defaults() -> dict[Key, str]:
+    """Return the keys of components, each with the type of its default."""
+    found = ((key, component_of(info)) for key, info in walk(Experiment))
+    return {key: component.default for key, component in found if component}
 
 
 def _read_with_includes(file: Path, parents: tuple[Path, ...]) -> Tree:
     file_tree = read_yaml(file)
+    location = file_tree.location(("include",))
     if file.resolve() in parents:
-        raise UserError("includes itself; remove the include", file_tree.place(("include",)))
+        raise UserError("includes itself; remove the include", location)
     include = file_tree.values.pop("include", [])
-    place = file_tree.places.pop(("include",), str(file))
-    names = [include] if isinstance(include, str) else include
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise UserError("include: a file name or a list of them", place)
+    file_tree.locations.pop(("include",), None)
+    items = include if isinstance(include, list) else [include]
+    names = [name for name in items if isinstance(name, str)]
+    if len(names) < len(items):
+        raise UserError("include: expected a file name or a list of file names", location)
     _resolve_paths(file_tree, file.parent)
-    _name_types(file_tree)
+    _expand_component_names(file_tree)
     tree = Tree()
-    for name in names:
-        included = file.parent / name
+    for included in [file.parent / name for name in names]:
         if not included.exists():
-            raise UserError(f"include: no file {included}", place)
+            raise UserError(f"include: not found: {included}", location)
         _merge(tree, _read_with_includes(included, (*parents, file.resolve())))
     _merge(tree, file_tree)
     return tree
 
 
 def _merge(below: Tree, above: Tree) -> None:
-    """Lay `above` over `below`, key by key; a part of another type replaces the part whole.
+    """Lay `above` over `below` key by key.
 
-    A part of the same type, named alone or with options, keeps the options that `above` leaves out.
+    A component of another type replaces the whole component. One of the same type, or without a
+    type, keeps the options that `above` leaves out.
     """
-    for key in part_registries():
-        choice, old = above.get(key), below.get(key)
-        if choice is not None and old is not None and not _goes_on(choice, old):
+    for key in _component_defaults():
+        component, replaced = above.get(key), below.get(key)
+        if None not in (component, replaced) and not _same_type(component, replaced):
             below.drop(key)
     for key, value in leaves(above.values):
         if value != {} or below.get(key) is None:
-            below.put(key, value, above.place(key))
-    below.places.update(above.places)
+            below.put(key, value, above.location(key))
+    below.locations.update(above.locations)
 
 
-def _goes_on(choice: Any, old: Any) -> bool:
-    """Whether a choice is of the type of the one below it."""
-    both = isinstance(choice, dict) and isinstance(old, dict)
-    return both and choice.get("type", old.get("type")) == old.get("type")
+def _same_type(component: object, replaced: object) -> bool:
+    if not isinstance(component, dict) or not isinstance(replaced, dict):
+        return False
+    return bool(component.get("type", replaced.get("type")) == replaced.get("type"))
 
 
-def _name_types(tree: Tree) -> None:
-    """Write a part that is only named as `{type: NAME}`, which can be laid over others."""
-    for key in part_registries():
+def _expand_component_names(tree: Tree) -> None:
+    """Rewrite the shorthand `NAME` of a component as `{type: NAME}`, which can be merged."""
+    for key in _component_defaults():
         name = tree.get(key)
         if isinstance(name, str):
-            tree.put((*key, "type"), name, tree.place(key))
+            tree.put((*key, "type"), name, tree.location(key))
 
 
 def _override(tree: Tree, text: str) -> UserError | None:
+    """Apply one `section.key=value`; return its mistake."""
     dotted, equals, value = text.partition("=")
     if not equals or not dotted.strip():
         return UserError(f"'{text}' is not an override; write section.key=value", COMMAND_LINE)
@@ -122,41 +131,50 @@ def _override(tree: Tree, text: str) -> UserError | None:
     except UserError as error:
         return error
     _resolve_paths(above, Path.cwd())
-    _name_types(above)
-    for part, registry in part_registries().items():
-        if key[: len(part)] == part and len(key) > len(part) and tree.get(part) is None:
-            tree.put((*part, "type"), registry.default, COMMAND_LINE)
-    if key[:-1] in part_registries() and key[-1] == "type" and isinstance(tree.get(key[:-1]), dict):
-        tree.put(key, above.get(key), COMMAND_LINE)  # options stay, to be checked against the type
+    _expand_component_names(above)
+    parent = key[:-1]
+    default = _component_defaults().get(parent)
+    if default is not None and tree.get(parent) is None:
+        tree.put((*parent, "type"), default, COMMAND_LINE)
+    if default is not None and key[-1] == "type" and isinstance(tree.get(parent), dict):
+        # Only the type is replaced, so that options of the former type are reported, not lost.
+        tree.put(key, above.get(key), COMMAND_LINE)
     else:
         _merge(tree, above)
     return None
 
 
 def _resolve_paths(tree: Tree, folder: Path) -> None:
-    """Make paths of the text at path keys, starting at the folder of the file that holds them."""
-    for key in path_keys():
+    """Convert file names to paths relative to the folder of the file that contains them."""
+    for key in _path_keys():
         value = tree.get(key)
         if isinstance(value, str):
-            tree.put(key, _path(value, folder), tree.place(key))
+            tree.put(key, _path(value, folder), tree.location(key))
         elif isinstance(value, list):
             paths = [_path(item, folder) if isinstance(item, str) else item for item in value]
-            tree.put(key, paths, tree.place(key))
+            tree.put(key, paths, tree.location(key))
 
 
 def _path(text: str, folder: Path) -> Path:
     return (folder / Path(text).expanduser()).absolute()
 
 
-def _import_plugin(file: Any, place: str) -> None:
-    """Run a user's Python file, so that its parts register themselves."""
+def _import_plugins(tree: Tree) -> None:
+    """Run the user's Python files, which register their components."""
+    files = tree.get(("plugins",))
+    for file in files if isinstance(files, list) else []:
+        _import_plugin(file, tree.location(("plugins",)))
+
+
+def _import_plugin(file: object, location: str) -> None:
     if not isinstance(file, Path) or not file.is_file():
-        raise UserError(f"plugins: no file {file}", place)
+        raise UserError(f"plugins: not found: {file}", location)
     name = f"nmt_plugin_{file.stem}"
     if getattr(sys.modules.get(name), "__file__", None) == str(file):
         return
     spec = importlib.util.spec_from_file_location(name, file)
-    assert spec is not None and spec.loader is not None
+    if spec is None or spec.loader is None:
+        raise UserError(f"plugins: {file} is not a Python file; its name must end in .py", location)
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
@@ -165,9 +183,10 @@ def _import_plugin(file: Any, place: str) -> None:
         raise
     except Exception as error:
         del sys.modules[name]
-        raise UserError(f"plugins: {file} fails: {type(error).__name__}: {error}", place) from error
+        message = f"plugins: {file} fails: {type(error).__name__}: {error}"
+        raise UserError(message, location) from error
 
 
-def _by_place(error: UserError) -> tuple[str, int]:
-    file, _, line = error.place.rpartition(":")
-    return (file, int(line)) if line.isdigit() else (error.place, 0)
+def _file_and_line(error: UserError) -> tuple[str, int]:
+    file, _, line = error.location.rpartition(":")
+    return (file, int(line)) if line.isdecimal() else (error.location, 0)

@@ -1,153 +1,215 @@
-"""The sections of an experiment file."""
+"""Schema of the experiment file. The text below a field is its description."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    field_validator,
+    model_validator,
+)
 
 from nmt.component_spec import NonNegative, Positive, PositiveFloat, Probability
-from nmt.config.section import PartField, Section, to_dict
-from nmt.registry import ComponentConfig
+from nmt.config.validation import DEFAULT, Component, FieldContext, Section, error_at
+from nmt.registry import (
+    COVERAGE_PENALTIES,
+    DECODERS,
+    ENCODERS,
+    LENGTH_PENALTIES,
+    MECHANISMS,
+    OPTIMIZERS,
+    SCHEDULES,
+    SCORES,
+    AnyRegistry,
+    ComponentConfig,
+)
+
+Validate = Callable[[object], ComponentConfig]
 
 
-def _cuts(nbest: int) -> int:
+def _check_nbest(nbest: int) -> int:
     if nbest != -1 and not 2 <= nbest <= 512:
-        raise ValueError(f"is {nbest}; give 2 to 512 cuts, or -1 for many")
+        raise ValueError(f"must be 2 to 512, or -1 for all segmentations, got {nbest}")
     return nbest
 
 
 class SamplingConfig(Section):
-    """Subword regularisation: words cut otherwise each epoch, by P(cut)**alpha. Kudo 2018, 3.3."""
+    """Subword regularization: segmentations sampled by P(segmentation)**alpha. Kudo 2018, 3.3."""
 
     alpha: PositiveFloat = 0.2
-    """how flat the choice is: near 0 all cuts are alike, a large one leaves only the likeliest"""
-    nbest: Annotated[int, AfterValidator(_cuts)] = -1
-    """likeliest cuts of a word to choose among, 2 to 512; -1 for many"""
+    """smoothing: near 0 the distribution is uniform; a large value keeps only the most probable"""
+    nbest: Annotated[int, AfterValidator(_check_nbest)] = -1
+    """number of most probable segmentations to sample from, 2 to 512; -1 for all"""
 
 
 class VocabularyConfig(Section):
-    """The pieces of both languages."""
+    """Subword vocabularies of both languages."""
 
     size: Positive = 8000
-    """pieces of a vocabulary that is trained from the training text"""
+    """tokens of a vocabulary that is learned from the training text"""
     type: Literal["unigram", "bpe", "char"] = "unigram"
-    """how SentencePiece cuts words"""
+    """SentencePiece model type"""
     joint: bool = True
-    """one vocabulary for both languages; without meaning where the source is pictures"""
+    """one vocabulary for both languages; has no effect with data.pictures"""
     byte_fallback: bool = False
-    """write characters that are not in the vocabulary as bytes"""
+    """encode characters outside the vocabulary as bytes"""
     normalization: Literal["nmt_nfkc", "nmt_nfkc_cf", "nfkc", "nfkc_cf", "identity"] = "nmt_nfkc"
-    """SentencePiece's rule for the text before it is cut"""
+    """SentencePiece normalization rule, applied before segmentation"""
     character_coverage: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """share of the text's characters that get a piece of their own"""
+    """share of the characters in the text that become tokens"""
     lines: Positive = 400_000
-    """lines to learn from; of a longer training text so many are drawn, the same each time"""
+    """lines to learn from; of a longer training text, a fixed random sample of this many"""
     model: Path | list[Path] | None = None
-    """SentencePiece models made elsewhere: one for both sides, or source and target"""
+    """existing SentencePiece model for both sides, or a list of a source and a target model"""
     sampling: SamplingConfig | None = None
-    """subword regularisation of the training text; the type is unigram"""
+    """subword regularization of the training text; requires type: unigram"""
 
     @model_validator(mode="after")
-    def _nothing_beside_a_model(self) -> "VocabularyConfig":
-        unused = [
-            name
-            for name in (
-                "size",
-                "type",
-                "byte_fallback",
-                "normalization",
-                "character_coverage",
-                "lines",
-            )
-            if getattr(self, name) != type(self).model_fields[name].default
+    def _check_model(self) -> "VocabularyConfig":
+        of_training = ["size", "type", "byte_fallback", "normalization", "character_coverage"]
+        fields = type(self).model_fields
+        changed = [
+            name for name in [*of_training, "lines"] if getattr(self, name) != fields[name].default
         ]
-        if self.model is not None and unused:
-            raise ValueError(f"a ready model leaves {', '.join(unused)} without use; remove them")
+        if self.model is not None and changed:
+            raise ValueError(f"{', '.join(changed)} has no effect with model; remove one of them")
         if isinstance(self.model, list) and len(self.model) not in (1, 2):
-            raise ValueError("model: one SentencePiece model, or one for source and one for target")
+            raise ValueError(
+                f"model: expected one file, or one for source and one for target, "
+                f"got {len(self.model)}"
+            )
         return self
 
     @model_validator(mode="after")
-    def _only_unigram_samples(self) -> "VocabularyConfig":
+    def _check_sampling(self) -> "VocabularyConfig":
         if self.sampling is not None and self.type != "unigram":
             raise ValueError(
-                f"sampling: pieces of type {self.type} have no probabilities to sample by; "
-                "use type: unigram or remove sampling"
+                f"sampling requires type: unigram, got {self.type}; remove sampling or "
+                "change the type"
             )
         return self
 
 
 class PicturesConfig(Section):
-    """What the source's pictures are: pixels, or ready feature maps."""
+    """Source images instead of source text: pixels, or precomputed feature maps."""
 
     size: Positive | None = None
-    """side in pixels that pictures are stretched or squeezed to"""
+    """height and width in pixels to which images are resized, without keeping the aspect ratio"""
     features: Positive | None = None
-    """width of an annotation of the feature maps, which are .npy files of floats"""
+    """width of each annotation of the feature maps, which are .npy files of floats"""
     positions: Positive = 196
-    """annotations of a feature map, rows times columns"""
+    """annotations of a feature map: rows times columns"""
 
     @model_validator(mode="after")
-    def _one_kind(self) -> "PicturesConfig":
+    def _check_one_kind(self) -> "PicturesConfig":
         if (self.size is None) == (self.features is None):
             raise ValueError(
-                "give one of size, for pictures as pixels, and features, for ready feature maps"
+                "requires either size, for images as pixels, or features, for feature maps"
             )
         if self.size is not None and self.positions != 196:
-            raise ValueError("positions are those of feature maps, and size asks for pixels")
+            raise ValueError("positions has no effect with size; remove one of them")
         return self
 
 
 class DataConfig(Section):
-    """Where the sentence pairs are."""
+    """Files of sentence pairs, and their vocabularies."""
 
     train: Path | list[Path]
-    """training text: a prefix (`train` for train.de, train.en), a .tsv file, a pattern of shards
+    """training text: a prefix (`train` for train.de and train.en), a .tsv file, a pattern of shards
     (`part-*`, or `part-*.de.gz` for both sides), or a list of these; each file plain or .gz"""
     valid: Path
-    """validation text, named the same way"""
+    """validation text, named in the same way"""
     source: str
-    """suffix of the source files, as a rule the language's code"""
+    """suffix of the source files, usually the code of the language"""
     target: str
     """suffix of the target files"""
     pictures: PicturesConfig | None = None
-    """the source files name pictures, a file a line, from the text file's folder on"""
+    """source images: the source files list one file name per line, relative to the text file"""
     max_length: Positive = 100
-    """pairs with more pieces than this on a side are left out of training"""
+    """training pairs with more tokens than this on either side are skipped"""
     vocabulary: VocabularyConfig = VocabularyConfig()
     cache: Path | None = None
-    """folder of the encoded text; that of the run when not given"""
+    """folder of the encoded text (default: in the run directory)"""
 
     @model_validator(mode="after")
-    def _pictures_have_no_vocabulary(self) -> "DataConfig":
+    def _check_pictures(self) -> "DataConfig":
         models = self.vocabulary.model
         if self.pictures is not None and isinstance(models, list) and len(models) > 1:
-            raise ValueError("vocabulary.model: pictures have none; give the target's alone")
+            raise ValueError(
+                "vocabulary.model: images have no vocabulary; give only the model of the target"
+            )
         return self
 
 
 class ModelConfig(Section):
-    """The parts of an encoder-decoder; widths between them follow from the parts."""
+    """Components of an encoder-decoder. The widths between them follow from their options."""
 
     embedding_size: Positive = 256
-    """width of a piece's vector, on both sides"""
+    """width of the token embeddings of both sides"""
     embedding_dropout: Probability = 0.0
-    """share of the vector's units dropped"""
+    """dropout rate of the embeddings"""
     tied_embeddings: Literal["none", "decoder", "all"] = "none"
-    """tables that are one: target and output (decoder), the source's too (all)"""
-    encoder: PartField = ComponentConfig("bilstm")
-    decoder: PartField = ComponentConfig("bahdanau")
-    attention: PartField = ComponentConfig("global")
-    score: PartField = ComponentConfig("additive")
+    """tables that share weights: target embedding and output layer (decoder), and also the source
+    embedding (all)"""
+    encoder: Annotated[ComponentConfig, Component(ENCODERS, "bilstm")] = DEFAULT
+    decoder: Annotated[ComponentConfig, Component(DECODERS, "bahdanau")] = DEFAULT
+    attention: Annotated[ComponentConfig | None, Component(MECHANISMS, "global")] = None
+    score: Annotated[ComponentConfig | None, Component(SCORES, "additive")] = None
+
+    @field_validator("attention", mode="wrap")
+    @classmethod
+    def _check_attention(
+        cls, value: object, validate: Validate, field: FieldContext
+    ) -> ComponentConfig | None:
+        return _validate_injected("attention", "decoder", DECODERS, value, validate, field)
+
+    @field_validator("score", mode="wrap")
+    @classmethod
+    def _check_score(
+        cls, value: object, validate: Validate, field: FieldContext
+    ) -> ComponentConfig | None:
+        return _validate_injected("score", "attention", MECHANISMS, value, validate, field)
+
+
+def _validate_injected(
+    name: str,
+    receiver: str,
+    registry: AnyRegistry,
+    value: object,
+    validate: Validate,
+    field: FieldContext,
+) -> ComponentConfig | None:
+    """Validate a component that is injected into another one, or leave it out with that one.
+
+    Args:
+        name: key of the component, and name of the receiver's parameter
+        receiver: key of the component that it is injected into
+        registry: family of the receiver
+        value: raw value of the component
+        validate: validates the value, or returns the default
+        field: the fields before it
+    """
+    if receiver not in field.data:  # invalid, and reported itself
+        return validate(value)
+    config, cause = field.data[receiver], f"without {receiver}"
+    if isinstance(config, ComponentConfig):
+        if name in registry.find(config.type).injected:
+            return validate(value)
+        cause = f"with {receiver} '{config.type}'"
+    if value is not None:
+        raise ValueError(f"has no effect {cause}; remove it")
+    return None
 
 
 class EarlyStoppingConfig(Section):
-    """When to stop before the end."""
+    """Selection of the best checkpoint, and the end of training without improvement."""
 
     metric: str = "loss"
-    """what is watched: loss, or one of evaluation.metrics; also decides which checkpoint is best"""
+    """loss, or one of evaluation.metrics; also selects the best checkpoint"""
     patience: Positive | None = None
-    """validations without a better value before training stops; never when not given"""
+    """validations without improvement after which training stops (default: it does not)"""
 
 
 RecurrenceBackend = Literal["auto", "eager", "fused"]
@@ -155,98 +217,98 @@ RecurrenceBackend = Literal["auto", "eager", "fused"]
 
 
 class TrainingConfig(Section):
-    """How parameters are fitted, and when to stop."""
+    """Optimization, and the end of training."""
 
-    optimizer: PartField = ComponentConfig("adam")
-    schedule: PartField = ComponentConfig("constant")
+    optimizer: Annotated[ComponentConfig, Component(OPTIMIZERS, "adam")] = DEFAULT
+    schedule: Annotated[ComponentConfig, Component(SCHEDULES, "constant")] = DEFAULT
     batch_tokens: Positive | Literal["auto"] = 4000
-    """pieces a batch on the longer side, padding included; auto: the most that a GPU holds"""
+    """tokens per batch on the longer side, padding included; auto: as many as fit on the GPU"""
     batch_sentences: Positive | None = None
-    """pairs a batch at most"""
+    """maximum sentence pairs per batch"""
     accumulate: Positive = 1
-    """batches an update"""
+    """batches per update"""
     epochs: Positive | None = None
-    """stop after so many passes over the text"""
+    """stop after this many passes over the training text"""
     steps: Positive | None = None
-    """stop after so many updates"""
+    """stop after this many updates"""
     minutes: PositiveFloat | None = None
-    """stop after so many minutes of training, validation included"""
+    """stop after this many minutes of training, validation included"""
     clip_norm: PositiveFloat | None = 1.0
-    """the largest norm of all gradients together"""
+    """maximum norm of the gradient of all parameters; null: no clipping"""
     label_smoothing: Probability = 0.1
-    """share of probability spread over the vocabulary; Szegedy et al. 2016, section 7"""
+    """probability spread uniformly over the vocabulary; Szegedy et al. 2016, section 7"""
     output_chunk: Positive = 1024
-    """target pieces whose logits stand in memory at once"""
+    """target tokens whose logits are in memory at the same time"""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    """auto: bf16 on a GPU that has it, else fp16; fp32 on a CPU"""
+    """auto: bf16 on a GPU that supports it, otherwise fp16; fp32 on the CPU"""
     recurrence: RecurrenceBackend = "auto"
     """decoder recurrence: eager (a loop over steps), fused (one operation for all steps, for LSTM
     layers with global attention), or auto (fused where supported)"""
     seed: NonNegative = 1
-    """of first values, dropout and the order of batches"""
+    """seed of the initialization, dropout and the order of batches"""
     threads: Positive | None = None
-    """CPU threads, and processes that encode a long text; all cores when not given"""
+    """CPU threads, and processes that encode a long text (default: all cores)"""
     deterministic: bool = False
-    """only repeatable kernels on a GPU"""
+    """use only deterministic kernels on the GPU"""
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """decay of an exponential moving average of the parameters, used to validate and translate"""
+    """decay of an exponential moving average of the weights, used to validate and translate"""
     validate_every: Positive | None = None
-    """updates between validations; once an epoch when not given"""
+    """updates between validations (default: once per epoch)"""
     save_every: Positive | None = None
-    """updates between checkpoints; at every validation when not given"""
+    """updates between checkpoints (default: at every validation)"""
     log_every: Positive = 50
-    """updates between reports"""
+    """updates between progress reports"""
     keep: Positive = 5
-    """checkpoints that are kept beside the best; `--checkpoint average` averages them"""
+    """checkpoints to keep in addition to the best one; `--checkpoint average` averages them"""
     early_stopping: EarlyStoppingConfig = EarlyStoppingConfig()
     start_from: Path | None = None
-    """a run whose weights and vocabulary training begins with, the optimizer fresh"""
+    """run directory that provides the initial weights and the vocabulary"""
 
     @model_validator(mode="after")
-    def _ends(self) -> "TrainingConfig":
+    def _check_end(self) -> "TrainingConfig":
         if self.epochs is None and self.steps is None and self.minutes is None:
-            raise ValueError("training has no end; set one of epochs, steps, minutes")
+            raise ValueError("has no end; set at least one of epochs, steps, minutes")
         return self
 
 
 Stop = Literal["bound", "likely"]
-"""When a sentence is done; see `nmt.search.beam.beam_search`."""
 
 
 class SearchConfig(Section):
-    """How translations are looked for, in validation and by default in nmt-translate."""
+    """Beam search during validation, and the defaults of nmt-translate."""
 
     beam_size: Positive = 5
-    """hypotheses a sentence; 1 is greedy"""
-    length_penalty: PartField = ComponentConfig("average")
-    coverage_penalty: PartField = ComponentConfig("none")
+    """hypotheses per sentence; 1 is greedy search"""
+    length_penalty: Annotated[ComponentConfig, Component(LENGTH_PENALTIES, "average")] = DEFAULT
+    coverage_penalty: Annotated[ComponentConfig, Component(COVERAGE_PENALTIES, "none")] = DEFAULT
     max_length: Positive | None = None
-    """target pieces at most; when not given, twice the source's plus 20, or 100 for a picture"""
+    """maximum target tokens (default: twice the source tokens plus 20; 100 for an image)"""
     block_ngram_repeat: NonNegative = 0
-    """no hypothesis repeats n pieces in a row; 0 for no such rule"""
+    """length of n-grams that must not repeat in a hypothesis; 0: no limit"""
     stop: Stop = "bound"
-    """a sentence is done when nothing live can beat its best, or likely will: a third faster"""
+    """when to stop searching a sentence: bound, when no active hypothesis can still win, or likely,
+    when none is likely to (about a third faster)"""
     batch_tokens: Positive = 4000
-    """source pieces a batch, padding included; a picture has its annotations"""
+    """source tokens per batch, padding included; an image counts its annotations"""
 
 
 class EvaluationConfig(Section):
-    """What validation reports."""
+    """Reports of a validation."""
 
-    metrics: list[Literal["bleu", "chrf", "ter", "exact"]] = ["bleu"]  # noqa: RUF012 (pydantic copies it)
-    """of beam search over the validation text"""
+    metrics: list[Literal["bleu", "chrf", "ter", "exact"]] = ["bleu"]  # noqa: RUF012 (copied)
+    """metrics of the translations of the validation text"""
     tokenize: str | None = None
-    """sacreBLEU's tokenizer; its own default when not given"""
+    """tokenizer of sacreBLEU (default: the metric's own)"""
     lowercase: bool = False
-    """compare without case"""
+    """ignore case"""
     samples: NonNegative = 5
-    """validation sentences whose translations are written down"""
+    """validation sentences whose translations are written to samples/"""
     pictures: NonNegative = 3
-    """validation sentences whose attention is drawn"""
+    """validation sentences whose attention is plotted in attention/"""
 
 
 class Experiment(Section):
-    """One experiment file."""
+    """An experiment file."""
 
     data: DataConfig
     model: ModelConfig = ModelConfig()
@@ -254,19 +316,32 @@ class Experiment(Section):
     search: SearchConfig = SearchConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     plugins: list[Path] = []  # noqa: RUF012
-    """Python files whose parts are registered"""
+    """Python files that register components"""
 
-    @model_validator(mode="after")
-    def _watched_metric_is_measured(self) -> "Experiment":
-        metric = self.training.early_stopping.metric
-        known = ["loss", *self.evaluation.metrics]
-        if metric not in known:
-            raise ValueError(
-                f"training.early_stopping.metric: '{metric}' is not measured; use one of "
-                f"{', '.join(known)} or add it to evaluation.metrics"
+    @field_validator("model", mode="after")
+    @classmethod
+    def _check_source(cls, model: ModelConfig, field: FieldContext) -> ModelConfig:
+        """Check that an encoder of images has images, and an encoder of text has text."""
+        data, encoder = field.data.get("data"), model.encoder.type
+        reads_images = "pictures" in ENCODERS.find(encoder).injected
+        if not isinstance(data, DataConfig) or reads_images == (data.pictures is not None):
+            return model
+        if reads_images:
+            message = f"'{encoder}' requires images; add 'pictures: {{size: 64}}' to data"
+            raise error_at("model.encoder", message)
+        readers = [name for name, spec in ENCODERS.specs().items() if "pictures" in spec.injected]
+        message = f"encoder '{encoder}' reads text; remove it or use encoder {' or '.join(readers)}"
+        raise error_at("data.pictures", message)
+
+    @field_validator("evaluation", mode="after")
+    @classmethod
+    def _check_metric(cls, evaluation: EvaluationConfig, field: FieldContext) -> EvaluationConfig:
+        """Check that the metric of early stopping is measured."""
+        training, known = field.data.get("training"), ["loss", *evaluation.metrics]
+        if isinstance(training, TrainingConfig) and training.early_stopping.metric not in known:
+            raise error_at(
+                "training.early_stopping.metric",
+                f"must be one of {', '.join(known)}, got '{training.early_stopping.metric}'; "
+                "add it to evaluation.metrics",
             )
-        return self
-
-    def to_dict(self) -> dict[str, Any]:
-        """The experiment as to_dict data, defaults included, for YAML."""
-        return to_dict(self)
+        return evaluation

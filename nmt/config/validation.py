@@ -1,168 +1,285 @@
-"""What is wrong with an experiment file, in the words of the file."""
+"""Validation of sections by pydantic, and its errors in the words of the experiment file."""
 
-from collections.abc import Mapping
-from copy import deepcopy
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, NamedTuple, Protocol, TypeVar, get_args, runtime_checkable
 
-from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    ValidationError,
+    create_model,
+)
+from pydantic.fields import FieldInfo
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, ErrorDetails, InitErrorDetails, PydanticCustomError
+from pydantic_core.core_schema import (
+    no_info_plain_validator_function,
+    plain_serializer_function_ser_schema,
+)
 
 from nmt.component_spec import REQUIRED, ComponentSpec
-from nmt.config.fields import PartPlace, part_registries, section_at
-from nmt.config.yaml_source import Key, Tree
-from nmt.errors import UserError
-from nmt.registry import ENCODERS, ComponentConfig, unknown
+from nmt.errors import UserError, UserErrors
+from nmt.registry import AnyRegistry, ComponentConfig, suggest
 
-# Model parts that are there only because another part is wired to them.
-WIRED = {("model", "attention"): ("model", "decoder"), ("model", "score"): ("model", "attention")}
-
-# What an encoder of pictures is wired to.
-PICTURES = "pictures"
+Key = tuple[str, ...]
 
 
-def check_parts(tree: Tree) -> tuple[dict[str, Any], list[UserError]]:
-    """Return the tree with a checked `ComponentConfig` at every component key, and all errors."""
-    values: dict[str, Any] = deepcopy(tree.values)
-    mistakes: list[UserError] = []
-    used: dict[Key, ComponentSpec | None] = {}
-    for key, place in part_registries().items():
-        section = values.setdefault(key[0], {})
-        if not isinstance(section, dict):
-            continue
-        if key in WIRED and not _is_wired(used.get(WIRED[key]), key[-1]):
-            if section.get(key[-1]) is not None:
-                mistakes.append(_unused(tree, key, used[WIRED[key]]))
-            # What is wired to a part that is not there is not there either, for the same reason.
-            section[key[-1]], used[key] = None, used[WIRED[key]]
-            continue
-        choice, used[key] = _check_part(tree, key, place, mistakes)
-        section[key[-1]] = choice
-    for name in [k for k, v in values.items() if v == {} and k not in tree.values]:
-        del values[name]
-    mistakes += _check_source(tree, used.get(("model", "encoder")))
-    return values, mistakes
+class Section(BaseModel):
+    """A section of the experiment file: unknown keys are errors, and values never change."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        use_attribute_docstrings=True,
+        validate_default=True,
+    )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the section as plain data for YAML, defaults included."""
+        return self.model_dump(mode="json")
 
 
-def _is_wired(part: ComponentSpec | None, name: str) -> bool:
-    return part is None or name in part.injected
+S = TypeVar("S", bound=Section)
 
 
-def _unused(tree: Tree, key: Key, part: ComponentSpec | None) -> UserError:
-    assert part is not None
-    dotted = ".".join(key)
-    message = f"{dotted}: is given, but '{part.name}' uses no {key[-1]}; remove it"
-    return UserError(message, tree.place(key))
+@runtime_checkable
+class FieldContext(Protocol):
+    """The part of pydantic's `ValidationInfo` that validators of a field use.
+
+    `data` contains the valid ones of the fields before it.
+    """
+
+    @property
+    def data(self) -> Mapping[str, object]: ...
 
 
-def _check_source(tree: Tree, encoder: ComponentSpec | None) -> list[UserError]:
-    """The mistake of pictures for an encoder of text, or of text for one of pictures."""
-    key = ("data", "pictures")
-    given = tree.get(key) is not None
-    if encoder is None or given == (PICTURES in encoder.injected):
-        return []
-    if not given:
-        message = f"'{encoder.name}' reads pictures; add to data: 'pictures: {{size: 64}}'"
-        return [UserError(f"model.encoder: {message}", tree.place(("model", "encoder")))]
-    readers = [name for name, part in ENCODERS.specs().items() if PICTURES in part.injected]
-    message = f"is given, but encoder '{encoder.name}' reads text; remove it or use encoder"
-    return [UserError(f"data.pictures: {message} {' or '.join(readers)}", tree.place(key))]
+# Value of a field with a `Component` annotation for its default.
+DEFAULT: Any = None
 
 
-def _check_part(
-    tree: Tree, key: Key, place: PartPlace, mistakes: list[UserError]
-) -> tuple[ComponentConfig, ComponentSpec | None]:
-    """The choice at `key` and its part; the default and None when there is a mistake in it."""
-    raw = tree.get(key)
-    fallback = ComponentConfig(place.default)
-    try:
-        choice = _choice(raw, place.default)
-        part = place.registry.find(choice.type)
-    except UserError as error:
-        mistakes.append(UserError(f"{'.'.join(key)}: {error.message}", tree.place((*key, "type"))))
-        return fallback, None
-    try:
-        options = options_model(part).model_validate(dict(choice.options), strict=True)
-    except ValidationError as error:
-        known = list(part.options)
-        for detail in error.errors():
-            at = (*key, *map(str, detail["loc"]))
-            mistakes.append(_explained(detail, tree, at, known, f"option of '{part.name}'"))
-        return fallback, part
-    return ComponentConfig(
-        choice.type, {name: getattr(options, name) for name in part.options}
-    ), part
+@dataclass(frozen=True)
+class Component:
+    """Annotation of a field that configures a component of one family.
+
+    The field accepts a name, a mapping with `type:`, a `ComponentConfig` or None for the default,
+    and always contains a `ComponentConfig` with all options. It is a union discriminated by `type`,
+    whose members are the option models of the specifications. A member is built when its name
+    occurs, because plugins and dotted types extend the union at run time.
+
+    Attributes:
+        registry: the family
+        default: name of the component that is used if none is configured
+    """
+
+    registry: AnyRegistry
+    default: str
+
+    def validate(self, value: object) -> ComponentConfig:
+        """Return the configuration with validated options, defaults included."""
+        config = ComponentConfig(self.default) if value is None else _parse_component(value)
+        spec = self.registry.find(config.type)
+        try:
+            options = options_model(spec).model_validate(dict(config.options))
+        except ValidationError as error:
+            details = [_option_error(detail, spec) for detail in error.errors()]
+            raise ValidationError.from_exception_data(spec.name, details) from None
+        return ComponentConfig(config.type, {name: getattr(options, name) for name in spec.options})
+
+    def __get_pydantic_core_schema__(
+        self, source: object, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        serialization = plain_serializer_function_ser_schema(
+            ComponentConfig.to_dict, when_used="unless-none"
+        )
+        return no_info_plain_validator_function(self.validate, serialization=serialization)
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        specs = self.registry.specs()
+        names = {"enum": [*specs, None], "description": f"name; null for {self.default}"}
+        return {
+            "description": f"{self.registry.family} (default: {self.default})",
+            "anyOf": [names, *(_json_schema(spec) for spec in specs.values())],
+        }
 
 
-def _choice(raw: Any, default: str) -> ComponentConfig:
-    """`luong`, `{type: luong, hidden_size: 512}` and nothing at all are choices."""
-    if raw is None:
-        return ComponentConfig(default)
-    if isinstance(raw, str):
-        return ComponentConfig(raw)
-    if isinstance(raw, Mapping) and isinstance(raw.get("type"), str):
-        return ComponentConfig(raw["type"], {k: v for k, v in raw.items() if k != "type"})
-    raise UserError(f"expected a name or {{type: NAME, option: value}}, got {_shown(raw)}")
+def _parse_component(value: object) -> ComponentConfig:
+    match value:
+        case ComponentConfig():
+            return value
+        case str():
+            return ComponentConfig(value)
+        case {"type": str(name), **options}:
+            return ComponentConfig(name, {str(key): option for key, option in options.items()})
+    raise ValueError(f"expected NAME or {{type: NAME, option: value}}, got {_shown(value)}")
 
 
-def options_model(part: ComponentSpec) -> type[BaseModel]:
-    """The keyword-only parameters of a part as a pydantic model."""
+@cache
+def options_model(spec: ComponentSpec) -> type[BaseModel]:
+    """Return the options of a component as a pydantic model."""
     fields: dict[str, Any] = {
         name: (option.annotation, ... if option.default is REQUIRED else option.default)
-        for name, option in part.options.items()
+        for name, option in spec.options.items()
     }
-    return create_model(part.name, __config__=ConfigDict(extra="forbid"), **fields)
+    config = ConfigDict(extra="forbid", strict=True)
+    return create_model(spec.name, __config__=config, **fields)
 
 
-def explain(error: ValidationError, tree: Tree, root: type[BaseModel]) -> list[UserError]:
-    """pydantic's errors about the fixed sections, as lines for the user.
+def _option_error(detail: ErrorDetails, spec: ComponentSpec) -> InitErrorDetails:
+    """Convert an error about an option, naming the component and its options if it is unknown."""
+    kind: str | PydanticCustomError = detail["type"]
+    if kind == "extra_forbidden":
+        hint = suggest(str(detail["loc"][0]), spec.options)
+        kind = _custom_error(f"unknown option of '{spec.name}'; {hint}")
+    return InitErrorDetails(
+        type=kind, loc=detail["loc"], input=detail["input"], ctx=detail.get("ctx", {})
+    )
 
-    Where a value may be of several types, each of them complains: only the first one is told, or
-    the one that got as far as the items of a list.
+
+def _json_schema(spec: ComponentSpec) -> JsonSchemaValue:
+    schema = options_model(spec).model_json_schema()
+    properties = schema.get("properties", {})
+    for name, option in spec.options.items():
+        properties[name]["description"] = option.help
+    # An included file may hold the type and the required options, so that nothing is required here.
+    schema.pop("required", None)
+    typed = {"type": {"const": spec.name, "description": spec.summary}, **properties}
+    return {**schema, "properties": typed, "description": spec.summary}
+
+
+def error_at(key: str, message: str) -> PydanticCustomError:
+    """Return an error about another key than that of the validator which raises it.
+
+    Args:
+        key: dotted, from the root of the file
+        message: what is wrong; what to do
     """
-    told: dict[tuple[Key, tuple[int, ...]], Any] = {}
+    return _custom_error(message, key=key)
+
+
+def _custom_error(message: str, **context: str) -> PydanticCustomError:
+    # Braces in the message itself would be read as a template's.
+    return PydanticCustomError("custom", "{message}", {"message": message, **context})
+
+
+def validate(
+    section: type[S], values: Mapping[str, object], locate: Callable[[Key], str] = lambda key: ""
+) -> S:
+    """Validate the values of a section.
+
+    Args:
+        section: class of the section
+        values: values by key, as an experiment file contains them
+        locate: returns the location of a key, to report errors there
+
+    Raises:
+        UserErrors: all mistakes
+    """
+    try:
+        return section.model_validate(values)
+    except ValidationError as error:
+        raise UserErrors(_explain(error, section, locate)) from None
+
+
+def walk(section: type[Section], key: Key = ()) -> Iterator[tuple[Key, FieldInfo]]:
+    """Yield the key and the field of every entry of a section and of the sections inside it."""
+    for name, info in section.model_fields.items():
+        yield (*key, name), info
+        inner = section_of(info)
+        if inner is not None:
+            yield from walk(inner, (*key, name))
+
+
+def component_of(info: FieldInfo) -> Component | None:
+    """Return the annotation of a field that configures a component."""
+    return next((data for data in info.metadata if isinstance(data, Component)), None)
+
+
+def section_of(info: FieldInfo) -> type[Section] | None:
+    """Return the class of a field that is a section."""
+    for kind in types_of(info.annotation):
+        if isinstance(kind, type) and issubclass(kind, Section):
+            return kind
+    return None
+
+
+def types_of(annotation: object) -> Iterator[object]:
+    """Yield the types inside an annotation: Path and None inside `Path | list[Path] | None`."""
+    arguments = get_args(annotation)
+    if not arguments:
+        yield annotation
+    for argument in arguments:
+        yield from types_of(argument)
+
+
+class _Problem(NamedTuple):
+    """An error of pydantic, with its location split by the schema.
+
+    Attributes:
+        key: key of the file
+        items: indices into a list at this key
+        known: keys of the section around it
+        detail: error of pydantic
+    """
+
+    key: Key
+    items: tuple[int, ...]
+    known: tuple[str, ...]
+    is_component: bool
+    detail: ErrorDetails
+
+
+def _explain(
+    error: ValidationError, root: type[Section], locate: Callable[[Key], str]
+) -> list[UserError]:
+    """Convert pydantic's errors to one error per key.
+
+    Every member of a union of types raises its own error. If one of them got as far as the items of
+    a list, only its errors are reported; otherwise they become one.
+    """
+    problems: dict[Key, list[_Problem]] = {}
     for detail in error.errors():
-        told.setdefault(_key_and_items(detail["loc"]), detail)
+        problem = _problem(detail, root)
+        problems.setdefault(problem.key, []).append(problem)
     mistakes = []
-    for (key, items), detail in told.items():
-        if items or not any(key == other and further for other, further in told):
-            section = section_at(key[:-1]) if key else root
-            known = list(section.model_fields) if section else []
-            mistakes.append(_explained(detail, tree, key, known, "key"))
+    for key, group in problems.items():
+        about_items = [problem for problem in group if problem.items]
+        for same in [[p] for p in about_items] or [group]:
+            message = _message(same)
+            location = locate((*key, "type") if same[0].is_component else key)
+            dotted = ".".join(key)
+            mistakes.append(UserError(f"{dotted}: {message}" if dotted else message, location))
     return mistakes
 
 
-def _key_and_items(location: tuple[int | str, ...]) -> tuple[Key, tuple[int, ...]]:
-    """The key that an error is about, and the numbers of items below; the types tried left out."""
-    key: Key = tuple(map(str, location))
-    while len(key) > 1 and section_at(key[:-1]) is None:
-        key = key[:-1]
-    return key, tuple(part for part in location[len(key) :] if isinstance(part, int))
+def _problem(detail: ErrorDetails, root: type[Section]) -> _Problem:
+    moved = detail.get("ctx", {}).get("key")
+    location = tuple(moved.split(".")) if moved else detail["loc"]
+    section: type[Section] | None = root
+    known: tuple[str, ...] = ()
+    component = None
+    depth = 0
+    # Below a field that is neither a section nor a component, pydantic appends members of a union.
+    while depth < len(location) and (section is not None or component is not None):
+        if section is None:
+            component = None
+        else:
+            known = tuple(section.model_fields)
+            info = section.model_fields.get(str(location[depth]))
+            component = component_of(info) if info else None
+            section = section_of(info) if info else None
+        depth += 1
+    items = tuple(part for part in location[depth:] if isinstance(part, int))
+    return _Problem(tuple(map(str, location[:depth])), items, known, component is not None, detail)
 
 
-def _explained(detail: Any, tree: Tree, key: Key, known: list[str], kind: str) -> UserError:
-    dotted, name, given = ".".join(key), key[-1] if key else "", _shown(detail.get("input"))
-    limits = detail.get("ctx", {})
-    match detail["type"]:
-        case "extra_forbidden":
-            text = unknown(name, known, kind)
-        case "missing":
-            text = "is missing; " + (f"write a section '{name}:'" if len(key) == 1 else "add it")
-        case "literal_error":
-            text = f"{given} is not allowed; use one of {limits['expected']}"
-        case "value_error":
-            text = str(limits["error"])
-        case "greater_than_equal":
-            text = f"must be at least {limits['ge']}, got {given}"
-        case "greater_than":
-            text = f"must be more than {limits['gt']}, got {given}"
-        case "less_than_equal":
-            text = f"must be at most {limits['le']}, got {given}"
-        case "less_than":
-            text = f"must be less than {limits['lt']}, got {given}"
-        case kind_of_value:
-            text = f"expected {EXPECTED.get(kind_of_value, detail['msg'])}, got {given}"
-    return UserError(f"{dotted}: {text}" if dotted else text, tree.place(key))
-
-
+# What an error of pydantic says about the type of a value.
 EXPECTED = {
     "int_type": "a whole number",
     "float_type": "a number",
@@ -175,7 +292,43 @@ EXPECTED = {
 }
 
 
-def _shown(value: Any) -> str:
+def _message(group: list[_Problem]) -> str:
+    """Return the message about one key, from the errors of all types that it may have."""
+    bounds, kinds, literals = [], [], []
+    for problem in group:
+        detail, key = problem.detail, problem.key
+        context = detail.get("ctx", {})
+        match detail["type"]:
+            case "extra_forbidden":
+                return f"unknown key; {suggest(key[-1], problem.known)}"
+            case "missing":
+                return f"is missing; add {f'a section {key[0]!r}' if len(key) == 1 else 'it'}"
+            case "custom":
+                return str(context["message"])
+            case "value_error":
+                return str(context["error"])
+            case "greater_than_equal":
+                bounds.append(f"at least {context['ge']:g}")
+            case "greater_than":
+                bounds.append(f"greater than {context['gt']:g}")
+            case "less_than_equal":
+                bounds.append(f"at most {context['le']:g}")
+            case "less_than":
+                bounds.append(f"less than {context['lt']:g}")
+            case "literal_error":
+                literals.append(context["expected"])
+            case kind:
+                kinds.append(EXPECTED.get(kind, detail["msg"]))
+    # A value of the right type that is out of range is a number, whatever else the key may be.
+    alternatives = " or ".join([*(bounds or kinds), *literals])
+    given = _shown(group[0].detail["input"])
+    if bounds or kinds:
+        return f"{'must be' if bounds else 'expected'} {alternatives}, got {given}"
+    return f"must be {'one of ' * (' or ' in alternatives)}{alternatives}, got {given}"
+
+
+def _shown(value: object) -> str:
+    """Return a value as it is written in YAML, and only the kind of a mapping."""
     match value:
         case None:
             return "nothing"
@@ -183,5 +336,7 @@ def _shown(value: Any) -> str:
             return str(value).lower()
         case Mapping():
             return "a mapping"
+        case str():
+            return repr(str(value))
         case _:
-            return repr(str(value)) if isinstance(value, str) else str(value)
+            return str(value)

@@ -1,20 +1,18 @@
-"""YAML as plain data that remembers the file and line of every key."""
+"""YAML as plain data, with the file and line of every key."""
 
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import yaml
 
+from nmt.config.validation import Key
 from nmt.errors import UserError
-
-Key = tuple[str, ...]
 
 
 class Loader(yaml.SafeLoader):
-    """YAML 1.2's plain scalars: `no` is text (a language), `1e-3` is a number."""
+    """Loader with the scalars of YAML 1.2: `no` is text (a language), `1e-3` is a number."""
 
 
 Loader.yaml_implicit_resolvers = {
@@ -37,45 +35,46 @@ Loader.add_implicit_resolver(
 
 @dataclass
 class Tree:
-    """Nested mappings of one or several YAML files, and where each key stands."""
+    """Nested mappings of one or several YAML files, and the location of every key."""
 
-    values: dict[str, Any] = field(default_factory=dict)
-    places: dict[Key, str] = field(default_factory=dict)
+    values: dict[str, object] = field(default_factory=dict)
+    locations: dict[Key, str] = field(default_factory=dict)
 
-    def place(self, key: Key) -> str:
-        """Where `key`, or the nearest key above it, was written; else the file."""
-        while key and key not in self.places:
+    def location(self, key: Key) -> str:
+        """Return `FILE:LINE` of a key or of the nearest key above it, otherwise the file."""
+        while key and key not in self.locations:
             key = key[:-1]
-        return self.places.get(key, "")
+        return self.locations.get(key, "")
 
-    def get(self, key: Key) -> Any:
-        """The value at `key`; None where there is none."""
-        value: Any = self.values
+    def get(self, key: Key) -> object:
+        """Return the value at a key, or None if it does not exist."""
+        value: object = self.values
         for name in key:
             value = value.get(name) if isinstance(value, Mapping) else None
         return value
 
-    def put(self, key: Key, value: Any, place: str) -> None:
-        """Set `key`, making sections on the way."""
+    def put(self, key: Key, value: object, location: str) -> None:
+        """Set a key, creating the sections above it."""
         branch = self.values
         for depth, name in enumerate(key[:-1], start=1):
-            if not isinstance(branch.get(name), dict):
-                branch[name] = {}
-                self.places[key[:depth]] = place
-            branch = branch[name]
+            below = branch.get(name)
+            if not isinstance(below, dict):
+                branch[name] = below = {}
+                self.locations[key[:depth]] = location
+            branch = below
         branch[key[-1]] = value
-        self.places[key] = place
+        self.locations[key] = location
 
     def drop(self, key: Key) -> None:
-        """Forget `key` and all below it."""
-        self.places = {k: p for k, p in self.places.items() if k[: len(key)] != key}
+        """Remove a key and everything below it."""
+        self.locations = {k: p for k, p in self.locations.items() if k[: len(key)] != key}
         parent = self.get(key[:-1]) if key[:-1] else self.values
         if isinstance(parent, dict):
             parent.pop(key[-1], None)
 
 
-def leaves(values: Any, key: Key = ()) -> Iterator[tuple[Key, Any]]:
-    """Every key whose value is not a mapping, empty mappings included."""
+def leaves(values: object, key: Key = ()) -> Iterator[tuple[Key, object]]:
+    """Yield every key whose value is not a mapping, and those of empty mappings."""
     if not isinstance(values, Mapping) or (key and not values):
         yield key, values
         return
@@ -84,34 +83,37 @@ def leaves(values: Any, key: Key = ()) -> Iterator[tuple[Key, Any]]:
 
 
 def read_yaml(file: Path) -> Tree:
-    """The mapping in a YAML file.
+    """Read a YAML file that contains a mapping.
 
     Raises:
-        UserError: no such file, not YAML, not a mapping, a key given twice, or an alias in itself
+        UserError: if the file cannot be read, is not YAML, is not a mapping, repeats a key or
+            contains a recursive alias
     """
     try:
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise UserError("no such file", str(file)) from None
+        raise UserError("not found", str(file)) from None
     except OSError as error:
         raise UserError(f"cannot be read: {error.strerror}; give a file", str(file)) from None
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise UserError("is not UTF-8; save it as UTF-8 text", f"{file}:{line}") from None
     node = _compose(text, str(file))
-    tree = Tree(places={(): str(file)})
+    tree = Tree(locations={(): str(file)})
     if node is None:
         return tree
     if not isinstance(node, yaml.MappingNode):
-        raise UserError("an experiment file is a mapping of sections", f"{file}:1")
-    tree.values = _construct(node, (), tree.places, str(file))
+        raise UserError("an experiment file must be a mapping of sections", f"{file}:1")
+    values = _construct(node, (), tree.locations, str(file))
+    assert isinstance(values, dict)
+    tree.values = values
     return tree
 
 
-def read_value(text: str, place: str) -> Any:
-    """One YAML value, as given on a command line."""
-    node = _compose(text, place)
-    return None if node is None else _construct(node, (), {}, place)
+def read_value(text: str, location: str) -> object:
+    """Read one YAML value of a command line."""
+    node = _compose(text, location)
+    return None if node is None else _construct(node, (), {}, location)
 
 
 def _compose(text: str, name: str) -> yaml.Node | None:
@@ -120,39 +122,47 @@ def _compose(text: str, name: str) -> yaml.Node | None:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f":{mark.line + 1}" if mark else ""
-        raise UserError(f"not YAML: {error.problem or error.context}", name + line) from None
+        raise UserError(f"invalid YAML: {error.problem or error.context}", name + line) from None
     except yaml.YAMLError as error:
-        raise UserError(f"not YAML: {error}", name) from None
+        raise UserError(f"invalid YAML: {str(error).splitlines()[0]}", name) from None
 
 
 def _construct(
-    node: yaml.Node, key: Key, places: dict[Key, str], file: str, above: tuple[yaml.Node, ...] = ()
-) -> Any:
-    if any(node is one for one in above):
-        place = f"{file}:{node.start_mark.line + 1}"
-        raise UserError("an alias stands inside what it names; write out what is meant", place)
-    above = (*above, node)
+    node: yaml.Node,
+    key: Key,
+    locations: dict[Key, str],
+    file: str,
+    ancestors: tuple[yaml.Node, ...] = (),
+) -> object:
+    """Convert a node to plain data, recording the location of every key."""
+    location = f"{file}:{node.start_mark.line + 1}"
+    if any(node is ancestor for ancestor in ancestors):
+        raise UserError("recursive YAML alias; write the value out", location)
+    ancestors = (*ancestors, node)
     if isinstance(node, yaml.MappingNode):
-        values: dict[str, Any] = {}
+        values: dict[str, object] = {}
         for name_node, value_node in node.value:
-            place = f"{file}:{name_node.start_mark.line + 1}"
+            location = f"{file}:{name_node.start_mark.line + 1}"
             name = name_node.value
             if not isinstance(name, str):
-                raise UserError("a key is a word, not a list or a mapping", place)
+                raise UserError("a key must be a word, not a list or a mapping", location)
             if name in values:
-                raise UserError(f"'{name}' is given twice; remove one", place)
-            places[(*key, name)] = place
-            values[name] = _construct(value_node, (*key, name), places, file, above)
+                raise UserError(f"duplicate key '{name}'; remove one", location)
+            locations[(*key, name)] = location
+            values[name] = _construct(value_node, (*key, name), locations, file, ancestors)
         return values
     if isinstance(node, yaml.SequenceNode):
         return [
-            _construct(item, (*key, str(number)), places, file, above)
-            for number, item in enumerate(node.value)
+            _construct(item, (*key, str(index)), locations, file, ancestors)
+            for index, item in enumerate(node.value)
         ]
     loader = Loader("")
     try:
         return loader.construct_object(node)
-    except (yaml.YAMLError, ValueError) as error:
-        raise UserError(f"not YAML: {error}", f"{file}:{node.start_mark.line + 1}") from None
+    except yaml.MarkedYAMLError as error:
+        raise UserError(f"invalid YAML: {error.problem}", location) from None
+    # PyYAML raises whatever the conversion raises: `!!int ''` is an IndexError.
+    except (ValueError, LookupError, AttributeError) as error:
+        raise UserError(f"invalid YAML: {node.tag} of {node.value!r}: {error}", location) from None
     finally:
         loader.dispose()

@@ -6,7 +6,7 @@ from math import log
 
 import torch
 
-from nmt.config.loader import Loaded
+from nmt.config.loader import LoadedExperiment
 from nmt.config.schema import Experiment
 from nmt.data.batch import Batch
 from nmt.data.batch_plan import longest_batch
@@ -26,7 +26,7 @@ MAX_PAIRS = 50_000  # training pairs to read; they take seconds
 MAX_IMAGE_PAIRS = 1_000  # the same for pairs with an image, which takes longer to read
 
 
-def check_components(loaded: Loaded) -> None:
+def check_components(loaded: LoadedExperiment) -> None:
     """Check that the components of an experiment fit together, before any data is read.
 
     Raises:

@@ -45,15 +45,15 @@ def desk(here: Path, experiment: dict[str, Any]) -> Path:
     [
         (["folder"], "folder: cannot be read: Is a directory; give a file"),
         (["good.yaml/x"], "good.yaml/x: cannot be read: Not a directory"),
-        (["tabs.yaml"], "tabs.yaml:2: not YAML: found character '\\t'"),
+        (["tabs.yaml"], "tabs.yaml:2: invalid YAML: found character '\\t'"),
         (["latin.yaml"], "latin.yaml:2: is not UTF-8"),
         (["windows.yaml"], "windows.yaml:1: is not UTF-8"),
-        (["zeros.yaml"], "zeros.yaml: not YAML: unacceptable character"),
-        (["section.yaml"], "serch: no key 'serch'; did you mean 'search'?"),
-        (["list.yaml"], "list.yaml:1: an experiment file is a mapping of sections"),
-        (["circle.yaml"], "circle.yaml:1: an alias stands inside what it names"),
+        (["zeros.yaml"], "zeros.yaml: invalid YAML: unacceptable character"),
+        (["section.yaml"], "serch: unknown key; did you mean 'search'?"),
+        (["list.yaml"], "list.yaml:1: an experiment file must be a mapping of sections"),
+        (["circle.yaml"], "circle.yaml:1: recursive YAML alias; write the value out"),
         (["good.yaml", "tabs.yaml"], "'tabs.yaml' is not an override"),
-        (["good.yaml", "data.train=1"], "data.train: expected a file name, got 1"),
+        (["good.yaml", "data.train=1"], "data.train: expected a file name or a list, got 1"),
         (["good.yaml", "data.train=folder"], "folder.de: not found"),
         (["good.yaml", "training.seed=-1"], "training.seed: must be at least 0, got -1"),
         (["good.yaml", "evaluation.tokenize=letters"], "unknown tokenizer 'letters'"),
@@ -75,8 +75,8 @@ def test_an_empty_file_lacks_two_sections() -> None:
     called = nmt_train("empty.yaml")
     assert called.code == 2
     assert called.err.splitlines() == [
-        "nmt-train: empty.yaml: data: is missing; write a section 'data:'",
-        "nmt-train: empty.yaml: training: training has no end; set one of epochs, steps, minutes",
+        "nmt-train: empty.yaml: data: is missing; add a section 'data'",
+        "nmt-train: empty.yaml: training: is missing; add a section 'training'",
     ]
 
 

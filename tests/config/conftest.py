@@ -1,4 +1,4 @@
-"""Writing experiment files, and reading what is said of them."""
+"""Experiment files of one test, and the errors about them."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,14 +11,16 @@ from nmt.config.schema import Experiment
 from nmt.errors import UserError
 
 Write = Callable[..., Path]
-Complain = Callable[..., list[str]]
+Errors = Callable[..., list[str]]
 Read = Callable[..., Experiment]
-NEEDED = "data: {train: train, valid: valid, source: de, target: en}\ntraining: {epochs: 1}\n"
+REQUIRED_KEYS = (
+    "data: {train: train, valid: valid, source: de, target: en}\ntraining: {epochs: 1}\n"
+)
 
 
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
-    """Writes an experiment file of the text alone."""
+    """Return a function that writes an experiment file."""
 
     def write_text(text: str, name: str = "e.yaml") -> Path:
         file = tmp_path / name
@@ -31,21 +33,23 @@ def write(tmp_path: Path) -> Write:
 
 @pytest.fixture
 def read(write: Write) -> Read:
-    """The experiment of the needed sections, in lines 1 and 2, and then the text."""
+    """Return a function that loads a text after the required keys, which are lines 1 and 2."""
 
     def read_text(text: str = "", *overrides: str) -> Experiment:
-        return load_experiment(write(NEEDED + dedent(text).lstrip("\n")), overrides).experiment
+        return load_experiment(
+            write(REQUIRED_KEYS + dedent(text).lstrip("\n")), overrides
+        ).experiment
 
     return read_text
 
 
 @pytest.fixture
-def complain(tmp_path: Path, write: Write) -> Complain:
-    """Every line about a text, the folder of the file left out."""
+def errors(tmp_path: Path, write: Write) -> Errors:
+    """Return a function that loads a text and returns all errors, without the file's folder."""
 
-    def complaints(text: str, *overrides: str) -> list[str]:
-        with pytest.raises(UserError) as mistakes:
+    def errors_of(text: str, *overrides: str) -> list[str]:
+        with pytest.raises(UserError) as error:
             load_experiment(write(text), overrides)
-        return [line.replace(f"{tmp_path}/", "") for line in mistakes.value.lines]
+        return [line.replace(f"{tmp_path}/", "") for line in error.value.lines]
 
-    return complaints
+    return errors_of

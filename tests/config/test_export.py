@@ -1,4 +1,4 @@
-"""The descriptions for people and for editors."""
+"""`--list` and the JSON Schema of the experiment file."""
 
 import json
 import re
@@ -12,11 +12,11 @@ import yaml
 from nmt.config.export import json_schema, list_components
 from nmt.config.schema import Experiment
 from nmt.errors import UserError
-from nmt.registry import FAMILIES
-from tests.config.conftest import NEEDED
+from nmt.registry import ENCODERS, FAMILIES
+from tests.config.conftest import REQUIRED_KEYS
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
-PARTS = """
+COMPONENTS = """
 include: [a.yaml, b.yaml]
 model:
   encoder: {type: bilstm, hidden_size: 3, merge: sum}
@@ -27,42 +27,43 @@ training: {schedule: {type: cosine}}
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_the_list_mentions_every_part_and_option(family: str) -> None:
+def test_the_list_contains_every_component_and_option(family: str) -> None:
     text, all_text = list_components(family), list_components()
     assert text in all_text
     blocks = dict(zip(FAMILIES[family], re.split(r"\n {2}(?=\S)", text)[1:], strict=True))
-    for part in FAMILIES[family].specs().values():
-        first, *lines = blocks[part.name].split("\n      ")
-        assert first == f"{part.name}: {part.summary}"
-        assert len(lines) == len(part.options)
-        for line, (name, option) in zip(lines, part.options.items(), strict=True):
+    for spec in FAMILIES[family].specs().values():
+        first, *lines = blocks[spec.name].split("\n      ")
+        assert first == f"{spec.name}: {spec.summary}"
+        assert len(lines) == len(spec.options)
+        for line, (name, option) in zip(lines, spec.options.items(), strict=True):
             assert re.fullmatch(
-                rf"{name}: .+, (default .+|required); {re.escape(option.help)}", line
+                rf"{name} \(.+, (default .+|required)\): {re.escape(option.help)}", line
             )
 
 
-def test_the_list_says_types_limits_and_defaults() -> None:
+def test_the_list_shows_types_ranges_and_defaults() -> None:
     text = list_components()
     for line in (
-        "      hidden_size: integer ≥ 1, default 256; units of one direction",
-        '      merge: "concat" or "sum" or "mean" or null, default null; how both directions',
-        "      dropout: number ≥ 0 < 1, default 0.0; share of units dropped",
-        "      learning_rate: number > 0, default 0.001; of the first update",
-        "      steps: integer ≥ 1, required; updates until the floor",
-        "      coverage: boolean, default false; whether the score sees",
+        "      hidden_size (integer ≥ 1, default 256): ",
+        "      merge (concat or sum or mean or null, default null): ",
+        "      cell (lstm or gru, default lstm): ",
+        "      dropout (number ≥ 0 and < 1, default 0.0): ",
+        "      learning_rate (number > 0, default 0.001): ",
+        "      steps (integer ≥ 1, required): ",
+        "      coverage (boolean, default false): ",
     ):
         assert line in text
 
 
-def test_one_family_is_listed_alone_and_an_unknown_one_is_told() -> None:
+def test_one_family_is_listed_alone_and_an_unknown_one_is_reported() -> None:
     assert list_components("score").startswith("score\n  additive: ")
     assert "bilstm" not in list_components("score")
-    with pytest.raises(UserError, match=r"no family 'scores'; did you mean 'score'\? known: enc"):
+    with pytest.raises(UserError, match=r"unknown family 'scores'; did you mean 'score'\? known"):
         list_components("scores")
 
 
 def _unknown(value: Any, schema: Mapping[str, Any], where: str = "") -> Iterator[str]:
-    """Keys and part names that no branch of the schema knows."""
+    """Yield the keys and component names that the schema does not allow."""
     schema = _resolved(schema)
     branches = [_resolved(branch) for branch in schema.get("anyOf", [schema])]
     if isinstance(value, Mapping):
@@ -97,17 +98,17 @@ def _is_of_type(value: Mapping[str, Any], branch: Mapping[str, Any]) -> bool:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda file: file.stem)
-def test_the_schema_knows_every_key_of_the_houses_configs(config: Path) -> None:
+def test_the_schema_allows_every_key_of_the_configs_of_the_repository(config: Path) -> None:
     tree = yaml.safe_load(config.read_text(encoding="utf-8"))
     assert list(_unknown(tree, json_schema())) == []
 
 
-def test_the_schema_knows_parts_by_name_and_with_options() -> None:
-    tree = yaml.safe_load(NEEDED.splitlines()[0] + PARTS)
+def test_the_schema_allows_components_by_name_and_with_options() -> None:
+    tree = yaml.safe_load(REQUIRED_KEYS.splitlines()[0] + COMPONENTS)
     assert list(_unknown(tree, json_schema())) == []
 
 
-def test_the_schema_knows_options_laid_over_a_part_that_another_file_names() -> None:
+def test_the_schema_allows_options_of_an_included_component() -> None:
     tree = yaml.safe_load("include: a.yaml\nmodel: {decoder: {dropout: 0.1}}\n")
     assert list(_unknown(tree, json_schema())) == []
     assert list(_unknown({"model": {"decoder": {"dropuot": 0.1}}}, json_schema())) == [
@@ -126,31 +127,32 @@ def test_the_schema_knows_options_laid_over_a_part_that_another_file_names() -> 
         ("data: {vocabulary: {typ: bpe}}", ".data.vocabulary.typ"),
     ],
 )
-def test_the_schema_does_not_know_what_is_not_there(text: str, where: str) -> None:
+def test_the_schema_rejects_unknown_keys_and_components(text: str, where: str) -> None:
     assert list(_unknown(yaml.safe_load(text), json_schema())) == [where]
 
 
-def test_the_schema_says_types_ranges_and_meanings_of_options() -> None:
+def test_the_schema_describes_the_types_ranges_and_help_of_options() -> None:
     branches = json_schema()["$defs"]["ModelConfig"]["properties"]["encoder"]["anyOf"]
-    bilstm = next(b for b in branches if b.get("properties", {}).get("type") == {"const": "bilstm"})
+    bilstm = next(
+        b for b in branches if b.get("properties", {}).get("type", {}).get("const") == "bilstm"
+    )
     size = bilstm["properties"]["hidden_size"]
     assert (size["type"], size["minimum"], size["default"]) == ("integer", 1, 256)
-    assert size["description"] == "units of one direction"
+    assert size["description"] == ENCODERS.find("bilstm").options["hidden_size"].help
     assert bilstm["additionalProperties"] is False
     assert "bilstm" in branches[0]["enum"]
 
 
-def test_the_schema_knows_which_parts_may_be_left_out() -> None:
-    parts = json_schema()["$defs"]["ModelConfig"]["properties"]
-    names = ("encoder", "decoder", "attention", "score")
-    absent = [name for name in names if {"type": "null"} in parts[name]["anyOf"]]
-    assert absent == ["attention", "score"]
+def test_the_schema_allows_null_for_the_default_component() -> None:
+    fields = json_schema()["$defs"]["ModelConfig"]["properties"]
+    for name in ("encoder", "decoder", "attention", "score"):
+        assert None in fields[name]["anyOf"][0]["enum"]
 
 
-def test_every_key_of_the_file_has_a_meaning() -> None:
+def test_every_key_has_a_description() -> None:
     def described(section: Mapping[str, Any], where: str) -> Iterator[str]:
         for name, schema in section["properties"].items():
-            # A section is described by its own docstring.
+            # The description of a section is the docstring of its class.
             whole = {**_resolved(schema), **schema}
             if not whole.get("description"):
                 yield f"{where}.{name}"
@@ -163,9 +165,9 @@ def test_every_key_of_the_file_has_a_meaning() -> None:
             assert list(described(section, name)) == []
 
 
-def test_every_section_of_the_file_stands_in_the_schema() -> None:
+def test_the_schema_contains_every_section() -> None:
     assert set(json_schema()["properties"]) == {*Experiment.model_fields, "include"}
 
 
-def test_a_file_may_leave_anything_to_the_one_that_includes_it() -> None:
+def test_nothing_is_required_because_other_files_may_contain_it() -> None:
     assert '"required"' not in json.dumps(json_schema())

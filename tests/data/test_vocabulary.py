@@ -177,7 +177,7 @@ def test_file_that_is_not_a_model_raises_user_error(
     path.write_bytes(content)
     with pytest.raises(UserError, match="is not a SentencePiece model") as raised:
         Vocabulary.load(path)
-    assert raised.value.place == str(path)
+    assert raised.value.location == str(path)
     assert capfd.readouterr().err == ""
 
 

@@ -97,13 +97,15 @@ def config(
     score: ComponentConfig = BILINEAR,
     **options: Any,
 ) -> ModelConfig:
-    """A model section."""
+    """Return a model section; attention and score are left out where nothing uses them."""
+    attends = wires(DECODERS, decoder, "attention")
+    scores = attends and wires(MECHANISMS, attention, "score")
     return ModelConfig(
         embedding_size=3,
         encoder=encoder,
         decoder=decoder,
-        attention=attention,
-        score=score,
+        attention=attention if attends else None,
+        score=score if scores else None,
         **options,
     )
 

@@ -86,6 +86,7 @@ def test_factors_in_place_of_a_tanh_a_pair_give_the_same_energies(
 ) -> None:
     torch.manual_seed(3)
     score = SCORES.build(ComponentConfig("additive"), 6, 8).to(dtype)
+    assert isinstance(score, score_module.TanhScore)
     query_bqa = (2 * torch.rand(2, 5, 6, dtype=dtype) - 1) * largest
     keys_bsa = (2 * torch.rand(2, 7, 6, dtype=dtype) - 1) * largest
     keys_bsa[0, 0], query_bqa[0, 0] = largest, -largest

@@ -12,9 +12,7 @@ from nmt.registry import SCORES
 
 @SCORES.register("location")
 class LocationScore(Score):
-    """W q, cut to the source length: where to look follows from the query alone.
-
-    Luong et al. 2015, eq. 9 ("location").
+    """Location score W q: energies from the query alone. Luong et al. 2015, eq. 9 ("location").
 
     Args:
         max_length: source positions that can be looked at, in pieces; later ones get no weight

@@ -1,0 +1,341 @@
+"""All errors of an experiment file are reported at once, with the key, the file and the line."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nmt.config.schema import ModelConfig, SearchConfig
+from nmt.config.validation import options_model, validate
+from nmt.errors import UserErrors
+from nmt.registry import DECODERS, FAMILIES, MECHANISMS, ComponentConfig
+from tests.config.conftest import REQUIRED_KEYS, Errors, Read
+from tests.model.blind import BlindDecoder, UniformAttention
+
+IMAGES = REQUIRED_KEYS.replace("target: en}", "target: en, pictures: {size: 64}}")
+
+
+def test_all_errors_are_reported_with_their_lines(errors: Errors) -> None:
+    text = """
+        data:
+          train: train
+          source: de
+          target: en
+        model:
+          embeding_size: 256
+          embedding_dropout: 1.0
+          encoder: {type: bilstm,
+                    hidden_size: 0}
+          decoder: loung
+          score: {type: additive, width: 3}
+        training:
+          epochs: three
+          precision: fp8
+        serch: {}
+        """
+    assert errors(text) == [
+        "e.yaml:1: data.valid: is missing; add it",
+        "e.yaml:6: model.embeding_size: unknown key; did you mean 'embedding_size'? known: "
+        "embedding_size, embedding_dropout, tied_embeddings, encoder, decoder, attention, score",
+        "e.yaml:7: model.embedding_dropout: must be less than 1, got 1.0",
+        "e.yaml:9: model.encoder.hidden_size: must be at least 1, got 0",
+        "e.yaml:10: model.decoder: unknown decoder 'loung'; did you mean 'luong'? known: "
+        + ", ".join(DECODERS),
+        "e.yaml:11: model.score.width: unknown option of 'additive'; known: hidden_size",
+        "e.yaml:13: training.epochs: expected a whole number, got 'three'",
+        "e.yaml:14: training.precision: must be one of 'auto', 'fp32', 'bf16' or 'fp16', got 'fp8'",
+        "e.yaml:15: serch: unknown key; did you mean 'search'? known: data, model, training, "
+        "search, evaluation, plugins",
+    ]
+
+
+ONE_ERROR = {
+    "model: {embedding_size: 2.5}": "model.embedding_size: expected a whole number, got 2.5",
+    "model: {embedding_size: true}": "model.embedding_size: expected a whole number, got true",
+    "model: {embedding_dropout: true}": "model.embedding_dropout: expected a number, got true",
+    "model: {embedding_dropout: '0.1'}": "model.embedding_dropout: expected a number, got '0.1'",
+    "model: {encoder: {type: bilstm, residual: no}}": (
+        "model.encoder.residual: expected true or false, got 'no'"
+    ),
+    "model: {encoder: {type: bilstm, merge: max}}": (
+        "model.encoder.merge: must be one of 'concat', 'sum' or 'mean', got 'max'"
+    ),
+    "model: {encoder: [bilstm]}": (
+        "model.encoder: expected NAME or {type: NAME, option: value}, got ['bilstm']"
+    ),
+    "model: {encoder: {hidden_size: 3}}": (
+        "model.encoder: expected NAME or {type: NAME, option: value}, got a mapping"
+    ),
+    "model: [encoder]": "model: expected a section of keys, got ['encoder']",
+    "model: small": "model: expected a section of keys, got 'small'",
+    "model:": "model: expected a section of keys, got nothing",
+    "search: {block_ngram_repeat: -1}": "search.block_ngram_repeat: must be at least 0, got -1",
+    "search: {length_penalty: {type: gnmt, alpha: -1}}": (
+        "search.length_penalty.alpha: must be at least 0, got -1"
+    ),
+    "search: {stop: soon}": "search.stop: must be one of 'bound' or 'likely', got 'soon'",
+    "evaluation: {metrics: bleu}": "evaluation.metrics: expected a list, got 'bleu'",
+    "evaluation: {metrics: [bleu, blue]}": (
+        "evaluation.metrics: must be one of 'bleu', 'chrf', 'ter' or 'exact', got 'blue'"
+    ),
+    "evaluation: {tokenize: 13}": "evaluation.tokenize: expected text (put it in quotes), got 13",
+    "plugins: mine.py": "plugins: expected a list, got mine.py",
+    "plugins: 3": "plugins: expected a list, got 3",
+    "plugins: [mine.py]": "plugins: not found: mine.py",
+    "1: 2": "1: unknown key; known: data, model, training, search, evaluation, plugins",
+    "'{}': 2": "{}: unknown key; known: data, model, training, search, evaluation, plugins",
+    "model: {decoder: '{x}'}": (
+        f"model.decoder: unknown decoder '{{x}}'; known: {', '.join(DECODERS)}"
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "line"), ONE_ERROR.items(), ids=ONE_ERROR.keys())
+def test_an_invalid_value_is_reported_once(text: str, line: str, errors: Errors) -> None:
+    assert errors(f"{REQUIRED_KEYS}{text}\n") == [f"e.yaml:3: {line}"]
+
+
+@pytest.mark.parametrize("rate", ["0", "0.0", "-1e-3", ".nan", "true", "fast"])
+def test_a_learning_rate_must_be_greater_than_0(rate: str, errors: Errors) -> None:
+    text = f"training: {{epochs: 1, optimizer: {{type: adam, learning_rate: {rate}}}}}\n"
+    (line,) = errors(REQUIRED_KEYS.splitlines()[0] + "\n" + text)
+    assert line.startswith("e.yaml:2: training.optimizer.learning_rate: ")
+    assert ("must be greater than 0" in line) == (rate not in ("true", "fast"))
+
+
+@pytest.mark.parametrize(
+    ("train", "reported"),
+    [
+        ("1", ["expected a file name or a list, got 1"]),
+        ("[a, 3]", ["expected a file name, got 3"]),
+        ("[true, 3]", ["expected a file name, got true", "expected a file name, got 3"]),
+    ],
+)
+def test_a_value_of_several_types_is_reported_once_or_per_item(
+    train: str, reported: list[str], errors: Errors
+) -> None:
+    assert errors(REQUIRED_KEYS.replace("train: train", f"train: {train}")) == [
+        f"e.yaml:1: data.train: {message}" for message in reported
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("0", "must be at least 1 or 'auto', got 0"),
+        ("many", "expected a whole number or 'auto', got 'many'"),
+    ],
+)
+def test_alternatives_of_different_types_are_listed(
+    value: str, message: str, errors: Errors
+) -> None:
+    assert errors(REQUIRED_KEYS, f"training.batch_tokens={value}") == [
+        f"command line: training.batch_tokens: {message}"
+    ]
+
+
+def test_missing_sections_are_reported(errors: Errors) -> None:
+    missing = [
+        "e.yaml: data: is missing; add a section 'data'",
+        "e.yaml: training: is missing; add a section 'training'",
+    ]
+    assert errors("model: {}\n") == missing
+    assert errors("# nothing\n") == missing
+
+
+def test_a_missing_required_option_is_reported(errors: Errors) -> None:
+    text = f"{REQUIRED_KEYS.splitlines()[0]}\ntraining:\n  epochs: 1\n  schedule: cosine\n"
+    assert errors(text) == ["e.yaml:4: training.schedule.steps: is missing; add it"]
+
+
+def test_training_requires_an_end(errors: Errors) -> None:
+    text = REQUIRED_KEYS.replace("{epochs: 1}", "{seed: 2}")
+    assert errors(text) == [
+        "e.yaml:2: training: has no end; set at least one of epochs, steps, minutes"
+    ]
+
+
+def test_the_metric_of_early_stopping_must_be_measured(errors: Errors) -> None:
+    text = REQUIRED_KEYS.replace("epochs: 1", "epochs: 1, early_stopping: {metric: chrf}")
+    assert errors(f"{text}search: {{beam_size: 0}}\n") == [
+        "e.yaml:2: training.early_stopping.metric: must be one of loss, bleu, got 'chrf'; "
+        "add it to evaluation.metrics",
+        "e.yaml:3: search.beam_size: must be at least 1, got 0",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("vocabulary", "message"),
+    [
+        (
+            "{model: a.model, size: 500, type: bpe}",
+            "size, type has no effect with model; remove one of them",
+        ),
+        (
+            "{model: [a.model, b.model, c.model]}",
+            "model: expected one file, or one for source and one for target, got 3",
+        ),
+        (
+            "{type: bpe, sampling: {alpha: 0.2}}",
+            "sampling requires type: unigram, got bpe; remove sampling or change the type",
+        ),
+    ],
+)
+def test_conflicting_vocabulary_options_are_reported(
+    vocabulary: str, message: str, errors: Errors
+) -> None:
+    text = REQUIRED_KEYS.replace("target: en", f"target: en, vocabulary: {vocabulary}")
+    assert errors(text) == [f"e.yaml:1: data.vocabulary: {message}"]
+
+
+@pytest.mark.parametrize("nbest", [-2, 0, 1, 513])
+def test_nbest_must_allow_a_choice(nbest: int, errors: Errors) -> None:
+    assert errors(REQUIRED_KEYS, f"data.vocabulary.sampling.nbest={nbest}") == [
+        "command line: data.vocabulary.sampling.nbest: must be 2 to 512, or -1 for all "
+        f"segmentations, got {nbest}"
+    ]
+
+
+def test_components_get_all_their_options(read: Read) -> None:
+    model = read("model: {decoder: luong, score: {type: concat, hidden_size: 7}}").model
+    assert model.score == ComponentConfig("concat", {"hidden_size": 7})
+    assert model.attention == ComponentConfig("global", {"coverage": False})
+    assert model.decoder.options["input_feeding"] is True
+    assert model.encoder.type == "bilstm"
+
+
+def test_python_values_are_validated_like_those_of_a_file() -> None:
+    model = ModelConfig(decoder=ComponentConfig("luong", {"hidden_size": 9}))
+    assert model.decoder.options["layers"] == 1
+    with pytest.raises(UserErrors) as error:
+        validate(
+            SearchConfig,
+            {
+                "beam_size": "5",
+                "beam": 1,
+                "length_penalty": ComponentConfig("gnmt", {"alhpa": 1.0}),
+            },
+        )
+    assert [line.partition(" known:")[0] for line in error.value.lines] == [
+        "beam_size: expected a whole number, got '5'",
+        "length_penalty.alhpa: unknown option of 'gnmt'; did you mean 'alpha'?",
+        "beam: unknown key; did you mean 'beam_size'?",
+    ]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_default_options_are_valid(family: str) -> None:
+    for spec in FAMILIES[family].specs().values():
+        required = set(spec.options) - set(spec.defaults)
+        if not required:
+            assert options_model(spec).model_validate({}).model_dump() == spec.defaults
+
+
+def test_the_experiment_file_is_validated_without_importing_torch(tmp_path: Path) -> None:
+    file = tmp_path / "e.yaml"
+    file.write_text(f"{REQUIRED_KEYS}model: {{decoder: luong, score: dot}}\n", encoding="utf-8")
+    code = (
+        "import sys; from pathlib import Path; from nmt.config.loader import load_experiment; "
+        f"load_experiment(Path({str(file)!r})); assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.fixture
+def _components_without_others(own_parts: Path) -> None:
+    DECODERS.register("blind")(BlindDecoder)
+    MECHANISMS.register("uniform")(UniformAttention)
+
+
+@pytest.mark.usefixtures("_components_without_others")
+def test_attention_and_score_are_left_out_if_nothing_uses_them(read: Read) -> None:
+    model = read("model: {decoder: blind}").model
+    assert (model.attention, model.score) == (None, None)
+    model = read("model: {attention: uniform}").model
+    assert model.attention is not None
+    assert model.score is None
+
+
+UNUSED = {
+    "decoder: plain\n  attention: global": (
+        "attention: has no effect with decoder 'plain'; remove it"
+    ),
+    "decoder: peeky\n  attention: {type: global, coverage: true}": (
+        "attention: has no effect with decoder 'peeky'; remove it"
+    ),
+    "decoder: blind\n  attention: global": (
+        "attention: has no effect with decoder 'blind'; remove it"
+    ),
+    "attention: uniform\n  score: dot": "score: has no effect with attention 'uniform'; remove it",
+    "decoder: plain\n  score: dot": "score: has no effect without attention; remove it",
+    "decoder: blind\n  score: dot": "score: has no effect without attention; remove it",
+}
+
+
+@pytest.mark.usefixtures("_components_without_others")
+@pytest.mark.parametrize(("text", "message"), UNUSED.items(), ids=map(repr, UNUSED))
+def test_a_component_that_nothing_uses_is_reported(text: str, message: str, errors: Errors) -> None:
+    assert errors(f"{REQUIRED_KEYS}model:\n  {text}\n") == [f"e.yaml:5: model.{message}"]
+
+
+def test_an_unused_component_of_the_command_line_is_reported(errors: Errors) -> None:
+    text = f"{REQUIRED_KEYS}model:\n  decoder: plain\n"
+    (line,) = errors(text, "model.score.hidden_size=3")
+    assert line == "command line: model.score: has no effect without attention; remove it"
+
+
+def test_an_unknown_decoder_does_not_hide_other_errors(errors: Errors) -> None:
+    lines = errors(f"{REQUIRED_KEYS}model:\n  decoder: blnd\n  score: doot\n")
+    assert [line.partition(";")[0] for line in lines] == [
+        "e.yaml:4: model.decoder: unknown decoder 'blnd'",
+        "e.yaml:5: model.score: unknown attention score 'doot'",
+    ]
+
+
+def test_images_require_an_encoder_of_images(read: Read, errors: Errors) -> None:
+    data = read("", "data.pictures.size=48", "model.encoder.type=convolution").data
+    assert data.pictures is not None
+    assert (data.pictures.size, data.pictures.features) == (48, None)
+    assert read().data.pictures is None
+    assert errors(IMAGES) == [
+        "e.yaml:1: data.pictures: encoder 'bilstm' reads text; remove it or use encoder "
+        "convolution or features"
+    ]
+
+
+@pytest.mark.parametrize("encoder", ["convolution", "features"])
+def test_an_encoder_of_images_requires_images(encoder: str, errors: Errors) -> None:
+    assert errors(f"{REQUIRED_KEYS}model:\n  encoder: {encoder}\n") == [
+        f"e.yaml:4: model.encoder: '{encoder}' requires images; "
+        "add 'pictures: {size: 64}' to data"
+    ]
+
+
+def test_an_unknown_encoder_of_images_is_the_only_error(errors: Errors) -> None:
+    (line,) = errors(f"{IMAGES}model: {{encoder: convolutoin}}\n")
+    assert "did you mean 'convolution'?" in line
+
+
+PICTURES = {
+    "{}": "data.pictures: requires either size, for images as pixels, or features, for feature",
+    "{size: 64, features: 8}": "data.pictures: requires either size",
+    "{size: 64, positions: 49}": "data.pictures: positions has no effect with size; remove one of",
+    "{size: 0}": "data.pictures.size: must be at least 1, got 0",
+    "{side: 64}": "data.pictures.side: unknown key; did you mean 'size'? known: size, features,",
+}
+
+
+@pytest.mark.parametrize(("pictures", "message"), PICTURES.items())
+def test_invalid_image_options_are_reported(pictures: str, message: str, errors: Errors) -> None:
+    text = REQUIRED_KEYS.replace("en}", f"en, pictures: {pictures}}}")
+    (line,) = errors(f"{text}model: {{encoder: convolution}}\n")
+    assert line.startswith(f"e.yaml:1: {message}")
+
+
+def test_images_have_no_vocabulary(errors: Errors) -> None:
+    text = f"{IMAGES}model: {{encoder: convolution}}\n"
+    (line,) = errors(text, "data.vocabulary.model=[a.model, b.model]")
+    assert line.endswith(
+        "vocabulary.model: images have no vocabulary; give only the model of the target"
+    )
