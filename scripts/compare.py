@@ -47,7 +47,7 @@ BOOK = {
 Result = dict[str, Any]
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Train what is not trained yet, measure every epoch, write table, JSON and plot."""
     options = _parser().parse_intermixed_args()
     results: dict[str, Result] = {}

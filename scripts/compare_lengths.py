@@ -49,9 +49,9 @@ class Bucket(NamedTuple):
     rows: list[int]
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Translate with every run; write table, JSON and plot."""
-    options = _parser().parse_args()
+    options = _parser().parse_args(arguments)
     data = RunDir(options.runs[0]).experiment().data
     alone = list(find_corpus(options.test, data.source, data.target).pairs())
     pairs = alone + join_up_to(alone, options.join)

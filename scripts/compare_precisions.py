@@ -27,14 +27,14 @@ from nmt.storage.run_dir import RunDir
 PRECISIONS = ("fp32", "bf16", "int8")
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Translate the text in every precision; write the table and the JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path, metavar="RUN", help="of a trained model")
     parser.add_argument("--test", type=Path, required=True, help="prefix of the text")
     parser.add_argument("--checkpoint", default="best", help="best, last, average or an update")
     parser.add_argument("--output", type=Path, required=True, help="of OUTPUT.json and OUTPUT.md")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     data = RunDir(options.run).experiment().data
     pairs = list(find_corpus(options.test, data.source, data.target).pairs())
     configure_process("cpu", threads=1)

@@ -9,6 +9,7 @@ pair counts as unseen when it does not stand in the training text.
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from experiments import Pair, exact_match, markdown, train, valid_pairs
@@ -19,7 +20,7 @@ from nmt.storage.checkpoint import read_state
 from nmt.storage.run_dir import RunDir
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Train, translate, print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--config", type=Path, default=Path("configs/date_format.yaml"))
@@ -29,7 +30,7 @@ def main() -> None:
         "--decoders", nargs="+", choices=looking, default=["bahdanau", "luong"], metavar="NAME"
     )
     parser.add_argument("overrides", nargs="*", metavar="section.key=value")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     _, unseen = valid_pairs(load_experiment(options.config).experiment.data)
     decoders = options.decoders
     assert "score" in MECHANISMS.find("global").injected

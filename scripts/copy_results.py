@@ -35,7 +35,7 @@ from plots import save
 Weights = Float[Tensor, "slot step"]
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Copy the test parts with every run; print the table, draw the picture."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("--checkpoint", default="best", help="as in nmt-translate")
     parser.add_argument("--picture", type=Path, help="PNG of the first run's heads")
     parser.add_argument("--length", type=int, choices=TESTS, default=TESTS[0], help="of its line")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     data = RunDir(options.runs[0]).experiment().data
     tests = {
         length: list(find_corpus(options.data / f"test_{length}", data.source, data.target).pairs())

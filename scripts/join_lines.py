@@ -30,7 +30,7 @@ def join_up_to(pairs: Sequence[Pair], largest: int) -> list[Pair]:
     return [joined for size in range(2, largest + 1) for joined in join(pairs, size)]
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Read, join, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
@@ -39,7 +39,7 @@ def main() -> None:
     add("--target", required=True, help="suffix of the target file")
     add("--join", type=int, default=4, metavar="N", help="default: %(default)s")
     add("--output", type=Path, required=True, help="prefix of the files to write")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     pairs = list(find_corpus(options.text, options.source, options.target).pairs())
     joined = join_up_to(pairs, options.join)
     options.output.parent.mkdir(parents=True, exist_ok=True)

@@ -46,13 +46,13 @@ class Windows(NamedTuple):
     inside: Float[Tensor, " inside"]
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Read the text with the run's model and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path, metavar="RUN", help="of a model with local_p")
     parser.add_argument("--test", type=Path, required=True, help="prefix of the text")
     parser.add_argument("--checkpoint", default="best", help="best, last, average or an update")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     saved = load_saved_model(options.run, options.checkpoint)
     source, target = load_vocabularies(RunDir(options.run))
     mechanism = getattr(saved.model.decoder, "attention", None)

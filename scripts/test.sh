@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
-# The whole check: format, lint, types, tests. From a clean clone with nothing installed.
+# The complete check: format, lint, spelling, types, documentation, tests. Works on a clean clone.
 #   bash scripts/test.sh [PYTEST ARGUMENTS]     for example: bash scripts/test.sh -m "not slow"
 set -euo pipefail
 cd "$(dirname "$0")/.."
-. scripts/environment.sh dev
+. scripts/environment.sh dev,docs
 ruff format --check nmt scripts benchmarks tests
 ruff check nmt scripts benchmarks tests
+codespell README.md CONTRIBUTING.md CHANGELOG.md data/README.md benchmarks configs docs nmt scripts tests
 mypy
+NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet
 python -m pytest -q --numprocesses auto --dist loadfile "$@"

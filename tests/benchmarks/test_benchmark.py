@@ -8,7 +8,7 @@ import benchmark
 import pytest
 
 from harness.results import Row
-from measures import Bench
+from measures import MEASURES, Bench
 from nmt.errors import UserError
 from tests.commands import PHRASES
 
@@ -44,8 +44,8 @@ def rows(tmp_path: Path) -> list[tuple[str, str]]:
 def test_rows_measured_before_a_failure_are_kept(
     arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(benchmark.MEASURES, "training", failing)
-    monkeypatch.setitem(benchmark.MEASURES, "memory", working)
+    monkeypatch.setitem(MEASURES, "training", failing)
+    monkeypatch.setitem(MEASURES, "memory", working)
     assert benchmark.main([*arguments, "--only", "training", "memory"]) == 1
     failure = ("training", "not measured: nmt fp32: translate failed")
     assert rows(tmp_path) == [("first", ""), failure, ("second", "")]
@@ -58,7 +58,7 @@ def test_row_is_on_disk_before_the_next_one_is_measured(
         yield from working(bench)
         raise RuntimeError("out of memory")
 
-    monkeypatch.setitem(benchmark.MEASURES, "memory", crashing)
+    monkeypatch.setitem(MEASURES, "memory", crashing)
     with pytest.raises(RuntimeError, match="out of memory"):
         benchmark.main([*arguments, "--only", "memory"])
     assert rows(tmp_path) == [("second", "")]

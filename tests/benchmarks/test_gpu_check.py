@@ -56,4 +56,4 @@ def test_an_error_that_is_no_number_is_no_pass() -> None:
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_without_a_gpu_it_says_so(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert gpu_check.main(["--work", str(tmp_path)]) == 2
-    assert "torch sees no GPU here" in capsys.readouterr().err
+    assert "torch finds no GPU" in capsys.readouterr().err

@@ -16,15 +16,8 @@ TITLE = re.compile(r'title="([^"]+)"')
 INLINE = re.compile(r"`([^`\n]+(?:\n[^`\n]+)?)`")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+ (.+)$", re.M)
-COMMANDS = (
-    "nmt-train",
-    "nmt-translate",
-    "nmt-eval",
-    "torchrun",
-    "python scripts/",
-    "bash scripts/",
-)
-COMMANDS += ("python benchmarks/",)
+PROGRAMS = ("nmt-train", "nmt-translate", "nmt-eval", "torchrun")
+COMMANDS = (*PROGRAMS, "python scripts/", "python benchmarks/", "bash scripts/")
 
 
 class Block(NamedTuple):
