@@ -323,13 +323,13 @@ class Experiment(Section):
     def _check_source(cls, model: ModelConfig, field: FieldContext) -> ModelConfig:
         """Check that an encoder of images has images, and an encoder of text has text."""
         data, encoder = field.data.get("data"), model.encoder.type
-        reads_images = "pictures" in ENCODERS.find(encoder).injected
+        reads_images = "image_size" in ENCODERS.find(encoder).injected
         if not isinstance(data, DataConfig) or reads_images == (data.pictures is not None):
             return model
         if reads_images:
             message = f"'{encoder}' requires images; add 'pictures: {{size: 64}}' to data"
             raise error_at("model.encoder", message)
-        readers = [name for name, spec in ENCODERS.specs().items() if "pictures" in spec.injected]
+        readers = [name for name, spec in ENCODERS.specs().items() if "image_size" in spec.injected]
         message = f"encoder '{encoder}' reads text; remove it or use encoder {' or '.join(readers)}"
         raise error_at("data.pictures", message)
 

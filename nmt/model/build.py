@@ -27,7 +27,7 @@ def build_model(
 
     Args:
         config: the `model` section
-        source: size of the source vocabulary, or what the source's pictures are
+        source: size of the source vocabulary, or format of the source images
         target_pieces: size of the target vocabulary
         recurrence: `training.recurrence`
 
@@ -37,7 +37,7 @@ def build_model(
     assert config.encoder is not None and config.decoder is not None
     size = config.embedding_size
     pictured = isinstance(source, ImageSize)
-    offered: dict[str, Any] = {"pictures": source} if pictured else {"embedding_size": size}
+    offered: dict[str, Any] = {"image_size": source} if pictured else {"embedding_size": size}
     encoder = _build(ENCODERS, config.encoder, offered)
     assert isinstance(encoder, Encoder)
 
@@ -105,16 +105,18 @@ def set_backend(decoder: Decoder, recurrence: RecurrenceBackend) -> None:
         decoder.backend = recurrence
 
 
-def check_model(config: ModelConfig, *, joint: bool, pictures: ImageSize | None = None) -> Seq2Seq:
+def check_model(
+    config: ModelConfig, *, joint: bool, image_size: ImageSize | None = None
+) -> Seq2Seq:
     """Build the model without memory for its parameters, to see that its parts fit together.
 
     Args:
         config: the `model` section
         joint: whether both sides have one vocabulary
-        pictures: what the source is instead of text
+        image_size: format of the source images, if the source is images
 
     Raises:
         UserError: when they do not
     """
     with torch.device("meta"):
-        return build_model(config, pictures or 8, 8 if joint else 9)
+        return build_model(config, image_size or 8, 8 if joint else 9)

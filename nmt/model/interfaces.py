@@ -119,7 +119,7 @@ class FusedSupport:
 
 
 class Encoder(nn.Module, ABC):
-    """Reads embedded source sentences; or pictures, when it asks for `pictures` to be wired in.
+    """Reads embedded source sentences; or images, if its constructor has `image_size`.
 
     A picture has no padding: its annotations are all real, whatever mask comes with it.
 

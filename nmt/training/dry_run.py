@@ -40,7 +40,7 @@ def check_components(loaded: LoadedExperiment) -> None:
     # Builds the model on the meta device: sizes and options are checked without memory.
     try:
         images = ImageSize.from_config(experiment.data.pictures)
-        model = check_model(experiment.model, joint=joint, pictures=images)
+        model = check_model(experiment.model, joint=joint, image_size=images)
     except UserError as error:
         raise loaded.error("model", error.message) from None
     try:

@@ -23,7 +23,7 @@ def picture_encoders() -> list[Any]:
         model = config(encoder=encoder, decoder=DECODER)
         for sizes in (PIXELS, MAPS):
             try:
-                check_model(model, joint=True, pictures=sizes)
+                check_model(model, joint=True, image_size=sizes)
             except UserError:
                 continue
             found.append(pytest.param(model, sizes, id=name_of(encoder)))

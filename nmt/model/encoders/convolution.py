@@ -34,19 +34,19 @@ class ConvolutionEncoder(PictureEncoder):
 
     def __init__(
         self,
-        pictures: ImageSize,
+        image_size: ImageSize,
         *,
         channels: Positive = 32,
         blocks: Positive = 3,
         convolutions: Positive = 2,
         dropout: Probability = 0.0,
     ) -> None:
-        if pictures.size is None:
+        if image_size.size is None:
             raise ValueError("reads pixels; set data.pictures.size, or use encoder 'features'")
-        side, odd = divmod(pictures.size, 2**blocks)
+        side, odd = divmod(image_size.size, 2**blocks)
         if odd or not side:
             raise ValueError(
-                f"halves the sides {blocks} times, and {pictures.size} pixels are no multiple of "
+                f"halves the sides {blocks} times, and {image_size.size} pixels are no multiple of "
                 f"{2**blocks}; change data.pictures.size or blocks"
             )
         super().__init__(channels * 2 ** (blocks - 1), (side, side), dropout)
@@ -61,8 +61,8 @@ class ConvolutionEncoder(PictureEncoder):
         self.row_re = nn.Parameter(0.3 * torch.randn(side, self.output_size))
         self.column_ce = nn.Parameter(0.3 * torch.randn(side, self.output_size))
 
-    def forward(self, pictures: Num[Tensor, "b 3 y x"], mask_bs: Bool[Tensor, "b _"]) -> Encoded:
-        pixels = pictures.to(self.row_re.dtype) / 127.5 - 1
+    def forward(self, images: Num[Tensor, "b 3 y x"], mask_bs: Bool[Tensor, "b _"]) -> Encoded:
+        pixels = images.to(self.row_re.dtype) / 127.5 - 1
         map_berc = self.network(pixels).permute(0, 2, 3, 1)
         states_brce = map_berc + self.row_re[:, None] + self.column_ce
         return self.encoded(states_brce.flatten(1, 2))

@@ -21,17 +21,19 @@ class FeaturesEncoder(PictureEncoder):
 
     def __init__(
         self,
-        pictures: ImageSize,
+        image_size: ImageSize,
         *,
         hidden_size: Positive | None = None,
         dropout: Probability = 0.0,
     ) -> None:
-        if pictures.features is None:
+        if image_size.features is None:
             raise ValueError(
                 "reads feature maps; set data.pictures.features, or use encoder 'convolution'"
             )
-        super().__init__(hidden_size or pictures.features, grid_shape(pictures.positions), dropout)
-        self.projection = nn.Linear(pictures.features, hidden_size) if hidden_size else None
+        super().__init__(
+            hidden_size or image_size.features, grid_shape(image_size.positions), dropout
+        )
+        self.projection = nn.Linear(image_size.features, hidden_size) if hidden_size else None
 
     def forward(
         self, features_bsf: Float[Tensor, "b s f"], mask_bs: Bool[Tensor, "b _"]
