@@ -1,1 +1,1 @@
-"""The time loop over a known target: plain, as autograd writes it, and fused."""
+"""Recurrences with attention over known targets, as one differentiable operation."""

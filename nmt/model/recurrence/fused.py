@@ -1,6 +1,11 @@
-"""The whole loop over a known target as one operation of autograd."""
+"""The recurrence over all steps of a known target as one autograd operation.
 
-from typing import Any
+Autograd would save the result of every operation of every step. The manual backward pass needs
+only `SavedActivations`: among others, it recomputes the tanh of the additive score, the largest
+tensor of a step. It also computes the gradient of each weight in one product over all steps.
+"""
+
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -11,98 +16,221 @@ from torch.autograd.function import once_differentiable
 from nmt.device import compiles_kernels
 from nmt.model.layers.cell import compute_dtype
 from nmt.model.layers.dropout import dropout
-from nmt.model.recurrence.buffers import Given, Trail, empty_trail, exact_dtype
-from nmt.model.recurrence.gradients import gradients
-from nmt.model.recurrence.loop import backward, forward
-from nmt.model.recurrence.spec import RecurrenceSpec
-from nmt.model.recurrence.steps import Steps, TorchSteps
+from nmt.model.recurrence.loop import (
+    ActivationGradients,
+    Inputs,
+    Recurrence,
+    SavedActivations,
+    accumulation_dtype,
+    allocate,
+)
+from nmt.model.recurrence.spec import AttentionOrder, LayerWeights, RecurrenceSpec
+from nmt.model.recurrence.torch_ops import CellOps, TorchCellOps
 
 
 def run(
     spec: RecurrenceSpec, projected_tbg: Float[Tensor, "t b g"]
 ) -> tuple[Float[Tensor, "t b d"], Float[Tensor, "t b f"]]:
-    """The top layer's states, and what is fed back: the contexts, or h~.
+    """Compute a recurrence over all steps; equals the loop over `RecurrentDecoder.advance`.
 
-    Equal to the plain loop. Products are in autocast's type where it is on, cells and softmax in
-    float32 at least, and the gradient of a weight is one product over all steps.
+    Under autocast the products are in autocast's dtype. Cells and softmax are at least float32.
+
+    Args:
+        spec: the recurrence
+        projected_tbg: contribution of the target tokens to the gates of the bottom layer
+
+    Returns:
+        hidden states of the top layer, and contexts c_t or, where attention follows the
+        recurrence, h~_t
     """
-    given = _give(spec, projected_tbg)
-    steps = steps_for(given)
+    inputs = _collect_inputs(spec, projected_tbg)
+    # All tensors have their final dtype, and autocast would convert some of them at every step.
     with torch.autocast(projected_tbg.device.type, enabled=False):
-        hidden_tbd, fed_tbf = _Fused.apply(steps, *given)  # type: ignore[no-untyped-call]
-    return hidden_tbd, fed_tbf
+        hidden_tbd, input_feed_tbf = _FusedRecurrence.apply(  # type: ignore[no-untyped-call]
+            spec.order, choose_ops(inputs), *inputs
+        )
+    return hidden_tbd, input_feed_tbf
 
 
-def _give(recurrence: RecurrenceSpec, projected_tbg: Tensor) -> Given:
-    """What the loop reads, in its types. Masks of dropout are drawn for all steps at once."""
+def choose_ops(inputs: Inputs) -> CellOps:
+    """Return the Triton kernels if they support these tensors, else the torch operations."""
+    if compiles_kernels():
+        from nmt.model.recurrence.triton_ops import TritonCellOps
+
+        if TritonCellOps.supports(inputs.source):
+            return TritonCellOps()
+    return TorchCellOps()
+
+
+def _collect_inputs(spec: RecurrenceSpec, projected_tbg: Tensor) -> Inputs:
+    """Convert the tensors of a recurrence to the dtype of its products."""
     dtype = compute_dtype(projected_tbg)
 
-    def cast(part: Tensor | None) -> Any:
-        return None if part is None else part.to(dtype).contiguous()
+    # Contiguous once, instead of a copy in the products of every step.
+    def cast(tensor: Tensor) -> Tensor:
+        return tensor.to(dtype).contiguous()
 
-    feed = recurrence.input_feed
-    bottom, *upper = recurrence.layers
-    hidden_lbd = torch.stack([state.hidden_nd for state in recurrence.states])
-    cells = [state.cell_nd for state in recurrence.states if state.cell_nd is not None]
-    gates, units = bottom.weight_gx.size(0), hidden_lbd.size(2)
-    upper_lgx = projected_tbg.new_zeros(0, gates, 2 * units)
-    upper_bias_lg = projected_tbg.new_zeros(0, gates)
-    if upper:
-        upper_lgx = torch.stack([layer.weight_gx for layer in upper])
-        upper_bias_lg = torch.stack([layer.bias_g for layer in upper if layer.bias_g is not None])
-    kept_tlbd = None
-    if upper and recurrence.dropout:
-        shape = (projected_tbg.size(0), len(upper), *hidden_lbd.shape[1:])
-        kept_tlbd = dropout(projected_tbg.new_ones(shape, dtype=dtype), recurrence.dropout)
-    return Given(
-        cast(projected_tbg),
-        cast(recurrence.keys_bsa),
-        cast(recurrence.values_bse),
-        recurrence.mask_bs.contiguous(),
-        cast(hidden_lbd),
-        torch.stack(cells).to(exact_dtype(dtype)),
-        cast(bottom.weight_gx),
-        cast(upper_lgx),
-        cast(upper_bias_lg),
-        cast(recurrence.query_ad),
-        cast(recurrence.v_a),
-        None if feed is None else cast(feed.first_bf),
-        None if feed is None else cast(feed.weight_fx),
-        kept_tlbd,
+    def cast_optional(tensor: Tensor | None) -> Tensor | None:
+        return None if tensor is None else cast(tensor)
+
+    bottom, *upper = spec.layers
+    hidden_lbd = torch.stack([state.hidden_nd for state in spec.states])
+    cells = [state.cell_nd for state in spec.states if state.cell_nd is not None]
+    upper_weight_lgx, upper_bias_lg = _stack_upper(upper, bottom, hidden_lbd.size(2))
+    feed = spec.input_feed
+    return Inputs(
+        projected_tbg=cast(projected_tbg),
+        keys_bsa=cast(spec.keys_bsa),
+        values_bse=cast(spec.values_bse),
+        hidden_lbd=cast(hidden_lbd),
+        cell_lbd=torch.stack(cells).to(accumulation_dtype(dtype)),
+        bottom_weight_gx=cast(bottom.weight_gx),
+        upper_weight_lgx=cast(upper_weight_lgx),
+        upper_bias_lg=cast(upper_bias_lg),
+        query_ad=cast_optional(spec.query_ad),
+        v_a=cast_optional(spec.v_a),
+        input_feed_bf=None if feed is None else cast(feed.first_bf),
+        combine_fx=None if feed is None else cast(feed.weight_fx),
+        mask_bs=spec.mask_bs.contiguous(),
+        dropout_tlbd=_draw_dropout(spec, projected_tbg.size(0), hidden_lbd[1:].to(dtype)),
     )
 
 
-def steps_for(given: Given) -> Steps:
-    """Triton's kernels where they serve, else torch's operations."""
-    if compiles_kernels():
-        from nmt.model.recurrence.triton_steps import TritonSteps
+def _stack_upper(
+    upper: list[LayerWeights], bottom: LayerWeights, hidden_size: int
+) -> tuple[Float[Tensor, "l g x"], Float[Tensor, "l g"]]:
+    """Stack weights and biases of the layers above the bottom one, of which there may be none."""
+    if not upper:
+        gates = bottom.weight_gx.size(0)
+        empty = bottom.weight_gx.new_zeros
+        return empty(0, gates, 2 * hidden_size), empty(0, gates)
+    biases = [layer.bias_g for layer in upper if layer.bias_g is not None]
+    return torch.stack([layer.weight_gx for layer in upper]), torch.stack(biases)
 
-        if TritonSteps.serves(given):
-            return TritonSteps()
-    return TorchSteps()
+
+def _draw_dropout(
+    spec: RecurrenceSpec, steps: int, upper_lbd: Float[Tensor, "l b d"]
+) -> Float[Tensor, "t l b d"] | None:
+    """Draw the dropout masks of all steps at once; None without dropout."""
+    if not upper_lbd.size(0) or not spec.dropout:
+        return None
+    return dropout(upper_lbd.new_ones(steps, *upper_lbd.shape), spec.dropout)
 
 
-class _Fused(Function):
-    """Keeps what `Trail` says, which is less by the tanh of every step than autograd would."""
+class _FusedRecurrence(Function):
+    """A recurrence with a manual backward pass."""
 
     @staticmethod
-    def forward(ctx: Any, steps: Steps, *tensors: Tensor | None) -> tuple[Tensor, Tensor]:
-        given = Given(*tensors)  # type: ignore[arg-type]
-        trail = empty_trail(given)
-        forward(given, trail, steps)
-        ctx.steps = steps
-        # The way back asks of the projected inputs only how many steps there were.
-        given = given._replace(
-            projected_tbg=given.projected_tbg.new_empty(len(trail.weights_tbs), 0, 0)
-        )
-        ctx.save_for_backward(*given, *trail)
-        return trail.hidden_tbd, trail.fed_tbf
+    def forward(
+        ctx: Any, order: AttentionOrder, ops: CellOps, *tensors: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        # Autograd does not track tensors inside tuples, so they are passed one by one.
+        inputs = Inputs(*tensors)  # type: ignore[arg-type]
+        recurrence = Recurrence(inputs, allocate(inputs, order), order, ops)
+        recurrence.forward()
+        ctx.order, ctx.ops = order, ops
+        # The backward pass does not read the projected inputs, so they are not kept alive.
+        inputs = inputs._replace(projected_tbg=inputs.projected_tbg.new_empty(0, 0, 0))
+        ctx.save_for_backward(*inputs, *recurrence.saved)
+        return recurrence.hidden_tbd, recurrence.input_feed_tbf
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *d_outputs: Tensor) -> tuple[Tensor | None, ...]:
-        tensors = ctx.saved_tensors
-        given, trail = Given(*tensors[: len(Given._fields)]), Trail(*tensors[len(Given._fields) :])
-        with torch.autocast(given.projected_tbg.device.type, enabled=False):
-            slopes = backward(given, trail, ctx.steps, *d_outputs)
-            return None, *gradients(given, trail, slopes, ctx.steps)
+        tensors, count = ctx.saved_tensors, len(Inputs._fields)
+        inputs, saved = Inputs(*tensors[:count]), SavedActivations(*tensors[count:])
+        recurrence = Recurrence(inputs, saved, ctx.order, ctx.ops)
+        with torch.autocast(inputs.keys_bsa.device.type, enabled=False):
+            gradients = input_gradients(recurrence, recurrence.backward(*d_outputs))
+        no_gradient = None
+        return (no_gradient, no_gradient, *gradients, no_gradient, no_gradient)
+
+
+class InputGradients(NamedTuple):
+    """Gradients of the differentiable `Inputs`, in the same order."""
+
+    projected_tbg: Float[Tensor, "t b g"]
+    keys_bsa: Float[Tensor, "b s a"]
+    values_bse: Float[Tensor, "b s e"]
+    hidden_lbd: Float[Tensor, "l b d"]
+    cell_lbd: Float[Tensor, "l b d"]
+    bottom_weight_gx: Float[Tensor, "g x"]
+    upper_weight_lgx: Float[Tensor, "l g x"]
+    upper_bias_lg: Float[Tensor, "l g"]
+    query_ad: Float[Tensor, "a d"] | None
+    v_a: Float[Tensor, " a"] | None
+    input_feed_bf: Float[Tensor, "b f"] | None
+    combine_fx: Float[Tensor, "f x"] | None
+
+
+def input_gradients(recurrence: Recurrence, gradients: ActivationGradients) -> InputGradients:
+    """Compute the gradients of all inputs, with one product over all steps for each weight."""
+    inputs, saved, d = recurrence.inputs, recurrence.saved, recurrence.inputs.hidden_size
+    d_bottom_tbx = gradients.bottom_inputs_tbx
+    # The context is r_t of the bottom layer, or, in the other order, the first part of [c_t; h_t].
+    d_context_tbe = d_bottom_tbx[:-1, :, d:]
+    d_combine_fx = d_input_feed_bf = None
+    if recurrence.order is AttentionOrder.AFTER:
+        assert gradients.combined_tbx is not None and gradients.feed_sum_tbf is not None
+        assert saved.combined_tbx is not None
+        d_context_tbe = gradients.combined_tbx[:, :, :-d]
+        d_input_feed_bf = d_bottom_tbx[0, :, d:]  # h~ of the first step is an input
+        d_combine_fx = _weight_gradient(gradients.feed_sum_tbf, saved.combined_tbx)
+    d_weights = [
+        _weight_gradient(gradients.gates_ltbg[layer], saved.inputs_tbx(layer)[:-1])
+        for layer in range(inputs.layers)
+    ]
+    d_keys_bsa, d_query_ad, d_v_a = _score_gradients(recurrence, gradients)
+    values_dtype = saved.bottom_inputs_tbx.dtype
+    return InputGradients(
+        projected_tbg=gradients.gates_ltbg[0],
+        keys_bsa=d_keys_bsa,
+        values_bse=_sum_outer_products(saved.weights_tbs.to(values_dtype), d_context_tbe),
+        hidden_lbd=torch.stack(
+            [gradients.inputs_tbx(layer)[0, :, :d] for layer in range(inputs.layers)]
+        ),
+        cell_lbd=gradients.cell_lbd,
+        bottom_weight_gx=d_weights[0],
+        upper_weight_lgx=torch.stack(d_weights[1:])
+        if inputs.layers > 1
+        else torch.zeros_like(inputs.upper_weight_lgx),
+        upper_bias_lg=gradients.gates_ltbg[1:].sum(dim=(1, 2)),
+        query_ad=d_query_ad,
+        v_a=d_v_a,
+        input_feed_bf=d_input_feed_bf,
+        combine_fx=d_combine_fx,
+    )
+
+
+def _score_gradients(
+    recurrence: Recurrence, gradients: ActivationGradients
+) -> tuple[Float[Tensor, "b s a"], Float[Tensor, "a d"] | None, Float[Tensor, " a"] | None]:
+    """Compute the gradients of the keys, of W and of v."""
+    inputs, states_tbd = recurrence.inputs, recurrence.query_states_tbd
+    queries_tba, d_query_ad = states_tbd, None
+    if inputs.query_ad is not None:
+        assert recurrence.saved.query_tba is not None
+        queries_tba = recurrence.saved.query_tba
+        d_query_ad = _weight_gradient(gradients.query_tba, states_tbd)
+    if gradients.additive is None:
+        narrow_tbs = gradients.energies_tbs.to(states_tbd.dtype)
+        return _sum_outer_products(narrow_tbs, queries_tba), d_query_ad, None
+    recurrence.ops.finish_additive(
+        queries_tba.contiguous(), inputs.source, gradients.energies_tbs, gradients.additive
+    )
+    d_keys_bsa, d_v_a = (total.to(inputs.keys_bsa.dtype) for total in gradients.additive)
+    return d_keys_bsa, d_query_ad, d_v_a
+
+
+def _weight_gradient(
+    d_outputs_tbg: Float[Tensor, "t b g"], inputs_tbx: Float[Tensor, "t b x"]
+) -> Float[Tensor, "g x"]:
+    """Compute the gradient of a weight that is shared by all steps."""
+    return d_outputs_tbg.flatten(0, 1).mT @ inputs_tbx.flatten(0, 1)
+
+
+def _sum_outer_products(
+    weights_tbs: Float[Tensor, "t b s"], vectors_tbe: Float[Tensor, "t b e"]
+) -> Float[Tensor, "b s e"]:
+    """Compute Σ_t α_ts x_t for each sentence: the gradient of its values or keys."""
+    return torch.bmm(weights_tbs.permute(1, 2, 0), vectors_tbe.transpose(0, 1))

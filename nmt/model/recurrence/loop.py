@@ -1,202 +1,394 @@
-"""The loop over a known target, there and back, on given room."""
+"""The loop over the steps of a recurrence, forward and backward, on preallocated tensors.
 
+Row t of a layer's inputs holds [h_{t-1}; r_t]: the layer's previous hidden state and the vector r_t
+that enters the layer at step t. The gates of a step are then one matrix product, and the gradient
+of the weight is one product over all steps. The forward pass writes h_t and r_t directly into
+their rows, so that no step concatenates tensors.
+"""
+
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from nmt.model.recurrence.buffers import Given, Trail, exact_dtype
-from nmt.model.recurrence.steps import KeySums, Steps
+from nmt.model.recurrence.spec import AttentionOrder
+from nmt.model.recurrence.torch_ops import AdditiveGradients, AttendedSource, CellOps
 
 
-def forward(given: Given, trail: Trail, steps: Steps) -> None:
-    """Go the way, and write it down.
+class Inputs(NamedTuple):
+    """Tensors that a recurrence reads, in the dtype of its products; cells are at least float32.
 
-    A step is one product a layer, one for W q, and what `Steps` has. `trail` holds the first
-    states.
-    """
-    for time in range(given.projected_tbg.size(0)):
-        if given.looks_first:
-            _look(time, time, given, trail, steps)
-            _move(time, given, trail, steps)
-        else:
-            _move(time, given, trail, steps)
-            _look(time, time + 1, given, trail, steps)
-            _combine(time, given, trail)
+    All but the last two are differentiable. Upper layers are all layers but the bottom one.
 
-
-def _move(time: int, given: Given, trail: Trail, steps: Steps) -> None:
-    """All layers, from the bottom one up."""
-    units = given.hidden_lbd.size(2)
-    for layer in range(given.layers):
-        rows_tbx, gates_bg = trail.rows_tbx(layer), trail.gates_ltbg[layer, time]
-        start = given.upper_bias_lg[layer - 1] if layer else given.projected_tbg[time]
-        torch.addmm(start, rows_tbx[time], given.weight_gx(layer).mT, out=gates_bg)
-        hidden_bd = rows_tbx[time + 1, :, :units]
-        cell_tbd = trail.cell_ltbd[layer]
-        steps.move(gates_bg, cell_tbd[time], cell_tbd[time + 1], hidden_bd)
-        if layer + 1 < given.layers:
-            entering_bd = trail.rows_tbx(layer + 1)[time, :, units:]
-            if given.kept_tlbd is None:
-                entering_bd.copy_(hidden_bd)
-            else:
-                torch.mul(hidden_bd, given.kept_tlbd[time, layer], out=entering_bd)
-
-
-def _look(time: int, row: int, given: Given, trail: Trail, steps: Steps) -> None:
-    """With the top layer's state of this row."""
-    units = given.hidden_lbd.size(2)
-    query_ba = trail.rows_tbx(given.layers - 1)[row, :, :units]
-    if given.query_ad is not None:
-        assert trail.query_tba is not None
-        query_ba = torch.mm(query_ba, given.query_ad.mT, out=trail.query_tba[time])
-    if trail.seen_tbx is None:
-        context_be = trail.bottom_tbx[time, :, units:]
-    else:
-        context_be = trail.seen_tbx[time, :, :-units]
-    steps.look(query_ba, given, trail.weights_tbs[time], context_be)
-
-
-def _combine(time: int, given: Given, trail: Trail) -> None:
-    """What is fed back, from the context and the state that has looked."""
-    units = given.hidden_lbd.size(2)
-    assert trail.seen_tbx is not None and given.combine_fx is not None
-    seen_bx = trail.seen_tbx[time]
-    seen_bx[:, -units:] = trail.hidden_tbd[time]
-    fed_bf = trail.bottom_tbx[time + 1, :, units:]
-    fed_bf.copy_(torch.mm(seen_bx, given.combine_fx.mT).tanh_())
-
-
-class Slopes(NamedTuple):
-    """Gradients along a trail; each has the shape of what it belongs to.
-
-    Those of the rows take up, one after the other, what the readout, the steps after and the same
-    step have to say.
+    Attributes:
+        projected_tbg: contribution of the target tokens to the gates of the bottom layer
+        keys_bsa: keys of the source
+        values_bse: values of the source
+        hidden_lbd: initial hidden states
+        cell_lbd: initial cells
+        bottom_weight_gx: weight of the bottom layer
+        upper_weight_lgx: weights of the upper layers
+        upper_bias_lg: biases of the upper layers
+        query_ad: W of the query projection W h; None if the query is h
+        v_a: v of the additive form; None in the bilinear form
+        input_feed_bf: h~ that enters the first step; None unless attention follows the recurrence
+        combine_fx: C of h~ = tanh(C [c_t; h_t]); None unless attention follows the recurrence
+        mask_bs: True for real source positions
+        dropout_tlbd: dropout masks between layers, 0 or 1 / (1 - rate); None without dropout
     """
 
-    bottom_tbx: Float[Tensor, "t b x"]
-    upper_ltbx: Float[Tensor, "l t b x"]
+    projected_tbg: Float[Tensor, "t b g"]
+    keys_bsa: Float[Tensor, "b s a"]
+    values_bse: Float[Tensor, "b s e"]
+    hidden_lbd: Float[Tensor, "l b d"]
+    cell_lbd: Float[Tensor, "l b d"]
+    bottom_weight_gx: Float[Tensor, "g x"]
+    upper_weight_lgx: Float[Tensor, "l g x"]
+    upper_bias_lg: Float[Tensor, "l g"]
+    query_ad: Float[Tensor, "a d"] | None
+    v_a: Float[Tensor, " a"] | None
+    input_feed_bf: Float[Tensor, "b f"] | None
+    combine_fx: Float[Tensor, "f x"] | None
+    mask_bs: Bool[Tensor, "b s"]
+    dropout_tlbd: Float[Tensor, "t l b d"] | None
+
+    @property
+    def layers(self) -> int:
+        """Return the number of layers."""
+        return self.hidden_lbd.size(0)
+
+    @property
+    def hidden_size(self) -> int:
+        """Return the width d of a hidden state."""
+        return self.hidden_lbd.size(2)
+
+    @property
+    def source(self) -> AttendedSource:
+        """Return the keys and values that each step attends to."""
+        return AttendedSource(self.keys_bsa, self.values_bse, self.mask_bs, self.v_a)
+
+    def weight_gx(self, layer: int) -> Float[Tensor, "g x"]:
+        """Return the weight of a layer."""
+        return self.upper_weight_lgx[layer - 1] if layer else self.bottom_weight_gx
+
+
+class SavedActivations(NamedTuple):
+    """Activations that the forward pass saves for the backward pass.
+
+    They contain neither tanh(q + k) nor tanh(c_t), which the backward pass recomputes.
+
+    Attributes:
+        bottom_inputs_tbx: [h_{t-1}; r_t] of the bottom layer, where r_t is c_t or h~_{t-1}; T + 1
+            rows
+        upper_inputs_ltbx: [h_{t-1}; r_t] of the upper layers, where r_t is h_t of the layer below
+            after dropout; T + 1 rows
+        cell_ltbd: c_{t-1}; T + 1 rows
+        gates_ltbg: activations of the gates i, f, g, o
+        query_tba: projected queries W h; None if the query is h
+        weights_tbs: attention weights
+        combined_tbx: [c_t; h_t]; None unless attention follows the recurrence
+    """
+
+    bottom_inputs_tbx: Float[Tensor, "t b x"]
+    upper_inputs_ltbx: Float[Tensor, "l t b x"]
+    cell_ltbd: Float[Tensor, "l t b d"]
+    gates_ltbg: Float[Tensor, "l t b g"]
+    query_tba: Float[Tensor, "t b a"] | None
+    weights_tbs: Float[Tensor, "t b s"]
+    combined_tbx: Float[Tensor, "t b x"] | None
+
+    @property
+    def steps(self) -> int:
+        """Return the number T of steps."""
+        return self.weights_tbs.size(0)
+
+    def inputs_tbx(self, layer: int) -> Float[Tensor, "t b x"]:
+        """Return the inputs [h_{t-1}; r_t] of a layer."""
+        return self.upper_inputs_ltbx[layer - 1] if layer else self.bottom_inputs_tbx
+
+
+class ActivationGradients(NamedTuple):
+    """Gradients of saved activations, and of values between them, in the same shapes.
+
+    The gradient of a hidden state h_t is complete when step t is reached: the readout and step
+    t + 1 have added their contributions by then.
+
+    Attributes:
+        bottom_inputs_tbx: gradient of the bottom layer's inputs
+        upper_inputs_ltbx: gradient of the upper layers' inputs
+        cell_lbd: gradient of the cells of the step that the backward pass has reached
+        gates_ltbg: gradient of the pre-activations of the gates
+        query_tba: gradient of the queries
+        energies_tbs: gradient of the energies
+        feed_sum_tbf: gradient of C [c_t; h_t]; None unless attention follows the recurrence
+        combined_tbx: gradient of [c_t; h_t]; None unless attention follows the recurrence
+        additive: gradients of keys and v; None in the bilinear form
+    """
+
+    bottom_inputs_tbx: Float[Tensor, "t b x"]
+    upper_inputs_ltbx: Float[Tensor, "l t b x"]
     cell_lbd: Float[Tensor, "l b d"]
     gates_ltbg: Float[Tensor, "l t b g"]
     query_tba: Float[Tensor, "t b a"]
     energies_tbs: Float[Tensor, "t b s"]
-    combined_tbf: Float[Tensor, "t b f"] | None
-    seen_tbx: Float[Tensor, "t b x"] | None
-    sums: KeySums | None
+    feed_sum_tbf: Float[Tensor, "t b f"] | None
+    combined_tbx: Float[Tensor, "t b x"] | None
+    additive: AdditiveGradients | None
 
-    def rows_tbx(self, layer: int) -> Float[Tensor, "t b x"]:
-        """Those of a layer's rows."""
-        return self.upper_ltbx[layer - 1] if layer else self.bottom_tbx
+    def inputs_tbx(self, layer: int) -> Float[Tensor, "t b x"]:
+        """Return the gradient of a layer's inputs."""
+        return self.upper_inputs_ltbx[layer - 1] if layer else self.bottom_inputs_tbx
 
 
-def backward(
-    given: Given,
-    trail: Trail,
-    steps: Steps,
-    d_hidden_tbd: Float[Tensor, "t b d"],
-    d_fed_tbf: Float[Tensor, "t b f"],
-) -> Slopes:
-    """Go the way back, from the gradients of what the readout has seen.
+@dataclass(frozen=True)
+class Recurrence:
+    """Forward and backward pass over all steps.
 
-    What does not wait for the step after is left for when the loop is over: the gradients of
-    weights and annotations.
+    Attributes:
+        inputs: tensors to read
+        saved: tensors that the forward pass writes and the backward pass reads
+        order: whether a step attends before or after the layers update their states
+        ops: implementation of LSTM cell and attention
     """
-    slopes = _begin_back(given, trail, d_hidden_tbd, d_fed_tbf)
-    for time in reversed(range(given.projected_tbg.size(0))):
-        if given.looks_first:
-            _move_back(time, given, trail, slopes, steps)
-            d_context_be = slopes.bottom_tbx[time, :, given.hidden_lbd.size(2) :]
-            _look_back(time, time, given, trail, slopes, steps, d_context_be)
-        else:
-            d_context_be = _combine_back(time, given, trail, slopes)
-            _look_back(time, time + 1, given, trail, slopes, steps, d_context_be)
-            _move_back(time, given, trail, slopes, steps)
-    return slopes
 
+    inputs: Inputs
+    saved: SavedActivations
+    order: AttentionOrder
+    ops: CellOps
 
-def _begin_back(given: Given, trail: Trail, d_hidden_tbd: Tensor, d_fed_tbf: Tensor) -> Slopes:
-    seen, units = trail.seen_tbx, given.hidden_lbd.size(2)
-    query_tba = trail.hidden_tbd if trail.query_tba is None else trail.query_tba
-    slopes = Slopes(
-        torch.zeros_like(trail.bottom_tbx),
-        torch.zeros_like(trail.upper_ltbx),
-        torch.zeros_like(given.cell_lbd),
-        torch.empty_like(trail.gates_ltbg),
-        # Kernels want rows without gaps, and what comes from the readout may lie in any order.
-        d_hidden_tbd.new_empty(query_tba.shape),
-        torch.empty_like(trail.weights_tbs),
-        None if seen is None else d_fed_tbf.new_empty(d_fed_tbf.shape),
-        None if seen is None else torch.empty_like(seen),
-        _begin_sums(given),
-    )
-    slopes.rows_tbx(given.layers - 1)[1:, :, :units] = d_hidden_tbd
-    d_rows_tbf = slopes.bottom_tbx[:, :, units:]
-    (d_rows_tbf[:-1] if given.looks_first else d_rows_tbf[1:]).copy_(d_fed_tbf)
-    return slopes
+    @property
+    def hidden_tbd(self) -> Float[Tensor, "t b d"]:
+        """Return the hidden states h_t of the top layer."""
+        top_tbx = self.saved.inputs_tbx(self.inputs.layers - 1)
+        return top_tbx[1:, :, : self.inputs.hidden_size]
 
+    @property
+    def input_feed_tbf(self) -> Float[Tensor, "t b f"]:
+        """Return the contexts c_t, which enter step t, or h~_t, which enters step t + 1."""
+        return self._feed_rows(self.saved.bottom_inputs_tbx)
 
-def _begin_sums(given: Given) -> KeySums | None:
-    if given.energy_a is None:
-        return None
-    parts = (given.keys_bsa, given.energy_a)
-    return KeySums(*(torch.zeros_like(p, dtype=exact_dtype(p.dtype)) for p in parts))
+    @property
+    def query_states_tbd(self) -> Float[Tensor, "t b d"]:
+        """Return the hidden states of the top layer that attend: h_{t-1} or h_t."""
+        top_tbx = self.saved.inputs_tbx(self.inputs.layers - 1)
+        before = self.order is AttentionOrder.BEFORE
+        return (top_tbx[:-1] if before else top_tbx[1:])[:, :, : self.inputs.hidden_size]
 
-
-def _move_back(time: int, given: Given, trail: Trail, slopes: Slopes, steps: Steps) -> None:
-    """All layers, from the top one down."""
-    units = given.hidden_lbd.size(2)
-    for layer in reversed(range(given.layers)):
-        d_rows_tbx, d_gates_bg = slopes.rows_tbx(layer), slopes.gates_ltbg[layer, time]
-        cell_tbd = trail.cell_ltbd[layer]
-        steps.move_back(
-            trail.gates_ltbg[layer, time],
-            cell_tbd[time],
-            cell_tbd[time + 1],
-            d_rows_tbx[time + 1, :, :units],
-            slopes.cell_lbd[layer],
-            d_gates_bg,
-        )
-        d_rows_tbx[time].addmm_(d_gates_bg, given.weight_gx(layer))
-        if layer:
-            d_below_bd = slopes.rows_tbx(layer - 1)[time + 1, :, :units]
-            d_entering_bd = d_rows_tbx[time, :, units:]
-            if given.kept_tlbd is None:
-                d_below_bd.add_(d_entering_bd)
+    def forward(self) -> None:
+        """Compute all steps."""
+        for t in range(self.saved.steps):
+            if self.order is AttentionOrder.BEFORE:
+                self._attend(t)
+                self._update_states(t)
             else:
-                d_below_bd.addcmul_(d_entering_bd, given.kept_tlbd[time, layer - 1])
+                self._update_states(t)
+                self._attend(t)
+                self._feed_next_step(t)
+
+    def backward(
+        self, d_hidden_tbd: Float[Tensor, "t b d"], d_input_feed_tbf: Float[Tensor, "t b f"]
+    ) -> ActivationGradients:
+        """Compute the gradients that depend on the following step.
+
+        The gradients of weights, keys and values do not; they are computed after the loop, in one
+        product over all steps each.
+
+        Args:
+            d_hidden_tbd: gradient of `hidden_tbd` by way of the readout
+            d_input_feed_tbf: gradient of `input_feed_tbf` by way of the readout
+        """
+        gradients = self._allocate_gradients(d_hidden_tbd, d_input_feed_tbf)
+        for t in reversed(range(self.saved.steps)):
+            if self.order is AttentionOrder.BEFORE:
+                self._update_states_backward(t, gradients)
+                d_context_be = gradients.bottom_inputs_tbx[t, :, self.inputs.hidden_size :]
+                self._attend_backward(t, gradients, d_context_be)
+            else:
+                d_context_be = self._feed_next_step_backward(t, gradients)
+                self._attend_backward(t, gradients, d_context_be)
+                self._update_states_backward(t, gradients)
+        return gradients
+
+    def _update_states(self, t: int) -> None:
+        """Run the LSTM cells of all layers, from the bottom up."""
+        inputs, d = self.inputs, self.inputs.hidden_size
+        for layer in range(inputs.layers):
+            inputs_tbx = self.saved.inputs_tbx(layer)
+            gates_bg = self.saved.gates_ltbg[layer, t]
+            # The projected input of the bottom layer contains its bias.
+            start = inputs.upper_bias_lg[layer - 1] if layer else inputs.projected_tbg[t]
+            torch.addmm(start, inputs_tbx[t], inputs.weight_gx(layer).mT, out=gates_bg)
+            hidden_bd, cell_tbd = inputs_tbx[t + 1, :, :d], self.saved.cell_ltbd[layer]
+            self.ops.lstm(gates_bg, cell_tbd[t], cell_tbd[t + 1], hidden_bd)
+            if layer + 1 < inputs.layers:
+                # h_t enters the layer above at the same step.
+                above_bd = self.saved.inputs_tbx(layer + 1)[t, :, d:]
+                if inputs.dropout_tlbd is None:
+                    above_bd.copy_(hidden_bd)
+                else:
+                    torch.mul(hidden_bd, inputs.dropout_tlbd[t, layer], out=above_bd)
+
+    def _attend(self, t: int) -> None:
+        """Compute weights and context of the top layer's query."""
+        saved, d = self.saved, self.inputs.hidden_size
+        query_ba = self._query_state(saved.inputs_tbx(self.inputs.layers - 1), t)
+        if self.inputs.query_ad is not None:
+            assert saved.query_tba is not None
+            query_ba = torch.mm(query_ba, self.inputs.query_ad.mT, out=saved.query_tba[t])
+        if self.order is AttentionOrder.BEFORE:
+            # The context is written to the input of the bottom layer at the same step.
+            context_be = saved.bottom_inputs_tbx[t, :, d:]
+        else:
+            assert saved.combined_tbx is not None
+            context_be = saved.combined_tbx[t, :, :-d]
+        self.ops.attend(query_ba, self.inputs.source, saved.weights_tbs[t], context_be)
+
+    def _feed_next_step(self, t: int) -> None:
+        """Compute h~_t = tanh(C [c_t; h_t]), an input of step t + 1."""
+        combined_tbx, d = self.saved.combined_tbx, self.inputs.hidden_size
+        assert combined_tbx is not None and self.inputs.combine_fx is not None
+        combined_tbx[t, :, -d:] = self.hidden_tbd[t]
+        feed_bf = self.saved.bottom_inputs_tbx[t + 1, :, d:]
+        feed_bf.copy_(torch.mm(combined_tbx[t], self.inputs.combine_fx.mT).tanh_())
+
+    def _update_states_backward(self, t: int, gradients: ActivationGradients) -> None:
+        """Compute the gradients of the LSTM cells of all layers, from the top down."""
+        inputs, saved, d = self.inputs, self.saved, self.inputs.hidden_size
+        for layer in reversed(range(inputs.layers)):
+            d_inputs_tbx = gradients.inputs_tbx(layer)
+            d_gates_bg, cell_tbd = gradients.gates_ltbg[layer, t], saved.cell_ltbd[layer]
+            self.ops.lstm_backward(
+                saved.gates_ltbg[layer, t],
+                cell_tbd[t],
+                cell_tbd[t + 1],
+                d_inputs_tbx[t + 1, :, :d],
+                gradients.cell_lbd[layer],
+                d_gates_bg,
+            )
+            # Both halves at once: the gradients of h_{t-1} and of r_t.
+            d_inputs_tbx[t].addmm_(d_gates_bg, inputs.weight_gx(layer))
+            if layer:
+                d_below_bd = gradients.inputs_tbx(layer - 1)[t + 1, :, :d]
+                d_dropped_bd = d_inputs_tbx[t, :, d:]
+                if inputs.dropout_tlbd is None:
+                    d_below_bd.add_(d_dropped_bd)
+                else:
+                    d_below_bd.addcmul_(d_dropped_bd, inputs.dropout_tlbd[t, layer - 1])
+
+    def _attend_backward(
+        self, t: int, gradients: ActivationGradients, d_context_be: Float[Tensor, "b e"]
+    ) -> None:
+        """Compute the gradients of energies and query, and add the latter to the state's."""
+        saved, top = self.saved, self.inputs.layers - 1
+        state_bd = self._query_state(saved.inputs_tbx(top), t)
+        query_ba = state_bd if saved.query_tba is None else saved.query_tba[t]
+        d_query_ba = gradients.query_tba[t]
+        self.ops.attend_backward(
+            query_ba,
+            self.inputs.source,
+            saved.weights_tbs[t],
+            d_context_be,
+            gradients.energies_tbs[t],
+            d_query_ba,
+            gradients.additive,
+        )
+        d_state_bd = self._query_state(gradients.inputs_tbx(top), t)
+        if self.inputs.query_ad is None:
+            d_state_bd.add_(d_query_ba)
+        else:
+            d_state_bd.addmm_(d_query_ba, self.inputs.query_ad)
+
+    def _feed_next_step_backward(
+        self, t: int, gradients: ActivationGradients
+    ) -> Float[Tensor, "b e"]:
+        """Add the gradient of [c_t; h_t] to that of h_t; return the gradient of c_t."""
+        d, combine_fx = self.inputs.hidden_size, self.inputs.combine_fx
+        assert gradients.feed_sum_tbf is not None and gradients.combined_tbx is not None
+        assert combine_fx is not None
+        # tanh' = 1 - tanh², and the forward pass has saved h~ as an input of step t + 1.
+        feed_bf = self.saved.bottom_inputs_tbx[t + 1, :, d:]
+        d_feed_bf = gradients.bottom_inputs_tbx[t + 1, :, d:]
+        d_sum_bf = torch.mul(d_feed_bf, 1 - feed_bf.square(), out=gradients.feed_sum_tbf[t])
+        d_combined_bx = torch.mm(d_sum_bf, combine_fx, out=gradients.combined_tbx[t])
+        d_hidden_bd = gradients.inputs_tbx(self.inputs.layers - 1)[t + 1, :, :d]
+        d_hidden_bd.add_(d_combined_bx[:, -d:])
+        return d_combined_bx[:, :-d]
+
+    def _allocate_gradients(
+        self, d_hidden_tbd: Tensor, d_input_feed_tbf: Tensor
+    ) -> ActivationGradients:
+        """Allocate all gradients; the readout's contributions are filled in, the rest is zero."""
+        inputs, saved = self.inputs, self.saved
+        queries_tba = self.query_states_tbd if saved.query_tba is None else saved.query_tba
+        combined_tbx = saved.combined_tbx
+        gradients = ActivationGradients(
+            torch.zeros_like(saved.bottom_inputs_tbx),
+            torch.zeros_like(saved.upper_inputs_ltbx),
+            torch.zeros_like(inputs.cell_lbd),
+            # From here on every step writes its row whole, so that nothing has to be zero.
+            torch.empty_like(saved.gates_ltbg),
+            # Contiguous, as the Triton kernels require; the readout's gradients have any layout.
+            d_hidden_tbd.new_empty(queries_tba.shape),
+            torch.empty_like(saved.weights_tbs),
+            None if combined_tbx is None else d_input_feed_tbf.new_empty(d_input_feed_tbf.shape),
+            None if combined_tbx is None else torch.empty_like(combined_tbx),
+            self._allocate_additive(),
+        )
+        d_top_tbx = gradients.inputs_tbx(inputs.layers - 1)
+        d_top_tbx[1:, :, : inputs.hidden_size] = d_hidden_tbd
+        self._feed_rows(gradients.bottom_inputs_tbx).copy_(d_input_feed_tbf)
+        return gradients
+
+    def _allocate_additive(self) -> AdditiveGradients | None:
+        if self.inputs.v_a is None:
+            return None
+        tensors = (self.inputs.keys_bsa, self.inputs.v_a)
+        zeros = (torch.zeros_like(x, dtype=accumulation_dtype(x.dtype)) for x in tensors)
+        return AdditiveGradients(*zeros)
+
+    def _query_state(self, top_tbx: Float[Tensor, "rows b x"], t: int) -> Float[Tensor, "b d"]:
+        """Select the state that attends at step t: h_{t-1} is in row t, h_t in row t + 1."""
+        row = t if self.order is AttentionOrder.BEFORE else t + 1
+        return top_tbx[row, :, : self.inputs.hidden_size]
+
+    def _feed_rows(self, bottom_tbx: Float[Tensor, "rows b x"]) -> Float[Tensor, "t b f"]:
+        """Select r_t of the bottom layer: c_t is in row t, h~_t in row t + 1."""
+        before = self.order is AttentionOrder.BEFORE
+        return (bottom_tbx[:-1] if before else bottom_tbx[1:])[:, :, self.inputs.hidden_size :]
 
 
-def _look_back(
-    time: int,
-    row: int,
-    given: Given,
-    trail: Trail,
-    slopes: Slopes,
-    steps: Steps,
-    d_context_be: Float[Tensor, "b e"],
-) -> None:
-    units, top = given.hidden_lbd.size(2), given.layers - 1
-    state_bd, d_state_bd = (own.rows_tbx(top)[row, :, :units] for own in (trail, slopes))
-    query_ba = state_bd if trail.query_tba is None else trail.query_tba[time]
-    d_query_ba = slopes.query_tba[time]
-    weights_bs, d_energies_bs = trail.weights_tbs[time], slopes.energies_tbs[time]
-    steps.look_back(
-        query_ba, given, weights_bs, d_context_be, d_energies_bs, d_query_ba, slopes.sums
+def allocate(inputs: Inputs, order: AttentionOrder) -> SavedActivations:
+    """Allocate the activations of a forward pass and fill in the initial states."""
+    steps, sentences, gates = inputs.projected_tbg.shape
+    layers, d = inputs.layers, inputs.hidden_size
+
+    def empty(*shape: int) -> Tensor:
+        return inputs.projected_tbg.new_empty(shape)
+
+    query_tba, combined_tbx = None, None
+    if inputs.query_ad is not None:
+        query_tba = empty(steps, sentences, inputs.query_ad.size(0))
+    if order is AttentionOrder.AFTER:
+        combined_tbx = empty(steps, sentences, inputs.values_bse.size(2) + d)
+    saved = SavedActivations(
+        empty(steps + 1, sentences, inputs.bottom_weight_gx.size(1)),
+        empty(layers - 1, steps + 1, sentences, 2 * d),
+        inputs.cell_lbd.new_empty(layers, steps + 1, sentences, d),
+        empty(layers, steps, sentences, gates),
+        query_tba,
+        inputs.cell_lbd.new_empty(steps, sentences, inputs.mask_bs.size(1)),
+        combined_tbx,
     )
-    if given.query_ad is None:
-        d_state_bd.add_(d_query_ba)
-    else:
-        d_state_bd.addmm_(d_query_ba, given.query_ad)
+    for layer in range(layers):
+        saved.inputs_tbx(layer)[0, :, :d] = inputs.hidden_lbd[layer]
+    saved.cell_ltbd[:, 0] = inputs.cell_lbd
+    if inputs.input_feed_bf is not None:
+        saved.bottom_inputs_tbx[0, :, d:] = inputs.input_feed_bf
+    return saved
 
 
-def _combine_back(time: int, given: Given, trail: Trail, slopes: Slopes) -> Float[Tensor, "b e"]:
-    """Hands the state its part, and gives back the context's."""
-    units = given.hidden_lbd.size(2)
-    assert slopes.combined_tbf is not None and slopes.seen_tbx is not None
-    assert given.combine_fx is not None
-    fed_bf, d_fed_bf = (own.bottom_tbx[time + 1, :, units:] for own in (trail, slopes))
-    d_sum_bf = torch.mul(d_fed_bf, 1 - fed_bf.square(), out=slopes.combined_tbf[time])
-    d_seen_bx = torch.mm(d_sum_bf, given.combine_fx, out=slopes.seen_tbx[time])
-    slopes.rows_tbx(given.layers - 1)[time + 1, :, :units].add_(d_seen_bx[:, -units:])
-    return d_seen_bx[:, :-units]
+def accumulation_dtype(dtype: torch.dtype) -> torch.dtype:
+    """Return the dtype of sums over steps: float32, or float64 for float64."""
+    return torch.promote_types(dtype, torch.float32)

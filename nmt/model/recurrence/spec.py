@@ -134,5 +134,6 @@ def _layer_weights(layers: Iterable[nn.Module]) -> Iterator[LayerWeights]:
     bottom, *upper = cast(Iterable[RecurrentLayer], layers)
     yield LayerWeights(bottom.recurrent.weight, None)
     for layer in upper:
+        # The input of an upper layer, h_t of the layer below, is known only at step t.
         weight_gx = torch.cat([layer.recurrent.weight, layer.input.weight], dim=1)
         yield LayerWeights(weight_gx, layer.bias)

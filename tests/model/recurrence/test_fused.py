@@ -9,10 +9,10 @@ from torch import Tensor
 from torch.autograd import backward
 
 from nmt.config.schema import ModelConfig, RecurrenceBackend
+from nmt.model.attention.scores.additive import AdditiveScore
 from nmt.model.decoders.recurrent import RecurrentDecoder
-from nmt.model.recurrence import fused, loop
-from nmt.model.recurrence.buffers import Given, Trail
-from nmt.model.recurrence.steps import Steps
+from nmt.model.recurrence import fused
+from nmt.model.recurrence.loop import Recurrence
 from nmt.model.seq2seq import Seq2Seq
 from nmt.registry import MECHANISMS, SCORES, ComponentConfig
 from tests.model.small import (
@@ -122,6 +122,27 @@ def test_fused_drops_the_same_units_between_layers(decoder: str, score: Componen
     assert float((other - expected["outputs"]).norm()) > 0.1, "nothing was dropped"
 
 
+class UnprojectedAdditive(AdditiveScore):
+    """v·tanh(q + U k)."""
+
+    supports_fused = True
+
+    def project(self, query_bqd: Tensor) -> Tensor:
+        return query_bqd
+
+    def query_matrix(self) -> Any:
+        return None
+
+
+@pytest.mark.parametrize("decoder", DECODERS[1::3], ids=name_of)
+def test_additive_score_may_have_no_query_matrix(decoder: ComponentConfig) -> None:
+    built = build(config(decoder=decoder, score=ADDITIVE))
+    attention: Any = _decoder(built).attention
+    attention.score = UnprojectedAdditive(WIDTH, WIDTH).double()
+    expected = _results(built, "eager")
+    _assert_equal(_results(built, "fused"), expected)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("decoder", DECODERS[1::3], ids=name_of)
 @pytest.mark.parametrize("score", [ADDITIVE, BILINEAR], ids=name_of)
@@ -197,19 +218,21 @@ def test_bfloat16_is_close_to_float32_with_cells_in_float32(
     """bfloat16 has 8 significant bits, 0.4 %; outputs and gradients stay within 3 %."""
     built = build(config(decoder=decoder, score=score), torch.float32)
     expected = _results(built, "eager")
-    passes: list[tuple[Given, Trail]] = []
+    recurrences: list[Recurrence] = []
 
-    def forward(given: Given, trail: Trail, steps: Steps) -> None:
-        loop.forward(given, trail, steps)
-        passes.append((given, trail))
+    def spy(*arguments: Any) -> Recurrence:
+        recurrences.append(Recurrence(*arguments))
+        return recurrences[-1]
 
-    monkeypatch.setattr(fused, "forward", forward)
+    monkeypatch.setattr(fused, "Recurrence", spy)
     with torch.autocast("cpu", torch.bfloat16):
         found = _results(built, "fused")
-    ((given, trail),) = passes
-    exact = {given.cell_lbd.dtype, trail.cell_ltbd.dtype, trail.weights_tbs.dtype}
-    assert exact == {torch.float32}
-    assert {trail.bottom_tbx.dtype, trail.gates_ltbg.dtype} == {torch.bfloat16}
+    for recurrence in recurrences:
+        inputs, saved = recurrence.inputs, recurrence.saved
+        wide = (inputs.cell_lbd, saved.cell_ltbd, saved.weights_tbs)
+        assert {x.dtype for x in wide} == {torch.float32}
+        assert {saved.bottom_inputs_tbx.dtype, saved.gates_ltbg.dtype} == {torch.bfloat16}
+    assert len(recurrences) == 2, "forward and backward"
     assert found["outputs"].dtype == torch.bfloat16
     near, right = (
         torch.cat([part.float().flatten() for part in own.values()]) for own in (found, expected)

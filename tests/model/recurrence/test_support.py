@@ -22,19 +22,19 @@ from tests.model.small import PIECES, WIDTH, choices, config, name_of
 BAHDANAU = ComponentConfig("bahdanau", {"hidden_size": WIDTH})
 
 
-class CapitalizedDot(DotScore):
-    """Overrides nothing."""
+class InheritedDot(DotScore):
+    """A dot score that overrides nothing."""
 
 
 class SquaredDot(DotScore):
-    """Overrides the energies."""
+    """A score with other energies."""
 
     def forward(self, query_bqd: Tensor, keys_bsa: Tensor) -> Tensor:
         return super().forward(query_bqd, keys_bsa).square()
 
 
-class TimedDot(DotScore):
-    """Overrides the energies with equal ones, and says so."""
+class RestatedDot(DotScore):
+    """A score with equal energies that repeats the declaration."""
 
     supports_fused = True
 
@@ -42,47 +42,47 @@ class TimedDot(DotScore):
         return super().forward(query_bqd, keys_bsa)
 
 
-class SinusAdditive(AdditiveScore):
-    """Overrides the query projection."""
+class SineAdditive(AdditiveScore):
+    """A score with another query projection."""
 
     def project(self, query_bqd: Tensor) -> Tensor:
         return super().project(query_bqd).sin()
 
 
 class SharpAttention(GlobalAttention):
-    """Overrides the weights."""
+    """Attention with other weights."""
 
     def forward(self, query_bqd: Tensor, memory: Any, state: Any) -> Any:
         return super().forward(2 * query_bqd, memory, state)
 
 
 class LeakyLSTM(LSTMLayer):
-    """Overrides the step."""
+    """A layer with another step."""
 
     def step(self, projected_ng: Tensor, state: Any, feedback_nf: Tensor | None = None) -> Any:
         return super().step(0.5 * projected_ng, state, feedback_nf)
 
 
-class TwiceBahdanau(BahdanauDecoder):
-    """Overrides the recurrence."""
+class DoubledBahdanau(BahdanauDecoder):
+    """A decoder with another recurrence."""
 
     def advance(self, projected_ng: Tensor, memory: Any, state: Any) -> Any:
         return super().advance(2 * projected_ng, memory, state)
 
 
-@pytest.mark.parametrize("overriding", [SquaredDot, SinusAdditive])
+@pytest.mark.parametrize("overriding", [SquaredDot, SineAdditive])
 def test_score_that_overrides_its_energies_loses_fused_support(overriding: type) -> None:
     assert not overriding(3, 3).supports_fused
     assert not GlobalAttention(overriding(3, 3)).supports_fused
 
 
 def test_score_that_overrides_nothing_keeps_fused_support() -> None:
-    assert CapitalizedDot(3, 3).supports_fused
-    assert GlobalAttention(CapitalizedDot(3, 3)).supports_fused
+    assert InheritedDot(3, 3).supports_fused
+    assert GlobalAttention(InheritedDot(3, 3)).supports_fused
 
 
 def test_score_that_repeats_the_declaration_keeps_fused_support() -> None:
-    assert TimedDot(3, 3).supports_fused
+    assert RestatedDot(3, 3).supports_fused
 
 
 def test_attention_that_overrides_its_weights_loses_fused_support() -> None:
@@ -98,7 +98,7 @@ def test_layer_that_overrides_its_step_loses_fused_support() -> None:
 
 def test_decoder_that_overrides_its_recurrence_loses_fused_support() -> None:
     assert BahdanauDecoder.supports_fused
-    assert not TwiceBahdanau.supports_fused
+    assert not DoubledBahdanau.supports_fused
 
 
 @pytest.mark.parametrize("choice", list(choices(SCORES, 0)), ids=name_of)
