@@ -1,4 +1,4 @@
-"""nmt-eval: scores of translations and of alignments."""
+"""nmt-eval: score translations against references, or word alignments against gold alignments."""
 
 import argparse
 import json
@@ -6,19 +6,25 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from nmt.cli.common import SUCCESS, Parser, run
 from nmt.cli.translate import add_model_options, load_translator, search_options
 from nmt.distributed.rank import RankInfo
+from nmt.errors import UserError
 
 NAME = "nmt-eval"
 METRICS = ["bleu", "chrf", "ter", "exact"]
-OF_SCORES = ("metrics", "tokenize", "lowercase", "baseline")  # options that need no model
+# Options that have an effect without files, and without a model.
+WITHOUT_FILES = {"files", "alignments", "gold", "json"}
+WITHOUT_MODEL = {*WITHOUT_FILES, "metrics", "tokenize", "lowercase", "baseline"}
+
+# Fields of a `MetricResult` or a `Comparison`.
+Result: TypeAlias = dict[str, Any]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; its exit code."""
+    """Run the command and return its exit code."""
     options = _parser().parse(arguments)
     return run(NAME, lambda: _evaluate(options))
 
@@ -26,62 +32,94 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> Parser:
     parser = Parser(
         NAME,
-        "Score translations against references, or alignments against gold ones.",
+        "Score translations against references, or word alignments against gold alignments.",
         "examples:\n"
         "  nmt-eval output.en reference.en\n"
         "  nmt-eval -m runs/multi30k_de_en test.de test.en\n"
         "  nmt-eval --alignments output.links --gold gold.links",
     )
-    add = parser.add_argument
-    add("files", nargs="*", metavar="FILE", help="HYPOTHESIS (with -m: SOURCE) REFERENCE ...")
+    files = parser.add_argument_group("files")
+    files.add_argument(
+        "files",
+        nargs="*",
+        metavar="FILE",
+        help="HYPOTHESIS and one or more REFERENCE files; with -m, SOURCE instead of HYPOTHESIS",
+    )
+    metrics = parser.add_argument_group("metrics")
+    metrics.add_argument(
+        "--metrics",
+        nargs="+",
+        choices=METRICS,
+        help="metrics of sacreBLEU, and exact: the percentage of correct lines "
+        "(default: bleu chrf)",
+    )
+    metrics.add_argument(
+        "--tokenize",
+        metavar="NAME",
+        help="sacreBLEU's tokenizer for BLEU, such as zh or ko-mecab (default: 13a)",
+    )
+    metrics.add_argument("--lowercase", action="store_true", help="ignore case (default: off)")
+    metrics.add_argument(
+        "--baseline",
+        type=Path,
+        metavar="FILE",
+        help="compare with this translation by paired bootstrap resampling (default: none)",
+    )
+    alignments = parser.add_argument_group("word alignments")
+    alignments.add_argument(
+        "--alignments",
+        type=Path,
+        metavar="FILE",
+        help="alignments to score, as Pharaoh links (default: none)",
+    )
+    alignments.add_argument(
+        "--gold",
+        type=Path,
+        metavar="FILE",
+        help="gold alignments, as Pharaoh links: 1-2 is a sure one, 1p2 a possible one "
+        "(default: none)",
+    )
+    output = parser.add_argument_group("output")
+    output.add_argument(
+        "--json", action="store_true", help="print one JSON object (default: one line per metric)"
+    )
     add_model_options(parser, required=False)
-    add("--metrics", nargs="+", choices=METRICS, help="default: bleu chrf")
-    add("--tokenize", help="sacreBLEU's tokenizer for BLEU (default: 13a)")
-    add("--lowercase", action="store_true", help="compare without case")
-    add("--baseline", type=Path, metavar="FILE", help="paired bootstrap against this translation")
-    add("--json", action="store_true", help="one JSON object")
-    add("--alignments", type=Path, metavar="FILE", help="Pharaoh links to score")
-    add("--gold", type=Path, metavar="FILE", help="gold Pharaoh links, 1-2 sure, 1p2 possible")
     return parser
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    from nmt.errors import UserError
-
     RankInfo.from_environment().require_single_process(NAME)
-    if (options.alignments is None) != (options.gold is None):
-        raise UserError("--alignments and --gold go together; give both")
-    _check_use(options)
-    found: dict[str, dict[str, Any]] = {}
+    _check_combination(options)
+    results: dict[str, Result] = {}
     if options.alignments is not None:
-        found |= _alignments(options)
+        results |= _score_alignments(options)
     if options.files:
-        found |= _translations(options)
-    if not found:
-        raise UserError("nothing to score; give HYPOTHESIS and REFERENCE, or --alignments, --gold")
-    print(json.dumps(found, ensure_ascii=False) if options.json else _as_text(found))
+        results |= _score_translations(options)
+    if not results:
+        raise UserError("HYPOTHESIS and REFERENCE are required, or --alignments and --gold")
+    print(json.dumps(results, ensure_ascii=False) if options.json else _as_text(results))
     return SUCCESS
 
 
-def _check_use(options: argparse.Namespace) -> None:
-    """Raise UserError for options that nothing would look at."""
-    from nmt.errors import UserError
-
+def _check_combination(options: argparse.Namespace) -> None:
+    """Raise UserError for options that have no effect without others."""
+    if options.alignments is not None and options.gold is None:
+        raise UserError("--alignments requires --gold")
+    if options.gold is not None and options.alignments is None:
+        raise UserError("--gold requires --alignments")
     parser = _parser()
-    changed = [name for name, value in vars(options).items() if value != parser.get_default(name)]
-    of_text = [name for name in changed if name not in ("files", "alignments", "gold", "json")]
-    if of_text and not options.files:
-        raise UserError(f"{_spelt(of_text)} without files has no use; add FILE REFERENCE")
-    of_model = [name for name in of_text if name not in OF_SCORES]
-    if of_model and not options.model:
-        raise UserError(f"{_spelt(of_model)} without a model has no use; add -m RUN")
+    given = {name for name, value in vars(options).items() if value != parser.get_default(name)}
+    if not options.files and given - WITHOUT_FILES:
+        raise UserError(f"{_spelled(given - WITHOUT_FILES)} requires FILE and REFERENCE")
+    if not options.model and given - WITHOUT_MODEL:
+        raise UserError(f"{_spelled(given - WITHOUT_MODEL)} requires -m RUN")
 
 
-def _spelt(names: list[str]) -> str:
-    return ", ".join(f"--{name.replace('_', '-')}" for name in names)
+def _spelled(names: set[str]) -> str:
+    return ", ".join(f"--{name.replace('_', '-')}" for name in sorted(names))
 
 
-def _alignments(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
+def _score_alignments(options: argparse.Namespace) -> dict[str, Result]:
     from nmt.evaluation.alignment_error import alignment_error_rate, read_pharaoh
 
     predicted, gold = read_pharaoh(options.alignments), read_pharaoh(options.gold)
@@ -97,31 +135,31 @@ def _alignments(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
     }
 
 
-def _translations(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
+def _score_translations(options: argparse.Namespace) -> dict[str, Result]:
     from nmt.data.corpus import read_lines
-    from nmt.errors import UserError
     from nmt.evaluation.metrics import check_lines, make_metrics, score
     from nmt.evaluation.significance import paired_bootstrap
 
     if len(options.files) < 2:
-        raise UserError(f"{options.files[0]} has nothing to be compared with; add a REFERENCE")
+        raise UserError("a REFERENCE is required", options.files[0])
     texts, *references = [list(read_lines(Path(name))) for name in options.files]
     metrics = options.metrics or ["bleu", "chrf"]
     settings = {"tokenize": options.tokenize, "lowercase": options.lowercase}
     if options.model:
-        # Told now, not after the time that translating takes.
+        # Both raise UserError, which is better reported before the time of a translation.
         check_lines(texts, references)
         make_metrics(metrics, **settings)
-        texts = _translated(texts, options)
+        texts = _translate(texts, options)
     if options.baseline is None:
         scores = score(metrics, texts, references, **settings)
-        return {name: one._asdict() for name, one in scores.items()}
+        return {name: result._asdict() for name, result in scores.items()}
     baseline = list(read_lines(options.baseline))
     compared = paired_bootstrap(metrics, texts, baseline, references, **settings)
-    return {name: one._asdict() for name, one in compared.items()}
+    return {name: result._asdict() for name, result in compared.items()}
 
 
-def _translated(texts: list[str], options: argparse.Namespace) -> list[str]:
+def _translate(texts: list[str], options: argparse.Namespace) -> list[str]:
+    """Translate as nmt-translate does with the same options."""
     from nmt.cli.workers import apply_job, make_pool
     from nmt.search.translator import Translator
 
@@ -135,9 +173,9 @@ def _translated(texts: list[str], options: argparse.Namespace) -> list[str]:
         return [one.text for one in work(texts, range(len(texts)))]
 
 
-def _as_text(found: dict[str, dict[str, Any]]) -> str:
+def _as_text(results: dict[str, Result]) -> str:
     lines = []
-    for name, values in found.items():
+    for name, values in results.items():
         line = f"{name:9} {values['score']:.2f}"
         if "interval" in values:
             low, high = values["interval"]

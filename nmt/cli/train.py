@@ -1,4 +1,4 @@
-"""nmt-train: from an experiment file to a trained model."""
+"""nmt-train: train the model of an experiment file."""
 
 import argparse
 import json
@@ -19,7 +19,7 @@ NAME = "nmt-train"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; its exit code."""
+    """Run the command and return its exit code."""
     options = _parser().parse(arguments)
     return run(NAME, lambda: _train(options))
 
@@ -32,27 +32,58 @@ def _parser() -> Parser:
         "  nmt-train configs/multi30k_de_en.yaml training.epochs=5 --run runs/try\n"
         "  torchrun --nproc-per-node 8 -m nmt.cli.train configs/multi30k_de_en.yaml",
     )
-    add = parser.add_argument
-    add("config", nargs="?", type=Path, metavar="CONFIG.yaml", help="the experiment file")
-    add("overrides", nargs="*", metavar="section.key=value", help="options that win over the file")
-    # torchrun takes `--run` for an abbreviation of its own options, wherever it stands.
-    add(
+    experiment = parser.add_argument_group("experiment")
+    experiment.add_argument(
+        "config", nargs="?", type=Path, metavar="CONFIG.yaml", help="experiment file"
+    )
+    experiment.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="section.key=value",
+        help="values that override the file; model.decoder.type=NAME keeps the options of the "
+        "decoder, model.decoder={type: NAME} replaces them",
+    )
+    output = parser.add_argument_group("output")
+    output.add_argument(
+        # torchrun takes `--run` for an abbreviation of its own options, wherever it stands.
         *("--run", "--run-dir"),
         type=Path,
         metavar="DIR",
-        help="run directory (default: runs/CONFIG); under torchrun only --run-dir",
+        help="run directory (default: runs/CONFIG); under torchrun only --run-dir works",
     )
-    add("--restart", action="store_true", help="move an old run aside and begin anew")
-    add("--check", action="store_true", help="try config, data and memory; write nothing")
-    add("--device", choices=["auto", "cpu", "cuda"], default="auto", help="default: %(default)s")
-    add(
+    output.add_argument(
+        "--restart",
+        action="store_true",
+        help="rename an existing run directory and start over (default: continue the run)",
+    )
+    runtime = parser.add_argument_group("runtime")
+    runtime.add_argument(
+        "--device",
+        choices=["auto", "cpu", "cuda"],
+        default="auto",
+        help="device; auto is a GPU if there is one (default: auto)",
+    )
+    information = parser.add_argument_group("information, without training")
+    information.add_argument(
+        "--check",
+        action="store_true",
+        help="validate the file, the data and the memory by two updates on the longest batch; "
+        "writes nothing",
+    )
+    information.add_argument(
         "--list",
         nargs="?",
         const="",
         metavar="FAMILY",
-        help="every part with its options, defaults, meaning and paper",
+        help="list all components, or those of one family such as encoder, with their options, "
+        "defaults and papers; includes the plugins of CONFIG.yaml",
     )
-    add("--schema", action="store_true", help="JSON Schema of the experiment file, for editors")
+    information.add_argument(
+        "--schema",
+        action="store_true",
+        help="print the JSON Schema of experiment files, for editors; includes the plugins of "
+        "CONFIG.yaml",
+    )
     return parser
 
 
@@ -60,18 +91,11 @@ def _train(options: argparse.Namespace) -> int:
     rank = RankInfo.from_environment()
     if options.list is not None or options.schema or options.check:
         rank.require_single_process("--list, --schema or --check")
-    if options.list is not None:
-        from nmt.config.export import list_components
-
-        print(list_components(options.list or None))
-        return SUCCESS
-    if options.schema:
-        from nmt.config.export import json_schema
-
-        print(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+    if options.list is not None or options.schema:
+        print(_description(options))
         return SUCCESS
     if options.config is None:
-        _parser().error("no experiment file is given")
+        _parser().error("CONFIG.yaml is required")
     from nmt.config.loader import load_experiment
 
     loaded = load_experiment(options.config, options.overrides)
@@ -98,12 +122,24 @@ def _train(options: argparse.Namespace) -> int:
             loaded.experiment,
             folder,
             device=options.device,
-            # A job that torchrun has started again is to go on, not to begin anew once more.
+            # A job that torchrun restarts continues its run; only its first start may begin one.
             restart=options.restart and not rank.restart_count,
             process_group=ranks,
             recurrence=_recurrence_override(),
         )
     return SUCCESS if finished else INTERRUPTED
+
+
+def _description(options: argparse.Namespace) -> str:
+    """Return the list of components or the JSON Schema, plugins included."""
+    from nmt.config.export import json_schema, list_components
+    from nmt.config.loader import import_plugins
+
+    if options.config is not None:
+        import_plugins(options.config, options.overrides)
+    if options.list is not None:
+        return list_components(options.list or None)
+    return json.dumps(json_schema(), indent=2, ensure_ascii=False)
 
 
 def _recurrence_override() -> "RecurrenceBackend | None":

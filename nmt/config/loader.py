@@ -37,8 +37,7 @@ def load_experiment(file: Path, overrides: Sequence[str] = ()) -> LoadedExperime
     Raises:
         UserErrors: all mistakes, each with file and line
     """
-    tree = _read_with_includes(file, ())
-    mistakes = [error for text in overrides if (error := _override(tree, text))]
+    tree, mistakes = _read(file, overrides)
     _import_plugins(tree)
     try:
         experiment = validate(Experiment, tree.values, tree.location)
@@ -47,6 +46,14 @@ def load_experiment(file: Path, overrides: Sequence[str] = ()) -> LoadedExperime
     if mistakes:
         raise UserErrors(sorted(mistakes, key=_file_and_line))
     return LoadedExperiment(experiment, tree)
+
+
+def import_plugins(file: Path, overrides: Sequence[str] = ()) -> None:
+    """Import the plugins of an experiment file, which need not be valid otherwise."""
+    tree, mistakes = _read(file, overrides)
+    if mistakes:
+        raise UserErrors(mistakes)
+    _import_plugins(tree)
 
 
 def load_resolved(file: Path) -> Experiment:
@@ -65,6 +72,12 @@ def _component_defaults() -> dict[Key, str]:
     """Return the keys of components, each with the type of its default."""
     found = ((key, component_of(info)) for key, info in walk(Experiment))
     return {key: component.default for key, component in found if component}
+
+
+def _read(file: Path, overrides: Sequence[str]) -> tuple[Tree, list[UserError]]:
+    """Read a file with its includes and apply the overrides; return the mistakes in these."""
+    tree = _read_with_includes(file, ())
+    return tree, [error for text in overrides if (error := _override(tree, text))]
 
 
 def _read_with_includes(file: Path, parents: tuple[Path, ...]) -> Tree:

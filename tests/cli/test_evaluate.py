@@ -1,4 +1,4 @@
-"""nmt-eval: sacreBLEU's own numbers, and what it says of wrong use."""
+"""nmt-eval: scores equal to sacreBLEU's, and errors about invalid options."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ from tests.commands import PHRASES, lines_of, nmt_eval, nmt_translate
 
 @pytest.fixture
 def files(tmp_path: Path) -> tuple[Path, Path, Path]:
-    """A worse copy of the English phrases, they, and a second reference."""
+    """Return a worse copy of the English phrases, the phrases and a second reference."""
     english = lines_of(Path(f"{PHRASES}.en"))
     worse = [line.replace(" the ", " a ").replace("I ", "i ") for line in english]
     worse[7] = "Something quite different."
@@ -23,7 +23,7 @@ def files(tmp_path: Path) -> tuple[Path, Path, Path]:
     return tmp_path / "worse.en", Path(f"{PHRASES}.en"), tmp_path / "other.en"
 
 
-def test_scores_and_signatures_are_sacrebleus_own(files: tuple[Path, Path, Path]) -> None:
+def test_scores_and_signatures_equal_those_of_sacrebleu(files: tuple[Path, Path, Path]) -> None:
     hypothesis, *references = files
     called = nmt_eval(*files, "--json", "--metrics", "bleu", "chrf", "ter", "exact")
     assert (called.code, called.err) == (0, "")
@@ -39,7 +39,7 @@ def test_scores_and_signatures_are_sacrebleus_own(files: tuple[Path, Path, Path]
     assert all(set(one) == {"score", "signature"} for one in found.values())
 
 
-def test_bleu_and_chrf_are_shown_when_nothing_is_asked_for(files: tuple[Path, Path, Path]) -> None:
+def test_bleu_and_chrf_are_the_default_metrics(files: tuple[Path, Path, Path]) -> None:
     called = nmt_eval(files[0], files[1])
     lines, reference = lines_of(files[0]), lines_of(files[1])
     rows = called.out.splitlines()
@@ -48,7 +48,7 @@ def test_bleu_and_chrf_are_shown_when_nothing_is_asked_for(files: tuple[Path, Pa
     assert "nrefs:1" in rows[0]
 
 
-def test_tokenizer_and_case_are_sacrebleus(files: tuple[Path, Path, Path]) -> None:
+def test_tokenizer_and_case_are_passed_to_sacrebleu(files: tuple[Path, Path, Path]) -> None:
     options = ["--metrics", "bleu", "--tokenize", "char", "--lowercase", "--json"]
     called = nmt_eval(files[0], files[1], *options)
     metric = BLEU(tokenize="char", lowercase=True)
@@ -56,7 +56,7 @@ def test_tokenizer_and_case_are_sacrebleus(files: tuple[Path, Path, Path]) -> No
     assert json.loads(called.out)["bleu"]["score"] == expected
 
 
-def test_a_model_is_scored_as_its_translation_would_be(trained: Path, tmp_path: Path) -> None:
+def test_a_model_gets_the_scores_of_its_translation(trained: Path, tmp_path: Path) -> None:
     source, reference = f"{PHRASES}.de", f"{PHRASES}.en"
     at_once = nmt_eval("-m", trained, source, reference, "-b", 2, "--threads", 1, "--json")
     nmt_translate("-m", trained, source, "-b", 2, "-o", tmp_path / "out.en")
@@ -65,7 +65,7 @@ def test_a_model_is_scored_as_its_translation_would_be(trained: Path, tmp_path: 
     assert json.loads(at_once.out)["bleu"]["score"] > 5
 
 
-def test_a_baseline_gives_intervals_and_p_values(files: tuple[Path, Path, Path]) -> None:
+def test_a_baseline_adds_intervals_and_p_values(files: tuple[Path, Path, Path]) -> None:
     worse, reference, other = files
     called = nmt_eval(other, reference, "--baseline", worse, "--metrics", "bleu", "--json")
     found = json.loads(called.out)["bleu"]
@@ -83,7 +83,7 @@ def test_a_baseline_gives_intervals_and_p_values(files: tuple[Path, Path, Path])
     assert "p = " in shown
 
 
-def test_alignments_are_scored_against_gold_ones(tmp_path: Path) -> None:
+def test_alignments_are_scored_against_gold_alignments(tmp_path: Path) -> None:
     (tmp_path / "links").write_text("0-0 1-1 2-1\n\n0-1\n")
     (tmp_path / "gold").write_text("0-0 1p1\n0-0\n0-1 1-0\n")
     called = nmt_eval("--alignments", tmp_path / "links", "--gold", tmp_path / "gold", "--json")
@@ -100,31 +100,31 @@ def test_alignments_are_scored_against_gold_ones(tmp_path: Path) -> None:
     ]
 
 
-def test_files_may_stand_on_both_sides_of_options(files: tuple[Path, Path, Path]) -> None:
+def test_files_may_precede_and_follow_options(files: tuple[Path, Path, Path]) -> None:
     assert nmt_eval(files[0], "--json", files[1]).out == nmt_eval(files[0], files[1], "--json").out
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], "nothing to score"),
-        (["HYP"], "add a REFERENCE"),
+        ([], "HYPOTHESIS and REFERENCE are required"),
+        (["HYP"], "worse.en: a REFERENCE is required"),
         (["HYP", "SHORT"], "60 hypotheses but 2 lines in reference 1"),
         (["HYP", "nowhere"], "nowhere: cannot read"),
         (["HYP", "REF", "--metrics", "blue"], "blue"),
         (["HYP", "REF", "--metrics", "ter", "--tokenize", "char"], "has no effect without bleu"),
         (["HYP", "REF", "--tokenize", "letters"], "unknown tokenizer 'letters'"),
-        (["HYP", "REF", "--alignments", "LINKS"], "--alignments and --gold go together"),
-        (["--gold", "LINKS"], "--alignments and --gold go together"),
+        (["HYP", "REF", "--alignments", "LINKS"], "--alignments requires --gold"),
+        (["--gold", "LINKS"], "--gold requires --alignments"),
         (["--alignments", "BAD", "--gold", "LINKS"], "bad:1: 'x' is not a link"),
         (["--alignments", "SHORT", "--gold", "LINKS"], "short:1: "),
-        (["HYP", "REF", "-b", "3"], "--beam-size without a model has no use"),
-        (["--lowercase"], "--lowercase without files has no use"),
+        (["HYP", "REF", "-b", "3"], "--beam-size requires -m RUN"),
+        (["--lowercase"], "--lowercase requires FILE and REFERENCE"),
         (["HYP", "REF", "-m", "nowhere"], "nowhere: is not a run"),
         (["HYP", "REF", "--baseline", "SHORT"], "lines"),
     ],
 )
-def test_wrong_use_is_told_in_one_line(
+def test_a_user_error_is_one_line(
     arguments: list[str], words: str, files: tuple[Path, Path, Path], tmp_path: Path
 ) -> None:
     (tmp_path / "short").write_text("one\ntwo\n")
