@@ -1,4 +1,4 @@
-"""Training by several processes that torchrun starts, on the CPU."""
+"""nmt-train as several processes that torchrun starts, on the CPU."""
 
 import shutil
 from pathlib import Path
@@ -10,8 +10,8 @@ from safetensors.torch import load_file
 from tests.commands import lines_of, nmt_train, reports, state_of, write_experiment
 from tests.conftest import start_ranks, tiny_experiment
 
-FRAIL = '''
-"""A schedule under which something happens to one process at an update, once a start."""
+FAILING = '''
+"""A schedule that makes one process fail at an update, once per start."""
 
 import os
 import signal
@@ -19,32 +19,35 @@ import signal
 from nmt.registry import SCHEDULES
 from nmt.training.schedules import Constant
 
-DEEDS = {
+FAILURES = {
     "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
     "terminate": lambda: os.kill(os.getpid(), signal.SIGTERM),
     "raise": lambda: 1 / 0,
 }
 
 
-@SCHEDULES.register("frail")
-class Frail(Constant):
-    """1, until something happens."""
+@SCHEDULES.register("failing")
+class Failing(Constant):
+    """A factor of 1, until the planned failure."""
 
     def factor(self, step: int) -> float:
         start = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
         for planned in os.environ.get("FAIL", "").split()[start : start + 1]:
-            rank, update, deed = planned.split(":")
+            rank, update, failure = planned.split(":")
             if os.environ["RANK"] == rank and step == int(update):
-                DEEDS[deed]()
+                FAILURES[failure]()
         return 1.0
 '''
 
 
 def _ranks(folder: Path, *arguments: object, fail: str = "", **options: Any) -> tuple[int, str]:
-    """Exit code and standard error of a training by two processes.
+    """Train with two processes; return the exit code and standard error.
 
     Args:
-        fail: what happens after each start: the number of a process, an update, and a deed
+        folder: working directory
+        arguments: command line after the config
+        fail: the failure after each start, as RANK:UPDATE:FAILURE
+        options: further arguments of `start_ranks`
     """
     process = start_ranks(
         "train", "a.yaml", *arguments, cwd=folder, environment={"FAIL": fail}, **options
@@ -54,13 +57,13 @@ def _ranks(folder: Path, *arguments: object, fail: str = "", **options: Any) -> 
     return process.returncode, err
 
 
-def _told(err: str) -> list[str]:
-    """What our own processes complain of, a line each."""
+def _own_lines(err: str) -> list[str]:
+    """Return the lines that the processes themselves, and not torchrun, have written."""
     return [line for line in err.splitlines() if line.startswith("nmt-")]
 
 
 @pytest.mark.slow
-def test_two_processes_make_the_updates_of_one_with_the_joined_batches(tmp_path: Path) -> None:
+def test_two_processes_make_the_updates_of_one_with_twice_the_batches(tmp_path: Path) -> None:
     tree = tiny_experiment()
     # 7 batches of unequal target tokens an epoch: its last update has one for two processes.
     tree["training"] |= {
@@ -99,18 +102,18 @@ def test_two_processes_make_the_updates_of_one_with_the_joined_batches(tmp_path:
 
 
 @pytest.fixture(scope="module")
-def frail(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with an experiment that can be made to fail, and its run that did not."""
-    folder = tmp_path_factory.mktemp("frail")
-    (folder / "frail.py").write_text(FRAIL, encoding="utf-8")
+def failing(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with an experiment that can fail, and its run `whole` that did not."""
+    folder = tmp_path_factory.mktemp("failing")
+    (folder / "failing.py").write_text(FAILING, encoding="utf-8")
     tree = tiny_experiment()
-    tree["plugins"] = ["frail.py"]
+    tree["plugins"] = ["failing.py"]
     tree["model"] |= {"embedding_dropout": 0.2, "attention": "hard"}
     tree["training"] |= {
         "batch_sentences": 6,
         "accumulate": 2,
         "ema": 0.9,
-        "schedule": "frail",
+        "schedule": "failing",
         "epochs": 4,
         "log_every": 2,
         "validate_every": 5,
@@ -125,7 +128,7 @@ def frail(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def _assert_same(run: Path, other: Path) -> None:
+def _assert_equal(run: Path, other: Path) -> None:
     one, two = (folder / "checkpoints" / "last" for folder in (run, other))
     for name in ("model.safetensors", "training.safetensors"):
         assert (one / name).read_bytes() == (two / name).read_bytes(), name
@@ -134,29 +137,31 @@ def _assert_same(run: Path, other: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def faulty(frail: Path) -> tuple[int, str]:
-    """Exit code and standard error of the run `faulty`, of which one process had a fault."""
-    return _ranks(frail, "--run-dir", "faulty", fail="1:3:raise")
+def failed(failing: Path) -> tuple[int, str]:
+    """Exit code and standard error of the run `failed`, in which one process raised an error."""
+    return _ranks(failing, "--run-dir", "failed", fail="1:3:raise")
 
 
 @pytest.mark.slow
-def test_a_fault_of_one_ends_the_job_with_its_reason(frail: Path, faulty: tuple[int, str]) -> None:
-    code, err = faulty
+def test_an_error_of_one_process_ends_the_job_with_its_traceback(
+    failing: Path, failed: tuple[int, str]
+) -> None:
+    code, err = failed
     assert code == 1
     assert "ZeroDivisionError: division by zero" in err
     assert "exitcode  : 1" in err
-    assert _told(err) == []
-    assert (frail / "faulty/checkpoints/last").resolve().name == "2"
+    assert _own_lines(err) == []
+    assert (failing / "failed/checkpoints/last").resolve().name == "2"
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("faulty")
-def test_a_fault_a_signal_to_one_and_a_death_are_got_over_bit_for_bit(
-    frail: Path, tmp_path: Path
+@pytest.mark.usefixtures("failed")
+def test_a_run_with_three_failures_equals_the_uninterrupted_one_bit_for_bit(
+    failing: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    shutil.copytree(frail / "faulty", run, symlinks=True)
-    code, err = _ranks(frail, "--run-dir", run, fail="1:5:terminate 1:9:kill", restarts=2)
+    shutil.copytree(failing / "failed", run, symlinks=True)
+    code, err = _ranks(failing, "--run-dir", run, fail="1:5:terminate 1:9:kill", restarts=2)
     assert code == 0, err
     assert "continuing after update 2" in err
     assert "interrupted after update 5" in err
@@ -164,30 +169,30 @@ def test_a_fault_a_signal_to_one_and_a_death_are_got_over_bit_for_bit(
     assert "continuing after update 5" in err
     assert "exitcode: -9" in err
     assert "continuing after update 8" in err
-    _assert_same(run, frail / "whole")
+    _assert_equal(run, failing / "whole")
 
 
 @pytest.mark.slow
-def test_what_is_no_number_on_one_is_told_once_with_its_lines(frail: Path) -> None:
+def test_a_non_finite_loss_on_one_rank_is_printed_once_with_its_lines(failing: Path) -> None:
     options = ["training.optimizer.type=sgd", "training.optimizer.learning_rate=1e38"]
-    code, err = _ranks(frail, "--run-dir", "high", *options, "training.clip_norm=null")
+    code, err = _ranks(failing, "--run-dir", "high", *options, "training.clip_norm=null")
     assert code == 1
-    (told,) = _told(err)
-    assert "the loss is" in told
-    assert "training lines" in told
+    (message,) = _own_lines(err)
+    assert "the loss is" in message
+    assert "training lines" in message
     assert "exitcode  : 2" in err
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("own_parts")
-def test_another_number_of_processes_goes_on_with_a_warning(
-    frail: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_another_number_of_processes_continues_with_a_warning(
+    failing: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = tmp_path / "run"
-    shutil.copytree(frail / "whole", run, symlinks=True)
+    shutil.copytree(failing / "whole", run, symlinks=True)
     (run / "checkpoints/last").unlink()
     (run / "checkpoints/last").symlink_to("10")
-    monkeypatch.chdir(frail)
+    monkeypatch.chdir(failing)
     called = nmt_train("a.yaml", "--run", run)
     assert called.code == 0, called.err
     assert "the last checkpoint was written by 2 processes, and this run has 1" in called.err

@@ -11,7 +11,7 @@ from nmt.model.weights import load_weights
 from nmt.storage.checkpoint import read_weights
 
 
-def test_averaging_a_run_means_its_kept_checkpoints(trained: Path) -> None:
+def test_average_is_the_mean_of_the_kept_checkpoints(trained: Path) -> None:
     mean = load_saved_model(trained, "average").model.state_dict()
     parts = [read_weights(trained / "checkpoints" / s) for s in ("100", "150")]
     for name, tensor in parts[0].items():
@@ -19,7 +19,7 @@ def test_averaging_a_run_means_its_kept_checkpoints(trained: Path) -> None:
         assert torch.equal(mean[name], exact.float())
 
 
-def test_a_model_is_loaded_ready_to_translate(trained: Path) -> None:
+def test_a_loaded_model_is_in_evaluation_mode_without_gradients(trained: Path) -> None:
     saved = load_saved_model(trained)
     assert not saved.model.training
     assert not any(parameter.requires_grad for parameter in saved.model.parameters())
@@ -27,7 +27,7 @@ def test_a_model_is_loaded_ready_to_translate(trained: Path) -> None:
     assert saved.warnings == ()
 
 
-def test_weights_of_another_model_are_refused(trained: Path) -> None:
+def test_weights_of_another_model_are_a_user_error(trained: Path) -> None:
     model = load_saved_model(trained).model
     weights = {name: p.clone() for name, p in model.named_parameters()}
     bias = weights.pop("output_layer.bias")
@@ -41,7 +41,7 @@ def test_weights_of_another_model_are_refused(trained: Path) -> None:
         load_weights(model, weights | {"output_layer.bias": bias, "odd": bias}, "here")
 
 
-def test_a_folder_that_is_no_run_is_told(tmp_path: Path) -> None:
+def test_a_directory_without_a_run_is_a_user_error(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(UserError, match=r"is not a run: it has no config\.yaml"):
             load_saved_model(folder)

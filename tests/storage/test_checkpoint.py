@@ -1,4 +1,4 @@
-"""Runs read from disk: which checkpoint, whether it is whole, what it holds."""
+"""Checkpoints: which one is found, verification, pruning and averaging."""
 
 import json
 from pathlib import Path
@@ -24,7 +24,7 @@ from nmt.storage.run_dir import RunDir
 
 @pytest.fixture
 def run(tmp_path: Path) -> RunDir:
-    """Four checkpoints of one number each; the third is the best."""
+    """Four checkpoints of one weight each, the third of which is the best."""
     run = RunDir(tmp_path)
     for step in (2, 10, 30, 100):
         tensors = {"a": torch.full((2,), float(step))}
@@ -37,7 +37,7 @@ def _names(run: RunDir, which: str) -> list[str]:
     return [path.name for path in candidates(run, which)]
 
 
-def test_steps_are_in_the_order_of_numbers(run: RunDir) -> None:
+def test_steps_are_sorted_as_numbers(run: RunDir) -> None:
     (run.checkpoints / ".40.part").mkdir()
     (run.checkpoints / "notes").mkdir()
     assert run.steps() == [2, 10, 30, 100]
@@ -51,29 +51,29 @@ def test_steps_are_in_the_order_of_numbers(run: RunDir) -> None:
         ("10", ["10"]),
     ],
 )
-def test_the_checkpoint_asked_for_comes_first_then_those_before_it(
+def test_candidates_are_the_requested_one_then_older_then_newer_ones(
     which: str, names: list[str], run: RunDir
 ) -> None:
     assert _names(run, which) == names
 
 
-def test_without_a_best_one_the_last_is_taken(run: RunDir) -> None:
+def test_without_a_best_checkpoint_the_newest_comes_first(run: RunDir) -> None:
     (run.checkpoints / "best").unlink()
     assert _names(run, "best") == ["100", "30", "10", "2"]
 
 
 @pytest.mark.parametrize("which", ["worst", "bset", "-1", ""])
-def test_a_name_that_means_nothing_is_refused(which: str, run: RunDir) -> None:
+def test_an_unknown_name_is_a_user_error(which: str, run: RunDir) -> None:
     with pytest.raises(UserError, match="use best, last, average or the number of an update"):
         list(candidates(run, which))
 
 
-def test_an_unknown_number_is_refused_with_the_known_ones(run: RunDir) -> None:
+def test_an_unknown_update_is_a_user_error_that_lists_the_available_ones(run: RunDir) -> None:
     with pytest.raises(UserError, match="no checkpoint 11; available: 2, 10, 30, 100"):
         list(candidates(run, "11"))
 
 
-def test_a_checkpoint_is_whole_as_it_was_written(run: RunDir) -> None:
+def test_a_written_checkpoint_is_intact(run: RunDir) -> None:
     for step in run.steps():
         assert find_corruption(run.checkpoints / str(step)) is None
     assert json.loads((run.checkpoints / "2" / "state.json").read_text()) == {"step": 2}
@@ -82,7 +82,7 @@ def test_a_checkpoint_is_whole_as_it_was_written(run: RunDir) -> None:
 @pytest.mark.parametrize(
     "name", ["model.safetensors", "training.safetensors", "state.json", "SHA256SUMS"]
 )
-def test_every_byte_of_every_file_counts(name: str, run: RunDir) -> None:
+def test_any_changed_byte_of_any_file_is_found(name: str, run: RunDir) -> None:
     folder = run.checkpoints / "100"
     data = (folder / name).read_bytes()
     for position in range(0, len(data), max(1, len(data) // 7)):
@@ -91,7 +91,7 @@ def test_every_byte_of_every_file_counts(name: str, run: RunDir) -> None:
         (folder / name).write_bytes(bytes(changed))
         assert find_corruption(folder) is not None, position
     (folder / name).write_bytes(data[:-1])
-    # Of the sums themselves, the end of the last line may be missing.
+    # The line break after the last checksum may be missing.
     assert (find_corruption(folder) is None) == (name == "SHA256SUMS")
     (folder / name).write_bytes(data)
     assert find_corruption(folder) is None
@@ -99,7 +99,7 @@ def test_every_byte_of_every_file_counts(name: str, run: RunDir) -> None:
     assert find_corruption(folder) == f"{name} cannot be read: No such file or directory"
 
 
-def test_the_first_whole_one_is_given_with_a_warning_for_each_before_it(run: RunDir) -> None:
+def test_damaged_checkpoints_are_skipped_with_a_warning_each(run: RunDir) -> None:
     (run.checkpoints / "100" / "state.json").write_text("{}")
     (run.checkpoints / "30" / "SHA256SUMS").write_text("")
     found, warnings = find_checkpoint(run, "last")
@@ -109,7 +109,7 @@ def test_the_first_whole_one_is_given_with_a_warning_for_each_before_it(run: Run
     assert "SHA256SUMS is empty" in warnings[1]
 
 
-def test_a_checkpoint_of_the_same_step_is_replaced_whole(run: RunDir) -> None:
+def test_a_checkpoint_of_the_same_update_is_replaced(run: RunDir) -> None:
     (run.checkpoints / "10" / "extra").write_text("")
     write_checkpoint(run, 10, {"a": torch.zeros(2)}, {}, {"step": 10})
     assert not (run.checkpoints / "10" / "extra").exists()
@@ -118,12 +118,14 @@ def test_a_checkpoint_of_the_same_step_is_replaced_whole(run: RunDir) -> None:
 
 
 @pytest.mark.parametrize(("keep", "left"), [(1, [30, 100]), (2, [30, 100]), (3, [10, 30, 100])])
-def test_pruning_spares_the_newest_and_the_linked(keep: int, left: list[int], run: RunDir) -> None:
+def test_pruning_keeps_the_newest_and_the_linked_checkpoints(
+    keep: int, left: list[int], run: RunDir
+) -> None:
     prune_checkpoints(run, keep)
     assert run.steps() == left
 
 
-def test_the_average_is_the_mean_in_double_precision(run: RunDir) -> None:
+def test_weights_are_averaged_in_float64(run: RunDir) -> None:
     generator = np.random.default_rng(3)
     values = [generator.normal(size=(5, 4)).astype(np.float32) * 10.0**n for n in (-3, 0, 6)]
     for step, value in zip((2, 10, 30), values, strict=True):
@@ -135,7 +137,7 @@ def test_the_average_is_the_mean_in_double_precision(run: RunDir) -> None:
     assert np.array_equal(mean.numpy(), exact.astype(np.float32))
 
 
-def test_a_file_that_is_no_safetensors_is_told(tmp_path: Path) -> None:
+def test_a_file_that_is_not_safetensors_is_a_user_error(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"\x80\x02pickle")
     with pytest.raises(UserError, match=r"model.safetensors: cannot be read"):
         read_tensors(tmp_path / "model.safetensors")

@@ -1,4 +1,4 @@
-"""The run directory: begun, continued, moved aside."""
+"""The run directory: started, continued, and renamed for a restart."""
 
 from pathlib import Path
 from typing import Any
@@ -7,7 +7,7 @@ from tests.commands import nmt_train, tree_of, write_experiment
 from tests.training.conftest import quick
 
 
-def test_a_changed_config_is_refused_with_the_difference(
+def test_a_changed_config_is_a_user_error_that_shows_the_difference(
     experiment: dict[str, Any], tmp_path: Path
 ) -> None:
     file, run = write_experiment(tmp_path / "a.yaml", quick(experiment)), tmp_path / "run"
@@ -25,19 +25,19 @@ def test_a_changed_config_is_refused_with_the_difference(
     assert (tmp_path / "run.old2").is_dir()
 
 
-def test_a_run_stands_where_it_was_when_the_one_to_replace_it_is_refused(
+def test_a_failed_restart_leaves_the_previous_run_unchanged(
     experiment: dict[str, Any], tmp_path: Path
 ) -> None:
     file, run = write_experiment(tmp_path / "a.yaml", quick(experiment)), tmp_path / "run"
     assert nmt_train(file, "--run", run).code == 0
     before = tree_of(tmp_path)
-    for mistake in ("data.train=nowhere", "training.start_from=nowhere", "data.max_length=1"):
-        assert nmt_train(file, mistake, "--run", run, "--restart").code == 2
+    for override in ("data.train=nowhere", "training.start_from=nowhere", "data.max_length=1"):
+        assert nmt_train(file, override, "--run", run, "--restart").code == 2
         assert tree_of(tmp_path) == before
     assert "nothing left to do" in nmt_train(file, "--run", run).err
 
 
-def test_only_a_run_is_moved_aside(experiment: dict[str, Any], tmp_path: Path) -> None:
+def test_a_restart_never_renames_other_files(experiment: dict[str, Any], tmp_path: Path) -> None:
     file = write_experiment(tmp_path / "a.yaml", quick(experiment))
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.txt").write_text("precious")
