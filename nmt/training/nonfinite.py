@@ -24,7 +24,7 @@ class UpdateStats(NamedTuple):
     Attributes:
         step: number of the update
         lines: training lines of each batch of this rank
-        batch_losses_x: loss of each batch of this rank
+        batch_losses: loss of each batch of this rank
         loss: sum of the losses of all ranks
         grad_norm: norm of the gradient before clipping
         interrupts: number of ranks that received a signal to stop
@@ -32,7 +32,7 @@ class UpdateStats(NamedTuple):
 
     step: int
     lines: list[Array]
-    batch_losses_x: Float[Tensor, " x"]
+    batch_losses: Float[Tensor, " batches"]
     loss: Float[Tensor, ""]
     grad_norm: Float[Tensor, ""]
     interrupts: Float[Tensor, ""]
@@ -90,7 +90,7 @@ class NonFiniteCheck:
 
     def _check(self, stats: UpdateStats) -> None:
         if not stats.loss.isfinite():
-            batches = zip(stats.batch_losses_x.tolist(), stats.lines, strict=True)
+            batches = zip(stats.batch_losses.tolist(), stats.lines, strict=True)
             nonfinite = [(loss, lines.tolist()) for loss, lines in batches if not isfinite(loss)]
             # One batch is enough to reproduce the error.
             raise self._error(stats.step, "loss", self._gather(nonfinite[:1])[:1])

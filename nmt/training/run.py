@@ -36,7 +36,7 @@ log = logging.getLogger("nmt")
 
 def train(
     experiment: Experiment,
-    folder: Path,
+    directory: Path,
     *,
     device: str,
     restart: bool,
@@ -51,7 +51,7 @@ def train(
 
     Args:
         experiment: the experiment
-        folder: the run directory
+        directory: the run directory
         device: auto, cpu or cuda
         restart: move an existing run aside and start over
         process_group: processes that train the model together
@@ -62,7 +62,7 @@ def train(
     """
     training = experiment.training
     # A UserError inside this block leaves no trace: a new run is removed, an old one put back.
-    with _open_run(folder, experiment, restart, process_group) as run:
+    with _open_run(directory, experiment, restart, process_group) as run:
         start_logging(run, silent=not process_group.is_first)
         on_device = resolve_device(device)
         if experiment.data.pictures is not None:
@@ -126,12 +126,12 @@ def train(
 
 
 def _open_run(
-    folder: Path, experiment: Experiment, restart: bool, process_group: ProcessGroup
+    directory: Path, experiment: Experiment, restart: bool, process_group: ProcessGroup
 ) -> AbstractContextManager[RunDir]:
     """Open the run on the first rank, which alone creates it and removes it after an error."""
     if not process_group.is_first:
-        return nullcontext(RunDir(folder))
-    return open_run_dir(folder, experiment, restart=restart)
+        return nullcontext(RunDir(directory))
+    return open_run_dir(directory, experiment, restart=restart)
 
 
 def _override_recurrence(

@@ -102,7 +102,7 @@ def prepare_datasets(
         v.supports_sampling for v in (source, target) if v
     ):
         raise UserError(
-            "data.vocabulary.sampling requires a vocabulary of type unigram; "
+            "data.vocabulary.sampling: requires a vocabulary of type unigram; "
             "use one or remove sampling"
         )
     # A cache of its own lets several runs share the encoded text.
@@ -221,7 +221,7 @@ def load_validation_text(data: DataConfig, datasets: Datasets) -> tuple[list[str
     """
     pairs = list(datasets.valid_corpus.pairs())
     if not pairs:
-        raise UserError("the validation text is empty", str(data.valid))
+        raise UserError("the validation text is empty; add at least one pair", str(data.valid))
     sources, targets = zip(*pairs, strict=True)
     return list(sources), list(targets)
 
@@ -297,12 +297,12 @@ def _derived_seed(seed: int, index: int) -> int:
     return int(np.random.SeedSequence([seed, index]).generate_state(1)[0])
 
 
-def load_initial_weights(model: Seq2Seq, folder: Path) -> list[str]:
+def load_initial_weights(model: Seq2Seq, directory: Path) -> list[str]:
     """Load the best weights of another run; return warnings about damaged checkpoints.
 
     Raises:
         UserError: if that run has no intact checkpoint, or one of another model
     """
-    checkpoint, warnings = find_checkpoint(RunDir(folder), "best")
+    checkpoint, warnings = find_checkpoint(RunDir(directory), "best")
     load_weights(model, read_weights(checkpoint), str(checkpoint))
     return warnings

@@ -243,9 +243,9 @@ class Trainer:
                 `skips_on_device` the error is about the update before this one
         """
         self.model.train()
-        losses, nlls = zip(*self._accumulate_gradients(batch), strict=True)
+        losses, nlls = self._accumulate_gradients(batch)
         step = self.state.step + 1
-        # The factor depends on the number of the update alone, so a continued run has the same.
+        # Always from the base rate, so that a continued run has the same bits.
         for parameters in self.optimizer.param_groups:
             parameters["lr"] = self._base_learning_rate * self.schedule.factor(step)
         grad_norm = self.precision.clip(self.optimizer, self.model.parameters(), self.clip_norm)
@@ -270,13 +270,17 @@ class Trainer:
         self.state = TrainerState(step, batch.next_position)
         return Update(step, batch.next_position, loss, nll, batch.target_tokens, grad_norm)
 
-    def _accumulate_gradients(self, batch: UpdateBatch) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the loss and the nll of each batch, adding its gradients to the others."""
+    def _accumulate_gradients(self, batch: UpdateBatch) -> tuple[list[Tensor], list[Tensor]]:
+        """Add up the gradients of all batches; return the loss and the nll of each batch."""
+        losses, nlls = [], []
         last = len(batch.batches) - 1
         for index, indexed in enumerate(batch.batches):
             # Gradients are all-reduced once per update, in the last backward pass.
             with nullcontext() if index == last else self.process_group.no_sync(self.loss):
-                yield self.backward(indexed, batch.target_tokens)
+                loss, nll = self.backward(indexed, batch.target_tokens)
+            losses.append(loss)
+            nlls.append(nll)
+        return losses, nlls
 
     def backward(self, indexed: IndexedBatch, target_tokens: int) -> tuple[Tensor, Tensor]:
         """Add the gradients of a batch; return the sums of its loss and nll.

@@ -191,7 +191,7 @@ class Validator:
 def mean_nll(
     model: Seq2Seq,
     corpus: TokenCorpus,
-    specials: SpecialTokenPair,
+    special_tokens: SpecialTokenPair,
     precision: Precision,
     *,
     batch_tokens: int,
@@ -203,7 +203,7 @@ def mean_nll(
     Args:
         model: the model, which is left in evaluation mode
         corpus: the corpus
-        specials: special tokens of source and target
+        special_tokens: special tokens of source and target
         precision: number formats of the forward pass
         batch_tokens: tokens per batch
         chunk: number of target tokens whose logits are in memory at once
@@ -213,7 +213,7 @@ def mean_nll(
     total, tokens = 0.0, 0
     plan = plan_by_length(corpus.source_lengths, corpus.target_lengths, batch_tokens=batch_tokens)
     for rows in plan[process_group.rank :: process_group.world_size]:
-        batch = make_batch(corpus, rows, specials).to(precision.device)
+        batch = make_batch(corpus, rows, special_tokens).to(precision.device)
         with precision.autocast():
             _, nll = batch_loss(model, batch, smoothing=0.0, chunk=chunk)
         total += float(nll)

@@ -25,7 +25,7 @@ def test_sampling_with_given_non_unigram_vocabulary_is_refused(
     Vocabulary.train(text, size=80, type=type).save(model)
     experiment["data"]["vocabulary"] = {"model": str(model), "sampling": {"alpha": 0.2}}
     loaded = load_experiment(write_experiment(tmp_path / "one.yaml", experiment)).experiment
-    with pytest.raises(UserError, match=r"data\.vocabulary\.sampling requires .* type unigram"):
+    with pytest.raises(UserError, match=r"data\.vocabulary\.sampling: requires .* type unigram"):
         prepare_datasets(loaded, None)
 
 
