@@ -1,10 +1,10 @@
-"""How much of a captioner's attention falls on the shape that it is naming, against chance.
+"""Measure how much attention of a captioning model falls on the shape that it names.
 
     python scripts/attention_in_boxes.py runs/shapes_soft
 
-For the test pictures of scripts/make_shapes.py: whenever the right colour or kind of a shape is
-written, the share of the attention that lies in this shape's box. Chance is the box's share of the
-picture, which attention spread evenly would get.
+Uses the test images of scripts/make_shapes.py. For each correct color or kind of a shape in a
+caption, the measure is the share of the attention inside the bounding box of the shape. The
+baseline is the box's share of the image, which uniform attention would reach.
 """
 
 import argparse
@@ -26,15 +26,15 @@ from nmt.search.translator import Translator
 Box = tuple[float, float, float, float]
 
 
-class Found(NamedTuple):
-    """One word that names a shape: how much of its attention is in the box, and of the picture."""
+class WordAttention(NamedTuple):
+    """Attention of one word: its share inside the box, and the box's share of the image."""
 
-    mass: float
-    chance: float
+    inside: float
+    baseline: float
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Translate, measure, print the table."""
+    """Translate the images and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path)
     parser.add_argument("--data", type=Path, default=Path("data/shapes"))
@@ -47,38 +47,38 @@ def main(arguments: list[str] | None = None) -> None:
     configure_process("auto", threads=options.threads)
     translator = Translator.load(options.run)
     translations = translator.translate([str(options.data / name) for name in names])
-    found: dict[str, list[Found]] = defaultdict(list)
+    measured: dict[str, list[WordAttention]] = defaultdict(list)
     for name, translation in zip(names, translations, strict=True):
         entry = extract_attention(translation)
         if isinstance(entry, AttentionOverlay):
             with Image.open(options.data / name) as image:
-                _measure(entry, shapes[name], image.size, found)
-    print(table(found))
+                _measure(entry, shapes[name], image.size, measured)
+    print(table(measured))
 
 
 def _measure(
     entry: AttentionOverlay,
     shapes: list[dict[str, Any]],
     size: tuple[int, int],
-    found: dict[str, list[Found]],
+    measured: dict[str, list[WordAttention]],
 ) -> None:
-    """Add what the words `a COLOUR KIND ... a COLOUR KIND` found of their shapes, if right."""
+    """Add the attention of the correct words in `a COLOR KIND ... a COLOR KIND`."""
     words = list(entry.words)
     for order, shape, start in zip(("first", "second"), shapes, (1, len(words) - 2), strict=True):
-        for place, word in enumerate(("colour", "kind"), start):
-            if 0 <= place < len(words) and words[place] == shape[word]:
+        for position, word in enumerate(("color", "kind"), start):
+            if 0 <= position < len(words) and words[position] == shape[word]:
                 inside_s = shares_in_box(tuple(shape["box"]), entry.grid, size)
-                mass = float(entry.weights_ts[place].double() @ inside_s)
-                found[f"{order} {word}"].append(Found(mass, float(inside_s.mean())))
+                inside = float(entry.weights_ts[position].double() @ inside_s)
+                measured[f"{order} {word}"].append(WordAttention(inside, float(inside_s.mean())))
 
 
 def shares_in_box(box: Box, grid: tuple[int, int], size: tuple[int, int]) -> Tensor:
-    """What share of each place of a grid lies in a box [left, top, right, bottom], row by row.
+    """Return the share of each grid cell inside a box [left, top, right, bottom], row by row.
 
     Args:
         box: in pixels
         grid: rows and columns
-        size: width and height of the picture in pixels
+        size: width and height of the image in pixels
     """
     rows, columns = grid
     width, height = size
@@ -89,19 +89,19 @@ def shares_in_box(box: Box, grid: tuple[int, int], size: tuple[int, int]) -> Ten
 
 
 def _overlaps(start: float, end: float, count: int, step: float) -> Tensor:
-    """What share of each of so many steps lies between start and end."""
+    """Return the share of each of `count` intervals between start and end."""
     edges = step * torch.arange(count + 1, dtype=torch.float64)
     lengths = edges[1:].clamp(max=end) - edges[:-1].clamp(min=start)
     return lengths.clamp(min=0) / step
 
 
-def table(found: dict[str, list[Found]]) -> str:
-    """Means over words, in percent, a row for each word of the caption."""
-    lines = ["| word | times | in its box | by chance |", "| --- | --- | --- | --- |"]
-    everything = [one for some in found.values() for one in some]
-    for name, some in [*sorted(found.items()), ("all", everything)]:
-        mass, chance = (100 * sum(values) / len(some) for values in zip(*some, strict=True))
-        lines.append(f"| {name} | {len(some)} | {mass:.1f} % | {chance:.1f} % |")
+def table(measured: dict[str, list[WordAttention]]) -> str:
+    """Format means over words in percent, one row per word of the caption."""
+    lines = ["| word | count | inside its box | baseline |", "| --- | --- | --- | --- |"]
+    everything = [one for some in measured.values() for one in some]
+    for name, some in [*sorted(measured.items()), ("all", everything)]:
+        inside, baseline = (100 * sum(values) / len(some) for values in zip(*some, strict=True))
+        lines.append(f"| {name} | {len(some)} | {inside:.1f} % | {baseline:.1f} % |")
     return "\n".join(lines)
 
 

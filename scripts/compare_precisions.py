@@ -1,12 +1,12 @@
-"""What fp32, bf16 and int8 cost and lose: BLEU, processor seconds and size of one trained model.
+"""Compare fp32, bf16 and int8 of one trained model: BLEU, CPU seconds and size.
 
     python scripts/compare_precisions.py runs/multi30k_de_en_gnmt \\
         --test data/multi30k/test_2016_flickr --output runs/multi30k_de_en_gnmt/precisions
 
-Every precision translates the text as nmt-translate would, in one thread. Seconds are those of the
-processor, so that other work on the machine changes them little; they leave out loading the model.
-The size is that of the weights that the model then holds, a shared table counted once: int8 holds
-the decoder's weights in integers, the encoder's and the embeddings as they are.
+Each precision translates the text as by nmt-translate, on one thread. Seconds are CPU time, which
+depends little on other work of the machine, without the time to load the model. The size is that of
+the weights in memory, with a shared embedding counted once. int8 stores the weights of the decoder
+as integers; encoder and embeddings stay in fp32.
 """
 
 import argparse
@@ -28,12 +28,16 @@ PRECISIONS = ("fp32", "bf16", "int8")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Translate the text in every precision; write the table and the JSON."""
+    """Translate the text in every precision, and write the table and the JSON file."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("run", type=Path, metavar="RUN", help="of a trained model")
+    parser.add_argument("run", type=Path, metavar="RUN", help="run directory of a trained model")
     parser.add_argument("--test", type=Path, required=True, help="prefix of the text")
-    parser.add_argument("--checkpoint", default="best", help="best, last, average or an update")
-    parser.add_argument("--output", type=Path, required=True, help="of OUTPUT.json and OUTPUT.md")
+    parser.add_argument(
+        "--checkpoint", default="best", help="best, last, average or a step (default: best)"
+    )
+    parser.add_argument(
+        "--output", type=Path, required=True, help="path of the results without suffix"
+    )
     options = parser.parse_args(arguments)
     data = RunDir(options.run).experiment().data
     pairs = list(find_corpus(options.test, data.source, data.target).pairs())
@@ -54,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def measure(translator: Translator, pairs: Sequence[Pair]) -> dict[str, Any]:
-    """BLEU, chrF, processor seconds and megabytes (10^6) of weights."""
+    """Measure BLEU, chrF, CPU seconds and megabytes (10^6 bytes) of weights."""
     sources, targets = zip(*pairs, strict=True)
     start = time.process_time()
     texts = [one.text for one in translator.translate(sources)]
@@ -69,14 +73,14 @@ def measure(translator: Translator, pairs: Sequence[Pair]) -> dict[str, Any]:
 
 
 def weight_bytes(model: Seq2Seq) -> int:
-    """Bytes of the weights of a model, whatever shares memory counted once."""
+    """Return the bytes of the weights of a model, counting shared memory once."""
     held = {kept.data_ptr(): kept.nbytes for kept in model.state_dict().values()}
     packed = [part.size_bytes for part in model.modules() if isinstance(part, PackedLinear)]
     return sum(held.values()) + sum(packed)
 
 
 def table(measured: dict[str, dict[str, Any]]) -> str:
-    """A row a precision."""
+    """Format one row per precision."""
     rows = [
         [
             precision,

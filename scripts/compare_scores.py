@@ -1,9 +1,9 @@
-"""Decoders with every score on one task: exact match on unseen test pairs, as one table.
+"""Compare decoders and scores on one task: exact match on unseen test pairs, as a table.
 
     python scripts/compare_scores.py --config configs/date_format.yaml --output runs/date_format
 
-Trains through nmt-train, one run after another; a run that is finished is not trained again. A test
-pair counts as unseen when it does not stand in the training text.
+nmt-train trains one model after the other; finished runs are not trained again. A test pair is
+unseen if it is not in the training text.
 """
 
 import argparse
@@ -21,13 +21,15 @@ from nmt.storage.run_dir import RunDir
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Train, translate, print the table."""
+    """Train and evaluate every combination, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--config", type=Path, default=Path("configs/date_format.yaml"))
-    parser.add_argument("--output", type=Path, default=Path("runs/date_format"))
-    looking = [name for name, part in DECODERS.specs().items() if "attention" in part.injected]
     parser.add_argument(
-        "--decoders", nargs="+", choices=looking, default=["bahdanau", "luong"], metavar="NAME"
+        "--config", type=Path, default=Path("configs/date_format.yaml"), metavar="FILE"
+    )
+    parser.add_argument("--output", type=Path, default=Path("runs/date_format"))
+    attending = [name for name, spec in DECODERS.specs().items() if "attention" in spec.injected]
+    parser.add_argument(
+        "--decoders", nargs="+", choices=attending, default=["bahdanau", "luong"], metavar="NAME"
     )
     parser.add_argument("overrides", nargs="*", metavar="section.key=value")
     options = parser.parse_args(arguments)
@@ -49,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _measure(run: Path, pairs: list[Pair]) -> dict[str, float]:
-    """Percent of the pairs that are translated exactly, and the minutes that training took."""
+    """Return exact match in percent and the minutes of training."""
     exact = exact_match(Translator.load(run, checkpoint="last"), pairs)
     state = read_state(RunDir(run).checkpoint("last"))
     return {"exact": exact, "minutes": state["minutes"]}

@@ -1,11 +1,11 @@
-"""What an LSTMN recalled of its own past while it read a sentence or wrote a translation.
+"""Plot the intra-attention of an LSTMN while it reads a sentence or writes a translation.
 
     python scripts/draw_intra_attention.py RUN "Ein Mann liest ein Buch." -o source.png
     python scripts/draw_intra_attention.py RUN "Ein Mann liest." -o target.png --side target
 
-A row is a piece that is read, a column a piece that stands on the tape. An encoder of both
-directions recalls what is left of the diagonal and, reading backwards, what is right of it. A
-decoder reads what it has written; `start` is the state it began with.
+Rows are the tokens that are read, columns the tokens on the tape. A bidirectional encoder attends
+to the left of the diagonal in its forward direction and to the right in its backward direction. A
+decoder attends to its own output; `start` is its initial state.
 """
 
 import argparse
@@ -30,8 +30,8 @@ from nmt.search.translator import Translator
 START = "start"
 
 
-class Recalled(NamedTuple):
-    """Weights between the pieces that were read (rows) and those on the tape (columns)."""
+class IntraAttention(NamedTuple):
+    """Weights between the tokens that are read (rows) and those on the tape (columns)."""
 
     weights_ts: Float[Tensor, "t s"]
     tape: list[str]
@@ -39,56 +39,62 @@ class Recalled(NamedTuple):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Draw one picture; the exit code."""
+    """Draw one plot and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("run", type=Path, help="run directory of a model with lstmn parts")
-    parser.add_argument("sentence", help="in the source language")
-    parser.add_argument("-o", "--output", type=Path, required=True, help="PNG file")
-    parser.add_argument("--side", choices=["source", "target"], default="source")
-    parser.add_argument("--target", help="translation to read; the model's own when not given")
+    parser.add_argument(
+        "run", type=Path, help="run directory of a model with an lstmn encoder or decoder"
+    )
+    parser.add_argument("sentence", help="sentence in the source language")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="PNG file to write")
+    parser.add_argument(
+        "--side", choices=["source", "target"], default="source", help="default: %(default)s"
+    )
+    parser.add_argument("--target", help="translation to read (default: that of the model)")
     return run("draw_intra_attention.py", partial(_draw, parser.parse_args(arguments)))
 
 
 def _draw(options: argparse.Namespace) -> int:
     if options.side == "source" and options.target is not None:
-        raise UserError("--target is read by the decoder; add --side target")
+        raise UserError("--target requires --side target")
     translator = Translator.load(options.run)
     if options.side == "source":
-        recalled = of_source(translator, options.sentence)
+        attention = encoder_attention(translator, options.sentence)
     else:
-        recalled = of_target(translator, options.sentence, options.target)
-    matrix = AttentionMatrix(recalled.tape, recalled.read, recalled.weights_ts)
+        attention = decoder_attention(translator, options.sentence, options.target)
+    matrix = AttentionMatrix(attention.tape, attention.read, attention.weights_ts)
     plot_matrix(matrix, options.output)
     return SUCCESS
 
 
 @torch.inference_mode()
-def of_source(translator: Translator, sentence: str) -> Recalled:
-    """What the encoder's top layer recalled.
+def encoder_attention(translator: Translator, sentence: str) -> IntraAttention:
+    """Return the intra-attention of the encoder's top layer.
 
     Raises:
-        UserError: when the encoder has no tapes
+        UserError: the encoder is not an LSTMN
     """
     model = translator.models[0]
     if not isinstance(model.encoder, LSTMNEncoder):
-        raise UserError("the encoder keeps no tapes; train one of type lstmn")
-    assert model.source_embedding is not None, "it reads text"
+        raise UserError("the encoder has no memory tapes; requires type lstmn")
+    assert model.source_embedding is not None, "the encoder reads text"
     ids, source, mask_bs = _source(translator, sentence)
     weights_blss = model.encoder.intra_weights(model.source_embedding(source), mask_bs)
     pieces = [*translator.reader.pieces(ids), END]
-    return Recalled(weights_blss[0, -1], pieces, pieces)
+    return IntraAttention(weights_blss[0, -1], pieces, pieces)
 
 
 @torch.inference_mode()
-def of_target(translator: Translator, sentence: str, target: str | None = None) -> Recalled:
-    """What the decoder recalled while it read a translation, its own when none is given.
+def decoder_attention(
+    translator: Translator, sentence: str, target: str | None = None
+) -> IntraAttention:
+    """Return the intra-attention of the decoder for a translation, by default its own.
 
     Raises:
-        UserError: when the decoder has no tapes
+        UserError: the decoder is not an LSTMN
     """
     model, vocabulary = translator.models[0], translator.target_vocabulary
     if not isinstance(model.decoder, LSTMNDecoder):
-        raise UserError("the decoder keeps no tapes; train one of type lstmn")
+        raise UserError("the decoder has no memory tapes; requires type lstmn")
     if target is None:
         target = translator.translate([sentence])[0].text
     _, source, mask_bs = _source(translator, sentence)
@@ -96,11 +102,11 @@ def of_target(translator: Translator, sentence: str, target: str | None = None) 
     embedded_btm = model.target_embedding(torch.tensor([ids], device=translator.device))
     weights_btt = model.decoder.intra_weights(embedded_btm, model.encode(source, mask_bs))
     pieces = vocabulary.tokens(ids)
-    return Recalled(weights_btt[0], [START, *pieces[:-1]], pieces)
+    return IntraAttention(weights_btt[0], [START, *pieces[:-1]], pieces)
 
 
 def _source(translator: Translator, sentence: str) -> tuple[list[int], Tensor, Tensor]:
-    """The pieces of a sentence without its end mark, and the batch of it alone."""
+    """Return the tokens of a sentence without </s>, and a batch that contains it alone."""
     (ids,) = translator.reader.cut([sentence])
     source, mask_bs = translator.reader.batch([sentence], [ids], lambda number: "")
     return ids, source.to(translator.device), mask_bs.to(translator.device)

@@ -1,10 +1,10 @@
-"""Long lines out of short ones: 2, 3 .. N neighbouring pairs of a text joined into one pair.
+"""Build long lines from short ones: join 2, 3, ..., N neighboring pairs of a text into one pair.
 
     python scripts/join_lines.py data/multi30k/train --source de --target en --join 4 \\
         --output data/multi30k-joined/train
 
-Every pair stands once in a line of 2, once in a line of 3, and so on; a rest that is too short for
-a line is left out. Lines of single pairs are not written: the text has them.
+Each pair occurs in one line of 2 pairs, in one of 3, and so on; a remainder that is too short is
+left out. Single pairs are not written, because the text contains them.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from nmt.data.corpus import find_corpus
 
 
 def join(pairs: Sequence[Pair], size: int) -> list[Pair]:
-    """Pairs made of `size` neighbours each, their sides joined by a space."""
+    """Join groups of `size` neighboring pairs, with spaces between the sentences."""
     starts = range(0, len(pairs) - size + 1, size)
     groups = [pairs[start : start + size] for start in starts]
     return [
@@ -26,18 +26,18 @@ def join(pairs: Sequence[Pair], size: int) -> list[Pair]:
 
 
 def join_up_to(pairs: Sequence[Pair], largest: int) -> list[Pair]:
-    """Pairs of 2 neighbours, then of 3, up to those of `largest`."""
+    """Join groups of 2 neighboring pairs, then of 3, up to `largest`."""
     return [joined for size in range(2, largest + 1) for joined in join(pairs, size)]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Read, join, write."""
+    """Read the text and write the joined lines."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("text", type=Path, help="prefix of the files to read")
     add("--source", required=True, help="suffix of the source file")
     add("--target", required=True, help="suffix of the target file")
-    add("--join", type=int, default=4, metavar="N", help="default: %(default)s")
+    add("--join", type=int, default=4, metavar="N", help="largest group (default: %(default)s)")
     add("--output", type=Path, required=True, help="prefix of the files to write")
     options = parser.parse_args(arguments)
     pairs = list(find_corpus(options.text, options.source, options.target).pairs())

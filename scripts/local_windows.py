@@ -1,14 +1,14 @@
-"""How the windows of predictive local attention move over a text: a small table.
+"""Measure the windows of predictive local attention on a text, as a table.
 
     python scripts/local_windows.py runs/date_format_local_p --test data/date-format/test
 
-p_t is the centre of the window when target piece t is predicted, in source positions from 0, and D
-the window's half width; targets are given (teacher forcing), the end mark is one of them. Asked is:
+p_t is the center of the window for target token t, in source positions from 0, and D its half
+width. Targets are known (teacher forcing) and include </s>. The table answers two questions:
 
-- do windows move forwards: the mean of p_{t+1} - p_t, and the share of moves that are not
-  backwards. Nothing in the model makes them; where the target puts first what the source has last,
-  as the year of most dates, a good window jumps;
-- is every weight at |s - p_t| > D exactly 0, and how much of a source do windows cover.
+- Do windows move forward? The mean of p_{t+1} - p_t, and the share of steps that do not move
+  backward. The model does not enforce it; if the target begins with the end of the source, as with
+  the year of most dates, a good window jumps.
+- Is every weight at |s - p_t| > D exactly 0, and which share of the source is inside a window?
 """
 
 import argparse
@@ -33,12 +33,12 @@ BATCH = 64  # sentences
 
 
 class Windows(NamedTuple):
-    """What is asked of windows, over real target and source positions only.
+    """Statistics of windows over real target and source positions.
 
     Attributes:
-        moves: p_{t+1} - p_t of neighbouring target positions
-        outside: the weights outside the windows
-        inside: the weights inside
+        moves: p_{t+1} - p_t of neighboring target positions
+        outside: weights outside the windows
+        inside: weights inside the windows
     """
 
     moves: Float[Tensor, " moves"]
@@ -47,17 +47,21 @@ class Windows(NamedTuple):
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Read the text with the run's model and print the table."""
+    """Run the model over the text and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("run", type=Path, metavar="RUN", help="of a model with local_p")
+    parser.add_argument(
+        "run", type=Path, metavar="RUN", help="run directory of a model with local_p"
+    )
     parser.add_argument("--test", type=Path, required=True, help="prefix of the text")
-    parser.add_argument("--checkpoint", default="best", help="best, last, average or an update")
+    parser.add_argument(
+        "--checkpoint", default="best", help="best, last, average or a step (default: best)"
+    )
     options = parser.parse_args(arguments)
     saved = load_saved_model(options.run, options.checkpoint)
     source, target = load_vocabularies(RunDir(options.run))
     mechanism = getattr(saved.model.decoder, "attention", None)
     if source is None or not isinstance(mechanism, PredictiveLocalAttention):
-        raise SystemExit(f"{options.run}: does not read text through windows of local_p")
+        raise SystemExit(f"{options.run}: requires a model of text with attention local_p")
     data = saved.experiment.data
     pairs = list(find_corpus(options.test, data.source, data.target).pairs())
     batches = _batches(pairs, source, target)
@@ -74,48 +78,48 @@ def _batches(pairs: Sequence[Pair], source: Vocabulary, target: Vocabulary) -> I
 
 
 def read(model: nn.Module, mechanism: PredictiveLocalAttention, batch: Batch) -> Windows:
-    """The windows of a batch, seen while the model reads its targets."""
+    """Record the windows of a batch under teacher forcing."""
     source_bs, source_mask_bs, target_in_bt, _, target_mask_bt, _ = batch
-    centres, weights = [], []
+    centers, weights = [], []
 
-    def look(module: nn.Module, given: tuple[Any, ...], result: tuple[Any, ...]) -> None:
+    def record(module: nn.Module, given: tuple[Any, ...], result: tuple[Any, ...]) -> None:
         query_bqd, memory, _ = given
-        centres.append(mechanism.centre(query_bqd, memory.mask_bs))
+        centers.append(mechanism.centre(query_bqd, memory.mask_bs))
         weights.append(result[0].weights_bqs)
 
-    hook = mechanism.register_forward_hook(look)
+    hook = mechanism.register_forward_hook(record)
     with torch.inference_mode():
         model(source_bs, source_mask_bs, target_in_bt)
     hook.remove()
     real_bts = target_mask_bt[:, :, None] & source_mask_bs[:, None]
-    return measure(torch.cat(centres, 1), torch.cat(weights, 1), real_bts, mechanism.window)
+    return measure(torch.cat(centers, 1), torch.cat(weights, 1), real_bts, mechanism.window)
 
 
 def measure(
-    centre_bt: Float[Tensor, "b t"],
+    center_bt: Float[Tensor, "b t"],
     weights_bts: Float[Tensor, "b t s"],
     real_bts: Bool[Tensor, "b t s"],
     window: int,
 ) -> Windows:
-    """Moves and weights of the windows where both positions are real."""
-    distance_bts = (torch.arange(weights_bts.size(2)) - centre_bt[:, :, None]).abs()
+    """Return moves and weights of the windows at real positions."""
+    distance_bts = (torch.arange(weights_bts.size(2)) - center_bt[:, :, None]).abs()
     outside_bts = distance_bts > window
-    moves = centre_bt.diff(dim=1)[real_bts[:, 1:, 0]]
+    moves = center_bt.diff(dim=1)[real_bts[:, 1:, 0]]
     outside, inside = weights_bts[real_bts & outside_bts], weights_bts[real_bts & ~outside_bts]
     return Windows(moves, outside, inside)
 
 
 def table(found: Windows, sentences: int, window: int) -> str:
-    """The answers, one a row."""
+    """Format one row per answer."""
     moves, outside, inside = found
     covered = len(inside) / (len(inside) + len(outside))
     measured = {
         "sentences": f"{sentences:,}",
         "moves p_{t+1} - p_t": f"{len(moves):,}",
         "mean move, in source positions": f"{float(moves.mean()):+.3f}",
-        "moves that are not backwards": f"{float((moves >= 0).double().mean()):.1%}",
-        f"source positions within {window} of the centre": f"{covered:.1%}",
-        "weights of the others": f"{len(outside):,}",
+        "moves that are not backward": f"{float((moves >= 0).double().mean()):.1%}",
+        f"source positions within {window} of the center": f"{covered:.1%}",
+        "weights outside of windows": f"{len(outside):,}",
         "of which not exactly 0": f"{int(outside.count_nonzero()):,}",
     }
     return markdown(["windows", "measured"], measured.items())

@@ -1,20 +1,19 @@
 #!/usr/bin/env python3
-"""Draws the shapes task: a picture of two shapes in, a caption out.
+"""Generate the shapes task: images of two shapes as source, captions as target.
 
     a red circle above a blue square
 
-Each picture of 64 x 64 pixels holds a larger and a smaller shape on a light ground, each a circle,
-a square or a triangle in one of six colours. Every picture has one caption, by these rules:
+Each image of 64 x 64 pixels contains a larger and a smaller shape on a light background, each a
+circle, a square or a triangle in one of six colors. Each image has one caption, by these rules:
 
-- the larger shape is named first: at least 18 pixels wide where the smaller has at most 13;
-- `above`, `below`, `left of` or `right of` is where its middle lies from the other's: along that
-  axis they are at least 20 pixels apart, along the other at most 8.
+- The larger shape is named first. It is at least 18 pixels wide, the smaller one at most 13.
+- `above`, `below`, `left of` or `right of` is the direction from the smaller shape's center to
+  the larger one's. Along that axis they are at least 20 pixels apart, along the other at most 8.
 
-Sizes, places, shades of the colours and the ground are drawn by chance. Written are `train`,
-`valid` and `test`, each as `.pictures` (names of files in `images/`, one a line) and `.en` (the
-captions), and `boxes.jsonl`: for every picture the shapes in the order they are named, each with
-the box [left, top, right, bottom] in pixels that it fills. No picture stands twice. The same seed
-gives the same pictures.
+Sizes, positions, shades and background are random. Writes `train`, `valid` and `test`, each as
+`.pictures` (names of files in `images/`, one per line) and `.en` (captions), and `boxes.jsonl`:
+the shapes of each image in the order of the caption, with their bounding boxes [left, top, right,
+bottom] in pixels. No image occurs twice. The same seed gives the same images.
 """
 
 import argparse
@@ -26,10 +25,10 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-SIDE = 64  # pixels of a picture
-FINE = 4  # pictures are drawn so many times as large and made small, for smooth edges
+SIDE = 64  # pixels per side of an image
+OVERSAMPLING = 4  # images are drawn larger and reduced, for smooth edges
 KINDS = ["circle", "square", "triangle"]
-COLOURS = {
+COLORS = {
     "red": (214, 39, 40),
     "green": (44, 140, 60),
     "blue": (31, 90, 200),
@@ -39,22 +38,22 @@ COLOURS = {
 }
 RELATIONS = {"above": (0, -1), "below": (0, 1), "left of": (-1, 0), "right of": (1, 0)}
 LARGE, SMALL = (18, 24), (9, 13)  # widths in pixels, ends included
-APART, ASIDE = 20, 8  # pixels between middles: at least along the relation, at most across it
-SHADE = 18  # steps of 256 that a colour may be off
+APART, ASIDE = 20, 8  # pixels between centers: at least along the relation, at most across it
+SHADE = 18  # maximum deviation of a color channel, of 256
 
 
 @dataclass(frozen=True)
 class Shape:
     """One shape; its box is [left, top, right, bottom] in pixels."""
 
-    colour: str
+    color: str
     kind: str
     box: tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
 class Scene:
-    """What a picture shows: the shape that is named first, the other, and where the first is."""
+    """Content of an image: the shape that is named first, the other one, and their relation."""
 
     first: Shape
     second: Shape
@@ -62,30 +61,32 @@ class Scene:
 
     @property
     def caption(self) -> str:
-        """The one sentence about it."""
-        first, second = (f"a {shape.colour} {shape.kind}" for shape in (self.first, self.second))
+        """Return the caption."""
+        first, second = (f"a {shape.color} {shape.kind}" for shape in (self.first, self.second))
         return f"{first} {self.relation} {second}"
 
 
-def draw_scene(chance: random.Random) -> Scene:
-    """A scene by chance, every caption alike."""
-    relation = chance.choice(list(RELATIONS))
-    widths = chance.randint(*LARGE), chance.randint(*SMALL)
+def draw_scene(random_state: random.Random) -> Scene:
+    """Draw a random scene; all captions are equally probable."""
+    relation = random_state.choice(list(RELATIONS))
+    widths = random_state.randint(*LARGE), random_state.randint(*SMALL)
     while True:
-        boxes = [_box(width, chance) for width in widths]
+        boxes = [_box(width, random_state) for width in widths]
         if _relation(*boxes) == relation:
             break
-    first, second = (Shape(chance.choice(list(COLOURS)), chance.choice(KINDS), b) for b in boxes)
+    first, second = (
+        Shape(random_state.choice(list(COLORS)), random_state.choice(KINDS), b) for b in boxes
+    )
     return Scene(first, second, relation)
 
 
-def _box(width: int, chance: random.Random) -> tuple[int, int, int, int]:
-    left, top = chance.randint(1, SIDE - 1 - width), chance.randint(1, SIDE - 1 - width)
+def _box(width: int, random_state: random.Random) -> tuple[int, int, int, int]:
+    left, top = random_state.randint(1, SIDE - 1 - width), random_state.randint(1, SIDE - 1 - width)
     return left, top, left + width, top + width
 
 
 def _relation(first: tuple[int, ...], second: tuple[int, ...]) -> str | None:
-    """Where the first box lies from the second; None where it is not clear."""
+    """Return the relation of two boxes; None if it is ambiguous."""
     offset = [(first[i] + first[i + 2] - second[i] - second[i + 2]) / 2 for i in (0, 1)]
     for name, (x, y) in RELATIONS.items():
         along, across = x * offset[0] + y * offset[1], abs(y * offset[0]) + abs(x * offset[1])
@@ -94,33 +95,33 @@ def _relation(first: tuple[int, ...], second: tuple[int, ...]) -> str | None:
     return None
 
 
-def paint(scene: Scene, chance: random.Random) -> Image.Image:
-    """The picture of a scene."""
-    ground = chance.randint(225, 255)
-    image = Image.new("RGB", (FINE * SIDE, FINE * SIDE), (ground,) * 3)
+def paint(scene: Scene, random_state: random.Random) -> Image.Image:
+    """Paint the image of a scene."""
+    background = random_state.randint(225, 255)
+    image = Image.new("RGB", (OVERSAMPLING * SIDE, OVERSAMPLING * SIDE), (background,) * 3)
     draw = ImageDraw.Draw(image)
     for shape in (scene.first, scene.second):
-        colour = tuple(
-            min(255, max(0, value + chance.randint(-SHADE, SHADE)))
-            for value in COLOURS[shape.colour]
+        color = tuple(
+            min(255, max(0, value + random_state.randint(-SHADE, SHADE)))
+            for value in COLORS[shape.color]
         )
-        left, top, right, bottom = (FINE * edge for edge in shape.box)
-        right, bottom = right - 1, bottom - 1  # Pillow draws the last pixel too
+        left, top, right, bottom = (OVERSAMPLING * edge for edge in shape.box)
+        right, bottom = right - 1, bottom - 1  # Pillow includes the last pixel
         if shape.kind == "circle":
-            draw.ellipse((left, top, right, bottom), fill=colour)
+            draw.ellipse((left, top, right, bottom), fill=color)
         elif shape.kind == "square":
-            draw.rectangle((left, top, right, bottom), fill=colour)
+            draw.rectangle((left, top, right, bottom), fill=color)
         else:
-            draw.polygon([(left, bottom), ((left + right) / 2, top), (right, bottom)], fill=colour)
+            draw.polygon([(left, bottom), ((left + right) / 2, top), (right, bottom)], fill=color)
     return image.resize((SIDE, SIDE), Image.Resampling.BOX)
 
 
 def scenes(seed: int) -> Iterator[tuple[Scene, Image.Image]]:
-    """Scenes with their pictures, no picture twice, without end."""
-    chance, seen = random.Random(seed), set[bytes]()
+    """Yield scenes and their images without end and without duplicates."""
+    random_state, seen = random.Random(seed), set[bytes]()
     while True:
-        scene = draw_scene(chance)
-        image = paint(scene, chance)
+        scene = draw_scene(random_state)
+        image = paint(scene, random_state)
         pixels = image.tobytes()
         if pixels not in seen:
             seen.add(pixels)
@@ -130,7 +131,7 @@ def scenes(seed: int) -> Iterator[tuple[Scene, Image.Image]]:
 def write_part(
     folder: Path, name: str, count: int, source: Iterator[tuple[Scene, Image.Image]]
 ) -> list[str]:
-    """Write `name.pictures`, `name.en` and the images; a line of JSON a picture."""
+    """Write `name.pictures`, `name.en` and the images; return one line of JSON per image."""
     files, captions, boxes = [], [], []
     for number in range(count):
         scene, image = next(source)
@@ -147,14 +148,21 @@ def write_part(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command."""
+    """Generate all parts."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--output", type=Path, default=Path("data/shapes"), help="folder to write")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("data/shapes"),
+        help="directory to write (default: %(default)s)",
+    )
     for name, size in (("train", 4_000), ("valid", 300), ("test", 500)):
-        parser.add_argument(f"--{name}", type=int, default=size, help=f"pictures (default {size})")
-    parser.add_argument("--seed", type=int, default=1, help="of the random choices (default 1)")
+        parser.add_argument(
+            f"--{name}", type=int, default=size, help="images (default: %(default)s)"
+        )
+    parser.add_argument("--seed", type=int, default=1, help="random seed (default: %(default)s)")
     options = parser.parse_args(arguments)
     sizes = {"train": options.train, "valid": options.valid, "test": options.test}
     if min(sizes.values()) < 0:

@@ -1,7 +1,7 @@
-"""Plots of measurements: lines that are told apart without colour, each named at its end.
+"""Line plots of measurements, distinguishable without color.
 
-Drawn without pyplot, as `nmt.evaluation.plots` is, in the colours of Okabe and Ito (2008), which
-stay apart for people who see fewer.
+Drawn without pyplot, as in `nmt.evaluation.plots`, in the colors of Okabe and Ito (2008), which
+remain distinct under color vision deficiency.
 """
 
 from collections.abc import Sequence
@@ -12,20 +12,17 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-GRID = "#dddddd"
-DPI = 120
-NAME_HEIGHT = 0.055  # of a line's name, as a share of the y axis
 
 
 class Line(NamedTuple):
     """One line of a plot.
 
     Attributes:
-        name: stands at its end; lines of one name share a colour
-        values: one for each place on the x axis, from the first on
-        reference: figures to compare with: thin, dotted, without a name
+        name: entry of the legend; lines of one name share a color
+        values: one per position on the x axis, from the first one on
+        reference: whether the values are for comparison: thin, dotted, without an entry
     """
 
     name: str
@@ -33,59 +30,40 @@ class Line(NamedTuple):
     reference: bool = False
 
 
-def start_figure(panels: int, *, shared: bool = True) -> tuple[Figure, list[Axes]]:
-    """An empty figure of panels side by side that share their y axis, or have one each."""
+def start_figure(panels: int) -> tuple[Figure, list[Axes]]:
+    """Create a figure of panels side by side with a common y axis."""
     figure = Figure(figsize=(1.2 + 5.2 * panels, 4.4), facecolor="white", layout="constrained")
     FigureCanvasAgg(figure)
-    axes = list(figure.subplots(1, panels, sharey=shared, squeeze=False)[0])
+    axes = list(figure.subplots(1, panels, sharey=True, squeeze=False)[0])
     for panel in axes:
-        panel.grid(axis="y", color=GRID)
+        panel.grid(axis="y", color="#dddddd")
         panel.set_axisbelow(True)
         panel.spines[["top", "right"]].set_visible(False)
     return figure, axes
 
 
 def draw_lines(
-    axes: Axes, places: Sequence[float], lines: Sequence[Line], limits: tuple[float, float]
+    axes: Axes, x: Sequence[float], lines: Sequence[Line], limits: tuple[float, float]
 ) -> None:
-    """Draw lines over the places on the x axis; y runs between the limits."""
+    """Draw lines over the positions on the x axis, with y between the limits."""
     names = list(dict.fromkeys(line.name for line in lines))
     for line in lines:
         style = _style(names.index(line.name), line.reference)
-        axes.plot(places[: len(line.values)], line.values, clip_on=False, **style)
+        label = None if line.reference else line.name
+        axes.plot(x[: len(line.values)], line.values, clip_on=False, label=label, **style)
     axes.set_ylim(*limits)
-    own = [line for line in lines if not line.reference]
-    gap = NAME_HEIGHT * (limits[1] - limits[0])
-    for line, height in zip(own, spread([line.values[-1] for line in own], gap), strict=True):
-        axes.annotate(
-            line.name,
-            (places[len(line.values) - 1], height),
-            xytext=(9, 0),
-            textcoords="offset points",
-            va="center",
-            color=_style(names.index(line.name), False)["color"],
-            annotation_clip=False,
-        )
+    axes.legend(frameon=False, fontsize="small", loc="lower right")
 
 
 def _style(number: int, reference: bool) -> dict[str, Any]:
-    look: dict[str, Any] = {"color": COLOURS[number % len(COLOURS)]}
+    color = {"color": COLORS[number % len(COLORS)]}
     if reference:
-        return look | {"linestyle": ":", "linewidth": 1.2}
-    dashes = "-" if number < len(COLOURS) else "--"
+        return {**color, "linestyle": ":", "linewidth": 1.2}
+    dashes = "-" if number < len(COLORS) else "--"
     marker = MARKERS[number % len(MARKERS)]
-    return look | {"linestyle": dashes, "marker": marker, "markersize": 5, "linewidth": 1.8}
-
-
-def spread(heights: Sequence[float], gap: float) -> list[float]:
-    """The heights, lowered where needed, so that any two are at least `gap` apart."""
-    lowered = list(heights)
-    above = float("inf")
-    for place in sorted(range(len(heights)), key=lambda place: -heights[place]):
-        above = lowered[place] = min(heights[place], above - gap)
-    return lowered
+    return {**color, "linestyle": dashes, "marker": marker, "markersize": 5, "linewidth": 1.8}
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write the figure as a PNG."""
-    figure.savefig(path, format="png", dpi=DPI)
+    """Write the figure as a PNG file."""
+    figure.savefig(path, format="png", dpi=120)

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""Puts a folder of Flickr8k where configs/flickr8k_soft.yaml looks for it.
+"""Unpack Flickr8k for configs/flickr8k_soft.yaml.
 
     python scripts/prepare_flickr8k.py DIR
 
-DIR holds `images.tar`, JPEGs, and `captions.csv` with columns image and caption, several lines a
-picture. Written are `images/`, and for `train` and `valid` the pictures' names, one a line, in
-`.pictures`, with their captions in `.en`. The split is by picture, drawn by chance. In `train` a
-picture stands once a caption; in `valid` once, its other captions in `.en2`, `.en3`, ...
+DIR contains `images.tar` with JPEG files, and `captions.csv` with the columns image and caption,
+several lines per image. Writes `images/`, and for `train` and `valid` the names of the images,
+one per line, to `.pictures`, and their captions to `.en`. The split is by image and random. In
+`train` an image occurs once per caption; in `valid` once, with its other captions in `.en2`,
+`.en3`, ...
 """
 
 import argparse
@@ -19,7 +20,7 @@ from pathlib import Path
 
 
 def read_captions(file: Path) -> dict[str, list[str]]:
-    """The captions of every picture."""
+    """Read the captions of each image."""
     captions: dict[str, list[str]] = defaultdict(list)
     with file.open(encoding="utf-8", newline="") as stream:
         for line in csv.DictReader(stream):
@@ -30,7 +31,7 @@ def read_captions(file: Path) -> dict[str, list[str]]:
 
 
 def unpack(archive: Path, folder: Path) -> set[str]:
-    """Write the pictures of an archive into a folder; their names."""
+    """Extract the images of an archive into a directory and return their names."""
     folder.mkdir(parents=True, exist_ok=True)
     names = set()
     with tarfile.open(archive) as tar:
@@ -45,27 +46,36 @@ def unpack(archive: Path, folder: Path) -> set[str]:
 
 
 def write_lines(file: Path, lines: list[str]) -> None:
-    """Write a text."""
+    """Write lines to a UTF-8 file."""
     file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="\n")
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command."""
+    """Unpack the images and write both parts."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("folder", type=Path, metavar="DIR")
     parser.add_argument(
-        "--output", type=Path, default=Path("data/flickr8k"), help="folder to write"
+        "folder", type=Path, metavar="DIR", help="directory of images.tar and captions.csv"
     )
-    parser.add_argument("--valid", type=int, default=100, help="pictures to hold out (default 100)")
-    parser.add_argument("--seed", type=int, default=1, help="of the split (default 1)")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("data/flickr8k"),
+        help="directory to write (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--valid", type=int, default=100, help="images to hold out (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=1, help="random seed of the split (default: %(default)s)"
+    )
     options = parser.parse_args(arguments)
     captions = read_captions(options.folder / "captions.csv")
     images = unpack(options.folder / "images.tar", options.output / "images")
     names = sorted(images & captions.keys())
     if not 0 < options.valid < len(names):
-        parser.error(f"--valid must be at least 1 and less than the {len(names)} pictures")
+        parser.error(f"--valid must be at least 1 and less than the {len(names)} images")
     random.Random(options.seed).shuffle(names)
     held, kept = names[: options.valid], names[options.valid :]
     pairs = [(name, caption) for name in kept for caption in captions[name]]

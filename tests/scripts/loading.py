@@ -1,4 +1,4 @@
-"""Scripts as modules."""
+"""Import of scripts as modules."""
 
 import importlib.util
 import sys
@@ -9,10 +9,10 @@ SCRIPTS = Path(__file__).parents[2] / "scripts"
 
 
 def load(name: str) -> ModuleType:
-    """A script by its name, imported."""
+    """Import a script by its name."""
     spec = importlib.util.spec_from_file_location(name, SCRIPTS / f"{name}.py")
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look their module up
+    sys.modules[name] = module  # dataclasses need it
     spec.loader.exec_module(module)
     return module

@@ -7,13 +7,13 @@ from tests.scripts.loading import load
 
 script = load("attention_in_boxes")
 SHAPES = [
-    {"colour": "red", "kind": "circle", "box": [0, 0, 10, 10]},
-    {"colour": "blue", "kind": "square", "box": [30, 20, 40, 30]},
+    {"color": "red", "kind": "circle", "box": [0, 0, 10, 10]},
+    {"color": "blue", "kind": "square", "box": [30, 20, 40, 30]},
 ]
 
 
-def test_a_place_lies_in_a_box_by_the_share_of_its_pixels() -> None:
-    grid, size = (3, 4), (40, 30)  # places of 10 x 10 pixels
+def test_shares_in_box_equal_the_share_of_pixels() -> None:
+    grid, size = (3, 4), (40, 30)  # cells of 10 x 10 pixels
     for box in ((0, 0, 10, 10), (5, 5, 15, 30), (13, 2, 18, 4), (0, 0, 40, 30)):
         covered = np.zeros((30, 40))
         left, top, right, bottom = box
@@ -22,37 +22,37 @@ def test_a_place_lies_in_a_box_by_the_share_of_its_pixels() -> None:
         assert script.shares_in_box(box, grid, size).tolist() == pytest.approx(expected.tolist())
 
 
-def measure(words: str, places: list[int]) -> dict[str, list[tuple[float, float]]]:
-    weights_ts = torch.eye(12)[places]
+def measure(words: str, cells: list[int]) -> dict[str, list[tuple[float, float]]]:
+    weights_ts = torch.eye(12)[cells]
     entry = AttentionOverlay(np.zeros((30, 40, 3), np.uint8), (3, 4), words.split(), weights_ts)
     found: dict[str, list[tuple[float, float]]] = {}
-    for name in ("first colour", "first kind", "second colour", "second kind"):
+    for name in ("first color", "first kind", "second color", "second kind"):
         found[name] = []
     script._measure(entry, SHAPES, (40, 30), found)
     return found
 
 
-def test_the_attention_of_right_words_is_measured_in_their_own_box() -> None:
+def test_attention_of_correct_words_is_measured_in_their_own_box() -> None:
     found = measure("a red circle above a blue square", [5, 0, 1, 2, 5, 11, 0])
-    masses = {name: [mass for mass, _ in some] for name, some in found.items()}
+    masses = {name: [inside for inside, _ in some] for name, some in found.items()}
     assert masses == {
-        "first colour": [1],
+        "first color": [1],
         "first kind": [0],
-        "second colour": [1],
+        "second color": [1],
         "second kind": [0],
     }
     for some in found.values():
-        assert [chance for _, chance in some] == [pytest.approx(100 / 1200)]
+        assert [baseline for _, baseline in some] == [pytest.approx(100 / 1200)]
 
 
-def test_wrong_words_are_left_out() -> None:
+def test_wrong_words_are_excluded() -> None:
     found = measure("a red square left of a red square", [0] * 8)
     assert [len(some) for some in found.values()] == [1, 0, 0, 1]
     assert all(not some for some in measure("a", [0]).values())
 
 
-def test_the_table_has_means_in_percent() -> None:
-    found = {"first kind": [script.Found(1, 0.1), script.Found(0.5, 0.2)]}
+def test_table_contains_means_in_percent() -> None:
+    found = {"first kind": [script.WordAttention(1, 0.1), script.WordAttention(0.5, 0.2)]}
     text = script.table(found)
     assert "| first kind | 2 | 75.0 % | 15.0 % |" in text
     assert "| all | 2 | 75.0 % | 15.0 % |" in text

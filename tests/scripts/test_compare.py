@@ -1,31 +1,31 @@
 from typing import Any
 
 import pytest
-from compare import seconds_an_epoch, systems, table
+from compare import seconds_per_epoch, systems, table
 
 
 def report(step: int, minutes: float) -> dict[str, float]:
     return {"step": step, "minutes": minutes}
 
 
-def test_seconds_leave_out_what_a_validation_took() -> None:
-    # 0.1 minutes for 50 updates; the validation after update 120 takes 3 minutes more.
+def test_seconds_per_epoch_exclude_validation() -> None:
+    # 0.1 minutes for 50 updates; the validation after update 120 takes 3 additional minutes.
     trained = [report(50, 0.5), report(100, 0.6), report(150, 3.7), report(200, 3.8)]
     validated = [{"step": 120.0}, {"step": 240.0}]
-    assert seconds_an_epoch(trained, validated) == pytest.approx(6.0 / 50 * 120)
+    assert seconds_per_epoch(trained, validated) == pytest.approx(6.0 / 50 * 120)
 
 
-def test_a_validation_at_a_report_comes_after_it() -> None:
+def test_validation_at_the_step_of_a_report_counts_as_after_it() -> None:
     trained = [report(50, 0.1), report(100, 0.2), report(150, 9.0), report(160, 9.02)]
-    assert seconds_an_epoch(trained, [{"step": 100.0}]) == pytest.approx(12.0)
+    assert seconds_per_epoch(trained, [{"step": 100.0}]) == pytest.approx(12.0)
 
 
-def test_one_slow_stretch_does_not_count_against_a_system() -> None:
+def test_seconds_per_epoch_ignore_one_slow_interval() -> None:
     trained = [report(50, 0.0), report(100, 0.1), report(150, 5.0), report(200, 5.1)]
-    assert seconds_an_epoch(trained, [{"step": 200.0}]) == pytest.approx(24.0)
+    assert seconds_per_epoch(trained, [{"step": 200.0}]) == pytest.approx(24.0)
 
 
-def test_attention_is_the_file_of_the_task_without_a_name() -> None:
+def test_systems_are_named_after_their_files() -> None:
     found = systems()
     assert found["attention"].name == "date_format.yaml"
     assert all(
@@ -44,14 +44,14 @@ def results() -> dict[str, Any]:
     }
 
 
-def test_a_system_has_a_row_of_all_pairs_of_unseen_ones_and_of_the_book() -> None:
+def test_table_has_rows_for_all_pairs_unseen_pairs_and_the_book() -> None:
     lines = [[cell.strip() for cell in line.split("|")] for line in table(results()).splitlines()]
     header, _, *rows = lines[2:]
-    assert header[1:-1] == ["system", "test pairs", "1", "2", "parameters", "s an epoch"]
+    assert header[1:-1] == ["system", "test pairs", "1", "2", "parameters", "s per epoch"]
     assert [row[1:-1] for row in rows] == [
         ["attention", "5,000", "0.50", "99.00", "1,234,567", "20"],
         ["", "3,595 unseen", "0.25", "98.00", "", ""],
-        ["", "5,000, the book's code", "0.02", "88.82", "", ""],
+        ["", "5,000, book", "0.02", "88.82", "", ""],
         ["other", "5,000", "1.00", "-", "7", "3"],
         ["", "3,595 unseen", "2.00", "-", "", ""],
     ]

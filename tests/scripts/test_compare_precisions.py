@@ -12,7 +12,7 @@ from tests.commands import PHRASES
 
 
 @pytest.mark.slow
-def test_precisions_of_a_run_stand_side_by_side(
+def test_all_precisions_are_measured(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     output = tmp_path / "precisions"
@@ -25,7 +25,7 @@ def test_precisions_of_a_run_stand_side_by_side(
     assert found["int8"]["megabytes"] < found["fp32"]["megabytes"]
 
 
-def test_the_size_is_that_of_the_weights_whatever_holds_them(trained: Path) -> None:
+def test_weight_bytes_are_independent_of_the_layout(trained: Path) -> None:
     model = load_saved_model(trained, "best").model
     size = 4 * sum(parameter.numel() for parameter in model.parameters())
     assert weight_bytes(model) == size

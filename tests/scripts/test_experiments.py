@@ -8,7 +8,7 @@ from experiments import markdown, reports, train, valid_pairs, write_results
 from nmt.config.schema import DataConfig
 
 
-def test_reports_of_a_kind_are_read_in_their_order(tmp_path: Path) -> None:
+def test_reports_of_one_kind_are_read_in_order(tmp_path: Path) -> None:
     lines = [
         {"kind": "train", "step": 50, "loss": 2.0},
         {"kind": "valid", "step": 60, "exact": 1.0},
@@ -20,7 +20,7 @@ def test_reports_of_a_kind_are_read_in_their_order(tmp_path: Path) -> None:
     assert reports(tmp_path, "valid") == [{"step": 60, "exact": 1.0}]
 
 
-def test_a_pair_is_unseen_when_both_sides_together_stand_nowhere_in_training(
+def test_pair_is_unseen_if_training_does_not_contain_both_sides_together(
     tmp_path: Path,
 ) -> None:
     texts = {"train.a": "one\ntwo\n", "train.b": "1\n2\n"}
@@ -33,7 +33,7 @@ def test_a_pair_is_unseen_when_both_sides_together_stand_nowhere_in_training(
     assert unseen == [("one", "2")]
 
 
-def test_a_failing_training_ends_the_script_with_its_exit_code_and_its_words(
+def test_failing_training_exits_with_its_code_and_message(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as caught:
@@ -42,19 +42,19 @@ def test_a_failing_training_ends_the_script_with_its_exit_code_and_its_words(
     assert "missing.yaml" in capfd.readouterr().err
 
 
-def test_training_is_asked_for_with_config_overrides_and_run(
+def test_train_passes_config_overrides_and_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     command = tmp_path / "command"
-    command.write_text(f'#!/bin/sh\nprintf "%s " "$@" > {tmp_path}/asked\n')
+    command.write_text(f'#!/bin/sh\nprintf "%s " "$@" > {tmp_path}/passed\n')
     command.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(command))
     train(Path("a.yaml"), Path("runs/a"), ["training.seed=3"])
-    asked = (tmp_path / "asked").read_text()
-    assert asked == "-m nmt.cli.train a.yaml training.seed=3 --run runs/a "
+    passed = (tmp_path / "passed").read_text()
+    assert passed == "-m nmt.cli.train a.yaml training.seed=3 --run runs/a "
 
 
-def test_columns_of_a_table_are_as_wide_as_their_widest_cell() -> None:
+def test_table_columns_are_aligned() -> None:
     assert markdown(["system", "1"], [["plain", "0.00"], ["a", "100.00"]]).splitlines() == [
         "| system | 1      |",
         "| ------ | ------ |",
@@ -63,7 +63,7 @@ def test_columns_of_a_table_are_as_wide_as_their_widest_cell() -> None:
     ]
 
 
-def test_results_are_written_beside_each_other(
+def test_results_are_written_as_json_and_markdown(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_results(tmp_path / "new" / "compare", {"a": [1.5]}, "| a |")

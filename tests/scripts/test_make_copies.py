@@ -10,7 +10,7 @@ def write(folder: Path, seed: int = 1) -> dict[str, str]:
     return {path.name: path.read_text(encoding="utf-8") for path in folder.iterdir()}
 
 
-def test_a_copy_is_the_text_of_letters_a_to_h(tmp_path: Path) -> None:
+def test_copy_equals_the_text_of_letters_a_to_h(tmp_path: Path) -> None:
     files = write(tmp_path / "new" / "copy")
     parts = {"train": 2000, "valid": 100, "test_20": 30, "test_40": 30, "test_60": 30}
     assert files.keys() == {f"{name}.{suffix}" for name in parts for suffix in ("text", "copy")}
@@ -20,7 +20,7 @@ def test_a_copy_is_the_text_of_letters_a_to_h(tmp_path: Path) -> None:
         assert set(files[f"{name}.text"]) == set("abcdefgh\n")
 
 
-def test_training_lines_have_all_lengths_to_twenty_and_test_lines_their_own(tmp_path: Path) -> None:
+def test_line_lengths_match_the_part(tmp_path: Path) -> None:
     lengths = {
         name: {len(line) for line in text.splitlines()} for name, text in write(tmp_path).items()
     }
@@ -30,7 +30,7 @@ def test_training_lines_have_all_lengths_to_twenty_and_test_lines_their_own(tmp_
         assert lengths[f"test_{length}.text"] == {length}
 
 
-def test_a_seed_gives_the_same_files_and_another_gives_others(tmp_path: Path) -> None:
+def test_files_are_determined_by_the_seed(tmp_path: Path) -> None:
     first, again, other = (
         write(tmp_path / name, seed) for name, seed in (("a", 1), ("b", 1), ("c", 2))
     )
@@ -38,7 +38,7 @@ def test_a_seed_gives_the_same_files_and_another_gives_others(tmp_path: Path) ->
     assert all(first[name] != other[name] for name in first)
 
 
-def test_impossible_sizes_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_impossible_sizes_are_rejected(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         make_copies.main(["--output", str(tmp_path / "x"), "--train", "-1"])
     assert caught.value.code == 2

@@ -25,7 +25,7 @@ make_dates = load()
 
 
 def read_korean(words: str) -> int:
-    """A number in Sino-Korean words: 이천이십육 is 2 x 1000 + 2 x 10 + 6."""
+    """Read a number in Sino-Korean words: 이천이십육 is 2 x 1000 + 2 x 10 + 6."""
     total, digit = 0, 0
     for letter in words:
         if letter in UNITS:
@@ -36,7 +36,7 @@ def read_korean(words: str) -> int:
 
 
 def readings(text: str) -> set[str]:
-    """All days that a text can mean by the documented rules."""
+    """Return all days that a text can mean by the documented rules."""
     spoken = re.fullmatch(r"([가-힣]+)년 ([가-힣]+)월 ([가-힣]+)일", text)
     if spoken:
         year, month, day = spoken.groups()
@@ -58,7 +58,7 @@ def readings(text: str) -> set[str]:
     return found
 
 
-def test_the_twentieth_of_november_2026_is_written_in_every_form() -> None:
+def test_formats_of_2026_11_20() -> None:
     day = date(2026, 11, 20)
     assert [form(day) for form in make_dates.ENGLISH + make_dates.OTHER] == [
         "20 Nov 2026",
@@ -82,13 +82,13 @@ def test_the_twentieth_of_november_2026_is_written_in_every_form() -> None:
     ]
 
 
-def test_months_and_numbers_are_spoken_as_korean_has_them() -> None:
+def test_korean_months_and_numbers() -> None:
     assert make_dates.korean_words(date(1999, 6, 21)) == "천구백구십구년 유월 이십일일"
     assert make_dates.korean_words(date(2000, 10, 1)) == "이천년 시월 일일"
     assert make_dates.korean_words(date(2010, 12, 11)) == "이천십년 십이월 십일일"
 
 
-def test_english_counts_days_with_the_right_endings() -> None:
+def test_ordinal_endings() -> None:
     counted = [
         make_dates.ordinal(number) for number in (1, 2, 3, 4, 10, 11, 12, 13, 21, 22, 23, 31)
     ]
@@ -100,7 +100,7 @@ def write(folder: Path, seed: int = 1) -> dict[str, str]:
     return {path.name: path.read_text(encoding="utf-8") for path in folder.iterdir()}
 
 
-def test_every_text_has_one_reading_and_the_answer_is_it(tmp_path: Path) -> None:
+def test_every_text_has_exactly_one_reading_the_target(tmp_path: Path) -> None:
     files = write(tmp_path / "new" / "dates")
     for part, size in (("train", 3000), ("valid", 200), ("test", 300)):
         texts, answers = (files[f"{part}.{suffix}"].splitlines() for suffix in ("text", "iso"))
@@ -109,13 +109,13 @@ def test_every_text_has_one_reading_and_the_answer_is_it(tmp_path: Path) -> None
             assert readings(text) == {answer}
 
 
-def test_no_text_stands_twice_in_any_parts(tmp_path: Path) -> None:
+def test_no_text_occurs_twice(tmp_path: Path) -> None:
     files = write(tmp_path)
     texts = [line for name in files if name.endswith(".text") for line in files[name].splitlines()]
     assert len(texts) == len(set(texts)) == 3500
 
 
-def test_a_seed_gives_the_same_files_and_another_gives_others(tmp_path: Path) -> None:
+def test_files_are_determined_by_the_seed(tmp_path: Path) -> None:
     first, again, other = (
         write(tmp_path / name, seed) for name, seed in (("a", 1), ("b", 1), ("c", 2))
     )
@@ -124,7 +124,7 @@ def test_a_seed_gives_the_same_files_and_another_gives_others(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("size", ["-1", "999999999"])
-def test_impossible_sizes_are_refused(
+def test_impossible_sizes_are_rejected(
     tmp_path: Path, size: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as caught:

@@ -33,20 +33,20 @@ def pixels(file: Path) -> Any:
         return np.asarray(image).astype(int)
 
 
-def test_captions_say_what_the_boxes_hold(tmp_path: Path) -> None:
+def test_captions_agree_with_the_boxes(tmp_path: Path) -> None:
     folder = write(tmp_path / "new" / "shapes")
     shapes = boxes(folder)
     for part, size in SIZES.items():
         names, captions = lines(folder / f"{part}.pictures"), lines(folder / f"{part}.en")
         assert len(names) == len(captions) == size
         for name, caption in zip(names, captions, strict=True):
-            first, second = (f"a {shape['colour']} {shape['kind']}" for shape in shapes[name])
+            first, second = (f"a {shape['color']} {shape['kind']}" for shape in shapes[name])
             assert caption.startswith(f"{first} ") and caption.endswith(f" {second}")
             assert caption[len(first) + 1 : -len(second) - 1] == relation(shapes[name])
 
 
 def relation(shapes: list[dict[str, Any]]) -> str:
-    """Where the middle of the first lies from the second's, the larger offset deciding."""
+    """Return the relation of the centers, by the larger offset."""
     (left, top, right, bottom), (l2, t2, r2, b2) = (shape["box"] for shape in shapes)
     across, down = left + right - l2 - r2, top + bottom - t2 - b2
     if abs(down) > abs(across):
@@ -54,7 +54,7 @@ def relation(shapes: list[dict[str, Any]]) -> str:
     return "left of" if across < 0 else "right of"
 
 
-def test_the_larger_shape_is_named_first_and_neither_touches_the_other(tmp_path: Path) -> None:
+def test_larger_shape_is_first_and_shapes_do_not_overlap(tmp_path: Path) -> None:
     for first, second in boxes(write(tmp_path)).values():
         (left, top, right, bottom), (l2, t2, r2, b2) = first["box"], second["box"]
         assert right - left == bottom - top >= 18
@@ -63,28 +63,28 @@ def test_the_larger_shape_is_named_first_and_neither_touches_the_other(tmp_path:
         assert min(left, top, l2, t2) >= 0 and max(right, bottom, r2, b2) <= make_shapes.SIDE
 
 
-def test_a_box_is_filled_by_its_colour_and_holds_all_of_it(tmp_path: Path) -> None:
+def test_box_is_the_bounding_box_of_its_color(tmp_path: Path) -> None:
     folder = write(tmp_path)
     for name, shapes in boxes(folder).items():
         picture = pixels(folder / name)
-        ground = picture[0, 0]
+        background = picture[0, 0]
         outside = np.ones(picture.shape[:2], bool)
         for shape in shapes:
             left, top, right, bottom = shape["box"]
             inside = picture[top:bottom, left:right]
             middle = inside[len(inside) // 2, len(inside) // 2]
-            assert np.abs(middle - make_shapes.COLOURS[shape["colour"]]).max() <= make_shapes.SHADE
-            marked = (inside != ground).any(axis=2)
+            assert np.abs(middle - make_shapes.COLORS[shape["color"]]).max() <= make_shapes.SHADE
+            marked = (inside != background).any(axis=2)
             edges = marked[0], marked[-1], marked[:, 0], marked[:, -1]
             assert all(edge.any() for edge in edges), (name, shape)
             outside[top:bottom, left:right] = False
-        assert (picture[outside] == ground).all()
+        assert (picture[outside] == background).all()
 
 
 @pytest.mark.parametrize(
     ("kind", "share"), [("circle", np.pi / 4), ("square", 1), ("triangle", 0.5)]
 )
-def test_kinds_have_their_areas(kind: str, share: float) -> None:
+def test_area_of_each_kind(kind: str, share: float) -> None:
     shape = make_shapes.Shape("black", kind, (4, 4, 28, 28))
     tiny = make_shapes.Shape("black", "square", (50, 50, 51, 51))
     picture = make_shapes.paint(make_shapes.Scene(shape, tiny, "left of"), random.Random(1))
@@ -93,7 +93,7 @@ def test_kinds_have_their_areas(kind: str, share: float) -> None:
     assert covered.sum() == pytest.approx(share * 24 * 24, rel=0.03)
 
 
-def test_no_picture_stands_twice_and_a_seed_gives_the_same_files(tmp_path: Path) -> None:
+def test_images_are_distinct_and_determined_by_the_seed(tmp_path: Path) -> None:
     first, again, other = (
         write(tmp_path / name, seed) for name, seed in (("a", 1), ("b", 1), ("c", 2))
     )
@@ -104,7 +104,7 @@ def test_no_picture_stands_twice_and_a_seed_gives_the_same_files(tmp_path: Path)
     assert (first / "train.en").read_bytes() != (other / "train.en").read_bytes()
 
 
-def test_impossible_sizes_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_impossible_sizes_are_rejected(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         make_shapes.main(["--output", str(tmp_path / "x"), "--train", "-1"])
     assert caught.value.code == 2

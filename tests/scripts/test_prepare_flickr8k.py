@@ -12,7 +12,7 @@ prepare = load("prepare_flickr8k")
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    """Ten pictures of two captions each; a caption and a picture that stand alone."""
+    """Ten images with two captions each, a caption without image and an image without caption."""
     folder = tmp_path / "source"
     folder.mkdir()
     with tarfile.open(folder / "images.tar", "w") as tar:
@@ -37,7 +37,7 @@ def lines(file: Path) -> list[str]:
     return file.read_text(encoding="utf-8").splitlines()
 
 
-def test_parts_share_no_picture_and_captions_follow_their_pictures(
+def test_parts_share_no_image_and_captions_belong_to_their_images(
     source: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
@@ -56,15 +56,15 @@ def test_parts_share_no_picture_and_captions_follow_their_pictures(
     assert not (out / "valid.en3").exists()
 
 
-def test_nothing_is_written_outside_the_folder(source: Path, tmp_path: Path) -> None:
+def test_archive_cannot_write_outside_of_the_directory(source: Path, tmp_path: Path) -> None:
     prepare.main([str(source), "--output", str(tmp_path / "a" / "b"), "--valid", "1"])
     assert not list(tmp_path.glob("evil.jpg")) and not list(tmp_path.glob("a/evil.jpg"))
 
 
-def test_the_split_must_leave_something(
+def test_split_without_training_images_is_rejected(
     source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as caught:
         prepare.main([str(source), "--output", str(tmp_path / "out"), "--valid", "10"])
     assert caught.value.code == 2
-    assert "less than the 10 pictures" in capsys.readouterr().err
+    assert "less than the 10 images" in capsys.readouterr().err
