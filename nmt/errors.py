@@ -1,6 +1,7 @@
 """Mistakes of the user, which commands print on one line each."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 
 
 class UserError(ValueError):
@@ -10,7 +11,7 @@ class UserError(ValueError):
 
     Args:
         message: what is wrong; what to do
-        location: `FILE:LINE`, `FILE` or a configuration key; empty if there is none
+        location: `FILE:LINE`, `FILE` or a configuration key; empty if unknown
     """
 
     def __init__(self, message: str, location: str = "") -> None:
@@ -38,3 +39,58 @@ class UserErrors(UserError):
     @property
     def lines(self) -> list[str]:
         return [line for error in self.errors for line in error.lines]
+
+
+# Names in the files of JoeyNMT, OpenNMT-py, fairseq and Marian. The counterpart is the first one
+# whose first word is known where the name was used: a key of the same section, or one of a section
+# inside it. An empty string means that a similar name of this toolkit is something else.
+OTHER_TOOLKITS: dict[str, tuple[str, ...]] = {
+    "accum_count": ("accumulate",),
+    "batch_multiplier": ("accumulate",),
+    "batch_type": ("batch_tokens",),
+    "bidirectional": ("direction",),
+    "brnn": ("bilstm",),
+    "clip_grad_norm": ("clip_norm",),
+    "decoder_type": ("model.decoder",),
+    "dev": ("valid",),
+    "early_stopping_metric": ("early_stopping.metric",),
+    "embedding_dim": ("embedding_size",),
+    "encoder_type": ("model.encoder",),
+    "global_attention": ("model.attention",),
+    "init_hidden": ("initial_state",),
+    "learning_rate": ("optimizer.learning_rate", "training.optimizer.learning_rate"),
+    "logging_freq": ("log_every",),
+    "max_epoch": ("epochs",),
+    "max_grad_norm": ("clip_norm",),
+    "max_update": ("steps",),
+    "mlp": ("additive",),
+    "optim": ("optimizer", "training.optimizer"),
+    "patience": ("early_stopping.patience",),
+    "random_seed": ("seed",),
+    "recurrent": ("bilstm", "bahdanau"),
+    "report_every": ("log_every",),
+    "rnn": ("bilstm", "bahdanau"),
+    "rnn_size": ("hidden_size", "model.encoder.hidden_size"),
+    "rnn_type": ("cell",),
+    "src": ("source", "data.source"),
+    "src_vocab": ("vocabulary.model", "data.vocabulary.model"),
+    "test": ("",),
+    "testing": ("search",),
+    "tgt": ("target", "data.target"),
+    "tgt_vocab": ("vocabulary.model", "data.vocabulary.model"),
+    "train_steps": ("steps", "training.steps"),
+    "trg": ("target", "data.target"),
+    "valid_steps": ("validate_every", "training.validate_every"),
+    "validation_freq": ("validate_every",),
+    "word_vec_size": ("embedding_size", "model.embedding_size"),
+}
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """Return the remedy for an unknown name: the most similar known name, and all of them."""
+    names = list(known)
+    counterparts = OTHER_TOOLKITS.get(name, ())
+    fitting = [one for one in counterparts if not one or one.split(".")[0] in names]
+    close = [*fitting, *get_close_matches(name, names, n=1)]
+    hint = f"did you mean '{close[0]}'? " if close and close[0] else ""
+    return f"{hint}known: {', '.join(names) or 'none'}"

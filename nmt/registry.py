@@ -1,14 +1,13 @@
 """Families of interchangeable components, and the construction of the configured one."""
 
 import importlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeAlias, TypeVar
 
 from nmt.component_spec import ComponentSpec, read_component_specs, spec_of
-from nmt.errors import UserError
+from nmt.errors import UserError, suggest
 
 if TYPE_CHECKING:  # the interfaces import torch, which a configuration error must not
     from torch.optim import Optimizer
@@ -144,14 +143,6 @@ class Registry(Generic[T]):
 
 # Components of different families in one collection.
 AnyRegistry: TypeAlias = Registry[Any]
-
-
-def suggest(name: str, known: Iterable[str]) -> str:
-    """Return the remedy for an unknown name: the closest known name, and all of them."""
-    names = list(known)
-    close = get_close_matches(name, names, n=1)
-    hint = f"did you mean '{close[0]}'? " if close else ""
-    return f"{hint}known: {', '.join(names) or 'none'}"
 
 
 ENCODERS: "Registry[Encoder]" = Registry("encoder", "nmt.model.encoders", "ENCODERS")

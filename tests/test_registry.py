@@ -12,7 +12,7 @@ from torch.autograd import backward
 from nmt.config.loader import load_experiment
 from nmt.errors import UserError
 from nmt.model.build import build_model
-from nmt.registry import LENGTH_PENALTIES, SCHEDULES, SCORES, ComponentConfig, Registry, suggest
+from nmt.registry import LENGTH_PENALTIES, SCHEDULES, SCORES, ComponentConfig, Registry
 
 PLUGIN = '''\
 """A score of my own."""
@@ -122,8 +122,6 @@ def test_an_unknown_component_is_reported_with_a_suggestion_and_all_names() -> N
     assert str(error.value) == (
         "unknown attention score 'aditive'; did you mean 'additive'? known: " + ", ".join(SCORES)
     )
-    assert suggest("xyz", ["a", "b"]) == "known: a, b"
-    assert suggest("xyz", []) == "known: none"
 
 
 def test_a_dotted_type_is_imported(own_parts: Path, monkeypatch: pytest.MonkeyPatch) -> None:

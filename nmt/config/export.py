@@ -8,8 +8,8 @@ from pydantic.json_schema import JsonSchemaValue
 
 from nmt.component_spec import REQUIRED, ComponentSpec, Option
 from nmt.config.schema import Experiment
-from nmt.errors import UserError
-from nmt.registry import FAMILIES, suggest
+from nmt.errors import UserError, suggest
+from nmt.registry import FAMILIES
 
 
 def list_components(family: str | None = None) -> str:

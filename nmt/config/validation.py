@@ -22,8 +22,8 @@ from pydantic_core.core_schema import (
 )
 
 from nmt.component_spec import REQUIRED, ComponentSpec
-from nmt.errors import UserError, UserErrors
-from nmt.registry import AnyRegistry, ComponentConfig, suggest
+from nmt.errors import UserError, UserErrors, suggest
+from nmt.registry import AnyRegistry, ComponentConfig
 
 Key = tuple[str, ...]
 

@@ -118,9 +118,7 @@ def test_two_files_may_include_the_same_file(write: Write) -> None:
 
 
 def test_an_invalid_include_is_reported(errors: Errors) -> None:
-    assert errors("\n# note\ninclude: none.yaml\n") == [
-        "e.yaml:2: include: not found: none.yaml"
-    ]
+    assert errors("\n# note\ninclude: none.yaml\n") == ["e.yaml:2: include: not found: none.yaml"]
     for wrong in ("3", "[a, 3]", "{a: b}"):
         assert errors(f"include: {wrong}\n") == [
             "e.yaml:1: include: expected a file name or a list of file names"
