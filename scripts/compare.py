@@ -34,6 +34,7 @@ from experiments import (
 )
 from nmt.cli.process import configure_process
 from nmt.config.loader import load_experiment
+from nmt.inference.saved_model import load_saved_model
 from nmt.search.translator import Translator
 from plots import Line, draw_lines, save, start_figure
 
@@ -117,7 +118,7 @@ def measure(run: Path, every: list[Pair], unseen: list[Pair], *, threads: int) -
         translator = Translator.load(run, checkpoint=str(report["step"]))
         exact.append(exact_match(translator, unseen))
     return {
-        "parameters": sum(p.numel() for p in translator.models[0].parameters()),
+        "parameters": sum(p.numel() for p in load_saved_model(run).model.parameters()),
         "all": [report["exact"] for report in validations],
         "unseen": exact,
         "seconds": seconds_per_epoch(reports(run, "train"), validations),

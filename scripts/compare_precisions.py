@@ -19,8 +19,6 @@ from experiments import Pair, markdown, write_results
 from nmt.cli.process import configure_process
 from nmt.data.corpus import find_corpus
 from nmt.evaluation.metrics import score
-from nmt.model.layers.packed import PackedLinear
-from nmt.model.seq2seq import Seq2Seq
 from nmt.search.translator import Translator
 from nmt.storage.run_dir import RunDir
 
@@ -68,15 +66,8 @@ def measure(translator: Translator, pairs: Sequence[Pair]) -> dict[str, Any]:
         "bleu": scores["bleu"].score,
         "chrf": scores["chrf"].score,
         "seconds": seconds,
-        "megabytes": sum(map(weight_bytes, translator.models)) / 1e6,
+        "megabytes": sum(model.weight_bytes() for model in translator.models) / 1e6,
     }
-
-
-def weight_bytes(model: Seq2Seq) -> int:
-    """Return the bytes of the weights of a model, counting shared memory once."""
-    held = {kept.data_ptr(): kept.nbytes for kept in model.state_dict().values()}
-    packed = [part.size_bytes for part in model.modules() if isinstance(part, PackedLinear)]
-    return sum(held.values()) + sum(packed)
 
 
 def table(measured: dict[str, dict[str, Any]]) -> str:

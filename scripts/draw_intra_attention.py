@@ -22,8 +22,10 @@ from torch import Tensor
 from nmt.cli.common import SUCCESS, run
 from nmt.errors import UserError
 from nmt.evaluation.plots import AttentionMatrix, plot_matrix
+from nmt.inference.saved_model import load_saved_model
 from nmt.model.decoders.lstmn import LSTMNDecoder
 from nmt.model.encoders.lstmn import LSTMNEncoder
+from nmt.model.seq2seq import Seq2Seq
 from nmt.search.alignments import END
 from nmt.search.translator import Translator
 
@@ -57,23 +59,23 @@ def _draw(options: argparse.Namespace) -> int:
     if options.side == "source" and options.target is not None:
         raise UserError("--target requires --side target")
     translator = Translator.load(options.run)
+    model = load_saved_model(Path(options.run)).model
     if options.side == "source":
-        attention = encoder_attention(translator, options.sentence)
+        attention = encoder_attention(model, translator, options.sentence)
     else:
-        attention = decoder_attention(translator, options.sentence, options.target)
+        attention = decoder_attention(model, translator, options.sentence, options.target)
     matrix = AttentionMatrix(attention.tape, attention.read, attention.weights_ts)
     plot_matrix(matrix, options.output)
     return SUCCESS
 
 
 @torch.inference_mode()
-def encoder_attention(translator: Translator, sentence: str) -> IntraAttention:
+def encoder_attention(model: Seq2Seq, translator: Translator, sentence: str) -> IntraAttention:
     """Return the intra-attention of the encoder's top layer.
 
     Raises:
         UserError: the encoder is not an LSTMN
     """
-    model = translator.models[0]
     if not isinstance(model.encoder, LSTMNEncoder):
         raise UserError("the encoder has no memory tapes; requires type lstmn")
     assert model.source_embedding is not None, "the encoder reads text"
@@ -85,14 +87,14 @@ def encoder_attention(translator: Translator, sentence: str) -> IntraAttention:
 
 @torch.inference_mode()
 def decoder_attention(
-    translator: Translator, sentence: str, target: str | None = None
+    model: Seq2Seq, translator: Translator, sentence: str, target: str | None = None
 ) -> IntraAttention:
     """Return the intra-attention of the decoder for a translation, by default its own.
 
     Raises:
         UserError: the decoder is not an LSTMN
     """
-    model, vocabulary = translator.models[0], translator.target_vocabulary
+    vocabulary = translator.target_vocabulary
     if not isinstance(model.decoder, LSTMNDecoder):
         raise UserError("the decoder has no memory tapes; requires type lstmn")
     if target is None:

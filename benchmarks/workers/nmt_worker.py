@@ -13,10 +13,10 @@ from nmt.config.schema import ModelConfig
 from nmt.data.batch import collate, pad
 from nmt.data.loader import BatchLoader, IndexedBatch, Position, UpdateBatch
 from nmt.data.vocabulary import SpecialTokens
-from nmt.device import autocast, resolve_device
+from nmt.device import resolve_device
+from nmt.inference.compile import InferenceModel, compile_model
 from nmt.model.build import build_model
 from nmt.model.interfaces import Decoder
-from nmt.model.layers.int8 import Int8Linear
 from nmt.prefetch import prefetch
 from nmt.registry import (
     COVERAGE_PENALTIES,
@@ -26,7 +26,6 @@ from nmt.registry import (
     ComponentConfig,
 )
 from nmt.search.beam import beam_search
-from nmt.search.paired import start_paired, step_paired
 from nmt.training.precision import Precision
 from nmt.training.trainer import Trainer
 from workers.ids import Array, Sizes
@@ -75,6 +74,8 @@ class NmtWorker(Worker):
             decoder: Any = self.model.decoder
             decoder.forward = MethodType(Decoder.forward, decoder)
         self.dtype, self.place = dtype, place
+        self.compiled: InferenceModel | None = None
+        self.holds_end_back = False
         parameters = sum(parameter.numel() for parameter in self.model.parameters())
         if dtype == "int8":
             return parameters, "int8 products in translating alone"
@@ -97,6 +98,7 @@ class NmtWorker(Worker):
 
     def updates(self, numbers: Iterable[int]) -> float:
         """As `Trainer.updates` goes: batches are made ahead, and no loss is waited for."""
+        self.compiled = None
         with closing(prefetch(map(self._group, numbers))) as groups:
             losses = [self.trainer.update(group).loss for group in groups]
         self.trainer.flush()
@@ -113,12 +115,14 @@ class NmtWorker(Worker):
         self.model.eval()
         source, mask = (torch.from_numpy(part) for part in pad(sentences, self.special_tokens))
         source, mask = source.to(self.place), mask.to(self.place)
-        with torch.inference_mode(), autocast(self.dtype, self.place):
-            if length is not None:
+        with torch.inference_mode():
+            if length is not None and not self.holds_end_back:
                 self._hold_end_back()
-            memory, state = start_paired(self.model, source, mask)
+            if self.compiled is None:
+                self.compiled = compile_model(self.model, precision=self.dtype, device=self.place)
+            memory, state = self.compiled.start(source, mask)
             found = beam_search(
-                step_paired(self.model),
+                self.compiled.step,
                 memory,
                 state,
                 bos=self.special_tokens.bos,
@@ -133,17 +137,12 @@ class NmtWorker(Worker):
         return [[t for t in list(best[0].tokens) if t != eos] for best in found]
 
     def load(self, path: str) -> dict[str, Any]:
-        answer = super().load(path)
-        if self.dtype == "fp32":
-            self.model.pack_products(self.place)
-        if self.dtype == "int8":
-            self.model.fix_products(Int8Linear)
-        return answer
+        self.compiled, self.holds_end_back = None, False
+        return super().load(path)
 
     def _hold_end_back(self) -> None:
-        layer = self.model.output_layer
-        bias: Any = layer.bias if isinstance(layer, torch.nn.Linear) else layer.bias_v
-        bias[self.special_tokens.eos] = HELD_BACK
+        self.model.output_layer.bias[self.special_tokens.eos] = HELD_BACK
+        self.compiled, self.holds_end_back = None, True
 
     def busy(self, first: int, updates: int) -> dict[str, Any]:
         """How long kernels ran, of how long the updates took, in seconds."""

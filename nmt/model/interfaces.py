@@ -10,11 +10,12 @@ A mask is True where a real token stands.
 """
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
 
 Memory = Any
 """What a decoder reads: a pytree of tensors with b rows.
@@ -28,9 +29,15 @@ State = Any
 Rows of one sentence are neighbours: row = sentence * k + hypothesis.
 """
 
+Tree = TypeVar("Tree")
 
-Known = tuple[Tensor, ...]
-"""What a decoder's step makes of input pieces by themselves: tensors with n rows."""
+
+def select_rows(tree: Tree, rows_n: Int[Tensor, "n"]) -> Tree:
+    """Return the pytree with these rows of every tensor, in this order."""
+    selected: Tree = tree_map_only(
+        Tensor, lambda tensor: tensor.index_select(0, rows_n.to(tensor.device)), tree
+    )
+    return selected
 
 
 class SourceSizes(NamedTuple):
@@ -187,24 +194,9 @@ class Decoder(nn.Module, ABC):
     def start(self, source: Encoded) -> tuple[Memory, State]:
         """Everything that is done once a sentence; the state has one hypothesis a sentence."""
 
-    def fold(self, memory: Memory) -> Memory:
-        """For search: the memory with those products made beforehand that steps would make of it.
-
-        `step` reads either; as a rule there are none.
-        """
-        return memory
-
     @abstractmethod
     def step(self, embedded_nm: Float[Tensor, "n m"], memory: Memory, state: State) -> StepOutput:
         """One target position for n hypotheses."""
-
-    def know(self, embedded_nm: Float[Tensor, "n m"]) -> Known:
-        """For search: what of a step depends on the input alone, to be kept for each piece."""
-        return (embedded_nm,)
-
-    def step_from(self, known: Known, memory: Memory, state: State) -> StepOutput:
-        """`step`, from what `know` made of the input."""
-        return self.step(known[0], memory, state)
 
     def auxiliary_loss(
         self,

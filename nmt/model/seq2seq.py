@@ -3,16 +3,12 @@
 from typing import Literal
 
 from jaxtyping import Bool, Float, Int
-from torch import Tensor, device, nn
+from torch import Tensor, nn
 
 from nmt.data.batch import Source
 from nmt.model.embeddings import Embedding
 from nmt.model.interfaces import Decoder, DecoderOutput, Encoded, Encoder, Memory, Prediction, State
 from nmt.model.layers.initial import xavier
-from nmt.model.layers.int8 import Int8Linear
-from nmt.model.layers.kept import KeptRows
-from nmt.model.layers.linear import ConcatLinear, Product
-from nmt.model.layers.packed import PackedLinear, packs_products
 
 Tying = Literal["none", "decoder", "all"]
 
@@ -45,11 +41,8 @@ class Seq2Seq(nn.Module):
         self.source_embedding, self.encoder = source_embedding, encoder
         self.target_embedding, self.decoder = target_embedding, decoder
         encoder.keeps_cells = decoder.needs_cells
-        self.kept: KeptRows | None = None
         pieces, size = target_embedding.weight.shape
-        self.output_layer: nn.Linear | Int8Linear | PackedLinear = nn.Linear(
-            decoder.output_size, pieces
-        )
+        self.output_layer = nn.Linear(decoder.output_size, pieces)
         nn.init.zeros_(self.output_layer.bias)
         if tied == "none":
             self.output_layer.weight = nn.Parameter(xavier(pieces, decoder.output_size))
@@ -76,34 +69,7 @@ class Seq2Seq(nn.Module):
     @property
     def output_weights(self) -> tuple[Float[Tensor, "v d"], Float[Tensor, " v"]]:
         """Weight and bias of the output layer, for the loss."""
-        assert isinstance(self.output_layer, nn.Linear), "a layer that is fixed has no loss"
         return self.output_layer.weight, self.output_layer.bias
-
-    def fix_products(self, product: Product) -> None:
-        """Hold the decoder's weights as such products do; for translating on a CPU by `step`.
-
-        That is the weights of the output layer, of the decoder's recurrent layers and of the
-        linear layers that it holds itself. Scores stay in floating point, and the encoder as it is.
-        """
-        assert isinstance(self.output_layer, nn.Linear), "fixed already"
-        self.output_layer = product(self.output_layer.weight, self.output_layer.bias)
-        for name, part in list(self.decoder.named_children()):
-            if isinstance(part, nn.Linear):
-                setattr(self.decoder, name, product(part.weight, part.bias))
-        for part in self.decoder.modules():
-            if isinstance(part, ConcatLinear):
-                part.fix(product)
-        if type(self.decoder).know is Decoder.know:
-            return  # nothing but the embedding is known of a piece, and that is a table already
-        self.kept = KeptRows(
-            lambda tokens_n: self.decoder.know(self.target_embedding(tokens_n)),
-            len(self.target_embedding.weight),
-        )
-
-    def pack_products(self, place: device) -> None:
-        """`fix_products` for float32 where that is faster and exact: by oneDNN on a CPU."""
-        if place.type == "cpu" and packs_products():
-            self.fix_products(PackedLinear)
 
     def encode(self, source: Source, source_mask_bs: Bool[Tensor, "b _"]) -> Encoded:
         """Annotations of a batch of source sentences or pictures."""
@@ -122,24 +88,15 @@ class Seq2Seq(nn.Module):
         return self.decoder(self.target_embedding(target_in_bt), encoded)
 
     def start(self, source: Source, source_mask_bs: Bool[Tensor, "b _"]) -> tuple[Memory, State]:
-        """Everything that is done once a sentence before search.
-
-        Sentences are folded on a CPU. A picture has more annotations than a caption has pieces, and
-        a GPU multiplies faster than it reads.
-        """
-        memory, state = self.decoder.start(self.encode(source, source_mask_bs))
-        if self.encoder.grid is None and source_mask_bs.device.type == "cpu":
-            memory = self.decoder.fold(memory)
-        return memory, state
+        """Encode a batch of sources; return the decoder's memory and first state."""
+        return self.decoder.start(self.encode(source, source_mask_bs))
 
     def step(self, tokens_n: Int[Tensor, " n"], memory: Memory, state: State) -> Prediction:
-        """log p(next piece) of n hypotheses whose last pieces are given."""
-        if self.kept is None:
-            embedded_nm = self.target_embedding(tokens_n)
-            output_nd, weights_ns, state = self.decoder.step(embedded_nm, memory, state)
-        else:
-            output_nd, weights_ns, state = self.decoder.step_from(
-                self.kept(tokens_n), memory, state
-            )
+        """Return the distribution of the next token of n hypotheses, given their last tokens.
+
+        `nmt.inference.compile_model` makes a copy that computes the same faster.
+        """
+        embedded_nm = self.target_embedding(tokens_n)
+        output_nd, weights_ns, state = self.decoder.step(embedded_nm, memory, state)
         logits_nv = self.output_layer(output_nd).float()
         return Prediction(logits_nv.log_softmax(dim=-1), weights_ns, state)

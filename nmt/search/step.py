@@ -1,28 +1,18 @@
 """The one thing search knows of a model: a function from a token to the next distribution."""
 
 from collections.abc import Callable
-from typing import TypeVar
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
-from torch.utils._pytree import tree_leaves, tree_map_only
+from torch.utils._pytree import tree_leaves
 
 from nmt.errors import UserError
 from nmt.model.interfaces import Memory, Prediction, State
-
-Tree = TypeVar("Tree")
+from nmt.model.interfaces import select_rows as select_rows
 
 Step = Callable[[Tensor, Memory, State], Prediction]
 """(tokens_n, memory, state) -> Prediction. Memory has b rows, tokens and state n = b*k."""
-
-
-def select_rows(tree: Tree, rows_n: Int[Tensor, "n"]) -> Tree:
-    """The same pytree with these rows of every tensor, in this order."""
-    selected: Tree = tree_map_only(
-        Tensor, lambda tensor: tensor.index_select(0, rows_n.to(tensor.device)), tree
-    )
-    return selected
 
 
 def device_of(*trees: object) -> torch.device:

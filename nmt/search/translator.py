@@ -10,16 +10,15 @@ import torch
 
 from nmt.data.images import ImageSize
 from nmt.data.vocabulary import Vocabulary
-from nmt.device import autocast, resolve_device
+from nmt.device import resolve_device
 from nmt.errors import UserError
+from nmt.inference.compile import compile_model
 from nmt.inference.saved_model import SavedModel, load_saved_model
 from nmt.model.interfaces import Memory, State
-from nmt.model.layers.int8 import Int8Linear
 from nmt.model.seq2seq import Seq2Seq
 from nmt.search.ensemble import ensemble
 from nmt.search.hypothesis import Hypothesis
 from nmt.search.options import SearchOptions
-from nmt.search.paired import start_paired, step_paired
 from nmt.search.reader import Place, make_reader
 from nmt.search.started import Started, cut_batches
 from nmt.search.step import Step
@@ -51,16 +50,9 @@ class Translator:
         device: torch.device,
         precision: str = "fp32",
     ) -> None:
-        needed = {"int8": "cpu", "fp16": "cuda"}.get(precision, device.type)
-        if device.type != needed:
-            other = "a CPU" if needed == "cpu" else "a GPU"
-            message = f"precision {precision} needs {other}; use bf16 or fp32 on {device.type}"
-            raise UserError(message)
-        self.models, self.options = list(models), options
-        if precision == "int8":
-            for model in self.models:
-                model.fix_products(Int8Linear)
-        self.reader = make_reader(source, self.models[0].encoder.grid)
+        self.models = [compile_model(model, precision=precision, device=device) for model in models]
+        self.options = options
+        self.reader = make_reader(source, self.models[0].grid)
         self.target_vocabulary = target_vocabulary
         self.device, self.precision = device, precision
         self.warnings: tuple[str, ...] = ()
@@ -94,9 +86,6 @@ class Translator:
             device=place,
             precision=precision,
         )
-        if precision == "fp32":
-            for model in translator.models:
-                model.pack_products(place)
         translator.warnings = tuple(warning for one in saved for warning in one.warnings)
         return translator
 
@@ -185,7 +174,7 @@ class Translator:
         ids = self.reader.cut(texts)
         translations = [Translation(text) for text in texts]
         for rows in cut_batches([len(sentence) for sentence in ids], options):
-            with torch.inference_mode(), autocast(self.precision, self.device):
+            with torch.inference_mode():
                 found = look(self._start(rows, texts, ids, options, place))
             for row, hypotheses in zip(rows, found, strict=True):
                 pieces = self.reader.pieces(ids[row])
@@ -218,8 +207,8 @@ class Translator:
             lambda number: place(rows[number]),
         )
         source, mask = source.to(self.device), mask_bs.to(self.device)
-        begun = [start_paired(model, source, mask) for model in self.models]
-        steps = [step_paired(model) for model in self.models]
+        begun = [model.start(source, mask) for model in self.models]
+        steps: list[Step] = [model.step for model in self.models]
         if len(begun) == 1:
             model: tuple[Step, Memory, State] = (steps[0], *begun[0])
         else:

@@ -118,13 +118,6 @@ class Validator:
         self._trainer, self._average = trainer, average
         self._best, self._metrics = best, metrics
         self._sources, self._references = load_validation_text(experiment.data, datasets)
-        self._translator = Translator(
-            [trainer.model],
-            datasets.source,
-            datasets.target_vocabulary,
-            SearchOptions.of(experiment.search),
-            device=trainer.precision.device,
-        )
 
     def validate(self) -> ValidationResult:
         """Validate the model: evaluate it, log the result, update tracker and schedule."""
@@ -162,14 +155,25 @@ class Validator:
             chunk=self._trainer.output_chunk,
             process_group=process_group,
         )
+        translator = self._translator()
         # Every rank translates a part; the first one has all translations and computes the scores.
         translations = process_group.map(
-            lambda sources, _: self._translator.translate(sources), self._sources
+            lambda sources, _: translator.translate(sources), self._sources
         )
         scores = process_group.on_first(
             lambda: _score(translations, self._references, self._experiment.evaluation)
         )
         return ValidationResult(loss, scores, translations)
+
+    def _translator(self) -> Translator:
+        """Compile the current parameters; a compiled model does not follow later updates."""
+        return Translator(
+            [self._trainer.model],
+            self._datasets.source,
+            self._datasets.target_vocabulary,
+            SearchOptions.of(self._experiment.search),
+            device=self._trainer.precision.device,
+        )
 
     def _write_samples(self, result: ValidationResult, step: int) -> None:
         evaluation, run = self._experiment.evaluation, self._run

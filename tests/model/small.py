@@ -14,6 +14,7 @@ from nmt.component_spec import ComponentSpec, Option
 from nmt.config.schema import ModelConfig
 from nmt.data.images import ImageSize
 from nmt.errors import UserError
+from nmt.inference.compile import InferenceModel
 from nmt.model.build import build_model
 from nmt.model.interfaces import State
 from nmt.model.seq2seq import Seq2Seq
@@ -211,11 +212,10 @@ def build(
     return built
 
 
-def outputs_by_steps(model: Seq2Seq, given: Text, *, fold: bool = False) -> Tensor:
-    """What `forward` gives, one call of `step` a position; from a folded memory, if wanted."""
+def outputs_by_steps(model: Seq2Seq, given: Text) -> Tensor:
+    """Compute the outputs of `forward` by one call of `step` per target position."""
     encoded = model.encode(given.source_bs, given.source_mask_bs)
     memory, state = model.decoder.start(encoded)
-    memory = model.decoder.fold(memory) if fold else memory
     outputs = []
     for embedded_bm in model.target_embedding(given.target_bt).unbind(dim=1):
         output_bd, _, state = model.decoder.step(embedded_bm, memory, state)
@@ -224,9 +224,9 @@ def outputs_by_steps(model: Seq2Seq, given: Text, *, fold: bool = False) -> Tens
 
 
 def follow(
-    model: Seq2Seq, given: Text, memory: Any, state: State
+    model: Seq2Seq | InferenceModel, given: Text, memory: Any, state: State
 ) -> tuple[list[Tensor], list[Any]]:
-    """log p of every next piece, and the weights, along given targets: lists over positions."""
+    """Return log-probabilities and attention weights along given targets, by target position."""
     log_probs, weights = [], []
     for tokens_n in given.target_bt.unbind(dim=1):
         prediction = model.step(tokens_n, memory, state)

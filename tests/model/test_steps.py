@@ -5,16 +5,12 @@ import torch
 from torch.autograd import backward
 
 from nmt.config.schema import ModelConfig
-from nmt.model.attention.mechanism import AttentionMemory
 from nmt.model.interfaces import Decoder
-from nmt.registry import ComponentConfig
 from tests.model.small import (
     ADDITIVE,
     BILINEAR,
-    WIDTH,
     assemblies,
     build,
-    config,
     encoders,
     follow,
     gradients,
@@ -45,34 +41,6 @@ def test_teacher_forcing_equals_steps(model: ModelConfig) -> None:
 @pytest.mark.parametrize("model", assemblies(decoder_changes=2, scores=[ADDITIVE]))
 def test_teacher_forcing_equals_steps_with_two_options_changed(model: ModelConfig) -> None:
     _agree(model)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("model", assemblies(scores=[ADDITIVE]))
-def test_steps_from_a_folded_memory_are_those_from_the_memory(model: ModelConfig) -> None:
-    built, given = build(model), text()
-    folded_btd, stepwise_btd = (outputs_by_steps(built, given, fold=fold) for fold in (True, False))
-    torch.testing.assert_close(folded_btd, stepwise_btd, rtol=1e-10, atol=1e-12)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("fold", [False, True])
-@pytest.mark.parametrize("model", assemblies(scores=[ADDITIVE]))
-def test_a_step_from_what_is_known_of_a_piece_is_the_step(model: ModelConfig, fold: bool) -> None:
-    built, given = build(model), text()
-    memory, state = built.decoder.start(built.encode(given.source_bs, given.source_mask_bs))
-    memory = built.decoder.fold(memory) if fold else memory
-    embedded_nm = built.target_embedding(given.target_bt[:, 0])
-    exact = built.decoder.step(embedded_nm, memory, state)
-    found = built.decoder.step_from(built.decoder.know(embedded_nm), memory, state)
-    torch.testing.assert_close(found, exact, rtol=1e-10, atol=1e-12)
-
-
-@pytest.mark.parametrize("decoder", ["bahdanau", "luong", "gnmt"])
-def test_search_reads_a_folded_memory(decoder: str) -> None:
-    built, given = build(config(decoder=ComponentConfig(decoder, {"hidden_size": WIDTH}))), text()
-    memory, _ = built.start(given.source_bs, given.source_mask_bs)
-    assert isinstance(memory, AttentionMemory) and memory.folded
 
 
 @pytest.mark.slow

@@ -4,10 +4,7 @@ from pathlib import Path
 
 import compare_precisions
 import pytest
-from compare_precisions import weight_bytes
 
-from nmt.inference.saved_model import load_saved_model
-from nmt.model.layers.packed import PackedLinear, packs_products
 from tests.commands import PHRASES
 
 
@@ -23,12 +20,3 @@ def test_all_precisions_are_measured(
     assert list(found) == ["fp32", "bf16", "int8"]
     assert abs(found["int8"]["bleu"] - found["fp32"]["bleu"]) < 5
     assert found["int8"]["megabytes"] < found["fp32"]["megabytes"]
-
-
-def test_weight_bytes_are_independent_of_the_layout(trained: Path) -> None:
-    model = load_saved_model(trained, "best").model
-    size = 4 * sum(parameter.numel() for parameter in model.parameters())
-    assert weight_bytes(model) == size
-    if packs_products():
-        model.fix_products(PackedLinear)
-        assert weight_bytes(model) == size

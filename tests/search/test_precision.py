@@ -33,5 +33,5 @@ def test_bf16_gives_nearly_the_same_scores(
 
 
 def test_fp16_needs_a_gpu(trained: Path) -> None:
-    with pytest.raises(UserError, match="precision fp16 needs a GPU"):
+    with pytest.raises(UserError, match="precision fp16 requires a GPU"):
         Translator.load(trained, precision="fp16", device="cpu")

@@ -1,13 +1,17 @@
 """Text in, text out with a small trained model: what beams and options change."""
 
+import copy
+import pickle
 from itertools import chain
+from pathlib import Path
 
 import pytest
 import torch
 
 from nmt.errors import UserError
-from nmt.model.seq2seq import Seq2Seq
+from nmt.inference.saved_model import load_saved_model
 from nmt.registry import ComponentConfig
+from nmt.search.options import SearchOptions
 from nmt.search.reader import TextReader
 from nmt.search.translation import Translation
 from nmt.search.translator import Translator
@@ -157,13 +161,18 @@ def test_alignments_stay_within_the_words_of_both_sides(
             assert target < len(found.pieces)
 
 
-def test_the_model_is_not_changed_by_translating(translator: Translator) -> None:
-    (model,) = translator.models
-    assert isinstance(model, Seq2Seq)
-    before = {name: p.clone() for name, p in model.named_parameters()}
-    translator.translate(["Guten Morgen!"])
-    assert all(torch.equal(before[name], p) for name, p in model.named_parameters())
-    assert not model.training
+def test_translating_leaves_the_loaded_module_whole(trained: Path, sources: list[str]) -> None:
+    saved = load_saved_model(trained)
+    before = {name: tensor.clone() for name, tensor in saved.model.state_dict().items()}
+    options = SearchOptions.of(saved.experiment.search)
+    vocabularies = (saved.source, saved.target_vocabulary)
+    translator = Translator([saved.model], *vocabularies, options, device=torch.device("cpu"))
+    translator.translate(sources[:3])
+    after = saved.model.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert pickle.loads(pickle.dumps(saved.model)).state_dict().keys() == before.keys()
+    assert copy.deepcopy(saved.model).double().output_layer.weight.dtype == torch.float64
 
 
 def test_a_very_long_sentence_is_translated_whole(

@@ -11,19 +11,11 @@ from nmt.model.interfaces import Encoded, FusedSupport
 
 
 class AttentionMemory(NamedTuple):
-    """What attention may read, made once a sentence.
-
-    In a folded memory values are not annotations but what a decoder makes of them.
-    """
+    """Keys and values of a batch of source sentences, computed once per sentence."""
 
     keys_bsa: Float[Tensor, "b s a"]
     values_bse: Float[Tensor, "b s e"]
     mask_bs: Bool[Tensor, "b s"]
-    folded: bool = False
-
-
-LinearMap = Callable[[Tensor], Tensor]
-"""Values with any axes before their own -> what a linear layer makes of them."""
 
 
 class AttentionOutput(NamedTuple):
@@ -58,11 +50,14 @@ class Mechanism(FusedSupport, nn.Module, ABC):
     Attributes:
         recurrent: whether a reading depends on the readings before it
         normalised: whether the weights of a reading sum to one
+        context_is_linear: whether a context is a linear function of `AttentionMemory.values_bse`,
+            such as their weighted sum
     """
 
     fused_methods = ("start", "forward", "attend")
     recurrent: bool = False
     normalised: bool = True
+    context_is_linear: bool = False
 
     @abstractmethod
     def prepare(self, source: Encoded) -> AttentionMemory:
@@ -71,18 +66,6 @@ class Mechanism(FusedSupport, nn.Module, ABC):
     def start(self, memory: AttentionMemory) -> Any:
         """What the mechanism remembers before its first reading: n rows, or nothing."""
         return ()
-
-    def fold(self, memory: AttentionMemory, product: LinearMap) -> AttentionMemory:
-        """A memory whose readings are `product` of those of this one, where there is such a one.
-
-        Averages do not mind whether values are multiplied before or after. A sentence has fewer
-        positions than hypotheses times steps, so before is less work.
-
-        Args:
-            memory: from `prepare`
-            product: linear in a value, and zero where that is
-        """
-        return memory
 
     @abstractmethod
     def forward(
@@ -119,12 +102,19 @@ AttentionFactory = Callable[[int], Mechanism]
 """Query width -> attention over the source: a decoder asks for one for each layer that looks."""
 
 
+Softmax = Callable[[Tensor, Tensor], Tensor]
+"""(energies_bqs, mask_bs) -> weights_bqs"""
+
+
+def mask_energies(
+    energies_bqs: Float[Tensor, "b q s"], mask_bs: Bool[Tensor, "b s"]
+) -> Float[Tensor, "b q s"]:
+    """Set the energies of padding to minus infinity."""
+    return energies_bqs.masked_fill(~mask_bs[:, None], float("-inf"))
+
+
 def masked_softmax(
     energies_bqs: Float[Tensor, "b q s"], mask_bs: Bool[Tensor, "b s"]
 ) -> Float[Tensor, "b q s"]:
-    """Weights that sum to one over real positions and are exactly zero in the padding."""
-    energies_bqs = energies_bqs.masked_fill(~mask_bs[:, None], float("-inf"))
-    if energies_bqs.requires_grad:
-        return energies_bqs.softmax(dim=-1)
-    # In search the sum runs in float64: rounded back, it does not show how wide the padding is.
-    return energies_bqs.double().softmax(dim=-1).to(energies_bqs.dtype)
+    """Compute weights that sum to one over the real positions and are exactly zero in padding."""
+    return mask_energies(energies_bqs, mask_bs).softmax(dim=-1)

@@ -10,8 +10,6 @@ from torch import Tensor, nn
 from nmt.model.interfaces import FusedSupport
 from nmt.model.layers.initial import xavier
 
-FACTORS = 20.0  # |x| up to which e^2x e^2y is neither 0 nor infinite in float32
-
 Form = Literal["bilinear", "additive", "location", "own"]
 
 
@@ -104,33 +102,4 @@ class TanhScore(Score):
         self, query_bqd: Float[Tensor, "b q d"], keys_bsa: Float[Tensor, "b s a"]
     ) -> Float[Tensor, "b q s"]:
         query_bqa = self.project(query_bqd)
-        if _factors(query_bqa, keys_bsa):
-            return _energies_of_factors(query_bqa, keys_bsa, self.energy_a)
-        hidden_bqsa = torch.tanh(query_bqa[:, :, None] + keys_bsa[:, None])
-        if torch.is_grad_enabled():
-            return hidden_bqsa @ self.energy_a
-        # In search summed row by row: a product with a vector rounds by the number of its rows.
-        return hidden_bqsa.mul_(self.energy_a).sum(dim=-1)
-
-
-def _factors(query_bqa: Float[Tensor, "b q a"], keys_bsa: Float[Tensor, "b s a"]) -> bool:
-    """Whether tanh(q + k) is best had from e^2q e^2k.
-
-    That saves a CPU the tanh of every pair where a sentence has several queries, as in search. Far
-    from zero the factors would leave the range of float32.
-    """
-    if torch.is_grad_enabled() or keys_bsa.device.type != "cpu" or query_bqa.size(1) == 1:
-        return False
-    wide = all(part.dtype in (torch.float32, torch.float64) for part in (query_bqa, keys_bsa))
-    return wide and all(float(part.abs().amax()) < FACTORS for part in (query_bqa, keys_bsa))
-
-
-def _energies_of_factors(
-    query_bqa: Float[Tensor, "b q a"], keys_bsa: Float[Tensor, "b s a"], energy_a: Tensor
-) -> Float[Tensor, "b q s"]:
-    """v·tanh(q + k), by tanh x = 1 - 2 / (1 + e^2x)."""
-    of_query_bqa, of_key_bsa = (2 * query_bqa).exp_(), (2 * keys_bsa).exp_()
-    one = of_key_bsa.new_ones(())
-    pairs_bqsa = torch.addcmul(one, of_query_bqa[:, :, None], of_key_bsa[:, None])
-    shares_bqsa = torch.div(energy_a, pairs_bqsa, out=pairs_bqsa)
-    return energy_a.sum() - 2 * shares_bqsa.sum(dim=-1)
+        return torch.tanh(query_bqa[:, :, None] + keys_bsa[:, None]) @ self.energy_a

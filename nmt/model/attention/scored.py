@@ -1,6 +1,6 @@
 """What mechanisms that read by one score and no other have in common."""
 
-from nmt.model.attention.mechanism import AttentionMemory, LinearMap, Mechanism
+from nmt.model.attention.mechanism import AttentionMemory, Mechanism, Softmax, masked_softmax
 from nmt.model.attention.score import Score
 from nmt.model.interfaces import Encoded
 
@@ -12,16 +12,19 @@ class ScoredMechanism(Mechanism):
 
     Args:
         score: how well each source position answers a query
+
+    Attributes:
+        softmax: computes weights from energies
     """
+
+    context_is_linear = True
 
     def __init__(self, score: Score) -> None:
         super().__init__()
         self.score = score
+        self.softmax: Softmax = masked_softmax
 
     def prepare(self, source: Encoded) -> AttentionMemory:
         # An encoder's annotations may lie time by time; products would copy them at every step.
         states_bse = source.states_bse.contiguous()
         return AttentionMemory(self.score.prepare(states_bse), states_bse, source.mask_bs)
-
-    def fold(self, memory: AttentionMemory, product: LinearMap) -> AttentionMemory:
-        return memory._replace(values_bse=product(memory.values_bse), folded=True)

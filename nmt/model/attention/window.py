@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
-from nmt.model.attention.mechanism import masked_softmax
+from nmt.model.attention.mechanism import Softmax
 
 
 def distances(
@@ -19,6 +19,7 @@ def window_softmax(
     distance_bqs: Shaped[Tensor, "b q s"],
     window: int,
     mask_bs: Bool[Tensor, "b s"],
+    softmax: Softmax,
 ) -> Float[Tensor, "b q s"]:
     """Weights that sum to one over the real positions with |s - p| <= window, zero elsewhere.
 
@@ -27,4 +28,4 @@ def window_softmax(
     """
     energies_bqs = energies_bqs.clamp_min(torch.finfo(energies_bqs.dtype).min)
     outside_bqs = distance_bqs.abs() > window
-    return masked_softmax(energies_bqs.masked_fill(outside_bqs, float("-inf")), mask_bs)
+    return softmax(energies_bqs.masked_fill(outside_bqs, float("-inf")), mask_bs)

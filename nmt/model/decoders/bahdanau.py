@@ -9,7 +9,7 @@ from torch import Tensor
 from nmt.component_spec import Positive, Probability
 from nmt.model.attention.mechanism import AttentionFactory, AttentionMemory
 from nmt.model.decoders.recurrent import RecurrentDecoder, RecurrentState, RecurrentStep
-from nmt.model.interfaces import Encoded, Known, SourceSizes, StepOutput
+from nmt.model.interfaces import Encoded, SourceSizes
 from nmt.model.layers.bridge import Bridge
 from nmt.model.layers.dropout import dropout as drop
 from nmt.model.layers.linear import ConcatLinear
@@ -73,14 +73,6 @@ class BahdanauDecoder(RecurrentDecoder):
         memory = self.attention.prepare(source)
         return memory, RecurrentState(self.bridge(source), self.attention.start(memory), ())
 
-    def fold(self, memory: AttentionMemory) -> AttentionMemory:
-        """A context's part of the gates, and beside it its part of the readout."""
-        return self.attention.fold(memory, self._parts_of)
-
-    def _parts_of(self, values_bse: Float[Tensor, "b s e"]) -> Float[Tensor, "b s x"]:
-        shown = values_bse if self.readout is None else self.readout.term(1, values_bse)
-        return torch.cat([self.stack.bottom.feed(values_bse), shown], dim=-1)
-
     def project(self, embedded: Float[Tensor, "*axes m"]) -> Float[Tensor, "*axes gates"]:
         return self.stack.bottom.project(embedded)
 
@@ -88,37 +80,14 @@ class BahdanauDecoder(RecurrentDecoder):
         self, projected_ng: Float[Tensor, "n gates"], memory: AttentionMemory, state: RecurrentState
     ) -> RecurrentStep:
         query_nd = state.layers[-1].hidden_nd
-        look = self.attention.attend(query_nd, memory, state.attention)
-        context_ne = look.context_ne
-        if memory.folded:
-            fed_ng, context_ne = context_ne.tensor_split([projected_ng.size(1)], dim=1)
-            hidden_nd, layers = self.stack.step(projected_ng + fed_ng, state.layers)
-        else:
-            hidden_nd, layers = self.stack.step(projected_ng, state.layers, context_ne)
-        state = RecurrentState(layers, look.state, ())
-        return RecurrentStep((hidden_nd, context_ne), look.weights_ns, state, look.auxiliary)
-
-    def step(
-        self, embedded_nm: Float[Tensor, "n m"], memory: AttentionMemory, state: RecurrentState
-    ) -> StepOutput:
-        if memory.folded:
-            return self.step_from(self.know(embedded_nm), memory, state)
-        return super().step_from((self.project(embedded_nm), embedded_nm), memory, state)
-
-    def know(self, embedded_nm: Float[Tensor, "n m"]) -> Known:
-        shown_nr = embedded_nm if self.readout is None else self.readout.term(2, embedded_nm)
-        return self.project(embedded_nm), shown_nr
-
-    def step_from(self, known: Known, memory: AttentionMemory, state: RecurrentState) -> StepOutput:
-        if self.readout is None:
-            return super().step_from(known, memory, state)
-        projected_ng, shown_nr = known
-        moved = self.advance(projected_ng, memory, state)
-        hidden_nd, context_ne = moved.readout_inputs
-        if not memory.folded:
-            context_ne = self.readout.term(1, context_ne)
-        output_nd = self._end(self.readout(hidden_nd) + context_ne + shown_nr)
-        return StepOutput(output_nd, moved.weights_ns, moved.state)
+        attended = self.attention.attend(query_nd, memory, state.attention)
+        hidden_nd, layers = self.stack.step(projected_ng, state.layers, attended.context_ne)
+        return RecurrentStep(
+            (hidden_nd, attended.context_ne),
+            attended.weights_ns,
+            RecurrentState(layers, attended.state, ()),
+            attended.auxiliary,
+        )
 
     def recurrence_spec(self, memory: AttentionMemory, state: RecurrentState) -> RecurrenceSpec:
         return build_spec(
@@ -134,10 +103,13 @@ class BahdanauDecoder(RecurrentDecoder):
         self, embedded: Float[Tensor, "*axes m"], *seen: Float[Tensor, "*axes _"]
     ) -> Float[Tensor, "*axes d"]:
         if self.readout is None:
-            return drop(torch.cat([*seen, embedded], dim=-1), self.dropout, self.training)
-        return self._end(self.readout(*seen, embedded))
-
-    def _end(self, pairs: Float[Tensor, "*axes pairs"]) -> Float[Tensor, "*axes d"]:
-        """Maxout."""
-        output: Tensor = pairs.unflatten(-1, (-1, 2)).amax(dim=-1)  # type: ignore[no-untyped-call]
+            output = torch.cat([*seen, embedded], dim=-1)
+        else:
+            output = maxout(self.readout(*seen, embedded))
         return drop(output, self.dropout, self.training)
+
+
+def maxout(pairs: Float[Tensor, "*axes pairs"]) -> Float[Tensor, "*axes d"]:
+    """Return the larger one of each pair of neighboring units. Goodfellow et al. 2013."""
+    output: Tensor = pairs.unflatten(-1, (-1, 2)).amax(dim=-1)  # type: ignore[no-untyped-call]
+    return output

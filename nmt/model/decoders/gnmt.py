@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from nmt.component_spec import Positive, Probability
 from nmt.model.attention.mechanism import AttentionFactory, AttentionMemory
 from nmt.model.decoders.recurrent import RecurrentDecoder, RecurrentState, RecurrentStep
-from nmt.model.interfaces import DecoderOutput, Encoded, Known, SourceSizes, StepOutput
+from nmt.model.interfaces import DecoderOutput, Encoded, SourceSizes, StepOutput
 from nmt.model.layers.bridge import Bridge
 from nmt.model.layers.cell import LayerState, RecurrentLayer
 from nmt.model.layers.dropout import dropout as drop
@@ -19,10 +19,7 @@ from nmt.model.recurrence.spec import AttentionOrder, RecurrenceSpec, build_spec
 from nmt.registry import DECODERS
 
 Move = Callable[[RecurrentLayer, Tensor, Tensor, LayerState], tuple[Tensor, LayerState]]
-"""A layer, what is below it, the context and its state -> its output and its new state.
-
-For one step or for all; instead of the context, or its part of the gates.
-"""
+"""(layer, inputs, context, state) -> the layer's output and new state, for one step or for all."""
 
 
 @DECODERS.register("gnmt")
@@ -84,14 +81,6 @@ class GNMTDecoder(RecurrentDecoder):
         memory = self.attention.prepare(source)
         return memory, RecurrentState(self.bridge(source), self.attention.start(memory), ())
 
-    def fold(self, memory: AttentionMemory) -> AttentionMemory:
-        """A context's part of the gates of every layer, from the bottom one up."""
-        return self.attention.fold(memory, self._gates_of)
-
-    def _gates_of(self, values_bse: Float[Tensor, "b s e"]) -> Float[Tensor, "b s x"]:
-        upper = [layer.input.term(1, values_bse) for layer in self._above]
-        return torch.cat([self.bottom.feed(values_bse), *upper], dim=-1)
-
     @property
     def _above(self) -> list[RecurrentLayer]:
         # torch types the elements of a ModuleList as Module, whatever they are.
@@ -106,14 +95,11 @@ class GNMTDecoder(RecurrentDecoder):
         """Look and move the bottom layer; the others stay where they are."""
         below, *upper = state.layers
         look = self.attention.attend(below.hidden_nd, memory, state.attention)
-        context_ne = look.context_ne
-        if memory.folded:
-            fed_ng, context_ne = context_ne.tensor_split([projected_ng.size(1)], dim=1)
-            below = self.bottom.step(projected_ng + fed_ng, below)
-        else:
-            below = self.bottom.step(projected_ng, below, context_ne)
+        below = self.bottom.step(projected_ng, below, look.context_ne)
         state = RecurrentState((below, *upper), look.state, ())
-        return RecurrentStep((below.hidden_nd, context_ne), look.weights_ns, state, look.auxiliary)
+        return RecurrentStep(
+            (below.hidden_nd, look.context_ne), look.weights_ns, state, look.auxiliary
+        )
 
     def recurrence_spec(self, memory: AttentionMemory, state: RecurrentState) -> RecurrenceSpec:
         states = state.layers[:1]
@@ -125,26 +111,23 @@ class GNMTDecoder(RecurrentDecoder):
     ) -> Float[Tensor, "*axes d"]:
         return drop(seen[0], self.dropout, self.training)
 
-    def step_from(self, known: Known, memory: AttentionMemory, state: RecurrentState) -> StepOutput:
-        projected_ng, embedded_nm = known
-        moved = self.advance(projected_ng, memory, state)
-        (hidden_nd, context_nx), (below, *upper) = moved.readout_inputs, moved.state.layers
-        if memory.folded:
-            gates = context_nx.chunk(len(upper), dim=1)
-            top_nd, climbed = self._climb(_one_step_on, hidden_nd, gates, upper)
-        else:
-            contexts = [context_nx] * len(upper)
-            top_nd, climbed = self._climb(_one_step, hidden_nd, contexts, upper)
-        state = moved.state._replace(layers=(below, *climbed))
-        return StepOutput(self.read_out(embedded_nm, top_nd), moved.weights_ns, state)
+    def step(
+        self, embedded_nm: Float[Tensor, "n m"], memory: AttentionMemory, state: RecurrentState
+    ) -> StepOutput:
+        moved = self.advance(self.project(embedded_nm), memory, state)
+        (hidden_nd, context_ne), (below, *upper) = moved.readout_inputs, moved.state.layers
+        top_nd, climbed = self._climb(_one_step, hidden_nd, context_ne, upper)
+        output_nd = self.read_out(embedded_nm, top_nd)
+        return StepOutput(
+            output_nd, moved.weights_ns, moved.state._replace(layers=(below, *climbed))
+        )
 
     def forward(self, embedded_btm: Float[Tensor, "b t m"], source: Encoded) -> DecoderOutput:
         memory, state = self.start(source)
         embedded_tbm = embedded_btm.transpose(0, 1)
         seen, auxiliary = self.unroll(self.project(embedded_tbm), memory, state)
         hidden_tbd, context_tbe = seen
-        contexts = [context_tbe] * len(self.upper)
-        top_tbd, _ = self._climb(_all_steps, hidden_tbd, contexts, state.layers[1:])
+        top_tbd, _ = self._climb(_all_steps, hidden_tbd, context_tbe, state.layers[1:])
         output_tbd = self.read_out(embedded_tbm, top_tbd)
         return DecoderOutput(
             output_tbd.transpose(0, 1), tuple(part.transpose(0, 1) for part in auxiliary)
@@ -154,13 +137,13 @@ class GNMTDecoder(RecurrentDecoder):
         self,
         move: Move,
         hidden: Float[Tensor, "*axes d"],
-        contexts: Iterable[Float[Tensor, "*axes _"]],
+        context: Float[Tensor, "*axes e"],
         states: Iterable[LayerState],
     ) -> tuple[Float[Tensor, "*axes d"], list[LayerState]]:
         """The top output and the upper layers' new states, from what `advance` handed out."""
         climbed = []
-        every = zip(self._above, contexts, states, strict=True)
-        for number, (layer, context, state) in enumerate(every, start=2):
+        every = zip(self._above, states, strict=True)
+        for number, (layer, state) in enumerate(every, start=2):
             below = drop(hidden, self.dropout, self.training)
             moved, state = move(layer, below, context, state)
             hidden = moved + hidden if self.residual and number > 2 else moved
@@ -175,17 +158,6 @@ def _one_step(
     state: LayerState,
 ) -> tuple[Float[Tensor, "n d"], LayerState]:
     state = layer.step(layer.project(below_nd, context_ne), state)
-    return state.hidden_nd, state
-
-
-def _one_step_on(
-    layer: RecurrentLayer,
-    below_nd: Float[Tensor, "n d"],
-    gates_ng: Float[Tensor, "n gates"],
-    state: LayerState,
-) -> tuple[Float[Tensor, "n d"], LayerState]:
-    """What the context gives to the gates is known."""
-    state = layer.step(layer.project(below_nd, None) + gates_ng, state)
     return state.hidden_nd, state
 
 

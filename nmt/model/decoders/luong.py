@@ -93,10 +93,6 @@ class LuongDecoder(RecurrentDecoder):
             )
         return memory, RecurrentState(layers, self.attention.start(memory), fed)
 
-    def fold(self, memory: AttentionMemory) -> AttentionMemory:
-        """A context's part of the attentional state."""
-        return self.attention.fold(memory, lambda values_bse: self.combine.term(0, values_bse))
-
     def project(self, embedded: Float[Tensor, "*axes m"]) -> Float[Tensor, "*axes gates"]:
         return self.stack.bottom.project(embedded)
 
@@ -105,10 +101,7 @@ class LuongDecoder(RecurrentDecoder):
     ) -> RecurrentStep:
         hidden_nd, layers = self.stack.step(projected_ng, state.layers, *state.input_feed)
         look = self.attention.attend(hidden_nd, memory, state.attention)
-        if memory.folded:
-            attentional_nd = torch.tanh(look.context_ne + self.combine(None, hidden_nd))
-        else:
-            attentional_nd = torch.tanh(self.combine(look.context_ne, hidden_nd))
+        attentional_nd = torch.tanh(self.combine(look.context_ne, hidden_nd))
         fed = (attentional_nd,) if self.input_feeding else ()
         state = RecurrentState(layers, look.state, fed)
         seen_nd = attentional_nd if self.attentional_output else hidden_nd

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from nmt.component_spec import Positive, Probability
 from nmt.model.decoders.recurrent import RecurrentDecoder, RecurrentState, RecurrentStep
-from nmt.model.interfaces import Encoded, Known, SourceSizes, State, StepOutput
+from nmt.model.interfaces import Encoded, SourceSizes, StepOutput
 from nmt.model.layers.bridge import Bridge
 from nmt.model.layers.dropout import dropout as drop
 from nmt.model.layers.turing import MachineState, TuringMachine
@@ -83,8 +83,10 @@ class TuringDecoder(RecurrentDecoder):
     ) -> Float[Tensor, "*axes d"]:
         return drop(torch.cat(seen, dim=-1), self.dropout, self.training)
 
-    def step_from(self, known: Known, memory: Writings, state: State) -> StepOutput:
-        stepped = super().step_from(known, memory, state)
+    def step(
+        self, embedded_nm: Float[Tensor, "n m"], memory: Writings, state: RecurrentState
+    ) -> StepOutput:
+        stepped = super().step(embedded_nm, memory, state)
         return stepped._replace(weights_ns=self._looked(stepped.state.attention, memory))
 
     def _looked(self, state: MachineState, memory: Writings) -> Float[Tensor, "n s"]:

@@ -15,7 +15,6 @@ from nmt.model.interfaces import (
     DecoderOutput,
     Encoded,
     FusedSupport,
-    Known,
     Memory,
     State,
     StepOutput,
@@ -85,17 +84,9 @@ class RecurrentDecoder(FusedSupport, Decoder):
         """What the output layer reads."""
 
     def step(self, embedded_nm: Float[Tensor, "n m"], memory: Memory, state: State) -> StepOutput:
-        return self.step_from((self.project(embedded_nm), embedded_nm), memory, state)
-
-    def know(self, embedded_nm: Float[Tensor, "n m"]) -> Known:
-        return self.project(embedded_nm), embedded_nm
-
-    def step_from(self, known: Known, memory: Memory, state: State) -> StepOutput:
-        projected_ng, embedded_nm = known
-        moved = self.advance(projected_ng, memory, state)
-        return StepOutput(
-            self.read_out(embedded_nm, *moved.readout_inputs), moved.weights_ns, moved.state
-        )
+        step = self.advance(self.project(embedded_nm), memory, state)
+        output_nd = self.read_out(embedded_nm, *step.readout_inputs)
+        return StepOutput(output_nd, step.weights_ns, step.state)
 
     def forward(self, embedded_btm: Float[Tensor, "b t m"], source: Encoded) -> DecoderOutput:
         memory, state = self.start(source)

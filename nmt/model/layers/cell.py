@@ -70,13 +70,8 @@ class RecurrentLayer(FusedSupport, nn.Module, ABC):
     @property
     def bias(self) -> Float[Tensor, " gates"]:
         """b."""
-        assert self.input.bias is not None, "there is one until `fix`"
+        assert self.input.bias is not None
         return self.input.bias
-
-    @property
-    def is_fixed(self) -> bool:
-        """Whether the weights can learn no more, nor serve a `sequence`."""
-        return self.input.is_fixed
 
     def begin(self, hidden_nd: Float[Tensor, "n d"]) -> LayerState:
         """The state with this hidden part, the cell zero where there is one."""

@@ -4,7 +4,7 @@ An axis h is a head, and x the width of one head.
 """
 
 from math import sqrt
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from jaxtyping import Bool, Float
@@ -41,6 +41,7 @@ class SelfAttention(nn.Module):
         super().__init__()
         _check(width, heads)
         self.heads, self.dropout = heads, dropout
+        self.attention: AttentionFunction = multi_head_attention
         self.in_proj = projection(width, width, parts=3)
         self.out_proj = projection(width, width)
 
@@ -60,7 +61,10 @@ class SelfAttention(nn.Module):
         """
         query_bhtx, past = self._project(inputs_btd)
         dropout = self.dropout if self.training else 0.0
-        return self.out_proj(attend(query_bhtx, past, mask_bt, causal=causal, dropout=dropout))
+        context_btd, _ = self.attention(
+            query_bhtx, past, mask_bt, causal=causal, dropout=dropout, need_weights=False
+        )
+        return self.out_proj(context_btd)
 
     def step(
         self, inputs_nd: Float[Tensor, "n d"], past: Heads
@@ -68,7 +72,7 @@ class SelfAttention(nn.Module):
         """The next position, which reads itself and the past, and the past with it."""
         query_nh1x, new = self._project(inputs_nd[:, None])
         past = Heads(*(torch.cat(part, dim=2) for part in zip(past, new, strict=True)))
-        context_n1d, _ = look(query_nh1x, past)
+        context_n1d, _ = self.attention(query_nh1x, past)
         return self.out_proj(context_n1d[:, 0]), past
 
     def _project(self, inputs_btd: Tensor) -> tuple[Tensor, Heads]:
@@ -99,6 +103,7 @@ class CrossAttention(nn.Module):
         super().__init__()
         _check(width, heads)
         self.heads, self.dropout = heads, dropout
+        self.attention: AttentionFunction = multi_head_attention
         self.q_proj = projection(query_size, width)
         self.kv_proj = projection(key_size, width, parts=2)
         self.out_proj = projection(width, width)
@@ -120,14 +125,18 @@ class CrossAttention(nn.Module):
         """One reading a query."""
         query_bhqx = split(self.q_proj(query_bqd), self.heads)
         dropout = self.dropout if self.training else 0.0
-        return self.out_proj(attend(query_bhqx, memory, mask_bs, dropout=dropout))
+        context_bqd, _ = self.attention(
+            query_bhqx, memory, mask_bs, dropout=dropout, need_weights=False
+        )
+        return self.out_proj(context_bqd)
 
     def look(
         self, query_bqd: Float[Tensor, "b q d"], memory: Heads, mask_bs: Bool[Tensor, "b s"]
     ) -> tuple[Float[Tensor, "b q width"], Float[Tensor, "b q s"]]:
         """The same and where it was read: weights, the mean over the heads. Drops nothing."""
         query_bhqx = split(self.q_proj(query_bqd), self.heads)
-        context_bqd, weights_bhqs = look(query_bhqx, memory, mask_bs)
+        context_bqd, weights_bhqs = self.attention(query_bhqx, memory, mask_bs)
+        assert weights_bhqs is not None
         return self.out_proj(context_bqd), weights_bhqs.mean(dim=1)
 
 
@@ -137,68 +146,87 @@ def split(projected_bsd: Float[Tensor, "b s d"], heads: int) -> Float[Tensor, "b
     return parts_bshx.transpose(1, 2)
 
 
-def attend(
+class AttentionFunction(Protocol):
+    """softmax(Q Kᵀ / √x) V of every head, concatenated; Vaswani et al. 2017, eqs. 1 and 5."""
+
+    def __call__(
+        self,
+        query_bhqx: Float[Tensor, "b h q x"],
+        memory: Heads,
+        mask_bs: Bool[Tensor, "b s"] | None = None,
+        *,
+        causal: bool = False,
+        dropout: float = 0.0,
+        need_weights: bool = True,
+    ) -> tuple[Float[Tensor, "b q d"], Float[Tensor, "b h q s"] | None]:
+        """Compute contexts and, if needed, attention weights.
+
+        Args:
+            query_bhqx: queries
+            memory: keys and values
+            mask_bs: positions that may be attended to (default: all)
+            causal: whether query q attends to positions up to q only; not together with a mask
+            dropout: dropout rate of the weights
+            need_weights: whether the weights are returned
+        """
+
+
+def multi_head_attention(
     query_bhqx: Float[Tensor, "b h q x"],
     memory: Heads,
     mask_bs: Bool[Tensor, "b s"] | None = None,
     *,
     causal: bool = False,
+    dropout: float = 0.0,
+    need_weights: bool = True,
+) -> tuple[Float[Tensor, "b q d"], Float[Tensor, "b h q s"] | None]:
+    """Compute `AttentionFunction`, on a GPU by torch's fused kernels if no weights are needed.
+
+    The fused kernels for a CPU are made for long texts: at the length of a sentence, up to 128
+    tokens, they take 3 to 15 times as long as the separate operations.
+    """
+    if query_bhqx.is_cuda and not need_weights:
+        return fused_attention(query_bhqx, memory, mask_bs, causal, dropout), None
+    return explicit_attention(query_bhqx, memory, mask_bs, causal, dropout)
+
+
+def fused_attention(
+    query_bhqx: Float[Tensor, "b h q x"],
+    memory: Heads,
+    mask_bs: Bool[Tensor, "b s"] | None,
+    causal: bool,
     dropout: float = 0.0,
 ) -> Float[Tensor, "b q d"]:
-    """softmax(Q Kᵀ / √x) V of every head, side by side. Vaswani et al. 2017, eqs. 1 and 5.
-
-    On a GPU by torch's fused kernels. Those for a CPU are made for long texts: at the length of a
-    sentence, up to 128 pieces, they take 3 to 15 times as long as the formula's own steps.
-
-    Args:
-        query_bhqx: queries
-        memory: keys and values
-        mask_bs: positions that may be read; all when not given
-        causal: whether query q reads positions up to q only; without a mask
-        dropout: share of weights dropped
-    """
-    way = fused if query_bhqx.is_cuda else look
-    return way(query_bhqx, memory, mask_bs, causal=causal, dropout=dropout)[0]
-
-
-def fused(
-    query_bhqx: Float[Tensor, "b h q x"],
-    memory: Heads,
-    mask_bs: Bool[Tensor, "b s"] | None = None,
-    *,
-    causal: bool = False,
-    dropout: float = 0.0,
-) -> tuple[Float[Tensor, "b q d"], None]:
-    """What `attend` does, by torch's kernels, which do not keep the weights."""
+    """Compute the contexts by torch's fused kernels, which do not keep the weights."""
     context_bhqx = scaled_dot_product_attention(
         query_bhqx, *memory, _broadcast(mask_bs), dropout, is_causal=causal
     )
-    return context_bhqx.transpose(1, 2).flatten(2), None
+    return context_bhqx.transpose(1, 2).flatten(2)
 
 
-def look(
+def explicit_attention(
     query_bhqx: Float[Tensor, "b h q x"],
     memory: Heads,
-    mask_bs: Bool[Tensor, "b s"] | None = None,
-    *,
-    causal: bool = False,
+    mask_bs: Bool[Tensor, "b s"] | None,
+    causal: bool,
     dropout: float = 0.0,
 ) -> tuple[Float[Tensor, "b q d"], Float[Tensor, "b h q s"]]:
-    """What `attend` does, in the formula's own steps, and the weights of every head."""
-    dtype = query_bhqx.dtype
-    keys_bhsx, values_bhsx = memory
-    if not (torch.is_grad_enabled() or query_bhqx.is_cuda):
-        # In search the sums run in float64: rounded back, they show neither the padding's width
-        # nor the number of rows, by which libraries choose their way through a product this small.
-        query_bhqx, keys_bhsx, values_bhsx = (x.double() for x in (query_bhqx, *memory))
-    energies_bhqs = query_bhqx @ keys_bhsx.mT / sqrt(query_bhqx.size(-1))
-    readable = torch.ones_like(energies_bhqs[0, 0]).tril().bool() if causal else _broadcast(mask_bs)
-    if readable is not None:
-        energies_bhqs = energies_bhqs.masked_fill(~readable, float("-inf"))
-    weights_bhqs = energies_bhqs.softmax(dim=-1)
+    """Compute contexts and weights by separate operations."""
+    energies_bhqs = query_bhqx @ memory.keys_bhsx.mT / sqrt(query_bhqx.size(-1))
+    weights_bhqs = mask_heads(energies_bhqs, mask_bs, causal).softmax(dim=-1)
     kept_bhqs = drop(weights_bhqs, dropout) if dropout else weights_bhqs
-    context_bqd = (kept_bhqs @ values_bhsx).transpose(1, 2).flatten(2)
-    return context_bqd.to(dtype), weights_bhqs.to(dtype)
+    context_bqd = (kept_bhqs @ memory.values_bhsx).transpose(1, 2).flatten(2)
+    return context_bqd.to(query_bhqx.dtype), weights_bhqs.to(query_bhqx.dtype)
+
+
+def mask_heads(
+    energies_bhqs: Float[Tensor, "b h q s"], mask_bs: Bool[Tensor, "b s"] | None, causal: bool
+) -> Float[Tensor, "b h q s"]:
+    """Set the energies of positions that may not be attended to to minus infinity."""
+    readable = torch.ones_like(energies_bhqs[0, 0]).tril().bool() if causal else _broadcast(mask_bs)
+    if readable is None:
+        return energies_bhqs
+    return energies_bhqs.masked_fill(~readable, float("-inf"))
 
 
 def _broadcast(mask_bs: Tensor | None) -> Tensor | None:

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from nmt.model.attention import score as score_module
 from nmt.model.attention.score import Score
 from nmt.registry import SCORES, ComponentConfig
 from tests.model.by_hand import Array, array, draw
@@ -77,39 +76,6 @@ def test_a_score_is_its_papers_formula(
     for b, q, s in np.ndindex(2, 3, 4):
         expected = formula(score, array(query_bqd[b, q]), array(states_bse[b, s]))
         assert energies_bqs[b, q, s] == pytest.approx(expected, rel=1e-6, abs=1e-12)
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("largest", [0.01, 3.0, score_module.FACTORS - 0.1])
-def test_factors_in_place_of_a_tanh_a_pair_give_the_same_energies(
-    dtype: torch.dtype, largest: float
-) -> None:
-    torch.manual_seed(3)
-    score = SCORES.build(ComponentConfig("additive"), 6, 8).to(dtype)
-    assert isinstance(score, score_module.TanhScore)
-    query_bqa = (2 * torch.rand(2, 5, 6, dtype=dtype) - 1) * largest
-    keys_bsa = (2 * torch.rand(2, 7, 6, dtype=dtype) - 1) * largest
-    keys_bsa[0, 0], query_bqa[0, 0] = largest, -largest
-    exact_bqs = torch.tanh(query_bqa.double()[:, :, None] + keys_bsa.double()[:, None])
-    exact_bqs = exact_bqs @ score.energy_a.detach().double()
-    with torch.inference_mode():
-        assert score_module._factors(query_bqa, keys_bsa)
-        found_bqs = score_module._energies_of_factors(query_bqa, keys_bsa, score.energy_a)
-    tolerance = 1e-6 if dtype == torch.float32 else 1e-12
-    torch.testing.assert_close(found_bqs.double(), exact_bqs, rtol=tolerance, atol=tolerance)
-
-
-def test_there_are_no_factors_where_they_would_not_be_the_same() -> None:
-    query_bqa, keys_bsa = torch.randn(2, 5, 6), torch.randn(2, 7, 6)
-    far_bsa = keys_bsa.clone()
-    far_bsa[1, 2, 3] = -score_module.FACTORS
-    assert not score_module._factors(query_bqa, keys_bsa), "gradients need the tanh"
-    with torch.inference_mode():
-        assert not score_module._factors(query_bqa, far_bsa)
-        assert not score_module._factors(query_bqa, keys_bsa.bfloat16())
-        assert not score_module._factors(query_bqa, far_bsa.fill_(float("nan")))
-        assert not score_module._factors(query_bqa[:, :1], keys_bsa)
-        assert score_module._factors(query_bqa, keys_bsa)
 
 
 def test_a_learned_sharpness_starts_where_the_option_says() -> None:

@@ -6,7 +6,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nmt.model.layers.multi_head import CrossAttention, Heads, SelfAttention, fused, look
+from nmt.model.layers.multi_head import (
+    CrossAttention,
+    Heads,
+    SelfAttention,
+    explicit_attention,
+    fused_attention,
+)
 from tests.model.by_hand import draw
 from tests.model.torchs_transformer import cross_attention_weights, self_attention_weights
 
@@ -101,8 +107,11 @@ def test_torchs_kernel_and_the_formulas_own_steps_are_the_same(causal: bool) -> 
     given = [_random(3, HEADS, 5, 4).requires_grad_() for _ in range(3)]
     mask_bs, towards_bqd = None if causal else MASK_BS, _random(3, 5, WIDTH)
     found = []
-    for way in (fused, look):
-        context_bqd = way(given[0], Heads(*given[1:]), mask_bs, causal=causal)[0]
+    memory = Heads(*given[1:])
+    for context_bqd in (
+        fused_attention(given[0], memory, mask_bs, causal),
+        explicit_attention(given[0], memory, mask_bs, causal)[0],
+    ):
         gradients = torch.autograd.grad((context_bqd * towards_bqd).sum(), given)
         found.append((context_bqd, *gradients))
         if not causal:  # The keys and values of the padding get none.

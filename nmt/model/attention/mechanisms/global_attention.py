@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from nmt.model.attention.mechanism import AttentionMemory, AttentionOutput, masked_softmax
+from nmt.model.attention.mechanism import AttentionMemory, AttentionOutput
 from nmt.model.attention.score import Score
 from nmt.model.attention.scored import ScoredMechanism
 from nmt.registry import MECHANISMS
@@ -44,7 +44,7 @@ class GlobalAttention(ScoredMechanism):
         self, query_bqd: Float[Tensor, "b q d"], memory: AttentionMemory, state: CoverageState
     ) -> tuple[AttentionOutput, CoverageState]:
         energies_bqs = self._energies(query_bqd, memory, state)
-        weights_bqs = masked_softmax(energies_bqs, memory.mask_bs).to(memory.values_bse.dtype)
+        weights_bqs = self.softmax(energies_bqs, memory.mask_bs).to(memory.values_bse.dtype)
         if self.recurrent:
             state = (state[0] + weights_bqs.flatten(0, 1),)
         return AttentionOutput(weights_bqs @ memory.values_bse, weights_bqs), state

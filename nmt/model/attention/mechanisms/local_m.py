@@ -42,7 +42,9 @@ class MonotonicLocalAttention(ScoredMechanism):
         energies_bqs = self.score(query_bqd, memory.keys_bsa)
         centre_bq = self._centre(position_n.view(query_bqd.shape[:2]), memory)
         distance_bqs = distances(centre_bq, memory.mask_bs)
-        weights_bqs = window_softmax(energies_bqs, distance_bqs, self.window, memory.mask_bs)
+        weights_bqs = window_softmax(
+            energies_bqs, distance_bqs, self.window, memory.mask_bs, self.softmax
+        )
         weights_bqs = weights_bqs.to(memory.values_bse.dtype)
         return AttentionOutput(weights_bqs @ memory.values_bse, weights_bqs), (position_n + 1,)
 

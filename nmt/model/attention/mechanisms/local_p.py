@@ -48,7 +48,9 @@ class PredictiveLocalAttention(ScoredMechanism):
         energies_bqs = self.score(query_bqd, memory.keys_bsa)
         distance_bqs = distances(self.centre(query_bqd, memory.mask_bs), memory.mask_bs)
         bell_bqs = torch.exp(-2 * (distance_bqs / self.window).square())  # 2σ² = D²/2
-        softmax_bqs = window_softmax(energies_bqs, distance_bqs, self.window, memory.mask_bs)
+        softmax_bqs = window_softmax(
+            energies_bqs, distance_bqs, self.window, memory.mask_bs, self.softmax
+        )
         weights_bqs = (softmax_bqs * bell_bqs).to(memory.values_bse.dtype)
         return AttentionOutput(weights_bqs @ memory.values_bse, weights_bqs), state
 

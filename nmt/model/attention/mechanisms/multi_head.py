@@ -34,7 +34,7 @@ class MultiHeadAttention(Mechanism):
     def forward(
         self, query_bqd: Float[Tensor, "b q d"], memory: AttentionMemory, state: Any
     ) -> tuple[AttentionOutput, Any]:
-        keys_bsa, values_bse, mask_bs, _ = memory
+        keys_bsa, values_bse, mask_bs = memory
         heads = self.attention.heads
         parts = Heads(split(keys_bsa, heads), split(values_bse, heads))
         return AttentionOutput(*self.attention.look(query_bqd, parts, mask_bs)), state

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from nmt.component_spec import NonNegativeFloat
 from nmt.model.attention.gated import GatedMechanism
-from nmt.model.attention.mechanism import AttentionMemory, AttentionOutput, masked_softmax
+from nmt.model.attention.mechanism import AttentionMemory, AttentionOutput
 from nmt.model.attention.score import Score
 from nmt.registry import MECHANISMS
 
@@ -38,7 +38,7 @@ class SoftAttention(GatedMechanism):
         self, query_bqd: Float[Tensor, "b q d"], memory: AttentionMemory, state: tuple[()]
     ) -> tuple[AttentionOutput, tuple[()]]:
         energies_bqs = self.score(query_bqd, memory.keys_bsa)
-        weights_bqs = masked_softmax(energies_bqs, memory.mask_bs).to(memory.values_bse.dtype)
+        weights_bqs = self.softmax(energies_bqs, memory.mask_bs).to(memory.values_bse.dtype)
         context_bqe = self.context(weights_bqs, query_bqd, memory)
         if not self.doubly_stochastic:
             return AttentionOutput(context_bqe, weights_bqs), state

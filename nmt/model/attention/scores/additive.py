@@ -24,8 +24,8 @@ class AdditiveScore(TanhScore):
         self, query_size: int, key_size: int, *, hidden_size: Positive | None = None
     ) -> None:
         super().__init__(query_size, key_size, hidden_size or query_size)
-        self.query = ConcatLinear((query_size,), xavier(self.keys_size, query_size), exact=True)
-        self.key = ConcatLinear((key_size,), xavier(self.keys_size, key_size), exact=True)
+        self.query = ConcatLinear((query_size,), xavier(self.keys_size, query_size))
+        self.key = ConcatLinear((key_size,), xavier(self.keys_size, key_size))
 
     def prepare(self, states_bse: Float[Tensor, "b s e"]) -> Float[Tensor, "b s a"]:
         keys_bsa: Tensor = self.key(states_bse)

@@ -27,7 +27,7 @@ class ConcatScore(TanhScore):
     ) -> None:
         super().__init__(query_size, key_size, hidden_size or query_size)
         weight_ax = xavier(self.keys_size, query_size + key_size)
-        self.joined = ConcatLinear((query_size, key_size), weight_ax, exact=True)
+        self.joined = ConcatLinear((query_size, key_size), weight_ax)
 
     def prepare(self, states_bse: Float[Tensor, "b s e"]) -> Float[Tensor, "b s a"]:
         return self.joined.term(1, states_bse)

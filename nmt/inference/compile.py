@@ -1,0 +1,159 @@
+"""Compilation of a trained model into a copy that is fast at step-wise decoding.
+
+Training and decoding want different things of the same weights. `compile_model` leaves the trained
+module as it is and returns an `InferenceModel` that owns its own copies: weights in the layout of
+the CPU's matrix kernels or in 8-bit integers, products that are made once per sentence or once per
+vocabulary entry, and arithmetic in which a row's result does not depend on the rest of the batch.
+Every shortcut must equal `Seq2Seq.step` up to rounding; the tests compare them.
+"""
+
+import copy
+from typing import Any, Literal, get_args
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from nmt.data.batch import Source
+from nmt.device import autocast
+from nmt.errors import UserError
+from nmt.inference.attention import use_row_independent_attention
+from nmt.inference.decoders import FAST_DECODERS, InferenceDecoder, PlainInference
+from nmt.inference.linear import (
+    Int8Linear,
+    LinearKind,
+    PrepackedLinear,
+    replace_linear_layers,
+    supports_prepacking,
+)
+from nmt.inference.token_cache import Projections, TokenProjectionCache
+from nmt.model.interfaces import Memory, Prediction, State, select_rows
+from nmt.model.seq2seq import Seq2Seq
+
+Precision = Literal["fp32", "bf16", "fp16", "int8"]
+
+
+class InferenceModel:
+    """A trained model for decoding alone: `start` once per sentence, `step` once per token.
+
+    It holds no parameters and is no `nn.Module`: it cannot be trained, saved or moved. Compile the
+    trained model again instead.
+
+    Lone rows are computed twice. Matrix libraries take another code path for one row than for
+    several and round differently on it; from two rows on, a row's bits do not depend on their
+    number. With this rule a sentence gets the same score alone and in a batch.
+
+    Attributes:
+        device: device of all inputs and outputs
+        precision: precision of products
+        grid: rows and columns of an image's annotations; None for text
+    """
+
+    def __init__(
+        self,
+        model: Seq2Seq,
+        decoder: InferenceDecoder,
+        *,
+        caches_tokens: bool,
+        precision: Precision,
+        device: torch.device,
+    ) -> None:
+        self.device, self.precision = device, precision
+        self.grid = model.encoder.grid
+        self._model, self._decoder = model, decoder
+        self._project_tokens = self._compute_projections
+        if caches_tokens:
+            vocabulary = len(model.target_embedding.weight)
+            self._project_tokens = TokenProjectionCache(self._compute_projections, vocabulary)
+
+    @torch.inference_mode()
+    def start(self, source: Source, source_mask_bs: Bool[Tensor, "b _"]) -> tuple[Memory, State]:
+        """Encode a batch of sources; return the decoder's memory and first state."""
+        if len(source) > 1:
+            return self._start(source, source_mask_bs)
+        twice = torch.tensor([0, 0], device=source.device)
+        started = self._start(source[twice], source_mask_bs[twice])
+        return select_rows(started, twice[:1])
+
+    @torch.inference_mode()
+    def step(self, tokens_n: Int[Tensor, " n"], memory: Memory, state: State) -> Prediction:
+        """Return the distribution of the next token of n hypotheses, given their last tokens."""
+        if len(tokens_n) > 1:
+            return self._step(tokens_n, memory, state)
+        twice = torch.tensor([0, 0], device=tokens_n.device)
+        memory, state = select_rows((memory, state), twice)
+        return select_rows(self._step(tokens_n[twice], memory, state), twice[:1])
+
+    def weight_bytes(self) -> int:
+        """Return the memory of the weights in bytes; shared tensors count once."""
+        held = {tensor.data_ptr(): tensor.nbytes for tensor in self._model.state_dict().values()}
+        packed = [m.weight_bytes for m in self._model.modules() if isinstance(m, PrepackedLinear)]
+        return sum(held.values()) + sum(packed)
+
+    def _start(self, source: Source, source_mask_bs: Bool[Tensor, "b _"]) -> tuple[Any, Any]:
+        with autocast(self.precision, self.device):
+            return self._decoder.start(self._model.encode(source, source_mask_bs))
+
+    def _step(self, tokens_n: Int[Tensor, " n"], memory: Memory, state: State) -> Prediction:
+        with autocast(self.precision, self.device):
+            output = self._decoder.step(self._project_tokens(tokens_n), memory, state)
+            logits_nv = self._model.output_layer(output.output_nd).float()
+            return Prediction(logits_nv.log_softmax(dim=-1), output.weights_ns, output.state)
+
+    def _compute_projections(self, tokens_n: Int[Tensor, " n"]) -> Projections:
+        return self._decoder.project_tokens(self._model.target_embedding(tokens_n))
+
+
+@torch.no_grad()
+def compile_model(
+    model: Seq2Seq, *, precision: str = "fp32", device: torch.device | None = None
+) -> InferenceModel:
+    """Return a copy of a trained model that is fast at step-wise decoding.
+
+    Later changes to `model` do not reach the copy.
+
+    Args:
+        model: the trained model, which is not modified
+        precision: fp32; bf16 or fp16 for products by autocast; int8 for the weights of the output
+            layer and of the decoder's recurrent layers, on a CPU
+        device: device of the copy (default: that of the model)
+
+    Raises:
+        UserError: the device does not support the precision
+    """
+    device = device or model.target_embedding.weight.device
+    checked = _check_precision(precision, device)
+    copied = copy.deepcopy(model).to(device).eval().requires_grad_(False)
+    use_row_independent_attention(copied, device)
+    is_float32 = copied.output_layer.weight.dtype == torch.float32
+    exact_kind: LinearKind | None = None
+    if device.type == "cpu" and is_float32 and supports_prepacking():
+        exact_kind = PrepackedLinear
+    kind = {"fp32": exact_kind, "int8": Int8Linear}.get(precision)
+    if kind is not None:
+        replace_linear_layers(copied.decoder, kind, exact_kind)
+        layer = copied.output_layer
+        setattr(copied, "output_layer", kind(layer.weight, layer.bias))  # noqa: B010
+    decoder: InferenceDecoder = PlainInference(copied.decoder)
+    # A GPU multiplies faster than it reads, so products made in advance bring nothing there.
+    fast = FAST_DECODERS.get(type(copied.decoder)) if device.type == "cpu" else None
+    if fast is not None:
+        # An image has more annotations than its caption has tokens.
+        decoder = fast(copied.decoder, copied.encoder.grid is None)
+    # A cached row was computed among other rows than those that use it.
+    caches_tokens = fast is not None and kind is not None
+    return InferenceModel(
+        copied, decoder, caches_tokens=caches_tokens, precision=checked, device=device
+    )
+
+
+def _check_precision(precision: str, device: torch.device) -> Precision:
+    """Return the precision if the device supports it."""
+    known: dict[str, Precision] = {name: name for name in get_args(Precision)}
+    if precision not in known:
+        raise UserError(f"precision '{precision}' must be one of {', '.join(known)}")
+    required = {"int8": "cpu", "fp16": "cuda"}.get(precision, device.type)
+    if device.type != required:
+        name = "a CPU" if required == "cpu" else "a GPU"
+        raise UserError(f"precision {precision} requires {name}; use bf16 or fp32 on {device.type}")
+    return known[precision]

@@ -1,0 +1,147 @@
+"""Linear layers for decoding on a CPU: prepacked float32 weights and 8-bit integer weights."""
+
+from collections.abc import Callable
+from functools import cache
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from nmt.model.attention.score import Score
+from nmt.model.interfaces import Decoder
+from nmt.model.layers.linear import ConcatLinear
+
+LinearKind = Callable[[Tensor, Tensor | None], nn.Module]
+"""(weight_vd, bias_v) -> a layer that computes W x + b."""
+
+PACKED_ROWS = 64  # oneDNN chooses a weight layout for a number of rows; it serves any number
+MAX_RELATIVE_ERROR = 1e-5  # of a float32 product; one in bfloat16 is off by about 3e-3
+INT8_MAX = 127
+MIN_SCALE = 1e-12  # of a row of inputs, so that a row of zeros is not divided by zero
+
+
+class PrepackedLinear(nn.Module):
+    """y = W x + b in float32, with W in the memory layout of oneDNN's matrix kernels.
+
+    A product with few rows, such as the hypotheses of one sentence, otherwise spends more than half
+    of its time on rearranging W, at every call. The bits of a row do not depend on the number of
+    rows.
+
+    Args:
+        weight_vd: W; it is copied
+        bias_v: b, or None
+    """
+
+    def __init__(self, weight_vd: Tensor, bias_v: Tensor | None = None) -> None:
+        super().__init__()
+        self.weight_bytes = 4 * weight_vd.numel()
+        # Not a buffer: a tensor in such a layout can be neither saved nor moved.
+        self.weight = torch.ops.mkldnn._reorder_linear_weight(
+            weight_vd.detach().float(), PACKED_ROWS
+        )
+        self.bias_v: Tensor | None
+        self.register_buffer("bias_v", None if bias_v is None else bias_v.detach().float())
+
+    def forward(self, inputs_nd: Float[Tensor, "*axes d"]) -> Float[Tensor, "*axes v"]:
+        """Compute W x + b for every row."""
+        outputs: Tensor = torch.ops.mkldnn._linear_pointwise(
+            inputs_nd, self.weight, self.bias_v, "none", [], ""
+        )
+        return outputs
+
+
+@cache
+def supports_prepacking() -> bool:
+    """Return whether torch can prepack weights here and computes float32 products from them."""
+    generator = torch.Generator().manual_seed(0)
+    weight_vd, inputs_nd = (torch.randn(96, 96, generator=generator) for _ in range(2))
+    try:
+        outputs_nv = PrepackedLinear(weight_vd)(inputs_nd)
+    except (AttributeError, RuntimeError, NotImplementedError):
+        return False
+    exact_nv = inputs_nd.double() @ weight_vd.double().mT
+    error = (outputs_nv.double() - exact_nv).norm()
+    return bool(error < MAX_RELATIVE_ERROR * exact_nv.norm())
+
+
+class Int8Linear(nn.Module):
+    """y = s_x s_w (x_q · w_q) + b with 8-bit integers x_q and w_q.
+
+    Weights are quantized once, with a scale s_w = max|w| / 127 per output unit. Inputs are
+    quantized at every call, with a scale s_x = max|x| / 127 per row, so that the result of a row
+    does not depend on the other rows. Products are summed exactly, in 32-bit integers.
+
+    Args:
+        weight_vd: W
+        bias_v: b, or None
+    """
+
+    def __init__(self, weight_vd: Tensor, bias_v: Tensor | None = None) -> None:
+        super().__init__()
+        weight_vd = weight_vd.detach().float()
+        scale_v = weight_vd.abs().amax(dim=1).clamp_min(torch.finfo(torch.float32).tiny) / INT8_MAX
+        self.weight_dv: Tensor
+        self.scale_v: Tensor
+        self.bias_v: Tensor
+        self.register_buffer("weight_dv", (weight_vd / scale_v[:, None]).round().to(torch.int8).t())
+        self.register_buffer("scale_v", scale_v)
+        bias_v = torch.zeros_like(scale_v) if bias_v is None else bias_v.detach().float()
+        self.register_buffer("bias_v", bias_v)
+
+    def forward(self, inputs_nd: Float[Tensor, "n d"]) -> Float[Tensor, "n v"]:
+        """Compute W x + b for every row, in float32."""
+        inputs_nd = inputs_nd.float()
+        scale_n1 = inputs_nd.abs().amax(dim=1, keepdim=True).clamp_min(MIN_SCALE) / INT8_MAX
+        quantized_nd = (inputs_nd / scale_n1).round().to(torch.int8)
+        products_nv = torch._int_mm(quantized_nd, self.weight_dv)
+        return torch.addcmul(self.bias_v, products_nv.float().mul_(scale_n1), self.scale_v)
+
+
+class SplitConcatLinear(nn.Module):
+    """A `ConcatLinear` as a sum of layers, one per input; the bias belongs to the first.
+
+    Args:
+        layer: the layer to replace
+        kind: kind of the layers in the sum
+    """
+
+    def __init__(self, layer: ConcatLinear, kind: LinearKind) -> None:
+        super().__init__()
+        weights = torch.split(layer.weight, list(layer.sizes), dim=1)
+        biases = [layer.bias] + [None] * (len(weights) - 1)
+        self.layers = nn.ModuleList(map(kind, weights, biases))
+
+    def forward(self, *inputs: Float[Tensor, "*axes _"] | None) -> Float[Tensor, "*axes v"]:
+        """Compute the sum of the terms of the inputs that are given."""
+        terms = [self.layers[i](x) for i, x in enumerate(inputs) if x is not None]
+        return sum(terms[1:], terms[0])
+
+    def term(self, index: int, inputs: Float[Tensor, "*axes _"]) -> Float[Tensor, "*axes v"]:
+        """Compute the term of one input; the first one includes the bias."""
+        output_nv: Tensor = self.layers[index](inputs.flatten(0, -2))
+        return output_nv.view(*inputs.shape[:-1], -1)
+
+
+def replace_linear_layers(
+    module: nn.Module, kind: LinearKind | None, exact_kind: LinearKind | None
+) -> None:
+    """Replace linear layers of a decoder by faster ones, in place.
+
+    Replaced are the layers of recurrent cells and those that the decoder holds itself.
+
+    Args:
+        module: a decoder that is used for decoding alone
+        kind: kind of the new layers; None keeps a layer
+        exact_kind: kind within attention scores, which stay in floating point: a small error of an
+            energy is a large one of a weight
+    """
+    for name, child in module.named_children():
+        if isinstance(child, ConcatLinear):
+            if kind is not None:
+                setattr(module, name, SplitConcatLinear(child, kind))
+        elif isinstance(child, nn.Linear):
+            if kind is not None and isinstance(module, Decoder):
+                setattr(module, name, kind(child.weight, child.bias))
+        else:
+            is_score = isinstance(child, Score)
+            replace_linear_layers(child, exact_kind if is_score else kind, exact_kind)

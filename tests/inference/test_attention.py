@@ -1,0 +1,104 @@
+"""Row-independent attention arithmetic against the formulas in float64."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from nmt.inference.attention import (
+    MAX_EXP_ARG,
+    RowIndependentTanhScore,
+    factored_tanh_energies,
+    float64_attention,
+    float64_softmax,
+)
+from nmt.model.attention.mechanism import masked_softmax
+from nmt.model.attention.scores.additive import AdditiveScore
+from nmt.model.layers.multi_head import Heads, multi_head_attention
+
+WIDTH = 6
+
+
+def _exact_energies(query_bqa: Tensor, keys_bsa: Tensor, v_a: Tensor) -> Tensor:
+    pairs_bqsa = torch.tanh(query_bqa.double()[:, :, None] + keys_bsa.double()[:, None])
+    return pairs_bqsa @ v_a.detach().double()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("largest", [0.01, 3.0, MAX_EXP_ARG - 0.1])
+def test_factored_tanh_equals_tanh(dtype: torch.dtype, largest: float) -> None:
+    torch.manual_seed(3)
+    v_a = torch.randn(WIDTH, dtype=dtype)
+    query_bqa = (2 * torch.rand(2, 5, WIDTH, dtype=dtype) - 1) * largest
+    keys_bsa = (2 * torch.rand(2, 7, WIDTH, dtype=dtype) - 1) * largest
+    keys_bsa[0, 0], query_bqa[0, 0] = largest, -largest
+    energies_bqs = factored_tanh_energies(query_bqa, keys_bsa, v_a).double()
+    tolerance = 2e-6 if dtype == torch.float32 else 1e-12
+    exact_bqs = _exact_energies(query_bqa, keys_bsa, v_a)
+    torch.testing.assert_close(energies_bqs, exact_bqs, rtol=tolerance, atol=tolerance)
+
+
+def _score(*, factored: bool) -> RowIndependentTanhScore:
+    """Build a score whose queries are the given ones and whose keys are computed elsewhere."""
+    torch.manual_seed(4)
+    score = AdditiveScore(WIDTH, WIDTH)
+    with torch.no_grad():
+        score.query.weight.copy_(torch.eye(WIDTH))
+    return RowIndependentTanhScore(score, factored=factored)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("queries", [1, 4])
+def test_each_row_chooses_its_own_form(queries: int) -> None:
+    """Keys of the second sentence and a query of the third are out of the range of exponentials."""
+    score = _score(factored=True)
+    query_bqd, keys_bsa = torch.randn(3, queries, WIDTH), torch.randn(3, 7, WIDTH)
+    keys_bsa[1, 2, 3], query_bqd[2, 0, 1] = -60.0, 90.0
+    energies_bqs = score(query_bqd, keys_bsa)
+    assert energies_bqs.isfinite().all()
+    exact_bqs = _exact_energies(query_bqd, keys_bsa, score.score.energy_a)
+    torch.testing.assert_close(energies_bqs.double(), exact_bqs, rtol=2e-6, atol=2e-6)
+    for sentence in range(3):
+        row = slice(sentence, sentence + 1)
+        assert torch.equal(score(query_bqd[row], keys_bsa[row])[0], energies_bqs[sentence])
+        for query in range(queries if queries > 1 else 0):
+            # Two queries, so that the form of one query is not chosen.
+            pair = query_bqd[row][:, [query, query]]
+            assert torch.equal(score(pair, keys_bsa[row])[0, 0], energies_bqs[sentence, query])
+
+
+@torch.no_grad()
+def test_nan_keys_give_nan_energies() -> None:
+    energies_bqs = _score(factored=True)(
+        torch.randn(2, 3, WIDTH), torch.full((2, 4, WIDTH), torch.nan)
+    )
+    assert energies_bqs.isnan().all()
+
+
+@torch.no_grad()
+def test_half_precision_is_never_factored() -> None:
+    query_bqd, keys_bsa = torch.randn(2, 3, WIDTH), torch.randn(2, 4, WIDTH).bfloat16()
+    found_bqs, expected_bqs = (_score(factored=f)(query_bqd, keys_bsa) for f in (True, False))
+    assert torch.equal(found_bqs, expected_bqs)
+
+
+def test_float64_softmax_equals_masked_softmax_without_showing_the_padding() -> None:
+    torch.manual_seed(5)
+    energies_bqs, mask_bs = torch.randn(2, 3, 5), torch.arange(5) < torch.tensor([[5], [3]])
+    weights_bqs = float64_softmax(energies_bqs, mask_bs)
+    assert weights_bqs.dtype == torch.float32
+    torch.testing.assert_close(weights_bqs, masked_softmax(energies_bqs, mask_bs))
+    assert torch.equal(
+        weights_bqs[1:, :, :3], float64_softmax(energies_bqs[1:, :, :3], mask_bs[1:, :3])
+    )
+    assert (weights_bqs[1, :, 3:] == 0).all()
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_float64_attention_equals_multi_head_attention(causal: bool) -> None:
+    torch.manual_seed(6)
+    query_bhqx, keys_bhsx, values_bhsx = torch.randn(3, 2, 4, 5, 8)
+    mask_bs = None if causal else torch.arange(5) < torch.tensor([[5], [3]])
+    memory = Heads(keys_bhsx, values_bhsx)
+    found = float64_attention(query_bhqx, memory, mask_bs, causal=causal)
+    expected = multi_head_attention(query_bhqx, memory, mask_bs, causal=causal)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
