@@ -42,7 +42,9 @@ def test_plot_of_a_longer_translation_is_higher(reader: Path, tmp_path: Path) ->
 
 def test_encoder_attends_to_the_left_and_to_the_right(reader: Path, sources: list[str]) -> None:
     translator = Translator.load(reader)
-    weights_ts, tape, read = encoder_attention(load_saved_model(reader).model, translator, sources[0])
+    weights_ts, tape, read = encoder_attention(
+        load_saved_model(reader).model, translator, sources[0]
+    )
     assert tape == read == [*translator.translate([sources[0]])[0].source_pieces, "</s>"]
     for side in (weights_ts.tril(-1)[1:], weights_ts.triu(1)[:-1]):
         torch.testing.assert_close(side.sum(dim=1), torch.ones(len(read) - 1))
@@ -52,13 +54,18 @@ def test_encoder_attends_to_the_left_and_to_the_right(reader: Path, sources: lis
 def test_decoder_attends_to_its_start_and_its_own_output(reader: Path, sources: list[str]) -> None:
     translator = Translator.load(reader)
     vocabulary = translator.target_vocabulary
-    weights_ts, tape, read = decoder_attention(load_saved_model(reader).model, translator, sources[0], "good night")
+    weights_ts, tape, read = decoder_attention(
+        load_saved_model(reader).model, translator, sources[0], "good night"
+    )
     pieces = vocabulary.tokens(vocabulary.encode("good night"))
     assert read == ["<s>", *pieces]
     assert tape == ["start", "<s>", *pieces[:-1]]
     torch.testing.assert_close(weights_ts.tril().sum(dim=1), torch.ones(len(read)))
     own = translator.translate([sources[0]])[0].text
-    one, other = (decoder_attention(load_saved_model(reader).model, translator, sources[0], t) for t in (None, own))
+    one, other = (
+        decoder_attention(load_saved_model(reader).model, translator, sources[0], t)
+        for t in (None, own)
+    )
     assert one.read == other.read
     assert torch.equal(one.weights_ts, other.weights_ts)
 
