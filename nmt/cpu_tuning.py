@@ -37,7 +37,7 @@ class Applied(NamedTuple):
 
 
 def apply() -> Applied:
-    """Tune this process for training and translating on a CPU."""
+    """Apply all settings to this process, for training and translating on a CPU."""
     return Applied(
         keeps_freed_memory=keep_freed_memory(),
         uses_onednn=use_onednn_for_products(),

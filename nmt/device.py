@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from importlib.util import find_spec
 from shutil import which
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -16,7 +16,6 @@ from torch.utils._pytree import tree_map_only
 from nmt.errors import UserError
 
 Tree = TypeVar("Tree")
-DeviceName = Literal["auto", "cpu", "cuda"]
 
 HALF_PRECISION = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -97,5 +96,5 @@ class AsyncHostCopy(Generic[Tree]):
 
 
 def _to_host(tensor: Tensor) -> Tensor:
-    # To the CPU without blocking means into pinned memory, which the event below guards.
+    # A non-blocking copy to the CPU goes to pinned memory; it is complete when the event is.
     return tensor.to("cpu", non_blocking=True)

@@ -52,6 +52,7 @@ class Worker:
                 pass_fds=[handle],
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
+                # One thread, because as many workers run as cores, unless the function sets more.
                 env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"},
             )
         self.submit(function)
@@ -64,7 +65,7 @@ class Worker:
             self._raise_exit()
 
     def result(self) -> Any:
-        """Wait for the result of the submitted item and return it."""
+        """Return the result of the submitted item, waiting until it is available."""
         try:
             result = self._connection.recv()
         except (EOFError, OSError):
@@ -74,7 +75,7 @@ class Worker:
         return result
 
     def close(self) -> None:
-        """Kill the process."""
+        """Close the connection and kill the process."""
         self._connection.close()
         self._process.kill()
         self._process.wait()
@@ -99,7 +100,7 @@ def map_in_order(
 
     Args:
         function: a picklable callable
-        items: read as far as there are free processes
+        items: read only as processes become free
         processes: maximum number of processes, at least 1
 
     Raises:
@@ -185,6 +186,7 @@ class WorkerPool(Generic[Resource]):
             items: picklable items
             indices: the index of each item, passed to the job
         """
+        # Every n-th item rather than consecutive ones: neighbors of sorted items take equal time.
         stride = 1 + len(self._workers)
         busy = self._workers[: len(items) - 1]
         for offset, worker in enumerate(busy, 1):
@@ -213,7 +215,7 @@ class _JobRunner(Generic[Resource]):
 
 
 def _serve(connection: Connection) -> None:
-    """Receive a function, then apply it to every received item until the connection ends."""
+    """Apply the first received object, a function, to all later ones until the connection ends."""
     try:
         function = connection.recv()
         while True:

@@ -82,7 +82,7 @@ class _Producer(Generic[Item]):
         self.thread.start()
 
     def stop(self) -> None:
-        """End the thread after its current item."""
+        """Stop the thread after its current item."""
         self._stopped.set()
 
     def _fill(self, items: Iterator[Item]) -> None:

@@ -30,25 +30,17 @@ class ProcessGroup:
 
     Args:
         info: rank of this process
+
+    Attributes:
+        info: rank of this process
+        rank: number of this process, from 0
+        world_size: number of processes
+        is_first: whether this is rank 0, which writes files and reports
     """
 
     def __init__(self, info: RankInfo = SINGLE_PROCESS) -> None:
-        self.info = info
-
-    @property
-    def rank(self) -> int:
-        """Number of this process, from 0."""
-        return self.info.rank
-
-    @property
-    def world_size(self) -> int:
-        """Number of processes."""
-        return self.info.world_size
-
-    @property
-    def is_first(self) -> bool:
-        """Whether this is rank 0, which writes files and reports."""
-        return self.info.is_first
+        self.info, self.is_first = info, info.is_first
+        self.rank, self.world_size = info.rank, info.world_size
 
     def wrap(self, module: nn.Module) -> nn.Module:
         """Return a module whose backward pass averages gradients over the ranks."""
@@ -79,12 +71,12 @@ class ProcessGroup:
         return [value]
 
     def on_first(self, function: Callable[[], Value]) -> Value:
-        """Call a function on rank 0 only, and return its result on every rank."""
+        """Run a function on rank 0 only, and return its result on every rank."""
         return self.broadcast(function() if self.is_first else None)  # type: ignore[return-value]
 
     @contextmanager
     def first_rank_first(self) -> Iterator[None]:
-        """Hold back the other ranks at the entry of the block until rank 0 has left it."""
+        """Let rank 0 leave the block before any other rank enters it."""
         if not self.is_first:
             self.any(False)
         yield
@@ -161,7 +153,7 @@ class TorchProcessGroup(ProcessGroup):
 
 @contextmanager
 def join(info: RankInfo, device: str) -> Iterator[ProcessGroup]:
-    """Connect the processes of a job for the duration of the block.
+    """Open the process group of a job for the duration of the block.
 
     On GPUs each process uses the GPU of its local rank and the group communicates by NCCL, else by
     gloo. After an error the group is not closed, because the other ranks might never answer.

@@ -18,10 +18,10 @@ REGION_PIXELS = 32  # side of a region of a feature map, which has no image to d
 
 
 def write_samples(
-    directory: Path, step: int, translations: Sequence[Translation], references: Sequence[str]
+    file: Path, translations: Sequence[Translation], references: Sequence[str]
 ) -> None:
-    """Write `<step>.txt` with source, reference, translation and score of some sentences."""
-    directory.mkdir(exist_ok=True)
+    """Write a text file with source, reference, translation and score of some sentences."""
+    file.parent.mkdir(exist_ok=True)
     lines = []
     for translation, reference in zip(translations, references, strict=True):
         lines += [
@@ -31,7 +31,7 @@ def write_samples(
             f"score       {translation.score:.4f}",
             "",
         ]
-    (directory / f"{step}.txt").write_text("\n".join(lines), encoding="utf-8")
+    file.write_text("\n".join(lines), encoding="utf-8")
 
 
 def plot_translations(

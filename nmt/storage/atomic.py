@@ -1,7 +1,8 @@
 """Files and directories that are complete or absent, and checksums that detect damage.
 
 Both are written under a temporary name on the same file system, flushed to the disk and renamed,
-which is a single step on POSIX systems. A process that is killed leaves the previous state.
+which is a single step on POSIX systems. A killed process leaves no incomplete file or directory
+behind except those with a temporary name.
 
 Two checksums serve two purposes. SHA-256, in the format of sha256sum, protects checkpoints, which
 are verified in full whenever they are read. CRC-32 protects sealed directories, the entries of a
@@ -38,8 +39,8 @@ def staging_dir(parent: Path, name: str | None = None) -> Iterator[Path]:
         UserError: `parent` cannot be created or written to
     """
     staging = parent / _staging_name(name)
+    shutil.rmtree(staging, ignore_errors=True)
     try:
-        shutil.rmtree(staging, ignore_errors=name is None or not staging.exists())
         staging.mkdir(parents=True)
     except OSError as error:
         message = f"cannot write here: {error.strerror}; choose a writable directory"
@@ -51,12 +52,16 @@ def staging_dir(parent: Path, name: str | None = None) -> Iterator[Path]:
 
 
 def publish_dir(staging: Path, target: Path) -> None:
-    """Flush a staging directory to the disk and rename it to `target`, which it replaces."""
+    """Flush a staging directory to the disk and rename it to `target`.
+
+    An existing directory of that name is removed immediately before.
+    """
+    # Without the flush, a power failure could leave the new name with empty files.
     for file in staging.iterdir():
         flush(file)
     shutil.rmtree(target, ignore_errors=True)
     staging.rename(target)
-    _flush_dir(target.parent)
+    _flush_dir(target.parent)  # its content is the list of names
 
 
 def replace_file(path: Path, text: str) -> None:
@@ -71,7 +76,7 @@ def replace_file(path: Path, text: str) -> None:
 
 
 def replace_link(path: Path, target: str) -> None:
-    """Point the symbolic link `path` to `target` in one step."""
+    """Let the symbolic link `path` point to `target`, without a moment in which it is missing."""
     staging = path.parent / _staging_name(path.name)
     staging.unlink(missing_ok=True)
     staging.symlink_to(target)
@@ -79,7 +84,7 @@ def replace_link(path: Path, target: str) -> None:
 
 
 def flush(file: Path) -> None:
-    """Wait until a file's content is on the disk."""
+    """Write the buffered content of a file to the disk."""
     with file.open("r+b") as stream:
         os.fsync(stream.fileno())
 
@@ -112,6 +117,7 @@ def seal_dir(staging: Path, target: Path, metadata: dict[str, Any]) -> None:
     files = {file.name: _describe(file) for file in staging.iterdir()}
     manifest = json.dumps({"about": metadata, "files": files})
     (staging / MANIFEST).write_text(manifest, encoding="utf-8")
+    # Equal names mean equal content: the name of an entry is a hash of all that determines it.
     if is_intact(target):
         return
     try:
@@ -143,7 +149,7 @@ def read_metadata(sealed: Path) -> dict[str, Any]:
 
 
 def _describe(file: Path) -> dict[str, int]:
-    flush(file)  # a time that changed after it was recorded would cost reading the file
+    flush(file)  # before its time is recorded
     status = file.stat()
     return {"size": status.st_size, "time": status.st_mtime_ns, "checksum": _crc32(file)}
 

@@ -117,8 +117,11 @@ def candidates(run: RunDir, name: str) -> Iterator[Path]:
     if name not in ("best", "last"):
         message = f"unknown checkpoint '{name}'; use best, last, average or the number of an update"
         raise UserError(message)
+    # Without a link, for example in a run before its first validation, start at the newest.
     target = run.checkpoint(name).resolve().name
     requested = int(target) if target.isdigit() else max(steps, default=0)
+    # Newer ones come last: they were worse than the best one, and newer than "last" is only one
+    # whose writer was killed before it replaced the link.
     for step in sorted(steps, key=lambda step: (step > requested, abs(step - requested))):
         yield run.checkpoint(step)
 

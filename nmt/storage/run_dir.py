@@ -63,6 +63,10 @@ class RunDir:
             raise UserError(f"is not a run: it has no {self.config.name}", str(self.path))
         return load_resolved(self.config)
 
+    def samples_file(self, step: int) -> Path:
+        """Return the file of the sample translations after an update."""
+        return self.samples / f"{step}.txt"
+
     def steps(self) -> list[int]:
         """Return the updates that have a checkpoint, oldest first."""
         if not self.checkpoints.is_dir():
@@ -87,7 +91,7 @@ def open_run_dir(path: Path, experiment: Experiment, *, restart: bool) -> Iterat
     Raises:
         UserError: the directory holds a run of another experiment, or something else
     """
-    run, text = RunDir(path), to_yaml(experiment)
+    run, text = RunDir(path), _to_yaml(experiment)
     with ExitStack() as stack:
         if restart and run.config.is_file():
             stack.enter_context(_renamed(path))
@@ -99,7 +103,7 @@ def open_run_dir(path: Path, experiment: Experiment, *, restart: bool) -> Iterat
         yield run
 
 
-def to_yaml(experiment: Experiment) -> str:
+def _to_yaml(experiment: Experiment) -> str:
     """Return the resolved experiment as YAML, every option written out."""
     text: str = yaml.safe_dump(experiment.to_dict(), sort_keys=False, allow_unicode=True, width=100)
     return text
@@ -123,7 +127,7 @@ def _check_unchanged(run: RunDir, text: str) -> None:
     if run.config.read_text(encoding="utf-8") == text:
         return
     # A run that was written before an option existed has the default of the option.
-    before = to_yaml(run.experiment())
+    before = _to_yaml(run.experiment())
     if before == text:
         return
     lines = difflib.unified_diff(before.splitlines(), text.splitlines(), n=0, lineterm="")

@@ -185,7 +185,7 @@ class Validator:
         count = min(evaluation.samples, len(self._references))
         if count:
             samples = result.translations[:count]
-            write_samples(run.samples, step, samples, self._references[:count])
+            write_samples(run.samples_file(step), samples, self._references[:count])
         if evaluation.pictures:
             plotted = result.translations[: evaluation.pictures]
             plot_translations(run.attention, str(step), plotted)
