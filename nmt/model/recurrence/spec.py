@@ -61,7 +61,7 @@ class RecurrenceSpec(NamedTuple):
         keys_bsa: k of every source position
         values_bse: vectors whose weighted sum is the context
         mask_bs: True for real source positions
-        query_ad: W of the additive form; None in the bilinear form
+        query_ad: W; None in the bilinear form and where the additive form is v·tanh(q + k)
         v_a: v of the additive form; None in the bilinear form
         states: initial states, from the bottom layer up
         layers: weights, from the bottom layer up
