@@ -73,8 +73,8 @@ def test_check_says_what_a_batch_is_and_writes_nothing(bars: Path) -> None:
     assert tree_of(bars) == before
     shown = {line[:18].strip(): line[18:] for line in called.out.splitlines()}
     assert shown["training text"] == "48 pairs read, 48 kept"
-    assert shown["vocabulary"] == "18 target pieces"
-    assert shown["longest batch"].startswith("12 pictures of 3 x 16 x 16, ")
+    assert shown["vocabulary"] == "18 target tokens"
+    assert shown["longest batch"].startswith("12 images of 3 x 16 x 16, ")
 
 
 @pytest.mark.usefixtures("elsewhere")
@@ -162,7 +162,7 @@ def test_a_picture_to_learn_from_is_told_with_its_line(bars: Path, tmp_path: Pat
     file = write_lines(tmp_path / "train.pictures", lines)
     write_lines(tmp_path / "train.en", lines_of(bars / "train.en"))
     called = nmt_train(bars / "bars.yaml", f"data.train={tmp_path / 'train'}", "--run", "r")
-    assert called.complaint.startswith(f"nmt-train: {file}:7: {tmp_path / 'gone.png'}: no such")
+    assert called.complaint.startswith(f"nmt-train: {file}:7: {tmp_path / 'gone.png'}: not found")
 
 
 def test_attention_is_drawn_over_the_pictures(run: Path, bars: Path, tmp_path: Path) -> None:
@@ -199,4 +199,4 @@ def test_a_model_of_text_cannot_start_from_one_of_pictures(
 ) -> None:
     experiment["training"] |= {"start_from": str(run)}
     called = nmt_train(write_experiment(tmp_path / "a.yaml", experiment), "--run", tmp_path / "r")
-    assert f"{run}: reads pictures and has no vocabulary of the source" in called.complaint
+    assert f"{run}: reads images and has no source vocabulary" in called.complaint
