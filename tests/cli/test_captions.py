@@ -1,4 +1,4 @@
-"""Captions through the real commands: training on pictures, and naming pictures to translate."""
+"""Image captioning with the real commands."""
 
 import json
 from pathlib import Path
@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 
 from nmt.search.translator import Translator
-from tests.cli.bars import make_bars, write_lines
+from tests.cli.caption_data import make_bars, write_lines
 from tests.commands import lines_of, nmt_eval, nmt_train, nmt_translate, tree_of, write_experiment
 from tests.search.translations import assert_equal
 
 
 @pytest.fixture(scope="module")
 def bars(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of 48 training pictures and 12 others, and an experiment of seconds."""
-    folder = tmp_path_factory.mktemp("bars")
-    make_bars(folder)
-    return folder
+    """Write 48 training and 12 validation images, and an experiment that trains in seconds."""
+    directory = tmp_path_factory.mktemp("bars")
+    make_bars(directory)
+    return directory
 
 
 @pytest.fixture(scope="module")
@@ -30,35 +30,35 @@ def run(bars: Path) -> Path:
 
 @pytest.fixture
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder to work in, far from the pictures."""
+    """Change to an empty directory that does not contain the images."""
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     return tmp_path / "here"
 
 
-def test_a_captioner_learns_what_is_where(run: Path, bars: Path) -> None:
+def test_model_learns_to_describe_positions(run: Path, bars: Path) -> None:
     called = nmt_translate("-m", run, bars / "valid.pictures")
-    right = [a == b for a, b in zip(called.lines, lines_of(bars / "valid.en"), strict=True)]
-    assert sum(right) >= 10
+    is_correct = [a == b for a, b in zip(called.lines, lines_of(bars / "valid.en"), strict=True)]
+    assert sum(is_correct) >= 10
     scored = nmt_eval(
         *("-m", run, bars / "valid.pictures", bars / "valid.en"), "--metrics", "exact", "--json"
     )
-    assert json.loads(scored.out)["exact"]["score"] == pytest.approx(100 * sum(right) / 12)
+    assert json.loads(scored.out)["exact"]["score"] == pytest.approx(100 * sum(is_correct) / 12)
 
 
-def test_a_run_has_the_captions_vocabulary_alone_and_draws_its_attention(run: Path) -> None:
+def test_run_has_target_vocabulary_only_and_attention_plots(run: Path) -> None:
     assert [path.name for path in (run / "vocabulary").iterdir()] == ["target.model"]
-    drawn = {path.name for path in (run / "attention").iterdir()}
-    assert drawn == {"80.png", "80-2.png", "80.html"}
+    plots = {path.name for path in (run / "attention").iterdir()}
+    assert plots == {"80.png", "80-2.png", "80.html"}
     samples = (run / "samples" / "80.txt").read_text(encoding="utf-8")
     assert "images/valid-0.png" in samples and "red above green" in samples
 
 
-def test_a_second_start_reads_no_picture(
+def test_continued_run_reads_no_image(
     run: Path, bars: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def read(*arguments: object) -> None:
-        pytest.fail("a picture was read")
+        pytest.fail("an image was read")
 
     monkeypatch.setattr("nmt.data.images.read_image", read)
     called = nmt_train(bars / "bars.yaml", "--run", run)
@@ -66,7 +66,7 @@ def test_a_second_start_reads_no_picture(
     assert "nothing left to do" in called.err
 
 
-def test_check_says_what_a_batch_is_and_writes_nothing(bars: Path) -> None:
+def test_check_reports_longest_batch_and_writes_nothing(bars: Path) -> None:
     before = tree_of(bars)
     called = nmt_train(bars / "bars.yaml", "--check")
     assert called.code == 0, called.err
@@ -78,7 +78,7 @@ def test_check_says_what_a_batch_is_and_writes_nothing(bars: Path) -> None:
 
 
 @pytest.mark.usefixtures("elsewhere")
-def test_names_are_relative_to_their_file_and_empty_lines_stay_empty(run: Path, bars: Path) -> None:
+def test_names_are_relative_to_their_file_and_empty_lines_are_kept(run: Path, bars: Path) -> None:
     expected = nmt_translate("-m", run, bars / "valid.pictures").lines
     names = lines_of(bars / "valid.pictures")
     some = write_lines(bars / "some.pictures", [names[2], "", f" {names[5]} ", " ", names[2]])
@@ -86,7 +86,7 @@ def test_names_are_relative_to_their_file_and_empty_lines_stay_empty(run: Path, 
     assert called.lines == [expected[2], "", expected[5], "", expected[2]]
 
 
-def test_names_on_standard_input_are_relative_to_the_current_folder(
+def test_names_on_standard_input_are_relative_to_the_current_directory(
     run: Path, bars: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = nmt_translate("-m", run, bars / "valid.pictures").lines
@@ -95,59 +95,57 @@ def test_names_on_standard_input_are_relative_to_the_current_folder(
     assert nmt_translate("-m", run, given=given).lines == expected[3:5]
 
 
-def test_neighbours_change_no_caption(run: Path, bars: Path) -> None:
+def test_captions_do_not_depend_on_the_batch(run: Path, bars: Path) -> None:
     translator = Translator.load(run)
     names = [str(bars / name) for name in lines_of(bars / "valid.pictures")]
-    whole = translator.translate(names, n_best=2)
+    expected = translator.translate(names, n_best=2)
     for sentences in (1, 5):
-        assert_equal(translator.translate(names, n_best=2, batch_sentences=sentences), whole)
-    # A picture counts as its 16 places and one more.
-    assert_equal(translator.translate(names, n_best=2, batch_tokens=40), whole)
+        assert_equal(translator.translate(names, n_best=2, batch_sentences=sentences), expected)
+    # An image counts as its 16 regions and </s>.
+    assert_equal(translator.translate(names, n_best=2, batch_tokens=40), expected)
 
 
-def test_json_has_the_attention_to_each_place_and_no_words_to_align(run: Path, bars: Path) -> None:
+def test_jsonl_has_attention_per_region_and_no_word_alignment(run: Path, bars: Path) -> None:
     called = nmt_translate("-m", run, bars / "valid.pictures", "--jsonl", "--n-best", 2)
-    one = json.loads(called.lines[7])
-    assert one["source"] == str(bars / "images" / "valid-7.png")
-    assert one["source_pieces"] == [f"r{row}c{column}" for row in range(4) for column in range(4)]
-    assert one["alignment"] is None
-    assert len(one["attention"]) == len(one["piece_scores"])
-    for row in one["attention"]:
+    translation = json.loads(called.lines[7])
+    assert translation["source"] == str(bars / "images" / "valid-7.png")
+    assert translation["source_pieces"] == [
+        f"r{row}c{column}" for row in range(4) for column in range(4)
+    ]
+    assert translation["alignment"] is None
+    assert len(translation["attention"]) == len(translation["piece_scores"])
+    for row in translation["attention"]:
         assert len(row) == 16
         assert sum(row) == pytest.approx(1, abs=1e-5)
-    assert len(one["n_best"]) == 2
+    assert len(translation["n_best"]) == 2
 
 
-def test_pieces_are_aligned_to_places_and_words_are_not(
-    run: Path, bars: Path, tmp_path: Path
-) -> None:
+def test_alignment_level_of_images_must_be_piece(run: Path, bars: Path, tmp_path: Path) -> None:
     options = ["-m", run, bars / "valid.pictures", "--alignments", tmp_path / "links"]
     refused = nmt_translate(*options, "-o", tmp_path / "out")
     assert "a picture has none; add --alignment-level piece" in refused.complaint
     assert list(tmp_path.iterdir()) == []
     called = nmt_translate(*options, "--alignment-level", "piece", "--jsonl")
-    found = [json.loads(line) for line in called.lines]
-    for one, line in zip(found, lines_of(tmp_path / "links"), strict=True):
+    translations = [json.loads(line) for line in called.lines]
+    for translation, line in zip(translations, lines_of(tmp_path / "links"), strict=True):
         links = [tuple(map(int, link.split("-"))) for link in line.split()]
-        best = np.array(one["attention"])[: len(one["pieces"])].argmax(axis=1)
-        assert links == [(place, target) for target, place in enumerate(best)]
+        best = np.array(translation["attention"])[: len(translation["pieces"])].argmax(axis=1)
+        assert links == [(region, target) for target, region in enumerate(best)]
 
 
-def test_words_of_a_picture_cannot_be_copied(run: Path, bars: Path) -> None:
+def test_replace_unknown_with_images_is_a_user_error(run: Path, bars: Path) -> None:
     called = nmt_translate("-m", run, bars / "valid.pictures", "--replace-unknown")
     assert "a picture has no words" in called.complaint
 
 
-def test_a_picture_that_cannot_be_read_is_told_with_its_line(
-    run: Path, bars: Path, tmp_path: Path
-) -> None:
+def test_unreadable_image_error_names_its_line(run: Path, bars: Path, tmp_path: Path) -> None:
     (bars / "images" / "text.png").write_text("hello")
-    for name, words in (("gone.png", "not found; "), ("text.png", "is not an image; ")):
+    for name, message in (("gone.png", "not found; "), ("text.png", "is not an image; ")):
         lines = ["images/valid-0.png", "", f"images/{name}"]
         names = write_lines(bars / "odd.pictures", lines)
         called = nmt_translate("-m", run, names)
         assert called.complaint.startswith(
-            f"nmt-translate: {names}:3: {bars / 'images' / name}: {words}"
+            f"nmt-translate: {names}:3: {bars / 'images' / name}: {message}"
         )
         captions = write_lines(tmp_path / "odd.en", ["a", "b", "c"])
         assert f"{names}:3: " in nmt_eval("-m", run, names, captions).complaint
@@ -155,7 +153,7 @@ def test_a_picture_that_cannot_be_read_is_told_with_its_line(
     assert "standard input:2: nowhere.png: not found; " in called.complaint
 
 
-def test_a_picture_to_learn_from_is_told_with_its_line(bars: Path, tmp_path: Path) -> None:
+def test_missing_training_image_error_names_its_line(bars: Path, tmp_path: Path) -> None:
     names = lines_of(bars / "train.pictures")
     lines = [str(bars / name) for name in names]
     lines[6] = "gone.png"
@@ -165,15 +163,17 @@ def test_a_picture_to_learn_from_is_told_with_its_line(bars: Path, tmp_path: Pat
     assert called.complaint.startswith(f"nmt-train: {file}:7: {tmp_path / 'gone.png'}: not found")
 
 
-def test_attention_is_drawn_over_the_pictures(run: Path, bars: Path, tmp_path: Path) -> None:
+def test_attention_option_writes_overlays(run: Path, bars: Path, tmp_path: Path) -> None:
     names = write_lines(bars / "two.pictures", lines_of(bars / "valid.pictures")[:2])
-    called = nmt_translate("-m", run, names, "--attention", tmp_path / "drawn")
+    called = nmt_translate("-m", run, names, "--attention", tmp_path / "plots")
     assert called.code == 0
-    drawn = {path.name for path in (tmp_path / "drawn").iterdir()}
-    assert drawn == {"0.png", "0.html", "1.png", "1.html"}
+    plots = {path.name for path in (tmp_path / "plots").iterdir()}
+    assert plots == {"0.png", "0.html", "1.png", "1.html"}
 
 
-def test_captions_that_are_given_are_scored(run: Path, bars: Path, tmp_path: Path) -> None:
+def test_forced_decoding_scores_captions_like_greedy_search(
+    run: Path, bars: Path, tmp_path: Path
+) -> None:
     found = nmt_translate("-m", run, bars / "valid.pictures", "--scores", "--beam-size", 1)
     texts, scores = zip(*(line.split("\t") for line in found.lines), strict=True)
     given = write_lines(tmp_path / "given.en", list(texts))
@@ -182,19 +182,19 @@ def test_captions_that_are_given_are_scored(run: Path, bars: Path, tmp_path: Pat
     assert list(map(float, again)) == pytest.approx(list(map(float, scores)), abs=2e-4)
 
 
-def test_from_python_a_caption_takes_a_file_name(run: Path, bars: Path) -> None:
+def test_translator_accepts_file_names_of_images(run: Path, bars: Path) -> None:
     translator = Translator.load(run, run)
     found = translator.translate([str(bars / "images" / "valid-0.png"), ""])
     assert found[0].text == nmt_translate("-m", run, bars / "valid.pictures").lines[0]
     assert (found[0].grid, found[1].text, found[1].grid) == ((4, 4), "", None)
 
 
-def test_a_model_of_text_and_one_of_pictures_are_no_ensemble(run: Path, trained: Path) -> None:
+def test_ensemble_of_text_and_image_models_is_a_user_error(run: Path, trained: Path) -> None:
     called = nmt_translate("-m", run, "-m", trained, given="a\n")
     assert f"{trained}: has another vocabulary than {run}" in called.complaint
 
 
-def test_a_model_of_text_cannot_start_from_one_of_pictures(
+def test_text_model_cannot_start_from_image_model(
     run: Path, experiment: dict[str, Any], tmp_path: Path
 ) -> None:
     experiment["training"] |= {"start_from": str(run)}

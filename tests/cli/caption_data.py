@@ -1,4 +1,4 @@
-"""Pictures of two bars with captions that say which colour is above which."""
+"""Images of two bars, and captions such as `red above green`."""
 
 from itertools import permutations
 from pathlib import Path
@@ -10,17 +10,17 @@ from PIL import Image
 from tests.commands import write_experiment
 
 SIDE = 16
-COLOURS = {"red": (220, 30, 30), "green": (30, 160, 50), "blue": (30, 60, 220), "black": (0, 0, 0)}
-CAPTIONS = [f"{up} above {down}" for up, down in permutations(COLOURS, 2)]
+COLORS = {"red": (220, 30, 30), "green": (30, 160, 50), "blue": (30, 60, 220), "black": (0, 0, 0)}
+CAPTIONS = [f"{up} above {down}" for up, down in permutations(COLORS, 2)]
 
 
-def paint(file: Path, caption: str, chance: Random) -> None:
-    """Two bars, one above the other, somewhere on white."""
-    image = Image.new("RGB", (SIDE, SIDE), (chance.randint(230, 255),) * 3)
+def draw_bars(file: Path, caption: str, random: Random) -> None:
+    """Draw two bars, one above the other, at a random position on white."""
+    image = Image.new("RGB", (SIDE, SIDE), (random.randint(230, 255),) * 3)
     up, _, down = caption.split()
-    left = chance.randint(0, 6)
-    image.paste(COLOURS[up], (left, 1, left + 9, 7))
-    image.paste(COLOURS[down], (left, 9, left + 9, 15))
+    left = random.randint(0, 6)
+    image.paste(COLORS[up], (left, 1, left + 9, 7))
+    image.paste(COLORS[down], (left, 9, left + 9, 15))
     image.save(file)
 
 
@@ -29,17 +29,17 @@ def write_lines(file: Path, lines: list[str]) -> Path:
     return file
 
 
-def make_bars(folder: Path) -> None:
-    """48 training pictures and 12 others in a folder, and an experiment of seconds."""
-    (folder / "images").mkdir()
-    chance = Random(3)
+def make_bars(directory: Path) -> None:
+    """Write 48 training and 12 validation images, and an experiment that trains in seconds."""
+    (directory / "images").mkdir()
+    random = Random(3)
     for part, captions in (("train", CAPTIONS * 4), ("valid", CAPTIONS)):
         names = [f"images/{part}-{number}.png" for number in range(len(captions))]
         for name, caption in zip(names, captions, strict=True):
-            paint(folder / name, caption, chance)
-        write_lines(folder / f"{part}.pictures", names)
-        write_lines(folder / f"{part}.en", captions)
-    write_experiment(folder / "bars.yaml", bars_experiment())
+            draw_bars(directory / name, caption, random)
+        write_lines(directory / f"{part}.pictures", names)
+        write_lines(directory / f"{part}.en", captions)
+    write_experiment(directory / "bars.yaml", bars_experiment())
 
 
 def bars_experiment() -> dict[str, Any]:
