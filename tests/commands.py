@@ -1,4 +1,4 @@
-"""Calling the commands inside a test, and what comparisons of runs need."""
+"""Commands called inside a test, and readers of the files that they write."""
 
 import io
 import json
@@ -21,7 +21,7 @@ Main = Callable[[Sequence[str] | None], int]
 
 
 class Called(NamedTuple):
-    """What a command left behind."""
+    """Exit code and output of a command."""
 
     code: int
     out: str
@@ -29,13 +29,13 @@ class Called(NamedTuple):
 
     @property
     def lines(self) -> list[str]:
-        """What was written, a line each; fails when the last one has no end."""
+        """The lines of standard output; fails if the last one is incomplete."""
         assert self.out.endswith("\n")
         return self.out[:-1].split("\n")
 
     @property
     def complaint(self) -> str:
-        """The one line about the user's mistake; fails when there is not exactly one."""
+        """The error line of a user error; fails if there is none or more than one."""
         lines = [line for line in self.err.splitlines() if line.startswith("nmt-")]
         assert self.code == 2
         assert len(lines) == 1, self.err
@@ -44,7 +44,7 @@ class Called(NamedTuple):
 
 
 def call(main: Main, *arguments: object, given: bytes = b"") -> Called:
-    """Run a command in this process, with standard input given."""
+    """Run a command in this process with the given standard input."""
     out, err = _stream(), _stream()
     with TemporaryFile() as standard_input:
         standard_input.write(given)
@@ -96,26 +96,26 @@ def write_experiment(file: Path, tree: dict[str, Any]) -> Path:
 
 
 def lines_of(file: Path) -> list[str]:
-    """Lines of a text, ended by LF only."""
+    """Return the lines of a text file, which end with LF only."""
     return file.read_text(encoding="utf-8").removesuffix("\n").split("\n")
 
 
 def reports(run: Path) -> list[dict[str, Any]]:
-    """The objects of metrics.jsonl without what the clock decides."""
+    """Return the objects of metrics.jsonl without the values that depend on time."""
     found = [json.loads(line) for line in lines_of(run / "metrics.jsonl")]
     timed = ("minutes", "target_tokens_per_second")
     return [{k: v for k, v in one.items() if k not in timed} for one in found]
 
 
 def state_of(checkpoint: Path) -> dict[str, Any]:
-    """state.json without the minutes."""
+    """Return the content of state.json without the minutes."""
     state: dict[str, Any] = json.loads((checkpoint / "state.json").read_text())
     del state["minutes"]
     return state
 
 
 def tree_of(folder: Path) -> dict[str, bytes | str]:
-    """Every file below a folder by name: its bytes, or where a link leads."""
+    """Return every file below a directory by name: its bytes, or the target of a link."""
     return {
         str(path.relative_to(folder)): os.readlink(path) if path.is_symlink() else path.read_bytes()
         for path in sorted(folder.rglob("*"))

@@ -1,4 +1,4 @@
-"""A tiny model, trained once for all tests through the real command."""
+"""A tiny model, trained once for all tests by the real command."""
 
 import os
 import signal
@@ -22,7 +22,7 @@ torch.set_num_threads(1)
 
 
 def tiny_experiment() -> dict[str, Any]:
-    """An experiment that learns some of sixty phrases in a few seconds."""
+    """Return an experiment that learns some of sixty phrases in a few seconds."""
     return {
         "data": {
             "train": str(PHRASES),
@@ -53,16 +53,16 @@ def tiny_experiment() -> dict[str, Any]:
 
 @pytest.fixture
 def experiment() -> dict[str, Any]:
-    """The tiny experiment, to be changed and written."""
+    """The tiny experiment, for a test to change and write."""
     return tiny_experiment()
 
 
 def start_command(
     command: str, *arguments: object, cwd: Path, **options: Any
 ) -> subprocess.Popen[str]:
-    """Start a command as a process of its own, which Ctrl-C reaches.
+    """Start a command as a process that Ctrl-C interrupts.
 
-    What a shell starts in the background ignores the interrupt, and so would its children.
+    A shell lets its background processes ignore SIGINT, which their children inherit.
     """
     return _start(["-m", f"nmt.cli.{command}", *map(str, arguments)], cwd, **options)
 
@@ -76,7 +76,7 @@ def start_ranks(
     environment: dict[str, str] | None = None,
     **options: Any,
 ) -> subprocess.Popen[str]:
-    """Start a command as several processes, by torchrun."""
+    """Start a command as several processes by torchrun."""
     torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     torchrun += [f"--max-restarts={restarts}", "-m", f"nmt.cli.{command}"]
     return _start([*torchrun, *map(str, arguments)], cwd, environment, **options)
@@ -113,7 +113,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def second(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of the same vocabulary and other weights."""
+    """A run with the same vocabulary and other weights."""
     folder = tmp_path_factory.mktemp("second")
     tree = tiny_experiment()
     tree["training"] |= {"epochs": None, "steps": 12, "start_from": str(trained), "seed": 2}
@@ -137,7 +137,7 @@ def sources() -> list[str]:
 
 @pytest.fixture
 def own_parts(tmp_path: Path) -> Iterator[Path]:
-    """A folder for plugins; what a test registers is forgotten after it."""
+    """A directory for plugins; components that a test registers are removed after it."""
     before, modules = {family: set(r) for family, r in FAMILIES.items()}, set(sys.modules)
     yield tmp_path
     for family, registry in FAMILIES.items():

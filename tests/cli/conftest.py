@@ -1,4 +1,4 @@
-"""A folder to work in, the phrases, and what the tiny model makes of them."""
+"""A working directory, the phrases, and their translations by the tiny model."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from tests.commands import PHRASES
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder to work in."""
+    """An empty working directory."""
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     return tmp_path / "here"
@@ -24,11 +24,11 @@ def de() -> Path:
 
 @pytest.fixture
 def en() -> Path:
-    """Their English counterparts."""
+    """The English phrases."""
     return Path(f"{PHRASES}.en")
 
 
 @pytest.fixture(scope="session")
 def expected(translator: Translator, sources: list[str]) -> list[str]:
-    """Their translations."""
+    """The translations of the German phrases by the tiny model."""
     return [one.text for one in translator.translate(sources)]

@@ -1,4 +1,4 @@
-"""What every command says of itself."""
+"""`--help` and `--version` of every command."""
 
 import sys
 from pathlib import Path
@@ -24,7 +24,7 @@ import pytest
         ),
     ],
 )
-def test_help_names_every_option_without_importing_what_is_heavy(
+def test_help_lists_every_option_without_importing_heavy_libraries(
     command: str, options: str, tmp_path: Path
 ) -> None:
     code = (

@@ -1,4 +1,4 @@
-"""What every command says to clumsy hands: one line, exit code 2, and nothing is done."""
+"""User errors of every command: one line, exit code 2, and no file is changed."""
 
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,8 @@ from tests.model.blind import BlindDecoder
 
 
 @pytest.fixture
-def desk(here: Path, experiment: dict[str, Any]) -> Path:
-    """Files of all sorts beside an experiment."""
+def files(here: Path, experiment: dict[str, Any]) -> Path:
+    """A directory with an experiment and with files that are no valid input."""
     text = write_experiment(here / "good.yaml", experiment).read_text(encoding="utf-8")
     for name, content in {
         "empty.yaml": b"",
@@ -61,17 +61,15 @@ def desk(here: Path, experiment: dict[str, Any]) -> Path:
         (["good.yaml", "training.start_from=folder"], "folder: is not a run"),
     ],
 )
-def test_train_says_what_is_wrong(
-    arguments: list[str], words: str, check: bool, desk: Path
-) -> None:
-    before = tree_of(desk)
+def test_errors_of_train(arguments: list[str], words: str, check: bool, files: Path) -> None:
+    before = tree_of(files)
     called = nmt_train(*arguments, *["--check"] * check)
     assert words in called.complaint
-    assert (called.out, tree_of(desk)) == ("", before)
+    assert (called.out, tree_of(files)) == ("", before)
 
 
-@pytest.mark.usefixtures("desk")
-def test_an_empty_file_lacks_two_sections() -> None:
+@pytest.mark.usefixtures("files")
+def test_an_empty_file_is_reported_with_all_missing_sections() -> None:
     called = nmt_train("empty.yaml")
     assert called.code == 2
     assert called.err.splitlines() == [
@@ -95,8 +93,8 @@ def test_an_empty_file_lacks_two_sections() -> None:
         (["one.txt", "nothing.txt"], "unrecognized arguments: nothing.txt"),
     ],
 )
-@pytest.mark.usefixtures("desk")
-def test_translate_says_what_is_wrong(arguments: list[object], words: str, trained: Path) -> None:
+@pytest.mark.usefixtures("files")
+def test_errors_of_translate(arguments: list[object], words: str, trained: Path) -> None:
     called = nmt_translate("-m", trained, *arguments, given="Guten Morgen!\n")
     assert words in called.complaint
     assert called.out == ""
@@ -113,16 +111,16 @@ def test_translate_says_what_is_wrong(arguments: list[object], words: str, train
         (["--alignments", "folder", "--gold", "one.txt"], "folder: cannot read: Is a directory"),
     ],
 )
-@pytest.mark.usefixtures("desk")
-def test_eval_says_what_is_wrong(arguments: list[object], words: str) -> None:
+@pytest.mark.usefixtures("files")
+def test_errors_of_eval(arguments: list[object], words: str) -> None:
     called = nmt_eval(*arguments)
     assert words in called.complaint
     assert called.out == ""
 
 
-@pytest.mark.usefixtures("desk")
+@pytest.mark.usefixtures("files")
 @pytest.mark.parametrize("arguments", [["one.txt"], [f"{PHRASES}.en", "--tokenize", "letters"]])
-def test_eval_does_not_translate_what_it_cannot_score(
+def test_eval_checks_the_references_before_it_translates(
     arguments: list[object], trained: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delattr(Translator, "stream")
@@ -130,7 +128,9 @@ def test_eval_does_not_translate_what_it_cannot_score(
 
 
 @pytest.mark.usefixtures("own_parts")
-def test_a_model_without_attention_has_none_to_draw(experiment: dict[str, Any], here: Path) -> None:
+def test_attention_plots_require_a_model_with_attention(
+    experiment: dict[str, Any], here: Path
+) -> None:
     DECODERS.register("blind")(BlindDecoder)
     experiment["model"]["decoder"] = "blind"
     experiment["training"] |= {"epochs": None, "steps": 1}
