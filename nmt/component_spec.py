@@ -58,7 +58,7 @@ class ComponentSpec:
         name: value of `type:` in an experiment file
         module: module that defines the class or function
         qualname: name of the class or function in that module
-        summary: first paragraph of the docstring: what the component is, and the paper
+        summary: first paragraph of the docstring, which names the component and the paper
         injected: names of the parameters to the left of the bare `*`
         options: options by name, in the order of the constructor
     """
@@ -84,6 +84,7 @@ def read_component_specs(home: str, constant: str) -> dict[str, ComponentSpec]:
         constant: name of the registry in these modules
     """
     path = PACKAGE.joinpath(*home.split(".")[1:])
+    # Sorted, so that `--list` and the error messages have the same order on every file system.
     files = sorted(path.glob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
     specs = {}
     for file in files:
@@ -97,6 +98,7 @@ def read_component_specs(home: str, constant: str) -> dict[str, ComponentSpec]:
 
 def spec_of(name: str, component: Callable[..., object]) -> ComponentSpec:
     """Return the specification of an imported component, such as one of a plugin."""
+    # `get_type_hints` of a class returns its attributes, not the parameters of its constructor.
     constructor = component.__init__ if inspect.isclass(component) else component
     hints = get_type_hints(constructor, include_extras=True)
     parameters = list(inspect.signature(component).parameters.values())
@@ -161,6 +163,7 @@ def _constructor(node: ast.stmt, module: str) -> ast.FunctionDef | None:
     for member in node.body:
         if isinstance(member, ast.FunctionDef) and member.name == "__init__":
             return member
+    # Without a constructor of its own, a class has that of its first base class which has one.
     for base in node.bases:
         # A generic base class is written `Base[State]`.
         name = base.value if isinstance(base, ast.Subscript) else base
@@ -186,6 +189,7 @@ def _class_definitions(name: str, module: str) -> Iterator[tuple[str, ast.ClassD
 
 def _evaluate(annotation: ast.expr | None) -> Any:
     assert annotation is not None, "an option of a component needs an annotation"
+    # The text is our own source code, and its names are limited to ANNOTATIONS and built-in types.
     return eval(compile(ast.Expression(annotation), "<annotation>", "eval"), dict(ANNOTATIONS))
 
 
@@ -201,9 +205,9 @@ def _option_help(doc: str | None) -> dict[str, str]:
     _, _, section = (doc or "").partition("Args:\n")
     for line in section.splitlines():
         indent = len(line) - len(line.lstrip())
-        if not line.strip() or indent < 4:
+        if not line.strip() or indent < 4:  # the end of the section
             break
-        if indent == 4 and ":" in line:
+        if indent == 4 and ":" in line:  # an entry; deeper lines continue it
             name, _, text = line.strip().partition(":")
             entries[name] = text.strip()
         elif name:

@@ -56,6 +56,8 @@ class Registry(Generic[T]):
         """
 
         def add(component: Callable[P, T]) -> Callable[P, T]:
+            # A built-in component registers itself when its module is imported, which is not a
+            # conflict with its specification; neither is a module that is imported again.
             known = self.specs().get(name)
             here = (component.__module__, component.__qualname__)
             if known is not None and (known.module, known.qualname) != here:
@@ -77,6 +79,7 @@ class Registry(Generic[T]):
 
     def specs(self) -> dict[str, ComponentSpec]:
         """Return the specifications of all components, without importing the built-in ones."""
+        # Built-in components come first in lists and messages.
         return {**self._built_in_specs, **self._plugin_specs}
 
     def __iter__(self) -> Iterator[str]:
@@ -116,7 +119,7 @@ class Registry(Generic[T]):
             return self.load(config.type)(*injected, **config.options)
         except UserError:
             raise
-        except ValueError as error:
+        except ValueError as error:  # constructors need not know that a user configured them
             raise UserError(f"{self.family} '{config.type}': {error}") from error
 
     @cached_property
@@ -137,6 +140,7 @@ class Registry(Generic[T]):
                 f"{self.family} '{path}' cannot be imported: {error}; "
                 "a dotted type must be MODULE.CLASS of an importable module"
             ) from error
+        # Registered under its path, so that it is imported only once.
         self._imported[path], self._plugin_specs[path] = component, spec
         return spec
 

@@ -107,6 +107,7 @@ def _check_combination(options: argparse.Namespace) -> None:
         raise UserError("--alignments requires --gold")
     if options.gold is not None and options.alignments is None:
         raise UserError("--gold requires --alignments")
+    # argparse does not record which options were given, so they are compared with the defaults.
     parser = _parser()
     given = {name for name, value in vars(options).items() if value != parser.get_default(name)}
     if not options.files and given - WITHOUT_FILES:
@@ -167,6 +168,7 @@ def _translate(texts: list[str], options: argparse.Namespace) -> list[str]:
         translator = load_translator(NAME, options)
         chosen = search_options(translator, options)
         folder = Path(options.files[0]).parent
+        # Lines that name images are relative to the folder of their file.
         texts = [translator.reader.locate(text, folder) for text in texts]
         job = partial(Translator.lines, **chosen, file=options.files[0])
         work = apply_job(job, translator, pool)

@@ -45,7 +45,7 @@ def _parser() -> Parser:
     )
     output = parser.add_argument_group("output")
     output.add_argument(
-        # torchrun takes `--run` for an abbreviation of its own options, wherever it stands.
+        # torchrun parses `--run` as an abbreviation of its own options, even after the script.
         *("--run", "--run-dir"),
         type=Path,
         metavar="DIR",

@@ -44,6 +44,7 @@ def _kind(option: Option) -> str:
 
 def _type_words(schema: Mapping[str, object]) -> str:
     """Return the type that a JSON schema describes: `integer ≥ 1 or null`."""
+    # pydantic converts any annotation to JSON schema, which has fewer forms to distinguish.
     match schema:
         case {"anyOf": list(branches)}:
             return " or ".join(_type_words(branch) for branch in branches)
@@ -61,6 +62,7 @@ def _yaml(value: object) -> str:
 def json_schema() -> JsonSchemaValue:
     """Return the JSON Schema of an experiment file, including all registered components."""
     schema = Experiment.model_json_schema()
+    # Removed by the loader before validation, and therefore no field of the schema.
     schema["properties"]["include"] = {
         "description": "experiment files that this file overrides key by key; a component of the "
         "same type keeps the options that this file leaves out",

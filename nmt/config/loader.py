@@ -83,6 +83,7 @@ def _read(file: Path, overrides: Sequence[str]) -> tuple[Tree, list[UserError]]:
 def _read_with_includes(file: Path, parents: tuple[Path, ...]) -> Tree:
     file_tree = read_yaml(file)
     location = file_tree.location(("include",))
+    # Two files may include the same third one; only a file among its own parents is an error.
     if file.resolve() in parents:
         raise UserError("includes itself; remove the include", location)
     include = file_tree.values.pop("include", [])
@@ -91,6 +92,7 @@ def _read_with_includes(file: Path, parents: tuple[Path, ...]) -> Tree:
     names = [name for name in items if isinstance(name, str)]
     if len(names) < len(items):
         raise UserError("include: expected a file name or a list of file names", location)
+    # Before merging, because afterwards the folder of each path is unknown.
     _resolve_paths(file_tree, file.parent)
     _expand_component_names(file_tree)
     tree = Tree()
@@ -113,7 +115,7 @@ def _merge(below: Tree, above: Tree) -> None:
         if None not in (component, replaced) and not _same_type(component, replaced):
             below.drop(key)
     for key, value in leaves(above.values):
-        if value != {} or below.get(key) is None:
+        if value != {} or below.get(key) is None:  # an empty section replaces nothing
             below.put(key, value, above.location(key))
     below.locations.update(above.locations)
 
@@ -147,6 +149,7 @@ def _override(tree: Tree, text: str) -> UserError | None:
     _expand_component_names(above)
     parent = key[:-1]
     default = _component_defaults().get(parent)
+    # `model.score.hidden_size=7` without a score in the file is about the default one.
     if default is not None and tree.get(parent) is None:
         tree.put((*parent, "type"), default, COMMAND_LINE)
     if default is not None and key[-1] == "type" and isinstance(tree.get(parent), dict):
@@ -182,6 +185,7 @@ def _import_plugins(tree: Tree) -> None:
 def _import_plugin(file: object, location: str) -> None:
     if not isinstance(file, Path) or not file.is_file():
         raise UserError(f"plugins: not found: {file}", location)
+    # The prefix keeps a plugin from replacing a module of the same name.
     name = f"nmt_plugin_{file.stem}"
     if getattr(sys.modules.get(name), "__file__", None) == str(file):
         return
@@ -189,12 +193,12 @@ def _import_plugin(file: object, location: str) -> None:
     if spec is None or spec.loader is None:
         raise UserError(f"plugins: {file} is not a Python file; its name must end in .py", location)
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
+    sys.modules[name] = module  # before execution, as `import` does, for pickle and dataclasses
     try:
         spec.loader.exec_module(module)
     except UserError:
         raise
-    except Exception as error:
+    except Exception as error:  # the file is the user's and may raise anything
         del sys.modules[name]
         message = f"plugins: {file} fails: {type(error).__name__}: {error}"
         raise UserError(message, location) from error

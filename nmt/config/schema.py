@@ -68,6 +68,7 @@ class VocabularyConfig(Section):
 
     @model_validator(mode="after")
     def _check_model(self) -> "VocabularyConfig":
+        # `joint` and `sampling` have an effect with an existing model as well.
         of_training = ["size", "type", "byte_fallback", "normalization", "character_coverage"]
         fields = type(self).model_fields
         changed = [
@@ -153,6 +154,7 @@ class ModelConfig(Section):
     tied_embeddings: Literal["none", "decoder", "all"] = "none"
     """tables that share weights: target embedding and output layer (decoder), and also the source
     embedding (all)"""
+    # In the order of injection: the validator of a field knows only the fields before it.
     encoder: Annotated[ComponentConfig, Component(ENCODERS, "bilstm")] = DEFAULT
     decoder: Annotated[ComponentConfig, Component(DECODERS, "bahdanau")] = DEFAULT
     attention: Annotated[ComponentConfig | None, Component(MECHANISMS, "global")] = None

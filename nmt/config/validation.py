@@ -34,8 +34,10 @@ class Section(BaseModel):
     model_config = ConfigDict(
         extra="forbid",
         frozen=True,
+        # YAML has types of its own: `epochs: "3"` is a mistake, and `seed: true` is not 1.
         strict=True,
         use_attribute_docstrings=True,
+        # Fills in the options of default components.
         validate_default=True,
     )
 
@@ -47,6 +49,7 @@ class Section(BaseModel):
 S = TypeVar("S", bound=Section)
 
 
+# pydantic's protocol cannot be checked at run time, as beartype does in the tests.
 @runtime_checkable
 class FieldContext(Protocol):
     """The part of pydantic's `ValidationInfo` that validators of a field use.
@@ -58,7 +61,8 @@ class FieldContext(Protocol):
     def data(self) -> Mapping[str, object]: ...
 
 
-# Value of a field with a `Component` annotation for its default.
+# Value of a field that leaves the choice to its `Component` annotation. It never remains in a
+# validated section, so that the field's type need not allow None.
 DEFAULT: Any = None
 
 
@@ -82,10 +86,12 @@ class Component:
     def validate(self, value: object) -> ComponentConfig:
         """Return the configuration with validated options, defaults included."""
         config = ComponentConfig(self.default) if value is None else _parse_component(value)
+        # An unknown name raises UserError, a ValueError, which pydantic locates at this field.
         spec = self.registry.find(config.type)
         try:
             options = options_model(spec).model_validate(dict(config.options))
         except ValidationError as error:
+            # pydantic merges a ValidationError raised inside a validator, below the field's key.
             details = [_option_error(detail, spec) for detail in error.errors()]
             raise ValidationError.from_exception_data(spec.name, details) from None
         return ComponentConfig(config.type, {name: getattr(options, name) for name in spec.options})
@@ -110,6 +116,7 @@ class Component:
 
 
 def _parse_component(value: object) -> ComponentConfig:
+    """Convert `NAME` and `{type: NAME, option: value}`."""
     match value:
         case ComponentConfig():
             return value
@@ -120,6 +127,7 @@ def _parse_component(value: object) -> ComponentConfig:
     raise ValueError(f"expected NAME or {{type: NAME, option: value}}, got {_shown(value)}")
 
 
+# One model takes about a millisecond to build, so only those of configured components are built.
 @cache
 def options_model(spec: ComponentSpec) -> type[BaseModel]:
     """Return the options of a component as a pydantic model."""
@@ -144,10 +152,10 @@ def _option_error(detail: ErrorDetails, spec: ComponentSpec) -> InitErrorDetails
 
 def _json_schema(spec: ComponentSpec) -> JsonSchemaValue:
     schema = options_model(spec).model_json_schema()
-    properties = schema.get("properties", {})
+    properties = schema.get("properties", {})  # missing if there are no options
     for name, option in spec.options.items():
         properties[name]["description"] = option.help
-    # An included file may hold the type and the required options, so that nothing is required here.
+    # Another file may contain the type and the required options; see `json_schema`.
     schema.pop("required", None)
     typed = {"type": {"const": spec.name, "description": spec.summary}, **properties}
     return {**schema, "properties": typed, "description": spec.summary}
@@ -164,7 +172,7 @@ def error_at(key: str, message: str) -> PydanticCustomError:
 
 
 def _custom_error(message: str, **context: str) -> PydanticCustomError:
-    # Braces in the message itself would be read as a template's.
+    # The message is an argument of the template, because it may contain braces.
     return PydanticCustomError("custom", "{message}", {"message": message, **context})
 
 
@@ -222,17 +230,18 @@ class _Problem(NamedTuple):
     """An error of pydantic, with its location split by the schema.
 
     Attributes:
-        key: key of the file
+        detail: the error
+        key: key of the experiment file
+        is_component: whether this key configures a component
         items: indices into a list at this key
-        known: keys of the section around it
-        detail: error of pydantic
+        known: keys of the section that contains it
     """
 
+    detail: ErrorDetails
     key: Key
+    is_component: bool
     items: tuple[int, ...]
     known: tuple[str, ...]
-    is_component: bool
-    detail: ErrorDetails
 
 
 def _explain(
@@ -249,23 +258,25 @@ def _explain(
         problems.setdefault(problem.key, []).append(problem)
     mistakes = []
     for key, group in problems.items():
-        about_items = [problem for problem in group if problem.items]
-        for same in [[p] for p in about_items] or [group]:
-            message = _message(same)
-            location = locate((*key, "type") if same[0].is_component else key)
-            dotted = ".".join(key)
-            mistakes.append(UserError(f"{dotted}: {message}" if dotted else message, location))
+        # The type of a component may be lines below its key.
+        location = locate((*key, "type") if group[0].is_component else key)
+        prefix = f"{'.'.join(key)}: " if key else ""  # a validator of the whole root has no key
+        about_items = [[problem] for problem in group if problem.items]
+        for same in about_items or [group]:
+            mistakes.append(UserError(prefix + _message(same), location))
     return mistakes
 
 
 def _problem(detail: ErrorDetails, root: type[Section]) -> _Problem:
-    moved = detail.get("ctx", {}).get("key")
+    """Follow the location of an error through the schema."""
+    moved = detail.get("ctx", {}).get("key")  # set by `error_at`
     location = tuple(moved.split(".")) if moved else detail["loc"]
     section: type[Section] | None = root
     known: tuple[str, ...] = ()
     component = None
     depth = 0
-    # Below a field that is neither a section nor a component, pydantic appends members of a union.
+    # Below a value, pydantic appends the member of a union that it tried, "constrained-int" for
+    # example. Below a component, the location contains the option.
     while depth < len(location) and (section is not None or component is not None):
         if section is None:
             component = None
@@ -276,10 +287,11 @@ def _problem(detail: ErrorDetails, root: type[Section]) -> _Problem:
             section = section_of(info) if info else None
         depth += 1
     items = tuple(part for part in location[depth:] if isinstance(part, int))
-    return _Problem(tuple(map(str, location[:depth])), items, known, component is not None, detail)
+    key = tuple(map(str, location[:depth]))
+    return _Problem(detail, key, component is not None, items, known)
 
 
-# What an error of pydantic says about the type of a value.
+# Kinds of values in the words of YAML, by pydantic's error about another one.
 EXPECTED = {
     "int_type": "a whole number",
     "float_type": "a number",
@@ -319,7 +331,7 @@ def _message(group: list[_Problem]) -> str:
                 literals.append(context["expected"])
             case kind:
                 kinds.append(EXPECTED.get(kind, detail["msg"]))
-    # A value of the right type that is out of range is a number, whatever else the key may be.
+    # A number out of range has the right type, so that the other types are of no interest.
     alternatives = " or ".join([*(bounds or kinds), *literals])
     given = _shown(group[0].detail["input"])
     if bounds or kinds:

@@ -15,6 +15,8 @@ class Loader(yaml.SafeLoader):
     """Loader with the scalars of YAML 1.2: `no` is text (a language), `1e-3` is a number."""
 
 
+# PyYAML implements YAML 1.1, in which `no` and `on` are booleans and `1e-3` is text. A copy of its
+# resolvers, without these two, leaves the class SafeLoader unchanged.
 Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":bool", ":float"))]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
@@ -58,7 +60,7 @@ class Tree:
         branch = self.values
         for depth, name in enumerate(key[:-1], start=1):
             below = branch.get(name)
-            if not isinstance(below, dict):
+            if not isinstance(below, dict):  # missing, or a value that is replaced
                 branch[name] = below = {}
                 self.locations[key[:depth]] = location
             branch = below
@@ -98,9 +100,10 @@ def read_yaml(file: Path) -> Tree:
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise UserError("is not UTF-8; save it as UTF-8 text", f"{file}:{line}") from None
+    # Nodes have line numbers, unlike the data that `yaml.load` returns.
     node = _compose(text, str(file))
     tree = Tree(locations={(): str(file)})
-    if node is None:
+    if node is None:  # empty, or comments only
         return tree
     if not isinstance(node, yaml.MappingNode):
         raise UserError("an experiment file must be a mapping of sections", f"{file}:1")
@@ -136,6 +139,7 @@ def _construct(
 ) -> object:
     """Convert a node to plain data, recording the location of every key."""
     location = f"{file}:{node.start_mark.line + 1}"
+    # An alias is the node of its anchor itself, so a recursive one is among its own ancestors.
     if any(node is ancestor for ancestor in ancestors):
         raise UserError("recursive YAML alias; write the value out", location)
     ancestors = (*ancestors, node)
@@ -161,7 +165,7 @@ def _construct(
         return loader.construct_object(node)
     except yaml.MarkedYAMLError as error:
         raise UserError(f"invalid YAML: {error.problem}", location) from None
-    # PyYAML raises whatever the conversion raises: `!!int ''` is an IndexError.
+    # PyYAML passes on all exceptions of a conversion: `!!int ''` raises IndexError.
     except (ValueError, LookupError, AttributeError) as error:
         raise UserError(f"invalid YAML: {node.tag} of {node.value!r}: {error}", location) from None
     finally:
