@@ -1,7 +1,7 @@
 """Saving and restoring of the whole training state, so that a continued run is bit-identical.
 
-If the parameters are averaged, model.safetensors holds the averages, because they are what a
-translator loads, and training.safetensors holds the parameters themselves.
+If the parameters are averaged, model.safetensors holds the averages, because a translator uses
+them, and training.safetensors holds the parameters themselves.
 """
 
 from collections.abc import Mapping

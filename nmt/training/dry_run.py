@@ -34,6 +34,7 @@ def check_components(loaded: LoadedExperiment) -> None:
     """
     experiment = loaded.experiment
     vocabulary = experiment.data.vocabulary
+    # A list of models is one per side; a single model is for both.
     joint = vocabulary.joint if vocabulary.model is None else not isinstance(vocabulary.model, list)
     if experiment.training.start_from is not None:
         joint = True  # not known before that run is opened
@@ -73,6 +74,7 @@ def dry_run(experiment: Experiment, *, device: str) -> str:
     datasets = prepare_datasets(experiment, None, limit=limit)
     trainer = build_trainer(experiment, datasets, on_device)
     set_batch_tokens(trainer, training, None)
+    # If the longest batch fits into memory, every batch does.
     corpus, plan = trainer.loader.plan(0)
     rows = longest_batch(plan, corpus.source_lengths, corpus.target_lengths)
     batch = make_batch(datasets.train, rows, datasets.special_tokens)

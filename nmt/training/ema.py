@@ -30,6 +30,7 @@ class ExponentialMovingAverage:
             *((self._shadow[name], p.detach()) for name, p in self.model.named_parameters()),
             strict=True,
         )
+        # θ' + (1 - d) (θ - θ'), for all parameters in a few kernels.
         torch._foreach_lerp_(list(averages), list(parameters), 1 - decay)
 
     @contextmanager

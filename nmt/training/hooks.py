@@ -117,6 +117,7 @@ class LogTraining(Hook):
     def _log(self, update: Update) -> None:
         self._trainer.flush()  # a loss that is not finite is an error, not a value to log
         nll, tokens = self._running.take()
+        # Keys of metrics.jsonl; the epoch is the number of completed ones.
         values = {
             "epoch": update.position.epoch,
             "loss": nll / tokens,

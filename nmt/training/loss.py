@@ -182,7 +182,7 @@ def chunk_loss(
     target_r1, mean_r1 = logits_rv.gather(1, targets_r1), logits_rv.mean(dim=1, keepdim=True)
     exp_rv = logits_rv.exp_()
     sum_r1 = exp_rv.sum(dim=1, keepdim=True)
-    # With shifted logits z: -log p(y) = log Σ exp(z) - z_y, and its mean over all u likewise.
+    # With shifted logits z: -log p(u) = log Σ exp(z) - z_u, for the target and on average over u.
     nll_r = (sum_r1.log() - target_r1)[:rows, 0]
     uniform = (sum_r1.log() - mean_r1)[:rows].sum()
     # The gradient overwrites the probabilities, which overwrote the logits.

@@ -23,6 +23,7 @@ def chunk_loss(
 ) -> tuple[Float[Tensor, ""], Float[Tensor, " rows"], Float[Tensor, "r v"]]:
     """Compute `nmt.training.loss.chunk_loss`, with the gradient in the dtype of the logits."""
     all_rows, vocabulary = logits_rv.shape
+    # The sizes are constants of the kernel, which is compiled once per vocabulary.
     loss_r = logits_rv.new_empty(all_rows, dtype=torch.float32)
     nll_r = torch.empty_like(loss_r)
     block = min(MAX_BLOCK, triton.next_power_of_2(vocabulary))
@@ -68,6 +69,7 @@ def _cross_entropy_kernel(
     loss = (1 - smoothing) * nll + smoothing * (log_sum - logit_sum / vocabulary)
     tl.store(nlls + row, nll)
     tl.store(losses + row, tl.where(row < rows, loss, 0.0))
+    # d loss / d logits = p - ε/v - (1 - ε) onehot(y), as in `nmt.training.loss`.
     for start in range(0, vocabulary, block):
         token = start + tl.arange(0, block)
         inside = token < vocabulary

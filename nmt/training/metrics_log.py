@@ -37,6 +37,7 @@ class MetricsLogger:
         """Write one report of kind "train" or "valid"."""
         if self._silent:
             return
+        # Opened per report, so that a killed process loses none.
         with self._file.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps({"kind": kind, "step": step, **values}) + "\n")
         if self._board is not None:
@@ -119,6 +120,7 @@ def start_logging(run: RunDir, *, silent: bool = False) -> None:
         run: the run directory
         silent: log nothing, because another process does
     """
+    # Without a handler, logging prints warnings to standard error by itself.
     handlers: list[logging.Handler] = [logging.NullHandler()]
     if not silent:
         file = logging.FileHandler(run.log, encoding="utf-8")

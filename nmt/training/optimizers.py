@@ -11,6 +11,10 @@ from nmt.registry import OPTIMIZERS
 
 Parameters = Iterable[nn.Parameter]
 
+# `fused` updates all parameters in one kernel. On a GPU such a kernel can also skip an update that
+# is not finite, so the host does not wait for the verdict; see `Precision.may_skip`. With any other
+# optimizer it waits at every update.
+
 
 @OPTIMIZERS.register("adam")
 def adam(
@@ -21,7 +25,7 @@ def adam(
     beta2: Probability = 0.999,
     epsilon: PositiveFloat = 1e-8,
 ) -> Optimizer:
-    """Adam, with adaptive moments. Kingma and Ba 2015, algorithm 1.
+    """Adam: adaptive moment estimation. Kingma and Ba 2015, algorithm 1.
 
     Args:
         learning_rate: base learning rate, which the schedule multiplies
@@ -49,7 +53,7 @@ def adamw(
         beta1: decay rate of the mean of the gradients
         beta2: decay rate of the mean of their squares
         epsilon: added to the root of the mean of squares
-        weight_decay: times the learning rate, the fraction of each weight that is subtracted
+        weight_decay: fraction of a weight that is subtracted per update, times the learning rate
     """
     return torch.optim.AdamW(
         parameters, learning_rate, (beta1, beta2), epsilon, weight_decay, fused=True

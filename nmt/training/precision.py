@@ -25,6 +25,7 @@ class Precision:
     """
 
     def __init__(self, name: str, device: torch.device) -> None:
+        # bf16 has the exponent range of fp32 and needs no loss scale, so it is preferred to fp16.
         if name == "auto" and device.type == "cuda":
             name = "bf16" if torch.cuda.is_bf16_supported() else "fp16"
         self.name = "fp32" if name == "auto" else name

@@ -61,6 +61,7 @@ class InverseSquareRoot(Schedule):
         self.warmup = warmup
 
     def factor(self, step: int) -> float:
+        # The two curves meet at 1, at the end of the warm-up.
         return min(step / self.warmup, sqrt(self.warmup / step))
 
 
@@ -84,18 +85,19 @@ class Cosine(Schedule):
     def factor(self, step: int) -> float:
         if step <= self.warmup:
             return _warmup_factor(step, self.warmup)
+        # From 0 at the end of the warm-up to 1 at `steps`, and 1 from there on.
         done = min(1.0, (step - self.warmup) / (self.steps - self.warmup))
         return self.floor + (1 - self.floor) * (1 + cos(pi * done)) / 2
 
 
 @SCHEDULES.register("luong")
 class LuongHalving(Schedule):
-    """Halving every `every` updates after `start`. Luong et al. 2015, section 4.1.
+    """Constant until `start`, then halved every `every` updates. Luong et al. 2015, section 4.1.
 
     Args:
         start: updates at the full learning rate
         every: updates per halving
-        decay: factor of each halving
+        decay: factor in place of 1/2
     """
 
     def __init__(self, *, start: Positive, every: Positive, decay: Probability = 0.5) -> None:
@@ -132,6 +134,7 @@ class Plateau(Schedule):
         return _warmup_factor(step, self.warmup) * max(self.floor, self.decay**self.decays)
 
     def on_validation(self, step: int, improved: bool) -> None:
+        # The count starts again after a decay, as well as after an improvement.
         self.waited = 0 if improved else self.waited + 1
         if self.waited == self.patience:
             self.waited, self.decays = 0, self.decays + 1

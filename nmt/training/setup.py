@@ -266,6 +266,7 @@ def build_trainer(
     All ranks initialize the parameters with the same random numbers. Their dropout differs.
     """
     training = experiment.training
+    # The order of random numbers is part of reproducibility: initialization comes first.
     torch.manual_seed(training.seed)
     source = datasets.source
     source_size = len(source) if isinstance(source, Vocabulary) else source

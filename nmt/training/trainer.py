@@ -173,6 +173,7 @@ class Trainer:
         self.accumulate, self.clip_norm = accumulate, clip_norm
         self.label_smoothing, self.output_chunk = label_smoothing, output_chunk
         self.state, self.stop = TrainerState(), StopRequest()
+        # DDP hooks into the forward pass of the module it wraps, which therefore returns the loss.
         self.loss = process_group.wrap(BatchLoss(model))
         self._base_learning_rate: float = optimizer.param_groups[0]["lr"]
         # If the optimizer skips a non-finite update on the GPU, the host can launch the next update
@@ -251,6 +252,7 @@ class Trainer:
         grad_norm = self.precision.clip(self.optimizer, self.model.parameters(), self.clip_norm)
 
         # One all-reduce carries the sums for the log, the check for NaN and the signals to stop.
+        # None of these values is read here: the host launches the optimizer without waiting.
         loss, nll = torch.stack(losses).sum(), torch.stack(nlls).sum()
         interrupts = torch.full_like(loss, self.stop.signal_received)
         loss, nll, interrupts = self.process_group.sum(torch.stack([loss, nll, interrupts]))
@@ -289,6 +291,7 @@ class Trainer:
             indexed: the batch
             target_tokens: number of target tokens of the whole update, to average the loss over
         """
+        # From pinned memory, this does not wait for the GPU either.
         device_batch = indexed.batch.to(self.precision.device)
         with self.precision.autocast():
             loss, nll = self.loss(

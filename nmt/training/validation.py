@@ -45,6 +45,7 @@ class BestMetricTracker:
 
     def update(self, step: int, value: float) -> bool:
         """Add a validation; return whether it is the best so far."""
+        # A tie is no improvement: the earlier checkpoint stays the best.
         improved = self.best is None or self._sign * value > self._sign * self.best
         if improved:
             self.best, self.best_step, self.waited = value, step, 0
@@ -117,6 +118,7 @@ class Validator:
         self._experiment, self._datasets, self._run = experiment, datasets, run
         self._trainer, self._average = trainer, average
         self._best, self._metrics = best, metrics
+        # All lines, also those that are too long to train on: scores are of the whole text.
         self._sources, self._references = load_validation_text(experiment.data, datasets)
 
     def validate(self) -> ValidationResult:
@@ -215,6 +217,7 @@ def mean_nll(
     """
     model.eval()
     total, tokens = 0.0, 0
+    # Sentences of similar length share a batch, which has little padding then.
     plan = plan_by_length(corpus.source_lengths, corpus.target_lengths, batch_tokens=batch_tokens)
     for rows in plan[process_group.rank :: process_group.world_size]:
         batch = make_batch(corpus, rows, special_tokens).to(precision.device)
@@ -222,6 +225,7 @@ def mean_nll(
             _, nll = batch_loss(model, batch, smoothing=0.0, chunk=chunk)
         total += float(nll)
         tokens += batch.target_tokens
+    # Every rank gets the same sums, so that early stopping decides the same on all of them.
     sums = process_group.sum(torch.tensor([total, tokens], dtype=torch.float64))
     total, tokens = sums.tolist()
     return total / tokens

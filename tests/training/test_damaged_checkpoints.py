@@ -1,4 +1,4 @@
-"""A damaged checkpoint is named, and the one before it is used."""
+"""Damaged checkpoints, which are reported and replaced by the previous one."""
 
 import resource
 import shutil
@@ -13,30 +13,30 @@ from tests.commands import nmt_train, nmt_translate, state_of, write_experiment
 Damage = Callable[[Path], None]
 
 
-def flip(folder: Path) -> None:
+def flip_bit(folder: Path) -> None:
     data = bytearray((folder / "model.safetensors").read_bytes())
     data[-100] ^= 1
     (folder / "model.safetensors").write_bytes(bytes(data))
 
 
-def cut(folder: Path) -> None:
+def truncate(folder: Path) -> None:
     data = (folder / "training.safetensors").read_bytes()
     (folder / "training.safetensors").write_bytes(data[: len(data) // 2])
 
 
-def lose(folder: Path) -> None:
+def remove_state(folder: Path) -> None:
     (folder / "state.json").unlink()
 
 
-def forget_sums(folder: Path) -> None:
+def remove_checksums(folder: Path) -> None:
     (folder / "SHA256SUMS").unlink()
 
 
 DAMAGES: list[tuple[Damage, str]] = [
-    (flip, "model.safetensors does not match its checksum"),
-    (cut, "training.safetensors does not match its checksum"),
-    (lose, "state.json cannot be read"),
-    (forget_sums, "SHA256SUMS cannot be read"),
+    (flip_bit, "model.safetensors does not match its checksum"),
+    (truncate, "training.safetensors does not match its checksum"),
+    (remove_state, "state.json cannot be read"),
+    (remove_checksums, "SHA256SUMS cannot be read"),
 ]
 
 
@@ -63,7 +63,7 @@ def copied(short: tuple[Path, Path], tmp_path: Path) -> tuple[Path, Path]:
 
 
 @pytest.mark.parametrize(("damage", "words"), DAMAGES)
-def test_training_goes_on_from_the_checkpoint_before_and_mends_the_damage(
+def test_training_continues_from_previous_checkpoint_and_replaces_the_damaged_one(
     damage: Damage, words: str, copied: tuple[Path, Path], short: tuple[Path, Path]
 ) -> None:
     file, run = copied
@@ -81,7 +81,7 @@ def test_training_goes_on_from_the_checkpoint_before_and_mends_the_damage(
 
 
 @pytest.mark.parametrize(("damage", "words"), DAMAGES)
-def test_translating_names_it_and_takes_the_one_before(
+def test_translation_uses_previous_checkpoint_with_a_warning(
     damage: Damage, words: str, copied: tuple[Path, Path]
 ) -> None:
     _, run = copied
@@ -94,45 +94,45 @@ def test_translating_names_it_and_takes_the_one_before(
     assert before.err == ""
 
 
-def test_a_damaged_best_gives_way_to_the_one_before_it(copied: tuple[Path, Path]) -> None:
+def test_damaged_best_checkpoint_is_replaced_by_the_previous_one(copied: tuple[Path, Path]) -> None:
     _, run = copied
     (run / "checkpoints" / "best").unlink()
     (run / "checkpoints" / "best").symlink_to("4")
-    flip(run / "checkpoints" / "4")
+    flip_bit(run / "checkpoints" / "4")
     called = nmt_translate("-m", run, "--scores", given="Guten Morgen!\n")
     assert "damaged" in called.err
     expected = nmt_translate("-m", run, "--scores", "--checkpoint", 2, given="Guten Morgen!\n")
     assert called.out == expected.out
 
 
-def test_a_step_that_was_asked_for_by_number_has_no_substitute(copied: tuple[Path, Path]) -> None:
+def test_damaged_checkpoint_requested_by_number_is_an_error(copied: tuple[Path, Path]) -> None:
     _, run = copied
-    flip(run / "checkpoints" / "4")
+    flip_bit(run / "checkpoints" / "4")
     called = nmt_translate("-m", run, "--checkpoint", 4, given="Guten Morgen!\n")
     assert "no intact checkpoint '4'" in called.complaint
 
 
-def test_an_average_leaves_the_damaged_one_out(copied: tuple[Path, Path]) -> None:
+def test_average_excludes_damaged_checkpoint(copied: tuple[Path, Path]) -> None:
     _, run = copied
-    flip(run / "checkpoints" / "4")
+    flip_bit(run / "checkpoints" / "4")
     called = nmt_translate("-m", run, "--checkpoint", "average", given="Guten Morgen!\n")
     assert called.code == 0
     assert "not averaged" in called.err
 
 
-def test_nothing_whole_is_an_error(copied: tuple[Path, Path]) -> None:
+def test_run_without_intact_checkpoint_is_an_error(copied: tuple[Path, Path]) -> None:
     file, run = copied
     for step in ("2", "4", "6"):
-        flip(run / "checkpoints" / step)
+        flip_bit(run / "checkpoints" / step)
     assert "no intact checkpoint" in nmt_translate("-m", run, given="x\n").complaint
     assert "no intact checkpoint" in nmt_train(file, "--run", run).complaint
     assert (run / "checkpoints" / "2").is_dir()
 
 
-def test_what_was_left_of_an_unfinished_checkpoint_does_no_harm(copied: tuple[Path, Path]) -> None:
+def test_unfinished_checkpoint_is_ignored_and_removed(copied: tuple[Path, Path]) -> None:
     file, run = copied
     shutil.copytree(run / "checkpoints" / "6", run / "checkpoints" / ".6.part")
-    lose(run / "checkpoints" / ".6.part")
+    remove_state(run / "checkpoints" / ".6.part")
     shutil.rmtree(run / "checkpoints" / "6")
     called = nmt_train(file, "--run", run)
     assert called.code == 0
@@ -141,7 +141,7 @@ def test_what_was_left_of_an_unfinished_checkpoint_does_no_harm(copied: tuple[Pa
     assert not (run / "checkpoints" / ".6.part").exists()
 
 
-def test_a_disk_that_takes_no_more_is_told_and_the_last_checkpoint_stands(
+def test_full_disk_is_an_error_and_keeps_the_last_checkpoint(
     copied: tuple[Path, Path],
 ) -> None:
     file, run = copied
