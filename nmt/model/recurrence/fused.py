@@ -55,6 +55,7 @@ def run(
 def choose_ops(inputs: Inputs) -> CellOps:
     """Return the Triton kernels if they support these tensors, else the torch operations."""
     if compiles_kernels():
+        # Triton is an optional dependency, and its import takes time.
         from nmt.model.recurrence.triton_ops import TritonCellOps
 
         if TritonCellOps.supports(inputs.source):
@@ -114,6 +115,8 @@ def _draw_dropout(
     """Draw the dropout masks of all steps at once; None without dropout."""
     if not upper_lbd.size(0) or not spec.dropout:
         return None
+    # A draw per step would launch a kernel per step. On a CPU both consume the same random numbers
+    # if a step has a multiple of four units: `dropout` takes four units' bits from one number.
     return dropout(upper_lbd.new_ones(steps, *upper_lbd.shape), spec.dropout)
 
 
@@ -142,8 +145,8 @@ class _FusedRecurrence(Function):
         recurrence = Recurrence(inputs, saved, ctx.order, ctx.ops)
         with torch.autocast(inputs.keys_bsa.device.type, enabled=False):
             gradients = input_gradients(recurrence, recurrence.backward(*d_outputs))
-        no_gradient = None
-        return (no_gradient, no_gradient, *gradients, no_gradient, no_gradient)
+        # Order, ops and the two masks at the end of `Inputs` have no gradient.
+        return (None, None, *gradients, None, None)
 
 
 class InputGradients(NamedTuple):
@@ -213,6 +216,7 @@ def _score_gradients(
         queries_tba = recurrence.saved.query_tba
         d_query_ad = _weight_gradient(gradients.query_tba, states_tbd)
     if gradients.additive is None:
+        # q·k: the gradient of the keys is a product over all steps, as that of the values is.
         narrow_tbs = gradients.energies_tbs.to(states_tbd.dtype)
         return _sum_outer_products(narrow_tbs, queries_tba), d_query_ad, None
     recurrence.ops.finish_additive(

@@ -179,6 +179,7 @@ class Recurrence:
     def forward(self) -> None:
         """Compute all steps."""
         for t in range(self.saved.steps):
+            # The query is h_{t-1}, known before the step, or h_t.
             if self.order is AttentionOrder.BEFORE:
                 self._attend(t)
                 self._update_states(t)
@@ -344,6 +345,7 @@ class Recurrence:
     def _allocate_additive(self) -> AdditiveGradients | None:
         if self.inputs.v_a is None:
             return None
+        # In half precision, sums over dozens of steps would lose small contributions.
         tensors = (self.inputs.keys_bsa, self.inputs.v_a)
         zeros = (torch.zeros_like(x, dtype=accumulation_dtype(x.dtype)) for x in tensors)
         return AdditiveGradients(*zeros)
@@ -367,6 +369,7 @@ def allocate(inputs: Inputs, order: AttentionOrder) -> SavedActivations:
     def empty(*shape: int) -> Tensor:
         return inputs.projected_tbg.new_empty(shape)
 
+    # No memory is initialized but row 0: every other row is written before it is read.
     query_tba, combined_tbx = None, None
     if inputs.query_ad is not None:
         query_tba = empty(steps, sentences, inputs.query_ad.size(0))
@@ -378,6 +381,7 @@ def allocate(inputs: Inputs, order: AttentionOrder) -> SavedActivations:
         inputs.cell_lbd.new_empty(layers, steps + 1, sentences, d),
         empty(layers, steps, sentences, gates),
         query_tba,
+        # Softmax is in float32 at least, as the cells are.
         inputs.cell_lbd.new_empty(steps, sentences, inputs.mask_bs.size(1)),
         combined_tbx,
     )

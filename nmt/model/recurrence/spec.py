@@ -103,6 +103,7 @@ def build_spec(
         input_feed: how attention enters the next step, for the order AFTER
         dropout: dropout rate between layers, zero outside training
     """
+    # Only subclasses of these can support the fused recurrence: it reads their attributes.
     assert isinstance(attention, ScoredMechanism)
     score = attention.score
     assert isinstance(score, BilinearScore | TanhScore)

@@ -182,6 +182,7 @@ class TorchCellOps(CellOps):
             energies_bs = _batched_product(source.keys_bsa, query_ba)
         else:
             energies_bs = _tanh_sum(query_ba, source.keys_bsa) @ source.v_a
+        # Every sentence has a real position: no row of the softmax is empty, which would be NaN.
         energies_bs = energies_bs.masked_fill(~source.mask_bs, float("-inf"))
         torch.softmax(energies_bs, dim=-1, dtype=weights_bs.dtype, out=weights_bs)
         context_be.copy_(_batched_product(source.values_bse.mT, weights_bs.to(query_ba.dtype)))

@@ -74,6 +74,7 @@ class TritonCellOps(CellOps):
     def attend(
         self, query_ba: Tensor, source: AttendedSource, weights_bs: Tensor, context_be: Tensor
     ) -> None:
+        # One program per sentence: softmax needs all positions.
         _attend_kernel[(len(query_ba),)](
             query_ba,
             query_ba.stride(0),
@@ -135,6 +136,7 @@ class TritonCellOps(CellOps):
             position_block,
             block,
         )
+        # Summed over the sentences here: atomic additions in the kernel would have no fixed order.
         additive.v_a.add_(d_v_ba.sum(dim=0))
 
 

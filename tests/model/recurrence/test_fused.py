@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd import backward
 
 from nmt.config.schema import ModelConfig, RecurrenceBackend
+from nmt.model.attention.score import BilinearScore, Score
 from nmt.model.attention.scores.additive import AdditiveScore
 from nmt.model.decoders.recurrent import RecurrentDecoder
 from nmt.model.recurrence import fused
@@ -134,11 +135,35 @@ class UnprojectedAdditive(AdditiveScore):
         return None
 
 
+class ScaledLowRankScore(BilinearScore):
+    """0.3 (A q)·(B k)."""
+
+    supports_fused = True
+    query_scale = 0.3
+
+    def __init__(self, query_size: int, key_size: int) -> None:
+        super().__init__(query_size, key_size)
+        self.query = nn.Linear(query_size, 2, bias=False)
+        self.key = nn.Linear(key_size, 2, bias=False)
+
+    def prepare(self, states_bse: Tensor) -> Any:
+        return self.key(states_bse)
+
+    def project(self, query_bqd: Tensor) -> Any:
+        return 0.3 * self.query(query_bqd)
+
+    def query_matrix(self) -> Tensor:
+        return self.query.weight
+
+
 @pytest.mark.parametrize("decoder", DECODERS[1::3], ids=name_of)
-def test_additive_score_may_have_no_query_matrix(decoder: ComponentConfig) -> None:
+@pytest.mark.parametrize("score", [UnprojectedAdditive, ScaledLowRankScore])
+def test_fused_follows_the_query_matrix_and_scale(
+    decoder: ComponentConfig, score: type[Score]
+) -> None:
     built = build(config(decoder=decoder, score=ADDITIVE))
     attention: Any = _decoder(built).attention
-    attention.score = UnprojectedAdditive(WIDTH, WIDTH).double()
+    attention.score = score(WIDTH, WIDTH).double()
     expected = _results(built, "eager")
     _assert_equal(_results(built, "fused"), expected)
 
