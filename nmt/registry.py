@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # the interfaces import torch, which a configuration error mu
     from nmt.model.attention.mechanism import Mechanism
     from nmt.model.attention.score import Score
     from nmt.model.interfaces import Decoder, Encoder
-    from nmt.search.penalties import CoveragePenalty, LengthPenalty
+    from nmt.search.scoring import CoveragePenalty, LengthPenalty
     from nmt.training.schedules import Schedule
 
 P = ParamSpec("P")
@@ -158,10 +158,10 @@ SCORES: "Registry[Score]" = Registry("attention score", "nmt.model.attention.sco
 OPTIMIZERS: "Registry[Optimizer]" = Registry("optimizer", "nmt.training.optimizers", "OPTIMIZERS")
 SCHEDULES: "Registry[Schedule]" = Registry("schedule", "nmt.training.schedules", "SCHEDULES")
 LENGTH_PENALTIES: "Registry[LengthPenalty]" = Registry(
-    "length penalty", "nmt.search.penalties", "LENGTH_PENALTIES"
+    "length penalty", "nmt.search.scoring", "LENGTH_PENALTIES"
 )
 COVERAGE_PENALTIES: "Registry[CoveragePenalty]" = Registry(
-    "coverage penalty", "nmt.search.penalties", "COVERAGE_PENALTIES"
+    "coverage penalty", "nmt.search.scoring", "COVERAGE_PENALTIES"
 )
 
 # By the name that `nmt-train --list FAMILY` takes.

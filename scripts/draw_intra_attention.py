@@ -26,7 +26,7 @@ from nmt.inference.saved_model import load_saved_model
 from nmt.model.decoders.lstmn import LSTMNDecoder
 from nmt.model.encoders.lstmn import LSTMNEncoder
 from nmt.model.seq2seq import Seq2Seq
-from nmt.search.alignments import END
+from nmt.search.alignment import END
 from nmt.search.translator import Translator
 
 START = "start"
@@ -109,8 +109,8 @@ def decoder_attention(
 
 def _source(translator: Translator, sentence: str) -> tuple[list[int], Tensor, Tensor]:
     """Return the tokens of a sentence without </s>, and a batch that contains it alone."""
-    (ids,) = translator.reader.cut([sentence])
-    source, mask_bs = translator.reader.batch([sentence], [ids], lambda number: "")
+    (ids,) = translator.reader.encode([sentence])
+    source, mask_bs = translator.reader.batch([sentence], [ids], [""])
     return ids, source.to(translator.device), mask_bs.to(translator.device)
 
 

@@ -109,7 +109,7 @@ def test_a_registered_name_is_rejected(own_parts: Path) -> None:
 
 
 def test_two_plugins_cannot_register_one_name(own_parts: Path) -> None:
-    registry: Registry[Any] = Registry("thing", "nmt.search.penalties", "NO_SUCH_CONSTANT")
+    registry: Registry[Any] = Registry("thing", "nmt.search.scoring", "NO_SUCH_CONSTANT")
     registry.register("mine")(test_a_registered_name_is_rejected)
     registry.register("mine")(test_a_registered_name_is_rejected)
     with pytest.raises(UserError, match=r"thing 'mine' is already registered.*choose another name"):

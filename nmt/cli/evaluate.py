@@ -4,12 +4,11 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from nmt.cli.common import SUCCESS, Parser, run
-from nmt.cli.translate import add_model_options, load_translator, search_options
+from nmt.cli.translate import add_model_options, add_runtime_options
 from nmt.distributed.rank import RankInfo
 from nmt.errors import UserError
 
@@ -84,6 +83,7 @@ def _parser() -> Parser:
         "--json", action="store_true", help="print one JSON object (default: one line per metric)"
     )
     add_model_options(parser, required=False)
+    add_runtime_options(parser)
     return parser
 
 
@@ -161,18 +161,16 @@ def _score_translations(options: argparse.Namespace) -> dict[str, Result]:
 
 def _translate(texts: list[str], options: argparse.Namespace) -> list[str]:
     """Translate as nmt-translate does with the same options."""
-    from nmt.cli.workers import apply_job, make_pool
-    from nmt.search.translator import Translator
+    from nmt.cli.search_arguments import search_options
+    from nmt.cli.shared_translator import open_translator
+    from nmt.cli.windows import number_lines
 
-    with make_pool(options) as pool:
-        translator = load_translator(NAME, options)
-        chosen = search_options(translator, options)
-        folder = Path(options.files[0]).parent
-        # Lines that name images are relative to the folder of their file.
-        texts = [translator.reader.locate(text, folder) for text in texts]
-        job = partial(Translator.lines, **chosen, file=options.files[0])
-        work = apply_job(job, translator, pool)
-        return [one.text for one in work(texts, range(len(texts)))]
+    with open_translator(NAME, options) as shared:
+        # Lines that name images are relative to the directory of their file.
+        reader, directory = shared.translator.reader, Path(options.files[0]).parent
+        lines = list(number_lines(reader.resolve(text, directory) for text in texts))
+        chosen = search_options(options, shared.translator.options)
+        return [one.text for one in shared.translate_lines(lines, chosen, options.files[0])]
 
 
 def _as_text(results: dict[str, Result]) -> str:

@@ -1,200 +1,185 @@
-"""nmt-translate: text in, translations out, a line for a line."""
+"""nmt-translate: translate text line by line."""
 
 import argparse
-import io
 import sys
-from collections.abc import Iterator, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from nmt.cli.arguments import at_least, non_negative
+from nmt.cli.arguments import at_least
 from nmt.cli.common import SUCCESS, Parser, run
+from nmt.cli.search_arguments import add_search_options, check_search_options, search_options
 from nmt.distributed.rank import RankInfo
 
-if TYPE_CHECKING:
-    from nmt.cli.workers import Work
-    from nmt.search.translation import Translation
-    from nmt.search.translator import Translator
-
 NAME = "nmt-translate"
-WINDOW = 2000  # lines together, for each worker; those of like length among them share batches
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; its exit code."""
-    options = _parser().parse(arguments)
-    return run(NAME, lambda: _translate(options))
+    """Run the command and return its exit code."""
+    parsed = _parser().parse(arguments)
+    return run(NAME, lambda: _translate(parsed))
 
 
 def add_model_options(parser: Parser, *, required: bool) -> None:
-    """The options that choose a model and how it searches, shared with nmt-eval."""
-    add = parser.add_argument
+    """Add the options of the model and of search."""
+    add = parser.add_argument_group("model").add_argument
     add(
         *("-m", "--model"),
         action="append",
         type=Path,
         required=required,
         metavar="RUN",
-        help="run directory; several make an ensemble",
+        help="run directory; several form an ensemble",
     )
-    add("--checkpoint", default="best", help="best, last, average or an update (default: best)")
-    add("--device", choices=["auto", "cpu", "cuda"], default="auto")
-    add("--precision", choices=["fp32", "bf16", "fp16", "int8"], default="fp32")
-    add("--threads", type=at_least(1), help="CPU threads of a worker (default: all cores)")
-    workers = "processes that share a large text, on a CPU (default: 1)"
-    add("--workers", type=at_least(1), default=1, metavar="N", help=workers)
-    add("-b", "--beam-size", type=at_least(1), help="1 is greedy (default: the run's, 5)")
-    add("--batch-tokens", type=at_least(1), help="source pieces a batch, padding included")
-    add("--batch-sentences", type=at_least(1), help="sentences a batch at most")
-    add("--max-length", type=at_least(1), help="target pieces (default: twice the source's + 20)")
-    add("--length-penalty", choices=["none", "average", "gnmt"])
-    add("--alpha", type=non_negative(), help="strength of the length penalty")
-    add("--coverage-penalty", choices=["none", "gnmt"])
-    add("--beta", type=non_negative(), help="strength of the coverage penalty")
-    add("--block-ngram-repeat", type=at_least(0), metavar="N", help="no n-gram comes twice")
-    stop = "done when nothing live can beat the best, or likely will: a third faster"
-    add("--stop", choices=["bound", "likely"], help=f"{stop} (default: the run's, bound)")
+    add(
+        "--checkpoint",
+        default="best",
+        metavar="NAME",
+        help="best, last, average (of the kept ones) or the number of an update (default: best)",
+    )
+    search = parser.add_argument_group(
+        "search", "The default of an option is the value in the run's configuration, if it has one."
+    )
+    add_search_options(
+        search,
+        "beam_size",
+        "max_length",
+        "length_penalty",
+        "coverage_penalty",
+        "block_ngram_repeat",
+        "early_stopping",
+    )
+
+
+def add_runtime_options(parser: Parser) -> None:
+    """Add the options of device, number format, processes and batches."""
+    runtime = parser.add_argument_group("runtime")
+    add = runtime.add_argument
+    add(
+        "--device",
+        choices=["auto", "cpu", "cuda"],
+        default="auto",
+        help="auto uses a GPU if one is available (default: auto)",
+    )
+    add(
+        "--precision",
+        choices=["fp32", "bf16", "fp16", "int8"],
+        default="fp32",
+        help="number format of the model; fp16 requires a GPU, int8 a CPU (default: fp32)",
+    )
+    add(
+        "--threads",
+        type=at_least(1),
+        metavar="N",
+        help="CPU threads per process (default: all cores, divided among the workers)",
+    )
+    add(
+        "--workers",
+        type=at_least(1),
+        default=1,
+        metavar="N",
+        help="processes that share the text, each with its own copy of the model (default: 1)",
+    )
+    add_search_options(runtime, "batch_tokens", "batch_sentences")
 
 
 def _parser() -> Parser:
     parser = Parser(
         NAME,
-        "Translate text, one sentence a line: as many lines come out as went in, in order.",
-        "example: nmt-translate -m runs/multi30k_de_en input.de -o output.en",
+        "Translate text, one sentence per line. Every input line gives one output line, in order.",
+        "examples:\n"
+        "  nmt-translate -m runs/multi30k_de_en input.de -o output.en\n"
+        "  nmt-translate -m runs/first -m runs/second -b 10 --n-best 5 < input.de\n"
+        "  nmt-translate -m runs/multi30k_de_en input.de --score-targets output.en --scores",
     )
-    add = parser.add_argument
-    add_model_options(parser, required=True)
-    add(
+    parser.add_argument(
         "input",
         nargs="?",
         default="-",
         metavar="INPUT",
-        help="text or names of pictures, .gz or - (default)",
+        help="text, or file names of images, one per line; .gz is decompressed; - is standard "
+        "input (default: -)",
     )
-    add("-o", "--output", default="-", help="default: standard output")
-    add("--replace-unknown", action="store_true", help="put the source word looked at for <unk>")
-    add("--sample", action="store_true", help="draw translations instead of searching")
-    add("--temperature", type=non_negative(), default=1.0)
-    add("--top-k", type=at_least(0), default=0, help="draw among the k likeliest pieces")
-    add("--top-p", type=non_negative(1.0), default=1.0, help="draw among the likeliest that hold p")
-    add("--seed", type=at_least(0), default=1)
-    add("--n-best", type=at_least(1), metavar="N", help="Moses lines: id ||| text ||| … ||| score")
-    add("--scores", action="store_true", help="add a tab and the score")
-    add("--alignments", type=Path, metavar="FILE", help="write Pharaoh source-target pairs")
-    add("--alignment-level", choices=["word", "piece"], default="word")
-    add("--jsonl", action="store_true", help="one JSON object a sentence")
-    add("--attention", type=Path, metavar="FOLDER", help="draw the attention of each sentence")
-    add("--force", type=Path, metavar="TARGET", help="score these translations, do not search")
+    add_model_options(parser, required=True)
+    sampling = parser.add_argument_group("sampling")
+    sampling.add_argument(
+        "--sample",
+        action="store_true",
+        help="sample translations instead of searching for the best ones (default: off)",
+    )
+    add_search_options(sampling, "temperature", "top_k", "top_p", "seed")
+    output = parser.add_argument_group("output")
+    add = output.add_argument
+    add(
+        *("-o", "--output"),
+        default="-",
+        metavar="FILE",
+        help="file for the translations; - is standard output (default: -)",
+    )
+    add("--scores", action="store_true", help="append a tab and the score (default: off)")
+    add_search_options(output, "n_best")
+    add("--jsonl", action="store_true", help="write one JSON object per sentence (default: off)")
+    add_search_options(output, "replace_unknown")
+    add(
+        "--alignments",
+        type=Path,
+        metavar="FILE",
+        help="write Pharaoh links source-target, one line per sentence (default: off)",
+    )
+    add(
+        "--alignment-level",
+        choices=["word", "piece"],
+        default="word",
+        help="units of the links: words, or pieces of SentencePiece (default: word)",
+    )
+    add(
+        "--attention",
+        type=Path,
+        metavar="DIRECTORY",
+        help="write a plot of each sentence's attention (default: off)",
+    )
+    add(
+        *("--score-targets", "--score-target", "--force"),
+        type=Path,
+        metavar="FILE",
+        help="score the translations in this file, one per line; no search (default: off)",
+    )
+    add_runtime_options(parser)
     return parser
 
 
-def _translate(options: argparse.Namespace) -> int:
-    from nmt.cli.output import check_files, check_options
-    from nmt.cli.windows import spread_windows
-    from nmt.cli.workers import apply_job, make_pool
-    from nmt.cli.writing import write
+def _translate(arguments: argparse.Namespace) -> int:
+    from nmt.cli.shared_translator import open_translator
+    from nmt.cli.translate_io import check_files, check_options, write_translations
+    from nmt.cli.windows import WINDOW, input_name, read_windows, translate_windows
     from nmt.distributed.process_group import join
 
-    check_options(options)
-    check_files(options)
+    check_options(arguments)
+    check_search_options(arguments)
+    check_files(arguments)
     rank = RankInfo.from_environment()
-    windows = (
-        _windows(options, WINDOW * rank.world_size * options.workers) if rank.is_first else iter(())
-    )
-    with join(rank, options.device) as ranks, make_pool(options) as pool:
-        translator = load_translator(NAME, options)
-        _check_alignments(translator, options)
-        items = _items(translator, options, windows)
-        work = apply_job(_job(translator, options), translator, pool)
-        translations = spread_windows(items, work, ranks)
-        if ranks.is_first:
-            write(translations, options)
+    with join(rank, arguments.device) as group, open_translator(NAME, arguments) as shared:
+        options = search_options(arguments, shared.translator.options)
+        _check_alignments(arguments, is_image=shared.translator.reader.grid is not None)
+        size = WINDOW * rank.world_size * arguments.workers
+        windows = read_windows(arguments, shared.translator.reader, size)
+        file = input_name(arguments)
+        translations = translate_windows(
+            windows, lambda lines: shared.translate_lines(lines, options, file), group
+        )
+        if group.is_first:
+            write_translations(translations, arguments)
         else:
-            shared = list(translations)
-            assert not shared, "the first rank writes them"
+            for _ in translations:
+                raise AssertionError("only the first rank receives translations")
     return SUCCESS
 
 
-def _check_alignments(translator: "Translator", options: argparse.Namespace) -> None:
+def _check_alignments(arguments: argparse.Namespace, *, is_image: bool) -> None:
     from nmt.errors import UserError
 
-    pictured = translator.reader.grid is not None
-    if options.alignments is not None and options.alignment_level == "word" and pictured:
-        message = "--alignments links words, and a picture has none; add --alignment-level piece"
+    if is_image and arguments.alignments is not None and arguments.alignment_level == "word":
+        message = "--alignments: an image has no words to link; add --alignment-level piece"
         raise UserError(message)
-
-
-def load_translator(name: str, options: argparse.Namespace) -> "Translator":
-    """The translator that the model options ask for; the command's name heads its remarks."""
-    from nmt.cli.workers import LoadArguments
-
-    translator = LoadArguments.from_options(options).load()
-    for warning in translator.warnings if RankInfo.from_environment().is_first else ():
-        print(f"{name}: {warning}", file=sys.stderr)
-    return translator
-
-
-def search_options(translator: "Translator", options: argparse.Namespace) -> dict[str, Any]:
-    """The fields of `SearchOptions` that the command line sets."""
-    from nmt.cli.output import penalties
-
-    names = ["beam_size", "batch_tokens", "batch_sentences", "max_length"]
-    names += ["block_ngram_repeat", "stop"]
-    given = {name: getattr(options, name) for name in names}
-    chosen = {name: value for name, value in given.items() if value is not None}
-    return chosen | penalties(translator.options, options)
-
-
-def _items(
-    translator: "Translator", options: argparse.Namespace, windows: Iterator[list[str]]
-) -> Iterator[list[Any]]:
-    """Windows of what the job is about: sentences, or pairs of them and their translations."""
-    folder = Path(".") if options.input == "-" else Path(options.input).parent
-    windows = ([translator.reader.locate(text, folder) for text in texts] for texts in windows)
-    if options.force is None:
-        return windows
-    from nmt.cli.output import pair_windows
-
-    paired = pair_windows(windows, options.force, options.input)
-    return (list(zip(texts, targets, strict=True)) for texts, targets in paired)
-
-
-def _job(translator: "Translator", options: argparse.Namespace) -> "Work":
-    from nmt.search.options import Sampling
-    from nmt.search.translator import Translator
-
-    chosen = search_options(translator, options)
-    if options.force is not None:
-        return partial(_score, **chosen)
-    if options.sample:
-        chosen["sampling"] = Sampling(
-            options.temperature, options.top_k, options.top_p, options.seed
-        )
-    chosen["replace_unknown"] = options.replace_unknown
-    name = "standard input" if options.input == "-" else options.input
-    return partial(Translator.lines, **chosen, file=name, n_best=options.n_best or 1)
-
-
-def _score(
-    translator: "Translator", pairs: list[tuple[str, str]], numbers: range, **chosen: Any
-) -> list["Translation"]:
-    return translator.score(*zip(*pairs, strict=True), **chosen)
-
-
-def _windows(options: argparse.Namespace, size: int) -> Iterator[list[str]]:
-    from nmt.cli.windows import full_windows
-    from nmt.data.corpus import read_lines
-    from nmt.errors import UserError
-    from nmt.prefetch import read_available
-
-    if options.input == "-":
-        # A buffer of our own: Python could not end while a thread waits inside that of sys.stdin.
-        stream = io.BufferedReader(io.FileIO(sys.stdin.fileno(), closefd=False))
-        return read_available(read_lines(stream, "standard input"), size)
-    if not Path(options.input).exists():
-        raise UserError("no such file", options.input)
-    return full_windows(read_lines(options.input), size)
 
 
 if __name__ == "__main__":

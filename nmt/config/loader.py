@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from nmt.config.schema import Experiment
+from nmt.config.search_options import OPTION_ALIASES
 from nmt.config.validation import Key, component_of, types_of, validate, walk
 from nmt.config.yaml_source import Tree, leaves, read_value, read_yaml
 from nmt.errors import UserError, UserErrors
@@ -114,6 +115,10 @@ def _merge(below: Tree, above: Tree) -> None:
         component, replaced = above.get(key), below.get(key)
         if None not in (component, replaced) and not _same_type(component, replaced):
             below.drop(key)
+    for alias, name in OPTION_ALIASES.items():
+        for spelling, other in ((alias, name), (name, alias)):
+            if above.get(("search", spelling)) is not None:
+                below.drop(("search", other))
     for key, value in leaves(above.values):
         if value != {} or below.get(key) is None:  # an empty section replaces nothing
             below.put(key, value, above.location(key))

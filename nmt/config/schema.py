@@ -12,12 +12,11 @@ from pydantic import (
 )
 
 from nmt.component_spec import NonNegative, Positive, PositiveFloat, Probability
+from nmt.config.search_options import SearchOptions
 from nmt.config.validation import DEFAULT, Component, FieldContext, Section, error_at
 from nmt.registry import (
-    COVERAGE_PENALTIES,
     DECODERS,
     ENCODERS,
-    LENGTH_PENALTIES,
     MECHANISMS,
     OPTIMIZERS,
     SCHEDULES,
@@ -273,27 +272,6 @@ class TrainingConfig(Section):
         return self
 
 
-Stop = Literal["bound", "likely"]
-
-
-class SearchConfig(Section):
-    """Beam search during validation, and the defaults of nmt-translate."""
-
-    beam_size: Positive = 5
-    """hypotheses per sentence; 1 is greedy search"""
-    length_penalty: Annotated[ComponentConfig, Component(LENGTH_PENALTIES, "average")] = DEFAULT
-    coverage_penalty: Annotated[ComponentConfig, Component(COVERAGE_PENALTIES, "none")] = DEFAULT
-    max_length: Positive | None = None
-    """maximum target tokens (default: twice the source tokens plus 20; 100 for an image)"""
-    block_ngram_repeat: NonNegative = 0
-    """length of n-grams that must not repeat in a hypothesis; 0: no limit"""
-    stop: Stop = "bound"
-    """when to stop searching a sentence: bound, when no active hypothesis can still win, or likely,
-    when none is likely to (about a third faster)"""
-    batch_tokens: Positive = 4000
-    """source tokens per batch, padding included; an image counts its annotations"""
-
-
 class EvaluationConfig(Section):
     """Reports of a validation."""
 
@@ -315,7 +293,7 @@ class Experiment(Section):
     data: DataConfig
     model: ModelConfig = ModelConfig()
     training: TrainingConfig
-    search: SearchConfig = SearchConfig()
+    search: SearchOptions = SearchOptions()
     evaluation: EvaluationConfig = EvaluationConfig()
     plugins: list[Path] = []  # noqa: RUF012
     """Python files that register components"""

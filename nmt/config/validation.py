@@ -177,7 +177,10 @@ def _custom_error(message: str, **context: str) -> PydanticCustomError:
 
 
 def validate(
-    section: type[S], values: Mapping[str, object], locate: Callable[[Key], str] = lambda key: ""
+    section: type[S],
+    values: Mapping[str, object],
+    locate: Callable[[Key], str] = lambda key: "",
+    spell: Callable[[str], str] = str,
 ) -> S:
     """Validate the values of a section.
 
@@ -185,6 +188,7 @@ def validate(
         section: class of the section
         values: values by key, as an experiment file contains them
         locate: returns the location of a key, to report errors there
+        spell: returns the spelling of a dotted key in errors
 
     Raises:
         UserErrors: all mistakes
@@ -192,7 +196,7 @@ def validate(
     try:
         return section.model_validate(values)
     except ValidationError as error:
-        raise UserErrors(_explain(error, section, locate)) from None
+        raise UserErrors(_explain(error, section, locate, spell)) from None
 
 
 def walk(section: type[Section], key: Key = ()) -> Iterator[tuple[Key, FieldInfo]]:
@@ -245,7 +249,10 @@ class _Problem(NamedTuple):
 
 
 def _explain(
-    error: ValidationError, root: type[Section], locate: Callable[[Key], str]
+    error: ValidationError,
+    root: type[Section],
+    locate: Callable[[Key], str],
+    spell: Callable[[str], str],
 ) -> list[UserError]:
     """Convert pydantic's errors to one error per key.
 
@@ -260,7 +267,9 @@ def _explain(
     for key, group in problems.items():
         # The type of a component may be lines below its key.
         location = locate((*key, "type") if group[0].is_component else key)
-        prefix = f"{'.'.join(key)}: " if key else ""  # a validator of the whole root has no key
+        prefix = (
+            f"{spell('.'.join(key))}: " if key else ""
+        )  # a validator of the whole root has no key
         about_items = [[problem] for problem in group if problem.items]
         for same in about_items or [group]:
             mistakes.append(UserError(prefix + _message(same), location))

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from nmt.data.corpus import read_lines
 from nmt.errors import UserError
-from nmt.search.alignments import Link
+from nmt.search.alignment import Link
 
 LINK = re.compile(r"([0-9]+)([-p?])([0-9]+)")
 

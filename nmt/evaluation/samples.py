@@ -11,7 +11,7 @@ from nmt.data.images import read_rgb
 from nmt.data.token_corpus import Array
 from nmt.evaluation.attention_page import write_attention_page
 from nmt.evaluation.plots import AttentionMatrix, AttentionOverlay, plot_matrix, plot_overlay
-from nmt.search.alignments import END, word_texts, word_weights, words
+from nmt.search.alignment import END, word_spans, word_texts, word_weights
 from nmt.search.translation import Translation
 
 REGION_PIXELS = 32  # side of a region of a feature map, which has no image to draw on
@@ -75,7 +75,7 @@ def extract_attention(translation: Translation) -> AttentionMatrix | AttentionOv
     # Only some models attend to </s> of the source, and only some translations contain </s>.
     source_end, target_end = weights_ts.size(1) > len(source), weights_ts.size(0) > len(target)
     # A matrix with one row or column shows nothing.
-    if len(words(source)) == 1 or len(words(target)) == 1:
+    if len(word_spans(source)) == 1 or len(word_spans(target)) == 1:
         return AttentionMatrix(
             [*source, *[END] * source_end], [*target, *[END] * target_end], weights_ts
         )
@@ -89,7 +89,7 @@ def extract_attention(translation: Translation) -> AttentionMatrix | AttentionOv
 def _overlay(translation: Translation, grid: tuple[int, int]) -> AttentionOverlay:
     """Return the attention of each word of a caption; `</s>` is omitted."""
     assert translation.attention is not None
-    groups = words(translation.pieces)
+    groups = word_spans(translation.pieces)
     if len(groups) == 1:
         groups, texts = [[i] for i in groups[0]], list(translation.pieces)
     else:

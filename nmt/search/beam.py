@@ -1,20 +1,27 @@
-"""Beam search over any step function. Knows nothing of models."""
+"""Beam search over a step function, without knowledge of the model behind it.
+
+The work is split between the model's device and the host. The device holds the active hypotheses
+(`BeamState`) and extends them by one token per step without waiting for the host. The host
+(`FinishedHypotheses`) receives the candidates of every step, collects complete hypotheses and
+decides which sentences are done. On a GPU it receives them one step late, so that the next step is
+already queued while the host works.
+"""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from nmt.config.schema import Stop
+from nmt.config.search_options import EarlyStopping
 from nmt.device import AsyncHostCopy
-from nmt.model.interfaces import Memory, State
-from nmt.search.found import Found
-from nmt.search.frontier import Frontier
+from nmt.model.interfaces import Memory, Prediction, State, select_rows
+from nmt.search.candidates import block_repeated_ngrams, select_candidates
+from nmt.search.finished import NEG_INF, BeamStep, FinishedHypotheses
 from nmt.search.hypothesis import Hypothesis
-from nmt.search.ledger import Ledger, Limits
-from nmt.search.penalties import CoveragePenalty, LengthPenalty, Scoring
-from nmt.search.step import Step, device_of, real_positions, select_rows
+from nmt.search.scoring import CoveragePenalty, LengthPenalty, Scoring
+from nmt.search.step import Step, device_of, source_mask_on_cpu, to_device
 
 
 @torch.inference_mode()
@@ -31,53 +38,187 @@ def beam_search(
     length_penalty: LengthPenalty,
     coverage_penalty: CoveragePenalty,
     block_ngram: int = 0,
-    stop: Stop = "bound",
+    early_stopping: EarlyStopping = "exact",
     source_mask_bs: Bool[Tensor, "b s"] | None = None,
 ) -> list[list[Hypothesis]]:
-    """The `n_best` best hypotheses of each sentence, best first.
+    """Return the `n_best` best hypotheses of each sentence, best first.
 
-    Of the 2k best continuations a step, by log-probability, those that end among the first k are
-    finished, and the first k of the others go on. A sentence leaves the batch when its `n_best`-th
-    finished score cannot be beaten by a live hypothesis, or at its longest length. Those that did
-    not end by then are used only where finished ones are lacking, after them. There are fewer than
-    `n_best` when the beam, or the model's probabilities of zero, leave no more.
+    Each step selects the 2k best continuations of a sentence's k active hypotheses by
+    log-probability. Those among the first k that end in `eos` are finished; the first k of the
+    others stay active. A hypothesis that reaches the maximum length without `eos` is returned only
+    after all finished ones. Fewer than `n_best` are returned if the beam holds no more.
 
     Args:
-        step: what the model says after one more token
-        memory: b rows, from the model's `start`
-        state: b rows, from the model's `start`
-        bos: the token to begin with, never part of a hypothesis
-        eos: the end mark
-        beam_size: k; 1 is greedy
-        max_lengths_b: longest hypothesis of each sentence in tokens, the end mark counted
-        n_best: how many hypotheses to hand out
-        length_penalty: how finished hypotheses of unequal length compare
-        coverage_penalty: what they pay for source positions not looked at
-        block_ngram: no n-gram of this many tokens comes twice in a hypothesis; 0 allows all
-        stop: bound, what is said above; likely, a sentence is done already when a live hypothesis
-            could not beat its `n_best`-th finished score by ending at the next token
-        source_mask_bs: real source positions; all of them when None
+        step: function from the last tokens, memory and state to the next distribution
+        memory: constant per sentence, b rows; from the model's `start`
+        state: one row per hypothesis, at first b rows; from the model's `start`
+        bos: token before the first one, never part of a hypothesis
+        eos: end-of-sentence token
+        beam_size: number k of active hypotheses per sentence; 1 is greedy search
+        max_lengths_b: maximum length of each sentence's hypotheses, `eos` included
+        n_best: number of hypotheses to return per sentence
+        length_penalty: normalization of log-probabilities by length
+        coverage_penalty: penalty for source positions with little attention
+        block_ngram: n-grams of this many tokens may not repeat in a hypothesis; 0 for no limit
+        early_stopping: when a sentence with `n_best` finished hypotheses is done: `exact`, if no
+            active hypothesis can still beat the worst of them; `heuristic`, if none would by ending
+            at the next token
+        source_mask_bs: False for padding; None if no position is padding
 
     Raises:
-        UserError: when the coverage penalty needs weights and the model does not attend, or the
-            model's probabilities are not numbers
+        UserError: if the coverage penalty is used with a model without attention, or if the model's
+            probabilities are NaN
     """
-    scoring = Scoring(length_penalty, coverage_penalty)
-    limits = Limits(eos, beam_size, n_best, block_ngram, stop, list(max_lengths_b))
-    mask_bs = real_positions(source_mask_bs, len(max_lengths_b))
+    assert min(beam_size, n_best) >= 1 and block_ngram >= 0
+    assert all(length >= 1 for length in max_lengths_b)
     device = device_of(memory, state)
-    frontier = Frontier(bos, limits, scoring, mask_bs, device)
-    ledger = Ledger(limits, scoring, mask_bs)
-    post: AsyncHostCopy[Found] = AsyncHostCopy(device)
-    state = select_rows(state, frontier.first_rows_n)
-    while frontier.sentences:
-        prediction = step(frontier.tokens_n, memory, state)
-        post.enqueue(frontier.advance(prediction))
-        for found in post.ready():
-            ledger.take(found)
-        kept_b, rows_n = frontier.keep(ledger.goes_on)
-        state = select_rows(prediction.state, rows_n)
-        memory = memory if kept_b is None else select_rows(memory, kept_b)
-    for found in post.flush():
-        ledger.take(found)
-    return ledger.results_b
+    scoring = Scoring(length_penalty, coverage_penalty)
+    source_mask_bs = source_mask_on_cpu(source_mask_bs, len(max_lengths_b))
+    finished = FinishedHypotheses(
+        eos=eos,
+        beam_size=beam_size,
+        n_best=n_best,
+        max_lengths_b=list(max_lengths_b),
+        scoring=scoring,
+        early_stopping=early_stopping,
+        source_mask_bs=source_mask_bs,
+    )
+    host_copy: AsyncHostCopy[BeamStep] = AsyncHostCopy(device)
+    beam = start_beam(
+        to_device(source_mask_bs, device), beam_size, bos=bos, keep_prefixes=block_ngram > 0
+    )
+    all_rows_b = torch.arange(len(max_lengths_b), device=device)
+    state = select_rows(state, all_rows_b.repeat_interleave(beam_size))
+    sentences = list(range(len(max_lengths_b)))  # the sentence of each row of the batch
+    length = 0
+    while sentences:
+        length += 1
+        prediction = step(beam.tokens_bk.flatten(), memory, state)
+        beam, parent_bk, result = extend_beam(
+            beam, prediction, sentences, length, eos=eos, scoring=scoring, block_ngram=block_ngram
+        )
+        host_copy.enqueue(result)
+        for arrived in host_copy.ready():
+            finished.update(arrived)
+        # Remove the sentences that are done, as far as the host knows, from the batch, and give
+        # every hypothesis the state of the hypothesis that it extends.
+        rows_b = all_rows_b[: len(sentences)]
+        kept = [row for row, one in enumerate(sentences) if finished.is_active(one, length)]
+        if len(kept) < len(sentences):
+            sentences = [sentences[row] for row in kept]
+            rows_b = to_device(torch.tensor(kept, dtype=torch.long), device)
+            beam, parent_bk, memory = select_rows((beam, parent_bk, memory), rows_b)
+        state = select_rows(prediction.state, (rows_b[:, None] * beam_size + parent_bk).flatten())
+    for arrived in host_copy.flush():
+        finished.update(arrived)
+    return finished.results_b
+
+
+class BeamState(NamedTuple):
+    """The k active hypotheses of each sentence, best first, on the model's device.
+
+    A slot without a hypothesis has a log-probability of -inf.
+
+    Attributes:
+        tokens_bk: last token of each hypothesis
+        log_prob_bk: log-probability of each hypothesis
+        coverage_bks: sum of its attention weights per source position; of width 1 before the first
+            step and if no penalty needs it
+        prefixes_bkt: all its tokens; None unless n-grams are blocked
+        source_mask_bs: False for padding
+    """
+
+    tokens_bk: Int[Tensor, "b k"]
+    log_prob_bk: Float[Tensor, "b k"]
+    coverage_bks: Float[Tensor, "b k #s"]
+    prefixes_bkt: Int[Tensor, "b k t"] | None
+    source_mask_bs: Bool[Tensor, "b #s"]
+
+
+def start_beam(
+    source_mask_bs: Bool[Tensor, "b #s"], beam_size: int, *, bos: int, keep_prefixes: bool
+) -> BeamState:
+    """Return the beam before the first step: one empty hypothesis per sentence."""
+    shape, device = (source_mask_bs.size(0), beam_size), source_mask_bs.device
+    # k equal hypotheses would fill the beam with k copies of the same continuations.
+    log_prob_bk = torch.full(shape, NEG_INF, device=device)
+    log_prob_bk[:, 0] = 0.0
+    return BeamState(
+        torch.full(shape, bos, device=device),
+        log_prob_bk,
+        torch.zeros(*shape, 1, device=device),
+        torch.zeros(*shape, 0, dtype=torch.long, device=device) if keep_prefixes else None,
+        source_mask_bs,
+    )
+
+
+def extend_beam(
+    beam: BeamState,
+    prediction: Prediction,
+    sentences: list[int],
+    length: int,
+    *,
+    eos: int,
+    scoring: Scoring,
+    block_ngram: int,
+) -> tuple[BeamState, Int[Tensor, "b k"], BeamStep]:
+    """Append a token to the hypotheses; never reads a value from the device.
+
+    Args:
+        beam: the active hypotheses
+        prediction: output of the step function for them
+        sentences: the sentence of each row
+        length: number of tokens of the extended hypotheses
+        eos, scoring, block_ngram: see `beam_search`
+
+    Returns:
+        the next beam, the slot in the old beam that each of its hypotheses extends, and the
+        candidates for the host
+
+    Raises:
+        UserError: if the coverage penalty is used with a model without attention
+    """
+    beam_size = beam.tokens_bk.size(1)
+    scoring.check(prediction.weights_ns)
+    coverage_bks, weights_bks = beam.coverage_bks, None
+    if prediction.weights_ns is not None:
+        weights_bks = prediction.weights_ns.float().reshape(*beam.tokens_bk.shape, -1)
+        if scoring.coverage.needs_weights:
+            coverage_bks = coverage_bks + weights_bks
+    log_probs_nv = prediction.log_probs_nv
+    if beam.prefixes_bkt is not None:
+        prefixes_nt = beam.prefixes_bkt.flatten(0, 1)
+        log_probs_nv = block_repeated_ngrams(log_probs_nv, prefixes_nt, block_ngram)
+
+    # Each hypothesis has one continuation by `eos`, so at least k of 2k candidates continue.
+    candidates = select_candidates(beam.log_prob_bk, log_probs_nv, 2 * beam_size)
+    coverage_bcs = _of_parents(coverage_bks, candidates.parent_bc)
+    mask_b1s = beam.source_mask_bs[:, None]
+    score_bc = scoring.scores(candidates.log_prob_bc, length, coverage_bcs, mask_b1s)
+
+    # The first k candidates that continue, in order: a stable sort puts them before the others.
+    continues_bc = candidates.token_bc.ne(eos) & candidates.log_prob_bc.isfinite()
+    order_bc = continues_bc.byte().argsort(dim=1, descending=True, stable=True)
+    survivor_bk = order_bc[:, :beam_size]
+    log_prob_bk = candidates.log_prob_bc.masked_fill(~continues_bc, NEG_INF).gather(1, survivor_bk)
+    parent_bk = candidates.parent_bc.gather(1, survivor_bk)
+    tokens_bk = candidates.token_bc.gather(1, survivor_bk)
+    prefixes_bkt = beam.prefixes_bkt
+    if prefixes_bkt is not None:
+        prefixes_bkt = _of_parents(prefixes_bkt, parent_bk)
+        prefixes_bkt = torch.cat([prefixes_bkt, tokens_bk[:, :, None]], dim=2)
+    next_beam = BeamState(
+        tokens_bk,
+        log_prob_bk,
+        _of_parents(coverage_bks, parent_bk),
+        prefixes_bkt,
+        beam.source_mask_bs,
+    )
+    result = BeamStep(sentences, candidates, score_bc, survivor_bk, log_prob_bk, weights_bks)
+    return next_beam, parent_bk, result
+
+
+def _of_parents(values_bkx: Tensor, parent_bc: Int[Tensor, "b c"]) -> Tensor:
+    """Return for each candidate the values of the hypothesis that it extends."""
+    rows_b1 = torch.arange(len(parent_bc), device=parent_bc.device)[:, None]
+    return values_bkx[rows_b1, parent_bc]

@@ -1,4 +1,4 @@
-"""Several models as one step function."""
+"""Ensembles: a step function that averages the distributions of several models."""
 
 import math
 from collections.abc import Sequence
@@ -11,10 +11,11 @@ from nmt.search.step import Step
 
 
 def ensemble(steps: Sequence[Step]) -> Step:
-    """A step whose distribution is the mean of the models': log(sum exp(log_probs) / models).
+    """Return a step function with the mean probabilities: log(sum_i exp(log_probs_i) / models).
 
-    Memory and state are tuples, one entry a model. Weights are the mean over the models that
-    attend, None when none does. All models must have the same vocabularies.
+    Its memory and state are tuples with one entry per model. The attention weights are averaged
+    over the models with attention; they are None if no model has any. All models must have the same
+    vocabularies.
     """
 
     def step(tokens_n: Tensor, memories: Memory, states: State) -> Prediction:
@@ -22,6 +23,7 @@ def ensemble(steps: Sequence[Step]) -> Step:
             one(tokens_n, memory, state)
             for one, memory, state in zip(steps, memories, states, strict=True)
         ]
+        # In the log domain: float32 probabilities underflow where log-probabilities do not.
         log_probs_nv = torch.stack([p.log_probs_nv.float() for p in predictions]).logsumexp(0)
         weights = [p.weights_ns for p in predictions if p.weights_ns is not None]
         return Prediction(

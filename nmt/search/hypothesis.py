@@ -1,4 +1,4 @@
-"""What search hands out: one target sentence that a model may say."""
+"""One target sequence of a model, the result of every kind of decoding."""
 
 from typing import NamedTuple
 
@@ -7,16 +7,16 @@ from torch import Tensor
 
 
 class Hypothesis(NamedTuple):
-    """One target sentence.
+    """One target sequence with its scores and attention weights.
 
     Attributes:
-        tokens: pieces in order, the end mark last if it was reached
-        score: log_prob after the penalties for length and coverage
+        tokens: token ids in order; `eos` is the last one if the hypothesis is finished
+        score: log-probability normalized by length, plus the coverage penalty
         log_prob: log p(tokens | source), the natural logarithm
-        token_log_probs: one a token; they sum to log_prob
-        weights_ts: where the model looked, one row a token, real source positions only, on the CPU;
-            None when the model does not attend
-        finished: False when the longest allowed length came before the end mark
+        token_log_probs: log-probability of each token; their sum is `log_prob`
+        weights_ts: attention weights on the CPU, one row per token, one column per source position
+            without padding; None if the model has no attention
+        finished: False if the maximum length was reached before `eos`
     """
 
     tokens: list[int]

@@ -1,4 +1,4 @@
-"""The one thing search knows of a model: a function from a token to the next distribution."""
+"""The step function, which is all that search knows of a model, and helpers for its tensors."""
 
 from collections.abc import Callable
 
@@ -9,44 +9,48 @@ from torch.utils._pytree import tree_leaves
 
 from nmt.errors import UserError
 from nmt.model.interfaces import Memory, Prediction, State
-from nmt.model.interfaces import select_rows as select_rows
 
 Step = Callable[[Tensor, Memory, State], Prediction]
-"""(tokens_n, memory, state) -> Prediction. Memory has b rows, tokens and state n = b*k."""
+"""(tokens_n, memory, state) -> Prediction: the distribution of the next token.
+
+The memory has one row per sentence (b); tokens and state have one row per hypothesis (n = b*k), the
+k hypotheses of a sentence in adjacent rows.
+"""
 
 
 def device_of(*trees: object) -> torch.device:
-    """Where the tensors of these pytrees live; the CPU when there are none."""
+    """Return the device of the first tensor in the pytrees; the CPU if they hold no tensor."""
     tensors = (leaf for leaf in tree_leaves(trees) if isinstance(leaf, Tensor))
     first = next(tensors, None)
     return torch.device("cpu") if first is None else first.device
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """A small tensor of the CPU there, without waiting for what a GPU still has to do."""
+    """Copy a small CPU tensor to a device without waiting for work that is queued there."""
     if device.type == "cuda":
-        tensor = tensor.pin_memory()
+        tensor = tensor.pin_memory()  # only copies from pinned memory are asynchronous
     return tensor.to(device, non_blocking=True)
 
 
-def real_positions(
+def source_mask_on_cpu(
     source_mask_bs: Bool[Tensor, "b s"] | None, sentences: int
 ) -> Bool[Tensor, "b #s"]:
-    """The mask on the CPU; of width 1, and True, when none is given: every position is real."""
+    """Return the mask on the CPU; without a mask, one of width 1 that excludes no position."""
     if source_mask_bs is None:
         return torch.ones(sentences, 1, dtype=torch.bool)
     return source_mask_bs.cpu()
 
 
-def only_real(weights_ts: Float[Tensor, "t s"], mask_s: Bool[Tensor, "#s"]) -> Float[Tensor, "t r"]:
-    """The columns of one sentence's real source positions: its neighbours' padding is cut off."""
+def without_padding(
+    weights_ts: Float[Tensor, "t s"], mask_s: Bool[Tensor, "#s"]
+) -> Float[Tensor, "t r"]:
+    """Return the attention weights of one sentence without the columns of padding."""
     return weights_ts[:, mask_s.expand(weights_ts.size(1))]
 
 
-def check_numbers(log_probs: Float[Tensor, "..."]) -> None:
-    """Raises UserError when the model's log-probabilities are not numbers."""
+def check_no_nan(log_probs: Float[Tensor, "..."]) -> None:
+    """Raise UserError if a log-probability is NaN."""
     if log_probs.isnan().any():
         raise UserError(
-            "the model's probabilities are not numbers (NaN); "
-            "another checkpoint, or --precision fp32, would be right"
+            "the model's probabilities are NaN; use another checkpoint or --precision fp32"
         )

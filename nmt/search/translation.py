@@ -1,4 +1,4 @@
-"""A translation with all that the model knows of it."""
+"""A translation with its scores, attention and alignment."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,27 +11,27 @@ from torch import Tensor
 
 from nmt.data.vocabulary import Vocabulary
 from nmt.errors import UserError
-from nmt.search.alignments import Link, piece_alignment, word_alignment, word_text, words
+from nmt.search.alignment import Link, piece_alignment, word_alignment, word_spans, word_text
 from nmt.search.hypothesis import Hypothesis
 
 
 @dataclass(frozen=True)
 class Translation:
-    """One source sentence in the target language.
+    """The translation of one source sentence, or the caption of one image.
 
     Attributes:
-        source: the sentence as it was given
-        text: its translation
-        score: log-probability after the penalties for length and coverage; 0 for an empty line
+        source: source sentence, or file name of the image
+        text: translated text
+        score: log-probability normalized by length, plus the coverage penalty; 0 for an empty line
         log_prob: log p(pieces | source), the natural logarithm
-        source_pieces: without the end mark
-        pieces: target pieces without the end mark
-        piece_scores: log-probability of each piece, that of the end mark last
-        attention: weights, a row a target piece, a column a source piece, the end marks' last;
-            None when the model does not attend
-        finished: False when the longest allowed length came before the end
-        n_best: all translations asked for, this one first
-        grid: rows and columns of source pieces when the source is a picture, whose name is given
+        source_pieces: SentencePiece pieces of the source without `</s>`
+        pieces: SentencePiece pieces of the translation without `</s>`
+        piece_scores: log-probability of each piece, that of `</s>` last
+        attention: attention weights, one row per target piece and one column per source piece,
+            those of `</s>` last; None if the model has no attention
+        finished: False if the maximum length was reached before `</s>`
+        n_best: all translations that were requested, this one first
+        grid: rows and columns of the annotations if the source is an image; None for text
     """
 
     source: str
@@ -47,7 +47,10 @@ class Translation:
     grid: tuple[int, int] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """Attention goes to other processes as an array; a tensor would go as shared memory."""
+        """Return the state for pickling, with attention as an array.
+
+        A pickled tensor would occupy shared memory and a file descriptor until it is read.
+        """
         state = dict(vars(self))
         if self.attention is not None:
             state["attention"] = self.attention.numpy()
@@ -62,31 +65,27 @@ class Translation:
     def alignment(self) -> list[Link]:
         """Links (source, target) between words, 0-based."""
         if self.grid is not None:
-            raise UserError("a picture has no words to align; its pieces can be aligned")
-        return self._weights_or_none(
-            lambda weights_ts: word_alignment(weights_ts, self.source_pieces, self.pieces)
-        )
+            raise UserError("an image has no words to align; use the alignment of pieces")
+        if not self.pieces:
+            return []
+        return word_alignment(self._require_attention(), self.source_pieces, self.pieces)
 
     @cached_property
     def piece_alignment(self) -> list[Link]:
         """Links (source, target) between pieces, 0-based."""
-        return self._weights_or_none(
-            lambda weights_ts: piece_alignment(
-                weights_ts, len(self.source_pieces), len(self.pieces)
-            )
-        )
-
-    def _weights_or_none(self, links: Any) -> list[Link]:
         if not self.pieces:
             return []
-        if self.attention is None:
-            raise UserError("this model has no attention, so there is nothing to align by")
-        found: list[Link] = links(self.attention)
-        return found
+        weights_ts = self._require_attention()
+        return piece_alignment(weights_ts, len(self.source_pieces), len(self.pieces))
 
-    def as_tree(self) -> dict[str, Any]:
-        """The translation as plain data, for JSON."""
-        aligned = self.grid is None and (self.attention is not None or not self.pieces)
+    def _require_attention(self) -> Float[Tensor, "t s"]:
+        if self.attention is None:
+            raise UserError("alignments require a model with attention")
+        return self.attention
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the translation as plain data for JSON."""
+        has_words = self.grid is None and (self.attention is not None or not self.pieces)
         return {
             "source": self.source,
             "translation": self.text,
@@ -94,13 +93,13 @@ class Translation:
             "pieces": list(self.pieces),
             "score": self.score,
             "piece_scores": list(self.piece_scores),
-            "alignment": [list(link) for link in self.alignment] if aligned else None,
+            "alignment": [list(link) for link in self.alignment] if has_words else None,
             "attention": self.attention.tolist() if self.attention is not None else None,
             "n_best": [{"translation": t.text, "score": t.score} for t in self.n_best],
         }
 
 
-def finish(
+def to_translation(
     source: str,
     source_pieces: Sequence[str],
     hypothesis: Hypothesis,
@@ -109,15 +108,26 @@ def finish(
     replace_unknown: bool,
     grid: tuple[int, int] | None = None,
 ) -> Translation:
-    """Turn a hypothesis into text."""
+    """Convert a hypothesis to text.
+
+    Args:
+        source, source_pieces: source sentence and its pieces
+        hypothesis: token ids, scores and attention weights
+        vocabulary: target vocabulary
+        replace_unknown: replace unknown tokens by the source words with the largest weight
+        grid: rows and columns of the annotations if the source is an image
+
+    Raises:
+        UserError: if unknown tokens are to be replaced and the model has no attention
+    """
     tokens = hypothesis.tokens[:-1] if hypothesis.finished else hypothesis.tokens
     pieces = vocabulary.tokens(tokens)
     text = vocabulary.decode(tokens)
     if replace_unknown and vocabulary.unk in tokens:
-        text = _with_source_words(source_pieces, tokens, pieces, hypothesis.weights_ts, vocabulary)
+        text = _replace_unknown(source_pieces, tokens, pieces, hypothesis.weights_ts, vocabulary)
     return Translation(
         source,
-        text.replace("\n", " "),  # a vocabulary with bytes can spell a line's end
+        text.replace("\n", " "),  # byte pieces can spell a line feed; output has one line each
         hypothesis.score,
         hypothesis.log_prob,
         tuple(source_pieces),
@@ -129,20 +139,20 @@ def finish(
     )
 
 
-def _with_source_words(
+def _replace_unknown(
     source_pieces: Sequence[str],
     tokens: Sequence[int],
     pieces: Sequence[str],
     weights_ts: Tensor | None,
     vocabulary: Vocabulary,
 ) -> str:
-    """The text with the source word most looked at for unknown pieces. Luong et al. 2015, 4.1."""
+    """Return the text with source words in place of unknown tokens. Luong et al. 2015, 4.1."""
     if weights_ts is None:
-        raise UserError("this model has no attention, so unknown pieces cannot be replaced")
+        raise UserError("replace_unknown requires a model with attention; remove it")
     links = {t: s for s, t in piece_alignment(weights_ts, len(source_pieces), len(pieces))}
-    word_of = {s: group for group in words(source_pieces) for s in group}
-    shown = list(pieces)
+    word_of = {s: span for span in word_spans(source_pieces) for s in span}
+    replaced = list(pieces)
     for position, token in enumerate(tokens):
         if token == vocabulary.unk and position in links:
-            shown[position] = word_text(source_pieces, word_of[links[position]])
-    return vocabulary.decode_tokens(shown)
+            replaced[position] = word_text(source_pieces, word_of[links[position]])
+    return vocabulary.decode_tokens(replaced)

@@ -1,13 +1,16 @@
-"""Text in, text out: vocabulary, batches, search and back, the same for every command."""
+"""Translation of text: vocabularies, batches, search and back to text, for every command."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
+from jaxtyping import Bool
+from torch import Tensor
 
+from nmt.config.search_options import SearchOptions
 from nmt.data.images import ImageSize
 from nmt.data.vocabulary import Vocabulary
 from nmt.device import resolve_device
@@ -16,28 +19,45 @@ from nmt.inference.compile import compile_model
 from nmt.inference.saved_model import SavedModel, load_saved_model
 from nmt.model.interfaces import Memory, State
 from nmt.model.seq2seq import Seq2Seq
+from nmt.registry import COVERAGE_PENALTIES, LENGTH_PENALTIES
+from nmt.search.beam import beam_search
 from nmt.search.ensemble import ensemble
 from nmt.search.hypothesis import Hypothesis
-from nmt.search.options import SearchOptions
-from nmt.search.reader import Place, make_reader
-from nmt.search.started import Started, cut_batches
+from nmt.search.scoring import Scoring
+from nmt.search.source_reader import make_reader
 from nmt.search.step import Step
-from nmt.search.translation import Translation, finish
+from nmt.search.stepwise import force_decode, sample
+from nmt.search.translation import Translation, to_translation
+
+
+class SourceLine(NamedTuple):
+    """A line of source text to translate.
+
+    Attributes:
+        number: number of the line in its file, from 0; seeds the line's random numbers in sampling
+            and locates it in error messages
+        text: a sentence, or the file name of an image
+        target: a given translation to score instead of searching for one
+    """
+
+    number: int
+    text: str
+    target: str | None = None
 
 
 class Translator:
-    """One model or an ensemble, with its vocabularies and search options.
+    """A compiled model or an ensemble, with its vocabularies and default search options.
 
     Args:
-        models: of one vocabulary each side, on `device`, in evaluation mode
-        source: the vocabulary that cuts the source, or what its pictures are
-        target_vocabulary: joins the target
-        options: how to search when a call does not say otherwise
-        device: where the models are
-        precision: fp32, bf16, fp16, or int8: the decoder's weights as 8-bit integers, on a CPU
+        models: trained models with the same vocabularies; not modified
+        source: source vocabulary, or size of the images
+        target_vocabulary: target vocabulary
+        options: search options that apply unless a call changes them
+        device: device to translate on
+        precision: fp32, bf16, fp16 (on a GPU), or int8 (decoder weights as integers, on a CPU)
 
     Raises:
-        UserError: when the device has no such precision
+        UserError: if the device does not support the precision
     """
 
     def __init__(
@@ -65,122 +85,105 @@ class Translator:
         device: str = "auto",
         precision: str = "fp32",
     ) -> "Translator":
-        """The model of a run directory; of several, an ensemble.
+        """Load the model of a run directory, or an ensemble of several.
+
+        Args:
+            runs: run directories
+            checkpoint: best, last, average or the number of an update
+            device: auto (a GPU if available), cpu or cuda
+            precision: see `Translator`
 
         Raises:
-            UserError: when a run cannot be read, or runs do not share their vocabularies
+            UserError: if a run cannot be read, or the vocabularies of the runs differ
         """
         if not runs:
-            raise UserError("no run is given; name a run directory")
-        place = resolve_device(device)
+            raise UserError("no run directory is given; name at least one")
+        resolved = resolve_device(device)
         saved = [load_saved_model(Path(run), checkpoint) for run in runs]
         first = saved[0]
         for run, other in zip(runs, saved, strict=True):
             if _fingerprints(other) != _fingerprints(first):
                 raise UserError(f"has another vocabulary than {runs[0]}", str(run))
         translator = cls(
-            [one.model.to(place) for one in saved],
+            [one.model for one in saved],
             first.source,
             first.target_vocabulary,
-            SearchOptions.of(first.experiment.search),
-            device=place,
+            first.experiment.search,
+            device=resolved,
             precision=precision,
         )
         translator.warnings = tuple(warning for one in saved for warning in one.warnings)
         return translator
 
-    def translate(self, texts: Iterable[str], **options: Any) -> list[Translation]:
-        """Translations of sentences, in their order.
+    def translate(self, texts: str | Iterable[str], **options: Any) -> list[Translation]:
+        """Translate sentences, or caption images.
+
+        Sentences of similar length are translated together, so a long list is fastest.
 
         Args:
-            texts: one sentence, or one picture's file name, each; an empty one gives an empty
-                translation
-            options: fields of `SearchOptions` that differ for this call, such as `beam_size`
+            texts: sentences or file names of images, or a single one; empty ones have empty
+                translations
+            options: fields of `SearchOptions` to change for this call, such as `beam_size=1`
+
+        Returns:
+            one translation per text, in order
+
+        Raises:
+            UserError: for unknown or invalid options, or if an image cannot be read
         """
-        return list(self.stream([list(texts)], **options))
+        texts = [texts] if isinstance(texts, str) else texts
+        lines = [SourceLine(number, text) for number, text in enumerate(texts)]
+        return self.translate_lines(lines, self.options.updated(options))
 
-    def stream(
-        self, windows: Iterable[Sequence[str]], *, file: str = "", **options: Any
-    ) -> Iterator[Translation]:
-        """Translations of windows of sentences; those of a window come when it is done.
-
-        Sentences of like length are translated together, so a larger window is faster.
+    def score(
+        self, texts: str | Sequence[str], targets: str | Sequence[str], **options: Any
+    ) -> list[Translation]:
+        """Score given translations, and compute the attention of the model while it reads them.
 
         Args:
-            windows: of sentences, or of names of pictures
-            file: that the windows come from, to name the line of a picture that cannot be read
+            texts: sentences or file names of images, or a single one
+            targets: one translation per text
             options: as in `translate`
 
         Raises:
-            UserError: for such a picture
+            UserError: for unknown or invalid options, or different numbers of texts and targets
         """
-        before = 0
-        for texts in windows:
-            numbers = range(before, before + len(texts))
-            yield from self.lines(texts, numbers, file=file, **options)
-            before += len(texts)
-
-    def lines(
-        self, texts: Sequence[str], numbers: Sequence[int], *, file: str = "", **options: Any
-    ) -> list[Translation]:
-        """Translations of some of a text's lines.
-
-        Args:
-            texts: sentences, or names of pictures
-            numbers: of these lines in the text, from 0: a line's draws follow from its number
-            file, options: as in `stream`
-
-        Raises:
-            UserError: for a picture that cannot be read
-        """
-        chosen = replace(self.options, **options)
-        if chosen.replace_unknown and self.reader.grid is not None:
-            raise UserError("unknown pieces cannot be replaced: a picture has no words")
-
-        def look(started: Started) -> list[list[Hypothesis]]:
-            return started.search(chosen, [numbers[row] for row in started.rows])
-
-        def place(row: int) -> str:
-            return f"{file}:{numbers[row] + 1}" if file else ""
-
-        return self._window(texts, chosen, look, place)
-
-    def score(
-        self, texts: Sequence[str], targets: Sequence[str], **options: Any
-    ) -> list[Translation]:
-        """What the model thinks of given translations, and where it looks while reading them.
-
-        Raises:
-            UserError: when there are not as many translations as sentences
-        """
+        texts = [texts] if isinstance(texts, str) else texts
+        targets = [targets] if isinstance(targets, str) else targets
         if len(texts) != len(targets):
             raise UserError(f"{len(texts)} sentences, but {len(targets)} translations to score")
-        chosen = replace(self.options, **options)
-        given = self.target_vocabulary.encode_batch(list(targets))
+        pairs = enumerate(zip(texts, targets, strict=True))
+        lines = [SourceLine(number, text, target) for number, (text, target) in pairs]
+        return self.translate_lines(lines, self.options.updated(options))
 
-        def read(started: Started) -> list[list[Hypothesis]]:
-            return started.force([given[row] for row in started.rows], chosen)
-
-        return self._window(texts, chosen, read, lambda row: "")
-
-    def _window(
-        self,
-        texts: Sequence[str],
-        options: SearchOptions,
-        look: Callable[[Started], list[list[Hypothesis]]],
-        place: Place,
+    def translate_lines(
+        self, lines: Sequence[SourceLine], options: SearchOptions, *, file: str = ""
     ) -> list[Translation]:
-        """Translations of the sentences of a window, whose batches `look` turns into hypotheses."""
-        ids = self.reader.cut(texts)
-        translations = [Translation(text) for text in texts]
-        for rows in cut_batches([len(sentence) for sentence in ids], options):
-            with torch.inference_mode():
-                found = look(self._start(rows, texts, ids, options, place))
-            for row, hypotheses in zip(rows, found, strict=True):
+        """Translate numbered lines, or score their targets.
+
+        Results depend on the lines' numbers, but not on which lines are given together.
+
+        Args:
+            lines: all with a target to score, or all without one
+            options: complete search options
+            file: name of the lines' file for error messages; empty if there is none
+
+        Raises:
+            UserError: if an image cannot be read, or an option requires another model
+        """
+        if options.replace_unknown and self.reader.grid is not None:
+            raise UserError("replace_unknown has no effect with images, which have no words")
+        ids = self.reader.encode([line.text for line in lines])
+        translations = [Translation(line.text) for line in lines]
+        for rows in plan_batches([len(positions) for positions in ids], options):
+            selected = [lines[row] for row in rows]
+            batch = self._encode_batch(selected, [ids[row] for row in rows], options, file)
+            hypotheses_b = self._decode(batch, selected, options)
+            for row, hypotheses in zip(rows, hypotheses_b, strict=True):
                 pieces = self.reader.pieces(ids[row])
-                best = [
-                    finish(
-                        texts[row],
+                n_best = [
+                    to_translation(
+                        lines[row].text,
                         pieces,
                         hypothesis,
                         self.target_vocabulary,
@@ -189,34 +192,150 @@ class Translator:
                     )
                     for hypothesis in hypotheses
                 ]
-                if best:
-                    translations[row] = replace(best[0], n_best=tuple(best))
+                if n_best:
+                    translations[row] = replace(n_best[0], n_best=tuple(n_best))
         return translations
 
-    def _start(
-        self,
-        rows: list[int],
-        texts: Sequence[str],
-        ids: list[list[int]],
-        options: SearchOptions,
-        place: Place,
-    ) -> Started:
-        source, mask_bs = self.reader.batch(
-            [texts[row] for row in rows],
-            [ids[row] for row in rows],
-            lambda number: place(rows[number]),
-        )
+    def _encode_batch(
+        self, lines: list[SourceLine], ids: list[list[int]], options: SearchOptions, file: str
+    ) -> "EncodedBatch":
+        locations = [f"{file}:{line.number + 1}" if file else "" for line in lines]
+        source, mask_bs = self.reader.batch([line.text for line in lines], ids, locations)
         source, mask = source.to(self.device), mask_bs.to(self.device)
-        begun = [model.start(source, mask) for model in self.models]
+        starts = [model.start(source, mask) for model in self.models]
         steps: list[Step] = [model.step for model in self.models]
-        if len(begun) == 1:
-            model: tuple[Step, Memory, State] = (steps[0], *begun[0])
+        if len(starts) == 1:
+            step, (memory, state) = steps[0], starts[0]
         else:
-            memories, states = zip(*begun, strict=True)
-            model = (ensemble(steps), memories, states)
+            memory, state = zip(*starts, strict=True)
+            step = ensemble(steps)
+        max_lengths_b = [options.max_length or self.reader.default_max_length(one) for one in ids]
         target = self.target_vocabulary
-        longest = [self.reader.longest(ids[row], options) for row in rows]
-        return Started(rows, model, mask_bs, longest, target.bos, target.eos)
+        return EncodedBatch(step, memory, state, mask_bs, max_lengths_b, target.bos, target.eos)
+
+    def _decode(
+        self, batch: "EncodedBatch", lines: list[SourceLine], options: SearchOptions
+    ) -> list[list[Hypothesis]]:
+        """Return the hypotheses of each line, best first."""
+        targets = [line.target for line in lines if line.target is not None]
+        if targets:
+            assert len(targets) == len(lines)
+            return batch.force_decode(self.target_vocabulary.encode_batch(targets), options)
+        if options.sampling is not None:
+            return batch.sample([line.number for line in lines], options)
+        return batch.beam_search(options)
+
+
+class EncodedBatch(NamedTuple):
+    """A batch of sentences after the encoder, to be decoded in one of three ways.
+
+    Attributes:
+        step: step function of the model or the ensemble
+        memory: constant per sentence
+        state: first state, one row per sentence
+        source_mask_bs: False for padding; on the CPU
+        max_lengths_b: maximum number of target tokens per sentence, `eos` included
+        bos, eos: special tokens of the target vocabulary
+    """
+
+    step: Step
+    memory: Memory
+    state: State
+    source_mask_bs: Bool[Tensor, "b s"]
+    max_lengths_b: list[int]
+    bos: int
+    eos: int
+
+    def beam_search(self, options: SearchOptions) -> list[list[Hypothesis]]:
+        """Return the `n_best` best hypotheses per sentence."""
+        scoring = make_scoring(options)
+        return beam_search(
+            self.step,
+            self.memory,
+            self.state,
+            bos=self.bos,
+            eos=self.eos,
+            beam_size=options.beam_size,
+            max_lengths_b=self.max_lengths_b,
+            n_best=options.n_best,
+            length_penalty=scoring.length,
+            coverage_penalty=scoring.coverage,
+            block_ngram=options.block_ngram_repeat,
+            early_stopping=options.early_stopping,
+            source_mask_bs=self.source_mask_bs,
+        )
+
+    def sample(self, numbers: list[int], options: SearchOptions) -> list[list[Hypothesis]]:
+        """Return one sample per sentence, drawn with a seed that follows from its line number."""
+        assert options.sampling is not None
+        hypotheses = sample(
+            self.step,
+            self.memory,
+            self.state,
+            bos=self.bos,
+            eos=self.eos,
+            max_lengths_b=self.max_lengths_b,
+            temperature=options.sampling.temperature,
+            top_k=options.sampling.top_k,
+            top_p=options.sampling.top_p,
+            # Distinct for every pair of seed and line number below 2**32.
+            seeds_b=[options.sampling.seed * (1 << 32) + number for number in numbers],
+            source_mask_bs=self.source_mask_bs,
+        )
+        return [[hypothesis] for hypothesis in hypotheses]
+
+    def force_decode(
+        self, targets: list[list[int]], options: SearchOptions
+    ) -> list[list[Hypothesis]]:
+        """Return one given target per sentence as a hypothesis."""
+        hypotheses = force_decode(
+            self.step,
+            self.memory,
+            self.state,
+            targets,
+            bos=self.bos,
+            eos=self.eos,
+            scoring=make_scoring(options),
+            source_mask_bs=self.source_mask_bs,
+        )
+        return [[hypothesis] for hypothesis in hypotheses]
+
+
+def plan_batches(lengths: Sequence[int], options: SearchOptions) -> Iterator[list[int]]:
+    """Group sentences of similar length within the limits of a batch; skip empty sentences.
+
+    Args:
+        lengths: source length of each sentence, `</s>` excluded
+        options: `batch_tokens` and `batch_sentences`
+
+    Yields:
+        indices of the sentences of one batch
+    """
+    order = sorted((row for row, length in enumerate(lengths) if length), key=lengths.__getitem__)
+    batch: list[int] = []
+    for row in order:
+        rows = len(batch) + 1
+        # Lengths ascend, so the new sentence determines the padded length, with its `</s>`.
+        tokens = rows * (lengths[row] + 1)
+        if batch and (tokens > options.batch_tokens or rows > (options.batch_sentences or rows)):
+            yield batch
+            batch = []
+        batch.append(row)
+    if batch:
+        yield batch
+
+
+def make_scoring(options: SearchOptions) -> Scoring:
+    """Build the length and coverage penalty of search options.
+
+    Raises:
+        UserError: if a penalty rejects its options
+    """
+    assert options.length_penalty is not None and options.coverage_penalty is not None
+    return Scoring(
+        LENGTH_PENALTIES.build(options.length_penalty),
+        COVERAGE_PENALTIES.build(options.coverage_penalty),
+    )
 
 
 def _fingerprints(saved: SavedModel) -> tuple[str, str]:

@@ -15,7 +15,6 @@ from nmt.data.vocabulary import SpecialTokenPair
 from nmt.distributed.process_group import SINGLE_PROCESS_GROUP, ProcessGroup
 from nmt.evaluation.metrics import higher_is_better, score
 from nmt.model.seq2seq import Seq2Seq
-from nmt.search.options import SearchOptions
 from nmt.search.translation import Translation
 from nmt.search.translator import Translator
 from nmt.storage.run_dir import RunDir
@@ -173,7 +172,7 @@ class Validator:
             [self._trainer.model],
             self._datasets.source,
             self._datasets.target_vocabulary,
-            SearchOptions.of(self._experiment.search),
+            self._experiment.search,
             device=self._trainer.precision.device,
         )
 

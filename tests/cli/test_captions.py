@@ -123,7 +123,7 @@ def test_jsonl_has_attention_per_region_and_no_word_alignment(run: Path, bars: P
 def test_alignment_level_of_images_must_be_piece(run: Path, bars: Path, tmp_path: Path) -> None:
     options = ["-m", run, bars / "valid.pictures", "--alignments", tmp_path / "links"]
     refused = nmt_translate(*options, "-o", tmp_path / "out")
-    assert "a picture has none; add --alignment-level piece" in refused.complaint
+    assert "an image has no words to link; add --alignment-level piece" in refused.complaint
     assert list(tmp_path.iterdir()) == []
     called = nmt_translate(*options, "--alignment-level", "piece", "--jsonl")
     translations = [json.loads(line) for line in called.lines]
@@ -135,7 +135,7 @@ def test_alignment_level_of_images_must_be_piece(run: Path, bars: Path, tmp_path
 
 def test_replace_unknown_with_images_is_a_user_error(run: Path, bars: Path) -> None:
     called = nmt_translate("-m", run, bars / "valid.pictures", "--replace-unknown")
-    assert "a picture has no words" in called.complaint
+    assert "replace_unknown has no effect with images" in called.complaint
 
 
 def test_unreadable_image_error_names_its_line(run: Path, bars: Path, tmp_path: Path) -> None:

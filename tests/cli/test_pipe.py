@@ -13,14 +13,14 @@ from tests.conftest import start_command
 
 
 def _read_line(process: Any) -> str:
-    """Return the next line of a process's output, within a minute."""
+    """Return the next line of a process's output; fail after a minute."""
     found: Queue[str] = Queue()
     threading.Thread(target=lambda: found.put(process.stdout.readline()), daemon=True).start()
     return found.get(timeout=60)
 
 
 @pytest.mark.slow
-def test_each_line_of_a_pipe_is_translated_as_it_arrives(
+def test_pipe_input_is_translated_line_by_line_until_interrupted(
     trained: Path, expected: list[str], sources: list[str]
 ) -> None:
     process = start_command("translate", "-m", trained, "--threads", 1, cwd=trained, stdin=PIPE)
@@ -39,7 +39,7 @@ def test_each_line_of_a_pipe_is_translated_as_it_arrives(
 
 
 @pytest.mark.slow
-def test_a_closed_output_is_no_error(
+def test_closed_output_pipe_is_no_error(
     trained: Path, expected: list[str], sources: list[str]
 ) -> None:
     process = start_command("translate", "-m", trained, "-b", 1, cwd=trained, stdin=PIPE)
@@ -57,7 +57,7 @@ def test_a_closed_output_is_no_error(
 
 
 @pytest.mark.slow
-def test_the_command_ends_when_head_has_its_line(
+def test_head_of_the_output_ends_the_command(
     trained: Path, expected: list[str], sources: list[str], tmp_path: Path
 ) -> None:
     (tmp_path / "long.de").write_text("\n".join(sources * 100) + "\n", encoding="utf-8")

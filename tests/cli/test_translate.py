@@ -1,4 +1,4 @@
-"""nmt-translate: lines in, lines out, and every form of output."""
+"""nmt-translate: input, search options, models and errors."""
 
 import gzip
 import json
@@ -10,7 +10,7 @@ from nmt.search.translator import Translator
 from tests.commands import PHRASES, lines_of, nmt_translate, tree_of
 
 
-def test_a_file_gives_as_many_lines_in_order(
+def test_output_has_one_line_per_input_line_in_order(
     de: Path, trained: Path, expected: list[str], tmp_path: Path
 ) -> None:
     printed = nmt_translate("-m", trained, de)
@@ -23,7 +23,7 @@ def test_a_file_gives_as_many_lines_in_order(
     assert nmt_translate("-m", trained, "-", "-o", "-", given=de.read_bytes()).out == printed.out
 
 
-def test_lines_end_at_lf_and_crlf_only(trained: Path, expected: list[str]) -> None:
+def test_only_lf_and_crlf_end_an_input_line(trained: Path, expected: list[str]) -> None:
     first, second = "Guten Morgen!", "Das Fenster ist offen."
     lines = [first, "", " \t", second, first + "\u2028" + second, "\x0c", first + "\x85", "한국어"]
     given = "\n".join(lines)
@@ -38,31 +38,31 @@ def test_lines_end_at_lf_and_crlf_only(trained: Path, expected: list[str]) -> No
     assert nmt_translate("-m", trained, given=marked).out == whole.out
 
 
-def test_no_input_gives_no_output(trained: Path) -> None:
+def test_empty_input_gives_empty_output(trained: Path) -> None:
     assert nmt_translate("-m", trained, given="") == (0, "", "")
     assert nmt_translate("-m", trained, given="\n") == (0, "\n", "")
 
 
-def test_a_huge_line_stays_one_line(trained: Path, sources: list[str]) -> None:
+def test_long_input_line_gives_one_output_line(trained: Path, sources: list[str]) -> None:
     huge = " ".join(sources * 4)
     called = nmt_translate("-m", trained, "--max-length", 9, given=f"{huge}\nGuten Morgen!\n")
     assert len(called.lines) == 2
 
 
-def test_packed_input_is_unpacked(trained: Path, de: Path, tmp_path: Path) -> None:
+def test_gzip_input_is_decompressed(trained: Path, de: Path, tmp_path: Path) -> None:
     (tmp_path / "phrases.gz").write_bytes(gzip.compress(de.read_bytes()))
     called = nmt_translate("-m", trained, tmp_path / "phrases.gz")
     assert called.out == nmt_translate("-m", trained, de).out
 
 
-def test_korean_comes_through_untouched(trained: Path) -> None:
+def test_unknown_script_in_the_source_is_preserved_in_json(trained: Path) -> None:
     korean = PHRASES.with_suffix(".ko")
     called = nmt_translate("-m", trained, korean, "--jsonl", "-b", 1)
     found = [json.loads(line) for line in called.lines]
     assert [one["source"] for one in found] == lines_of(korean)
 
 
-def test_what_is_not_utf8_is_told_after_the_lines_before(trained: Path, tmp_path: Path) -> None:
+def test_input_that_is_not_utf8_is_reported_with_its_line(trained: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.de").write_bytes(b"Guten Morgen!\n\xff\n")
     called = nmt_translate("-m", trained, tmp_path / "bad.de")
     assert f"{tmp_path / 'bad.de'}:2: byte 1 is not UTF-8" in called.complaint
@@ -70,13 +70,13 @@ def test_what_is_not_utf8_is_told_after_the_lines_before(trained: Path, tmp_path
     assert "standard input:1: byte 1 is not UTF-8" in called.complaint
 
 
-def test_two_runs_make_an_ensemble(trained: Path, second: Path) -> None:
+def test_several_models_form_an_ensemble(trained: Path, second: Path) -> None:
     called = nmt_translate("-m", trained, "-m", second, "--scores", given="Guten Morgen!\n")
     both = Translator.load(trained, second).translate(["Guten Morgen!"])[0]
     assert called.out == f"{both.text}\t{both.score:.4f}\n"
 
 
-def test_drawing_depends_on_the_seed_and_the_line_alone(trained: Path, sources: list[str]) -> None:
+def test_samples_depend_on_seed_and_line_number_alone(trained: Path, sources: list[str]) -> None:
     given = "\n".join(sources[:10]) + "\n"
     options = ["-m", trained, "--sample", "--temperature", 1.5, "--top-k", 50, "--top-p", 0.95]
     first = nmt_translate(*options, given=given)
@@ -85,7 +85,7 @@ def test_drawing_depends_on_the_seed_and_the_line_alone(trained: Path, sources: 
     assert nmt_translate(*options, "--seed", 2, given=given).out != first.out
 
 
-def test_unknown_pieces_are_replaced_on_request(trained: Path) -> None:
+def test_replace_unknown_changes_text_but_not_pieces(trained: Path) -> None:
     given = "Ich komme aus 서울.\n"
     plain = nmt_translate("-m", trained, "--jsonl", given=given)
     replaced = nmt_translate("-m", trained, "--jsonl", "--replace-unknown", given=given)
@@ -93,7 +93,7 @@ def test_unknown_pieces_are_replaced_on_request(trained: Path) -> None:
     assert ("<unk>" in json.loads(plain.out)["pieces"]) == (plain.out != replaced.out)
 
 
-def test_options_take_dashes_and_underscores(trained: Path) -> None:
+def test_options_accept_dashes_and_underscores(trained: Path) -> None:
     given = "Guten Morgen!\nWie heißt du?\n"
     dashed = ["--beam-size", 2, "--length-penalty", "gnmt", "--max-length=7", "--n-best", 2]
     scored = [str(option).replace("-", "_").replace("__", "--") for option in dashed]
@@ -104,7 +104,7 @@ def test_options_take_dashes_and_underscores(trained: Path) -> None:
 
 
 @pytest.mark.slow
-def test_batches_change_no_line(trained: Path, sources: list[str]) -> None:
+def test_batch_size_changes_no_output_line(trained: Path, sources: list[str]) -> None:
     given = "\n".join(sources[:12]) + "\n"
     whole = nmt_translate("-m", trained, "-b", 2, given=given)
     for batch in (["--batch-sentences", 1], ["--batch-sentences", 7], ["--batch-tokens", 30]):
@@ -112,7 +112,7 @@ def test_batches_change_no_line(trained: Path, sources: list[str]) -> None:
 
 
 @pytest.mark.parametrize("checkpoint", ["best", "last", "average", "100"])
-def test_checkpoints_are_chosen_by_name_or_number(checkpoint: str, trained: Path) -> None:
+def test_checkpoint_is_selected_by_name_or_update(checkpoint: str, trained: Path) -> None:
     called = nmt_translate(
         "-m", trained, "--checkpoint", checkpoint, "--scores", given="Wie heißt du?\n"
     )
@@ -121,7 +121,9 @@ def test_checkpoints_are_chosen_by_name_or_number(checkpoint: str, trained: Path
 
 
 @pytest.mark.parametrize("precision", ["bf16", "int8"])
-def test_other_precisions_translate(precision: str, trained: Path, expected: list[str]) -> None:
+def test_precision_bf16_and_int8_translate(
+    precision: str, trained: Path, expected: list[str]
+) -> None:
     called = nmt_translate("-m", trained, "--precision", precision, given="Guten Morgen!\n")
     assert called == (0, expected[0] + "\n", "")
 
@@ -131,20 +133,23 @@ def test_other_precisions_translate(precision: str, trained: Path, expected: lis
     [
         (["--beam-size", 0], "must be at least 1"),
         (["--beam-size", "many"], "expected a whole number"),
-        (["--temperature", 2], "--temperature without --sample"),
-        (["--sample", "--top-p", 2], "must be at least 0 and at most 1"),
-        (["--sample", "--temperature", 0], "temperature is 0"),
-        (["--sample", "--n-best", 3], "leave out --n-best"),
-        (["--alpha", "-1"], "--alpha"),
-        (["--length-penalty", "none", "--alpha", 1], "--alpha is the length penalty's"),
-        (["--beta", 1], "--beta is the coverage penalty's"),
-        (["--length-penalty", "mean"], "mean"),
-        (["--n-best", 2, "--scores"], "leave out --scores"),
-        (["--jsonl", "--scores"], "leave out --scores"),
-        (["--force", "x", "--n-best", 2], "--force searches for nothing"),
-        (["--checkpoint", "bset"], "use best, last, average or an update"),
-        (["--checkpoint", "51"], "no checkpoint 51; known: 100, 150"),
-        (["--precision", "fp16", "--device", "cpu"], "precision fp16 needs a GPU"),
+        (["--temperature", 2], "--temperature: requires --sample"),
+        (["--sample", "--top-p", 2], "--top-p: must be at most 1, got 2"),
+        (["--sample", "--temperature", 0], "--temperature: must be greater than 0, got 0"),
+        (["--sample", "--n-best", 3], "--sample: returns one translation per sentence"),
+        (["--alpha", "-1"], "--alpha: must be at least 0, got -1"),
+        (
+            ["--length-penalty", "none", "--alpha", 1],
+            "--alpha: has no effect with --length-penalty none",
+        ),
+        (["--beta", 1], "--beta: has no effect with --coverage-penalty none"),
+        (["--length-penalty", "mean"], "--length-penalty: unknown length penalty 'mean'"),
+        (["--n-best", 2, "--scores"], "the output of --n-best contains the scores; remove"),
+        (["--jsonl", "--scores"], "the output of --jsonl contains the scores; remove"),
+        (["--force", "x", "--n-best", 2], "--n-best: has no effect with --score-targets"),
+        (["--checkpoint", "bset"], "use best, last, average or the number of an update"),
+        (["--checkpoint", "51"], "no checkpoint 51; available: 100, 150"),
+        (["--precision", "fp16", "--device", "cpu"], "precision fp16 requires a GPU"),
         (["--precision", "fp64"], "fp64"),
         (["--devise", "cpu"], "--devise"),
         (["nowhere.de"], "nowhere.de: no such file"),
@@ -154,26 +159,28 @@ def test_other_precisions_translate(precision: str, trained: Path, expected: lis
         (["--force", "nowhere.en"], "nowhere.en: cannot read"),
     ],
 )
-def test_wrong_use_is_told_in_one_line(options: list[object], words: str, trained: Path) -> None:
+def test_invalid_use_is_reported_in_one_line(
+    options: list[object], words: str, trained: Path
+) -> None:
     called = nmt_translate("-m", trained, *options, given="Guten Morgen!\n")
     assert words in called.complaint
     assert called.complaint.startswith("nmt-translate: ")
     assert called.out == ""
 
 
-def test_a_run_must_be_named() -> None:
+def test_missing_model_is_reported() -> None:
     assert "-m/--model" in nmt_translate().complaint
 
 
-def test_the_input_is_never_overwritten(trained: Path, tmp_path: Path) -> None:
+def test_output_that_is_also_input_is_rejected_and_kept(trained: Path, tmp_path: Path) -> None:
     file = tmp_path / "text"
     file.write_text("Guten Morgen!\n")
     for options in (["-o", file], ["--alignments", file]):
-        assert "is read and written" in nmt_translate("-m", trained, file, *options).complaint
+        assert "is both input and output" in nmt_translate("-m", trained, file, *options).complaint
     assert file.read_text() == "Guten Morgen!\n"
 
 
-def test_translating_writes_nothing_into_the_run(trained: Path) -> None:
+def test_translation_writes_nothing_to_the_run_directory(trained: Path) -> None:
     before = tree_of(trained)
     nmt_translate("-m", trained, given="Guten Morgen!\n")
     assert tree_of(trained) == before

@@ -84,8 +84,11 @@ def test_an_empty_file_is_reported_with_all_missing_sections() -> None:
         (["folder"], "folder: cannot read: Is a directory"),
         (["-o", "folder"], "folder: cannot write: Is a directory"),
         (["-o", "one.txt/out"], "one.txt/out: cannot write: Not a directory"),
-        (["-o", "out", "--alignments", "out"], "out: is to hold translations and alignments"),
-        (["--attention", "one.txt"], "one.txt: cannot be made: File exists"),
+        (
+            ["-o", "out", "--alignments", "out"],
+            "out: is the output of both translations and alignments",
+        ),
+        (["--attention", "one.txt"], "one.txt: cannot create the directory: File exists"),
         (["--force", "folder"], "folder: cannot read: Is a directory"),
         (["-m", "folder"], "folder: is not a run"),
         (["-m", "one.txt"], "one.txt: is not a run"),
@@ -123,7 +126,7 @@ def test_errors_of_eval(arguments: list[object], words: str) -> None:
 def test_eval_checks_the_references_before_it_translates(
     arguments: list[object], trained: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delattr(Translator, "stream")
+    monkeypatch.delattr(Translator, "translate_lines")
     assert nmt_eval("-m", trained, f"{PHRASES}.de", *arguments).complaint
 
 
@@ -137,4 +140,4 @@ def test_attention_plots_require_a_model_with_attention(
     experiment["evaluation"] = {"samples": 0, "pictures": 0}
     assert nmt_train(write_experiment(here / "blind.yaml", experiment)).code == 0
     called = nmt_translate("-m", "runs/blind", "--attention", "drawn", given="Guten Morgen!\n")
-    assert "the model has no attention to draw; leave out --attention" in called.complaint
+    assert "--attention requires a model with attention; remove --attention" in called.complaint

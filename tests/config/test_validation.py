@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from nmt.config.schema import ModelConfig, SearchConfig
+from nmt.config.schema import ModelConfig
+from nmt.config.search_options import SearchOptions
 from nmt.config.validation import options_model, validate
 from nmt.errors import UserErrors
 from nmt.registry import DECODERS, FAMILIES, MECHANISMS, ComponentConfig
@@ -74,7 +75,7 @@ ONE_ERROR = {
     "search: {length_penalty: {type: gnmt, alpha: -1}}": (
         "search.length_penalty.alpha: must be at least 0, got -1"
     ),
-    "search: {stop: soon}": "search.stop: must be one of 'bound' or 'likely', got 'soon'",
+    "search: {stop: soon}": "search.stop: must be one of 'exact' or 'heuristic', got 'soon'",
     "evaluation: {metrics: bleu}": "evaluation.metrics: expected a list, got 'bleu'",
     "evaluation: {metrics: [bleu, blue]}": (
         "evaluation.metrics: must be one of 'bleu', 'chrf', 'ter' or 'exact', got 'blue'"
@@ -210,7 +211,7 @@ def test_python_values_are_validated_like_those_of_a_file() -> None:
     assert model.decoder.options["layers"] == 1
     with pytest.raises(UserErrors) as error:
         validate(
-            SearchConfig,
+            SearchOptions,
             {
                 "beam_size": "5",
                 "beam": 1,

@@ -2,13 +2,9 @@
 
 from pathlib import Path
 from subprocess import PIPE
-from typing import Any
 
 import pytest
 
-from nmt.cli.windows import spread_windows
-from nmt.distributed.process_group import SINGLE_PROCESS_GROUP, ProcessGroup
-from nmt.distributed.rank import RankInfo
 from tests.commands import lines_of, nmt_translate, tree_of
 from tests.conftest import start_ranks
 
@@ -56,39 +52,3 @@ def test_a_user_error_is_printed_once(trained: Path, tmp_path: Path) -> None:
     (message,) = [line for line in err.splitlines() if line.startswith("nmt-")]
     assert message.startswith(f"nmt-translate: {tmp_path}: is not a run")
     assert "exitcode  : 2" in err
-
-
-class _Recorded(ProcessGroup):
-    """A rank that runs by itself, with given broadcasts and recorded values to gather."""
-
-    def __init__(
-        self, info: RankInfo, broadcasts: list[Any], gathered: dict[int, list[Any]]
-    ) -> None:
-        super().__init__(info)
-        self.broadcasts, self.gathered = broadcasts, gathered
-
-    def broadcast(self, value: Any) -> Any:
-        return value if self.is_first else self.broadcasts.pop(0)
-
-    def gather(self, value: Any) -> list[Any]:
-        self.gathered.setdefault(self.rank, []).append(value)
-        if not self.is_first:
-            return []
-        return [self.gathered[number].pop(0) for number in range(self.world_size)]
-
-
-def test_results_of_windows_are_in_order() -> None:
-    windows = [[1, 2, 3, 4, 5], [6], [7, 8, 9]]
-
-    def work(items: list[int], numbers: range) -> list[str]:
-        return [f"{item} at {number}" for item, number in zip(items, numbers, strict=True)]
-
-    broadcasts = [*windows, None]
-    gathered: dict[int, list[Any]] = {}
-    found = {}
-    for number in (1, 2, 0):
-        ranks = _Recorded(RankInfo(number, 3), list(broadcasts), gathered)
-        own = iter(windows) if number == 0 else iter(())
-        found[number] = list(spread_windows(own, work, ranks))
-    assert found == {0: [f"{n} at {n - 1}" for n in range(1, 10)], 1: [], 2: []}
-    assert list(spread_windows(iter(windows), work, SINGLE_PROCESS_GROUP)) == found[0]

@@ -6,13 +6,12 @@ import pytest
 import torch
 
 from nmt.config.schema import ModelConfig
+from nmt.config.search_options import SearchOptions
 from nmt.cpu_tuning import use_onednn_for_products
 from nmt.data.corpus import read_lines
 from nmt.data.images import ImageSize
 from nmt.data.vocabulary import Vocabulary
 from nmt.model.build import build_model
-from nmt.registry import ComponentConfig
-from nmt.search.options import SearchOptions
 from nmt.search.translation import Translation
 from nmt.search.translator import Translator
 from tests.commands import PHRASES
@@ -30,7 +29,7 @@ def untrained(config: ModelConfig, pictures: ImageSize | None = None) -> Transla
     )
     pieces = len(vocabulary) if pictures is None else pictures
     model = build_model(config, pieces, len(vocabulary)).eval().requires_grad_(False)
-    options = SearchOptions(ComponentConfig("average"), ComponentConfig("none"), max_length=8)
+    options = SearchOptions(max_length=8)
     source = vocabulary if pictures is None else pictures
     return Translator([model], source, vocabulary, options, device=torch.device("cpu"))
 

@@ -8,7 +8,7 @@ import torch
 
 from nmt.search.beam import beam_search
 from nmt.search.hypothesis import Hypothesis
-from nmt.search.penalties import NoCoveragePenalty, NoLengthPenalty
+from nmt.search.scoring import NoCoveragePenalty, NoLengthPenalty
 
 from .tables import BOS, EOS, Score, Spoken, Table
 

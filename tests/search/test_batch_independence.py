@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from nmt.config.schema import ModelConfig
+from nmt.config.search_options import SamplingOptions
 from nmt.registry import ComponentConfig
-from nmt.search.options import Sampling
 from nmt.search.translation import Translation
 from nmt.search.translator import Translator
 
@@ -90,26 +90,20 @@ def test_neighbours_change_no_translation_of_a_caption(translator: Translator) -
     _assert_neighbours_change_nothing(translator, texts, beam_size=2, max_length=30)
 
 
-def test_windows_are_translated_as_one_text(translator: Translator, sources: list[str]) -> None:
-    whole = translator.translate(sources[:20])
-    parts = list(translator.stream([sources[:3], [], sources[3:13], sources[13:20]]))
-    assert_equal(parts, whole)
-
-
 @pytest.mark.slow
 def test_drawing_repeats_with_its_seed_whatever_stands_beside(
     translator: Translator, sources: list[str]
 ) -> None:
     def draw(seed: int, **options: Any) -> list[Translation]:
-        return translator.translate(sources[:20], sampling=Sampling(seed=seed), **options)
+        return translator.translate(sources[:20], sampling=SamplingOptions(seed=seed), **options)
 
     first = draw(1)
     assert_equal(draw(1), first)
     assert_equal(draw(1, batch_sentences=1), first)
     changed = ["", *sources[1:10], *["Gute Nacht, schlaf gut!"] * 9]
-    other = translator.translate(changed, sampling=Sampling(seed=1))
+    other = translator.translate(changed, sampling=SamplingOptions(seed=1))
     assert_equal(other[1:10], first[1:10])
     assert [t.text for t in draw(2)] != [t.text for t in first]
     best = translator.translate(sources[:20], beam_size=1)
-    boldest = translator.translate(sources[:20], sampling=Sampling(top_k=1))
+    boldest = translator.translate(sources[:20], sampling=SamplingOptions(top_k=1))
     assert [t.text for t in boldest] == [t.text for t in best]

@@ -9,7 +9,7 @@ from torch.utils._pytree import tree_map_only
 
 from nmt.errors import UserError
 from nmt.search.beam import beam_search
-from nmt.search.penalties import AverageLengthPenalty, GnmtCoveragePenalty, GnmtLengthPenalty
+from nmt.search.scoring import AverageLengthPenalty, GnmtCoveragePenalty, GnmtLengthPenalty
 
 from .searching import NO_COVERAGE, NONE, assert_same, search
 from .tables import (
@@ -102,9 +102,9 @@ def test_a_likely_end_is_where_ending_next_could_not_win(
             max_lengths_b=max_lengths,
             n_best=n_best,
             length_penalty=length_penalty,
-            stop=stop,
+            early_stopping=early_stopping,
         )
-        for stop in ("likely", "bound")
+        for early_stopping in ("heuristic", "exact")
     )
     for sentence, max_length in enumerate(max_lengths):
         expected = slow_beam(table, sentence, max_length, n_best, score, beam_size, done=done)
@@ -203,7 +203,7 @@ def test_weights_and_coverage_are_of_real_positions_only() -> None:
 
 def test_a_coverage_penalty_without_attention_is_the_users_mistake() -> None:
     table = Table(1, 4)
-    with pytest.raises(UserError, match="no attention"):
+    with pytest.raises(UserError, match="requires a model with attention"):
         search(
             table,
             beam_size=2,

@@ -6,9 +6,14 @@ from typing import Any
 import pytest
 import torch
 
-from nmt.search.candidates import best_candidates, by_choosing, by_sorting, forbid_repeats
+from nmt.search.candidates import (
+    block_repeated_ngrams,
+    select_candidates,
+    topk_by_sorting,
+    topk_with_tie_repair,
+)
 
-ways = pytest.mark.parametrize("top", [by_choosing, by_sorting])
+ways = pytest.mark.parametrize("top", [topk_with_tie_repair, topk_by_sorting])
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 36, 100])
@@ -17,7 +22,7 @@ def test_candidates_are_in_the_order_of_a_sort_by_value_hypothesis_and_token(cou
     # Few different values, exact in binary, so that most of them are equal.
     live = [[-0.25 * numbers.randrange(3) for _ in range(3)] for _ in range(40)]
     table = [[[-0.25 * numbers.randrange(5) for _ in range(12)] for _ in range(3)] for _ in live]
-    found = best_candidates(torch.tensor(live), torch.tensor(table).flatten(0, 1), count)
+    found = select_candidates(torch.tensor(live), torch.tensor(table).flatten(0, 1), count)
     for row in range(len(live)):
         totals = [(-(live[row][k] + table[row][k][v]), k, v) for k in range(3) for v in range(12)]
         expected = sorted(totals)[:count]
@@ -55,14 +60,14 @@ def test_the_largest_are_found_whatever_the_vocabularys_size(top: Any, vocabular
 
 
 def test_a_large_vocabulary_of_equals_gives_its_first_tokens() -> None:
-    found = best_candidates(torch.zeros(2, 2), torch.full((4, 5000), -1.0), 4)
+    found = select_candidates(torch.zeros(2, 2), torch.full((4, 5000), -1.0), 4)
     assert found.token_bc.tolist() == [[0, 1, 2, 3]] * 2
     assert found.parent_bc.tolist() == [[0, 0, 0, 0]] * 2
 
 
 def test_half_precision_is_summed_in_single() -> None:
     log_probs_nv = torch.tensor([[-0.001, -3.0]], dtype=torch.bfloat16)
-    found = best_candidates(torch.tensor([[-100.0]]), log_probs_nv, 1)
+    found = select_candidates(torch.tensor([[-100.0]]), log_probs_nv, 1)
     assert found.log_prob_bc.item() == pytest.approx(-100.001, abs=1e-5)
 
 
@@ -79,7 +84,7 @@ def test_only_tokens_that_complete_a_known_ngram_are_forbidden() -> None:
     log_probs_nv = torch.full((3, 8), -1.0)
 
     def forbidden(size: int) -> list[list[int]]:
-        kept_nv = forbid_repeats(log_probs_nv, prefixes_nt, size).isfinite()
+        kept_nv = block_repeated_ngrams(log_probs_nv, prefixes_nt, size).isfinite()
         return [(~row).nonzero().flatten().tolist() for row in kept_nv]
 
     assert forbidden(1) == [[4, 5, 6], [4], [1, 2, 3, 4, 5]]

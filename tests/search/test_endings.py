@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from nmt.search.penalties import AverageLengthPenalty, GnmtLengthPenalty
+from nmt.search.scoring import AverageLengthPenalty, GnmtLengthPenalty
 
 from .searching import NONE, search
 from .tables import BOS, EOS, TOKENS, Table

@@ -15,7 +15,7 @@ from nmt.errors import UserError
 from nmt.search.beam import beam_search
 from nmt.search.ensemble import ensemble
 from nmt.search.hypothesis import Hypothesis
-from nmt.search.penalties import AverageLengthPenalty, GnmtCoveragePenalty
+from nmt.search.scoring import AverageLengthPenalty, GnmtCoveragePenalty
 from nmt.search.step import Step
 from nmt.search.translator import Translator
 

@@ -7,14 +7,14 @@ import pytest
 import torch
 
 from nmt.search.beam import beam_search
-from nmt.search.forced import force
-from nmt.search.penalties import (
-    UNPENALISED,
+from nmt.search.scoring import (
+    UNPENALIZED,
     AverageLengthPenalty,
     GnmtCoveragePenalty,
     GnmtLengthPenalty,
     Scoring,
 )
+from nmt.search.stepwise import force_decode
 
 from .tables import BOS, EOS, Table, gnmt
 
@@ -24,11 +24,11 @@ TARGETS = [[2, 3, 2, 2, 0], [], [3], [0, 0, 2]]
 @pytest.mark.parametrize("penalised", [False, True])
 def test_a_forced_target_has_the_sum_of_its_log_probabilities(penalised: bool) -> None:
     table = Table(4, 1)
-    scoring, score = UNPENALISED, gnmt(0.0)
+    scoring, score = UNPENALIZED, gnmt(0.0)
     if penalised:
         scoring = Scoring(GnmtLengthPenalty(alpha=0.7), GnmtCoveragePenalty(beta=0.4))
         score = gnmt(0.7, 0.4)
-    found = force(table.step, *table.start(), TARGETS, bos=BOS, eos=EOS, scoring=scoring)
+    found = force_decode(table.step, *table.start(), TARGETS, bos=BOS, eos=EOS, scoring=scoring)
     for sentence, target in enumerate(TARGETS):
         said = table.spell(sentence, [*target, EOS])
         one = found[sentence]
@@ -45,7 +45,7 @@ def test_a_forced_target_has_the_sum_of_its_log_probabilities(penalised: bool) -
 def test_an_impossible_target_scores_minus_infinity() -> None:
     table = Table(1, 1)
     table.log_probs[0][EOS][BOS][3] = -math.inf
-    (found,) = force(table.step, *table.start(), [[3, 2]], bos=BOS, eos=EOS)
+    (found,) = force_decode(table.step, *table.start(), [[3, 2]], bos=BOS, eos=EOS)
     assert found.score == -math.inf
 
 
@@ -62,7 +62,7 @@ def test_what_search_found_has_the_same_score_when_forced() -> None:
         coverage_penalty=scoring.coverage,
     )
     targets = [one.tokens[:-1] for (one,) in found]
-    again = force(table.step, *table.start(), targets, bos=BOS, eos=EOS, scoring=scoring)
+    again = force_decode(table.step, *table.start(), targets, bos=BOS, eos=EOS, scoring=scoring)
     for (one,), forced in zip(found, again, strict=True):
         assert forced.score == pytest.approx(one.score, rel=1e-6)
         assert forced.weights_ts is not None
@@ -73,7 +73,7 @@ def test_what_search_found_has_the_same_score_when_forced() -> None:
 def test_weights_of_padding_are_cut_off() -> None:
     table, mask_bs = Table(2, 3), torch.tensor([[True, True, False], [True, True, True]])
     options: Any = {"bos": BOS, "eos": EOS, "source_mask_bs": mask_bs}
-    first, second = force(table.step, *table.start(), [[2], [2, 3]], **options)
+    first, second = force_decode(table.step, *table.start(), [[2], [2, 3]], **options)
     assert first.weights_ts is not None
     assert second.weights_ts is not None
     assert first.weights_ts.shape == (2, 2)
@@ -82,5 +82,5 @@ def test_weights_of_padding_are_cut_off() -> None:
 
 def test_a_model_that_does_not_attend_can_be_forced() -> None:
     table = Table(1, 3)
-    (found,) = force(table.blind_step, *table.start(), [[2]], bos=BOS, eos=EOS)
+    (found,) = force_decode(table.blind_step, *table.start(), [[2]], bos=BOS, eos=EOS)
     assert found.weights_ts is None

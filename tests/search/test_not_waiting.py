@@ -1,4 +1,4 @@
-"""What a search asks of a GPU: nothing that it would have to wait for, and to be read late."""
+"""Beam search on a device that the host reads late, and never reads during a step."""
 
 from itertools import chain
 from typing import Any
@@ -8,10 +8,9 @@ import torch
 from torch import Tensor
 
 from nmt.config.schema import ModelConfig
+from nmt.model.interfaces import select_rows
 from nmt.search import beam
-from nmt.search.frontier import Frontier
-from nmt.search.ledger import Limits
-from nmt.search.penalties import (
+from nmt.search.scoring import (
     AverageLengthPenalty,
     CoveragePenalty,
     GnmtCoveragePenalty,
@@ -19,7 +18,6 @@ from nmt.search.penalties import (
     NoCoveragePenalty,
     Scoring,
 )
-from nmt.search.step import select_rows
 from tests.lagging_copy import lagging_copy
 from tests.meta import META, make_ready
 from tests.model.small import build, every_part_once, text
@@ -28,14 +26,14 @@ from .searching import NO_COVERAGE, NONE, search
 from .tables import Table
 
 
-@pytest.mark.parametrize("letters", [1, 2, 7])
-@pytest.mark.parametrize("stop", ["bound", "likely"])
+@pytest.mark.parametrize("lag", [1, 2, 7])
+@pytest.mark.parametrize("early_stopping", ["exact", "heuristic"])
 @pytest.mark.parametrize("coverage", [NO_COVERAGE, GnmtCoveragePenalty()])
 @pytest.mark.parametrize(("beam_size", "n_best"), [(1, 1), (3, 2)])
 @pytest.mark.parametrize("length", [NONE, AverageLengthPenalty(alpha=2.0)])
-def test_what_is_read_late_decides_alike(
-    letters: int,
-    stop: str,
+def test_lag_of_the_host_changes_no_result(
+    lag: int,
+    early_stopping: str,
     coverage: Any,
     beam_size: int,
     n_best: int,
@@ -48,44 +46,43 @@ def test_what_is_read_late_decides_alike(
         "max_lengths_b": [9, 7, 1, 2, 12, 5, 9, 3],
         "length_penalty": length,
         "coverage_penalty": coverage,
-        "stop": stop,
+        "early_stopping": early_stopping,
     }
     table = Table(8, 5)
-    at_once, steps = search(table, **options), table.steps
-    monkeypatch.setattr(beam, "AsyncHostCopy", lagging_copy(letters))
+    immediate, steps = search(table, **options), table.steps
+    monkeypatch.setattr(beam, "AsyncHostCopy", lagging_copy(lag))
     late = search(table, **options)
-    for sentence, other in zip(chain(*at_once), chain(*late), strict=True):
-        assert sentence._replace(weights_ts=None) == other._replace(weights_ts=None)
-        assert sentence.weights_ts is not None
+    for one, other in zip(chain(*immediate), chain(*late), strict=True):
+        assert one._replace(weights_ts=None) == other._replace(weights_ts=None)
+        assert one.weights_ts is not None
         assert other.weights_ts is not None
-        assert sentence.weights_ts.equal(other.weights_ts)
-    # Twelve steps are the most that any sentence may take.
-    assert steps <= table.steps - steps <= min(steps + letters, 12)
+        assert one.weights_ts.equal(other.weights_ts)
+    # No sentence may take more than twelve steps.
+    assert steps <= table.steps - steps <= min(steps + lag, 12)
 
 
 @pytest.mark.parametrize("model", every_part_once())
 @torch.inference_mode()
-def test_no_step_reads_a_number_on_its_device(
+def test_step_reads_no_value_from_its_device(
     model: ModelConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_ready(monkeypatch)
-    given, built = text(), build(model, torch.float32).to(META)
-    memory, state = built.start(given.source_bs.to(META), given.source_mask_bs.to(META))
-    penalty: CoveragePenalty = NoCoveragePenalty()
+    inputs, built = text(), build(model, torch.float32).to(META)
+    memory, state = built.start(inputs.source_bs.to(META), inputs.source_mask_bs.to(META))
+    coverage: CoveragePenalty = NoCoveragePenalty()
     probe = built.step(torch.zeros(3, dtype=torch.long, device=META), memory, state)
     if probe.weights_ns is not None:
-        penalty = GnmtCoveragePenalty()
-    limits = Limits(1, 4, 1, 2, "bound", [9, 9, 9])
-    scoring = Scoring(GnmtLengthPenalty(), penalty)
-    frontier = Frontier(0, limits, scoring, given.source_mask_bs, META)
-    state = select_rows(state, frontier.first_rows_n)
-    for left in (3, 3, 2):
-        prediction = built.step(frontier.tokens_n, memory, state)
-        found = frontier.advance(prediction)
-        kept_b, rows_n = frontier.keep(lambda sentence, _, left=left: sentence < left)  # type: ignore[misc]
-        state = select_rows(prediction.state, rows_n)
-        memory = memory if kept_b is None else select_rows(memory, kept_b)
-    assert frontier.sentences == [0, 1]
-    assert rows_n.shape == (8,)
-    tensors = [part for part in found.candidates if isinstance(part, Tensor)]
+        coverage = GnmtCoveragePenalty()
+    scoring = Scoring(GnmtLengthPenalty(), coverage)
+    active = beam.start_beam(inputs.source_mask_bs.to(META), 4, bos=0, keep_prefixes=True)
+    state = select_rows(state, torch.arange(3, device=META).repeat_interleave(4))
+    for length in (1, 2, 3):
+        prediction = built.step(active.tokens_bk.flatten(), memory, state)
+        active, parent_bk, result = beam.extend_beam(
+            active, prediction, [0, 1, 2], length, eos=1, scoring=scoring, block_ngram=2
+        )
+        rows_bk = torch.arange(3, device=META)[:, None] * 4 + parent_bk
+        state = select_rows(prediction.state, rows_bk.flatten())
+    assert parent_bk.shape == (3, 4)
+    tensors = [part for part in result.candidates if isinstance(part, Tensor)]
     assert {part.device.type for part in tensors} == {"meta"}

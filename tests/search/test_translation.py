@@ -8,7 +8,7 @@ import torch
 from nmt.data.vocabulary import Vocabulary
 from nmt.errors import UserError
 from nmt.search.hypothesis import Hypothesis
-from nmt.search.translation import Translation, finish
+from nmt.search.translation import Translation, to_translation
 
 LINES = ["Ein Mann liest", "a man reads", "Haus", "house"] * 4
 
@@ -28,14 +28,14 @@ def _hypothesis(
 
 def test_the_end_mark_is_no_piece_but_has_a_score(vocabulary: Vocabulary) -> None:
     pieces = ["▁", "H"]
-    ended = finish(
+    ended = to_translation(
         "H", pieces, _hypothesis(vocabulary, "man", None), vocabulary, replace_unknown=False
     )
     assert (ended.text, ended.pieces) == ("man", ("▁", "m", "a", "n"))
     assert ended.piece_scores == (-0.5,) * 5
     assert (ended.score, ended.log_prob, ended.source_pieces) == (-1.5, -3.0, ("▁", "H"))
     cut = _hypothesis(vocabulary, "man", None, finished=False)
-    unended = finish("H", pieces, cut, vocabulary, replace_unknown=False)
+    unended = to_translation("H", pieces, cut, vocabulary, replace_unknown=False)
     assert (unended.text, len(unended.piece_scores), unended.finished) == ("man", 4, False)
 
 
@@ -45,17 +45,17 @@ def test_an_unknown_piece_becomes_the_source_word_looked_at(vocabulary: Vocabula
     weights_ts = torch.full((len(tokens), 8), 0.01)
     weights_ts[2, 4] = 0.9
     hypothesis = Hypothesis(tokens, 0.0, 0.0, [0.0] * len(tokens), weights_ts, True)
-    replaced = finish("H 91 M", source, hypothesis, vocabulary, replace_unknown=True)
+    replaced = to_translation("H 91 M", source, hypothesis, vocabulary, replace_unknown=True)
     assert replaced.text == "a91n"
-    kept = finish("H 91 M", source, hypothesis, vocabulary, replace_unknown=False)
+    kept = to_translation("H 91 M", source, hypothesis, vocabulary, replace_unknown=False)
     assert "⁇" in kept.text
     assert replaced.pieces == kept.pieces
 
 
 def test_unknown_pieces_cannot_be_replaced_without_attention(vocabulary: Vocabulary) -> None:
     hypothesis = Hypothesis([vocabulary.unk], 0.0, 0.0, [0.0], None, False)
-    with pytest.raises(UserError, match="no attention"):
-        finish("H", ["▁", "H"], hypothesis, vocabulary, replace_unknown=True)
+    with pytest.raises(UserError, match="requires a model with attention"):
+        to_translation("H", ["▁", "H"], hypothesis, vocabulary, replace_unknown=True)
 
 
 def test_a_translation_is_one_line_even_when_bytes_spell_a_line_end() -> None:
@@ -64,7 +64,9 @@ def test_a_translation_is_one_line_even_when_bytes_spell_a_line_end() -> None:
     tokens = [*vocabulary.encode("man"), *ids, *vocabulary.encode("man"), vocabulary.eos]
     assert "\n" in vocabulary.decode(tokens)
     hypothesis = Hypothesis(tokens, 0.0, 0.0, [0.0] * len(tokens), None, True)
-    assert "\n" not in finish("x", ["x"], hypothesis, vocabulary, replace_unknown=False).text
+    assert (
+        "\n" not in to_translation("x", ["x"], hypothesis, vocabulary, replace_unknown=False).text
+    )
 
 
 def test_plain_data_holds_everything_as_json() -> None:
@@ -72,7 +74,7 @@ def test_plain_data_holds_everything_as_json() -> None:
     one = Translation(
         "a b", "c d", -0.5, -1.5, ("▁a", "▁b"), ("▁c", "▁d"), (-0.5, -0.5, -0.5), weights_ts
     )
-    tree = Translation(**{**one.__dict__, "n_best": (one, one)}).as_tree()
+    tree = Translation(**{**one.__dict__, "n_best": (one, one)}).to_dict()
     assert json.loads(json.dumps(tree)) == tree
     assert tree["alignment"] == [[1, 0], [0, 1]]
     assert tree["attention"] == [[0.25, 0.75, 0.0], [0.5, 0.0, 0.5], [0.0, 0.0, 1.0]]
@@ -82,8 +84,8 @@ def test_plain_data_holds_everything_as_json() -> None:
 
 def test_a_model_without_attention_has_no_alignment() -> None:
     one = Translation("a", "b", source_pieces=("▁a",), pieces=("▁b",), piece_scores=(-1.0, -1.0))
-    with pytest.raises(UserError, match="no attention"):
+    with pytest.raises(UserError, match="require a model with attention"):
         _ = one.alignment
-    assert one.as_tree()["alignment"] is None
-    assert one.as_tree()["attention"] is None
+    assert one.to_dict()["alignment"] is None
+    assert one.to_dict()["attention"] is None
     assert Translation("").alignment == []

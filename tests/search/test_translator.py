@@ -11,8 +11,7 @@ import torch
 from nmt.errors import UserError
 from nmt.inference.saved_model import load_saved_model
 from nmt.registry import ComponentConfig
-from nmt.search.options import SearchOptions
-from nmt.search.reader import TextReader
+from nmt.search.source_reader import TextReader
 from nmt.search.translation import Translation
 from nmt.search.translator import Translator
 
@@ -99,7 +98,7 @@ def test_n_best_are_different_and_in_order(translator: Translator, sources: list
 
 
 def test_no_run_is_an_error() -> None:
-    with pytest.raises(UserError, match="no run is given"):
+    with pytest.raises(UserError, match="no run directory is given"):
         Translator.load()
 
 
@@ -164,9 +163,10 @@ def test_alignments_stay_within_the_words_of_both_sides(
 def test_translating_leaves_the_loaded_module_whole(trained: Path, sources: list[str]) -> None:
     saved = load_saved_model(trained)
     before = {name: tensor.clone() for name, tensor in saved.model.state_dict().items()}
-    options = SearchOptions.of(saved.experiment.search)
     vocabularies = (saved.source, saved.target_vocabulary)
-    translator = Translator([saved.model], *vocabularies, options, device=torch.device("cpu"))
+    translator = Translator(
+        [saved.model], *vocabularies, saved.experiment.search, device=torch.device("cpu")
+    )
     translator.translate(sources[:3])
     after = saved.model.state_dict()
     assert before.keys() == after.keys()

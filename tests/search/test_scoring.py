@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from nmt.registry import COVERAGE_PENALTIES, LENGTH_PENALTIES, ComponentConfig
-from nmt.search.penalties import GnmtCoveragePenalty, LengthPenalty
+from nmt.search.scoring import GnmtCoveragePenalty, LengthPenalty
 
 
 @pytest.mark.parametrize(

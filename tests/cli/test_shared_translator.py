@@ -1,4 +1,4 @@
-"""nmt-translate and nmt-eval --workers: the same lines, by several processes."""
+"""nmt-translate and nmt-eval with --workers: the same output from several processes."""
 
 import json
 import os
@@ -11,19 +11,20 @@ import numpy as np
 import pytest
 import torch
 
-from nmt.cli import workers
+from nmt.cli import shared_translator
+from nmt.cli.shared_translator import ModelArguments, SharedTranslator
 from nmt.errors import UserError
 from tests.commands import nmt_eval, nmt_translate
 
 
 @pytest.mark.parametrize("count", [2, pytest.param(3, marks=pytest.mark.slow)])
-def test_several_workers_write_what_one_writes(count: int, trained: Path, de: Path) -> None:
+def test_several_workers_give_the_output_of_one(count: int, trained: Path, de: Path) -> None:
     asked = ("-m", trained, de, "--n-best", 2)
     assert nmt_translate(*asked, "--workers", count) == nmt_translate(*asked)
 
 
 @pytest.mark.slow
-def test_weights_come_from_other_workers_too(trained: Path, de: Path) -> None:
+def test_attention_of_worker_processes_is_returned(trained: Path, de: Path) -> None:
     one, two = (
         [json.loads(line) for line in nmt_translate("-m", trained, de, "--jsonl", *more).lines]
         for more in ([], ["--workers", 2])
@@ -36,21 +37,21 @@ def test_weights_come_from_other_workers_too(trained: Path, de: Path) -> None:
 
 
 @pytest.mark.slow
-def test_draws_follow_from_the_line_and_not_from_the_worker(trained: Path, de: Path) -> None:
+def test_samples_do_not_depend_on_the_number_of_workers(trained: Path, de: Path) -> None:
     asked = ("-m", trained, de, "--sample", "--temperature", 2)
     assert nmt_translate(*asked, "--workers", 2).out == nmt_translate(*asked).out
 
 
 @pytest.mark.slow
-def test_given_translations_are_scored_by_several_workers(
+def test_score_targets_does_not_depend_on_the_number_of_workers(
     trained: Path, de: Path, en: Path
 ) -> None:
-    asked = ("-m", trained, de, "--force", en, "--scores")
+    asked = ("-m", trained, de, "--score-targets", en, "--scores")
     assert nmt_translate(*asked, "--workers", 2).out == nmt_translate(*asked).out
 
 
 @pytest.mark.slow
-def test_less_text_than_workers(trained: Path) -> None:
+def test_fewer_lines_than_workers_are_translated(trained: Path) -> None:
     asked = ("-m", trained, "--workers", 3)
     assert nmt_translate(*asked, given="Guten Morgen!\n") == nmt_translate(
         "-m", trained, given="Guten Morgen!\n"
@@ -59,34 +60,36 @@ def test_less_text_than_workers(trained: Path) -> None:
 
 
 @pytest.mark.slow
-def test_an_evaluation_by_several_workers(trained: Path, de: Path, en: Path) -> None:
+def test_evaluation_does_not_depend_on_the_number_of_workers(
+    trained: Path, de: Path, en: Path
+) -> None:
     asked = ("-m", trained, de, en)
     assert nmt_eval(*asked, "--workers", 2) == nmt_eval(*asked)
     assert nmt_eval(de, en, "--workers", 2).code == 2
 
 
-def test_a_mistake_is_told_once(trained: Path, de: Path, tmp_path: Path) -> None:
+def test_error_of_several_workers_is_reported_once(trained: Path, de: Path, tmp_path: Path) -> None:
     called = nmt_translate("-m", tmp_path / "none", de, "--workers", 2)
     assert called.code == 2
     assert called.err.count("\n") == 1
     assert nmt_translate("-m", trained, de, "--workers", 0).code == 2
 
 
-def test_a_worker_that_is_killed_is_told_with_the_option(
+def test_killed_worker_is_reported_with_the_option(
     trained: Path, de: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workers, "_load", _die)
+    monkeypatch.setattr(shared_translator, "_load", _die)
     called = nmt_translate("-m", trained, de, "--workers", 2)
     assert called.complaint.endswith(
         "was killed by SIGKILL, possibly for lack of memory; use fewer workers (--workers)"
     )
 
 
-def _die(arguments: workers.LoadArguments) -> None:
+def _die(models: ModelArguments) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_a_gpu_is_not_divided() -> None:
+def test_workers_on_a_gpu_are_rejected() -> None:
     translator = SimpleNamespace(device=torch.device("cuda"))
-    with pytest.raises(UserError, match="--workers divides the cores of a CPU"):
-        workers.apply_job(cast(Any, None), cast(Any, translator), cast(Any, [None]))
+    with pytest.raises(UserError, match="--workers: divides the cores of a CPU; remove it"):
+        SharedTranslator(cast(Any, translator), cast(Any, [None]))

@@ -1,4 +1,4 @@
-"""How a hypothesis of several pieces is scored: its log-probability, its length, its coverage."""
+"""Scores of hypotheses: log-probability with a length penalty and a coverage penalty."""
 
 from abc import ABC, abstractmethod
 from typing import ClassVar, NamedTuple
@@ -10,31 +10,31 @@ from nmt.component_spec import NonNegativeFloat
 from nmt.errors import UserError
 from nmt.registry import COVERAGE_PENALTIES, LENGTH_PENALTIES
 
-LEAST_COVERAGE = 1e-4
-"""Coverage below this counts as this: a position never looked at costs 9.2 nats, not infinity.
+MIN_COVERAGE = 1e-4
+"""Lower bound of a source position's coverage: without attention it costs 9.2 nats, not infinity.
 
-Softmax weights underflow and local attention gives exact zeros, and a hypothesis must stay
-comparable with others when one source piece was passed over.
+Softmax weights underflow and local attention gives exact zeros. A hypothesis that missed one source
+token must remain comparable with others.
 """
 
 
 class LengthPenalty(ABC):
-    """Makes hypotheses of unequal length comparable.
+    """A function that makes the log-probabilities of hypotheses of different lengths comparable.
 
-    For log_prob <= 0 the result must not fall with length nor rise with a falling log_prob: search
-    stops by that.
+    For log_prob <= 0 it must not decrease with the length nor with the log-probability, because
+    early stopping relies on the bound that follows from it.
     """
 
     @abstractmethod
     def __call__(
         self, log_prob: Float[Tensor, "..."], length: Num[Tensor, "..."] | int
     ) -> Float[Tensor, "..."]:
-        """Score of hypotheses of `length` target pieces, the end mark counted."""
+        """Return the score of hypotheses of `length` target tokens, `eos` included."""
 
 
 @LENGTH_PENALTIES.register("none")
 class NoLengthPenalty(LengthPenalty):
-    """The log-probability itself: favours short hypotheses."""
+    """The log-probability itself, which favors short hypotheses."""
 
     def __call__(
         self, log_prob: Float[Tensor, "..."], length: Num[Tensor, "..."] | int
@@ -44,10 +44,10 @@ class NoLengthPenalty(LengthPenalty):
 
 @LENGTH_PENALTIES.register("average")
 class AverageLengthPenalty(LengthPenalty):
-    """log_prob / length**alpha: the mean log-probability of a piece at alpha 1 (Jean et al. 2015).
+    """log_prob / length**alpha, with alpha 1 the mean per token. Jean et al. 2015.
 
     Args:
-        alpha: 0 is no penalty, 1 the mean
+        alpha: exponent of the length; 0 for no normalization, 1 for the mean
     """
 
     def __init__(self, *, alpha: NonNegativeFloat = 1.0) -> None:
@@ -62,10 +62,10 @@ class AverageLengthPenalty(LengthPenalty):
 
 @LENGTH_PENALTIES.register("gnmt")
 class GnmtLengthPenalty(LengthPenalty):
-    """log_prob / ((5 + length) / 6)**alpha (Wu et al. 2016, equation 14).
+    """log_prob / ((5 + length) / 6)**alpha. Wu et al. 2016, equation 14.
 
     Args:
-        alpha: 0 is no penalty; 0.2 in the paper, 0.6 to 1.0 in much later work
+        alpha: exponent of the length; 0 for no normalization, 0.2 in the paper
     """
 
     def __init__(self, *, alpha: NonNegativeFloat = 0.2) -> None:
@@ -79,10 +79,10 @@ class GnmtLengthPenalty(LengthPenalty):
 
 
 class CoveragePenalty(ABC):
-    """What a hypothesis pays for source positions that it did not look at: at most 0.
+    """A term of at most 0 for source positions that received little attention.
 
     Attributes:
-        needs_weights: whether a model without attention cannot be scored
+        needs_weights: whether it requires a model with attention
     """
 
     needs_weights: ClassVar[bool]
@@ -91,12 +91,12 @@ class CoveragePenalty(ABC):
     def __call__(
         self, coverage: Float[Tensor, "*rows #s"], mask: Bool[Tensor, "*#rows #s"]
     ) -> Float[Tensor, "*rows"]:
-        """What is added to scores, from the weights summed over target positions."""
+        """Return the penalty, from the attention weights summed over target positions."""
 
 
 @COVERAGE_PENALTIES.register("none")
 class NoCoveragePenalty(CoveragePenalty):
-    """Nothing is paid."""
+    """No penalty."""
 
     needs_weights = False
 
@@ -108,10 +108,10 @@ class NoCoveragePenalty(CoveragePenalty):
 
 @COVERAGE_PENALTIES.register("gnmt")
 class GnmtCoveragePenalty(CoveragePenalty):
-    """beta * sum_s log min(sum_t weights_ts, 1), s a real position (Wu et al. 2016, equation 14).
+    """beta * sum_s log min(sum_t weights_ts, 1) over source positions s. Wu et al. 2016, eq. 14.
 
     Args:
-        beta: 0 is no penalty; 0.2 in the paper
+        beta: weight of the penalty; 0 for none, 0.2 in the paper
     """
 
     needs_weights = True
@@ -123,22 +123,21 @@ class GnmtCoveragePenalty(CoveragePenalty):
     def __call__(
         self, coverage: Float[Tensor, "*rows #s"], mask: Bool[Tensor, "*#rows #s"]
     ) -> Float[Tensor, "*rows"]:
-        paid = coverage.clamp(LEAST_COVERAGE, 1.0).log()
-        return self.beta * paid.masked_fill(~mask, 0.0).sum(-1)
+        log_coverage = coverage.clamp(MIN_COVERAGE, 1.0).log()
+        return self.beta * log_coverage.masked_fill(~mask, 0.0).sum(-1)
 
 
 class Scoring(NamedTuple):
-    """The two penalties of Wu et al. 2016, equation 14: length(log_prob) + coverage, in float64."""
+    """The score of Wu et al. 2016, equation 14: length(log_prob) + coverage, in float64."""
 
     length: LengthPenalty
     coverage: CoveragePenalty
 
     def check(self, weights_ns: Float[Tensor, "n s"] | None) -> None:
-        """Raises UserError when the coverage penalty needs weights and the model gives none."""
+        """Raise UserError if the coverage penalty requires weights and the model has none."""
         if weights_ns is None and self.coverage.needs_weights:
             raise UserError(
-                "this model has no attention, so its hypotheses have no coverage; "
-                "coverage_penalty: none would be right"
+                "coverage_penalty requires a model with attention; use coverage_penalty: none"
             )
 
     def scores(
@@ -148,14 +147,19 @@ class Scoring(NamedTuple):
         coverage: Float[Tensor, "*rows #s"],
         mask: Bool[Tensor, "*#rows #s"],
     ) -> Float[Tensor, "*rows"]:
-        """Penalised scores of hypotheses of one length."""
+        """Return the scores of hypotheses of one length."""
+        # float64, so that the order of nearly equal scores does not depend on the device.
         return self.length(log_prob.double(), length) + self.coverage(coverage.double(), mask)
 
     def bound(
         self, log_prob_b: Float[Tensor, "b"], max_length_b: Int[Tensor, "b"]
     ) -> Float[Tensor, "b"]:
-        """What no continuation of up to this length can beat: nothing more is lost."""
+        """Return the highest score that any continuation of up to the maximum length can reach.
+
+        A further token never raises the log-probability, the coverage penalty is at most 0, and the
+        length penalty is highest at the maximum length.
+        """
         return self.length(log_prob_b.double(), max_length_b.double())
 
 
-UNPENALISED = Scoring(NoLengthPenalty(), NoCoveragePenalty())
+UNPENALIZED = Scoring(NoLengthPenalty(), NoCoveragePenalty())

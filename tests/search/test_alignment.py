@@ -1,14 +1,14 @@
 import pytest
 import torch
 
-from nmt.search.alignments import (
+from nmt.search.alignment import (
     piece_alignment,
     to_pharaoh,
     word_alignment,
+    word_spans,
     word_text,
     word_texts,
     word_weights,
-    words,
 )
 
 # Source pieces a b1 b2 and the end mark; target pieces X1 X2 Y and the end mark.
@@ -75,7 +75,7 @@ def test_half_precision_weights_are_read() -> None:
     ],
 )
 def test_words_begin_at_their_mark(pieces: list[str], expected: list[list[int]]) -> None:
-    assert words(pieces) == expected
+    assert word_spans(pieces) == expected
 
 
 def test_words_have_the_text_that_stood_between_spaces() -> None:

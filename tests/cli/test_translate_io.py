@@ -1,4 +1,4 @@
-"""nmt-translate: every form of output."""
+"""nmt-translate: every output format."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ from tests.commands import lines_of, nmt_translate
 KEYS = {"id", "source", "translation", "pieces", "score", "piece_scores", "alignment", "attention"}
 
 
-def test_n_best_lines_are_as_moses_writes_them(
+def test_n_best_lines_have_the_moses_format(
     trained: Path, sources: list[str], expected: list[str]
 ) -> None:
     called = nmt_translate("-m", trained, "--n-best", 3, given="\n".join(sources[:4]) + "\n\n")
@@ -28,7 +28,7 @@ def test_n_best_lines_are_as_moses_writes_them(
     assert rows[12][1] == ""
 
 
-def test_more_of_the_best_than_the_beam_is_wide_are_given(
+def test_n_best_may_exceed_the_beam_size(
     trained: Path, sources: list[str], expected: list[str]
 ) -> None:
     called = nmt_translate("-m", trained, "-b", 2, "--n-best", 5, given=f"{sources[0]}\n")
@@ -38,7 +38,7 @@ def test_more_of_the_best_than_the_beam_is_wide_are_given(
     assert 2 < len(texts) <= 5
 
 
-def test_scores_stand_after_a_tab(trained: Path, translator: Translator) -> None:
+def test_scores_follow_the_text_after_a_tab(trained: Path, translator: Translator) -> None:
     called = nmt_translate("-m", trained, "--scores", given="Guten Morgen!\n\n")
     (one,) = translator.translate(["Guten Morgen!"])
     rows = [line.split("\t") for line in called.lines]
@@ -47,7 +47,7 @@ def test_scores_stand_after_a_tab(trained: Path, translator: Translator) -> None
     assert rows[1] == ["", "0.0000"]
 
 
-def test_jsonl_has_its_keys_and_shapes(
+def test_jsonl_objects_have_all_keys_with_matching_sizes(
     trained: Path, sources: list[str], expected: list[str]
 ) -> None:
     given = "\n".join([*sources[:5], "", *sources[5:8]]) + "\n"
@@ -73,7 +73,7 @@ def test_jsonl_has_its_keys_and_shapes(
 
 
 @pytest.mark.parametrize("level", ["word", "piece"])
-def test_alignments_are_pharaoh_lines_within_range(
+def test_alignments_are_pharaoh_links_within_both_sentences(
     level: str, trained: Path, sources: list[str], tmp_path: Path
 ) -> None:
     given = "\n".join([*sources[:10], "", *sources[10:20]]) + "\n"
@@ -95,12 +95,12 @@ def test_alignments_are_pharaoh_lines_within_range(
     assert "0-0" in links[0].split()
 
 
-def test_forcing_scores_the_given_translations(
+def test_score_targets_gives_the_scores_of_search(
     trained: Path, de: Path, expected: list[str], tmp_path: Path
 ) -> None:
     (tmp_path / "given.en").write_text("\n".join(expected) + "\n", encoding="utf-8")
     searched = nmt_translate("-m", trained, de, "--scores")
-    forced = nmt_translate("-m", trained, de, "--scores", "--force", tmp_path / "given.en")
+    forced = nmt_translate("-m", trained, de, "--scores", "--score-targets", tmp_path / "given.en")
     assert forced.code == 0
     found, wanted = ([line.split("\t") for line in c.lines] for c in (forced, searched))
     assert [row[0] for row in found] == expected
@@ -112,9 +112,7 @@ def test_forcing_scores_the_given_translations(
     assert "has 60" in short.complaint
 
 
-def test_a_given_translation_of_nothing_is_told_with_its_line(
-    trained: Path, tmp_path: Path
-) -> None:
+def test_target_of_an_empty_line_is_reported_with_its_line(trained: Path, tmp_path: Path) -> None:
     (tmp_path / "given.en").write_text("Good morning!\n\n\n \none\n", encoding="utf-8")
     forced = ["-m", trained, "--scores", "--force", tmp_path / "given.en"]
     called = nmt_translate(*forced, given="Guten Morgen!\n\nWie heißt du?\n\nEins.\n")

@@ -1,0 +1,116 @@
+"""A translator that shares its work with other processes, for nmt-translate and nmt-eval."""
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from nmt.distributed.rank import RankInfo
+from nmt.errors import UserError
+
+if TYPE_CHECKING:
+    from nmt.config.search_options import SearchOptions
+    from nmt.parallel import WorkerPool
+    from nmt.search.translation import Translation
+    from nmt.search.translator import SourceLine, Translator
+
+
+class SharedTranslator:
+    """A translator in this process, and the same one in each process of a pool.
+
+    Args:
+        translator: translator of this process
+        pool: processes that load the same models
+
+    Raises:
+        UserError: if a process cannot load the models, or there are several and the device is a GPU
+    """
+
+    def __init__(self, translator: "Translator", pool: "WorkerPool[Translator]") -> None:
+        if len(pool) and translator.device.type != "cpu":
+            raise UserError("--workers: divides the cores of a CPU; remove it on a GPU")
+        pool.wait_until_ready()
+        self.translator, self._pool = translator, pool
+
+    def translate_lines(
+        self, lines: Sequence["SourceLine"], options: "SearchOptions", file: str
+    ) -> list["Translation"]:
+        """Translate lines as `Translator.translate_lines` does, every process a share of them."""
+        job = partial(_translate_share, options=options, file=file)
+        return self._pool.map(job, self.translator, list(lines), range(len(lines)))
+
+
+@contextmanager
+def open_translator(name: str, arguments: argparse.Namespace) -> Iterator[SharedTranslator]:
+    """Load the models that the command line names, in this process and in its workers.
+
+    Args:
+        name: name of the command, for its warnings
+        arguments: parsed by a parser with the options of `add_model_options`
+
+    Raises:
+        UserError: if a model cannot be loaded
+    """
+    from nmt.parallel import WorkerPool
+
+    models = ModelArguments.parse(arguments)
+    create = partial(_load, models)
+    with WorkerPool(create, arguments.workers - 1, "--workers") as pool:
+        translator = models.load()
+        if RankInfo.from_environment().is_first:
+            for warning in translator.warnings:
+                print(f"{name}: {warning}", file=sys.stderr)
+        yield SharedTranslator(translator, pool)
+
+
+class ModelArguments(NamedTuple):
+    """Arguments of `Translator.load`, which can be sent to another process."""
+
+    models: tuple[Path, ...]
+    checkpoint: str
+    device: str
+    precision: str
+    threads: int | None
+
+    @classmethod
+    def parse(cls, arguments: argparse.Namespace) -> "ModelArguments":
+        """Return the arguments of the command line; workers divide the cores by default."""
+        threads = arguments.threads
+        if arguments.workers > 1 and threads is None:
+            from nmt.parallel import usable_cores
+
+            threads = max(1, usable_cores() // arguments.workers)
+        models = tuple(arguments.model)
+        return cls(models, arguments.checkpoint, arguments.device, arguments.precision, threads)
+
+    def load(self) -> "Translator":
+        """Configure this process and load the models."""
+        from nmt.cli.process import configure_process
+        from nmt.search.translator import Translator
+
+        configure_process(self.device, threads=self.threads)
+        return Translator.load(
+            *self.models,
+            checkpoint=self.checkpoint,
+            device=self.device,
+            precision=self.precision,
+        )
+
+
+def _load(models: ModelArguments) -> "Translator":
+    return models.load()
+
+
+def _translate_share(
+    translator: "Translator",
+    lines: list["SourceLine"],
+    indices: range,
+    *,
+    options: "SearchOptions",
+    file: str,
+) -> list["Translation"]:
+    # The lines carry their own numbers, so their indices in the window are not needed.
+    return translator.translate_lines(lines, options, file=file)

@@ -1,0 +1,100 @@
+"""Options of search: one schema for experiment files, command lines and Python."""
+
+from collections.abc import Callable, Mapping
+from typing import Annotated, Literal
+
+from annotated_types import Gt, Le
+from pydantic import AliasChoices, Field, field_validator, model_validator
+
+from nmt.component_spec import NonNegative, Positive, PositiveFloat
+from nmt.config.validation import DEFAULT, Component, FieldContext, Section, validate
+from nmt.registry import COVERAGE_PENALTIES, LENGTH_PENALTIES, ComponentConfig
+
+EarlyStopping = Literal["exact", "heuristic"]
+ProbabilityMass = Annotated[float, Gt(0), Le(1)]
+
+# Earlier spellings of options and values, which stay valid.
+OPTION_ALIASES = {"stop": "early_stopping"}
+VALUE_ALIASES: dict[object, str] = {"bound": "exact", "likely": "heuristic"}
+
+
+class SamplingOptions(Section):
+    """Options of sampling, which replaces beam search."""
+
+    temperature: PositiveFloat = 1.0
+    """divisor of the log-probabilities; below 1 favors likely tokens"""
+    top_k: NonNegative = 0
+    """sample from this many most likely tokens; 0 for all"""
+    top_p: ProbabilityMass = 1.0
+    """sample from the fewest most likely tokens that hold this share of the probability"""
+    seed: NonNegative = 1
+    """seed of the random numbers; a translation depends on the seed and its line number alone"""
+
+
+class SearchOptions(Section):
+    """Options of search, for validation and as defaults of nmt-translate."""
+
+    beam_size: Positive = 5
+    """active hypotheses per sentence; 1 is greedy search"""
+    n_best: Positive = 1
+    """translations to return per sentence"""
+    length_penalty: Annotated[ComponentConfig, Component(LENGTH_PENALTIES, "average")] = DEFAULT
+    """normalization of log-probabilities by length"""
+    coverage_penalty: Annotated[ComponentConfig, Component(COVERAGE_PENALTIES, "none")] = DEFAULT
+    """penalty for source positions that receive little attention"""
+    max_length: Positive | None = None
+    """maximum number of target tokens; by default 2 * source + 20, or 100 for an image"""
+    block_ngram_repeat: NonNegative = 0
+    """n-grams of this many tokens may not repeat within a translation; 0 allows all"""
+    early_stopping: EarlyStopping = Field(
+        default="exact", validation_alias=AliasChoices("early_stopping", *OPTION_ALIASES)
+    )
+    """when to stop searching a sentence: exact, if no active hypothesis can still win; heuristic,
+    if none would win by ending at the next token, which is about a third faster"""
+    batch_tokens: Positive = 4000
+    """source tokens per batch, padding included; an image counts its annotations"""
+    batch_sentences: Positive | None = None
+    """maximum number of sentences per batch; unlimited by default"""
+    replace_unknown: bool = False
+    """replace each unknown token by the source word with the largest attention weight"""
+    sampling: SamplingOptions | None = None
+    """sample translations instead of searching for the best ones"""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_aliases(cls, values: object) -> object:
+        for alias, name in OPTION_ALIASES.items():
+            if isinstance(values, Mapping) and alias in values and name in values:
+                raise ValueError(f"{alias} is another name of {name}; remove one of them")
+        return values
+
+    @field_validator("early_stopping", mode="before")
+    @classmethod
+    def _rename_value(cls, value: object) -> object:
+        return VALUE_ALIASES.get(value, value) if isinstance(value, str) else value
+
+    @field_validator("sampling", mode="after")
+    @classmethod
+    def _check_n_best(
+        cls, sampling: SamplingOptions | None, field: FieldContext
+    ) -> SamplingOptions | None:
+        if sampling is not None and field.data.get("n_best", 1) != 1:
+            raise ValueError("returns one translation per sentence; remove n_best")
+        return sampling
+
+    def updated(
+        self, changes: Mapping[str, object], spell: Callable[[str], str] = str
+    ) -> "SearchOptions":
+        """Return these options with some of them changed, validated like an experiment file.
+
+        Args:
+            changes: new values by option name
+            spell: function from an option's name, such as `sampling.top_p`, to its spelling in
+                error messages
+
+        Raises:
+            UserErrors: unknown options and invalid values, one line each
+        """
+        renamed = {OPTION_ALIASES.get(name, name) for name in changes}
+        values = {name: value for name, value in self if name not in renamed}
+        return validate(type(self), {**values, **changes}, spell=spell)

@@ -1,0 +1,214 @@
+"""The host's side of beam search: finished hypotheses, and the decision when to stop."""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from nmt.config.search_options import EarlyStopping
+from nmt.search.candidates import Candidates
+from nmt.search.hypothesis import Hypothesis
+from nmt.search.scoring import Scoring
+from nmt.search.step import check_no_nan, without_padding
+
+NEG_INF = float("-inf")
+
+
+class BeamStep(NamedTuple):
+    """The result of one step of beam search, as the host receives it.
+
+    Attributes:
+        sentences: index of the sentence in each row
+        candidates: the best continuations of each sentence, best first
+        score_bc: final score of each candidate if it ends here
+        survivor_bk: column of the candidate in each slot of the next beam
+        log_prob_bk: log-probability of each slot of the next beam; -inf for an empty slot
+        weights_bks: attention weights of the hypotheses that were extended
+    """
+
+    sentences: list[int]
+    candidates: Candidates
+    score_bc: Float[Tensor, "b c"]
+    survivor_bk: Int[Tensor, "b k"]
+    log_prob_bk: Float[Tensor, "b k"]
+    weights_bks: Float[Tensor, "b k s"] | None
+
+
+class CompleteHypothesis(NamedTuple):
+    """A hypothesis that is extended no further: candidate `column` of step `length`."""
+
+    score: float
+    log_prob: float
+    length: int
+    column: int
+
+
+class FinishedHypotheses:
+    """The best complete hypotheses of every sentence.
+
+    Receives one `BeamStep` per step. On a GPU it arrives one step late, so a step may still contain
+    sentences that are done; their rows are ignored, and results do not depend on the lag.
+
+    Args:
+        eos: end-of-sentence token
+        beam_size: number k of active hypotheses per sentence
+        n_best: number of hypotheses to return per sentence
+        max_lengths_b: maximum length of each sentence's hypotheses, `eos` included
+        scoring: length and coverage penalty
+        early_stopping: see `beam_search`
+        source_mask_bs: False for padding
+
+    Attributes:
+        results_b: hypotheses of each sentence, best first; empty until the sentence is done
+    """
+
+    def __init__(
+        self,
+        *,
+        eos: int,
+        beam_size: int,
+        n_best: int,
+        max_lengths_b: list[int],
+        scoring: Scoring,
+        early_stopping: EarlyStopping,
+        source_mask_bs: Bool[Tensor, "b #s"],
+    ) -> None:
+        self._eos, self._beam_size, self._n_best = eos, beam_size, n_best
+        self._max_lengths_b, self._scoring = max_lengths_b, scoring
+        self._early_stopping, self._source_mask_bs = early_stopping, source_mask_bs
+        self._history: list[_Backpointers] = []
+        self._finished_b: list[list[CompleteHypothesis]] = [[] for _ in max_lengths_b]
+        self._done: set[int] = set()
+        self.results_b: list[list[Hypothesis]] = [[] for _ in max_lengths_b]
+
+    def is_active(self, sentence: int, length: int) -> bool:
+        """Return whether the sentence's hypotheses of this length need to be extended."""
+        return sentence not in self._done and length < self._max_lengths_b[sentence]
+
+    def update(self, step: BeamStep) -> None:
+        """Record hypotheses that finish at this step and finalize sentences that are done.
+
+        Raises:
+            UserError: if the model's probabilities are NaN
+        """
+        check_no_nan(step.candidates.log_prob_bc[:, 0])  # NaN sorts before every number
+        self._history.append(_Backpointers.from_step(step))
+        self._record_finished(step)
+        self._finalize_done(step)
+
+    def _record_finished(self, step: BeamStep) -> None:
+        """Add the candidates that end in `eos` to the finished hypotheses of their sentences."""
+        log_prob_bc = step.candidates.log_prob_bc
+        ends_bc = step.candidates.token_bc.eq(self._eos) & log_prob_bc.isfinite()
+        # Only the first k count. An `eos` further down is worse than k other continuations and has
+        # no place in a beam of size k.
+        for row, column in ends_bc[:, : self._beam_size].nonzero().tolist():
+            sentence = step.sentences[row]
+            if sentence not in self._done:
+                complete = self._complete(step, row, column)
+                finished = [*self._finished_b[sentence], complete]
+                self._finished_b[sentence] = _best(finished, self._n_best)
+
+    def _finalize_done(self, step: BeamStep) -> None:
+        """Store the results of sentences that need no further search."""
+        bounds = self._bounds(step).tolist()
+        best_log_probs = step.log_prob_bk[:, 0].tolist()
+        for row, sentence in enumerate(step.sentences):
+            if sentence in self._done:
+                continue
+            finished, unfinished = self._finished_b[sentence], []
+            is_unbeatable = len(finished) == self._n_best and finished[-1].score >= bounds[row]
+            is_empty = best_log_probs[row] == NEG_INF
+            is_longest = len(self._history) == self._max_lengths_b[sentence]
+            if is_longest:
+                unfinished = _best(self._unfinished(step, row), self._n_best - len(finished))
+            if is_unbeatable or is_empty or is_longest:
+                # Finished hypotheses come first whatever the scores, so that the best one does not
+                # depend on `n_best`.
+                self.results_b[sentence] = [
+                    *(self._hypothesis(sentence, one, finished=True) for one in finished),
+                    *(self._hypothesis(sentence, one, finished=False) for one in unfinished),
+                ]
+                self._done.add(sentence)
+
+    def _bounds(self, step: BeamStep) -> Float[Tensor, " b"]:
+        """Return the score that no active hypothesis can exceed once it is finished.
+
+        Every further token lowers the log-probability, and the coverage penalty is at most 0. The
+        best active log-probability at the maximum length is therefore an upper bound. The heuristic
+        assumes instead that the hypothesis ends at the next token.
+        """
+        length_b = torch.tensor([self._max_lengths_b[sentence] for sentence in step.sentences])
+        if self._early_stopping == "heuristic":
+            length_b = length_b.clamp_max(len(self._history) + 1)
+        return self._scoring.bound(step.log_prob_bk[:, 0], length_b)
+
+    def _unfinished(self, step: BeamStep, row: int) -> list[CompleteHypothesis]:
+        """Return a sentence's active hypotheses, truncated at the maximum length."""
+        slots = zip(step.survivor_bk[row].tolist(), step.log_prob_bk[row].tolist(), strict=True)
+        return [
+            self._complete(step, row, column) for column, log_prob in slots if log_prob > NEG_INF
+        ]
+
+    def _complete(self, step: BeamStep, row: int, column: int) -> CompleteHypothesis:
+        score, log_prob = step.score_bc[row, column], step.candidates.log_prob_bc[row, column]
+        return CompleteHypothesis(float(score), float(log_prob), len(self._history), column)
+
+    def _hypothesis(
+        self, sentence: int, complete: CompleteHypothesis, *, finished: bool
+    ) -> Hypothesis:
+        """Follow the backpointers from the last token of a hypothesis to its first."""
+        tokens, log_probs, weights = [], [], []
+        column = complete.column
+        for length in range(complete.length, 0, -1):
+            step = self._history[length - 1]
+            row = step.row_of_sentence[sentence]
+            tokens.append(step.tokens[row][column])
+            log_probs.append(step.token_log_probs[row][column])
+            slot = step.parents[row][column]
+            if step.weights_bks is not None:
+                weights.append(step.weights_bks[row, slot])
+            if length > 1:
+                before = self._history[length - 2]
+                column = before.survivors[before.row_of_sentence[sentence]][slot]
+        mask_s = self._source_mask_bs[sentence]
+        return Hypothesis(
+            tokens[::-1],
+            complete.score,
+            complete.log_prob,
+            log_probs[::-1],
+            without_padding(torch.stack(weights[::-1]), mask_s) if weights else None,
+            finished,
+        )
+
+
+class _Backpointers(NamedTuple):
+    """The candidates of one step as lists, which Python indexes much faster than tensors.
+
+    A candidate extends the hypothesis in slot `parents[row][column]`, which was candidate
+    `survivors[row][slot]` of the step before, in that step's row of the sentence.
+    """
+
+    row_of_sentence: dict[int, int]
+    tokens: list[list[int]]
+    token_log_probs: list[list[float]]
+    parents: list[list[int]]
+    survivors: list[list[int]]
+    weights_bks: Float[Tensor, "b k s"] | None
+
+    @classmethod
+    def from_step(cls, step: BeamStep) -> "_Backpointers":
+        return cls(
+            {sentence: row for row, sentence in enumerate(step.sentences)},
+            step.candidates.token_bc.tolist(),
+            step.candidates.token_log_prob_bc.tolist(),
+            step.candidates.parent_bc.tolist(),
+            step.survivor_bk.tolist(),
+            step.weights_bks,
+        )
+
+
+def _best(hypotheses: list[CompleteHypothesis], count: int) -> list[CompleteHypothesis]:
+    """Return the `count` highest scores, best first; `sorted` keeps the order of ties."""
+    return sorted(hypotheses, key=lambda hypothesis: -hypothesis.score)[:count]

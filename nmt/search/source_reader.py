@@ -1,0 +1,138 @@
+"""Reading of source lines for a model: sentences through a vocabulary, or images from files."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from nmt.data.batch import Source, pad
+from nmt.data.corpus import image_path
+from nmt.data.images import ImageSize, error_location, read_image, upcast_features
+from nmt.data.vocabulary import Vocabulary
+
+
+class SourceReader(ABC):
+    """Conversion of source lines to the input of a model.
+
+    Attributes:
+        grid: rows and columns of the annotations of an image; None for text
+        fingerprint: equal for readers that convert every line to the same input
+    """
+
+    grid: tuple[int, int] | None = None
+    fingerprint: str
+
+    @abstractmethod
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the source positions of each line, without `</s>`; none for an empty line.
+
+        For text these are token ids, for an image the numbers of its annotations.
+        """
+
+    @abstractmethod
+    def pieces(self, ids: Sequence[int]) -> list[str]:
+        """Return the names of source positions."""
+
+    @abstractmethod
+    def batch(
+        self, texts: Sequence[str], ids: Sequence[list[int]], locations: Sequence[str]
+    ) -> tuple[Source, Bool[Tensor, "b s"]]:
+        """Return the encoder's input for some lines, and the mask of its source positions.
+
+        Args:
+            texts: source lines, none of them empty
+            ids: their source positions, from `encode`
+            locations: `FILE:LINE` of each line for error messages; empty if unknown
+
+        Raises:
+            UserError: if an image cannot be read
+        """
+
+    @abstractmethod
+    def default_max_length(self, ids: Sequence[int]) -> int:
+        """Return the maximum number of target tokens, `</s>` included, if none is set.
+
+        It depends on the line alone, so that the rest of a batch cannot truncate its translation.
+        """
+
+    def resolve(self, text: str, directory: Path) -> str:
+        """Return a line of a file in this directory as `encode` and `batch` expect it."""
+        return text
+
+
+class TextReader(SourceReader):
+    """Sentences that are encoded by a vocabulary.
+
+    Args:
+        vocabulary: source vocabulary
+    """
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self.vocabulary = vocabulary
+        self.fingerprint = vocabulary.fingerprint
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        return self.vocabulary.encode_batch(list(texts))
+
+    def pieces(self, ids: Sequence[int]) -> list[str]:
+        return self.vocabulary.tokens(ids)
+
+    def batch(
+        self, texts: Sequence[str], ids: Sequence[list[int]], locations: Sequence[str]
+    ) -> tuple[Source, Bool[Tensor, "b s"]]:
+        sentences = [np.array(sentence) for sentence in ids]
+        source_bs, mask_bs = pad(sentences, self.vocabulary.special_tokens)
+        return torch.from_numpy(source_bs), torch.from_numpy(mask_bs)
+
+    def default_max_length(self, ids: Sequence[int]) -> int:
+        return 2 * len(ids) + 20
+
+
+class ImageReader(SourceReader):
+    """Images that are named by files, relative to the current directory.
+
+    Args:
+        size: size of the images or of their feature maps
+        grid: rows and columns of the model's annotations
+    """
+
+    def __init__(self, size: ImageSize, grid: tuple[int, int]) -> None:
+        self.size, self.grid = size, grid
+        self.rows, self.columns = grid
+        self.fingerprint = f"images {size} {grid}"
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        positions = self.rows * self.columns
+        return [list(range(positions)) if text.strip() else [] for text in texts]
+
+    def pieces(self, ids: Sequence[int]) -> list[str]:
+        return [f"r{position // self.columns}c{position % self.columns}" for position in ids]
+
+    def batch(
+        self, texts: Sequence[str], ids: Sequence[list[int]], locations: Sequence[str]
+    ) -> tuple[Source, Bool[Tensor, "b s"]]:
+        images = []
+        for text, location in zip(texts, locations, strict=True):
+            with error_location(partial(str, location)):
+                images.append(read_image(Path(text.strip()), self.size))
+        mask_bs = torch.ones(len(texts), len(ids[0]), dtype=torch.bool)
+        return torch.from_numpy(upcast_features(np.stack(images))), mask_bs
+
+    def default_max_length(self, ids: Sequence[int]) -> int:
+        return 100  # the size of an image says nothing about the length of its caption
+
+    def resolve(self, text: str, directory: Path) -> str:
+        return image_path(text, directory)
+
+
+def make_reader(source: Vocabulary | ImageSize, grid: tuple[int, int] | None) -> SourceReader:
+    """Return the reader for a source vocabulary, or for images and the model's annotation grid."""
+    if isinstance(source, Vocabulary):
+        return TextReader(source)
+    assert grid is not None, "an encoder of images has a grid"
+    return ImageReader(source, grid)
