@@ -77,7 +77,7 @@ class RowIndependentTanhScore(Score):
     def forward(
         self, query_bqd: Float[Tensor, "b q d"], keys_bsa: Float[Tensor, "b s a"]
     ) -> Float[Tensor, "b q s"]:
-        query_bqa, v_a = self.score.project(query_bqd), self.score.energy_a
+        query_bqa, v_a = self.score.project(query_bqd), self.score.v_a
         # One query per sentence, as in greedy search, has no pairs that share an exponential.
         is_half = query_bqa.dtype.itemsize < 4 or keys_bsa.dtype.itemsize < 4
         if not self.factored or query_bqa.size(1) == 1 or is_half:

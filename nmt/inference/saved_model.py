@@ -11,7 +11,7 @@ from nmt.data.vocabulary import Vocabulary, load_vocabularies
 from nmt.errors import UserError
 from nmt.model.build import build_model
 from nmt.model.seq2seq import Seq2Seq
-from nmt.model.weights import load_weights
+from nmt.model.weights import load_weights, rename_weights
 from nmt.storage.checkpoint import (
     average_weights,
     find_checkpoint,
@@ -61,12 +61,13 @@ def load_saved_model(path: Path, checkpoint: str = "best") -> SavedModel:
         model = build_model(experiment.model, source_size, len(target))
     if checkpoint == "average":
         checkpoints = [run.checkpoint(step) for step in run.steps()]
-        damage = {path: find_corruption(path) for path in checkpoints}
-        warnings = [f"{p}: damaged ({d}); not averaged" for p, d in damage.items() if d]
-        intact = [path for path in checkpoints if not damage[path]]
+        damage = {kept: find_corruption(kept) for kept in checkpoints}
+        warnings = [f"{kept}: damaged ({d}); not averaged" for kept, d in damage.items() if d]
+        intact = [kept for kept in checkpoints if not damage[kept]]
         if not intact:
             raise UserError("has no intact checkpoint to average", str(path))
-        load_weights(model, average_weights(intact), str(path))
+        weights = (rename_weights(read_weights(kept), model) for kept in intact)
+        load_weights(model, average_weights(weights), str(path))
     else:
         found, warnings = find_checkpoint(run, checkpoint)
         load_weights(model, read_weights(found), str(found))

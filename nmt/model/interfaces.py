@@ -1,12 +1,34 @@
-"""What the parts of an encoder-decoder promise each other.
+"""Interfaces between encoder, attention, decoder and search.
 
-Tensors carry the letters of their axes:
+The name of a tensor ends with a letter for each of its axes; a digit is the size of an axis. This
+is the legend of the whole package:
 
-    b sentence   k hypothesis   n = b*k   q query of a sentence
-    s source position   t target position   l layer   v vocabulary
-    m embedding width   e encoder width   d decoder width   a alignment width
+    a  width of a key and of a projected query
+    b  sentence of a batch
+    c  candidate continuation of a sentence, in search
+    d  width of a recurrent state or of a decoder output
+    e  width of an annotation, that is of an encoder state
+    f  width of the vector that is fed back into a recurrent layer: a context or an input feed
+    g  gates of a recurrent layer, concatenated
+    h  head of multi-head attention or of a Neural Turing Machine
+    i  slot of a memory
+    k  hypothesis of a sentence
+    l  layer
+    m  width of an embedding
+    n  hypothesis of any sentence: row n = b * hypotheses + k
+    p  row of a table of positions
+    q  query of a sentence
+    r  target token of any sentence, padding left out
+    s  source position
+    t  target position, or time step
+    u  width of a memory slot
+    v  entry of a vocabulary, or output of a linear layer
+    w  width of one attention head
+    x  any other axis, such as the width of concatenated vectors
+    y  row of an image
+    z  column of an image
 
-A mask is True where a real token stands.
+A mask is True at real positions and False in padding.
 """
 
 from abc import ABC, abstractmethod

@@ -6,7 +6,7 @@ continues from, the remaining state as JSON, and the checksums of these three fi
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -169,14 +169,20 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
         raise UserError(f"cannot be read: {error}", str(file)) from None
 
 
-def average_weights(checkpoints: list[Path]) -> dict[str, Tensor]:
-    """Return the mean weights of checkpoints, summed in float64. Junczys-Dowmunt et al. 2016."""
+def average_weights(checkpoints: Iterable[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Return the mean of weights, summed in float64. Junczys-Dowmunt et al. 2016.
+
+    Args:
+        checkpoints: weights by name, with the same names in every checkpoint
+    """
     total: dict[str, Tensor] = {}
     types: dict[str, torch.dtype] = {}
-    for checkpoint in checkpoints:
-        for name, tensor in read_weights(checkpoint).items():
+    count = 0
+    for weights in checkpoints:
+        count += 1
+        for name, tensor in weights.items():
             total[name], types[name] = total.get(name, 0) + tensor.double(), tensor.dtype
-    return {name: (total[name] / len(checkpoints)).to(types[name]) for name in total}
+    return {name: (total[name] / count).to(types[name]) for name in total}
 
 
 def _contiguous(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

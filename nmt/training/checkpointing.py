@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from nmt.model.weights import load_weights
+from nmt.model.weights import load_weights, rename_weights
 from nmt.storage.checkpoint import (
     find_checkpoint,
     link_checkpoint,
@@ -102,7 +102,7 @@ class Checkpointer:
             lambda: find_checkpoint(self._run, "last")
         )
         state, training = read_state(checkpoint), read_training_tensors(checkpoint)
-        weights = read_weights(checkpoint)
+        weights = rename_weights(read_weights(checkpoint), trainer.model)
         if self._average is not None:
             self._average.load_state_dict(weights)
             # The averages are restored; the model continues from its own parameters.

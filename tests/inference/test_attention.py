@@ -55,7 +55,7 @@ def test_each_row_chooses_its_own_form(queries: int) -> None:
     keys_bsa[1, 2, 3], query_bqd[2, 0, 1] = -60.0, 90.0
     energies_bqs = score(query_bqd, keys_bsa)
     assert energies_bqs.isfinite().all()
-    exact_bqs = _exact_energies(query_bqd, keys_bsa, score.score.energy_a)
+    exact_bqs = _exact_energies(query_bqd, keys_bsa, score.score.v_a)
     torch.testing.assert_close(energies_bqs.double(), exact_bqs, rtol=2e-6, atol=2e-6)
     for sentence in range(3):
         row = slice(sentence, sentence + 1)

@@ -89,7 +89,7 @@ def lstmn_step(
     back = array(layer.recalled_weight)
     asked = given[4 * size :] + back[4 * size :] @ recalled
     keys = [array(layer.key_weight_ad) @ hidden for hidden, _ in places]
-    energies = np.array([array(layer.energy_a) @ np.tanh(key + asked) for key in keys])
+    energies = np.array([array(layer.v_a) @ np.tanh(key + asked) for key in keys])
     shares = softmax(energies) if places else energies
     recalled, cell = np.zeros(size), np.zeros(size)
     for share, place in zip(shares, places, strict=True):

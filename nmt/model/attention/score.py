@@ -92,7 +92,7 @@ class TanhScore(Score):
     def __init__(self, query_size: int, key_size: int, hidden_size: int) -> None:
         super().__init__(query_size, key_size)
         self.keys_size = hidden_size
-        self.energy_a = nn.Parameter(xavier(1, hidden_size)[0])
+        self.v_a = nn.Parameter(xavier(1, hidden_size)[0])
 
     @abstractmethod
     def project(self, query_bqd: Float[Tensor, "b q d"]) -> Float[Tensor, "b q a"]:
@@ -102,4 +102,4 @@ class TanhScore(Score):
         self, query_bqd: Float[Tensor, "b q d"], keys_bsa: Float[Tensor, "b s a"]
     ) -> Float[Tensor, "b q s"]:
         query_bqa = self.project(query_bqd)
-        return torch.tanh(query_bqa[:, :, None] + keys_bsa[:, None]) @ self.energy_a
+        return torch.tanh(query_bqa[:, :, None] + keys_bsa[:, None]) @ self.v_a

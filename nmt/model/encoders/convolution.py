@@ -58,11 +58,11 @@ class ConvolutionEncoder(PictureEncoder):
                 convolution = nn.Conv2d(entering, width, 3, stride, padding=1, bias=False)
                 norm = nn.GroupNorm(gcd(GROUPS, width), width)
                 self.network.extend([convolution, norm, nn.ReLU()])
-        self.row_re = nn.Parameter(0.3 * torch.randn(side, self.output_size))
-        self.column_ce = nn.Parameter(0.3 * torch.randn(side, self.output_size))
+        self.row_ye = nn.Parameter(0.3 * torch.randn(side, self.output_size))
+        self.column_ze = nn.Parameter(0.3 * torch.randn(side, self.output_size))
 
-    def forward(self, images: Num[Tensor, "b 3 y x"], mask_bs: Bool[Tensor, "b _"]) -> Encoded:
-        pixels = images.to(self.row_re.dtype) / 127.5 - 1
-        map_berc = self.network(pixels).permute(0, 2, 3, 1)
-        states_brce = map_berc + self.row_re[:, None] + self.column_ce
-        return self.encoded(states_brce.flatten(1, 2))
+    def forward(self, images: Num[Tensor, "b 3 y z"], mask_bs: Bool[Tensor, "b _"]) -> Encoded:
+        pixels = images.to(self.row_ye.dtype) / 127.5 - 1
+        map_byze = self.network(pixels).permute(0, 2, 3, 1)
+        states_byze = map_byze + self.row_ye[:, None] + self.column_ze
+        return self.encoded(states_byze.flatten(1, 2))

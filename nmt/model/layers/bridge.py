@@ -41,7 +41,7 @@ class Bridge(nn.Module):
         self.needs_cells = kind == "last" and cell == "lstm"
         if kind == "bridge":
             rows = [xavier(hidden_size, source.final_state) for _ in range(layers)]
-            self.weight_ldh = nn.Parameter(torch.stack(rows))
+            self.weight_ldx = nn.Parameter(torch.stack(rows))
         if kind == "last":
             self._check(source)
 
@@ -69,7 +69,7 @@ class Bridge(nn.Module):
             return tuple(LayerState(zero_bd, blank_bd) for _ in range(self.layers))
         if self.kind == "bridge":
             first_lbd = torch.tanh(
-                torch.einsum("ldh,bh->lbd", self.weight_ldh, source.final_state_bh)
+                torch.einsum("ldx,bx->lbd", self.weight_ldx, source.final_state_bh)
             )
             return tuple(LayerState(hidden_bd, blank_bd) for hidden_bd in first_lbd.unbind(0))
         hidden = self._top(source.layer_states.hidden_ble)

@@ -58,7 +58,7 @@ class LSTMNLayer(nn.Module):
         recalled.append(xavier(attention_size, hidden_size))
         self.recalled_weight = nn.Parameter(torch.cat(recalled))
         self.key_weight_ad = nn.Parameter(xavier(attention_size, hidden_size))
-        self.energy_a = nn.Parameter(xavier(1, attention_size)[0])
+        self.v_a = nn.Parameter(xavier(1, attention_size)[0])
         self.bias = nn.Parameter(torch.zeros(LSTMLayer.gates * hidden_size))
         with torch.no_grad():
             self.bias[hidden_size : 2 * hidden_size] = 1.0
@@ -127,7 +127,7 @@ class LSTMNLayer(nn.Module):
         # Sums, not matrix products: those round a row differently where there are few rows, and
         # are narrow under autocast, where a cell keeps its precision.
         hidden_nta = torch.tanh(tapes.keys_nta + query_na[:, None])
-        weights_nt = (hidden_nta * self.energy_a).sum(dim=-1).softmax(dim=-1)
+        weights_nt = (hidden_nta * self.v_a).sum(dim=-1).softmax(dim=-1)
         recalled_nw = (weights_nt[:, :, None] * tapes.written_ntw).sum(dim=1)
         return LayerState(*recalled_nw.chunk(2, dim=-1)), weights_nt
 

@@ -109,7 +109,7 @@ def build_spec(
     assert isinstance(score, BilinearScore | TanhScore)
     keys_bsa, query_ad, v_a = memory.keys_bsa, score.query_matrix(), None
     if isinstance(score, TanhScore):
-        v_a = score.energy_a
+        v_a = score.v_a
     else:
         # (c W q)·k = q·(c Wᵀk): project the keys once per sentence, not the query at each step.
         if query_ad is not None:

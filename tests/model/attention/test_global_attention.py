@@ -47,7 +47,7 @@ def test_coverage_is_the_papers_formula_over_several_steps() -> None:
     state = (kappa_bs.repeat_interleave(hypotheses, dim=0),)
     score = attention.score
     w, u_key = array(score.query.weight), array(score.key.weight)
-    v, u = array(score.energy_a), array(attention.coverage_a)
+    v, u = array(score.v_a), array(attention.coverage_a)
     kappa_ns = [np.zeros(LENGTHS[n // hypotheses]) for n in range(2 * hypotheses)]
     for t in range(steps):
         context_ne, weights_ns, _, state = attention.attend(query_tnd[t], memory, state)

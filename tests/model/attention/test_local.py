@@ -76,7 +76,7 @@ def _predicted(attention: Any, query: Array, annotations: Array) -> tuple[float,
     """p, and the weights of eq. 10, for the real annotations of one sentence."""
     length, window = len(annotations), attention.window
     hidden = np.tanh(array(attention.query_weight_ad) @ query)
-    p = length * float(sigmoid(array(attention.centre_a) @ hidden))
+    p = length * float(sigmoid(array(attention.center_a) @ hidden))
     inside = [s for s in range(length) if p - window <= s <= p + window]
     weights, sigma = np.zeros(length), window / 2
     weights[inside] = softmax(_energies(attention.score, query, annotations[inside]))
@@ -89,9 +89,9 @@ def test_predicted_weights_are_the_papers_formula(window: int, hidden_size: int 
     score = GeneralScore(3, 5)
     made = PredictiveLocalAttention(score, 3, window=window, hidden_size=hidden_size)
     given, attention = source(*LENGTHS), draw(made)
-    assert attention.centre_a.shape == (hidden_size or 3,)
+    assert attention.center_a.shape == (hidden_size or 3,)
     with torch.no_grad():
-        attention.centre_a *= 8
+        attention.center_a *= 8
     query_bqd = torch.randn(2, 30, 3, dtype=torch.float64)
     reading, _ = attention(query_bqd, attention.prepare(given), ())
     centres = []
@@ -115,7 +115,7 @@ def test_a_window_at_either_end_is_cut_by_it() -> None:
     attention = draw(PredictiveLocalAttention(GeneralScore(3, 5), 3, window=2))
     with torch.no_grad():
         attention.query_weight_ad.copy_(torch.eye(3) * 1e6)
-        attention.centre_a.copy_(torch.tensor([50.0, 0, 0]))
+        attention.center_a.copy_(torch.tensor([50.0, 0, 0]))
     query_q3 = torch.tensor([[-1.0, 0.2, 0.3], [1.0, 0.2, 0.3]], dtype=torch.float64)
     reading, _ = attention(query_q3.expand(2, 2, 3), attention.prepare(given), ())
     looked = [[w.nonzero().flatten().tolist() for w in rows] for rows in reading.weights_bqs]
@@ -134,9 +134,9 @@ def test_the_centre_learns_by_the_bell_curve() -> None:
         attention.score.weight_de.zero_()
     query_11d = torch.randn(2, 1, 3, dtype=torch.float64)
     reading, _ = attention(query_11d, attention.prepare(given), ())
-    (slope_a,) = torch.autograd.grad(reading.weights_bqs[0, 0, 7], [attention.centre_a])
+    (slope_a,) = torch.autograd.grad(reading.weights_bqs[0, 0, 7], [attention.center_a])
     hidden = np.tanh(array(attention.query_weight_ad) @ array(query_11d[0, 0]))
-    p = 9 * float(sigmoid(array(attention.centre_a) @ hidden))
+    p = 9 * float(sigmoid(array(attention.center_a) @ hidden))
     alpha = np.exp(-((7 - p) ** 2) / 50) / 9
     expected = alpha * (7 - p) / 25 * p * (1 - p / 9) * hidden
     np.testing.assert_allclose(array(slope_a), expected, rtol=1e-10)
@@ -156,7 +156,7 @@ def test_a_window_beyond_the_reach_of_a_location_score_is_read_evenly(kind: str)
         predictive = draw(PredictiveLocalAttention(score, 3, window=1))
         with torch.no_grad():
             predictive.query_weight_ad.copy_(torch.eye(3) * 1e6)
-            predictive.centre_a.copy_(torch.tensor([50.0, 0, 0]))
+            predictive.center_a.copy_(torch.tensor([50.0, 0, 0]))
         query_bqd = query_bqd + torch.tensor([1.0, 0, 0])
         reading, _ = predictive(query_bqd, predictive.prepare(given), ())
         expected = np.array([0, 0, 0, 0, 0, 0, 0, 0, np.exp(-2)])

@@ -18,12 +18,12 @@ Formula = Callable[[Any, Array, Array], float]
 
 def _additive(score: Any, query: Array, key: Array) -> float:
     hidden = array(score.query.weight) @ query + array(score.key.weight) @ key
-    return float(array(score.energy_a) @ np.tanh(hidden))
+    return float(array(score.v_a) @ np.tanh(hidden))
 
 
 def _concat(score: Any, query: Array, key: Array) -> float:
     hidden = array(score.joined.weight) @ np.concatenate([query, key])
-    return float(array(score.energy_a) @ np.tanh(hidden))
+    return float(array(score.v_a) @ np.tanh(hidden))
 
 
 def _general(score: Any, query: Array, key: Array) -> float:
@@ -152,7 +152,7 @@ def test_the_form_of_a_score_is_true(choice: ComponentConfig) -> None:
         expected_bqs = torch.einsum("bqa,bsa->bqs", score.project(query_bqd), keys_bsa)
     elif score.form == "additive":
         hidden_bqsa = score.project(query_bqd)[:, :, None, :] + keys_bsa[:, None, :, :]
-        expected_bqs = torch.einsum("bqsa,a->bqs", hidden_bqsa.tanh(), score.energy_a)
+        expected_bqs = torch.einsum("bqsa,a->bqs", hidden_bqsa.tanh(), score.v_a)
     elif score.form == "location":
         expected_bqs = score(query_bqd, score.prepare(torch.randn_like(states_bse)))
     else:

@@ -34,14 +34,14 @@ def _by_hand(model: Seq2Seq) -> tuple[Array, Array]:
     annotations = array(model.encode(source_bs, torch.ones_like(source_bs).bool()).states_bse)[0]
     layers = list(decoder.stack.layers)
     # s_0 = tanh(W ←h_1): the backward half of the first annotation; cells are zero.
-    hidden = [np.tanh(weight @ annotations[0, 2:]) for weight in array(decoder.bridge.weight_ldh)]
+    hidden = [np.tanh(weight @ annotations[0, 2:]) for weight in array(decoder.bridge.weight_ldx)]
     cells = [np.zeros(5) for _ in layers]
     outputs, looked = [], []
     for piece in TARGET[0]:
         embedded = array(model.target_embedding.weight)[piece]
         query = array(score.query.weight) @ hidden[-1]  # look with s_{i-1} ...
         alignment = np.tanh(query + annotations @ array(score.key.weight).T)
-        weights = softmax(alignment @ array(score.energy_a))
+        weights = softmax(alignment @ array(score.v_a))
         context = weights @ annotations
         entering, fed = embedded, [context]
         for number, layer in enumerate(layers):  # ... then move

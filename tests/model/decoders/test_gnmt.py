@@ -31,7 +31,7 @@ def _look(decoder: Any, annotations: Array, state: Array) -> Array:
     score = decoder.attention.score
     query = array(score.query.weight) @ state
     alignment = np.tanh(query + annotations @ array(score.key.weight).T)
-    return softmax(alignment @ array(score.energy_a))
+    return softmax(alignment @ array(score.v_a))
 
 
 def _by_hand(model: Seq2Seq, residual: bool) -> tuple[Array, Array]:

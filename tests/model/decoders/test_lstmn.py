@@ -39,7 +39,7 @@ def _first_state(model: Seq2Seq, encoded: Any) -> tuple[Array, Array]:
         return array(encoded.layer_states.hidden_ble)[0, -1], array(encoded.layer_states.cell_ble)[
             0, -1
         ]
-    return np.tanh(array(bridge.weight_ldh)[0] @ array(encoded.final_state_bh)[0]), np.zeros(UNITS)
+    return np.tanh(array(bridge.weight_ldx)[0] @ array(encoded.final_state_bh)[0]), np.zeros(UNITS)
 
 
 def _by_hand(model: Seq2Seq) -> tuple[Array, Array, Array]:
@@ -55,7 +55,7 @@ def _by_hand(model: Seq2Seq) -> tuple[Array, Array, Array]:
         asking = np.concatenate([embedded, context])
         query = array(score.query.weight) @ (asking if decoder.asks_with_input else places[-1][0])
         alignment = np.tanh(query + annotations @ array(score.key.weight).T)
-        weights = softmax(alignment @ array(score.energy_a))
+        weights = softmax(alignment @ array(score.v_a))
         context = weights @ annotations
         entering, carried = np.concatenate([embedded, context]), np.zeros(UNITS)
         if decoder.deep:

@@ -49,7 +49,7 @@ def test_the_summary_enters_every_step_and_the_output(layers: int, cell: str, st
     summary = np.concatenate([annotations[-1, :2], annotations[0, 2:]])  # [→h_S; ←h_1]
     hidden = [np.zeros(5) for _ in range(layers)]
     if start == "bridge":
-        hidden = [np.tanh(weight @ summary) for weight in array(decoder.bridge.weight_ldh)]
+        hidden = [np.tanh(weight @ summary) for weight in array(decoder.bridge.weight_ldx)]
     outputs_btd, _ = model(torch.tensor(SOURCE), WHOLE, torch.tensor(TARGET))
     expected = _by_hand(model, hidden, summary)
     np.testing.assert_allclose(array(outputs_btd)[0], expected, rtol=1e-9, atol=1e-12)

@@ -74,5 +74,5 @@ def test_the_bridge_reads_where_the_top_layer_ended(
     ended = annotations[0]
     if encoder == BOTH:
         ended = np.concatenate([annotations[-1, :2], annotations[0, 2:]])
-    hidden = [np.tanh(weight @ ended) for weight in array(decoder.bridge.weight_ldh)]
+    hidden = [np.tanh(weight @ ended) for weight in array(decoder.bridge.weight_ldx)]
     _agree(model, hidden, [np.zeros(4)] * layers)

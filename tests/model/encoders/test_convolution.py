@@ -53,7 +53,7 @@ def test_annotations_by_hand(channels: int, groups: tuple[int, int], convolution
         values = convolve(values, array(convolution.weight), stride)
         sets = groups[number // convolutions]
         values = normalise(values, sets, array(norm.weight), array(norm.bias)).clip(min=0)
-    expected = values + array(encoder.row_re).T[:, :, None] + array(encoder.column_ce).T[:, None, :]
+    expected = values + array(encoder.row_ye).T[:, :, None] + array(encoder.column_ze).T[:, None, :]
     found = encoder(picture, torch.ones(1, 1).bool()).states_bse
     assert np.allclose(array(found)[0], expected.reshape(2 * channels, 4).T, rtol=1e-9, atol=1e-9)
 

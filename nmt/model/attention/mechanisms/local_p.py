@@ -40,7 +40,7 @@ class PredictiveLocalAttention(ScoredMechanism):
         super().__init__(score)
         self.window = window
         self.query_weight_ad = nn.Parameter(xavier(hidden_size or query_size, query_size))
-        self.centre_a = nn.Parameter(xavier(1, hidden_size or query_size)[0])
+        self.center_a = nn.Parameter(xavier(1, hidden_size or query_size)[0])
 
     def forward(
         self, query_bqd: Float[Tensor, "b q d"], memory: AttentionMemory, state: tuple[()]
@@ -61,5 +61,5 @@ class PredictiveLocalAttention(ScoredMechanism):
         hidden_bqa = torch.tanh(linear(query_bqd, self.query_weight_ad))
         # In bfloat16 p would be half a piece off in a hundred, and a product's last bit would show
         # how many queries there are.
-        share_bq = torch.sigmoid((hidden_bqa * self.centre_a).double().sum(dim=-1))
+        share_bq = torch.sigmoid((hidden_bqa * self.center_a).double().sum(dim=-1))
         return mask_bs.sum(dim=1, keepdim=True) * share_bq
