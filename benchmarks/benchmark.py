@@ -16,11 +16,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness import machine
-from harness.contender import Kind, peer
 from harness.results import ResultsFile, unmeasured
 from harness.text import find_text, find_vocabulary, write_ids
+from harness.worker_process import Contender, Plan, parse_peer
 from measures import MEASURES, PIECES, QUICK, SENTENCES, Amount, Bench
-from measures.training import Plan
 from nmt.cli.process import configure_process
 from nmt.errors import UserError
 from workers.ids import Sizes
@@ -118,9 +117,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _peer(text: str) -> Kind:
+def _peer(text: str) -> Contender:
     try:
-        return peer(text)
+        return parse_peer(text)
     except UserError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
 

@@ -21,10 +21,10 @@ import torch
 
 from harness import machine
 from harness.results import ResultsFile, Row, unmeasured
+from harness.worker_process import Plan
 from measures import gpu
 from measures.correctness import Check, checks, loss_checks, type_checks
 from measures.synchronization import update_checks, waiting_checks
-from measures.training import Plan
 from nmt.cli.process import configure_process
 from nmt.device import resolve_device
 from nmt.errors import UserError

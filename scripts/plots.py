@@ -52,7 +52,7 @@ def draw_lines(
         label = None if line.reference else line.name
         axes.plot(x[: len(line.values)], line.values, clip_on=False, label=label, **style)
     axes.set_ylim(*limits)
-    axes.legend(frameon=False, fontsize="small", loc="lower right")
+    axes.legend(frameon=False, fontsize="small", loc="lower right", handlelength=3.5)
 
 
 def _style(number: int, reference: bool) -> dict[str, Any]:

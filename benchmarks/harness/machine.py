@@ -1,4 +1,4 @@
-"""Where and with what figures were measured."""
+"""Description of the machine and the versions of a measurement."""
 
 import os
 import platform
@@ -13,7 +13,7 @@ from nmt.version import VERSION
 
 
 def describe() -> dict[str, Any]:
-    """Machine, versions, and what else the machine was doing when asked."""
+    """Return the machine, the versions, and the current load."""
     return {
         "processor": _processor(),
         "cores": os.cpu_count(),
@@ -29,7 +29,7 @@ def describe() -> dict[str, Any]:
 
 
 def load() -> float | None:
-    """Processes that ran or waited to run, in the mean of the last minute."""
+    """Return the load average of the last minute."""
     return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
 
 
@@ -43,7 +43,7 @@ def _processor() -> str:
 
 
 def _revision() -> str | None:
-    """The commit, with a plus where files differ from it; None outside a repository."""
+    """Return the commit, with a plus if files differ from it; None outside a repository."""
     command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty=+"]
     try:
         found = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -53,7 +53,7 @@ def _revision() -> str | None:
 
 
 def line(machine: dict[str, Any], threads: int) -> str:
-    """One line to stand over a table."""
+    """Format one line for the heading of a table."""
     parts = [
         machine["processor"],
         f"{machine['cores']} cores",

@@ -1,4 +1,4 @@
-"""The text of a benchmark: Multi30k where it is, else a synthetic one, cut into ids for all."""
+"""Text of a benchmark, Multi30k or synthetic, and its token ids for all contenders."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,19 +11,19 @@ from nmt.data.corpus import find_corpus
 from nmt.data.vocabulary import Vocabulary
 from workers.ids import flat
 
-PAIRS, TESTED = 29_000, 1_000  # as many as Multi30k has
+PAIRS, TEST_PAIRS = 29_000, 1_000  # as in Multi30k
 WORDS = 12_000
-MEAN_LENGTH, LONGEST = 12, 40  # words a sentence
+MEAN_LENGTH, MAX_LENGTH = 12, 40  # words per sentence
 
 
 class Text(NamedTuple):
-    """Sentence pairs to train on, and some to translate.
+    """Sentence pairs for training, and sentences to translate.
 
     Attributes:
-        name: as a table says it
+        name: name for the heading
         train: prefix of the training files
         test: sentences to translate
-        references: their translations by people
+        references: their reference translations
         languages: suffixes of the files
     """
 
@@ -58,16 +58,16 @@ def _lines(path: Path) -> list[str]:
 
 
 def _make_synthetic(prefix: Path) -> None:
-    """Sentences of made-up words, frequent ones oftener (Zipf 1949); the target spells them anew.
+    """Write sentences of random words with Zipf's frequencies and Poisson lengths, as captions.
 
-    Lengths are Poisson's, as long as captions are; neighbours in the target change places.
+    The target has the same sentences in other words, with neighboring words swapped.
     """
     generator = np.random.default_rng(1)
     spellings = [_words(generator), _words(generator)]
-    chances = 1 / np.arange(1, WORDS + 1)
-    chances /= chances.sum()
-    lengths = generator.poisson(MEAN_LENGTH - 1, PAIRS + TESTED).clip(0, LONGEST - 1) + 1
-    drawn = generator.choice(WORDS, lengths.sum(), p=chances)
+    probabilities = 1 / np.arange(1, WORDS + 1)
+    probabilities /= probabilities.sum()
+    lengths = generator.poisson(MEAN_LENGTH - 1, PAIRS + TEST_PAIRS).clip(0, MAX_LENGTH - 1) + 1
+    drawn = generator.choice(WORDS, lengths.sum(), p=probabilities)
     sentences = np.split(drawn, np.cumsum(lengths)[:-1])
     for side, spelling in zip("ab", spellings, strict=True):
         lines = [" ".join(spelling[w] for w in _ordered(ids, side)) for ids in sentences]
@@ -84,7 +84,7 @@ def _ordered(ids: NDArray[np.int64], side: str) -> list[int]:
 
 
 def _words(generator: np.random.Generator) -> list[str]:
-    """Different words of one to four syllables."""
+    """Generate distinct words of one to four syllables."""
     syllables = [a + b for a in "bdfgklmnprstvz" for b in "aeiou"]
     words: dict[str, None] = {}
     while len(words) < WORDS:
@@ -94,7 +94,7 @@ def _words(generator: np.random.Generator) -> list[str]:
 
 
 def find_vocabulary(text: Text, size: int, folder: Path) -> Vocabulary:
-    """The joint vocabulary of the training text; kept in `folder`, so that it is learned once."""
+    """Return the joint vocabulary of the training text, learned once per `folder`."""
     path = folder / f"{text.train.parent.name}-{text.train.name}-{size}.model"
     if not path.is_file():
         corpus = find_corpus(text.train, *text.languages)
@@ -103,10 +103,13 @@ def find_vocabulary(text: Text, size: int, folder: Path) -> Vocabulary:
 
 
 def write_ids(text: Text, vocabulary: Vocabulary, sentences: int, path: Path) -> Path:
-    """The text as `workers.ids.Ids` reads it, in batches as training would have them.
+    """Write the text for `workers.ids.Ids`, in the batches of a training epoch.
 
     Args:
-        sentences: pairs a batch; the few batches with fewer are left out
+        text: the text
+        vocabulary: its vocabulary
+        sentences: pairs per batch; smaller batches are left out
+        path: the .npz file
     """
     pairs = [pair for pair in find_corpus(text.train, *text.languages).pairs() if all(pair)]
     sources, targets = (vocabulary.encode_batch([pair[side] for pair in pairs]) for side in (0, 1))
@@ -130,33 +133,36 @@ def save_ids(
     test: list[list[int]],
     batches: NDArray[np.int64],
 ) -> Path:
-    """Write sentences and batches; a vocabulary given as a size has our usual marks."""
+    """Write sentences and batches; a vocabulary given by its size has our usual special tokens."""
     if isinstance(vocabulary, int):
-        pieces, marks = vocabulary, [0, 1, 2, 3]
+        size, special_tokens = vocabulary, [0, 1, 2, 3]
     else:
         v = vocabulary
-        pieces, marks = len(v), [v.pad, v.bos, v.eos, v.unk]
-    arrays: dict[str, Any] = {"vocabulary": np.array(pieces), "marks": np.array(marks)}
+        size, special_tokens = len(v), [v.pad, v.bos, v.eos, v.unk]
+    arrays: dict[str, Any] = {
+        "vocabulary": np.array(size),
+        "special_tokens": np.array(special_tokens),
+    }
     for name, sentences in (("source", sources), ("target", targets), ("test", test)):
         arrays |= flat(name, sentences)
     np.savez(path, batches=batches, **arrays)
     return path
 
 
-def equal_ids(folder: Path, pieces: int, *, sentences: int, length: int, batches: int) -> Path:
-    """So many batches of sentences that all have `length` pieces on each side; made once."""
-    path = folder / f"random-{pieces}-{sentences}-{length}-{batches}.npz"
+def equal_ids(folder: Path, size: int, *, sentences: int, length: int, batches: int) -> Path:
+    """Write random batches of sentences of `length` tokens on each side, once."""
+    path = folder / f"random-{size}-{sentences}-{length}-{batches}.npz"
     if path.is_file():
         return path
     pairs = batches * sentences
-    return random_ids(path, pieces, pairs=pairs, source=length, target=length, sentences=sentences)
+    return random_ids(path, size, pairs=pairs, source=length, target=length, sentences=sentences)
 
 
 def random_ids(
-    path: Path, pieces: int, *, pairs: int, source: int, target: int, sentences: int
+    path: Path, size: int, *, pairs: int, source: int, target: int, sentences: int
 ) -> Path:
-    """Pairs of evenly drawn pieces, all of one length a side, end marks not counted."""
+    """Write pairs of uniformly drawn tokens, all of one length per side without </s>."""
     generator = np.random.default_rng(1)
-    sides = [generator.integers(4, pieces, (pairs, size)).tolist() for size in (source, target)]
+    sides = [generator.integers(4, size, (pairs, length)).tolist() for length in (source, target)]
     batches = np.arange(pairs // sentences * sentences).reshape(-1, sentences)
-    return save_ids(path, pieces, sides[0], sides[1], sides[0], batches)
+    return save_ids(path, size, sides[0], sides[1], sides[0], batches)

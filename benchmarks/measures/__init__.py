@@ -1,21 +1,21 @@
-"""The measures of `benchmarks/benchmark.py`, each a list of rows."""
+"""The measures of `benchmark.py` by name."""
 
 import argparse
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 
-from harness.contender import Kind
 from harness.results import Row
 from harness.text import Text
+from harness.worker_process import Contender, Plan, WorkerPool
 from measures import gpu
 from measures.growth import corpus_curve, draw, growth_rows, length_curve, vocabulary_curve
 from measures.memory import memory_rows
 from measures.one_sentence import cold_row, short_run, warm_rows
 from measures.profile import profiles
 from measures.sharded_corpus import shard_rows
-from measures.training import Field, Plan, training_rows
-from measures.translation import Work, teach, translation_rows
+from measures.training import training_rows
+from measures.translation import Work, load_weights, translation_rows
 from nmt.data.vocabulary import Vocabulary
 
 PIECES, SENTENCES = 8000, 64
@@ -23,7 +23,24 @@ PIECES, SENTENCES = 8000, 64
 
 @dataclass(frozen=True)
 class Amount:
-    """How much of everything is done; `--quick` does less."""
+    """Amounts of work; `--quick` reduces them.
+
+    Attributes:
+        warmup: updates before the first repetition
+        repetitions: repetitions of training; half as many of translation
+        updates: updates per repetition
+        translated: sentences per repetition of translation
+        starts: cold starts
+        run_updates: updates of the model for one-sentence
+        calls: warm calls
+        memory_updates: updates before the peak memory is read
+        corpora: sizes of the corpora, in pairs
+        lengths: target subwords per sentence
+        vocabularies: sizes of the vocabulary
+        repeat: repetitions per point of a growth curve
+        sharded: pairs of the corpus in shards
+        sharded_updates: updates of a training on it
+    """
 
     warmup: int = 3
     repetitions: int = 7
@@ -61,7 +78,7 @@ QUICK = Amount(
 
 @dataclass(frozen=True)
 class Bench:
-    """What all measures share."""
+    """Arguments of all measures."""
 
     arguments: argparse.Namespace
     amount: Amount
@@ -70,20 +87,20 @@ class Bench:
     plan: Plan
 
     @property
-    def peers(self) -> list[Kind]:
-        """Those that the user named."""
-        found: list[Kind] = self.arguments.peer
-        return found
+    def peers(self) -> list[Contender]:
+        """Return the toolkits given by `--peer`."""
+        peers: list[Contender] = self.arguments.peer
+        return peers
 
 
 def _training(bench: Bench) -> Iterator[Row]:
-    kinds = [Kind("nmt"), *bench.peers]
-    with Field(kinds, bench.plan) as field:
-        yield from training_rows(field)
-    halves = [replace(kind, dtype="bf16") for kind in kinds]
+    contenders = [Contender("nmt"), *bench.peers]
+    with WorkerPool(contenders, bench.plan) as pool:
+        yield from training_rows(pool)
+    halves = [replace(contender, dtype="bf16") for contender in contenders]
     # The first contender is compared with all others: our bf16 with theirs, and with their fp32.
-    with Field([*halves, *bench.peers], bench.plan) as field:
-        yield from training_rows(field)
+    with WorkerPool([*halves, *bench.peers], bench.plan) as pool:
+        yield from training_rows(pool)
 
 
 def _translation(bench: Bench) -> Iterator[Row]:
@@ -92,12 +109,12 @@ def _translation(bench: Bench) -> Iterator[Row]:
     work = Work(bench.vocabulary, bench.text.references, bench.amount.translated, length=length)
     plan = replace(bench.plan, warmup=SENTENCES, repetitions=max(2, bench.plan.repetitions // 2))
     trained = f"after {updates} updates" if updates else "untrained, all of 12 subwords"
-    kinds = [Kind("nmt"), *bench.peers]
+    contenders = [Contender("nmt"), *bench.peers]
     if bench.plan.device == "cpu":
-        kinds.append(Kind("nmt", "int8"))
-    with Field(kinds, plan) as field:
-        teach(field, updates, bench.plan.folder)
-        yield from translation_rows(field, work, trained=trained)
+        contenders.append(Contender("nmt", "int8"))
+    with WorkerPool(contenders, plan) as pool:
+        load_weights(pool, updates, bench.plan.folder)
+        yield from translation_rows(pool, work, trained=trained)
 
 
 def _one_sentence(bench: Bench) -> Iterator[Row]:
@@ -118,7 +135,9 @@ def _profile(bench: Bench) -> Iterator[Row]:
 
 
 def _memory(bench: Bench) -> Iterator[Row]:
-    yield from memory_rows(Kind("nmt"), bench.plan, PIECES, updates=bench.amount.memory_updates)
+    yield from memory_rows(
+        Contender("nmt"), bench.plan, PIECES, updates=bench.amount.memory_updates
+    )
 
 
 def _growth(bench: Bench) -> Iterator[Row]:

@@ -24,24 +24,25 @@ from nmt.search.beam import beam_search
 from nmt.search.step import Step
 from nmt.training.loss import batch_loss
 
-PIECES, PAIRS, LONGEST = 400, 12, 30
-MARKS = SpecialTokens(0, 1, 2)
+VOCABULARY, PAIRS, MAX_LENGTH = 400, 12, 30
+SPECIAL_TOKENS = SpecialTokens(0, 1, 2)
 LIMITS = {"fp32": 1e-3, "bf16": 0.3, "fp16": 0.1}
-"""Relative errors of all gradients together.
+"""Relative error of the gradient.
 
-Half precision rounds each number by 2^-9 or 2^-12, and what hard attention reads may turn by it.
+bf16 and fp16 round with relative errors of 2^-9 and 2^-12, which can change the position that hard
+attention reads.
 """
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was compared.
+    """A comparison of a result with its expected value.
 
     Attributes:
-        what: was computed
+        what: the result
         how: recurrence backend and number format
-        error: how far it is from what it should be
-        limit: how far it may be
+        error: distance from the expected value
+        limit: largest accepted error
     """
 
     what: str
@@ -51,19 +52,19 @@ class Check:
 
     @property
     def passed(self) -> bool:
-        """Not so where the error is no number."""
+        """Return whether the error is within the limit; False for NaN."""
         return self.error <= self.limit
 
     @property
     def row(self) -> Row:
-        """For a table."""
-        said = "passed" if self.passed else "FAILED"
-        note = f"{said}: at most {self.limit:g}"
+        """Return the check as a row of a table."""
+        verdict = "passed" if self.passed else "FAILED"
+        note = f"{verdict}: at most {self.limit:g}"
         return Row(f"check: {self.what}", self.how, "error", [self.error], {}, note=note)
 
 
 def checks(configs: Iterable[Path], device: torch.device) -> Iterator[Check]:
-    """Gradients of every system that a config assembles, and what its search finds."""
+    """Check gradients and translations of the system of every config."""
     for config in configs:
         experiment = load_experiment(config).experiment
         system = System(experiment)
@@ -73,7 +74,7 @@ def checks(configs: Iterable[Path], device: torch.device) -> Iterator[Check]:
             error = _distance(found, exact)
             how = f"{backend} {precision}"
             yield Check(f"gradients, {config.stem}", how, error, LIMITS[precision])
-        yield Check(f"search, {config.stem}", "fp32", system.unlike(device), 0.1)
+        yield Check(f"search, {config.stem}", "fp32", system.search_difference(device), 0.1)
 
 
 def _backends(device: torch.device) -> list[tuple[RecurrenceBackend, str]]:
@@ -83,23 +84,23 @@ def _backends(device: torch.device) -> list[tuple[RecurrenceBackend, str]]:
 
 
 class System:
-    """A model with a vocabulary of numbers, and a batch of chance for it."""
+    """The model of an experiment with random weights, and a random batch."""
 
     def __init__(self, experiment: Experiment) -> None:
         self.config = experiment.model
-        self.pictures = ImageSize.from_config(experiment.data.pictures)
+        self.images = ImageSize.from_config(experiment.data.pictures)
         generator = np.random.default_rng(1)
         targets = _sentences(generator)
-        if self.pictures is None:
-            self.batch = collate(_sentences(generator), targets, MARKS, MARKS)
+        if self.images is None:
+            self.batch = collate(_sentences(generator), targets, SPECIAL_TOKENS, SPECIAL_TOKENS)
         else:
-            self.batch = collate_images(_draw(generator, self.pictures), targets, MARKS)
+            self.batch = collate_images(_draw(generator, self.images), targets, SPECIAL_TOKENS)
         torch.manual_seed(2)
         self.model = self._build()
 
     def _build(self, recurrence: RecurrenceBackend = "eager") -> Seq2Seq:
-        source = self.pictures or PIECES
-        return build_model(self.config, source, PIECES, recurrence=recurrence).eval()
+        source = self.images or VOCABULARY
+        return build_model(self.config, source, VOCABULARY, recurrence=recurrence).eval()
 
     def on(
         self, device: torch.device, dtype: torch.dtype, recurrence: RecurrenceBackend = "eager"
@@ -130,16 +131,21 @@ class System:
                 found[name] = parameter.grad
         return {name: value.double().cpu() for name, value in found.items()}
 
-    def unlike(self, device: torch.device) -> float:
-        """The share of sentences whose translation at beam 5 is not the CPU's, both in float32."""
-        found = [self.search(place) for place in (torch.device("cpu"), device)]
+    def search_difference(self, device: torch.device) -> float:
+        """Return the share of translations in float32 that differ from those of the CPU."""
+        found = [self.search(where) for where in (torch.device("cpu"), device)]
         pairs = list(zip(*found, strict=True))
         return sum(ours != theirs for ours, theirs in pairs) / len(pairs)
 
     def search(
         self, device: torch.device, wrap: Callable[[Step], Step] = lambda step: step
     ) -> list[tuple[int, ...]]:
-        """The best translations at beam 5, by the model's step or what is made of it."""
+        """Return the best translations with beam 5.
+
+        Args:
+            device: where to search
+            wrap: replaces the step function
+        """
         model, batch = self.on(device, torch.float32)
         with torch.inference_mode(), exact_products():
             memory, state = model.start(batch.source, batch.source_mask_bs)
@@ -147,26 +153,26 @@ class System:
                 wrap(model.step),
                 memory,
                 state,
-                bos=MARKS.bos,
-                eos=MARKS.eos,
+                bos=SPECIAL_TOKENS.bos,
+                eos=SPECIAL_TOKENS.eos,
                 beam_size=5,
-                max_lengths_b=[LONGEST] * PAIRS,
+                max_lengths_b=[MAX_LENGTH] * PAIRS,
                 length_penalty=LENGTH_PENALTIES.build(ComponentConfig("average")),
                 coverage_penalty=COVERAGE_PENALTIES.build(ComponentConfig("none")),
-                source_mask_bs=None if self.pictures else batch.source_mask_bs,
+                source_mask_bs=None if self.images else batch.source_mask_bs,
             )
         return [tuple(best[0].tokens) for best in found]
 
 
 def type_checks(device: torch.device) -> Iterator[Check]:
-    """That LSTMs under bf16 compute in bf16: by torch's own rule a GPU's would in fp16."""
+    """Check that LSTMs compute in bf16 under bf16 autocast; cuDNN's default rule is fp16."""
     config = ModelConfig(
         embedding_size=64,
         encoder=ComponentConfig("bilstm", {"hidden_size": 32}),
         decoder=ComponentConfig("bahdanau", {"hidden_size": 64}),
         score=ComponentConfig("additive"),
     )
-    model = build_model(config, PIECES, PIECES).to(device)
+    model = build_model(config, VOCABULARY, VOCABULARY).to(device)
     source_bs = torch.full((4, 7), 5, device=device)
     with torch.no_grad(), autocast("bf16", device):
         states_bse = model.encode(
@@ -176,7 +182,7 @@ def type_checks(device: torch.device) -> Iterator[Check]:
 
 
 def loss_checks(device: torch.device) -> Iterator[Check]:
-    """The kernel of the smoothed cross entropy, where there is one."""
+    """Check the kernel of the smoothed cross entropy."""
     from nmt.training.loss import chunk_loss
     from nmt.training.loss_kernel import chunk_loss as chunk_loss_by_kernel
 
@@ -193,7 +199,7 @@ def loss_checks(device: torch.device) -> Iterator[Check]:
 
 @contextmanager
 def exact_products() -> Iterator[None]:
-    """No TF32 inside it: an error is then one of the program."""
+    """Disable TF32, whose rounding would hide errors of the program."""
     settings: list[Any] = [torch.backends.cuda.matmul, torch.backends.cudnn]
     before = [setting.allow_tf32 for setting in settings]
     for setting in settings:
@@ -206,8 +212,8 @@ def exact_products() -> Iterator[None]:
 
 
 def _distance(found: dict[str, Tensor], exact: dict[str, Tensor]) -> float:
-    """‖found - exact‖ / ‖exact‖: of the loss, or of all gradients together, what is more."""
-    assert found.keys() == exact.keys(), "not the same parameters have gradients"
+    """Return ‖found - exact‖ / ‖exact‖ of the loss or of the gradient, whichever is larger."""
+    assert found.keys() == exact.keys(), "different parameters have gradients"
     errors = []
     for names in (["loss"], [name for name in exact if name != "loss"]):
         ours, theirs = (
@@ -215,12 +221,12 @@ def _distance(found: dict[str, Tensor], exact: dict[str, Tensor]) -> float:
             for of in (found, exact)
         )
         errors.append(float((ours - theirs).norm() / theirs.norm()))
-    return float(np.max(errors))  # which hands on what is no number
+    return float(np.max(errors))  # NaN if one of them is NaN
 
 
 def _sentences(generator: np.random.Generator) -> list[np.ndarray]:
-    lengths = generator.integers(3, LONGEST, PAIRS)
-    return [generator.integers(3, PIECES, length) for length in lengths]
+    lengths = generator.integers(3, MAX_LENGTH, PAIRS)
+    return [generator.integers(3, VOCABULARY, length) for length in lengths]
 
 
 def _draw(generator: np.random.Generator, sizes: ImageSize) -> np.ndarray:

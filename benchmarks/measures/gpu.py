@@ -1,79 +1,89 @@
-"""What is measured on a GPU: training, translating, memory, and how long the device waits."""
+"""Measures of a GPU: training, translation, memory and idle time."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from harness.contender import Kind
 from harness.results import Row, unmeasured
 from harness.text import equal_ids
+from harness.worker_process import Contender, Plan, WorkerPool
 from measures.profile import profile_rows
-from measures.training import Field, Plan, training_rows
+from measures.training import training_rows
 from nmt.errors import UserError
 from workers.ids import Sizes
 
 BAHDANAU = Sizes(embedding=512, encoder=512, layers=2, decoder=1024, readout=512, dropout=0.2)
 GNMT = Sizes(embedding=1024, encoder=1024, layers=4, decoder=1024, dropout=0.2)
-LENGTH = 29  # pieces a sentence; 30 with the end mark
+LENGTH = 29  # tokens per sentence; 30 with </s>
 BATCHES = 20
-NO_GPU = "torch sees no GPU here"
-KIND = Kind("nmt", "bf16")
-LARGEST = 4096  # sentences a batch
+CONTENDER = Contender("nmt", "bf16")
+NAME = CONTENDER.name
+MAX_SENTENCES = 4096  # per batch
 LOOPS = ("fused", "eager")
 
+BAHDANAU_TRAINING = "GPU training, Bahdanau 1024, 16,000 subwords, 128 sentences"
+GNMT_TRAINING = "GPU training, GNMT 4+4x1024, 32,000 subwords, best batch"
+TRANSLATION = "GPU translation, beam 5, 128 sentences, GNMT 4+4x1024"
+PROFILE = "GPU: profile of training"
+IDLE = "GPU: share of training time without a kernel"
 
-def rows(plan: Plan) -> list[Row]:
-    """All rows of a GPU; where there is none, rows that say so."""
+
+def rows(plan: Plan) -> Iterator[Row]:
+    """Measure everything; without a GPU, return rows that say so."""
     if not torch.cuda.is_available():
-        return [unmeasured(name, NO_GPU) for name in (*MEASURES, WAITING)]
-    plan = replace(plan, device="cuda")
-    return [row for measure in MEASURES.values() for row in measure(plan)]
+        yield from (unmeasured(name, "torch finds no GPU") for name in (*MEASURES, IDLE))
+        return
+    for measure in MEASURES.values():
+        yield from measure(replace(plan, device="cuda"))
 
 
-def _ids(plan: Plan, pieces: int, sentences: int) -> Path:
-    return equal_ids(plan.folder, pieces, sentences=sentences, length=LENGTH, batches=BATCHES)
+def _ids(plan: Plan, size: int, sentences: int) -> Path:
+    return equal_ids(plan.folder, size, sentences=sentences, length=LENGTH, batches=BATCHES)
 
 
-def bahdanau(plan: Plan) -> list[Row]:
-    """Measure tokens per second at 128 sentences per batch, fused and step by step.
+def bahdanau(plan: Plan) -> Iterator[Row]:
+    """Measure tokens per second at 128 sentences per batch, fused and eager.
 
-    For the fused recurrence also memory, the share of waiting, and a profile.
+    For the fused recurrence, also measure memory and idle time and profile an update.
     """
     plan = replace(plan, sizes=BAHDANAU, ids=_ids(plan, 16_000, 128))
-    found: list[Row] = []
+    fused: Row | None = None
     for loop in LOOPS:
         try:
-            rows = _with(_of_loop(plan, loop), {"recurrence": loop})
-        except UserError as error:  # what one way cannot do leaves the others their figures
-            rows = [unmeasured(f"{BAHDANAU_TRAINING}, {loop}", str(error))]
-        if found and found[0].values and rows[0].values:
-            ratios = [a / b for a, b in zip(found[0].values, rows[0].values, strict=True)]
-            rows[0] = replace(rows[0], baseline=f"{KIND.name} {LOOPS[0]}", ratios=ratios)
-        found += rows
-    return found
+            found = _with(_bahdanau(plan, loop), {"recurrence": loop})
+        except UserError as error:  # the other loop can still be measured
+            yield unmeasured(f"{BAHDANAU_TRAINING}, {loop}", str(error))
+            continue
+        if fused is None:
+            fused = found[0]
+        else:
+            ratios = [a / b for a, b in zip(fused.values, found[0].values, strict=True)]
+            found[0] = replace(found[0], baseline=f"{NAME} {LOOPS[0]}", ratios=ratios)
+        yield from found
 
 
-def _of_loop(plan: Plan, loop: str) -> list[Row]:
-    with Field([KIND], plan, {"loop": loop}) as field:
-        rows = _named(training_rows(field), BAHDANAU_TRAINING)
-        rows.append(_memory(field, BAHDANAU_TRAINING))
+def _bahdanau(plan: Plan, loop: str) -> list[Row]:
+    with WorkerPool([CONTENDER], plan, {"loop": loop}) as pool:
+        found = _named(training_rows(pool), BAHDANAU_TRAINING)
+        found.append(_memory(pool, BAHDANAU_TRAINING))
         if loop != "eager":
-            rows += [_waiting(field), *_profile(field)]
-        return rows
+            found.append(_idle(pool))
+            found += profile_rows(pool, PROFILE, task="train", first=0, updates=plan.updates)
+        return found
 
 
-def gnmt(plan: Plan) -> list[Row]:
-    """Tokens a second of 4+4 layers and 32,000 pieces, at the batch where they are most."""
+def gnmt(plan: Plan) -> Iterator[Row]:
+    """Measure tokens per second of 4+4 layers and 32,000 subwords at the best batch size."""
     best: list[Row] = []
     sentences = 128
-    while sentences <= LARGEST:
-        at = replace(plan, sizes=GNMT, ids=_ids(plan, 32_000, sentences))
+    while sentences <= MAX_SENTENCES:
+        larger = replace(plan, sizes=GNMT, ids=_ids(plan, 32_000, sentences))
         try:
-            with Field([KIND], at, {"model": "gnmt"}) as field:
-                found = [*training_rows(field), _memory(field, GNMT_TRAINING)]
+            with WorkerPool([CONTENDER], larger, {"model": "gnmt"}) as pool:
+                found = [*training_rows(pool), _memory(pool, GNMT_TRAINING)]
         except UserError as error:
             if "memory" not in str(error):
                 raise
@@ -82,40 +92,33 @@ def gnmt(plan: Plan) -> list[Row]:
             break
         best = _with(found, {"sentences": sentences})
         sentences *= 2
-    return _named(best, GNMT_TRAINING)
+    yield from _named(best, GNMT_TRAINING)
 
 
-def translating(plan: Plan) -> list[Row]:
-    """Target pieces a second at beam 5, 128 sentences a batch, GNMT's size, all of 30 pieces."""
+def translation(plan: Plan) -> Iterator[Row]:
+    """Measure target tokens per second with beam 5, 128 sentences, all of 30 tokens."""
     plan = replace(plan, sizes=GNMT, ids=_ids(plan, 32_000, 128))
-    what = {"beam": 5, "sentences": 128, "first": 0, "count": 512, "length": LENGTH + 1}
-    with Field([KIND], plan, {"model": "gnmt"}) as field:
-        contender = field.contenders[KIND.name]
-        contender.ask("translate", **what)
-        told = [contender.ask("translate", **what) for _ in range(plan.repetitions)]
-        values = [answer["target_pieces"] / answer["seconds"] for answer in told]
-        return [
-            Row(TRANSLATING, KIND.name, "target pieces/s", values, field.conditions(KIND.name)),
-            _memory(field, TRANSLATING),
-        ]
+    task = {"beam": 5, "sentences": 128, "first": 0, "count": 512, "length": LENGTH + 1}
+    with WorkerPool([CONTENDER], plan, {"model": "gnmt"}) as pool:
+        worker = pool.workers[NAME]
+        worker.request("translate", **task)
+        answers = [worker.request("translate", **task) for _ in range(plan.repetitions)]
+        values = [answer["target_tokens"] / answer["seconds"] for answer in answers]
+        yield Row(TRANSLATION, NAME, "target tokens/s", values, pool.conditions(NAME))
+        yield _memory(pool, TRANSLATION)
 
 
-def _memory(field: Field, measure: str) -> Row:
-    told = field.contenders[KIND.name].ask("memory")
-    peak = told["device_peak"] / 1e9
-    return Row(f"{measure}: memory", KIND.name, "GB", [peak], field.conditions(KIND.name))
+def _memory(pool: WorkerPool, measure: str) -> Row:
+    peak = pool.workers[NAME].request("memory")["device_peak"] / 1e9
+    return Row(f"{measure}: memory", NAME, "GB", [peak], pool.conditions(NAME))
 
 
-def _waiting(field: Field) -> Row:
-    contender = field.contenders[KIND.name]
-    told = [contender.ask("busy", first=0, updates=field.plan.updates) for _ in range(3)]
-    values = [100 * max(0.0, 1 - one["kernels"] / one["seconds"]) for one in told]
-    note = "time without a kernel, under the profiler, which adds to it"
-    return Row(WAITING, KIND.name, "%", values, field.conditions(KIND.name), note=note)
-
-
-def _profile(field: Field) -> list[Row]:
-    return profile_rows(field, PROFILE, task="train", first=0, updates=field.plan.updates)
+def _idle(pool: WorkerPool) -> Row:
+    worker = pool.workers[NAME]
+    answers = [worker.request("busy", first=0, updates=pool.plan.updates) for _ in range(3)]
+    values = [100 * max(0.0, 1 - one["kernels"] / one["seconds"]) for one in answers]
+    note = "under the profiler, which adds idle time"
+    return Row(IDLE, NAME, "%", values, pool.conditions(NAME), note=note)
 
 
 def _median(row: Row) -> float:
@@ -130,14 +133,8 @@ def _with(found: list[Row], more: Mapping[str, Any]) -> list[Row]:
     return [replace(row, conditions={**row.conditions, **more}) for row in found]
 
 
-BAHDANAU_TRAINING = "GPU training, Bahdanau 1024, 16,000 pieces, 128 sentences"
-GNMT_TRAINING = "GPU training, GNMT 4+4x1024, 32,000 pieces, best batch"
-TRANSLATING = "GPU translating, beam 5, 128 sentences, GNMT 4+4x1024"
-PROFILE = "GPU: what training's time goes to"
-WAITING = "GPU: share of training time that the device waits"
-
-MEASURES: dict[str, Callable[[Plan], list[Row]]] = {
+MEASURES: dict[str, Callable[[Plan], Iterator[Row]]] = {
     BAHDANAU_TRAINING: bahdanau,
     GNMT_TRAINING: gnmt,
-    TRANSLATING: translating,
+    TRANSLATION: translation,
 }

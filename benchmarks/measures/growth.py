@@ -1,7 +1,7 @@
-"""How the time of a token grows: with the corpus, with the sentences, with the vocabulary.
+"""Time per target token by corpus size, sentence length and vocabulary size.
 
-Each curve should be flat: batches come from a corpus of any size alike, the recurrence takes a
-step after another, and of a larger vocabulary only the output layer and its table know.
+Each curve should be flat: batches do not depend on the size of the corpus, the recurrence costs the
+same at every step, and only the output layer and the embeddings depend on the vocabulary.
 """
 
 import time
@@ -27,21 +27,28 @@ from workers.ids import Sizes
 from workers.nmt_worker import NmtWorker
 
 MICROSECONDS = 1e6
-TOKENS = 1024  # target tokens a batch, whatever the length of its sentences
+TOKENS = 1024  # target tokens per batch, for every sentence length
 
 
 @dataclass(frozen=True)
 class Curve:
-    """Microseconds a target token at each place of the x axis, by the name of the line."""
+    """Lines of a plot.
+
+    Attributes:
+        title: the measured work
+        axis: label of the x axis
+        x: positions on the x axis
+        lines: microseconds per target token at each position, by name
+    """
 
     title: str
     axis: str
-    places: Sequence[int]
+    x: Sequence[int]
     lines: dict[str, list[float]]
 
 
 def corpus_curve(pairs: Sequence[int], *, batches: int = 200) -> Curve:
-    """Planning an epoch and making batches, by pairs in the corpus."""
+    """Measure the planning of an epoch and the assembly of batches by the size of the corpus."""
     planning, making = [], []
     for count in pairs:
         corpus = _corpus(count)
@@ -76,37 +83,37 @@ def _corpus(pairs: int) -> TokenCorpus:
 
 
 def length_curve(lengths: Sequence[int], sizes: Sizes, folder: Path, repeat: int) -> Curve:
-    """Updates by target pieces a sentence; sources stay at 15 pieces and batches equally large."""
+    """Measure updates by target tokens per sentence; sources have 15 tokens."""
     found = []
     for length in lengths:
         worker = _worker(sizes, 2000, folder, length, TOKENS // (length + 1))
         found.append(_per_token(partial(worker.update, 0), _tokens(worker), repeat))
-    return Curve("an update", "target pieces a sentence", lengths, {"an update": found})
+    return Curve("an update", "target subwords per sentence", lengths, {"an update": found})
 
 
-def vocabulary_curve(pieces: Sequence[int], sizes: Sizes, folder: Path, repeat: int) -> Curve:
-    """Updates by pieces of the vocabulary, whole, and up to what the output layer reads."""
+def vocabulary_curve(vocabularies: Sequence[int], sizes: Sizes, folder: Path, repeat: int) -> Curve:
+    """Measure updates by the size of the vocabulary, with and without the output layer."""
     whole, inner = [], []
-    for size in pieces:
+    for size in vocabularies:
         worker = _worker(sizes, size, folder, 15, TOKENS // 16)
         whole.append(_per_token(partial(worker.update, 0), _tokens(worker), repeat))
         inner.append(_per_token(partial(_inner, worker), _tokens(worker), repeat))
     lines = {"an update": whole, "without output layer and optimizer": inner}
-    return Curve("an update", "pieces of the vocabulary", pieces, lines)
+    return Curve("an update", "subwords in the vocabulary", vocabularies, lines)
 
 
 def _inner(worker: NmtWorker) -> None:
-    """Forward and backward through all but the output layer; tables of pieces included."""
+    """Run forward and backward passes without the output layer, with the embeddings."""
     worker.model.train()
     batch = collate(*worker.ids.batch(0), worker.special_tokens, worker.special_tokens)
-    taught = worker.model(batch.source, batch.source_mask_bs, batch.target_in_bt)
-    taught.output_btd.backward(torch.ones_like(taught.output_btd))
+    output = worker.model(batch.source, batch.source_mask_bs, batch.target_in_bt)
+    output.output_btd.backward(torch.ones_like(output.output_btd))
     worker.trainer.optimizer.zero_grad()
 
 
-def _worker(sizes: Sizes, pieces: int, folder: Path, length: int, sentences: int) -> NmtWorker:
+def _worker(sizes: Sizes, size: int, folder: Path, length: int, sentences: int) -> NmtWorker:
     path = folder / "growth.npz"
-    random_ids(path, pieces, pairs=sentences, source=15, target=length, sentences=sentences)
+    random_ids(path, size, pairs=sentences, source=15, target=length, sentences=sentences)
     worker = NmtWorker()
     worker.prepare(vars(sizes), str(path), "fp32", torch.get_num_threads(), "cpu")
     return worker
@@ -117,7 +124,7 @@ def _tokens(worker: NmtWorker) -> int:
 
 
 def _per_token(run: Callable[[], object], tokens: int, repeat: int) -> float:
-    """The median of `repeat` runs after one to warm up, in microseconds a token."""
+    """Return the median of `repeat` runs after a warm-up, in microseconds per token."""
     run()
     seconds = []
     for _ in range(repeat):
@@ -128,15 +135,15 @@ def _per_token(run: Callable[[], object], tokens: int, repeat: int) -> float:
 
 
 def growth_rows(curves: Sequence[Curve], threads: int) -> list[Row]:
-    """One row a line; its figures are those at each place, in the places' order."""
+    """Return one row per line, with the values at each position."""
     return [
         Row(
             f"{curve.title} by {curve.axis}",
             f"nmt: {name}",
-            "µs a target token",
+            "µs per target token",
             values,
             {"dtype": "fp32", "threads": threads},
-            note=f"at {', '.join(f'{place:,}' for place in curve.places)}: "
+            note=f"at {', '.join(f'{x:,}' for x in curve.x)}: "
             + ", ".join(f"{value:.3g}" for value in values),
         )
         for curve in curves
@@ -150,10 +157,10 @@ def draw(curves: Sequence[Curve], path: Path) -> None:
     FigureCanvasAgg(figure)
     for curve, axes in zip(curves, figure.subplots(1, len(curves), squeeze=False)[0], strict=True):
         for name, values in curve.lines.items():
-            axes.plot(curve.places, values, marker="o", label=name)
+            axes.plot(curve.x, values, marker="o", label=name)
         axes.set_ylim(0, 1.1 * max(max(values) for values in curve.lines.values()))
         axes.set_xscale("log")
-        axes.set_xticks(curve.places, [f"{place:,}" for place in curve.places])
+        axes.set_xticks(curve.x, [f"{x:,}" for x in curve.x])
         axes.minorticks_off()
         axes.set(xlabel=curve.axis, ylabel="µs per target token")
         axes.legend(frameon=False)

@@ -1,40 +1,46 @@
-"""The largest memory of training, and that of the same training in an eager loop.
+"""Peak memory of training, and that of the same training with an eager loop.
 
-The eager loop is `Decoder.forward`: a step of the whole decoder after another, as autograd keeps
-it. Each is measured in a process of its own, since a process's peak never falls.
+The eager loop is `Decoder.forward`: one decoder step after the other, as autograd records them.
+Each is measured in its own process, because the peak of a process never decreases.
 """
 
+from collections.abc import Iterator
 from dataclasses import replace
 
-from harness.contender import Kind
 from harness.results import Row
 from harness.text import equal_ids
-from measures.training import Field, Plan
+from harness.worker_process import Contender, Plan, WorkerPool
 
 GIGABYTE = 1e9
-SENTENCES, LENGTH = 128, 49  # pieces a sentence; 50 with the end mark
+SENTENCES, LENGTH = 128, 49  # tokens per sentence; 50 with </s>
 
 
-def memory_rows(kind: Kind, plan: Plan, pieces: int, *, updates: int) -> list[Row]:
-    """Peak of our training less that of the process before its first update, both ways.
+def memory_rows(contender: Contender, plan: Plan, size: int, *, updates: int) -> Iterator[Row]:
+    """Measure the peak of training minus that of the process before its first update.
 
-    On batches of chance, all of 128 sentences of 50 pieces on each side, of so many there are.
+    Batches are random, with 128 sentences of 50 tokens on each side, in a vocabulary of `size`.
     """
-    ids = equal_ids(plan.folder, pieces, sentences=SENTENCES, length=LENGTH, batches=2)
+    ids = equal_ids(plan.folder, size, sentences=SENTENCES, length=LENGTH, batches=2)
     plan = replace(plan, warmup=0, ids=ids)
-    rows: list[Row] = []
+    name = contender.name
+    peaks: list[float] = []
     for loop in ("ours", "eager"):
-        with Field([kind], plan, {"loop": loop} if loop == "eager" else {}) as field:
-            contender = field.contenders[kind.name]
-            before = contender.ask("memory")["peak"]
-            contender.ask("train", first=0, updates=updates)
-            told = contender.ask("memory")
-            peak = told["peak"] - before if told["device_peak"] is None else told["device_peak"]
-            note = f"the process before: {before / GIGABYTE:.2f} GB; {updates} updates"
-            name = f"{kind.name}, eager loop" if loop == "eager" else kind.name
-            conditions = field.conditions(kind.name)
-            conditions |= {"sentences": SENTENCES, "pieces each": LENGTH + 1}
-        found = Row("training memory", name, "GB", [peak / GIGABYTE], conditions, note=note)
-        rows.append(found)
-    ours, eager = (row.values[0] for row in rows)
-    return [rows[0], replace(rows[1], baseline=rows[0].contender, ratios=[ours / eager])]
+        with WorkerPool([contender], plan, {"loop": loop} if loop == "eager" else {}) as pool:
+            worker = pool.workers[name]
+            before = worker.request("memory")["peak"]
+            worker.request("train", first=0, updates=updates)
+            memory = worker.request("memory")
+            conditions = pool.conditions(name)
+        peak = memory["device_peak"] or memory["peak"] - before
+        peaks.append(peak / GIGABYTE)
+        row = Row(
+            "training memory",
+            name if loop == "ours" else f"{name}, eager loop",
+            "GB",
+            [peaks[-1]],
+            {**conditions, "sentences": SENTENCES, "tokens per side": LENGTH + 1},
+            note=f"the process before: {before / GIGABYTE:.2f} GB; {updates} updates",
+        )
+        if loop == "eager":
+            row = replace(row, baseline=name, ratios=[peaks[0] / peaks[1]])
+        yield row

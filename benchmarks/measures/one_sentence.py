@@ -1,4 +1,4 @@
-"""One sentence: from a cold start to the printed translation, and in a warm `Translator`."""
+"""Time to translate one sentence: from a cold start, and with a warm `Translator`."""
 
 import os
 import subprocess
@@ -17,9 +17,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def cold_row(run: Path, sentence: str, *, threads: int, repetitions: int) -> Row:
-    """Seconds of `nmt-translate` as a process of its own, for one sentence on standard input."""
+    """Measure seconds of an `nmt-translate` process for one sentence on standard input."""
     seconds = [_process(run, sentence, threads) for _ in range(repetitions + 1)]
-    note = f"{len(sentence.split())} words, beam 5; the first start, {seconds[0]:.1f} s, left out"
+    note = f"{len(sentence.split())} words, beam 5; without the first start of {seconds[0]:.1f} s"
     conditions = _conditions("fp32", threads)
     return Row("one sentence from a cold start", "nmt", "s", seconds[1:], conditions, note=note)
 
@@ -34,44 +34,45 @@ def _process(run: Path, sentence: str, threads: int) -> float:
 def _call(
     command: str, *arguments: str, text: str = "", variables: Mapping[str, str] | None = None
 ) -> None:
-    """One of our commands as a process of its own.
+    """Run one of our commands as a process.
 
     Raises:
-        UserError: when it fails, with the last line that it said
+        UserError: it fails; contains its last message
     """
-    ended = subprocess.run(
+    finished = subprocess.run(
         [sys.executable, "-m", f"nmt.cli.{command}", *arguments],
         input=text,
         capture_output=True,
         text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT), **(variables or {})},
     )
-    if ended.returncode:
-        said = ended.stderr.strip().splitlines() or ["it said nothing"]
-        raise UserError(f"nmt-{command} failed: {said[-1]}")
+    if finished.returncode:
+        messages = finished.stderr.strip().splitlines() or ["no message"]
+        raise UserError(f"nmt-{command} failed: {messages[-1]}")
 
 
 def warm_rows(run: Path, sentences: list[str], *, threads: int, repetitions: int) -> list[Row]:
-    """Milliseconds of a call of `Translator.translate` for one sentence of 15 words.
+    """Measure milliseconds of `Translator.translate` for one sentence of 15 words.
 
-    As it is, and where a sentence may be done when it is likely done.
+    With exact and heuristic early stopping.
     """
-    chosen = [sentence for sentence in sentences if len(sentence.split()) == 15][:repetitions]
-    chosen = chosen or sentences[:repetitions]
+    selected = [sentence for sentence in sentences if len(sentence.split()) == 15][:repetitions]
+    selected = selected or sentences[:repetitions]
     rows = []
     configure_process("cpu", threads=threads)
     for precision in ("fp32", "int8"):
         translator = Translator.load(run, device="cpu", precision=precision)
-        for sentence in chosen[:3]:
+        for sentence in selected[:3]:
             translator.translate([sentence], beam_size=5)
         for stop in ("bound", "likely"):
-            values, pieces = [], 0
-            for sentence in chosen:
+            values, tokens = [], 0
+            for sentence in selected:
                 start = time.perf_counter()
                 [translation] = translator.translate([sentence], beam_size=5, stop=stop)
                 values.append(1000 * (time.perf_counter() - start))
-                pieces += len(translation.pieces)
-            note = f"{len(chosen)} sentences of 15 words, {pieces / len(chosen):.1f} pieces, beam 5"
+                tokens += len(translation.pieces)
+            length = tokens / len(selected)
+            note = f"{len(selected)} sentences of 15 words, {length:.1f} subwords, beam 5"
             conditions = _conditions(precision, threads) | {"stop": stop}
             rows.append(Row("one sentence, warm", "nmt", "ms", values, conditions, note=note))
     return rows
@@ -96,7 +97,7 @@ evaluation: {{samples: 0, pictures: 0}}
 def short_run(
     folder: Path, train: Path, languages: tuple[str, str], vocabulary: Path, steps: int
 ) -> Path:
-    """A run of so many updates by nmt-train, for those who gave no model; made once."""
+    """Train a model for `steps` updates with nmt-train, once."""
     run = folder / f"run-{train.name}-{steps}"
     if run.is_dir():
         return run
@@ -114,14 +115,14 @@ def write_config(
     vocabulary: Path,
     steps: int,
 ) -> None:
-    """An experiment on `train`, validated on the first lines of a text that stand beside it."""
+    """Write an experiment on `train`, validated on the first lines of `text`."""
     for side in languages:
-        few = "".join(_lines(text, side)[:100])
-        (config.parent / f"few.{side}").write_text(few, encoding="utf-8")
+        first = "".join(_lines(text, side)[:100])
+        (config.parent / f"first.{side}").write_text(first, encoding="utf-8")
     source, target = languages
     filled = CONFIG.format(
         train=train,
-        valid=config.parent / "few",
+        valid=config.parent / "first",
         source=source,
         target=target,
         vocabulary=vocabulary,

@@ -1,4 +1,4 @@
-"""A corpus in shards: how fast it is encoded, how soon training begins again, how much it takes."""
+"""A corpus in shards: speed of encoding, time to the first update, memory."""
 
 import gzip
 import os
@@ -16,19 +16,19 @@ from measures.one_sentence import ROOT, write_config
 from nmt.errors import UserError
 
 SHARDS = 20
-STEPS = 1_000_000  # never reached: the run is interrupted
+STEPS = 1_000_000  # never reached, because the training is interrupted
 UPDATED = re.compile(r"update \d+,")
 
 
-class Started(NamedTuple):
-    """A start of nmt-train until it was interrupted.
+class Start(NamedTuple):
+    """Times and memory of an nmt-train process that was interrupted.
 
     Attributes:
-        text: seconds until the training text was read
-        update: seconds until the first update was done
-        later: seconds of an update after it
-        peak: resident bytes of its largest process
-        mapped: bytes of these, at the end, that are pages of files: the system may take them back
+        text: seconds until the training text was available
+        update: seconds until the first update was completed
+        later: seconds per update after it
+        peak: peak resident bytes of the process
+        mapped: resident file pages at the end, in bytes, which the system can reclaim
     """
 
     text: float
@@ -47,62 +47,67 @@ def shard_rows(
     pairs: int,
     updates: int,
 ) -> list[Row]:
-    """Of `pairs` pairs of a training text, lengthened by words of chance; by nmt-train itself.
+    """Measure two starts of nmt-train on a training text with random words appended to each line.
 
     Args:
-        updates: of each start, two at least: memory grows with every new size of a batch
+        train: prefix of the text
+        languages: suffixes of the files
+        vocabulary: SentencePiece model
+        folder: directory of the shards and the run
+        pairs: pairs of the generated corpus
+        updates: updates per start, at least two; memory grows with every new batch shape
     """
     pattern = make_shards(train, languages, folder, pairs)
     config, run = folder / "shards.yaml", folder / f"run-shards-{pairs}"
     write_config(config, f"'{pattern}'", train, languages, vocabulary, STEPS)
-    begun, again = start(config, run, updates, "--restart"), start(config, run, updates)
-    speed = 2 * pairs / (begun.text - again.text)
+    first, again = start(config, run, updates, "--restart"), start(config, run, updates)
+    speed = 2 * pairs / (first.text - again.text)
     conditions: dict[str, Any] = {"pairs": f"{pairs:,}", "shards": SHARDS}
-    starts = {"first": begun, "second": again}
-    told = f"its text after {again.text:.1f} s; a later update takes {again.later:.1f} s"
+    starts = {"first": first, "second": again}
+    note = f"text available after {again.text:.1f} s; a later update takes {again.later:.1f} s"
     return [
         Row("encoding a corpus in shards", "nmt", "lines/s", [speed], conditions),
-        Row("second start, first update", "nmt", "s", [again.update], conditions, note=told),
+        Row("second start, first update", "nmt", "s", [again.update], conditions, note=note),
         *(_memory(name, one, conditions | {"updates": updates}) for name, one in starts.items()),
     ]
 
 
-def _memory(name: str, one: Started, conditions: dict[str, Any]) -> Row:
-    note = f"{one.mapped / 1e9:.2f} GB of it pages of files"
-    measure = f"resident at most, {name} start"
+def _memory(name: str, one: Start, conditions: dict[str, Any]) -> Row:
+    note = f"{one.mapped / 1e9:.2f} GB of it file pages"
+    measure = f"peak resident memory, {name} start"
     return Row(measure, "nmt", "GB", [one.peak / 1e9], conditions, note=note)
 
 
 def make_shards(train: Path, languages: tuple[str, str], folder: Path, pairs: int) -> Path:
-    """The pattern of shards of so many pairs; made once."""
-    place = folder / f"shards-{pairs}"
-    pattern = place / "part-*"
-    if (place / "whole").is_file():
+    """Generate shards with `pairs` pairs, once, and return their file pattern."""
+    shards = folder / f"shards-{pairs}"
+    pattern = shards / "part-*"
+    if (shards / "whole").is_file():
         return pattern
-    place.mkdir(parents=True, exist_ok=True)
+    shards.mkdir(parents=True, exist_ok=True)
     sides = [
         train.with_name(f"{train.name}.{side}").read_text(encoding="utf-8").splitlines()
         for side in languages
     ]
     words = [[word for line in lines for word in line.split()] for lines in sides]
-    chance = random.Random(1)
+    random_state = random.Random(1)
     for number in range(SHARDS):
-        rows = [chance.randrange(len(sides[0])) for _ in range(pairs // SHARDS)]
-        for side, lines, said in zip(languages, sides, words, strict=True):
-            shard = place / f"part-{number:02}.{side}.gz"
+        rows = [random_state.randrange(len(sides[0])) for _ in range(pairs // SHARDS)]
+        for side, lines, side_words in zip(languages, sides, words, strict=True):
+            shard = shards / f"part-{number:02}.{side}.gz"
             with gzip.open(shard, "wt", 1, encoding="utf-8") as file:
                 for row in rows:
-                    at = chance.randrange(len(said) - 2)
-                    file.write(f"{lines[row]} {said[at]} {said[at + 1]}\n")
-    (place / "whole").touch()
+                    at = random_state.randrange(len(side_words) - 2)
+                    file.write(f"{lines[row]} {side_words[at]} {side_words[at + 1]}\n")
+    (shards / "whole").touch()
     return pattern
 
 
-def start(config: Path, run: Path, count: int, *arguments: str) -> Started:
-    """Start nmt-train, and interrupt it after so many updates.
+def start(config: Path, run: Path, count: int, *arguments: str) -> Start:
+    """Start nmt-train, interrupt it after `count` updates, and return its measurements.
 
     Raises:
-        UserError: when it ends before, with the last line that it said
+        UserError: it ends earlier; contains its last message
     """
     command = [sys.executable, "-m", "nmt.cli.train", str(config), "--run", str(run), *arguments]
     began, text, last, mapped = time.perf_counter(), 0.0, "", 0
@@ -114,8 +119,8 @@ def start(config: Path, run: Path, count: int, *arguments: str) -> Started:
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     assert process.stderr is not None
-    with process.stderr as told:
-        for line in told:
+    with process.stderr as messages:
+        for line in messages:
             last, now = line.strip(), time.perf_counter() - began
             if "training text:" in line:
                 text = now
@@ -127,9 +132,9 @@ def start(config: Path, run: Path, count: int, *arguments: str) -> Started:
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if "interrupted" not in last:
-        raise UserError(f"nmt-train ended before it was interrupted: {last}")
+        raise UserError(f"nmt-train ended before the interrupt: {last}")
     later = (updates[-1] - updates[0]) / (len(updates) - 1)
-    return Started(text, updates[0], later, usage.ru_maxrss * 1024, mapped)
+    return Start(text, updates[0], later, usage.ru_maxrss * 1024, mapped)
 
 
 def _mapped(process: int) -> int:

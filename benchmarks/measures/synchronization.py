@@ -1,4 +1,4 @@
-"""That nothing waits for a GPU between two steps, and that it leaves out an update by itself."""
+"""Checks that updates and search steps do not synchronize with the device."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -24,35 +24,35 @@ SKIPPING = ("adam", "adamw", "sgd")
 
 
 def update_checks(config: Path, device: torch.device) -> Iterator[Check]:
-    """An update whose gradient is no number changes no parameter and is told, on any device."""
+    """Check that an update with a non-finite gradient changes no parameter and is reported."""
     system = System(load_experiment(config).experiment)
     for optimizer in SKIPPING:
-        change = _change_of_an_unsound_update(system, device, optimizer)
-        yield Check("an update that is no number changes nothing", optimizer, change, 0.0)
+        change = _change_by_nonfinite_update(system, device, optimizer)
+        yield Check("non-finite update changes no parameter", optimizer, change, 0.0)
 
 
 def waiting_checks(configs: list[Path], device: torch.device) -> Iterator[Check]:
-    """Updates and searches of every system on a GPU, where torch forbids to wait."""
+    """Run updates and searches of every system on a GPU with torch's synchronization check."""
     for config in configs:
         system = System(load_experiment(config).experiment)
         model, batch = system.on(device, torch.float32)
         trainer, group = _trainer(model, device, "adam", "bf16"), _group(batch)
-        trainer.update(group)  # compiles what there is to compile
-        waits = _waits(partial(_update, trainer, group))
+        trainer.update(group)  # compiles kernels
+        syncs = _synchronizes(partial(_update, trainer, group))
         trainer.flush()
-        yield Check(f"an update waits for nothing, {config.stem}", "bf16", waits, 0.0)
-        waits = _waits(partial(system.search, device, _watched))
-        yield Check(f"a search waits for nothing, {config.stem}", "fp32", waits, 0.0)
+        yield Check(f"update does not synchronize, {config.stem}", "bf16", syncs, 0.0)
+        syncs = _synchronizes(partial(system.search, device, _checked))
+        yield Check(f"search does not synchronize, {config.stem}", "fp32", syncs, 0.0)
 
 
-def _change_of_an_unsound_update(system: System, device: torch.device, optimizer: str) -> float:
-    """How far parameters moved; endless when nothing was told."""
+def _change_by_nonfinite_update(system: System, device: torch.device, optimizer: str) -> float:
+    """Return the largest change of a parameter; infinity if no error is raised."""
     model, batch = system.on(device, torch.float32)
     trainer = _trainer(model, device, optimizer, "fp32")
     trainer.update(_group(batch))
     before = [parameter.detach().clone() for parameter in model.parameters()]
-    spoiled: Any = next(model.parameters())
-    spoiled.register_hook(lambda gradient: gradient * float("inf"))
+    broken: Any = next(model.parameters())
+    broken.register_hook(lambda gradient: gradient * float("inf"))
     try:
         trainer.update(_group(batch))
         trainer.flush()
@@ -67,7 +67,7 @@ def _trainer(model: Seq2Seq, device: torch.device, optimizer: str, precision: st
         model,
         OPTIMIZERS.build(ComponentConfig(optimizer), model.parameters()),
         SCHEDULES.build(ComponentConfig("constant")),
-        BatchLoader.__new__(BatchLoader),  # the batch is given
+        BatchLoader.__new__(BatchLoader),  # unused: batches are passed to `update`
         Precision(precision, device),
         label_smoothing=0.1,
     )
@@ -83,23 +83,23 @@ def _update(trainer: Trainer, group: UpdateBatch) -> None:
     trainer.update(group)
 
 
-def _waits(work: Callable[[], object]) -> float:
-    """1 when torch saw that something was waited for that must not be; it says what."""
+def _synchronizes(work: Callable[[], object]) -> float:
+    """Return 1 if torch detects a synchronization, and print its message."""
     try:
         work()
     except RuntimeError as error:
-        print(f"waits: {error}", file=sys.stderr)
+        print(f"synchronization: {error}", file=sys.stderr)
         return 1.0
     finally:
         torch.cuda.set_sync_debug_mode("default")
     return 0.0
 
 
-def _watched(step: Step) -> Step:
-    """From the first step on; a search may wait before it."""
+def _checked(step: Step) -> Step:
+    """Check from the first step on; a search may synchronize before it."""
 
-    def watched(*given: Any) -> Any:
+    def checked(*given: Any) -> Any:
         torch.cuda.set_sync_debug_mode("error")
         return step(*given)
 
-    return watched
+    return checked

@@ -1,8 +1,8 @@
-"""Translating, side by side: sentences a second, with the BLEU of what came out.
+"""Translation speed in sentences per second, and the BLEU of the output.
 
-Untrained weights never end a sentence, so either every translation gets a fixed length, which
-compares the work of a step alone, or every contender trains first, for as many updates on the same
-batches, and ends sentences itself; then BLEU and lengths stand beside the speed.
+Untrained models never end a sentence. Either all translations get a fixed length, which compares
+the work of a step alone; or every contender is first trained for the same number of updates on the
+same batches and ends sentences itself. Then BLEU and lengths are reported as well.
 """
 
 from collections.abc import Sequence
@@ -12,21 +12,23 @@ from statistics import median
 from typing import Any
 from zlib import crc32
 
-from harness.contender import Contender
 from harness.results import Row, interleaved, ratios
-from measures.training import Field
+from harness.worker_process import WorkerPool, WorkerProcess
 from nmt.data.vocabulary import Vocabulary
 from nmt.evaluation.metrics import score
 
 
 @dataclass(frozen=True)
 class Work:
-    """What is translated, and how.
+    """The text to translate, and the options of the search.
 
     Attributes:
-        count: sentences
-        sentences: a batch
-        length: pieces that every translation gets; None where contenders are trained
+        vocabulary: vocabulary of the ids
+        references: reference translations
+        count: number of sentences
+        sentences: sentences per batch
+        beam: beam size
+        length: tokens of every translation; None if the contenders are trained
     """
 
     vocabulary: Vocabulary
@@ -37,61 +39,63 @@ class Work:
     length: int | None = None
 
 
-def teach(field: Field, updates: int, folder: Path) -> None:
-    """Train every contender so long, or take the weights that it kept in `folder` before.
+def load_weights(pool: WorkerPool, updates: int, folder: Path) -> None:
+    """Train every contender, or load the weights that an earlier run has saved in `folder`.
 
-    Contenders of one system share weights, whatever their number format is in translating.
+    Contenders of one system share weights, whatever their number format in translation.
     """
-    for name, contender in field.contenders.items():
-        kind = field.kinds[name]
-        sizes = crc32(repr(field.plan.sizes).encode())
-        kept = folder / f"{kind.system}-{updates}-{sizes:08x}.pt"
-        if not kept.is_file():
+    for name, worker in pool.workers.items():
+        contender = pool.contenders[name]
+        sizes = crc32(repr(pool.plan.sizes).encode())
+        path = folder / f"{contender.system}-{updates}-{sizes:08x}.pt"
+        if not path.is_file():
             if updates:
-                contender.ask("train", first=0, updates=updates)
-            contender.ask("save", path=str(kept))
-        contender.ask("load", path=str(kept))
+                worker.request("train", first=0, updates=updates)
+            worker.request("save", path=str(path))
+        worker.request("load", path=str(path))
 
 
-def translation_rows(field: Field, work: Work, *, trained: str) -> list[Row]:
-    """Sentences a second of every contender, and the first one's by each of the others'.
+def translation_rows(pool: WorkerPool, work: Work, *, trained: str) -> list[Row]:
+    """Measure sentences per second of every contender, and the first one's ratio to the others.
 
     Args:
-        trained: what the weights are, as a note says it
+        pool: contenders with weights
+        work: the text and the options of the search
+        trained: description of the weights for the note
     """
-    plan = field.plan
-    few = {"beam": work.beam, "sentences": work.sentences, "length": work.length, "first": 0}
-    for contender in field.contenders.values():
-        contender.ask("translate", count=plan.warmup, **few)
+    plan = pool.plan
+    search = {"beam": work.beam, "sentences": work.sentences, "length": work.length, "first": 0}
+    for worker in pool.workers.values():
+        worker.request("translate", count=plan.warmup, **search)
 
-    def run(contender: Contender) -> Any:
-        return lambda repetition: contender.ask("translate", count=work.count, **few)
+    def translate(worker: WorkerProcess) -> Any:
+        return lambda repetition: worker.request("translate", count=work.count, **search)
 
-    asked = {name: run(contender) for name, contender in field.contenders.items()}
-    found = interleaved(asked, plan.repetitions)
-    speeds = {name: [a["sentences"] / a["seconds"] for a in all_] for name, all_ in found.items()}
+    runs = {name: translate(worker) for name, worker in pool.workers.items()}
+    answers = interleaved(runs, plan.repetitions)
+    speeds = {name: [a["sentences"] / a["seconds"] for a in all_] for name, all_ in answers.items()}
     ours = next(iter(speeds))
     return [
         Row(
-            f"translating, beam {work.beam}, batches of {work.sentences}",
+            f"translation, beam {work.beam}, batches of {work.sentences}",
             name,
             "sentences/s",
             speeds[name],
-            field.conditions(name),
-            field.told[name]["versions"],
+            pool.conditions(name),
+            pool.info[name]["versions"],
             baseline=ours,
             ratios=[] if name == ours else ratios(speeds[ours], speeds[name]),
-            note=f"{trained}; {_outcome(work, answers)}",
+            note=f"{trained}; {_quality(work, of_one)}",
         )
-        for name, answers in found.items()
+        for name, of_one in answers.items()
     ]
 
 
-def _outcome(work: Work, answers: list[dict[str, Any]]) -> str:
-    pieces = median(answer["target_pieces"] / answer["sentences"] for answer in answers)
-    told = f"{pieces:.1f} pieces a sentence"
+def _quality(work: Work, answers: list[dict[str, Any]]) -> str:
+    tokens = median(answer["target_tokens"] / answer["sentences"] for answer in answers)
+    length = f"{tokens:.1f} tokens per sentence"
     if work.length is not None:
-        return told
+        return length
     texts = [work.vocabulary.decode(ids) for ids in answers[0]["ids"]]
     bleu = score(["bleu"], texts, [list(work.references[: work.count])])["bleu"].score
-    return f"BLEU {bleu:.2f}, {told}"
+    return f"BLEU {bleu:.2f}, {length}"

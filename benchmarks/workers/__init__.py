@@ -1,1 +1,1 @@
-"""Workers of `benchmarks/benchmark.py`: one system each, in a process of its own."""
+"""Worker processes of the benchmarks, one per system."""

@@ -1,10 +1,9 @@
-"""eole as a worker of `benchmarks/benchmark.py`: its own model, loss, optimizer and search.
+"""Worker for eole, with its own model, loss, optimizer and search.
 
-What cannot be equal: its encoder reads the padding as if it were text and may not be told not to;
-its decoder is Luong's (it moves, then looks, and feeds the attentional vector back), with the `mlp`
-score, which is Bahdanau's; the attentional vector is as wide as the decoder and is read by the
-output layer directly. The decoder starts from the state of the encoder's bottom layer. Only the
-beam is the same search: it stops when the best of the beam has ended.
+Differences that remain: its encoder processes padding like text; its decoder is Luong's (attention
+after the recurrence, with input feeding) with the `mlp` score, which is Bahdanau's; the output
+layer reads the attentional vector, as wide as the decoder. The decoder starts from the final state
+of the encoder's bottom layer. Search stops when the best hypothesis of the beam is finished.
 """
 
 from types import SimpleNamespace
@@ -22,15 +21,15 @@ from eole.utils import Statistics
 from eole.utils.loss import LossCompute
 from eole.utils.optimizers import Optimizer
 
-from workers.ids import Array, Marks, Sizes, padded
+from workers.ids import Array, Sizes, SpecialTokens, pad
 from workers.serve import Worker, main
 
 
-def vocabularies(pieces: int, marks: Marks) -> Any:
-    """Both sides' vocabulary, whose marks have our ids."""
-    names = [f"piece{number}" for number in range(pieces)]
-    names[marks.pad], names[marks.unk] = "<blank>", "<unk>"
-    names[marks.bos], names[marks.eos] = "<s>", "</s>"
+def vocabularies(size: int, special_tokens: SpecialTokens) -> Any:
+    """Build the vocabularies of both sides, with our ids of the special tokens."""
+    names = [f"piece{number}" for number in range(size)]
+    names[special_tokens.pad], names[special_tokens.unk] = "<blank>", "<unk>"
+    names[special_tokens.bos], names[special_tokens.eos] = "<s>", "</s>"
     specials = {
         "pad_token": "<blank>",
         "unk_token": "<unk>",
@@ -40,12 +39,14 @@ def vocabularies(pieces: int, marks: Marks) -> Any:
     made = dict_to_vocabs(
         {"src": names, "tgt": names, "specials": specials, "decoder_start_token": "<s>"}
     )
-    assert made["tgt"]["</s>"] == marks.eos and made["src"]["<blank>"] == marks.pad
+    assert (
+        made["tgt"]["</s>"] == special_tokens.eos and made["src"]["<blank>"] == special_tokens.pad
+    )
     return made
 
 
 def model_config(sizes: Sizes) -> Any:
-    """Two layers of BiLSTM and one of an LSTM with input feeding."""
+    """Return the configuration of a BiLSTM encoder and an LSTM decoder with input feeding."""
     return CustomModelConfig(
         embeddings={"word_vec_size": sizes.embedding, "position_encoding_type": None},
         encoder={
@@ -69,14 +70,16 @@ def model_config(sizes: Sizes) -> Any:
 
 
 class EoleWorker(Worker):
-    """fp32 is its default; bf16 is its automatic mixed precision, with the scaler it brings."""
+    """Worker for eole; bf16 uses its automatic mixed precision with its gradient scaler."""
 
     packages = ("eole",)
 
     def build(self, dtype: str, device: str, options: dict[str, Any]) -> tuple[int, str]:
-        sizes, marks = self.sizes, self.ids.marks
-        assert 2 * sizes.encoder == sizes.decoder, "eole wants both to be of one width"
-        self.vocabs = vocabularies(self.ids.vocabulary, marks)
+        sizes, special_tokens = self.sizes, self.ids.special_tokens
+        assert 2 * sizes.encoder == sizes.decoder, (
+            "eole requires encoder and decoder of equal width"
+        )
+        self.vocabs = vocabularies(self.ids.vocabulary, special_tokens)
         training = TrainingConfig(
             optim="adam",
             learning_rate=sizes.learning_rate,
@@ -110,13 +113,13 @@ class EoleWorker(Worker):
             accum_count=1,
         )
         parameters = sum(parameter.numel() for parameter in self.model.parameters())
-        return parameters, "Luong's order with the mlp score; reads padding"
+        return parameters, "Luong's order with the mlp score; processes padding"
 
     def update(self, number: int) -> float:
         sources, targets = self.ids.batch(number)
         self.model.train()
-        source = padded(sources, self.ids.marks)
-        target = padded(targets, self.ids.marks, begin=True)
+        source = pad(sources, self.ids.special_tokens)
+        target = pad(targets, self.ids.special_tokens, begin=True)
         batch = {
             "src": torch.from_numpy(source).to(self.device),
             "srclen": torch.tensor([len(sentence) + 1 for sentence in sources]).to(self.device),
@@ -127,15 +130,15 @@ class EoleWorker(Worker):
             "cid_line_number": list(range(len(sources))),
         }
         tokens = sum(len(sentence) + 1 for sentence in targets)
-        told = Statistics()
+        statistics = Statistics()
         self.optimizer.zero_grad(set_to_none=True)
-        self.processor.process_batch(batch, tokens, 1, told, Statistics())
+        self.processor.process_batch(batch, tokens, 1, statistics, Statistics())
         self.optimizer.step()
-        return float(told.loss)
+        return float(statistics.loss)
 
     def search(self, sentences: list[Array], beam: int, length: int | None) -> list[list[int]]:
         self.model.eval()
-        source = padded(sentences, self.ids.marks)
+        source = pad(sentences, self.ids.special_tokens)
         longest = length or 2 * max(map(len, sentences)) + 20
         translator = self._translator(beam, longest, longest if length else 0)
         batch = {
@@ -144,8 +147,8 @@ class EoleWorker(Worker):
         }
         with torch.autocast(self.device, torch.bfloat16, enabled=self.dtype == "bf16"):
             found = translator.predict_batch(batch, attn_debug=False)["predictions"]
-        end = self.ids.marks.eos
-        return [[piece for piece in best[0].tolist() if piece != end] for best in found]
+        end = self.ids.special_tokens.eos
+        return [[token for token in best[0].tolist() if token != end] for best in found]
 
     def _translator(self, beam: int, longest: int, least: int) -> Any:
         config = SimpleNamespace(
@@ -190,10 +193,10 @@ class EoleWorker(Worker):
 
 
 class Silent:
-    """A logger that says nothing."""
+    """Logger without output."""
 
-    def info(self, *words: object) -> None:
-        """Nothing."""
+    def info(self, *arguments: object) -> None:
+        """Discard a message."""
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""What every worker of `benchmarks/benchmark.py` is given: sizes, and the text as ids.
+"""Input of every worker: sizes of the model, and the text as token ids.
 
-Imports numpy alone, so that it can be read beside any system.
+Imports numpy only, so that it works in the environment of any system.
 """
 
 from collections.abc import Sequence
@@ -16,15 +16,18 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Sizes:
-    """Of a model and its training; every system gets the same.
+    """Sizes of a model and options of its training, equal for all systems.
 
     Attributes:
-        embedding: width of a piece's vector
-        encoder: units of one direction of a layer of the encoder
-        layers: layers of the encoder
-        decoder: units of the decoder's only layer
-        readout: width of what the output layer reads, where a system lets one choose
-        dropout: share of units dropped, of embeddings too
+        embedding: width of an embedding
+        encoder: units per direction of an encoder layer
+        layers: encoder layers
+        decoder: units of the single decoder layer
+        readout: width of the output layer's input, in systems where it can be chosen
+        dropout: dropout rate, of embeddings too
+        learning_rate: constant learning rate of Adam
+        smoothing: label smoothing
+        clip_norm: limit of the gradient norm
     """
 
     embedding: int = 256
@@ -39,8 +42,8 @@ class Sizes:
 
 
 @dataclass(frozen=True)
-class Marks:
-    """Ids of the pieces that stand for no text."""
+class SpecialTokens:
+    """Ids of the special tokens."""
 
     pad: int
     bos: int
@@ -49,41 +52,41 @@ class Marks:
 
 
 class Ids:
-    """The text that every system reads: sentences as ids, and which of them make a batch.
+    """Sentences as token ids, and the batches of training.
 
     Args:
-        path: an .npz file with `vocabulary`, `marks`, the training sentences `source` and `target`
-            and the sentences to translate, `test`, each flat with `_offsets`; and `batches`, rows
-            of numbers of training sentences, -1 where a batch has fewer
+        path: an .npz file with `vocabulary` (its size), `special_tokens`, the training sentences
+            `source` and `target` and the sentences to translate, `test`, each flat with
+            `_offsets`; and `batches`, rows of indices of training sentences, -1 for no sentence
     """
 
     def __init__(self, path: str | Path) -> None:
         with np.load(path) as arrays:
             self.arrays = dict(arrays)
         self.vocabulary = int(self.arrays["vocabulary"])
-        self.marks = Marks(*self.arrays["marks"].tolist())
+        self.special_tokens = SpecialTokens(*self.arrays["special_tokens"].tolist())
         self.test = self.sentences("test")
 
     def sentences(self, name: str, rows: Sequence[int] | None = None) -> list[Array]:
-        """Sentences of these numbers, or all of them, without begin and end."""
+        """Return the sentences with these indices, or all of them, without <s> and </s>."""
         tokens, offsets = self.arrays[name], self.arrays[f"{name}_offsets"]
         numbers = range(len(offsets) - 1) if rows is None else rows
         return [tokens[offsets[row] : offsets[row + 1]].astype(np.int64) for row in numbers]
 
     @property
     def batches(self) -> int:
-        """How many batches of training there are."""
+        """Return the number of training batches."""
         return len(self.arrays["batches"])
 
     def batch(self, number: int) -> tuple[list[Array], list[Array]]:
-        """Source and target sentences of a batch; after the last one the first follows."""
+        """Return source and target sentences of a batch; the first batch follows the last."""
         rows = self.arrays["batches"][number % self.batches]
         kept = rows[rows >= 0].tolist()
         return self.sentences("source", kept), self.sentences("target", kept)
 
 
 def flat(name: str, sentences: Sequence[Sequence[int]]) -> dict[str, Array]:
-    """Sentences as `Ids` reads them."""
+    """Return the arrays from which `Ids` reads sentences."""
     lengths = [len(sentence) for sentence in sentences]
     tokens = [token for sentence in sentences for token in sentence]
     return {
@@ -92,12 +95,13 @@ def flat(name: str, sentences: Sequence[Sequence[int]]) -> dict[str, Array]:
     }
 
 
-def padded(sentences: Sequence[Array], marks: Marks, *, begin: bool = False) -> Array:
-    """Sentences with the end mark, and the begin mark where asked for, as rows padded alike."""
-    marked = [
-        [*([marks.bos] if begin else []), *sentence.tolist(), marks.eos] for sentence in sentences
+def pad(sentences: Sequence[Array], special_tokens: SpecialTokens, *, begin: bool = False) -> Array:
+    """Pad sentences with </s>, and optionally with <s>, to rows of equal length."""
+    complete = [
+        [*([special_tokens.bos] if begin else []), *sentence.tolist(), special_tokens.eos]
+        for sentence in sentences
     ]
-    rows = np.full((len(marked), max(map(len, marked))), marks.pad, np.int64)
-    for row, sentence in zip(rows, marked, strict=True):
+    rows = np.full((len(complete), max(map(len, complete))), special_tokens.pad, np.int64)
+    for row, sentence in zip(rows, complete, strict=True):
         row[: len(sentence)] = sentence
     return rows

@@ -1,9 +1,9 @@
-"""JoeyNMT as a worker of `benchmarks/benchmark.py`, by its own model, loss, optimizer and search.
+"""Worker for JoeyNMT, with its own model, loss, optimizer and search.
 
-What cannot be equal: its decoder is Luong's with input feeding (it moves, then looks) whatever the
-score is named, and the output layer reads the attentional vector, as wide as the decoder, without
-a bias. It wants batches sorted by source length, which its own trainer does, in the time measured.
-The four marks have ids of its own, so that pieces below four are renamed.
+Differences that remain: its decoder is Luong's with input feeding (attention after the recurrence)
+for every score, and the output layer reads the attentional vector, as wide as the decoder, without
+a bias. It requires batches sorted by source length; as in its own trainer, sorting is part of the
+measured time. Its special tokens have other ids, so ids below four are mapped.
 """
 
 from types import SimpleNamespace
@@ -17,14 +17,14 @@ from joeynmt.model import build_model
 from joeynmt.search import search
 from joeynmt.vocabulary import Vocabulary
 
-from workers.ids import Array, Marks, Sizes, padded
+from workers.ids import Array, Sizes, SpecialTokens, pad
 from workers.serve import Worker, main
 
-THEIRS = Marks(pad=1, bos=2, eos=3, unk=0)
+THEIRS = SpecialTokens(pad=1, bos=2, eos=3, unk=0)
 
 
-def vocabulary(pieces: int) -> Any:
-    """A vocabulary of so many pieces, its marks in JoeyNMT's order."""
+def vocabulary(size: int) -> Any:
+    """Build a vocabulary of `size` tokens with the special tokens in JoeyNMT's order."""
     config = SimpleNamespace(
         unk_token="<unk>",
         pad_token="<pad>",
@@ -38,25 +38,25 @@ def vocabulary(pieces: int) -> Any:
         eos_id=THEIRS.eos,
         sep_id=None,
     )
-    return Vocabulary([f"piece{number}" for number in range(4, pieces)], config)
+    return Vocabulary([f"piece{number}" for number in range(4, size)], config)
 
 
-def renaming(marks: Marks) -> tuple[Array, Array]:
-    """Their id of each of ours below four, and ours of theirs."""
+def id_maps(special_tokens: SpecialTokens) -> tuple[Array, Array]:
+    """Return the maps of the first four ids from ours to theirs and back."""
     forth = np.zeros(4, np.int64)
     for name in ("pad", "bos", "eos", "unk"):
-        forth[getattr(marks, name)] = getattr(THEIRS, name)
+        forth[getattr(special_tokens, name)] = getattr(THEIRS, name)
     return forth, np.argsort(forth)
 
 
-def renamed(sentences: list[Array], table: Array) -> list[Array]:
-    """Sentences in the other numbering."""
+def map_ids(sentences: list[Array], table: Array) -> list[Array]:
+    """Map the ids of sentences."""
     few = len(table) - 1
     return [np.where(ids <= few, table[np.minimum(ids, few)], ids) for ids in sentences]
 
 
 def config(sizes: Sizes) -> dict[str, Any]:
-    """The `model` section of its experiment file."""
+    """Return the `model` section of its configuration."""
     embeddings = {"embedding_dim": sizes.embedding, "dropout": sizes.dropout}
     return {
         "initializer": "xavier_uniform",
@@ -87,13 +87,13 @@ def config(sizes: Sizes) -> dict[str, Any]:
 
 
 class JoeyWorker(Worker):
-    """bf16 is autocast, as its trainer would enter it."""
+    """Worker for JoeyNMT; bf16 uses autocast, as its trainer does."""
 
     packages = ("joeynmt",)
 
     def build(self, dtype: str, device: str, options: dict[str, Any]) -> tuple[int, str]:
         sizes = self.sizes
-        self.forth, self.back = renaming(self.ids.marks)
+        self.forth, self.back = id_maps(self.ids.special_tokens)
         words = vocabulary(self.ids.vocabulary)
         self.model = build_model(config(sizes), words, words).to(device)
         self.model.loss_function = ("crossentropy", sizes.smoothing)
@@ -116,10 +116,10 @@ class JoeyWorker(Worker):
 
     def batch(self, sources: list[Array], targets: list[Array] | None) -> Any:
         """A batch of its own, sorted by source length."""
-        source = padded(renamed(sources, self.forth), THEIRS)
+        source = pad(map_ids(sources, self.forth), THEIRS)
         target = None
         if targets is not None:
-            target = torch.from_numpy(padded(renamed(targets, self.forth), THEIRS, begin=True))
+            target = torch.from_numpy(pad(map_ids(targets, self.forth), THEIRS, begin=True))
         return Batch(
             src=torch.from_numpy(source),
             src_length=torch.tensor([len(sentence) + 1 for sentence in sources]),
@@ -162,7 +162,7 @@ class JoeyWorker(Worker):
         )
         rows = [[int(piece) for piece in found[place]] for place in order]
         kept = [np.array([p for p in row if p not in (THEIRS.pad, THEIRS.eos)]) for row in rows]
-        return [ids.astype(int).tolist() for ids in renamed(kept, self.back)]
+        return [ids.astype(int).tolist() for ids in map_ids(kept, self.back)]
 
     def parameters(self) -> torch.nn.Module:
         return self.model

@@ -1,4 +1,4 @@
-"""This toolkit as a worker of `benchmarks/benchmark.py`: its own trainer and its own search."""
+"""Worker for this toolkit, with its own trainer and search."""
 
 from collections.abc import Iterable
 from contextlib import closing
@@ -31,11 +31,11 @@ from nmt.training.trainer import Trainer
 from workers.ids import Array, Sizes
 from workers.serve import Worker, main
 
-HELD_BACK = -1e4  # added to a piece's logit: it never comes
+SUPPRESSED = -1e4  # bias of a token that is never generated
 
 
 def model_config(sizes: Sizes, model: str) -> ModelConfig:
-    """BiLSTM, Bahdanau's decoder with the additive score; or GNMT, as deep on both sides."""
+    """Return BiLSTM and Bahdanau's decoder with the additive score, or GNMT with equal depths."""
     encoder: dict[str, Any] = {"hidden_size": sizes.encoder, "layers": sizes.layers}
     decoder: dict[str, Any] = {"hidden_size": sizes.decoder}
     if model == "gnmt":
@@ -53,32 +53,35 @@ def model_config(sizes: Sizes, model: str) -> ModelConfig:
 
 
 class NmtWorker(Worker):
-    """Options of `prepare`: `model: gnmt`; `loop: eager`, a loop over whole decoder steps.
+    """Worker for this toolkit.
 
-    `{"do": "busy", "first": 0, "updates": 5}` gives the share of the time that a GPU computes, and
-    `profile`, with a task and what that is asked, where its time goes.
+    The task `prepare` has the options `model: gnmt`, and `loop: eager`, a loop over whole decoder
+    steps. Additional tasks are `busy`, the time in which a GPU runs kernels during updates, and
+    `profile`, the operations that take the most time in another task.
     """
 
     packages = ("sentencepiece",)
     tasks = (*Worker.tasks, "busy", "profile")
 
     def build(self, dtype: str, device: str, options: dict[str, Any]) -> tuple[int, str]:
-        sizes, marks = self.sizes, self.ids.marks
+        sizes, special_tokens = self.sizes, self.ids.special_tokens
         configure_process(device, tf32=True)
-        place = resolve_device(device)
-        self.special_tokens = SpecialTokens(marks.pad, marks.bos, marks.eos)
-        pieces = self.ids.vocabulary
+        torch_device = resolve_device(device)
+        self.special_tokens = SpecialTokens(
+            special_tokens.pad, special_tokens.bos, special_tokens.eos
+        )
+        size = self.ids.vocabulary
         config = model_config(sizes, options.get("model", "bahdanau"))
-        self.model = build_model(config, pieces, pieces).to(place)
+        self.model = build_model(config, size, size).to(torch_device)
         if options.get("loop") == "eager":
             decoder: Any = self.model.decoder
             decoder.forward = MethodType(Decoder.forward, decoder)
-        self.dtype, self.place = dtype, place
+        self.dtype, self.torch_device = dtype, torch_device
         self.compiled: InferenceModel | None = None
-        self.holds_end_back = False
+        self.suppresses_eos = False
         parameters = sum(parameter.numel() for parameter in self.model.parameters())
         if dtype == "int8":
-            return parameters, "int8 products in translating alone"
+            return parameters, "int8 in translation only"
         optimizer = OPTIMIZERS.build(
             ComponentConfig("adam", {"learning_rate": sizes.learning_rate}), self.model.parameters()
         )
@@ -87,7 +90,7 @@ class NmtWorker(Worker):
             optimizer,
             SCHEDULES.build(ComponentConfig("constant")),
             cast(BatchLoader, None),  # batches come from the ids
-            Precision(dtype, place),
+            Precision(dtype, torch_device),
             clip_norm=sizes.clip_norm,
             label_smoothing=sizes.smoothing,
         )
@@ -97,7 +100,7 @@ class NmtWorker(Worker):
         return self.updates([number])
 
     def updates(self, numbers: Iterable[int]) -> float:
-        """As `Trainer.updates` goes: batches are made ahead, and no loss is waited for."""
+        """Update as `Trainer` does: batches are prefetched, and losses are read at the end."""
         self.compiled = None
         with closing(prefetch(map(self._group, numbers))) as groups:
             losses = [self.trainer.update(group).loss for group in groups]
@@ -109,17 +112,19 @@ class NmtWorker(Worker):
         group = UpdateBatch(
             [IndexedBatch(batch, np.arange(1))], batch.target_tokens, Position(0, 1)
         )
-        return group.pin_memory() if self.place.type == "cuda" else group
+        return group.pin_memory() if self.torch_device.type == "cuda" else group
 
     def search(self, sentences: list[Array], beam: int, length: int | None) -> list[list[int]]:
         self.model.eval()
         source, mask = (torch.from_numpy(part) for part in pad(sentences, self.special_tokens))
-        source, mask = source.to(self.place), mask.to(self.place)
+        source, mask = source.to(self.torch_device), mask.to(self.torch_device)
         with torch.inference_mode():
-            if length is not None and not self.holds_end_back:
-                self._hold_end_back()
+            if length is not None and not self.suppresses_eos:
+                self._suppress_eos()
             if self.compiled is None:
-                self.compiled = compile_model(self.model, precision=self.dtype, device=self.place)
+                self.compiled = compile_model(
+                    self.model, precision=self.dtype, device=self.torch_device
+                )
             memory, state = self.compiled.start(source, mask)
             found = beam_search(
                 self.compiled.step,
@@ -137,31 +142,30 @@ class NmtWorker(Worker):
         return [[t for t in list(best[0].tokens) if t != eos] for best in found]
 
     def load(self, path: str) -> dict[str, Any]:
-        self.compiled, self.holds_end_back = None, False
+        self.compiled, self.suppresses_eos = None, False
         return super().load(path)
 
-    def _hold_end_back(self) -> None:
-        self.model.output_layer.bias[self.special_tokens.eos] = HELD_BACK
-        self.compiled, self.holds_end_back = None, True
+    def _suppress_eos(self) -> None:
+        self.model.output_layer.bias[self.special_tokens.eos] = SUPPRESSED
+        self.compiled, self.suppresses_eos = None, True
 
     def busy(self, first: int, updates: int) -> dict[str, Any]:
-        """How long kernels ran, of how long the updates took, in seconds."""
+        """Return seconds in which kernels ran, and seconds of the updates."""
         with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
-            told = self.train(first, updates)
+            answer = self.train(first, updates)
         microseconds = sum(_times(profile, on_gpu=True).values())
-        return {"kernels": microseconds / 1e6, "seconds": told["seconds"]}
+        return {"kernels": microseconds / 1e6, "seconds": answer["seconds"]}
 
-    def profile(self, task: str, longest: int = 12, **asked: Any) -> dict[str, Any]:
-        """The kernels, on a CPU the operations, that took longest: names and shares of all time.
-
-        Of `train` or `translate`, asked as they are.
-        """
-        on_gpu = self.place.type == "cuda"
+    def profile(self, task: str, count: int = 12, **arguments: Any) -> dict[str, Any]:
+        """Return the longest operations, on a GPU kernels, of a task: names and shares of time."""
+        on_gpu = self.torch_device.type == "cuda"
         activity = torch.profiler.ProfilerActivity
-        with torch.profiler.profile(activities=[activity.CUDA if on_gpu else activity.CPU]) as told:
-            getattr(self, task)(**asked)
-        times = _times(told, on_gpu=on_gpu)
-        names = sorted(times, key=lambda name: -times[name])[:longest]
+        with torch.profiler.profile(
+            activities=[activity.CUDA if on_gpu else activity.CPU]
+        ) as profile:
+            getattr(self, task)(**arguments)
+        times = _times(profile, on_gpu=on_gpu)
+        names = sorted(times, key=lambda name: -times[name])[:count]
         total = sum(times.values()) or 1.0
         return {"shares": [[name, times[name] / total] for name in names]}
 
@@ -170,8 +174,8 @@ class NmtWorker(Worker):
 
 
 def _times(profile: torch.profiler.profile, *, on_gpu: bool) -> dict[str, float]:
-    """Microseconds of every kernel, or of every operation on a CPU without those it calls."""
-    # Launches are told beside what they launch, and spans that we name beside what they hold.
+    """Return microseconds per kernel, or per CPU operation without the operations it calls."""
+    # Annotated spans contain other events, which would be counted twice.
     events = [event for event in profile.key_averages() if not event.is_user_annotation]
     if not on_gpu:
         return {event.key: event.self_cpu_time_total for event in events}

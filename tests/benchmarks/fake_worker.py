@@ -1,4 +1,4 @@
-"""A system without a model: what it answers follows from what it is asked, and no clock is read."""
+"""A worker without a model, whose answers are known."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -8,14 +8,14 @@ from workers.serve import Worker, main
 
 
 class FakeWorker(Worker):
-    """A batch costs its number in nats; a translation is its sentence turned round."""
+    """Worker whose loss is the batch number and whose translation is the reversed source."""
 
     packages = ("numpy",)
 
     def build(self, dtype: str, device: str, options: dict[str, Any]) -> tuple[int, str]:
         if options.get("broken"):
             raise RuntimeError("no such model")
-        print("a line that a system prints of itself")
+        print("a line that a system prints")
         return 7, f"{dtype} on {device}"
 
     def update(self, number: int) -> float:

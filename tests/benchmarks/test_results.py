@@ -6,7 +6,7 @@ import pytest
 from harness.results import Row, interleaved, number, ratios, spread, table, unmeasured
 
 
-def test_contenders_take_turns_and_the_order_turns_round() -> None:
+def test_contenders_take_turns_in_alternating_order() -> None:
     order: list[tuple[str, int]] = []
 
     def run(name: str) -> Callable[[int], str]:
@@ -21,18 +21,18 @@ def test_contenders_take_turns_and_the_order_turns_round() -> None:
     assert found == {"a": ["a0", "a1", "a2"], "b": ["b0", "b1", "b2"]}
 
 
-def test_a_ratio_compares_neighbouring_runs_not_medians() -> None:
+def test_ratios_compare_runs_not_medians() -> None:
     # The machine slows down tenfold in the second run, for both.
     assert ratios([200.0, 20.0, 220.0], [100.0, 10.0, 100.0]) == pytest.approx([2.0, 2.0, 2.2])
 
 
-def test_the_median_stands_before_the_least_and_the_largest() -> None:
+def test_spread_shows_median_minimum_and_maximum() -> None:
     assert spread([3.0, 1.0, 20.0]) == "3 (1–20)"
     assert spread([2.0]) == "2"
     assert spread([]) == "-"
 
 
-def test_three_digits_count() -> None:
+def test_numbers_have_three_significant_digits() -> None:
     assert [number(value) for value in (1234.5, 12.345, 0.012345)] == ["1,234", "12.3", "0.0123"]
 
 
@@ -50,7 +50,7 @@ def row() -> Row:
     )
 
 
-def test_a_table_names_whom_a_ratio_compares_and_the_peers_version() -> None:
+def test_table_names_the_baseline_and_the_version_of_a_peer() -> None:
     header, _, first, second = table([row(), unmeasured("GPU training", "no GPU")]).splitlines()
     cells = [cell.strip() for cell in first.split("|")[1:-1]]
     assert cells == [
@@ -67,7 +67,7 @@ def test_a_table_names_whom_a_ratio_compares_and_the_peers_version() -> None:
     assert header.count("|") == first.count("|")
 
 
-def test_json_keeps_every_run_and_adds_the_medians() -> None:
+def test_json_contains_every_value_and_the_medians() -> None:
     tree = json.loads(json.dumps(row().to_dict()))
     assert tree["values"] == [100.0, 110.0, 50.0]
     assert (tree["median"], tree["median_ratio"]) == (100.0, 2.5)

@@ -1,4 +1,4 @@
-"""A corpus in shards, made, encoded and begun again by the real command."""
+"""A corpus in shards, generated, and encoded by the real command."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from tests.commands import PHRASES, lines_of
 PAIRS = 400
 
 
-def test_shards_hold_so_many_pairs_and_are_made_once(tmp_path: Path) -> None:
+def test_shards_are_generated_once(tmp_path: Path) -> None:
     pattern = make_shards(PHRASES, ("de", "en"), tmp_path, PAIRS)
     files = sorted(pattern.parent.glob("part-*.gz"))
     assert len(files) == 2 * SHARDS
@@ -21,7 +21,7 @@ def test_shards_hold_so_many_pairs_and_are_made_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_every_figure_is_taken(tmp_path: Path) -> None:
+def test_all_rows_are_measured(tmp_path: Path) -> None:
     lines = [line for side in ("de", "en") for line in lines_of(PHRASES.with_suffix(f".{side}"))]
     vocabulary = tmp_path / "vocabulary.model"
     Vocabulary.train(lines, size=100).save(vocabulary)

@@ -119,7 +119,7 @@ def test_yaml_is_a_valid_experiment(block: Block, tmp_path: Path) -> None:
     file = write_experiment(tmp_path / "shown.yaml", filled)
     experiment = load_experiment(file).experiment
     images = ImageSize.from_config(experiment.data.pictures)
-    check_model(experiment.model, joint=True, pictures=images)
+    check_model(experiment.model, joint=True, image_size=images)
 
 
 @pytest.fixture
