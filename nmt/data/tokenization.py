@@ -14,7 +14,7 @@ from functools import partial
 from io import BufferedIOBase, BytesIO
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -34,6 +34,7 @@ from nmt.errors import UserError
 from nmt.parallel import map_in_order
 from nmt.storage.atomic import (
     Fingerprint,
+    JsonObject,
     fingerprint,
     is_intact,
     read_metadata,
@@ -89,7 +90,7 @@ class CorpusInfo(NamedTuple):
         }
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> "CorpusInfo":
+    def from_json(cls, values: JsonObject) -> "CorpusInfo":
         """Convert from the values of `to_json`."""
         stats = FilterStats(**values["report"])
         return cls(stats, values["text_fingerprint"], values["fingerprint"])

@@ -18,9 +18,12 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from nmt.errors import UserError
+
+# Values that are read from JSON are checked where they are used.
+JsonObject: TypeAlias = dict[str, Any]
 
 MANIFEST = "seal.json"
 BLOCK_BYTES = 1 << 22
@@ -109,7 +112,7 @@ def fingerprint(file: Path) -> Fingerprint:
     return str(file.resolve()), status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
-def seal_dir(staging: Path, target: Path, metadata: dict[str, Any]) -> None:
+def seal_dir(staging: Path, target: Path, metadata: JsonObject) -> None:
     """Publish a staging directory with a manifest of its files and `metadata`.
 
     An intact directory at `target` is kept; a damaged one is replaced.
@@ -141,10 +144,10 @@ def is_intact(sealed: Path) -> bool:
         return False
 
 
-def read_metadata(sealed: Path) -> dict[str, Any]:
+def read_metadata(sealed: Path) -> JsonObject:
     """Return the metadata that a directory was sealed with."""
     manifest = json.loads((sealed / MANIFEST).read_text(encoding="utf-8"))
-    metadata: dict[str, Any] = manifest["about"]
+    metadata: JsonObject = manifest["about"]
     return metadata
 
 

@@ -8,7 +8,7 @@ import json
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from safetensors import SafetensorError
@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from nmt.errors import UserError
-from nmt.storage.atomic import publish_dir, replace_link, sha256, staging_dir
+from nmt.storage.atomic import JsonObject, publish_dir, replace_link, sha256, staging_dir
 from nmt.storage.run_dir import RunDir
 
 WEIGHTS, TRAINING, STATE, CHECKSUMS = (
@@ -34,7 +34,7 @@ def write_checkpoint(
     step: int,
     weights: Mapping[str, Tensor],
     training: Mapping[str, Tensor],
-    state: Mapping[str, Any],
+    state: JsonObject,
 ) -> Path:
     """Write a checkpoint and point the link `last` to it; return its directory.
 
@@ -151,9 +151,9 @@ def read_training_tensors(checkpoint: Path) -> dict[str, Tensor]:
     return read_tensors(checkpoint / TRAINING)
 
 
-def read_state(checkpoint: Path) -> dict[str, Any]:
+def read_state(checkpoint: Path) -> JsonObject:
     """Return the JSON state of a checkpoint."""
-    state: dict[str, Any] = json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
+    state: JsonObject = json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
     return state
 
 

@@ -5,13 +5,13 @@ them, and training.safetensors holds the parameters themselves.
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
 from nmt.model.weights import load_weights, rename_weights
+from nmt.storage.atomic import JsonObject
 from nmt.storage.checkpoint import (
     find_checkpoint,
     link_checkpoint,
@@ -83,7 +83,7 @@ class Checkpointer:
             link_checkpoint(self._run, "best", step)
         prune_checkpoints(self._run, self._keep)
 
-    def _state(self) -> dict[str, Any]:
+    def _state(self) -> JsonObject:
         """Return the contents of state.json.
 
         Its keys are fixed, so that runs of earlier versions continue.
@@ -119,9 +119,7 @@ class Checkpointer:
         self._running.load_state_dict(state["tally"])
         return [*warnings, *self._restore_random_states(state, training)]
 
-    def _restore_random_states(
-        self, state: dict[str, Any], training: dict[str, Tensor]
-    ) -> list[str]:
+    def _restore_random_states(self, state: JsonObject, training: dict[str, Tensor]) -> list[str]:
         group, written_by = self._trainer.process_group, state.get("ranks", 1)
         if written_by == group.world_size:
             restore_random_states(training, group.rank)

@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 from tqdm import tqdm
 
+from nmt.storage.atomic import JsonObject
 from nmt.storage.run_dir import RunDir
 
 log = logging.getLogger("nmt")
@@ -95,13 +96,13 @@ class RunningLoss:
         self.load_state_dict({"loss": 0.0, "tokens": 0})
         return state["loss"], state["tokens"]
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> JsonObject:
         """Return the sums as JSON values."""
         self._nll = sum(map(float, self._pending), start=self._nll)
         self._pending = []
         return {"loss": self._nll, "tokens": self._tokens}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: JsonObject) -> None:
         """Restore the sums from `state_dict`."""
         self._nll, self._tokens, self._pending = state["loss"], state["tokens"], []
 

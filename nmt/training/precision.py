@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +10,7 @@ from torch.optim import Optimizer
 
 from nmt.device import autocast
 from nmt.errors import UserError
+from nmt.storage.atomic import JsonObject
 
 
 class Precision:
@@ -34,7 +34,7 @@ class Precision:
         self.device = device
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.name == "fp16")
 
-    def autocast(self) -> AbstractContextManager[Any]:
+    def autocast(self) -> AbstractContextManager[object]:
         """Return the context of the forward pass."""
         return autocast(self.name, self.device)
 
@@ -71,11 +71,11 @@ class Precision:
         optimizer.found_inf = skipped.float()  # type: ignore[attr-defined]
         optimizer.step()
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> JsonObject:
         """Return the state of the loss scaler; empty if there is none."""
         return self.scaler.state_dict()
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: JsonObject) -> None:
         """Restore the state from `state_dict`."""
         if state:
             self.scaler.load_state_dict(state)

@@ -2,10 +2,10 @@
 
 from abc import ABC, abstractmethod
 from math import cos, pi, sqrt
-from typing import Any
 
 from nmt.component_spec import NonNegative, Positive, PositiveFloat, Probability
 from nmt.registry import SCHEDULES
+from nmt.storage.atomic import JsonObject
 
 
 class Schedule(ABC):
@@ -22,11 +22,11 @@ class Schedule(ABC):
     def on_validation(self, step: int, improved: bool) -> None:  # noqa: B027 (optional)
         """Record a validation after update `step`; `improved` if it is the best so far."""
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> JsonObject:
         """Return the state as JSON values."""
         return {}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:  # noqa: B027 (optional)
+    def load_state_dict(self, state: JsonObject) -> None:  # noqa: B027 (optional)
         """Restore the state from `state_dict`."""
 
 
@@ -139,8 +139,8 @@ class Plateau(Schedule):
         if self.waited == self.patience:
             self.waited, self.decays = 0, self.decays + 1
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> JsonObject:
         return {"waited": self.waited, "decays": self.decays}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: JsonObject) -> None:
         self.waited, self.decays = state["waited"], state["decays"]

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from nmt.data.loader import BatchLoader, IndexedBatch, Position, UpdateBatch
 from nmt.distributed.process_group import SINGLE_PROCESS_GROUP, ProcessGroup
 from nmt.model.seq2seq import Seq2Seq
 from nmt.prefetch import prefetch
+from nmt.storage.atomic import JsonObject
 from nmt.training.loss import BatchLoss
 from nmt.training.nonfinite import NonFiniteCheck, UpdateStats
 from nmt.training.precision import Precision
@@ -122,12 +123,12 @@ class TrainerState:
     step: int = 0
     position: Position = START
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """Return the state as JSON values."""
         return {"step": self.step, "position": self.position._asdict()}
 
     @classmethod
-    def from_json(cls, state: dict[str, Any]) -> "TrainerState":
+    def from_json(cls, state: JsonObject) -> "TrainerState":
         """Return the state from JSON values."""
         return cls(state["step"], Position(**state["position"]))
 
@@ -308,14 +309,14 @@ class Trainer:
             if stats.interrupts > 0:
                 self.stop.is_interrupted = True
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> JsonObject:
         """Return the state of everything but the tensors, as JSON values."""
         return self.state.to_json() | {
             "schedule": self.schedule.state_dict(),
             "scaler": self.precision.state_dict(),
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: JsonObject) -> None:
         """Restore the state from `state_dict`."""
         self.state = TrainerState.from_json(state)
         self.schedule.load_state_dict(state["schedule"])

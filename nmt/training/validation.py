@@ -3,7 +3,6 @@
 import logging
 from dataclasses import dataclass
 from math import exp
-from typing import Any
 
 import torch
 
@@ -17,6 +16,7 @@ from nmt.evaluation.metrics import higher_is_better, score
 from nmt.model.seq2seq import Seq2Seq
 from nmt.search.translation import Translation
 from nmt.search.translator import Translator
+from nmt.storage.atomic import JsonObject
 from nmt.storage.run_dir import RunDir
 from nmt.training.ema import ExponentialMovingAverage, applied
 from nmt.training.loss import batch_loss
@@ -57,11 +57,11 @@ class BestMetricTracker:
         """Return whether the metric has not improved for `patience` validations."""
         return self.patience is not None and self.waited >= self.patience
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> JsonObject:
         """Return the state as JSON values."""
         return {"best": self.best, "best_step": self.best_step, "waited": self.waited}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: JsonObject) -> None:
         """Restore the state from `state_dict`."""
         self.best, self.best_step = state["best"], state["best_step"]
         self.waited = state["waited"]
