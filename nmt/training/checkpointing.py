@@ -106,11 +106,12 @@ class Checkpointer:
         if self._average is not None:
             self._average.load_state_dict(weights)
             # The averages are restored; the model continues from its own parameters.
-            weights |= {
+            parameters = {
                 name.removeprefix(RAW): tensor
                 for name, tensor in training.items()
                 if name.startswith(RAW)
             }
+            weights |= rename_weights(parameters, trainer.model)
         load_weights(trainer.model, weights, str(checkpoint))
         restore_optimizer(trainer.optimizer, training)
         trainer.load_state_dict(state)
