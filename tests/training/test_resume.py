@@ -5,11 +5,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from subprocess import DEVNULL, Popen
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from nmt.training.trainer import Trainer, Update
 from nmt.training.validation import Validator
@@ -106,6 +108,31 @@ def test_run_stopped_by_signal_continues_bit_identically(
     again = nmt_train(uninterrupted.parent / "exact.yaml", "--run", run)
     assert again.code == 0, again.err
     assert f"continuing after update {update}" in again.err
+    _assert_same(run, uninterrupted)
+
+
+def _rename_weights(checkpoint: Path) -> None:
+    """Give the weights of a checkpoint the names that an earlier version wrote."""
+    lines = []
+    for name in ("model.safetensors", "training.safetensors", "state.json"):
+        file = checkpoint / name
+        if file.suffix == ".safetensors":
+            tensors = load_file(file)
+            earlier = {key.replace(".v_a", ".energy_a"): value for key, value in tensors.items()}
+            assert earlier.keys() != tensors.keys()
+            save_file(earlier, file)
+        lines.append(f"{sha256(file.read_bytes()).hexdigest()}  {name}\n")
+    (checkpoint / "SHA256SUMS").write_text("".join(lines))
+
+
+def test_run_with_weight_names_of_an_earlier_version_continues(uninterrupted: Path) -> None:
+    run = uninterrupted.parent / "earlier"
+    with _disturbed(7, partial(signal.raise_signal, signal.SIGINT)):
+        assert nmt_train(uninterrupted.parent / "exact.yaml", "--run", run).code == 130
+    _rename_weights(run / "checkpoints" / "7")
+    called = nmt_train(uninterrupted.parent / "exact.yaml", "--run", run)
+    assert called.code == 0, called.err
+    assert "continuing after update 7" in called.err
     _assert_same(run, uninterrupted)
 
 
