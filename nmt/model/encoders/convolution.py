@@ -61,8 +61,8 @@ class ConvolutionEncoder(PictureEncoder):
         self.row_ye = nn.Parameter(0.3 * torch.randn(side, self.output_size))
         self.column_ze = nn.Parameter(0.3 * torch.randn(side, self.output_size))
 
-    def forward(self, images: Num[Tensor, "b 3 y z"], mask_bs: Bool[Tensor, "b _"]) -> Encoded:
-        pixels = images.to(self.row_ye.dtype) / 127.5 - 1
+    def forward(self, images_b3yz: Num[Tensor, "b 3 y z"], mask_bs: Bool[Tensor, "b _"]) -> Encoded:
+        pixels = images_b3yz.to(self.row_ye.dtype) / 127.5 - 1
         map_byze = self.network(pixels).permute(0, 2, 3, 1)
         states_byze = map_byze + self.row_ye[:, None] + self.column_ze
         return self.encoded(states_byze.flatten(1, 2))

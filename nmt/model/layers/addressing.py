@@ -25,14 +25,14 @@ class Orders(NamedTuple):
         key_nhc: k, what to look for
         strength_nh1: β > 0, how sharply to look for it
         gate_nh1: g in (0, 1), how far to follow the key rather than stand where it stood
-        shift_nhj: s, shares of the moves by 1, 0 and -1
+        shift_nh3: s, shares of the moves by 1, 0 and -1
         sharpness_nh1: γ > 1, against the blur of moving
     """
 
     key_nhc: Float[Tensor, "n h c"]
     strength_nh1: Float[Tensor, "n h 1"]
     gate_nh1: Float[Tensor, "n h 1"]
-    shift_nhj: Float[Tensor, "n h 3"]
+    shift_nh3: Float[Tensor, "n h 3"]
     sharpness_nh1: Float[Tensor, "n h 1"]
 
     @staticmethod
@@ -45,10 +45,10 @@ class Orders(NamedTuple):
         """Any numbers, brought into the ranges of the orders."""
         width = numbers_nhx.size(-1) - cls.size(0)
         sizes = (width, 2, 1, SHIFTS)
-        key_nhc, scales_nh2, gate_nh1, shift_nhj = numbers_nhx.split_with_sizes(sizes, dim=-1)
+        key_nhc, scales_nh2, gate_nh1, shift_nh3 = numbers_nhx.split_with_sizes(sizes, dim=-1)
         strength_nh1, blunt_nh1 = softplus(scales_nh2).chunk(2, dim=-1)
         return cls(
-            key_nhc, strength_nh1, gate_nh1.sigmoid(), shift_nhj.softmax(dim=-1), 1 + blunt_nh1
+            key_nhc, strength_nh1, gate_nh1.sigmoid(), shift_nh3.softmax(dim=-1), 1 + blunt_nh1
         )
 
 
@@ -58,7 +58,7 @@ def address(
     """New weights of every head from the ones before: look, choose, move, sharpen. Figure 2."""
     found_nhi = look_for(orders.key_nhc, orders.strength_nh1, memory_nci)
     chosen_nhi = interpolate(before_nhi, found_nhi, orders.gate_nh1)
-    return sharpen(move(chosen_nhi, orders.shift_nhj), orders.sharpness_nh1)
+    return sharpen(move(chosen_nhi, orders.shift_nh3), orders.sharpness_nh1)
 
 
 def look_for(
@@ -84,10 +84,10 @@ def interpolate(
 
 
 def move(
-    weights_nhi: Float[Tensor, "n h i"], shift_nhj: Float[Tensor, "n h 3"]
+    weights_nhi: Float[Tensor, "n h i"], shift_nh3: Float[Tensor, "n h 3"]
 ) -> Float[Tensor, "n h i"]:
     """w~(i) = Σ_j w(j) s(i - j), indices modulo the number of slots, eq. 8."""
-    forth_nh1, stay_nh1, back_nh1 = shift_nhj.split_with_sizes((1, 1, 1), dim=-1)
+    forth_nh1, stay_nh1, back_nh1 = shift_nh3.split_with_sizes((1, 1, 1), dim=-1)
     moved_nhi = weights_nhi.roll(1, -1) * forth_nh1 + weights_nhi * stay_nh1
     return moved_nhi + weights_nhi.roll(-1, -1) * back_nh1
 

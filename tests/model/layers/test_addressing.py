@@ -121,7 +121,7 @@ def test_orders_are_numbers_brought_into_their_ranges() -> None:
     _close(orders.sharpness_nh1, 1 + np.log1p(np.exp(given[..., CELLS + 1 : CELLS + 2])))
     _close(orders.gate_nh1, sigmoid(given[..., CELLS + 2 : CELLS + 3]))
     shares = np.exp(given[..., CELLS + 3 :])
-    _close(orders.shift_nhj, shares / shares.sum(axis=-1, keepdims=True))
+    _close(orders.shift_nh3, shares / shares.sum(axis=-1, keepdims=True))
 
 
 def test_a_head_looks_then_chooses_then_moves_then_sharpens() -> None:
