@@ -70,8 +70,8 @@ def batch_loss(
         chunk=chunk,
     )
     if auxiliary:
-        nll_n = nll_r.new_zeros(mask_bt.numel())
-        nll_bt = nll_n.index_copy(0, places_r, nll_r).view(mask_bt.shape)
+        nll_x = nll_r.new_zeros(mask_bt.numel())
+        nll_bt = nll_x.index_copy(0, places_r, nll_r).view(mask_bt.shape)
         auxiliary_loss = model.decoder.auxiliary_loss(auxiliary, nll_bt, mask_bt)
         loss = loss if auxiliary_loss is None else loss + auxiliary_loss
     return loss, nll_r.sum()
