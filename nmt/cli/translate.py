@@ -15,7 +15,7 @@ NAME = "nmt-translate"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    parsed = _parser().parse(arguments)
+    parsed = make_parser().parse(arguments)
     return run(NAME, lambda: _translate(parsed))
 
 
@@ -82,7 +82,8 @@ def add_runtime_options(parser: Parser) -> None:
     add_search_options(runtime, "batch_tokens", "batch_sentences")
 
 
-def _parser() -> Parser:
+def make_parser() -> Parser:
+    """Return the parser of the command line."""
     parser = Parser(
         NAME,
         "Translate text, one sentence per line. Every input line gives one output line, in order.",

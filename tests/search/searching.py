@@ -1,4 +1,4 @@
-"""Beam search over a table, and what it finds beside what an oracle finds."""
+"""Beam search over a table, and comparison with the hypotheses of an oracle."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from nmt.search.beam import beam_search
 from nmt.search.hypothesis import Hypothesis
 from nmt.search.scoring import NoCoveragePenalty, NoLengthPenalty
 
-from .tables import BOS, EOS, Score, Spoken, Table
+from .tables import BOS, EOS, Score, String, Table
 
 NONE, NO_COVERAGE = NoLengthPenalty(), NoCoveragePenalty()
 
@@ -35,12 +35,12 @@ def search(
     )
 
 
-def assert_same(found: list[Hypothesis], expected: list[Spoken], score: Score) -> None:
-    assert [tuple(one.tokens) for one in found] == [said.tokens for said in expected]
-    for one, said in zip(found, expected, strict=True):
-        assert one.finished == said.finished
-        assert one.score == pytest.approx(score(said), rel=1e-6)
-        assert one.log_prob == pytest.approx(said.log_prob, rel=1e-9)
-        assert one.token_log_probs == pytest.approx(list(said.log_probs), rel=1e-9)
+def assert_same(found: list[Hypothesis], expected: list[String], score: Score) -> None:
+    assert [tuple(one.tokens) for one in found] == [string.tokens for string in expected]
+    for one, string in zip(found, expected, strict=True):
+        assert one.finished == string.finished
+        assert one.score == pytest.approx(score(string), rel=1e-6)
+        assert one.log_prob == pytest.approx(string.log_prob, rel=1e-9)
+        assert one.token_log_probs == pytest.approx(list(string.log_probs), rel=1e-9)
         assert one.weights_ts is not None
-        torch.testing.assert_close(one.weights_ts, torch.tensor(said.weights))
+        torch.testing.assert_close(one.weights_ts, torch.tensor(string.weights))

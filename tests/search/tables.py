@@ -1,4 +1,4 @@
-"""A model small enough to search by hand: the next token depends on the last two and the sentence.
+"""A model small enough for exhaustive search: a trigram table per sentence.
 
 The oracles below work on nested lists of Python floats and share no code with `nmt.search`.
 """
@@ -14,11 +14,11 @@ from torch import Tensor
 from nmt.model.interfaces import Prediction
 
 BOS, EOS, TOKENS = 0, 1, 4
-START = (EOS, BOS)  # what stands before a string: nothing else follows an end mark
+START = (EOS, BOS)  # context of the first token; no other context begins with EOS
 
 
-class Spoken(NamedTuple):
-    """One string as an oracle sees it."""
+class String(NamedTuple):
+    """A string of tokens with its scores, from an oracle."""
 
     tokens: tuple[int, ...]
     log_probs: tuple[float, ...]
@@ -33,23 +33,23 @@ class Spoken(NamedTuple):
         return self.tokens[-1] == EOS
 
 
-Score = Callable[[Spoken], float]
+Score = Callable[[String], float]
 
 
 class Table:
-    """Log-probabilities [sentence][last but one][last][next] and weights [..][..][..][source]."""
+    """Log-probabilities [sentence][token before last][last][next], weights [..][..][..][source]."""
 
     def __init__(self, sentences: int, seed: int, *, positions: int = 3, sharpness: float = 1.5):
         generator = np.random.default_rng(seed)
         logits = sharpness * generator.normal(size=(sentences, TOKENS, TOKENS, TOKENS))
-        looks = 2 * generator.normal(size=(sentences, TOKENS, TOKENS, positions))
+        energies = 2 * generator.normal(size=(sentences, TOKENS, TOKENS, positions))
         self.log_probs = np.log(_softmax(logits)).tolist()
-        self.weights = _softmax(looks).tolist()
+        self.weights = _softmax(energies).tolist()
         self.steps = 0
         self.rows: list[int] = []
 
     def start(self, order: Sequence[int] | None = None) -> tuple[Any, Any]:
-        """Memory and state of these sentences, all of them by default."""
+        """Return memory and state of these sentences, all of them by default."""
         order = list(range(len(self.log_probs))) if order is None else list(order)
         memory = (
             torch.tensor(self.log_probs, dtype=torch.float64)[order],
@@ -64,28 +64,30 @@ class Table:
         self.rows.append(len(tokens_n))
         k = len(tokens_n) // len(log_probs_bxxv)
         sentence_n = torch.arange(len(tokens_n), device=tokens_n.device) // k
-        place = sentence_n, state["before"], tokens_n
+        context = sentence_n, state["before"], tokens_n
         state = {"before": tokens_n, "nothing": None}
-        return Prediction(log_probs_bxxv[place], weights_bxxs[place], state)
+        return Prediction(log_probs_bxxv[context], weights_bxxs[context], state)
 
-    def blind_step(self, tokens_n: Tensor, memory: Any, state: Any) -> Prediction:
-        """The same model, not saying where it looks."""
+    def step_without_attention(self, tokens_n: Tensor, memory: Any, state: Any) -> Prediction:
+        """Step of the same model without attention weights."""
         return self.step(tokens_n, memory, state)._replace(weights_ns=None)
 
-    def say(self, sentence: int, said: Spoken, token: int) -> Spoken:
-        before, last = (*START, *said.tokens)[-2:]
+    def extend(self, sentence: int, string: String, token: int) -> String:
+        before, last = (*START, *string.tokens)[-2:]
         log_prob = self.log_probs[sentence][before][last][token]
         weights = tuple(self.weights[sentence][before][last])
-        return Spoken((*said.tokens, token), (*said.log_probs, log_prob), (*said.weights, weights))
+        return String(
+            (*string.tokens, token), (*string.log_probs, log_prob), (*string.weights, weights)
+        )
 
-    def spell(self, sentence: int, tokens: Sequence[int]) -> Spoken:
-        said = SILENCE
+    def string(self, sentence: int, tokens: Sequence[int]) -> String:
+        string = EMPTY
         for token in tokens:
-            said = self.say(sentence, said, token)
-        return said
+            string = self.extend(sentence, string, token)
+        return string
 
 
-SILENCE = Spoken((), (), ())
+EMPTY = String((), (), ())
 
 
 def _softmax(logits: Any) -> Any:
@@ -93,24 +95,24 @@ def _softmax(logits: Any) -> Any:
     return exponentials / exponentials.sum(-1, keepdims=True)
 
 
-def every_string(table: Table, sentence: int, max_length: int) -> Iterator[Spoken]:
-    """All strings up to a length that end, and those of that length that do not."""
-    live = [SILENCE]
+def every_string(table: Table, sentence: int, max_length: int) -> Iterator[String]:
+    """Yield all finished strings up to a length, and the unfinished ones of that length."""
+    active = [EMPTY]
     for _ in range(max_length):
-        spoken = [table.say(sentence, said, token) for said in live for token in range(TOKENS)]
-        yield from (said for said in spoken if said.finished)
-        live = [said for said in spoken if not said.finished]
-    yield from live
+        strings = [table.extend(sentence, one, token) for one in active for token in range(TOKENS)]
+        yield from (string for string in strings if string.finished)
+        active = [string for string in strings if not string.finished]
+    yield from active
 
 
 def best_strings(
     table: Table, sentence: int, max_length: int, n_best: int, score: Score
-) -> list[Spoken]:
+) -> list[String]:
     strings = every_string(table, sentence, max_length)
-    return sorted(strings, key=lambda said: (not said.finished, -score(said)))[:n_best]
+    return sorted(strings, key=lambda string: (not string.finished, -score(string)))[:n_best]
 
 
-def slow_beam(
+def reference_beam_search(
     table: Table,
     sentence: int,
     max_length: int,
@@ -118,36 +120,36 @@ def slow_beam(
     score: Score,
     beam_size: int,
     allowed: Callable[[tuple[int, ...]], bool] = lambda tokens: True,
-    done: Callable[[list[Spoken], list[Spoken], int], bool] = lambda finished, live, length: False,
-) -> list[Spoken]:
-    """Beam search of one sentence as one would tell it; stops early only where it is told to."""
-    live, finished = [SILENCE], []
+    stops: Callable[[list[String], list[String], int], bool] = lambda *_: False,
+) -> list[String]:
+    """Search one sentence by the definition of beam search, without early stopping by default."""
+    active, finished = [EMPTY], []
     for length in range(1, max_length + 1):
-        spoken = [table.say(sentence, said, token) for said in live for token in range(TOKENS)]
-        spoken = [said for said in spoken if said.log_prob > -math.inf and allowed(said.tokens)]
-        spoken = sorted(spoken, key=lambda said: -said.log_prob)[: 2 * beam_size]
-        finished += [said for said in spoken[:beam_size] if said.finished]
-        live = [said for said in spoken if not said.finished][:beam_size]
-        if done(finished, live, length):
-            live = []
+        strings = [table.extend(sentence, one, token) for one in active for token in range(TOKENS)]
+        strings = [one for one in strings if one.log_prob > -math.inf and allowed(one.tokens)]
+        strings = sorted(strings, key=lambda one: -one.log_prob)[: 2 * beam_size]
+        finished += [one for one in strings[:beam_size] if one.finished]
+        active = [one for one in strings if not one.finished][:beam_size]
+        if stops(finished, active, length):
+            active = []
             break
-    finished.sort(key=lambda said: -score(said))
-    live.sort(key=lambda said: -score(said))
-    return (finished + live)[:n_best]
+    finished.sort(key=lambda one: -score(one))
+    active.sort(key=lambda one: -score(one))
+    return (finished + active)[:n_best]
 
 
-def plain(said: Spoken) -> float:
-    return said.log_prob
+def unpenalized(string: String) -> float:
+    return string.log_prob
 
 
 def average(alpha: float) -> Score:
-    return lambda said: said.log_prob / math.pow(len(said.tokens), alpha)
+    return lambda string: string.log_prob / math.pow(len(string.tokens), alpha)
 
 
 def gnmt(alpha: float, beta: float = 0.0, least: float = 1e-4) -> Score:
-    def score(said: Spoken) -> float:
-        covered = [sum(column) for column in zip(*said.weights, strict=True)]
-        paid = sum(math.log(max(min(c, 1.0), least)) for c in covered)
-        return said.log_prob / math.pow((5 + len(said.tokens)) / 6, alpha) + beta * paid
+    def score(string: String) -> float:
+        coverage = [sum(column) for column in zip(*string.weights, strict=True)]
+        penalty = sum(math.log(max(min(c, 1.0), least)) for c in coverage)
+        return string.log_prob / math.pow((5 + len(string.tokens)) / 6, alpha) + beta * penalty
 
     return score

@@ -1,4 +1,4 @@
-"""Beam search against search by hand."""
+"""Beam search compared with exhaustive search and with a reference implementation."""
 
 import math
 from typing import Any
@@ -22,12 +22,12 @@ from .tables import (
     best_strings,
     every_string,
     gnmt,
-    plain,
-    slow_beam,
+    reference_beam_search,
+    unpenalized,
 )
 
 SCORINGS = {
-    "none": (NONE, NO_COVERAGE, plain),
+    "none": (NONE, NO_COVERAGE, unpenalized),
     "average half": (AverageLengthPenalty(alpha=0.5), NO_COVERAGE, average(0.5)),
     "average": (AverageLengthPenalty(), NO_COVERAGE, average(1.0)),
     "average steep": (AverageLengthPenalty(alpha=2.0), NO_COVERAGE, average(2.0)),
@@ -41,7 +41,7 @@ scorings = pytest.mark.parametrize("scoring", SCORINGS.values(), ids=SCORINGS.ke
 
 @scorings
 @pytest.mark.parametrize("seed", range(3))
-def test_a_wide_beam_finds_what_trying_every_string_finds(scoring: Any, seed: int) -> None:
+def test_wide_beam_equals_exhaustive_search(scoring: Any, seed: int) -> None:
     length_penalty, coverage_penalty, score = scoring
     table, max_lengths = Table(3, seed), [4, 3, 1]
     found = search(
@@ -59,7 +59,7 @@ def test_a_wide_beam_finds_what_trying_every_string_finds(scoring: Any, seed: in
 
 @scorings
 @pytest.mark.parametrize(("beam_size", "n_best"), [(1, 1), (2, 1), (2, 2), (3, 5), (5, 3), (7, 7)])
-def test_a_narrow_beam_equals_the_slow_one_that_never_stops_early(
+def test_narrow_beam_equals_the_reference_without_early_stopping(
     scoring: Any, beam_size: int, n_best: int
 ) -> None:
     length_penalty, coverage_penalty, score = scoring
@@ -73,29 +73,29 @@ def test_a_narrow_beam_equals_the_slow_one_that_never_stops_early(
         coverage_penalty=coverage_penalty,
     )
     for sentence, max_length in enumerate(max_lengths):
-        expected = slow_beam(table, sentence, max_length, n_best, score, beam_size)
+        expected = reference_beam_search(table, sentence, max_length, n_best, score, beam_size)
         assert_same(found[sentence], expected, score)
 
 
-LENGTHENED = {"none": 0.0, "average": 1.0, "average steep": 2.0}
+EXPONENTS = {"none": 0.0, "average": 1.0, "average steep": 2.0}
 
 
-@pytest.mark.parametrize("name", LENGTHENED)
+@pytest.mark.parametrize("name", EXPONENTS)
 @pytest.mark.parametrize(("beam_size", "n_best"), [(1, 1), (3, 1), (5, 2)])
-def test_a_likely_end_is_where_ending_next_could_not_win(
+def test_heuristic_stops_if_no_hypothesis_would_win_by_ending_next(
     name: str, beam_size: int, n_best: int
 ) -> None:
     length_penalty, _, score = SCORINGS[name]
 
-    def done(finished: list[Any], live: list[Any], length: int) -> bool:
+    def stops(finished: list[Any], active: list[Any], length: int) -> bool:
         scores = sorted(map(score, finished), reverse=True)
-        if len(scores) < n_best or not live:
+        if len(scores) < n_best or not active:
             return False
         longer = min(length + 1, max_length)
-        return bool(scores[n_best - 1] >= live[0].log_prob / longer ** LENGTHENED[name])
+        return bool(scores[n_best - 1] >= active[0].log_prob / longer ** EXPONENTS[name])
 
     table, max_lengths = Table(8, 5 * beam_size), [9, 7, 1, 2, 12, 5, 9, 3]
-    found, bound = (
+    heuristic, exact = (
         search(
             table,
             beam_size=beam_size,
@@ -107,14 +107,16 @@ def test_a_likely_end_is_where_ending_next_could_not_win(
         for early_stopping in ("heuristic", "exact")
     )
     for sentence, max_length in enumerate(max_lengths):
-        expected = slow_beam(table, sentence, max_length, n_best, score, beam_size, done=done)
-        assert_same(found[sentence], expected, score)
+        expected = reference_beam_search(
+            table, sentence, max_length, n_best, score, beam_size, stops=stops
+        )
+        assert_same(heuristic[sentence], expected, score)
     if name == "average steep" and beam_size < 5:
-        tokens = [[[one.tokens for one in best] for best in every] for every in (found, bound)]
-        assert tokens[0] != tokens[1], "where nothing is missed there was nothing to test"
+        tokens = [[[one.tokens for one in best] for best in every] for every in (heuristic, exact)]
+        assert tokens[0] != tokens[1], "the test requires a sentence on which the two differ"
 
 
-def test_greedy_takes_the_likeliest_token_each_time() -> None:
+def test_greedy_search_selects_the_most_likely_token_at_every_step() -> None:
     table = Table(6, 5)
     for sentence, (found,) in enumerate(search(table, beam_size=1, max_lengths_b=[10] * 6)):
         tokens: list[int] = []
@@ -126,7 +128,7 @@ def test_greedy_takes_the_likeliest_token_each_time() -> None:
 
 
 @scorings
-def test_neighbours_change_nothing(scoring: Any) -> None:
+def test_results_do_not_depend_on_the_other_sentences(scoring: Any) -> None:
     length_penalty, coverage_penalty, _ = scoring
     table, max_lengths, order = Table(7, 3), [6, 2, 9, 4, 1, 9, 5], [4, 0, 6, 2, 5, 1, 3]
     options = {
@@ -145,7 +147,7 @@ def test_neighbours_change_nothing(scoring: Any) -> None:
             assert one.weights_ts.equal(other.weights_ts)
 
 
-def test_equal_hypotheses_stand_in_the_order_of_the_vocabulary() -> None:
+def test_ties_are_in_the_order_of_parent_and_token() -> None:
     table = Table(1, 2)
     for row in (row for rows in table.log_probs[0] for row in rows):
         row[:] = [math.log(0.25)] * TOKENS
@@ -155,7 +157,7 @@ def test_equal_hypotheses_stand_in_the_order_of_the_vocabulary() -> None:
 
 @pytest.mark.parametrize("size", [1, 2, 3])
 @pytest.mark.parametrize("beam_size", [1, 3])
-def test_no_ngram_comes_twice_when_blocked(size: int, beam_size: int) -> None:
+def test_blocked_ngrams_do_not_repeat(size: int, beam_size: int) -> None:
     def allowed(tokens: tuple[int, ...]) -> bool:
         ngrams = [tokens[i : i + size] for i in range(len(tokens) - size + 1)]
         return len(set(ngrams)) == len(ngrams)
@@ -169,25 +171,25 @@ def test_no_ngram_comes_twice_when_blocked(size: int, beam_size: int) -> None:
     }
     found = search(table, block_ngram=size, **options)
     for sentence in range(6):
-        expected = slow_beam(table, sentence, 12, 2, average(2.0), beam_size, allowed)
+        expected = reference_beam_search(table, sentence, 12, 2, average(2.0), beam_size, allowed)
         assert_same(found[sentence], expected, average(2.0))
     free = search(table, **options)
     assert any(not allowed(tuple(one.tokens)) for some in free for one in some)
 
 
-def test_a_model_that_does_not_attend_gives_no_weights() -> None:
+def test_model_without_attention_gives_no_weights() -> None:
     table = Table(2, 4)
-    blind = search(table, beam_size=3, max_lengths_b=[5, 5], step=table.blind_step)
-    seeing = search(table, beam_size=3, max_lengths_b=[5, 5])
-    assert [one.weights_ts for (one,) in blind] == [None, None]
-    assert [one.tokens for (one,) in blind] == [one.tokens for (one,) in seeing]
+    without = search(table, beam_size=3, max_lengths_b=[5, 5], step=table.step_without_attention)
+    attending = search(table, beam_size=3, max_lengths_b=[5, 5])
+    assert [one.weights_ts for (one,) in without] == [None, None]
+    assert [one.tokens for (one,) in without] == [one.tokens for (one,) in attending]
 
 
-def test_weights_and_coverage_are_of_real_positions_only() -> None:
+def test_weights_and_coverage_exclude_padding() -> None:
     table, coverage = Table(2, 6), GnmtCoveragePenalty(beta=0.7)
     mask_bs = torch.tensor([[True, True, True], [True, True, False]])
     options: Any = {"beam_size": 4, "coverage_penalty": coverage}
-    # The first sentence leaves before the second one.
+    # The first sentence is done before the second one.
     _, (padded,) = search(table, max_lengths_b=[1, 5], source_mask_bs=mask_bs, **options)
     for rows in table.weights[1]:
         rows[:] = [weights[:2] for weights in rows]
@@ -201,37 +203,37 @@ def test_weights_and_coverage_are_of_real_positions_only() -> None:
     assert padded.score == pytest.approx(short.score, rel=1e-12)
 
 
-def test_a_coverage_penalty_without_attention_is_the_users_mistake() -> None:
+def test_coverage_penalty_without_attention_raises() -> None:
     table = Table(1, 4)
     with pytest.raises(UserError, match="requires a model with attention"):
         search(
             table,
             beam_size=2,
             max_lengths_b=[3],
-            step=table.blind_step,
+            step=table.step_without_attention,
             coverage_penalty=GnmtCoveragePenalty(),
         )
 
 
-def test_probabilities_that_are_not_numbers_are_told() -> None:
+def test_nan_probabilities_raise() -> None:
     table = Table(2, 4)
     table.log_probs[1][EOS][BOS][2] = math.nan
     with pytest.raises(UserError, match="NaN"):
         search(table, beam_size=2, max_lengths_b=[3, 3])
 
 
-def test_no_sentences_give_no_results() -> None:
+def test_empty_batch_has_no_results() -> None:
     assert search(Table(1, 0), order=[], beam_size=2, max_lengths_b=[]) == []
 
 
-def test_the_oracle_counts_all_probability() -> None:
-    total = sum(math.exp(said.log_prob) for said in every_string(Table(1, 0), 0, 4))
+def test_probabilities_of_exhaustive_search_sum_to_one() -> None:
+    total = sum(math.exp(string.log_prob) for string in every_string(Table(1, 0), 0, 4))
     assert total == pytest.approx(1.0)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("block_ngram", [0, 2])
-def test_a_gpu_finds_what_the_cpu_finds(block_ngram: int) -> None:
+def test_gpu_results_equal_those_of_the_cpu(block_ngram: int) -> None:
     table, coverage = Table(4, 6), GnmtCoveragePenalty()
     options: Any = {"beam_size": 3, "max_lengths_b": [5, 2, 9, 7], "block_ngram": block_ngram}
     here = search(table, coverage_penalty=coverage, **options)

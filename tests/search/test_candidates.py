@@ -1,4 +1,4 @@
-"""The best continuations, equal ones in a fixed order."""
+"""Candidates are exact, and ties have a fixed order."""
 
 import random
 from typing import Any
@@ -13,11 +13,11 @@ from nmt.search.candidates import (
     topk_with_tie_repair,
 )
 
-ways = pytest.mark.parametrize("top", [topk_with_tie_repair, topk_by_sorting])
+both = pytest.mark.parametrize("topk", [topk_with_tie_repair, topk_by_sorting])
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 36, 100])
-def test_candidates_are_in_the_order_of_a_sort_by_value_hypothesis_and_token(count: int) -> None:
+def test_candidates_equal_a_sort_by_log_prob_parent_and_token(count: int) -> None:
     numbers = random.Random(count)
     # Few different values, exact in binary, so that most of them are equal.
     live = [[-0.25 * numbers.randrange(3) for _ in range(3)] for _ in range(40)]
@@ -32,9 +32,9 @@ def test_candidates_are_in_the_order_of_a_sort_by_value_hypothesis_and_token(cou
         assert found.token_log_prob_bc[row].tolist() == [table[row][k][v] for _, k, v in expected]
 
 
-@ways
+@both
 @pytest.mark.parametrize("count", [1, 2, 7, 36, 100])
-def test_equals_stand_in_the_order_of_place(top: Any, count: int) -> None:
+def test_ties_are_ordered_by_position(topk: Any, count: int) -> None:
     torch.manual_seed(count)
     # Few different values, exact in binary; blocks of ten and whole blocks of nothing but equals.
     live_bk = -0.25 * torch.randint(3, (40, 3)).float()
@@ -42,54 +42,54 @@ def test_equals_stand_in_the_order_of_place(top: Any, count: int) -> None:
     table_bkv[:20, :, 10:100] = -0.5
     totals_bx = (live_bk[:, :, None] + table_bkv).flatten(1)
     expected_bc, places_bc = totals_bx.sort(dim=1, descending=True, stable=True)
-    found_bc, found_places_bc = top(live_bk, table_bkv, count)
+    found_bc, found_places_bc = topk(live_bk, table_bkv, count)
     assert torch.equal(found_bc, expected_bc[:, :count])
     assert torch.equal(found_places_bc, places_bc[:, :count])
 
 
-@ways
+@both
 @pytest.mark.parametrize("vocabulary", [8000, 1021, 130, 3])
-def test_the_largest_are_found_whatever_the_vocabularys_size(top: Any, vocabulary: int) -> None:
+def test_topk_is_exact_for_any_vocabulary_size(topk: Any, vocabulary: int) -> None:
     torch.manual_seed(vocabulary)
     live_bk, table_bkv = -torch.rand(6, 5), -3 * torch.rand(6, 5, vocabulary)
-    found_bc, found_places_bc = top(live_bk, table_bkv, 10)
+    found_bc, found_places_bc = topk(live_bk, table_bkv, 10)
     totals_bx = (live_bk[:, :, None] + table_bkv).flatten(1)
     expected_bc, places_bc = totals_bx.sort(dim=1, descending=True, stable=True)
     assert torch.equal(found_bc, expected_bc[:, :10])
     assert torch.equal(found_places_bc, places_bc[:, :10])
 
 
-def test_a_large_vocabulary_of_equals_gives_its_first_tokens() -> None:
+def test_large_vocabulary_of_ties_gives_its_first_tokens() -> None:
     found = select_candidates(torch.zeros(2, 2), torch.full((4, 5000), -1.0), 4)
     assert found.token_bc.tolist() == [[0, 1, 2, 3]] * 2
     assert found.parent_bc.tolist() == [[0, 0, 0, 0]] * 2
 
 
-def test_half_precision_is_summed_in_single() -> None:
+def test_half_precision_is_summed_in_float32() -> None:
     log_probs_nv = torch.tensor([[-0.001, -3.0]], dtype=torch.bfloat16)
     found = select_candidates(torch.tensor([[-100.0]]), log_probs_nv, 1)
     assert found.log_prob_bc.item() == pytest.approx(-100.001, abs=1e-5)
 
 
-@ways
-def test_what_is_no_number_stands_first(top: Any) -> None:
+@both
+def test_nan_sorts_first(topk: Any) -> None:
     log_probs_bkv = torch.full((2, 2, 50), -1.0)
     log_probs_bkv[1, 1, 33] = float("nan")
-    found_bc, _ = top(torch.zeros(2, 2), log_probs_bkv, 2)
+    found_bc, _ = topk(torch.zeros(2, 2), log_probs_bkv, 2)
     assert found_bc[:, 0].isnan().tolist() == [False, True]
 
 
-def test_only_tokens_that_complete_a_known_ngram_are_forbidden() -> None:
+def test_only_tokens_that_repeat_an_ngram_are_blocked() -> None:
     prefixes_nt = torch.tensor([[4, 5, 6, 4, 5], [4, 4, 4, 4, 4], [1, 2, 3, 4, 5]])
     log_probs_nv = torch.full((3, 8), -1.0)
 
-    def forbidden(size: int) -> list[list[int]]:
+    def blocked(size: int) -> list[list[int]]:
         kept_nv = block_repeated_ngrams(log_probs_nv, prefixes_nt, size).isfinite()
         return [(~row).nonzero().flatten().tolist() for row in kept_nv]
 
-    assert forbidden(1) == [[4, 5, 6], [4], [1, 2, 3, 4, 5]]
-    assert forbidden(2) == [[6], [4], []]
-    assert forbidden(3) == [[6], [4], []]
-    assert forbidden(4) == [[], [4], []]
-    assert forbidden(6) == [[], [], []]
+    assert blocked(1) == [[4, 5, 6], [4], [1, 2, 3, 4, 5]]
+    assert blocked(2) == [[6], [4], []]
+    assert blocked(3) == [[6], [4], []]
+    assert blocked(4) == [[], [4], []]
+    assert blocked(6) == [[], [], []]
     assert log_probs_nv.eq(-1.0).all()

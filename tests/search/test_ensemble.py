@@ -1,4 +1,4 @@
-"""Ensembles against tables averaged by hand, and against the runs they are made of."""
+"""Ensembles compared with averaged tables and with their models."""
 
 import shutil
 from collections.abc import Sequence
@@ -39,7 +39,7 @@ def search(step: Step, memory: Any, state: Any) -> list[list[Hypothesis]]:
     )
 
 
-def together(tables: list[Table], steps: Sequence[Step]) -> list[list[Hypothesis]]:
+def search_ensemble(tables: list[Table], steps: Sequence[Step]) -> list[list[Hypothesis]]:
     memories, states = zip(*(table.start() for table in tables), strict=True)
     return search(ensemble(steps), memories, states)
 
@@ -59,38 +59,39 @@ def averaged(tables: list[Table]) -> Table:
     return table
 
 
-def test_twins_say_what_one_says() -> None:
+def test_ensemble_of_equal_tables_equals_one_table() -> None:
     table = Table(SENTENCES, 3)
     assert_equal(
-        together([table, table], [table.step, table.step]), search(table.step, *table.start())
+        search_ensemble([table, table], [table.step, table.step]),
+        search(table.step, *table.start()),
     )
 
 
-def test_three_models_are_the_mean_of_their_probabilities_and_weights() -> None:
+def test_ensemble_averages_probabilities_and_weights() -> None:
     tables = [Table(SENTENCES, seed) for seed in (1, 2, 3)]
     mean = averaged(tables)
     assert_equal(
-        together(tables, [table.step for table in tables]), search(mean.step, *mean.start())
+        search_ensemble(tables, [table.step for table in tables]), search(mean.step, *mean.start())
     )
 
 
-def test_weights_are_the_mean_over_the_models_that_attend() -> None:
+def test_weights_are_averaged_over_the_models_with_attention() -> None:
     tables = [Table(SENTENCES, seed) for seed in (1, 2, 3)]
     mean = averaged(tables)
     mean.weights = averaged(tables[:2]).weights
-    steps = [tables[0].step, tables[1].step, tables[2].blind_step]
-    assert_equal(together(tables, steps), search(mean.step, *mean.start()))
+    steps = [tables[0].step, tables[1].step, tables[2].step_without_attention]
+    assert_equal(search_ensemble(tables, steps), search(mean.step, *mean.start()))
 
 
-def test_models_that_do_not_attend_make_an_ensemble_that_does_not() -> None:
+def test_ensemble_of_models_without_attention_has_none() -> None:
     table = Table(1, 3)
     memory, state = table.start()
-    step = ensemble([table.blind_step, table.blind_step])
+    step = ensemble([table.step_without_attention, table.step_without_attention])
     prediction = step(torch.tensor([BOS]), (memory, memory), (state, state))
     assert prediction.weights_ns is None
 
 
-def test_an_ensemble_of_a_model_with_itself_is_the_model(
+def test_ensemble_of_a_model_with_itself_equals_the_model(
     trained: Path, translator: Translator, sources: list[str]
 ) -> None:
     twice = Translator.load(trained, trained)
@@ -101,7 +102,7 @@ def test_an_ensemble_of_a_model_with_itself_is_the_model(
         assert one.score == pytest.approx(two.score, abs=1e-5)
 
 
-def test_an_ensemble_has_the_mean_of_its_models_probabilities(
+def test_token_scores_of_an_ensemble_are_mean_probabilities(
     trained: Path, second: Path, translator: Translator, sources: list[str]
 ) -> None:
     both = Translator.load(trained, second)
@@ -119,7 +120,7 @@ def test_an_ensemble_has_the_mean_of_its_models_probabilities(
         torch.testing.assert_close(joint.attention, torch.stack(weights).mean(0))
 
 
-def test_runs_of_other_vocabularies_are_no_ensemble(
+def test_runs_with_different_vocabularies_raise(
     trained: Path, second: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(second, tmp_path / "other", symlinks=True)

@@ -1,4 +1,4 @@
-"""Translating in other number formats."""
+"""Translation in other number formats."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from nmt.errors import UserError
 from nmt.search.translator import Translator
 
 
-def test_int8_gives_nearly_the_same(
+def test_int8_translations_are_nearly_those_of_fp32(
     trained: Path, translator: Translator, sources: list[str]
 ) -> None:
     rounded = Translator.load(trained, precision="int8")
@@ -21,7 +21,7 @@ def test_int8_gives_nearly_the_same(
         assert one.score == pytest.approx(two.score, abs=0.05)
 
 
-def test_bf16_gives_nearly_the_same_scores(
+def test_bf16_scores_are_nearly_those_of_fp32(
     trained: Path, translator: Translator, sources: list[str]
 ) -> None:
     half = Translator.load(trained, precision="bf16")
@@ -32,6 +32,6 @@ def test_bf16_gives_nearly_the_same_scores(
     assert len(half.translate(sources[:8])) == 8
 
 
-def test_fp16_needs_a_gpu(trained: Path) -> None:
+def test_fp16_on_a_cpu_raises(trained: Path) -> None:
     with pytest.raises(UserError, match="precision fp16 requires a GPU"):
         Translator.load(trained, precision="fp16", device="cpu")

@@ -1,4 +1,4 @@
-"""Penalties against their formulas, and what search needs of all of them."""
+"""Penalties compared with their formulas, and the properties that search requires."""
 
 import math
 
@@ -20,14 +20,14 @@ from nmt.search.scoring import GnmtCoveragePenalty, LengthPenalty
         (ComponentConfig("gnmt", {"alpha": 1.0}), -3.0),
     ],
 )
-def test_a_length_penalty_is_its_formula(choice: ComponentConfig, expected: float) -> None:
+def test_length_penalty_equals_its_formula(choice: ComponentConfig, expected: float) -> None:
     penalty: LengthPenalty = LENGTH_PENALTIES.build(choice)
     found = penalty(torch.tensor([-6.0], dtype=torch.float64), 7)
     assert found.tolist() == pytest.approx([expected], rel=1e-12)
 
 
 @pytest.mark.parametrize("name", list(LENGTH_PENALTIES))
-def test_a_longer_or_likelier_hypothesis_never_scores_lower(name: str) -> None:
+def test_length_penalty_does_not_decrease_with_length_or_log_prob(name: str) -> None:
     penalty: LengthPenalty = LENGTH_PENALTIES.build(ComponentConfig(name))
     log_prob_xl = torch.linspace(-300, 0, 61, dtype=torch.float64)[:, None].expand(61, 200)
     scores_xl = penalty(log_prob_xl, torch.arange(1, 201).double())
@@ -35,7 +35,7 @@ def test_a_longer_or_likelier_hypothesis_never_scores_lower(name: str) -> None:
     assert (scores_xl.diff(dim=1) >= 0).all()
 
 
-def test_coverage_counts_each_real_position_up_to_one() -> None:
+def test_coverage_penalty_clips_at_one_and_excludes_padding() -> None:
     coverage_ns = torch.tensor([[0.5, 1.0, 1.7, 0.2], [0.25, 0.5, 0.5, 1.0]], dtype=torch.float64)
     mask_ns = torch.tensor([[True, True, True, False], [True, True, True, True]])
     found_n = GnmtCoveragePenalty(beta=0.3)(coverage_ns, mask_ns)
@@ -44,14 +44,14 @@ def test_coverage_counts_each_real_position_up_to_one() -> None:
     )
 
 
-def test_a_position_never_looked_at_costs_much_but_not_everything() -> None:
+def test_position_without_attention_has_a_finite_penalty() -> None:
     mask_s = torch.tensor([True, True])
-    missed = GnmtCoveragePenalty(beta=1.0)(torch.tensor([1.0, 0.0], dtype=torch.float64), mask_s)
-    assert float(missed) == pytest.approx(math.log(1e-4))
+    penalty = GnmtCoveragePenalty(beta=1.0)(torch.tensor([1.0, 0.0], dtype=torch.float64), mask_s)
+    assert float(penalty) == pytest.approx(math.log(1e-4))
 
 
 @pytest.mark.parametrize("name", list(COVERAGE_PENALTIES))
-def test_coverage_never_rewards(name: str) -> None:
+def test_coverage_penalty_is_never_positive(name: str) -> None:
     coverage_ns = torch.rand(20, 5, generator=torch.Generator().manual_seed(0)) * 3
     mask_ns = torch.ones(20, 5, dtype=torch.bool)
     assert (COVERAGE_PENALTIES.build(ComponentConfig(name))(coverage_ns, mask_ns) <= 0).all()

@@ -1,4 +1,4 @@
-"""A hypothesis turned into text, and into plain data."""
+"""Conversion of hypotheses to text and to JSON."""
 
 import json
 
@@ -26,7 +26,7 @@ def _hypothesis(
     return Hypothesis(tokens, -1.5, -3.0, [-0.5] * len(tokens), weights_ts, finished)
 
 
-def test_the_end_mark_is_no_piece_but_has_a_score(vocabulary: Vocabulary) -> None:
+def test_end_of_sentence_has_a_score_but_no_piece(vocabulary: Vocabulary) -> None:
     pieces = ["▁", "H"]
     ended = to_translation(
         "H", pieces, _hypothesis(vocabulary, "man", None), vocabulary, replace_unknown=False
@@ -39,8 +39,10 @@ def test_the_end_mark_is_no_piece_but_has_a_score(vocabulary: Vocabulary) -> Non
     assert (unended.text, len(unended.piece_scores), unended.finished) == ("man", 4, False)
 
 
-def test_an_unknown_piece_becomes_the_source_word_looked_at(vocabulary: Vocabulary) -> None:
-    source = ["▁", "H", "▁", "9", "1", "▁", "M"]  # words H, 91, M, and the end mark
+def test_replace_unknown_inserts_the_most_attended_source_word(
+    vocabulary: Vocabulary,
+) -> None:
+    source = ["▁", "H", "▁", "9", "1", "▁", "M"]  # words H, 91 and M; then </s>
     tokens = [*vocabulary.encode("a"), vocabulary.unk, *vocabulary.encode("n")[1:], vocabulary.eos]
     weights_ts = torch.full((len(tokens), 8), 0.01)
     weights_ts[2, 4] = 0.9
@@ -52,13 +54,13 @@ def test_an_unknown_piece_becomes_the_source_word_looked_at(vocabulary: Vocabula
     assert replaced.pieces == kept.pieces
 
 
-def test_unknown_pieces_cannot_be_replaced_without_attention(vocabulary: Vocabulary) -> None:
+def test_replace_unknown_without_attention_raises(vocabulary: Vocabulary) -> None:
     hypothesis = Hypothesis([vocabulary.unk], 0.0, 0.0, [0.0], None, False)
     with pytest.raises(UserError, match="requires a model with attention"):
         to_translation("H", ["▁", "H"], hypothesis, vocabulary, replace_unknown=True)
 
 
-def test_a_translation_is_one_line_even_when_bytes_spell_a_line_end() -> None:
+def test_byte_pieces_of_a_line_feed_give_one_line() -> None:
     vocabulary = Vocabulary.train(LINES, size=279, byte_fallback=True)
     ids = [n for n in range(len(vocabulary)) if vocabulary.tokens([n]) == ["<0x0A>"]]
     tokens = [*vocabulary.encode("man"), *ids, *vocabulary.encode("man"), vocabulary.eos]
@@ -69,7 +71,7 @@ def test_a_translation_is_one_line_even_when_bytes_spell_a_line_end() -> None:
     )
 
 
-def test_plain_data_holds_everything_as_json() -> None:
+def test_to_dict_is_complete_and_valid_json() -> None:
     weights_ts = torch.tensor([[0.25, 0.75, 0.0], [0.5, 0.0, 0.5], [0.0, 0.0, 1.0]])
     one = Translation(
         "a b", "c d", -0.5, -1.5, ("▁a", "▁b"), ("▁c", "▁d"), (-0.5, -0.5, -0.5), weights_ts
@@ -82,7 +84,7 @@ def test_plain_data_holds_everything_as_json() -> None:
     assert (tree["pieces"], tree["piece_scores"]) == (["▁c", "▁d"], [-0.5, -0.5, -0.5])
 
 
-def test_a_model_without_attention_has_no_alignment() -> None:
+def test_alignment_without_attention_raises() -> None:
     one = Translation("a", "b", source_pieces=("▁a",), pieces=("▁b",), piece_scores=(-1.0, -1.0))
     with pytest.raises(UserError, match="require a model with attention"):
         _ = one.alignment

@@ -1,4 +1,4 @@
-"""Text in, text out with a small trained model: what beams and options change."""
+"""Translation and scoring with a small trained model, and the effects of search options."""
 
 import copy
 import pickle
@@ -15,10 +15,10 @@ from nmt.search.source_reader import TextReader
 from nmt.search.translation import Translation
 from nmt.search.translator import Translator
 
-from .translations import LINE_ENDS
+from .translations import LINE_SEPARATOR
 
 
-def test_sentences_keep_their_order_and_empty_ones_stay_empty(
+def test_translations_are_in_order_and_empty_for_empty_texts(
     translator: Translator, sources: list[str]
 ) -> None:
     texts = ["", sources[0], " \t ", sources[6], "\u00a0", sources[1], ""]
@@ -32,7 +32,7 @@ def test_sentences_keep_their_order_and_empty_ones_stay_empty(
 
 
 def _greedy(translator: Translator, text: str) -> tuple[list[int], list[float]]:
-    """The likeliest piece at each step, by the model alone."""
+    """Return the most likely token at every step of the model, and its log-probability."""
     (model,) = translator.models
     vocabulary = translator.target_vocabulary
     assert isinstance(translator.reader, TextReader)
@@ -50,7 +50,7 @@ def _greedy(translator: Translator, text: str) -> tuple[list[int], list[float]]:
     return tokens[1:], scores
 
 
-def test_a_beam_of_one_is_greedy(translator: Translator, sources: list[str]) -> None:
+def test_beam_size_one_equals_greedy_search(translator: Translator, sources: list[str]) -> None:
     for found in translator.translate(sources[:12], beam_size=1):
         tokens, scores = _greedy(translator, found.source)
         ids = tokens[:-1] if found.finished else tokens
@@ -60,35 +60,37 @@ def test_a_beam_of_one_is_greedy(translator: Translator, sources: list[str]) -> 
         assert found.score == pytest.approx(sum(scores) / len(scores), abs=1e-5)
 
 
-def test_forcing_its_own_output_gives_the_scores_of_search(
+def test_scoring_its_own_translations_gives_the_scores_of_search(
     translator: Translator, sources: list[str]
 ) -> None:
     found = translator.translate(sources)
-    finished = [t for t in found if t.finished and _recut(translator, t)]
+    finished = [t for t in found if t.finished and _encodes_to_its_pieces(translator, t)]
     assert len(finished) > 40
     forced = translator.score([t.source for t in finished], [t.text for t in finished])
     for one, other in zip(forced, finished, strict=True):
         assert one.pieces == other.pieces
-        # A few units in the last place: a product of one row sums in another order than of many,
-        # and scores of several queries have their tanh another way.
+        # A few units in the last place: one row per sentence is computed by other kernels than
+        # the rows of a beam.
         assert one.score == pytest.approx(other.score, rel=1e-5, abs=1e-5)
         assert one.piece_scores == pytest.approx(other.piece_scores, rel=1e-5, abs=1e-5)
         assert one.attention is not None and other.attention is not None
         torch.testing.assert_close(one.attention, other.attention)
 
 
-def _recut(translator: Translator, translation: Translation) -> bool:
-    """Whether the text is cut again into the pieces that search chose."""
+def _encodes_to_its_pieces(translator: Translator, translation: Translation) -> bool:
+    """Return whether the vocabulary encodes the text as the pieces of the translation."""
     vocabulary = translator.target_vocabulary
     return tuple(vocabulary.tokens(vocabulary.encode(translation.text))) == translation.pieces
 
 
-def test_forcing_needs_a_target_for_each_source(translator: Translator) -> None:
+def test_scoring_requires_one_target_per_text(translator: Translator) -> None:
     with pytest.raises(UserError, match="2 sentences, but 1 translations"):
         translator.score(["a", "b"], ["c"])
 
 
-def test_n_best_are_different_and_in_order(translator: Translator, sources: list[str]) -> None:
+def test_n_best_translations_differ_and_are_ordered_by_score(
+    translator: Translator, sources: list[str]
+) -> None:
     for found in translator.translate(sources[:15], n_best=4):
         assert found.n_best[0].text == found.text
         assert len(found.n_best) == 4
@@ -97,21 +99,19 @@ def test_n_best_are_different_and_in_order(translator: Translator, sources: list
         assert len({one.pieces for one in found.n_best}) == 4
 
 
-def test_no_run_is_an_error() -> None:
+def test_load_without_a_run_raises() -> None:
     with pytest.raises(UserError, match="no run directory is given"):
         Translator.load()
 
 
-def test_no_translation_is_longer_than_allowed(translator: Translator, sources: list[str]) -> None:
+def test_max_length_bounds_every_translation(translator: Translator, sources: list[str]) -> None:
     for found in translator.translate(sources, max_length=4):
         assert len(found.piece_scores) <= 4
         assert len(found.pieces) == len(found.piece_scores) - found.finished
     assert not all(t.finished for t in translator.translate(sources, max_length=2))
 
 
-def test_no_pair_of_pieces_comes_twice_when_that_is_forbidden(
-    translator: Translator, sources: list[str]
-) -> None:
+def test_blocked_bigrams_do_not_repeat(translator: Translator, sources: list[str]) -> None:
     def repeats(translation: Translation) -> bool:
         pairs = list(zip(translation.pieces, translation.pieces[1:], strict=False))
         return len(set(pairs)) < len(pairs)
@@ -120,7 +120,7 @@ def test_no_pair_of_pieces_comes_twice_when_that_is_forbidden(
     assert not any(map(repeats, translator.translate(sources, block_ngram_repeat=2)))
 
 
-def test_a_penalty_changes_the_score_by_its_formula(
+def test_length_penalty_changes_the_score_by_its_formula(
     translator: Translator, sources: list[str]
 ) -> None:
     targets = sources[:6]
@@ -133,7 +133,7 @@ def test_a_penalty_changes_the_score_by_its_formula(
         assert two.score == pytest.approx(one.score / ((5 + length) / 6) ** 0.7, rel=1e-6)
 
 
-def test_attention_has_a_row_a_piece_and_sums_to_one(
+def test_attention_has_one_row_per_piece_that_sums_to_one(
     translator: Translator, sources: list[str]
 ) -> None:
     for found in translator.translate(sources[:20]):
@@ -144,10 +144,8 @@ def test_attention_has_a_row_a_piece_and_sums_to_one(
         torch.testing.assert_close(found.attention.sum(1), torch.ones(rows))
 
 
-def test_alignments_stay_within_the_words_of_both_sides(
-    translator: Translator, sources: list[str]
-) -> None:
-    texts = [*sources, LINE_ENDS, "ein  Wort\tund noch eins ", "한국어 문장 하나"]
+def test_alignments_are_within_both_sentences(translator: Translator, sources: list[str]) -> None:
+    texts = [*sources, LINE_SEPARATOR, "ein  Wort\tund noch eins ", "한국어 문장 하나"]
     for found in translator.translate(texts):
         for source, target in found.alignment:
             assert source < len(found.source.split())
@@ -160,7 +158,7 @@ def test_alignments_stay_within_the_words_of_both_sides(
             assert target < len(found.pieces)
 
 
-def test_translating_leaves_the_loaded_module_whole(trained: Path, sources: list[str]) -> None:
+def test_translation_leaves_the_trained_module_unchanged(trained: Path, sources: list[str]) -> None:
     saved = load_saved_model(trained)
     before = {name: tensor.clone() for name, tensor in saved.model.state_dict().items()}
     vocabularies = (saved.source, saved.target_vocabulary)
@@ -175,7 +173,7 @@ def test_translating_leaves_the_loaded_module_whole(trained: Path, sources: list
     assert copy.deepcopy(saved.model).double().output_layer.weight.dtype == torch.float64
 
 
-def test_a_very_long_sentence_is_translated_whole(
+def test_very_long_sentence_is_translated_as_one(
     translator: Translator, sources: list[str]
 ) -> None:
     text = " ".join(chain.from_iterable([sources] * 3))

@@ -1,4 +1,4 @@
-"""What the translations of a text are compared by, and a line that is hard to keep one."""
+"""Comparison of translations, and a line that contains a Unicode line separator."""
 
 from collections.abc import Sequence
 
@@ -7,11 +7,11 @@ import torch
 
 from nmt.search.translation import Translation
 
-LINE_ENDS = "Guten Morgen!\u2028Gute Nacht, schlaf gut!"
+LINE_SEPARATOR = "Guten Morgen!\u2028Gute Nacht, schlaf gut!"
 
 
 def assert_equal(one: Sequence[Translation], other: Sequence[Translation]) -> None:
-    """The same translations; numbers within the rounding of float32."""
+    """Assert equal texts and pieces, and numbers equal within the rounding of float32."""
     assert [t.text for t in one] == [t.text for t in other]
     assert [t.pieces for t in one] == [t.pieces for t in other]
     for left, right in zip(one, other, strict=True):

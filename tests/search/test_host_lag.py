@@ -1,4 +1,4 @@
-"""Beam search on a device that the host reads late, and never reads during a step."""
+"""Beam search on a device that the host reads with a lag, and never within a step."""
 
 from itertools import chain
 from typing import Any

@@ -1,4 +1,4 @@
-"""When search stops, and what stands at its end."""
+"""Finished hypotheses, early stopping and the maximum length."""
 
 import math
 from typing import Any
@@ -11,8 +11,8 @@ from .searching import NONE, search
 from .tables import BOS, EOS, TOKENS, Table
 
 
-def easy_table(sentences: int) -> Table:
-    """Says token 2, then ends, almost surely."""
+def predictable_table(sentences: int) -> Table:
+    """Return a table that generates token 2 and then ends, almost surely."""
     table = Table(sentences, 0)
     for sentence in table.log_probs:
         for rows in sentence:
@@ -23,19 +23,19 @@ def easy_table(sentences: int) -> Table:
 
 
 @pytest.mark.parametrize("length_penalty", [NONE, AverageLengthPenalty(), GnmtLengthPenalty()])
-def test_a_sentence_that_nothing_can_beat_stops_at_once(length_penalty: Any) -> None:
-    table = easy_table(2)
+def test_search_stops_when_no_hypothesis_can_win(length_penalty: Any) -> None:
+    table = predictable_table(2)
     found = search(table, beam_size=3, max_lengths_b=[1000, 1000], length_penalty=length_penalty)
     assert [one.tokens for (one,) in found] == [[2, EOS], [2, EOS]]
-    # log 0.001 on the way to length 1000 is at its mildest 6.9 / 1000 a piece, against 0.003.
+    # An unlikely token costs 6.9, at length 1000 still 0.0069 per token, compared with 0.003.
     assert table.steps == 2
 
 
-def test_search_goes_on_while_a_longer_hypothesis_may_win() -> None:
-    table = easy_table(1)
+def test_search_continues_while_a_longer_hypothesis_can_win() -> None:
+    table = predictable_table(1)
     found = search(table, beam_size=3, max_lengths_b=[3000], length_penalty=AverageLengthPenalty())
-    # 6.9 / 3000 a piece is less than 0.003: the first ending could still be beaten, until the
-    # second loss of a live hypothesis.
+    # 6.9 / 3000 per token is less than 0.003, so the first finished hypothesis could still lose,
+    # until every active hypothesis contains a second unlikely token.
     assert [one.tokens for (one,) in found] == [[2, EOS]]
     assert 2 < table.steps < 10
 
@@ -46,7 +46,7 @@ def test_sentences_that_are_done_leave_the_batch() -> None:
     assert table.rows == [6, 6, 4, 4, 2, 2]
 
 
-def test_a_hypothesis_cut_off_at_the_longest_length_stands_after_the_finished_ones() -> None:
+def test_unfinished_hypotheses_follow_the_finished_ones() -> None:
     table = Table(1, 2)
     for row in (row for rows in table.log_probs[0] for row in rows):
         row[:] = [math.log(p) for p in (0.3, 0.01, 0.65, 0.04)]
@@ -62,7 +62,7 @@ def test_a_hypothesis_cut_off_at_the_longest_length_stands_after_the_finished_on
     assert found[1].score == pytest.approx(math.log(0.65))
 
 
-def test_what_cannot_happen_is_never_a_hypothesis() -> None:
+def test_zero_probability_tokens_are_never_returned() -> None:
     table = Table(1, 2)
     for row in (row for rows in table.log_probs[0] for row in rows):
         row[:] = [-math.inf, math.log(0.5), math.log(0.5), -math.inf]
@@ -75,7 +75,7 @@ def test_what_cannot_happen_is_never_a_hypothesis() -> None:
     ]
 
 
-def test_a_sentence_left_without_hypotheses_ends_and_gives_none() -> None:
+def test_sentence_without_possible_tokens_has_no_hypotheses() -> None:
     table = Table(2, 2)
     for row in (row for rows in table.log_probs[0] for row in rows):
         row[:] = [-math.inf] * TOKENS

@@ -1,0 +1,57 @@
+"""Untrained models of a realistic width, and the comparison of their translations bit by bit."""
+
+from random import Random
+
+import pytest
+import torch
+
+from nmt.config.schema import ModelConfig
+from nmt.config.search_options import SearchOptions
+from nmt.cpu_tuning import use_onednn_for_products
+from nmt.data.corpus import read_lines
+from nmt.data.images import ImageSize
+from nmt.data.vocabulary import Vocabulary
+from nmt.model.build import build_model
+from nmt.search.translation import Translation
+from nmt.search.translator import Translator
+from tests.commands import PHRASES
+
+
+def phrases() -> list[str]:
+    return list(read_lines(PHRASES.with_name("phrases.de")))[:40]
+
+
+def untrained(config: ModelConfig, images: ImageSize | None = None) -> Translator:
+    """Return an untrained translator, whose output depends on every bit of its scores."""
+    torch.manual_seed(7)
+    vocabulary = Vocabulary.train(
+        phrases() if images is None else read_lines(PHRASES.with_suffix(".en")), size=200
+    )
+    source = vocabulary if images is None else images
+    source_size = len(vocabulary) if images is None else images
+    model = build_model(config, source_size, len(vocabulary)).eval().requires_grad_(False)
+    options = SearchOptions(max_length=8)
+    return Translator([model], source, vocabulary, options, device=torch.device("cpu"))
+
+
+def assert_batches_change_no_bit(
+    translator: Translator, sources: list[str], beam_size: int
+) -> list[Translation]:
+    """Compare translations in shuffled batches with those of single sentences; return these."""
+    if not use_onednn_for_products():
+        pytest.skip("products do not use oneDNN on this CPU, so rows may round differently")
+    alone = translator.translate(sources, beam_size=beam_size, batch_sentences=1)
+    order = Random(1).sample(range(len(sources)), len(sources))
+    for batch_sentences in (7, 64):
+        shuffled = translator.translate(
+            [sources[i] for i in order], beam_size=beam_size, batch_sentences=batch_sentences
+        )
+        for position, number in enumerate(order):
+            assert _bits(shuffled[position]) == _bits(alone[number]), sources[number]
+    return alone
+
+
+def _bits(translation: Translation) -> tuple[object, ...]:
+    assert translation.attention is not None
+    scores, weights = translation.piece_scores, translation.attention.tolist()
+    return translation.text, translation.score, scores, weights
