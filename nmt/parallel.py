@@ -30,7 +30,7 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
-class Worker:
+class Worker(Generic[Item, Result]):
     """A process that applies a function to one item after the other.
 
     Args:
@@ -41,7 +41,7 @@ class Worker:
         UserError: raised by the function, or the process was killed
     """
 
-    def __init__(self, function: Callable[[Any], Any], option: str) -> None:
+    def __init__(self, function: Callable[[Item], Result], option: str) -> None:
         self._option = option
         self._connection, remote_end = Pipe()
         with remote_end:
@@ -55,23 +55,21 @@ class Worker:
                 # One thread, because as many workers run as cores, unless the function sets more.
                 env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"},
             )
-        self.submit(function)
+        self._send(function)
 
-    def submit(self, item: Any) -> None:
+    def submit(self, item: Item) -> None:
         """Send the next item; the result of the previous one must have been received."""
-        try:
-            self._connection.send(item)
-        except OSError:
-            self._raise_exit()
+        self._send(item)
 
-    def result(self) -> Any:
+    def result(self) -> Result:
         """Return the result of the submitted item, waiting until it is available."""
         try:
-            result = self._connection.recv()
+            received = self._connection.recv()
         except (EOFError, OSError):
             self._raise_exit()
-        if isinstance(result, UserError):
-            raise result
+        if isinstance(received, UserError):
+            raise received
+        result: Result = received
         return result
 
     def close(self) -> None:
@@ -79,6 +77,12 @@ class Worker:
         self._connection.close()
         self._process.kill()
         self._process.wait()
+
+    def _send(self, value: object) -> None:
+        try:
+            self._connection.send(value)
+        except OSError:
+            self._raise_exit()
 
     def _raise_exit(self) -> NoReturn:
         code = self._process.wait()
@@ -106,7 +110,7 @@ def map_in_order(
     Raises:
         UserError: raised by the function, or a process was killed
     """
-    workers: list[Worker] = []
+    workers: list[Worker[Item, Result]] = []
     submitted = 0
     try:
         for item in items:
@@ -126,8 +130,11 @@ def map_in_order(
             worker.close()
 
 
-Job = Callable[[Resource, list[Any], range], Sequence[Result]]
+Job = Callable[[Resource, list[Item], range], Sequence[Result]]
 """Computes a result per item from a resource, items, and the indices of the items."""
+
+# A job of any types, its items and their indices.
+_JobMessage = tuple[Callable[..., object], object, object]
 
 
 class WorkerPool(Generic[Resource]):
@@ -143,7 +150,8 @@ class WorkerPool(Generic[Resource]):
 
     def __init__(self, create: Callable[[], Resource], workers: int, option: str) -> None:
         self._create, self._option, self._count = create, option, workers
-        self._workers: list[Worker] = []
+        # The processes run jobs of different types one after the other.
+        self._workers: list[Worker[_JobMessage | None, Any]] = []
         self._exit_stack = ExitStack()
 
     def __len__(self) -> int:
@@ -176,7 +184,11 @@ class WorkerPool(Generic[Resource]):
             worker.result()
 
     def map(
-        self, job: "Job[Resource, Result]", resource: Resource, items: list[Any], indices: range
+        self,
+        job: "Job[Resource, Item, Result]",
+        resource: Resource,
+        items: list[Item],
+        indices: range,
     ) -> list[Result]:
         """Return a job's results for items, of which each process computes every n-th.
 
@@ -191,11 +203,9 @@ class WorkerPool(Generic[Resource]):
         busy = self._workers[: len(items) - 1]
         for offset, worker in enumerate(busy, 1):
             worker.submit((job, items[offset::stride], indices[offset::stride]))
-        results: list[Any] = [None] * len(items)
-        results[::stride] = job(resource, items[::stride], indices[::stride])
-        for offset, worker in enumerate(busy, 1):
-            results[offset::stride] = worker.result()
-        return results
+        shares = [job(resource, items[::stride], indices[::stride])]
+        shares += [worker.result() for worker in busy]
+        return [shares[number % stride][number // stride] for number in range(len(items))]
 
 
 class _JobRunner(Generic[Resource]):
@@ -205,7 +215,7 @@ class _JobRunner(Generic[Resource]):
         self._create = create
         self._resource: Resource | None = None
 
-    def __call__(self, message: Any) -> Any:
+    def __call__(self, message: "_JobMessage | None") -> Any:
         if self._resource is None:
             self._resource = self._create()
         if message is None:
