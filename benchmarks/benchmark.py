@@ -1,7 +1,7 @@
-"""Measure speed and memory of this toolkit, and of other toolkits in the same run.
+r"""Measure speed and memory of this toolkit, and of other toolkits in the same run.
 
     python benchmarks/benchmark.py --quick
-    python benchmarks/benchmark.py --data data --peer joeynmt=build/peers/bin/python \\
+    python benchmarks/benchmark.py --data data --peer joeynmt=build/peers/bin/python \
         --peer eole=build/peers/bin/python
 
 Writes a table (STEM.md) and every single value (STEM.json) after each row, and a plot of the

@@ -1,10 +1,10 @@
-"""Compare systems by source length: BLEU of buckets of lines, as a table and a plot.
+r"""Compare systems by source length: BLEU of buckets of lines, as a table and a plot.
 
-    python scripts/join_lines.py data/multi30k/train --source de --target en --join 4 \\
+    python scripts/join_lines.py data/multi30k/train --source de --target en --join 4 \
         --output data/multi30k-joined/train
     nmt-train configs/lengths_plain.yaml
     nmt-train configs/lengths_attention.yaml
-    python scripts/compare_lengths.py runs/lengths_plain runs/lengths_attention \\
+    python scripts/compare_lengths.py runs/lengths_plain runs/lengths_attention \
         --test data/multi30k/test_2016_flickr --join 4
 
 Bahdanau et al. 2014, figure 2; Luong et al. 2015, figure 6. The test text is translated as by

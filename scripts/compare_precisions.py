@@ -1,6 +1,6 @@
-"""Compare fp32, bf16 and int8 of one trained model: BLEU, CPU seconds and size.
+r"""Compare fp32, bf16 and int8 of one trained model: BLEU, CPU seconds and size.
 
-    python scripts/compare_precisions.py runs/multi30k_de_en_gnmt \\
+    python scripts/compare_precisions.py runs/multi30k_de_en_gnmt \
         --test data/multi30k/test_2016_flickr --output runs/multi30k_de_en_gnmt/precisions
 
 Each precision translates the text as by nmt-translate, on one thread. Seconds are CPU time, which

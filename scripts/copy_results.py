@@ -1,6 +1,6 @@
-"""Evaluate the copy task by line length, and plot the memory access of a Neural Turing Machine.
+r"""Evaluate the copy task by line length, and plot the memory access of a Neural Turing Machine.
 
-    python scripts/copy_results.py runs/copy_ntm runs/copy_lstm --checkpoint last \\
+    python scripts/copy_results.py runs/copy_ntm runs/copy_lstm --checkpoint last \
         --picture runs/copy_ntm/memory.png
 
 The text is that of scripts/make_copies.py. Training lines have at most 20 letters, so the table

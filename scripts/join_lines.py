@@ -1,6 +1,6 @@
-"""Build long lines from short ones: join 2, 3, ..., N neighboring pairs of a text into one pair.
+r"""Build long lines from short ones: join 2, 3, ..., N neighboring pairs of a text into one pair.
 
-    python scripts/join_lines.py data/multi30k/train --source de --target en --join 4 \\
+    python scripts/join_lines.py data/multi30k/train --source de --target en --join 4 \
         --output data/multi30k-joined/train
 
 Each pair occurs in one line of 2 pairs, in one of 3, and so on; a remainder that is too short is

@@ -115,7 +115,7 @@ class JoeyWorker(Worker):
         return parameters, "Luong's order with Bahdanau's score"
 
     def batch(self, sources: list[Array], targets: list[Array] | None) -> Any:
-        """A batch of its own, sorted by source length."""
+        """Build a batch sorted by source length."""
         source = pad(map_ids(sources, self.forth), THEIRS)
         target = None
         if targets is not None:

@@ -81,7 +81,7 @@ def input_name(arguments: argparse.Namespace) -> str:
 
 
 def number_lines(texts: Iterable[str]) -> Iterator["SourceLine"]:
-    """Number lines from 0."""
+    """Enumerate lines from 0."""
     from nmt.search.translator import SourceLine
 
     return (SourceLine(number, text) for number, text in enumerate(texts))
@@ -90,7 +90,7 @@ def number_lines(texts: Iterable[str]) -> Iterator["SourceLine"]:
 def pair_lines(
     texts: Iterator[str], targets: Iterator[str], name: str, targets_name: str
 ) -> Iterator["SourceLine"]:
-    """Number lines, each with its target.
+    """Enumerate lines, each with its target.
 
     Raises:
         UserError: if the numbers of lines differ, or a target translates an empty line, which has

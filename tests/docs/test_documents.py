@@ -124,7 +124,7 @@ def test_yaml_is_a_valid_experiment(block: Block, tmp_path: Path) -> None:
 
 @pytest.fixture
 def run_of_the_readme(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A trained model in runs/my of the current directory."""
+    """Provide a trained model in runs/my of the current directory."""
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / "my").symlink_to(trained)
     monkeypatch.chdir(tmp_path)
