@@ -70,7 +70,7 @@ class BilinearScore(Score):
     query_scale: float = 1.0
 
     def project(self, query_bqd: Float[Tensor, "b q d"]) -> Float[Tensor, "b q a"]:
-        """Q' of the query."""
+        """Return q' of the query."""
         return query_bqd
 
     def forward(
@@ -96,7 +96,7 @@ class TanhScore(Score):
 
     @abstractmethod
     def project(self, query_bqd: Float[Tensor, "b q d"]) -> Float[Tensor, "b q a"]:
-        """Q' of the query."""
+        """Return q' of the query."""
 
     def forward(
         self, query_bqd: Float[Tensor, "b q d"], keys_bsa: Float[Tensor, "b s a"]

@@ -10,7 +10,7 @@ from nmt.model.attention.mechanism import Softmax
 def distances(
     centre_bq: Shaped[Tensor, "b q"], mask_bs: Bool[Tensor, "b s"]
 ) -> Shaped[Tensor, "b q s"]:
-    """S - p for every source position s, counted from 0, and every centre p."""
+    """Return s - p for every source position s, counted from 0, and every centre p."""
     return torch.arange(mask_bs.size(1), device=mask_bs.device) - centre_bq[:, :, None]
 
 

@@ -57,7 +57,7 @@ class PredictiveLocalAttention(ScoredMechanism):
     def centre(
         self, query_bqd: Float[Tensor, "b q d"], mask_bs: Bool[Tensor, "b s"]
     ) -> Float[Tensor, "b q"]:
-        """P of every query, in source positions."""
+        """Return p of every query, in source positions."""
         hidden_bqa = torch.tanh(linear(query_bqd, self.query_weight_ad))
         # In bfloat16 p would be half a piece off in a hundred, and a product's last bit would show
         # how many queries there are.
