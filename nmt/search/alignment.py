@@ -61,6 +61,7 @@ def word_weights(
     """
     _check_shape(weights_ts, len(source_pieces), len(target_pieces))
     rows, columns = weights_ts.shape
+    # A column or row beyond the pieces belongs to </s>, which is a group by itself.
     source = word_spans(source_pieces) + [[i] for i in range(len(source_pieces), columns)]
     target = word_spans(target_pieces) + [[i] for i in range(len(target_pieces), rows)]
     summed = [weights_ts[:, span].sum(dim=1) for span in source]
@@ -84,14 +85,14 @@ def word_spans(pieces: Sequence[str]) -> list[list[int]]:
             is_empty = True
         spans[-1].append(position)
         is_empty = is_empty and not piece.strip(SPACE)
-    if len(spans) > 1 and is_empty:
+    if len(spans) > 1 and is_empty:  # the text ends with a space
         spans[-2].extend(spans.pop())
     return spans
 
 
 def word_text(pieces: Sequence[str], span: Sequence[int]) -> str:
     """Return the text of the word at these positions, with byte pieces decoded to characters."""
-    text = b""
+    text = b""  # a character may be spelled by several byte pieces
     for piece in (pieces[position] for position in span):
         byte = BYTE_PIECE.fullmatch(piece)
         text += bytes.fromhex(byte[1]) if byte else piece.encode()
@@ -114,6 +115,7 @@ def _links_to_largest(weights_ts: Float[Tensor, "t s"]) -> list[Link]:
     if not weights.size:
         return []
     best = np.argmax(weights, axis=1)
+    # A row without weight has no link, although argmax returns its first position.
     return [(int(best[t]), t) for t in range(len(best)) if weights[t, best[t]] > 0]
 
 

@@ -41,7 +41,7 @@ def beam_search(
     early_stopping: EarlyStopping = "exact",
     source_mask_bs: Bool[Tensor, "b s"] | None = None,
 ) -> list[list[Hypothesis]]:
-    """Return the `n_best` best hypotheses of each sentence, best first.
+    """Search the `n_best` best hypotheses of each sentence; return them best first.
 
     Each step selects the 2k best continuations of a sentence's k active hypotheses by
     log-probability. Those among the first k that end in `eos` are finished; the first k of the
@@ -88,6 +88,8 @@ def beam_search(
         to_device(source_mask_bs, device), beam_size, bos=bos, keep_prefixes=block_ngram > 0
     )
     all_rows_b = torch.arange(len(max_lengths_b), device=device)
+    # The state has a row per slot from now on: row = batch row * k + slot. Memory keeps a row per
+    # sentence, which the k slots share.
     state = select_rows(state, all_rows_b.repeat_interleave(beam_size))
     sentences = list(range(len(max_lengths_b)))  # the sentence of each row of the batch
     length = 0
@@ -98,6 +100,8 @@ def beam_search(
             beam, prediction, sentences, length, eos=eos, scoring=scoring, block_ngram=block_ngram
         )
         host_copy.enqueue(result)
+        # On a GPU this is the result of the step before. A sentence that it completes has been
+        # extended once more than necessary, which `finished` ignores.
         for arrived in host_copy.ready():
             finished.update(arrived)
         # Remove the sentences that are done, as far as the host knows, from the batch, and give
@@ -180,13 +184,15 @@ def extend_beam(
     """
     beam_size = beam.tokens_bk.size(1)
     scoring.check(prediction.weights_ns)
+    # The weights of this step belong to the hypotheses before their extension: all continuations of
+    # a hypothesis share them.
     coverage_bks, weights_bks = beam.coverage_bks, None
     if prediction.weights_ns is not None:
         weights_bks = prediction.weights_ns.float().reshape(*beam.tokens_bk.shape, -1)
         if scoring.coverage.needs_weights:
             coverage_bks = coverage_bks + weights_bks
     log_probs_nv = prediction.log_probs_nv
-    if beam.prefixes_bkt is not None:
+    if beam.prefixes_bkt is not None:  # only if n-grams are blocked
         prefixes_nt = beam.prefixes_bkt.flatten(0, 1)
         log_probs_nv = block_repeated_ngrams(log_probs_nv, prefixes_nt, block_ngram)
 

@@ -25,6 +25,7 @@ def ensemble(steps: Sequence[Step]) -> Step:
         ]
         # In the log domain: float32 probabilities underflow where log-probabilities do not.
         log_probs_nv = torch.stack([p.log_probs_nv.float() for p in predictions]).logsumexp(0)
+        # Averaged weights are not the attention of any one model, but sum to 1 as well.
         weights = [p.weights_ns for p in predictions if p.weights_ns is not None]
         return Prediction(
             log_probs_nv - math.log(len(steps)),

@@ -119,13 +119,14 @@ class FinishedHypotheses:
                 continue
             finished, unfinished = self._finished_b[sentence], []
             is_unbeatable = len(finished) == self._n_best and finished[-1].score >= bounds[row]
+            # No hypothesis is active if every continuation is `eos` or has probability 0.
             is_empty = best_log_probs[row] == NEG_INF
             is_longest = len(self._history) == self._max_lengths_b[sentence]
             if is_longest:
                 unfinished = _best(self._unfinished(step, row), self._n_best - len(finished))
             if is_unbeatable or is_empty or is_longest:
-                # Finished hypotheses come first whatever the scores, so that the best one does not
-                # depend on `n_best`.
+                # Finished hypotheses come first even if their scores are lower, so that the best
+                # one does not depend on `n_best`.
                 self.results_b[sentence] = [
                     *(self._hypothesis(sentence, one, finished=True) for one in finished),
                     *(self._hypothesis(sentence, one, finished=False) for one in unfinished),
@@ -139,6 +140,7 @@ class FinishedHypotheses:
         best active log-probability at the maximum length is therefore an upper bound. The heuristic
         assumes instead that the hypothesis ends at the next token.
         """
+        # Each sentence has its own maximum length, so it stops at the same step in every batch.
         length_b = torch.tensor([self._max_lengths_b[sentence] for sentence in step.sentences])
         if self._early_stopping == "heuristic":
             length_b = length_b.clamp_max(len(self._history) + 1)
@@ -161,6 +163,8 @@ class FinishedHypotheses:
         """Follow the backpointers from the last token of a hypothesis to its first."""
         tokens, log_probs, weights = [], [], []
         column = complete.column
+        # Candidate `column` of a step extends slot `parents[column]`, which was candidate
+        # `survivors[slot]` of the step before.
         for length in range(complete.length, 0, -1):
             step = self._history[length - 1]
             row = step.row_of_sentence[sentence]
@@ -187,7 +191,8 @@ class _Backpointers(NamedTuple):
     """The candidates of one step as lists, which Python indexes much faster than tensors.
 
     A candidate extends the hypothesis in slot `parents[row][column]`, which was candidate
-    `survivors[row][slot]` of the step before, in that step's row of the sentence.
+    `survivors[row][slot]` of the step before, in that step's row of the sentence. Rows differ
+    between steps, because sentences that are done leave the batch.
     """
 
     row_of_sentence: dict[int, int]

@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float, Int, Num
 from torch import Tensor
 
 from nmt.component_spec import NonNegativeFloat
+from nmt.config.search_options import SearchOptions
 from nmt.errors import UserError
 from nmt.registry import COVERAGE_PENALTIES, LENGTH_PENALTIES
 
@@ -75,6 +76,8 @@ class GnmtLengthPenalty(LengthPenalty):
     def __call__(
         self, log_prob: Float[Tensor, "..."], length: Num[Tensor, "..."] | int
     ) -> Float[Tensor, "..."]:
+        # The constants of the paper: (5 + 1) / 6 leaves a single token unnormalized, and short
+        # hypotheses are normalized less than by the mean.
         return log_prob / ((5 + length) / 6) ** self.alpha
 
 
@@ -123,6 +126,7 @@ class GnmtCoveragePenalty(CoveragePenalty):
     def __call__(
         self, coverage: Float[Tensor, "*rows #s"], mask: Bool[Tensor, "*#rows #s"]
     ) -> Float[Tensor, "*rows"]:
+        # Attention beyond 1 earns nothing: a token that is translated twice is not covered better.
         log_coverage = coverage.clamp(MIN_COVERAGE, 1.0).log()
         return self.beta * log_coverage.masked_fill(~mask, 0.0).sum(-1)
 
@@ -132,6 +136,18 @@ class Scoring(NamedTuple):
 
     length: LengthPenalty
     coverage: CoveragePenalty
+
+    @classmethod
+    def from_options(cls, options: SearchOptions) -> "Scoring":
+        """Build the penalties of search options.
+
+        Raises:
+            UserError: if a penalty rejects its options
+        """
+        return cls(
+            LENGTH_PENALTIES.build(options.length_penalty),
+            COVERAGE_PENALTIES.build(options.coverage_penalty),
+        )
 
     def check(self, weights_ns: Float[Tensor, "n s"] | None) -> None:
         """Raise UserError if the coverage penalty requires weights and the model has none."""

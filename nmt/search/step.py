@@ -20,6 +20,7 @@ k hypotheses of a sentence in adjacent rows.
 
 def device_of(*trees: object) -> torch.device:
     """Return the device of the first tensor in the pytrees; the CPU if they hold no tensor."""
+    # Memory and state may contain None and numbers besides tensors.
     tensors = (leaf for leaf in tree_leaves(trees) if isinstance(leaf, Tensor))
     first = next(tensors, None)
     return torch.device("cpu") if first is None else first.device

@@ -154,6 +154,7 @@ def decode_stepwise(
     tokens_b = torch.full((len(partial),), bos, device=device_of(memory, state))
     position = 0
     while sentences:
+        # One hypothesis per sentence, so that b is n and no row needs to be reordered.
         log_probs_bv, weights_bs, state = step(tokens_b, memory, state)
         scoring.check(weights_bs)
         check_no_nan(log_probs_bv)
@@ -163,6 +164,7 @@ def decode_stepwise(
         extended = zip(sentences, tokens_b.tolist(), log_prob_b.tolist(), weights, strict=True)
         for sentence, token, log_prob, weights_s in extended:
             partial[sentence].append(token, log_prob, weights_s)
+        # Sentences that have ended leave the batch, because a step takes time for every row.
         kept = [row for row, sentence in enumerate(sentences) if partial[sentence].is_active]
         sentences = [sentences[row] for row in kept]
         rows_b = torch.tensor(kept, dtype=torch.long)
@@ -200,6 +202,7 @@ class _PartialHypothesis:
     def complete(self, scoring: Scoring, mask_s: Bool[Tensor, "#s"]) -> Hypothesis:
         """Return the hypothesis with its score."""
         weights_ts = torch.stack(self._weights) if self._weights else torch.zeros(1, 1)
+        # float64, as in beam search's scores: the sum of a long target keeps its digits.
         log_prob = torch.tensor(self._log_probs, dtype=torch.float64).sum()
         score = scoring.scores(log_prob, len(self._tokens), weights_ts.sum(0), mask_s)
         return Hypothesis(
@@ -220,6 +223,7 @@ def truncate_distribution(
     Equal probabilities are ranked in the order of the vocabulary. Nucleus sampling follows Holtzman
     et al. 2020, equations 2 and 3.
     """
+    # float64, so that rounding moves no token across the boundary of the nucleus.
     probabilities_bv = (log_probs_bv.double() / temperature).softmax(-1)
     if top_k == 0 and top_p == 1:
         return probabilities_bv

@@ -57,7 +57,7 @@ class Translation:
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        if state["attention"] is not None:
+        if state["attention"] is not None:  # shares the array's memory
             state["attention"] = torch.from_numpy(state["attention"])
         vars(self).update(state)
 
@@ -85,6 +85,8 @@ class Translation:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the translation as plain data for JSON."""
+        # An image has no words to align; an empty translation has no links, with or without
+        # attention.
         has_words = self.grid is None and (self.attention is not None or not self.pieces)
         return {
             "source": self.source,
@@ -151,6 +153,7 @@ def _replace_unknown(
         raise UserError("replace_unknown requires a model with attention; remove it")
     links = {t: s for s, t in piece_alignment(weights_ts, len(source_pieces), len(pieces))}
     word_of = {s: span for span in word_spans(source_pieces) for s in span}
+    # The pieces are replaced before they are joined, because only then their positions are known.
     replaced = list(pieces)
     for position, token in enumerate(tokens):
         if token == vocabulary.unk and position in links:

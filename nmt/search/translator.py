@@ -19,7 +19,6 @@ from nmt.inference.compile import compile_model
 from nmt.inference.saved_model import SavedModel, load_saved_model
 from nmt.model.interfaces import Memory, State
 from nmt.model.seq2seq import Seq2Seq
-from nmt.registry import COVERAGE_PENALTIES, LENGTH_PENALTIES
 from nmt.search.beam import beam_search
 from nmt.search.ensemble import ensemble
 from nmt.search.hypothesis import Hypothesis
@@ -74,7 +73,7 @@ class Translator:
         self.options = options
         self.reader = make_reader(source, self.models[0].grid)
         self.target_vocabulary = target_vocabulary
-        self.device, self.precision = device, precision
+        self.device = device
         self.warnings: tuple[str, ...] = ()
 
     @classmethod
@@ -101,9 +100,11 @@ class Translator:
         resolved = resolve_device(device)
         saved = [load_saved_model(Path(run), checkpoint) for run in runs]
         first = saved[0]
+        # Models of an ensemble exchange token ids, so their vocabularies must be the same files.
         for run, other in zip(runs, saved, strict=True):
             if _fingerprints(other) != _fingerprints(first):
                 raise UserError(f"has another vocabulary than {runs[0]}", str(run))
+        # The options of the first run apply to the ensemble.
         translator = cls(
             [one.model for one in saved],
             first.source,
@@ -174,6 +175,8 @@ class Translator:
         if options.replace_unknown and self.reader.grid is not None:
             raise UserError("replace_unknown has no effect with images, which have no words")
         ids = self.reader.encode([line.text for line in lines])
+        # Empty lines are in no batch and keep these empty translations, as do sentences for which
+        # the model gives every continuation probability 0.
         translations = [Translation(line.text) for line in lines]
         for rows in plan_batches([len(positions) for positions in ids], options):
             selected = [lines[row] for row in rows]
@@ -209,6 +212,7 @@ class Translator:
         else:
             memory, state = zip(*starts, strict=True)
             step = ensemble(steps)
+        # The mask stays on the CPU as well: search reads it there and copies it when it needs to.
         max_lengths_b = [options.max_length or self.reader.default_max_length(one) for one in ids]
         target = self.target_vocabulary
         return EncodedBatch(step, memory, state, mask_bs, max_lengths_b, target.bos, target.eos)
@@ -248,7 +252,7 @@ class EncodedBatch(NamedTuple):
 
     def beam_search(self, options: SearchOptions) -> list[list[Hypothesis]]:
         """Return the `n_best` best hypotheses per sentence."""
-        scoring = make_scoring(options)
+        scoring = Scoring.from_options(options)
         return beam_search(
             self.step,
             self.memory,
@@ -278,7 +282,8 @@ class EncodedBatch(NamedTuple):
             temperature=options.sampling.temperature,
             top_k=options.sampling.top_k,
             top_p=options.sampling.top_p,
-            # Distinct for every pair of seed and line number below 2**32.
+            # By line number and not by position in the batch, so that batches, windows, workers
+            # and ranks change no sample. Pairs of seed and number have distinct sums.
             seeds_b=[options.sampling.seed * (1 << 32) + number for number in numbers],
             source_mask_bs=self.source_mask_bs,
         )
@@ -295,7 +300,7 @@ class EncodedBatch(NamedTuple):
             targets,
             bos=self.bos,
             eos=self.eos,
-            scoring=make_scoring(options),
+            scoring=Scoring.from_options(options),
             source_mask_bs=self.source_mask_bs,
         )
         return [[hypothesis] for hypothesis in hypotheses]
@@ -311,6 +316,8 @@ def plan_batches(lengths: Sequence[int], options: SearchOptions) -> Iterator[lis
     Yields:
         indices of the sentences of one batch
     """
+    # Similar lengths share a batch, which has little padding then. The sort is stable, so the plan
+    # is a function of the lengths alone.
     order = sorted((row for row, length in enumerate(lengths) if length), key=lengths.__getitem__)
     batch: list[int] = []
     for row in order:
@@ -323,19 +330,6 @@ def plan_batches(lengths: Sequence[int], options: SearchOptions) -> Iterator[lis
         batch.append(row)
     if batch:
         yield batch
-
-
-def make_scoring(options: SearchOptions) -> Scoring:
-    """Build the length and coverage penalty of search options.
-
-    Raises:
-        UserError: if a penalty rejects its options
-    """
-    assert options.length_penalty is not None and options.coverage_penalty is not None
-    return Scoring(
-        LENGTH_PENALTIES.build(options.length_penalty),
-        COVERAGE_PENALTIES.build(options.coverage_penalty),
-    )
 
 
 def _fingerprints(saved: SavedModel) -> tuple[str, str]:
