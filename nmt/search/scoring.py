@@ -99,7 +99,7 @@ class CoveragePenalty(ABC):
 
 @COVERAGE_PENALTIES.register("none")
 class NoCoveragePenalty(CoveragePenalty):
-    """No penalty."""
+    """No coverage penalty."""
 
     needs_weights = False
 

@@ -6,6 +6,9 @@ from subprocess import run
 
 import pytest
 
+from nmt.cli import evaluate, train, translate
+from nmt.cli.common import Parser
+
 
 @pytest.mark.parametrize(
     ("command", "options"),
@@ -46,3 +49,31 @@ def test_help_lists_every_option_without_importing_heavy_libraries(
     assert found.stdout.splitlines()[-2].startswith(f"{name} ")
     assert found.stdout.splitlines()[-1] == "imported []"
     assert found.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("parser", "groups"),
+    [
+        (train._parser(), ["experiment", "output", "runtime", "information, without training"]),
+        (
+            translate.make_parser(),
+            ["model", "search", "sampling", "output", "runtime"],
+        ),
+        (
+            evaluate._parser(),
+            ["files", "metrics", "word alignments", "output", "model", "search", "runtime"],
+        ),
+    ],
+    ids=["train", "translate", "evaluate"],
+)
+def test_options_are_grouped_and_state_their_defaults(parser: Parser, groups: list[str]) -> None:
+    found = {group.title: group._group_actions for group in parser._action_groups}
+    assert set(groups) <= set(found)
+    for title in groups:
+        for action in found[title]:
+            assert action.help
+            # Neither a file, nor a model, nor a request for information has a default.
+            if title.startswith("information") or action.dest == "model":
+                continue
+            if action.option_strings and action.dest not in ("alpha", "beta"):
+                assert "default" in action.help, action.dest
