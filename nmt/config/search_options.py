@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Literal
 
 from annotated_types import Gt, Le
-from pydantic import AliasChoices, Field, field_validator, model_validator
+from pydantic import AliasChoices, ConfigDict, Field, field_validator, model_validator
+from pydantic.json_schema import JsonSchemaValue
 
 from nmt.component_spec import NonNegative, Positive, PositiveFloat
 from nmt.config.validation import DEFAULT, Component, FieldContext, Section, validate
@@ -31,8 +32,23 @@ class SamplingOptions(Section):
     """seed of the random numbers; a translation depends on the seed and its line number alone"""
 
 
+def _add_aliases(schema: JsonSchemaValue) -> None:
+    """Add the earlier spellings to the JSON Schema."""
+    for alias, name in OPTION_ALIASES.items():
+        values = [*schema["properties"][name]["enum"], *VALUE_ALIASES]
+        description = f"earlier name of {name}"
+        schema["properties"][alias] = {
+            "enum": values,
+            "description": description,
+            "deprecated": True,
+        }
+        schema["properties"][name]["enum"] = values
+
+
 class SearchOptions(Section):
     """Options of search, for validation and as defaults of nmt-translate."""
+
+    model_config = ConfigDict(json_schema_extra=_add_aliases)
 
     beam_size: Positive = 5
     """active hypotheses per sentence; 1 is greedy search"""

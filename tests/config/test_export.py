@@ -108,6 +108,11 @@ def test_the_schema_allows_components_by_name_and_with_options() -> None:
     assert list(_unknown(tree, json_schema())) == []
 
 
+def test_the_schema_allows_earlier_spellings() -> None:
+    tree = yaml.safe_load(REQUIRED_KEYS.splitlines()[0] + "\nsearch: {stop: likely}\n")
+    assert list(_unknown(tree, json_schema())) == []
+
+
 def test_the_schema_allows_options_of_an_included_component() -> None:
     tree = yaml.safe_load("include: a.yaml\nmodel: {decoder: {dropout: 0.1}}\n")
     assert list(_unknown(tree, json_schema())) == []
