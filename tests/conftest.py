@@ -136,7 +136,7 @@ def sources() -> list[str]:
 
 
 @pytest.fixture
-def own_parts(tmp_path: Path) -> Iterator[Path]:
+def plugin_dir(tmp_path: Path) -> Iterator[Path]:
     """A directory for plugins; components that a test registers are removed after it."""
     before, modules = {family: set(r) for family, r in FAMILIES.items()}, set(sys.modules)
     yield tmp_path

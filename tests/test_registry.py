@@ -48,10 +48,10 @@ def _experiment(folder: Path, score: str, plugin: str = "") -> Path:
     return file
 
 
-def test_a_score_of_fifteen_lines_trains(own_parts: Path) -> None:
+def test_a_score_of_fifteen_lines_trains(plugin_dir: Path) -> None:
     assert len(PLUGIN.splitlines()) <= 15
-    (own_parts / "my_scores.py").write_text(PLUGIN, encoding="utf-8")
-    loaded = load_experiment(_experiment(own_parts, "distance", "my_scores.py"))
+    (plugin_dir / "my_scores.py").write_text(PLUGIN, encoding="utf-8")
+    loaded = load_experiment(_experiment(plugin_dir, "distance", "my_scores.py"))
     torch.manual_seed(1)
     model = build_model(loaded.experiment.model, 9, 9)
     source_bs, target_bt = (
@@ -72,43 +72,43 @@ def test_a_score_of_fifteen_lines_trains(own_parts: Path) -> None:
     assert type(model.get_submodule("decoder.attention.score")).__name__ == "DistanceScore"
 
 
-def test_options_of_a_plugin_are_validated(own_parts: Path) -> None:
+def test_options_of_a_plugin_are_validated(plugin_dir: Path) -> None:
     text = PLUGIN.replace(
         "    def forward",
         "    def __init__(self, query: int, key: int, *, sharpness: float = 1.0) -> None:\n"
         "        super().__init__(query, key)\n\n    def forward",
     )
-    (own_parts / "sharp_scores.py").write_text(text, encoding="utf-8")
-    file = _experiment(own_parts, "{type: distance, sharpnes: 2.0}", "sharp_scores.py")
+    (plugin_dir / "sharp_scores.py").write_text(text, encoding="utf-8")
+    file = _experiment(plugin_dir, "{type: distance, sharpnes: 2.0}", "sharp_scores.py")
     with pytest.raises(UserError, match=r"did you mean 'sharpness'\?"):
         load_experiment(file)
-    file = _experiment(own_parts, "{type: distance, sharpness: 2}", "sharp_scores.py")
+    file = _experiment(plugin_dir, "{type: distance, sharpness: 2}", "sharp_scores.py")
     score = load_experiment(file).experiment.model.score
     assert score == ComponentConfig("distance", {"sharpness": 2.0})
 
 
-def test_a_changed_plugin_is_read_again(own_parts: Path) -> None:
+def test_a_changed_plugin_is_read_again(plugin_dir: Path) -> None:
     for folder, option in (("one", "red"), ("two", "blue")):
-        (own_parts / folder).mkdir()
+        (plugin_dir / folder).mkdir()
         signature = f"    def __init__(self, q: int, k: int, *, {option}: float = 1.0) -> None: ..."
         text = PLUGIN.replace("    def forward", f"{signature}\n\n    def forward")
-        (own_parts / folder / "colours.py").write_text(text, encoding="utf-8")
-        file = _experiment(own_parts / folder, "distance", "colours.py")
+        (plugin_dir / folder / "colours.py").write_text(text, encoding="utf-8")
+        file = _experiment(plugin_dir / folder, "distance", "colours.py")
         score = load_experiment(file).experiment.model.score
         assert score == ComponentConfig("distance", {option: 1.0})
 
 
-def test_a_registered_name_is_rejected(own_parts: Path) -> None:
+def test_a_registered_name_is_rejected(plugin_dir: Path) -> None:
     taken = PLUGIN.replace('"distance"', '"additive"')
-    (own_parts / "taken.py").write_text(taken, encoding="utf-8")
+    (plugin_dir / "taken.py").write_text(taken, encoding="utf-8")
     with pytest.raises(UserError) as error:
-        load_experiment(_experiment(own_parts, "additive", "taken.py"))
+        load_experiment(_experiment(plugin_dir, "additive", "taken.py"))
     assert "attention score 'additive' is already registered by nmt.model.attention.scores" in str(
         error.value
     )
 
 
-def test_two_plugins_cannot_register_one_name(own_parts: Path) -> None:
+def test_two_plugins_cannot_register_one_name(plugin_dir: Path) -> None:
     registry: Registry[Any] = Registry("thing", "nmt.search.scoring", "NO_SUCH_CONSTANT")
     registry.register("mine")(test_a_registered_name_is_rejected)
     registry.register("mine")(test_a_registered_name_is_rejected)
@@ -124,11 +124,11 @@ def test_an_unknown_component_is_reported_with_a_suggestion_and_all_names() -> N
     )
 
 
-def test_a_dotted_type_is_imported(own_parts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dotted_type_is_imported(plugin_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = PLUGIN.replace('@SCORES.register("distance")\n', "")
-    (own_parts / "elsewhere_scores.py").write_text(plain, encoding="utf-8")
-    monkeypatch.syspath_prepend(own_parts)
-    loaded = load_experiment(_experiment(own_parts, "elsewhere_scores.DistanceScore"))
+    (plugin_dir / "elsewhere_scores.py").write_text(plain, encoding="utf-8")
+    monkeypatch.syspath_prepend(plugin_dir)
+    loaded = load_experiment(_experiment(plugin_dir, "elsewhere_scores.DistanceScore"))
     model = build_model(loaded.experiment.model, 9, 9)
     score = model.get_submodule("decoder.attention.score")
     assert type(score) is sys.modules["elsewhere_scores"].DistanceScore
@@ -138,35 +138,35 @@ def test_a_dotted_type_is_imported(own_parts: Path, monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     "name", ["no_such_module.Score", "math.no_such_score", "math.pi", "os.path", ".Score", "math."]
 )
-def test_an_invalid_dotted_type_is_reported(own_parts: Path, name: str) -> None:
+def test_an_invalid_dotted_type_is_reported(plugin_dir: Path, name: str) -> None:
     with pytest.raises(
         UserError, match=r"model\.score: .*'.*; a dotted type must be MODULE\.CLASS"
     ):
-        load_experiment(_experiment(own_parts, name))
+        load_experiment(_experiment(plugin_dir, name))
 
 
 def test_a_dotted_type_whose_module_fails_is_reported(
-    own_parts: Path, monkeypatch: pytest.MonkeyPatch
+    plugin_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (own_parts / "broken_scores.py").write_text("class Score:\n  x = 1 +\n", encoding="utf-8")
-    monkeypatch.syspath_prepend(own_parts)
+    (plugin_dir / "broken_scores.py").write_text("class Score:\n  x = 1 +\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(plugin_dir)
     with pytest.raises(
         UserError, match=r"attention score 'broken_scores.Score' cannot be imported: .*syntax"
     ):
-        load_experiment(_experiment(own_parts, "broken_scores.Score"))
+        load_experiment(_experiment(plugin_dir, "broken_scores.Score"))
 
 
-def test_a_missing_or_failing_plugin_is_reported(own_parts: Path) -> None:
+def test_a_missing_or_failing_plugin_is_reported(plugin_dir: Path) -> None:
     with pytest.raises(UserError, match=r"experiment.yaml:\d+: plugins: not found: .*none.py"):
-        load_experiment(_experiment(own_parts, "additive", "none.py"))
-    (own_parts / "plugin.txt").write_text("", encoding="utf-8")
+        load_experiment(_experiment(plugin_dir, "additive", "none.py"))
+    (plugin_dir / "plugin.txt").write_text("", encoding="utf-8")
     with pytest.raises(UserError, match=r"plugins: .*plugin.txt is not a Python file; its name"):
-        load_experiment(_experiment(own_parts, "additive", "plugin.txt"))
-    (own_parts / "failing.py").write_text("print(1 / 0)\n", encoding="utf-8")
+        load_experiment(_experiment(plugin_dir, "additive", "plugin.txt"))
+    (plugin_dir / "failing.py").write_text("print(1 / 0)\n", encoding="utf-8")
     with pytest.raises(
         UserError, match=r"plugins: .*failing.py fails: ZeroDivisionError: division"
     ):
-        load_experiment(_experiment(own_parts, "additive", "failing.py"))
+        load_experiment(_experiment(plugin_dir, "additive", "failing.py"))
 
 
 def test_build_passes_the_options_and_reports_rejected_ones() -> None:

@@ -53,7 +53,7 @@ def test_check_counts_skipped_pairs_by_reason(experiment: dict[str, Any], here: 
     )
 
 
-@pytest.mark.usefixtures("own_parts")
+@pytest.mark.usefixtures("plugin_dir")
 def test_check_reports_a_parameter_without_gradient(experiment: dict[str, Any], here: Path) -> None:
     (here / "wasteful.py").write_text(UNUSED_PARAMETER, encoding="utf-8")
     experiment |= {"plugins": ["wasteful.py"]}
@@ -62,7 +62,7 @@ def test_check_reports_a_parameter_without_gradient(experiment: dict[str, Any], 
     assert "1 parameters get no gradient: decoder.attention.score.idle" in called.complaint
 
 
-@pytest.mark.usefixtures("own_parts")
+@pytest.mark.usefixtures("plugin_dir")
 def test_list_and_schema_include_the_plugins_of_a_config(
     experiment: dict[str, Any], here: Path
 ) -> None:

@@ -130,7 +130,7 @@ def test_eval_checks_the_references_before_it_translates(
     assert nmt_eval("-m", trained, f"{PHRASES}.de", *arguments).complaint
 
 
-@pytest.mark.usefixtures("own_parts")
+@pytest.mark.usefixtures("plugin_dir")
 def test_attention_plots_require_a_model_with_attention(
     experiment: dict[str, Any], here: Path
 ) -> None:

@@ -288,7 +288,7 @@ def test_the_configs_of_the_repository_are_loaded_unchanged(write: Write, config
 
 
 def test_a_resolved_model_without_attention_is_loaded_unchanged(
-    write: Write, own_parts: Path
+    write: Write, plugin_dir: Path
 ) -> None:
     DECODERS.register("blind")(BlindDecoder)
     _resolved(write, write(REQUIRED_KEYS), "model.decoder=blind")

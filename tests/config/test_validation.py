@@ -244,7 +244,7 @@ def test_the_experiment_file_is_validated_without_importing_torch(tmp_path: Path
 
 
 @pytest.fixture
-def _components_without_others(own_parts: Path) -> None:
+def _components_without_others(plugin_dir: Path) -> None:
     DECODERS.register("blind")(BlindDecoder)
     MECHANISMS.register("uniform")(UniformAttention)
 

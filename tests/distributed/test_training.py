@@ -184,7 +184,7 @@ def test_a_non_finite_loss_on_one_rank_is_printed_once_with_its_lines(failing: P
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("own_parts")
+@pytest.mark.usefixtures("plugin_dir")
 def test_another_number_of_processes_continues_with_a_warning(
     failing: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -131,7 +131,7 @@ def run_of_the_readme(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("block", untitled("python"))
-@pytest.mark.usefixtures("run_of_the_readme", "own_parts")
+@pytest.mark.usefixtures("run_of_the_readme", "plugin_dir")
 def test_python_block_runs(block: Block) -> None:
     exec(compile(block.text, block.location, "exec"), {"__name__": "shown"})
 

@@ -24,13 +24,13 @@ every_experiment = pytest.mark.parametrize(
 
 
 @pytest.fixture(autouse=True)
-def plugin_files(own_parts: Path) -> Path:
+def plugin_files(plugin_dir: Path) -> Path:
     """All files that the guides show, in one directory."""
     for guide in GUIDES:
         for block in blocks(guide, "python"):
             if block.title:
-                (own_parts / block.title).write_text(block.text, encoding="utf-8")
-    return own_parts
+                (plugin_dir / block.title).write_text(block.text, encoding="utf-8")
+    return plugin_dir
 
 
 def write(block: Block, folder: Path, **training: Any) -> Path:

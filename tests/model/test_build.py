@@ -102,7 +102,7 @@ def test_a_model_is_checked_without_memory_for_it() -> None:
     assert torch.empty(0).device.type == "cpu"
 
 
-def test_a_decoder_that_asks_for_no_attention_is_built_without(own_parts: Path) -> None:
+def test_a_decoder_that_asks_for_no_attention_is_built_without(plugin_dir: Path) -> None:
     DECODERS.register("blind")(BlindDecoder)
     model = build_model(config(decoder=ComponentConfig("blind", {"hidden_size": 3})), 9, 9)
     memory, state = model.start(torch.tensor([[2, 3]]), torch.ones(1, 2).bool())
@@ -111,7 +111,7 @@ def test_a_decoder_that_asks_for_no_attention_is_built_without(own_parts: Path) 
     assert prediction.log_probs_nv.shape == (1, 9)
 
 
-def test_a_mechanism_that_asks_for_no_score_is_built_without(own_parts: Path) -> None:
+def test_a_mechanism_that_asks_for_no_score_is_built_without(plugin_dir: Path) -> None:
     MECHANISMS.register("uniform")(UniformAttention)
     model = build_model(config(decoder=LUONG, attention=ComponentConfig("uniform")), 9, 9)
     memory, state = model.start(torch.tensor([[2, 3]]), torch.ones(1, 2).bool())
