@@ -130,11 +130,11 @@ def map_in_order(
             worker.close()
 
 
-Job = Callable[[Resource, list[Item], range], Sequence[Result]]
-"""Computes a result per item from a resource, items, and the indices of the items."""
+Job = Callable[[Resource, list[Item]], Sequence[Result]]
+"""Computes a result per item from a resource and items."""
 
-# A job of any types, its items and their indices.
-_JobMessage = tuple[Callable[..., object], object, object]
+# A job of any types, and its items.
+_JobMessage = tuple[Callable[..., object], object]
 
 
 class WorkerPool(Generic[Resource]):
@@ -184,11 +184,7 @@ class WorkerPool(Generic[Resource]):
             worker.result()
 
     def map(
-        self,
-        job: "Job[Resource, Item, Result]",
-        resource: Resource,
-        items: list[Item],
-        indices: range,
+        self, job: "Job[Resource, Item, Result]", resource: Resource, items: list[Item]
     ) -> list[Result]:
         """Return a job's results for items, of which each process computes every n-th.
 
@@ -196,14 +192,13 @@ class WorkerPool(Generic[Resource]):
             job: picklable callable
             resource: this process's own
             items: picklable items
-            indices: the index of each item, passed to the job
         """
         # Every n-th item rather than consecutive ones: neighbors of sorted items take equal time.
         stride = 1 + len(self._workers)
         busy = self._workers[: len(items) - 1]
         for offset, worker in enumerate(busy, 1):
-            worker.submit((job, items[offset::stride], indices[offset::stride]))
-        shares = [job(resource, items[::stride], indices[::stride])]
+            worker.submit((job, items[offset::stride]))
+        shares = [job(resource, items[::stride])]
         shares += [worker.result() for worker in busy]
         return [shares[number % stride][number // stride] for number in range(len(items))]
 
@@ -220,8 +215,8 @@ class _JobRunner(Generic[Resource]):
             self._resource = self._create()
         if message is None:
             return None  # only the resource was requested
-        job, items, indices = message
-        return job(self._resource, items, indices)
+        job, items = message
+        return job(self._resource, items)
 
 
 def _serve(connection: Connection) -> None:

@@ -121,10 +121,10 @@ def _resource() -> list[int]:
     return [os.getpid(), 0]
 
 
-def _job(resource: list[int], items: list[str], indices: range) -> list[tuple[str, int, int, int]]:
+def _job(resource: list[int], items: list[str]) -> list[tuple[str, int, int]]:
     resource[1] += 1
     process, jobs = resource
-    return [(item, i, process, jobs) for item, i in zip(items, indices, strict=True)]
+    return [(item, process, jobs) for item in items]
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 7])
@@ -132,9 +132,9 @@ def test_a_pool_returns_a_result_per_item_in_order(count: int) -> None:
     items, own = [f"item {number}" for number in range(count)], _resource()
     with WorkerPool(_resource, 2, "--workers") as pool:
         pool.wait_until_ready()
-        results = pool.map(_job, own, items, range(10, 10 + count))
-    assert [result[:2] for result in results] == [(f"item {n}", 10 + n) for n in range(count)]
-    processes = [process for _, _, process, _ in results]
+        results = pool.map(_job, own, items)
+    assert [item for item, _, _ in results] == items
+    processes = [process for _, process, _ in results]
     assert processes[::3] == [os.getpid()] * len(processes[::3])
     assert len(set(processes)) == min(count, 3)
 
@@ -143,16 +143,16 @@ def test_a_pool_creates_the_resource_of_a_worker_once() -> None:
     own = _resource()
     with WorkerPool(_resource, 1, "--workers") as pool:
         pool.wait_until_ready()
-        first, second = (pool.map(_job, own, ["a", "b"], range(2)) for _ in range(2))
-    assert [result[2] for result in first] == [result[2] for result in second]
-    assert [result[3] for result in [*first, *second]] == [1, 1, 2, 2]
+        first, second = (pool.map(_job, own, ["a", "b"]) for _ in range(2))
+    assert [result[1] for result in first] == [result[1] for result in second]
+    assert [result[2] for result in [*first, *second]] == [1, 1, 2, 2]
 
 
 def test_a_pool_without_workers_runs_jobs_in_this_process() -> None:
     with WorkerPool(_resource, 0, "--workers") as pool:
         assert len(pool) == 0
         pool.wait_until_ready()
-        assert pool.map(_job, _resource(), ["a"], range(1)) == [("a", 0, os.getpid(), 1)]
+        assert pool.map(_job, _resource(), ["a"]) == [("a", os.getpid(), 1)]
 
 
 def _fail() -> None:

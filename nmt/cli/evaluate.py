@@ -163,7 +163,7 @@ def _translate(texts: list[str], options: argparse.Namespace) -> list[str]:
     """Translate as nmt-translate does with the same options."""
     from nmt.cli.search_arguments import search_options
     from nmt.cli.shared_translator import open_translator
-    from nmt.cli.windows import number_lines
+    from nmt.search.translator import number_lines
 
     with open_translator(NAME, options) as shared:
         # Lines that name images are relative to the directory of their file.

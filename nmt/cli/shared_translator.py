@@ -40,7 +40,7 @@ class SharedTranslator:
     ) -> list["Translation"]:
         """Translate lines as `Translator.translate_lines` does, every process a share of them."""
         job = partial(_translate_share, options=options, file=file)
-        return self._pool.map(job, self.translator, list(lines), range(len(lines)))
+        return self._pool.map(job, self.translator, list(lines))
 
 
 @contextmanager
@@ -105,12 +105,6 @@ def _load(models: ModelArguments) -> "Translator":
 
 
 def _translate_share(
-    translator: "Translator",
-    lines: list["SourceLine"],
-    indices: range,
-    *,
-    options: "SearchOptions",
-    file: str,
+    translator: "Translator", lines: list["SourceLine"], *, options: "SearchOptions", file: str
 ) -> list["Translation"]:
-    # The lines carry their own numbers, so their indices in the window are not needed.
     return translator.translate_lines(lines, options, file=file)

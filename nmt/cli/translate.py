@@ -2,15 +2,23 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nmt.cli.arguments import at_least
 from nmt.cli.common import SUCCESS, Parser, run
 from nmt.cli.search_arguments import add_search_options, check_search_options, search_options
 from nmt.distributed.rank import RankInfo
+from nmt.errors import UserError
+
+if TYPE_CHECKING:
+    from nmt.distributed.process_group import ProcessGroup
+    from nmt.search.translation import Translation
+    from nmt.search.translator import SourceLine
 
 NAME = "nmt-translate"
+WINDOW = 2000  # lines per process; sentences of similar length among them share a batch
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -149,23 +157,25 @@ def make_parser() -> Parser:
 
 
 def _translate(arguments: argparse.Namespace) -> int:
-    from nmt.cli.shared_translator import open_translator
-    from nmt.cli.translate_io import check_files, check_options, write_translations
-    from nmt.cli.windows import WINDOW, input_name, read_windows, translate_windows
-    from nmt.distributed.process_group import join
-
+    rank = RankInfo.from_environment()
     check_options(arguments)
     check_search_options(arguments)
-    check_files(arguments)
-    rank = RankInfo.from_environment()
+    if rank.is_first:  # other machines need not have the files
+        check_files(arguments)
+    # Imported now, because these import torch, which takes longer than all checks.
+    from nmt.cli.shared_translator import open_translator
+    from nmt.cli.translate_io import input_name, read_windows, write_translations
+    from nmt.distributed.process_group import join
+
     with join(rank, arguments.device) as group, open_translator(NAME, arguments) as shared:
         options = search_options(arguments, shared.translator.options)
-        _check_alignments(arguments, is_image=shared.translator.reader.grid is not None)
+        reader, file = shared.translator.reader, input_name(arguments)
+        _check_alignments(arguments, is_image=reader.grid is not None)
         size = WINDOW * rank.world_size * arguments.workers
-        windows = read_windows(arguments, shared.translator.reader, size)
-        file = input_name(arguments)
         translations = translate_windows(
-            windows, lambda lines: shared.translate_lines(lines, options, file), group
+            read_windows(arguments, reader, size),
+            lambda lines: shared.translate_lines(lines, options, file),
+            group,
         )
         if group.is_first:
             write_translations(translations, arguments)
@@ -175,9 +185,69 @@ def _translate(arguments: argparse.Namespace) -> int:
     return SUCCESS
 
 
-def _check_alignments(arguments: argparse.Namespace, *, is_image: bool) -> None:
-    from nmt.errors import UserError
+def translate_windows(
+    windows: Iterator[list["SourceLine"]],
+    translate: Callable[[list["SourceLine"]], list["Translation"]],
+    group: "ProcessGroup",
+) -> Generator["Translation", None, None]:
+    """Translate windows of lines, and yield the translations in order.
 
+    Every rank runs this loop. The first rank reads the windows and yields all translations; the
+    others receive the windows, translate their share and yield nothing.
+
+    Args:
+        windows: windows of lines; read by the first rank only
+        translate: translates some of the lines of a window
+        group: processes of the job
+    """
+    while (window := group.on_first(lambda: next(windows, None))) is not None:
+        translations = group.map(translate, window)
+        try:
+            yield from translations
+        except GeneratorExit:
+            group.broadcast(None)  # the output was closed, and the other ranks wait for a window
+            raise
+
+
+def check_options(arguments: argparse.Namespace) -> None:
+    """Raise UserError for options that have no effect with one another."""
+    if arguments.score_targets:
+        for name in ("sample", "n_best", "replace_unknown"):
+            if getattr(arguments, name):
+                option = f"--{name.replace('_', '-')}"
+                raise UserError(f"{option}: has no effect with --score-targets; remove it")
+    for name in ("n_best", "jsonl"):
+        if arguments.scores and getattr(arguments, name):
+            option = f"--{name.replace('_', '-')}"
+            raise UserError(
+                f"--scores: the output of {option} contains the scores; remove --scores"
+            )
+
+
+def check_files(arguments: argparse.Namespace) -> None:
+    """Raise UserError if the input is missing, or a file would be overwritten or written twice."""
+    names = {
+        "inputs": (arguments.input, arguments.score_targets),
+        "outputs": (arguments.output, arguments.alignments),
+    }
+    inputs, outputs = (
+        [Path(name) for name in names[kind] if name not in ("-", None)] for kind in names
+    )
+    if arguments.input != "-" and not Path(arguments.input).exists():
+        raise UserError("not found; give a text file, or - for standard input", arguments.input)
+    for output in outputs:
+        if any(_same_file(output, name) for name in inputs):
+            raise UserError("is both input and output; choose another output file", str(output))
+    if len(outputs) == 2 and outputs[0].absolute() == outputs[1].absolute():
+        message = "is the output of both translations and alignments; choose another file for one"
+        raise UserError(message, str(outputs[0]))
+
+
+def _same_file(one: Path, other: Path) -> bool:
+    return one.exists() and other.exists() and one.samefile(other)
+
+
+def _check_alignments(arguments: argparse.Namespace, *, is_image: bool) -> None:
     if is_image and arguments.alignments is not None and arguments.alignment_level == "word":
         message = "--alignments: an image has no words to link; add --alignment-level piece"
         raise UserError(message)

@@ -1,54 +1,86 @@
-"""Input and output of nmt-translate: valid combinations of options, formats and files."""
+"""Input and output of nmt-translate: windows of lines, output formats and files."""
 
 import argparse
 import io
 import json
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import ExitStack
+from itertools import islice, zip_longest
 from pathlib import Path
+from typing import TypeVar
 
+from nmt.data.corpus import read_lines
 from nmt.errors import UserError
+from nmt.prefetch import read_available
 from nmt.search.alignment import to_pharaoh
+from nmt.search.source_reader import SourceReader
 from nmt.search.translation import Translation
+from nmt.search.translator import SourceLine, number_lines
+
+Item = TypeVar("Item")
 
 
-def check_options(arguments: argparse.Namespace) -> None:
-    """Raise UserError for options that have no effect with one another."""
-    if arguments.score_targets:
-        for name in ("sample", "n_best", "replace_unknown"):
-            if getattr(arguments, name):
-                option = f"--{name.replace('_', '-')}"
-                raise UserError(f"{option}: has no effect with --score-targets; remove it")
-    for name in ("n_best", "jsonl"):
-        if arguments.scores and getattr(arguments, name):
-            option = f"--{name.replace('_', '-')}"
-            raise UserError(
-                f"--scores: the output of {option} contains the scores; remove --scores"
-            )
+def read_windows(
+    arguments: argparse.Namespace, reader: SourceReader, size: int
+) -> Iterator[list[SourceLine]]:
+    """Yield the lines of the input, with the targets to score if there are any, in windows.
+
+    Args:
+        arguments: of nmt-translate
+        reader: reader of the model, which resolves file names of images
+        size: maximum number of lines per window
+
+    Raises:
+        UserError: if a file cannot be read, or input and targets do not correspond
+    """
+    if arguments.input == "-":
+        # A buffer of its own: Python cannot exit while a thread waits in the buffer of sys.stdin.
+        stream = io.BufferedReader(io.FileIO(sys.stdin.fileno(), closefd=False))
+        texts, directory = read_lines(stream, "standard input"), Path()
+    else:
+        texts, directory = read_lines(arguments.input), Path(arguments.input).parent
+    texts = (reader.resolve(text, directory) for text in texts)
+    if arguments.score_targets is None:
+        lines = number_lines(texts)
+    else:
+        targets = read_lines(arguments.score_targets)
+        lines = pair_lines(texts, targets, input_name(arguments), str(arguments.score_targets))
+    return read_available(lines, size) if arguments.input == "-" else full_windows(lines, size)
 
 
-def check_files(arguments: argparse.Namespace) -> None:
-    """Raise UserError if the input is missing, or a file would be overwritten or written twice."""
-    names = {
-        "inputs": (arguments.input, arguments.score_targets),
-        "outputs": (arguments.output, arguments.alignments),
-    }
-    inputs, outputs = (
-        [Path(name) for name in names[kind] if name not in ("-", None)] for kind in names
-    )
-    if arguments.input != "-" and not Path(arguments.input).exists():
-        raise UserError("no such file", arguments.input)
-    for output in outputs:
-        if any(_same_file(output, name) for name in inputs):
-            raise UserError("is both input and output; choose another output file", str(output))
-    if len(outputs) == 2 and outputs[0].absolute() == outputs[1].absolute():
-        message = "is the output of both translations and alignments; choose another file for one"
-        raise UserError(message, str(outputs[0]))
+def input_name(arguments: argparse.Namespace) -> str:
+    """Return the name of the input in error messages."""
+    return "standard input" if arguments.input == "-" else str(arguments.input)
 
 
-def _same_file(one: Path, other: Path) -> bool:
-    return one.exists() and other.exists() and one.samefile(other)
+def pair_lines(
+    texts: Iterator[str], targets: Iterator[str], name: str, targets_name: str
+) -> Iterator[SourceLine]:
+    """Enumerate lines, each with its target.
+
+    Raises:
+        UserError: if the numbers of lines differ, or a target translates an empty line, which has
+            no score
+    """
+    for number, (text, target) in enumerate(zip_longest(texts, targets)):
+        if text is None or target is None:
+            # One side has ended, so counting the rest of both gives the total of each.
+            sources = number + (text is not None) + sum(1 for _ in texts)
+            given = number + (target is not None) + sum(1 for _ in targets)
+            message = f"{given} lines, but {name} has {sources}; give one target per line"
+            raise UserError(message, targets_name)
+        if target.strip() and not text.strip():
+            message = f"translates an empty line of {name}; remove the text of this line"
+            raise UserError(message, f"{targets_name}:{number + 1}")
+        yield SourceLine(number, text, target)
+
+
+def full_windows(lines: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """Yield windows of `size` lines, the last one shorter; for files."""
+    iterator = iter(lines)
+    while window := list(islice(iterator, size)):
+        yield window
 
 
 def write_translations(

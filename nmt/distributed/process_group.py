@@ -84,19 +84,19 @@ class ProcessGroup:
             self.any(False)
 
     def map(
-        self, function: Callable[[list[Value], range], Sequence[Result]], items: Sequence[Value]
+        self, function: Callable[[list[Value]], Sequence[Result]], items: Sequence[Value]
     ) -> list[Result]:
         """Apply a function to items, of which each rank processes every `world_size`-th.
 
         Args:
-            function: receives a rank's items and their indices; returns a result per item
+            function: receives the items of a rank; returns a result per item
             items: the same on all ranks
 
         Returns:
             the results in order of the items on rank 0, and an empty list elsewhere
         """
-        indices = range(len(items))[self.rank :: self.world_size]
-        own = function([items[i] for i in indices], indices) if indices else []
+        share = list(items[self.rank :: self.world_size])
+        own = function(share) if share else []
         results: list[Result] = [None] * len(items) if self.is_first else []  # type: ignore[list-item]
         for rank, part in enumerate(self.gather(own)):
             results[rank :: self.world_size] = part

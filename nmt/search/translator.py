@@ -44,6 +44,11 @@ class SourceLine(NamedTuple):
     target: str | None = None
 
 
+def number_lines(texts: Iterable[str]) -> Iterator[SourceLine]:
+    """Return the lines of a text with their numbers, from 0."""
+    return (SourceLine(number, text) for number, text in enumerate(texts))
+
+
 class Translator:
     """A compiled model or an ensemble, with its vocabularies and default search options.
 
@@ -133,8 +138,7 @@ class Translator:
             UserError: for unknown or invalid options, or if an image cannot be read
         """
         texts = [texts] if isinstance(texts, str) else texts
-        lines = [SourceLine(number, text) for number, text in enumerate(texts)]
-        return self.translate_lines(lines, self.options.updated(options))
+        return self.translate_lines(list(number_lines(texts)), self.options.updated(options))
 
     def score(
         self, texts: str | Sequence[str], targets: str | Sequence[str], **options: Any

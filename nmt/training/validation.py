@@ -15,7 +15,7 @@ from nmt.distributed.process_group import SINGLE_PROCESS_GROUP, ProcessGroup
 from nmt.evaluation.metrics import higher_is_better, score
 from nmt.model.seq2seq import Seq2Seq
 from nmt.search.translation import Translation
-from nmt.search.translator import Translator
+from nmt.search.translator import Translator, number_lines
 from nmt.storage.atomic import JsonObject
 from nmt.storage.run_dir import RunDir
 from nmt.training.ema import ExponentialMovingAverage, applied
@@ -159,7 +159,8 @@ class Validator:
         translator = self._translator()
         # Every rank translates a part; the first one has all translations and computes the scores.
         translations = process_group.map(
-            lambda sources, _: translator.translate(sources), self._sources
+            lambda lines: translator.translate_lines(lines, translator.options),
+            list(number_lines(self._sources)),
         )
         scores = process_group.on_first(
             lambda: _score(translations, self._references, self._experiment.evaluation)

@@ -152,7 +152,7 @@ def test_precision_bf16_and_int8_translate(
         (["--precision", "fp16", "--device", "cpu"], "precision fp16 requires a GPU"),
         (["--precision", "fp64"], "fp64"),
         (["--devise", "cpu"], "--devise"),
-        (["nowhere.de"], "nowhere.de: no such file"),
+        (["nowhere.de"], "nowhere.de: not found; give a text file"),
         (["-o", "nowhere/out.en"], "nowhere/out.en: cannot write"),
         (["--alignments", "nowhere/links"], "nowhere/links: cannot write"),
         (["-m", "nowhere"], "nowhere: is not a run"),

@@ -26,8 +26,7 @@ def test_operations_of_a_single_process_return_their_argument() -> None:
     assert group.all_equal({"a": 1})
     assert group.gather("a") == ["a"]
     assert group.on_first(lambda: 7) == 7
-    results = group.map(lambda items, indices: list(zip(items, indices, strict=True)), "abc")
-    assert results == [("a", 0), ("b", 1), ("c", 2)]
+    assert group.map(lambda items: [2 * item for item in items], "abc") == ["aa", "bb", "cc"]
     with group.first_rank_first(), group.no_sync(module), join(SINGLE_PROCESS, "cpu") as joined:
         assert joined is group
 
@@ -58,9 +57,9 @@ PROGRAM = """
         assert group.all_equal(group.rank) == group.is_first
         assert group.gather(group.rank) == ([0, 1, 2] if group.is_first else [])
         assert group.on_first(lambda: f"by {group.rank}") == "by 0"
-        results = group.map(lambda items, indices: [2 * i for i in items], range(7))
+        results = group.map(lambda items: [2 * i for i in items], range(7))
         assert results == ([0, 2, 4, 6, 8, 10, 12] if group.is_first else [])
-        assert group.map(lambda items, indices: [1] * len(items), "a") == [1] * group.is_first
+        assert group.map(lambda items: [1] * len(items), "a") == [1] * group.is_first
 
         with group.first_rank_first():
             if group.is_first:

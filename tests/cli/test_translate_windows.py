@@ -4,17 +4,13 @@ from typing import Any
 
 import pytest
 
-from nmt.cli.windows import (
-    full_windows,
-    number_lines,
-    pair_lines,
-    translate_windows,
-)
+from nmt.cli.translate import translate_windows
+from nmt.cli.translate_io import full_windows, pair_lines
 from nmt.distributed.process_group import SINGLE_PROCESS_GROUP, ProcessGroup
 from nmt.distributed.rank import RankInfo
 from nmt.errors import UserError
 from nmt.search.translation import Translation
-from nmt.search.translator import SourceLine
+from nmt.search.translator import SourceLine, number_lines
 
 
 class RecordedGroup(ProcessGroup):
