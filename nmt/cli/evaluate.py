@@ -18,7 +18,7 @@ METRICS = ["bleu", "chrf", "ter", "exact"]
 WITHOUT_FILES = {"files", "alignments", "gold", "json"}
 WITHOUT_MODEL = {*WITHOUT_FILES, "metrics", "tokenize", "lowercase", "baseline"}
 
-# Fields of a `MetricResult` or a `Comparison`.
+# Fields of a `MetricResult` or a `Comparison`, whose modules are too slow to import for `--help`.
 Result: TypeAlias = dict[str, Any]
 
 
@@ -144,6 +144,7 @@ def _score_translations(options: argparse.Namespace) -> dict[str, Result]:
     if len(options.files) < 2:
         raise UserError("a REFERENCE is required", options.files[0])
     texts, *references = [list(read_lines(Path(name))) for name in options.files]
+    # Not a default of the parser, so that `--metrics` without files is recognized as unused.
     metrics = options.metrics or ["bleu", "chrf"]
     settings = {"tokenize": options.tokenize, "lowercase": options.lowercase}
     if options.model:

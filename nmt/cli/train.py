@@ -89,6 +89,7 @@ def _parser() -> Parser:
 
 def _train(options: argparse.Namespace) -> int:
     rank = RankInfo.from_environment()
+    # Under torchrun, every rank would print the same.
     if options.list is not None or options.schema or options.check:
         rank.require_single_process("--list, --schema or --check")
     if options.list is not None or options.schema:
@@ -96,11 +97,13 @@ def _train(options: argparse.Namespace) -> int:
         return SUCCESS
     if options.config is None:
         _parser().error("CONFIG.yaml is required")
+    # Errors in the file are reported without importing torch, which takes two seconds.
     from nmt.config.loader import load_experiment
 
     loaded = load_experiment(options.config, options.overrides)
     from nmt.training.dry_run import check_components
 
+    # Sizes and combinations of components are checked by building the model, without memory.
     check_components(loaded)
     from nmt.cli.process import configure_process
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from pydantic import AliasChoices
+
 from nmt.config.schema import Experiment
-from nmt.config.search_options import OPTION_ALIASES
 from nmt.config.validation import Key, component_of, types_of, validate, walk
 from nmt.config.yaml_source import Tree, leaves, read_value, read_yaml
 from nmt.errors import UserError, UserErrors
@@ -39,6 +40,7 @@ def load_experiment(file: Path, overrides: Sequence[str] = ()) -> LoadedExperime
         UserErrors: all mistakes, each with file and line
     """
     tree, mistakes = _read(file, overrides)
+    # Before validation, because plugins extend the components that are valid.
     _import_plugins(tree)
     try:
         experiment = validate(Experiment, tree.values, tree.location)
@@ -62,6 +64,7 @@ def load_resolved(file: Path) -> Experiment:
     return load_experiment(file).experiment
 
 
+# The schema is walked once; the loader needs these keys for every file and every override.
 @cache
 def _path_keys() -> tuple[Key, ...]:
     """Return the keys of file names."""
@@ -75,6 +78,16 @@ def _component_defaults() -> dict[Key, str]:
     return {key: component.default for key, component in found if component}
 
 
+@cache
+def _spellings() -> list[list[Key]]:
+    """Return the spellings of every key that has several."""
+    return [
+        [(*key[:-1], str(name)) for name in info.validation_alias.choices]
+        for key, info in walk(Experiment)
+        if isinstance(info.validation_alias, AliasChoices)
+    ]
+
+
 def _read(file: Path, overrides: Sequence[str]) -> tuple[Tree, list[UserError]]:
     """Read a file with its includes and apply the overrides; return the mistakes in these."""
     tree = _read_with_includes(file, ())
@@ -82,11 +95,13 @@ def _read(file: Path, overrides: Sequence[str]) -> tuple[Tree, list[UserError]]:
 
 
 def _read_with_includes(file: Path, parents: tuple[Path, ...]) -> Tree:
+    """Read a file over its includes; `parents` are the files that include it."""
     file_tree = read_yaml(file)
     location = file_tree.location(("include",))
     # Two files may include the same third one; only a file among its own parents is an error.
     if file.resolve() in parents:
         raise UserError("includes itself; remove the include", location)
+    # Not a key of the experiment, and therefore unknown to the schema.
     include = file_tree.values.pop("include", [])
     file_tree.locations.pop(("include",), None)
     items = include if isinstance(include, list) else [include]
@@ -115,10 +130,11 @@ def _merge(below: Tree, above: Tree) -> None:
         component, replaced = above.get(key), below.get(key)
         if None not in (component, replaced) and not _same_type(component, replaced):
             below.drop(key)
-    for alias, name in OPTION_ALIASES.items():
-        for spelling, other in ((alias, name), (name, alias)):
-            if above.get(("search", spelling)) is not None:
-                below.drop(("search", other))
+    # A key replaces its other spellings; both in one file are an error of the section.
+    for spellings in _spellings():
+        if any(above.get(key) is not None for key in spellings):
+            for key in spellings:
+                below.drop(key)
     for key, value in leaves(above.values):
         if value != {} or below.get(key) is None:  # an empty section replaces nothing
             below.put(key, value, above.location(key))

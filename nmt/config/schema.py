@@ -25,6 +25,7 @@ from nmt.registry import (
     ComponentConfig,
 )
 
+# Type of the inner validation that pydantic passes to a wrap validator.
 Validate = Callable[[object], ComponentConfig]
 
 
@@ -69,6 +70,7 @@ class VocabularyConfig(Section):
     def _check_model(self) -> "VocabularyConfig":
         # `joint` and `sampling` have an effect with an existing model as well.
         of_training = ["size", "type", "byte_fallback", "normalization", "character_coverage"]
+        # Defaults of a resolved file are not distinguishable from values that were left out.
         fields = type(self).model_fields
         changed = [
             name for name in [*of_training, "lines"] if getattr(self, name) != fields[name].default
@@ -108,6 +110,7 @@ class PicturesConfig(Section):
             raise ValueError(
                 "requires either size, for images as pixels, or features, for feature maps"
             )
+        # The annotations of images follow from their size and the encoder.
         if self.size is not None and self.positions != 196:
             raise ValueError("positions has no effect with size; remove one of them")
         return self
@@ -265,6 +268,7 @@ class TrainingConfig(Section):
     start_from: Path | None = None
     """run directory that provides the initial weights and the vocabulary"""
 
+    # No field is required on its own, but training must end.
     @model_validator(mode="after")
     def _check_end(self) -> "TrainingConfig":
         if self.epochs is None and self.steps is None and self.minutes is None:
@@ -309,6 +313,7 @@ class Experiment(Section):
         if reads_images:
             message = f"'{encoder}' requires images; add 'pictures: {{size: 64}}' to data"
             raise error_at("model.encoder", message)
+        # Plugins may add encoders of images, so they are recognized by their parameter.
         readers = [name for name, spec in ENCODERS.specs().items() if "image_size" in spec.injected]
         message = f"encoder '{encoder}' reads text; remove it or use encoder {' or '.join(readers)}"
         raise error_at("data.pictures", message)

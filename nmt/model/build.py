@@ -34,7 +34,6 @@ def build_model(
     Raises:
         UserError: when parts do not fit together
     """
-    assert config.encoder is not None and config.decoder is not None
     size = config.embedding_size
     pictured = isinstance(source, ImageSize)
     offered: dict[str, Any] = {"image_size": source} if pictured else {"embedding_size": size}

@@ -48,7 +48,6 @@ def check_components(loaded: LoadedExperiment) -> None:
         set_backend(model.decoder, experiment.training.recurrence)
     except UserError as error:
         raise loaded.error("training.recurrence", error.message) from None
-    assert experiment.training.schedule is not None
     try:
         SCHEDULES.build(experiment.training.schedule)
     except UserError as error:

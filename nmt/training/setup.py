@@ -274,7 +274,6 @@ def build_trainer(
     model = build_model(
         experiment.model, source_size, target_size, recurrence=training.recurrence
     ).to(device)
-    assert training.optimizer is not None and training.schedule is not None
     trainer = Trainer(
         model,
         OPTIMIZERS.build(training.optimizer, model.parameters()),

@@ -113,7 +113,6 @@ def test_bfloat16_over_pictures_is_near_float32(model: ModelConfig, sizes: Image
 
 @every_encoder
 def test_dropout_of_annotations_is_for_training_alone(model: ModelConfig, sizes: ImageSize) -> None:
-    assert model.encoder is not None
     options = {**model.encoder.options, "dropout": 0.5}
     dropping = model.model_copy(
         update={"encoder": type(model.encoder)(model.encoder.type, options)}
