@@ -64,16 +64,18 @@ def warm_rows(run: Path, sentences: list[str], *, threads: int, repetitions: int
         translator = Translator.load(run, device="cpu", precision=precision)
         for sentence in selected[:3]:
             translator.translate([sentence], beam_size=5)
-        for stop in ("bound", "likely"):
+        for early_stopping in ("exact", "heuristic"):
             values, tokens = [], 0
             for sentence in selected:
                 start = time.perf_counter()
-                [translation] = translator.translate([sentence], beam_size=5, stop=stop)
+                [translation] = translator.translate(
+                    [sentence], beam_size=5, early_stopping=early_stopping
+                )
                 values.append(1000 * (time.perf_counter() - start))
                 tokens += len(translation.pieces)
             length = tokens / len(selected)
             note = f"{len(selected)} sentences of 15 words, {length:.1f} subwords, beam 5"
-            conditions = _conditions(precision, threads) | {"stop": stop}
+            conditions = _conditions(precision, threads) | {"early stopping": early_stopping}
             rows.append(Row("one sentence, warm", "nmt", "ms", values, conditions, note=note))
     return rows
 

@@ -156,7 +156,7 @@ class NmtWorker(Worker):
         microseconds = sum(_times(profile, on_gpu=True).values())
         return {"kernels": microseconds / 1e6, "seconds": answer["seconds"]}
 
-    def profile(self, task: str, count: int = 12, **arguments: Any) -> dict[str, Any]:
+    def profile(self, task: str, operations: int = 12, **arguments: Any) -> dict[str, Any]:
         """Return the longest operations, on a GPU kernels, of a task: names and shares of time."""
         on_gpu = self.torch_device.type == "cuda"
         activity = torch.profiler.ProfilerActivity
@@ -165,7 +165,7 @@ class NmtWorker(Worker):
         ) as profile:
             getattr(self, task)(**arguments)
         times = _times(profile, on_gpu=on_gpu)
-        names = sorted(times, key=lambda name: -times[name])[:count]
+        names = sorted(times, key=lambda name: -times[name])[:operations]
         total = sum(times.values()) or 1.0
         return {"shares": [[name, times[name] / total] for name in names]}
 
