@@ -1,4 +1,4 @@
-"""The decoder of Bahdanau et al. 2014: look, then move."""
+"""Decoder of Bahdanau et al. 2014: attention before the recurrence."""
 
 from typing import Literal
 
@@ -20,20 +20,22 @@ from nmt.registry import DECODERS
 
 @DECODERS.register("bahdanau")
 class BahdanauDecoder(RecurrentDecoder):
-    """Looks with s_{i-1}, then moves: s_i = f(s_{i-1}, y_{i-1}, c_i). Bahdanau et al. 2014.
+    """Recurrent decoder that attends before it updates its state. Bahdanau et al. 2014.
 
-    c_i = read(s_{i-1}), section 3.1, with LSTMs in place of gated units. The deep output is the
-    maxout of U s_i + V y_{i-1} + C c_i over pairs, appendix A.2.2, with s_i where the appendix has
-    s_{i-1}; without it the output layer reads [s_i; c_i; y_{i-1}].
+    c_i = attend(s_{i-1}), section 3.1, and s_i = f(s_{i-1}, y_{i-1}, c_i). f is an LSTM by default,
+    where the paper has a gated recurrent unit. The deep output is the maxout of U s_i + V y_{i-1} +
+    C c_i over pairs, appendix A.2.2, with s_i where the appendix has s_{i-1}; without it, the
+    output layer reads [s_i; c_i; y_{i-1}].
 
     Args:
-        hidden_size: units of a layer
-        layers: recurrent layers; the top one's state looks, the context enters the bottom one
-        cell: gates of a layer; gru is that of Cho et al. 2014
-        dropout: share of units dropped between layers and before the output layer
-        initial_state: what the first state is made of
-        deep_output: a maxout layer before the output layer
-        readout_size: width of the deep output; the embedding's when not given
+        hidden_size: units per layer
+        layers: recurrent layers; the top layer attends, the context enters the bottom layer
+        cell: type of the layers; gru is that of Cho et al. 2014
+        dropout: dropout rate between layers and before the output layer
+        initial_state: computed from the encoder's final state (bridge), copied from it (last), or
+            zero
+        deep_output: whether a maxout layer precedes the output layer
+        readout_size: width of the maxout layer (default: width of the embedding)
     """
 
     supports_fused = True

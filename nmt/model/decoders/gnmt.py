@@ -1,4 +1,4 @@
-"""The decoder of Wu et al. 2016: the bottom layer looks for all."""
+"""GNMT decoder of Wu et al. 2016: attention in the bottom layer."""
 
 from collections.abc import Callable, Iterable
 from typing import Literal, cast
@@ -24,22 +24,24 @@ Move = Callable[[RecurrentLayer, Tensor, Tensor, LayerState], tuple[Tensor, Laye
 
 @DECODERS.register("gnmt")
 class GNMTDecoder(RecurrentDecoder):
-    """The bottom layer looks, and all layers read what it saw. Wu et al. 2016, section 3.
+    """GNMT decoder: the bottom layer attends for all layers. Wu et al. 2016, section 3.
 
-    a_i = read(x^1_{i-1}), eq. 4, with the bottom layer's output of the step before; then every
-    layer moves with [x^{l-1}_i; a_i], and from the third one on x^l_i = h^l_i + x^{l-1}_i, eq. 6.
-    The output layer reads the top x. Only the bottom layer waits for attention: those above it
-    read a known target at once, where the paper runs them on GPUs of their own, figure 1. That is
-    the order of `gnmt` in TensorFlow's tutorial; its `gnmt_v2` shows upper layers a_{i+1} already.
+    a_i = attend(x^1_{i-1}), eq. 4, with the bottom layer's previous output; then every layer is
+    updated with [x^{l-1}_i; a_i], and from the third layer on x^l_i = h^l_i + x^{l-1}_i, eq. 6. The
+    output layer reads the x of the top layer. Only the bottom layer depends on attention: with
+    known targets, each layer above it is computed for all positions at once, where the paper runs
+    the layers on GPUs of their own, figure 1. This is the order of `gnmt` in TensorFlow's tutorial;
+    its `gnmt_v2` passes a_{i+1} to the upper layers.
 
     Args:
-        hidden_size: units of a layer; 1024 in the paper
-        layers: how many in all, 2 at least; 8 in the paper
-        cell: gates of a layer; gru is that of Cho et al. 2014
-        dropout: share of units dropped between layers and before the output layer; what a residual
-            link adds is whole
-        initial_state: what the first state is made of; the bottom layer's looks first
-        residual: add a layer's input to its output, from the third layer on
+        hidden_size: units per layer; 1024 in the paper
+        layers: number of layers, at least 2; 8 in the paper
+        cell: type of the layers; gru is that of Cho et al. 2014
+        dropout: dropout rate between layers and before the output layer; the residual connections
+            have no dropout
+        initial_state: computed from the encoder's final state (bridge), copied from it (last), or
+            zero; the first query is the initial state of the bottom layer
+        residual: whether a layer's input is added to its output, from the third layer on
     """
 
     supports_fused = True

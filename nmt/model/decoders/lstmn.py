@@ -1,4 +1,4 @@
-"""The decoder of Cheng et al. 2016: recalls what it has written, and looks at the source."""
+"""LSTMN decoder of Cheng et al. 2016."""
 
 from typing import Any, Literal, NamedTuple
 
@@ -33,23 +33,26 @@ class LSTMNState(NamedTuple):
 
 @DECODERS.register("lstmn")
 class LSTMNDecoder(RecurrentDecoder):
-    """An LSTM with intra-attention over all it has written. Cheng et al. 2016, section 4.
+    """LSTMN decoder: an LSTM with attention over its past states. Cheng et al. 2016, section 4.
 
-    Looks at the source, with weights p_j and the context γ~_t = Σ_j p_j γ_j of annotations γ; then
-    moves, recalling from its tapes, whose first place is the initial state. In shallow fusion γ~_t
-    enters beside the input, x_t = [y_{t-1}; γ~_t]. In deep fusion it does not: the same weights
-    read the source's memory tape α, and c_t = r_t∘α~_t + f_t∘c~_t + i_t∘c^_t with
-    α~_t = Σ_j p_j α_j and r_t = σ(W_r [γ~_t; x_t]). The readout is that of Bahdanau et al. 2014.
+    It attends to the source, with weights p_j and the context γ~_t = Σ_j p_j γ_j of the annotations
+    γ, and then updates its state, attending to its tapes, which start with the initial state. In
+    shallow fusion, γ~_t is concatenated with the input, x_t = [y_{t-1}; γ~_t]. In deep fusion, the
+    same weights apply to the source's memory tape α instead: c_t = r_t∘α~_t + f_t∘c~_t + i_t∘c^_t
+    with α~_t = Σ_j p_j α_j and r_t = σ(W_r [γ~_t; x_t]). The readout is that of Bahdanau et al.
+    2014.
 
     Args:
         hidden_size: units of the layer; in deep fusion the width of the source's memory tape
-        attention_size: width of the alignment with what was written; hidden_size when not given
-        fusion: how what is read of the source enters
-        query: what asks the source: h_{t-1}, or [x_t; γ~_{t-1}] as in the paper's deep fusion
-        dropout: share of units dropped before the output layer
-        initial_state: what the first state is made of
-        deep_output: a maxout layer before the output layer
-        readout_size: width of the deep output; the embedding's when not given
+        attention_size: width of the alignment layer of intra-attention (default: hidden_size)
+        fusion: how the source enters the state
+        query: query of the attention to the source: h_{t-1} (state), or [x_t; γ~_{t-1}] (input) as
+            in the paper's deep fusion
+        dropout: dropout rate before the output layer
+        initial_state: computed from the encoder's final state (bridge), copied from it (last), or
+            zero
+        deep_output: whether a maxout layer precedes the output layer
+        readout_size: width of the maxout layer (default: width of the embedding)
     """
 
     def __init__(

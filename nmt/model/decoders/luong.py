@@ -1,4 +1,4 @@
-"""The decoder of Luong et al. 2015: move, then look."""
+"""Decoder of Luong et al. 2015: attention after the recurrence."""
 
 from typing import Literal
 
@@ -20,24 +20,25 @@ from nmt.registry import DECODERS
 
 @DECODERS.register("luong")
 class LuongDecoder(RecurrentDecoder):
-    """Moves, then looks with the new state: h~_t = tanh(W [c_t; s_t]). Luong et al. 2015, eq. 5.
+    """Recurrent decoder that updates its state before it attends. Luong et al. 2015, eq. 5.
 
-    With input feeding (section 3.3) h~_{t-1} enters the bottom layer beside the embedding. Without
-    it nothing waits for attention, and a known target is read by all its positions at once.
+    h~_t = tanh(W [c_t; s_t]) with c_t = attend(s_t). With input feeding (section 3.3), h~_{t-1}
+    enters the bottom layer together with the embedding. Without it, the recurrence does not depend
+    on attention, and known targets are computed for all positions at once.
 
     Args:
-        hidden_size: units of a layer
-        layers: recurrent layers; the top one's state looks
-        cell: gates of a layer; gru is that of Cho et al. 2014
-        dropout: share of units dropped between layers and before the output layer
-        initial_state: what the first state is made of
-        input_feeding: feed h~_{t-1} back into the next step
-        attentional_output: the output layer reads h~_t; else s_t, and attention acts on the next
-            step alone
-        attentional_size: width of h~; that of a layer when not given
-        readout_size: width of a linear layer before the output layer; none when not given. h~ lies
-            in (-1, 1), so a tied table must grow for sharp predictions, and disturbs the input as
-            it does; such a layer frees it
+        hidden_size: units per layer
+        layers: recurrent layers; the top layer attends
+        cell: type of the layers; gru is that of Cho et al. 2014
+        dropout: dropout rate between layers and before the output layer
+        initial_state: computed from the encoder's final state (bridge), copied from it (last), or
+            zero
+        input_feeding: whether h~_{t-1} is an input of step t
+        attentional_output: whether the output layer reads h~_t; otherwise it reads s_t, and
+            attention has an effect on the next step only
+        attentional_size: width of h~ (default: hidden_size)
+        readout_size: width of a linear layer before the output layer (default: no such layer);
+            recommended with tied embeddings, because h~ is bounded to (-1, 1)
     """
 
     supports_fused = True

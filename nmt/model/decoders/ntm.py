@@ -1,4 +1,4 @@
-"""The decoder of Graves et al. 2014: a Neural Turing Machine that reads what was written down."""
+"""Neural Turing Machine decoder of Graves et al. 2014."""
 
 from typing import Literal, NamedTuple
 
@@ -26,19 +26,21 @@ class Writings(NamedTuple):
 
 @DECODERS.register("ntm")
 class TuringDecoder(RecurrentDecoder):
-    """Goes on with the memory of encoder `ntm`: reads it, writes to it. Graves et al. 2014.
+    """Neural Turing Machine that continues with the memory of encoder `ntm`. Graves et al. 2014.
 
     h_t = LSTM([y_{t-1}; r_{t-1}], h_{t-1}), section 3, with a controller and heads of its own, as
-    many as the encoder's; the output layer reads [h_t; r_t]. Where it looks, for alignments, is
-    where it reads what the encoder wrote: w(t, s) ∝ Σ_i read_t(i) written_s(i).
+    many as those of the encoder. The output layer reads [h_t; r_t]. The alignment weights are the
+    overlap of the slots read at step t with those written at source position s: w(t, s) ∝ Σ_i
+    read_t(i) written_s(i).
 
     Args:
         hidden_size: units of the controller
-        initial_state: what the controller's first state is made of; with zero, all that it knows of
-            the source stands in the memory
-        heads: where they stand at first: on the first slot, as the encoder's did, or where the
-            encoder left them
-        dropout: share of units dropped before the output layer
+        initial_state: initial state of the controller: computed from the encoder's final state
+            (bridge), copied from it (last), or zero, with which the memory alone represents the
+            source
+        heads: initial focus of the heads: the first slot, as in the encoder (first), or the final
+            focus of the encoder's heads (last)
+        dropout: dropout rate before the output layer
     """
 
     def __init__(

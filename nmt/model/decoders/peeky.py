@@ -1,4 +1,4 @@
-"""The decoder of Cho et al. 2014: the encoder's last state at every step."""
+"""Decoder of Cho et al. 2014: the encoder's final state at every step."""
 
 from typing import Literal
 
@@ -18,18 +18,20 @@ from nmt.registry import DECODERS
 
 @DECODERS.register("peeky")
 class PeekyDecoder(Decoder):
-    """Reads the encoder's last state h at every step, f(s_{t-1}, y_{t-1}, h). Cho et al. 2014.
+    """Recurrent decoder that reads the encoder's final state h at every step. Cho et al. 2014.
 
-    h is [→h_S; ←h_1] where the encoder reads in both directions. The output layer reads [h; s_t]:
-    the peeky decoder of Saito's *Deep Learning from Scratch 2*, chapter 7; Cho et al., section 2.2,
-    show it y_{t-1} too. h is known beforehand, so a known target is read at once.
+    s_t = f(s_{t-1}, y_{t-1}, h), with h = [→h_S; ←h_1] if the encoder reads in both directions. The
+    output layer reads [h; s_t], as the peeky decoder of Saito's *Deep Learning from Scratch 2*,
+    chapter 7; in Cho et al., section 2.2, it reads y_{t-1} as well. With known targets, all
+    positions are computed at once.
 
     Args:
-        hidden_size: units of a layer
-        layers: recurrent layers; h enters the bottom one
-        cell: gates of a layer; gru is that of Cho et al. 2014
-        dropout: share of units dropped between layers and before the output layer
-        initial_state: what the first state is made of
+        hidden_size: units per layer
+        layers: recurrent layers; h enters the bottom layer
+        cell: type of the layers; gru is that of Cho et al. 2014
+        dropout: dropout rate between layers and before the output layer
+        initial_state: computed from the encoder's final state (bridge), copied from it (last), or
+            zero
     """
 
     def __init__(

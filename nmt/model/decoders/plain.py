@@ -1,4 +1,4 @@
-"""The decoder of Sutskever et al. 2014: no attention."""
+"""Decoder of Sutskever et al. 2014, without attention."""
 
 from typing import Literal
 
@@ -17,19 +17,18 @@ from nmt.registry import DECODERS
 
 @DECODERS.register("plain")
 class PlainDecoder(Decoder):
-    """Goes on where the encoder ended, and reads no more of the source. Sutskever et al. 2014.
+    """Recurrent decoder without attention, initialized by the encoder. Sutskever et al. 2014.
 
-    s_t = f(s_{t-1}, y_{t-1}), and the output layer reads s_t. Nothing waits for attention, so a
-    known target is read at once. The bridge reads the last states of both directions, [→h_S; ←h_1];
-    the reversed source of the paper, section 3.3, is the encoder `{type: bilstm, direction:
-    backward}`.
+    s_t = f(s_{t-1}, y_{t-1}), and the output layer reads s_t. With known targets, all positions are
+    computed at once. The bridge reads the final states of both directions, [→h_S; ←h_1]; the
+    reversed source of the paper, section 3.3, is the encoder `{type: bilstm, direction: backward}`.
 
     Args:
-        hidden_size: units of a layer
-        layers: recurrent layers; the output layer reads the top one
-        cell: gates of a layer; gru is that of Cho et al. 2014
-        dropout: share of units dropped between layers and before the output layer
-        initial_state: what the first state is made of
+        hidden_size: units per layer
+        layers: recurrent layers; the output layer reads the top layer
+        cell: type of the layers; gru is that of Cho et al. 2014
+        dropout: dropout rate between layers and before the output layer
+        initial_state: computed from the encoder's final state (bridge), or copied from it (last)
     """
 
     def __init__(

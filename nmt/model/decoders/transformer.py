@@ -1,4 +1,4 @@
-"""The decoder of Vaswani et al. 2017: layers of self-attention and attention to the source."""
+"""Transformer decoder of Vaswani et al. 2017."""
 
 from collections.abc import Iterable
 from typing import Literal, NamedTuple, cast
@@ -29,25 +29,28 @@ TransformerState = tuple[Heads, ...]
 
 @DECODERS.register("transformer")
 class TransformerDecoder(Decoder):
-    """Every position reads those before it and the source. Vaswani et al. 2017, section 3.1.
+    """Transformer decoder: self-attention and source attention. Vaswani et al. 2017, section 3.1.
 
-    As wide as an embedding. A known target is read by all its positions at once; a step reads what
-    the steps before have kept. The k hypotheses of a sentence are k queries to its one memory.
+    The layers are as wide as an embedding. With known targets, all positions are computed at once;
+    a step attends to the keys and values that the previous steps stored. The k hypotheses of a
+    sentence are k queries to its one memory.
 
-    The weights that are shown are the mean over the heads of one layer's attention to the source:
-    of the last but one, which aligns best of all in Garg et al. 2019, section 4.1.
+    The reported weights are the mean over the heads of one layer's attention to the source, by
+    default of the penultimate layer, which aligns best in Garg et al. 2019, section 4.1.
 
     Args:
-        layers: layers on top of each other
-        heads: of each attention; they divide the width
+        layers: number of layers
+        heads: heads per attention, a divisor of the width
         feed_forward_size: units of a feed-forward sublayer
-        dropout: share of units dropped after positions are added and from a sublayer's output
-        attention_dropout: share of attention weights dropped
-        activation: of a feed-forward sublayer
-        norm: layer norm after a sublayer is added, or before it; Xiong et al. 2020
-        positions: how a position is told
-        max_length: positions that are learned, in pieces; 1024 when not given
-        alignment_layer: whose weights are shown, 1 is the lowest; the last but one when not given
+        dropout: dropout rate of the embeddings with positions and of each sublayer's output
+        attention_dropout: dropout rate of the attention weights
+        activation: activation of the feed-forward sublayers
+        norm: layer normalization after the residual connection (post) or before the sublayer (pre);
+            Xiong et al. 2020
+        positions: fixed sinusoids or learned embeddings
+        max_length: number of learned positions, in tokens (default: 1024)
+        alignment_layer: layer whose attention weights are reported, 1 is the lowest (default: the
+            penultimate layer)
     """
 
     def __init__(

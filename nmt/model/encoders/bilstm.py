@@ -1,4 +1,4 @@
-"""The encoder of Bahdanau et al. 2014: a stack of LSTMs that reads in both directions."""
+"""Bidirectional LSTM encoder of Bahdanau et al. 2014."""
 
 from collections.abc import Iterable
 from typing import Literal, cast
@@ -18,20 +18,20 @@ from nmt.registry import ENCODERS
 
 @ENCODERS.register("bilstm")
 class BiLSTMEncoder(Encoder):
-    """Annotations h_j = [→h_j; ←h_j] of bidirectional LSTMs. Bahdanau et al. 2014, section 3.2.
+    """Bidirectional LSTM with annotations h_j = [→h_j; ←h_j]. Bahdanau et al. 2014, section 3.2.
 
-    Sentences stay padded, and no result depends on the padding. `backward` alone is the reversed
-    source of Sutskever et al. 2014, section 3.3; annotations stand where their pieces do.
+    No result depends on the padding. `direction: backward` is the reversed source of Sutskever et
+    al. 2014, section 3.3, with every annotation at the position of its token.
 
     Args:
-        hidden_size: units of one direction
-        layers: layers on top of each other
-        cell: gates of a layer; gru is that of Cho et al. 2014
-        dropout: share of units dropped between layers
-        variational: one dropout mask for all positions of a sentence
-        direction: in which it reads
-        merge: how both directions become one annotation; concat when not given
-        residual: add a layer's input to its output, from the second layer on
+        hidden_size: units per layer and direction
+        layers: number of layers
+        cell: type of the layers; gru is that of Cho et al. 2014
+        dropout: dropout rate between layers
+        variational: whether all positions of a sentence share one dropout mask
+        direction: direction of reading
+        merge: how the states of both directions become one annotation (default: concat)
+        residual: whether a layer's input is added to its output, from the second layer on
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""A small convolutional network that reads pixels."""
+"""Convolutional encoder of images."""
 
 from itertools import pairwise
 from math import gcd
@@ -18,18 +18,19 @@ GROUPS = 8  # channels normalised together, at most so many sets of them
 
 @ENCODERS.register("convolution")
 class ConvolutionEncoder(PictureEncoder):
-    """A grid of annotations of a picture, by its own convolutions. Xu et al. 2015, section 3.1.1.
+    """Convolutional network over pixels: a grid of annotations. Xu et al. 2015, section 3.1.1.
 
-    Blocks of convolutions, 3 x 3, each followed by GroupNorm (Wu and He 2018, of one picture, so
-    that its neighbours in the batch change nothing) and ReLU. The first convolution of a block
-    halves the sides; a block has twice the channels of the one before. To each annotation a learned
-    vector of its row and one of its column are added, so that attention can tell places apart.
+    A block is a number of 3 x 3 convolutions, each followed by GroupNorm (Wu and He 2018), whose
+    statistics are those of one image, so that no result depends on the batch, and ReLU. The first
+    convolution of a block halves height and width; a block has twice as many channels as the
+    previous one. A learned vector of its row and one of its column are added to each annotation, so
+    that attention can distinguish positions.
 
     Args:
-        channels: of the first block
-        blocks: times that the sides are halved
-        convolutions: of a block
-        dropout: share of units of the annotations dropped
+        channels: channels of the first block
+        blocks: number of blocks, each of which halves height and width
+        convolutions: convolutions per block
+        dropout: dropout rate of the annotations
     """
 
     def __init__(

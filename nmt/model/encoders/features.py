@@ -1,4 +1,4 @@
-"""Annotations that another network has made."""
+"""Encoder of precomputed feature maps of images."""
 
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
@@ -12,11 +12,11 @@ from nmt.registry import ENCODERS
 
 @ENCODERS.register("features")
 class FeaturesEncoder(PictureEncoder):
-    """Feature maps read from files, such as a VGG network's 14 x 14 x 512. Xu et al. 2015, 4.3.
+    """Precomputed feature maps, such as VGG's of 14 x 14 x 512. Xu et al. 2015, section 4.3.
 
     Args:
-        hidden_size: width that a linear layer brings the features to; left as they are without
-        dropout: share of units of the annotations dropped
+        hidden_size: width of a linear projection of the features (default: no projection)
+        dropout: dropout rate of the annotations
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The encoder of Wu et al. 2016: one bidirectional layer under a deep residual stack."""
+"""GNMT encoder of Wu et al. 2016."""
 
 from collections.abc import Iterable
 from typing import Literal, cast
@@ -18,18 +18,19 @@ from nmt.registry import ENCODERS
 
 @ENCODERS.register("gnmt")
 class GNMTEncoder(Encoder):
-    """A bidirectional layer under layers that read forwards. Wu et al. 2016, sections 3.1 and 3.2.
+    """GNMT encoder: a residual stack on a bidirectional layer. Wu et al. 2016, section 3.
 
-    x^i_t = h^i_t + x^{i-1}_t from the third layer on, eq. 6; the annotations are the top x. Among
-    the last states the bottom layer's is that of its backward direction, so that `initial_state:
-    last` begins a decoder of as many layers and units.
+    The upper layers read forward. x^i_t = h^i_t + x^{i-1}_t from the third layer on, eq. 6, and the
+    annotations are the outputs x of the top layer. The final state of the bottom layer is that of
+    its backward direction, so that `initial_state: last` initializes a decoder of as many layers
+    and units.
 
     Args:
-        hidden_size: units of a layer and of one direction of the bottom one; 1024 in the paper
-        layers: how many in all, 2 at least; 8 in the paper
-        cell: gates of a layer; gru is that of Cho et al. 2014
-        dropout: share of units dropped between layers; what a residual link adds is whole
-        residual: add a layer's input to its output, from the third layer on
+        hidden_size: units per layer and direction; 1024 in the paper
+        layers: number of layers, at least 2; 8 in the paper
+        cell: type of the layers; gru is that of Cho et al. 2014
+        dropout: dropout rate between layers; the residual connections have no dropout
+        residual: whether a layer's input is added to its output, from the third layer on
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The encoder of Cheng et al. 2016: a reader that recalls what it has read."""
+"""LSTMN encoder of Cheng et al. 2016."""
 
 from collections.abc import Iterable, Iterator
 from typing import Literal, NamedTuple, cast
@@ -28,18 +28,18 @@ class _Run(NamedTuple):
 
 @ENCODERS.register("lstmn")
 class LSTMNEncoder(Encoder):
-    """An LSTM with intra-attention over all it has read. Cheng et al. 2016, section 3.2.
+    """LSTMN: an LSTM with attention over its previous states. Cheng et al. 2016, section 3.2.
 
-    The annotations are the hidden tape; the memory tape is handed out beside them, for deep fusion.
-    The paper reads forwards. In both directions there are two readers whose tapes are joined place
-    by place. A layer reads the hidden tape of the one below.
+    The annotations are the hidden tape; the memory tape is returned as well, for deep fusion. The
+    paper reads forward; `direction: both` has a reader per direction and concatenates their tapes
+    at each position. A layer reads the hidden tape of the layer below.
 
     Args:
-        hidden_size: units of one direction
-        attention_size: width of the alignment with what was read; hidden_size when not given
-        layers: layers on top of each other
-        dropout: share of units dropped between layers
-        direction: in which it reads
+        hidden_size: units per layer and direction
+        attention_size: width of the alignment layer of intra-attention (default: hidden_size)
+        layers: number of layers
+        dropout: dropout rate between layers
+        direction: direction of reading
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The encoder of Graves et al. 2014: a Neural Turing Machine that writes the source down."""
+"""Neural Turing Machine encoder of Graves et al. 2014."""
 
 from typing import NamedTuple
 
@@ -25,17 +25,18 @@ class Machine(NamedTuple):
 
 @ENCODERS.register("ntm")
 class TuringEncoder(Encoder):
-    """A Neural Turing Machine that reads the source left to right. Graves et al. 2014, section 3.
+    """Neural Turing Machine that reads from left to right. Graves et al. 2014, section 3.
 
-    An LSTM whose heads write to a memory and read from it at every position; decoder `ntm` goes on
-    with that memory. Annotations are the LSTM's hidden states. In the padding nothing is written.
+    An LSTM controller whose heads read from a memory and write to it at every position; decoder
+    `ntm` continues with this memory. The annotations are the hidden states of the LSTM. The padding
+    writes nothing.
 
     Args:
         hidden_size: units of the controller
-        slots: slots of the memory; a target is copied from as many at most
-        width: cells of a slot
-        read_heads: heads that read
-        write_heads: heads that write
+        slots: slots of the memory, which limit the length of a copied source
+        width: width of a slot
+        read_heads: number of read heads
+        write_heads: number of write heads
     """
 
     layers = 1

@@ -1,4 +1,4 @@
-"""The encoder of Vaswani et al. 2017: layers of self-attention."""
+"""Transformer encoder of Vaswani et al. 2017."""
 
 from collections.abc import Iterable
 from typing import Literal, cast
@@ -17,21 +17,22 @@ from nmt.registry import ENCODERS
 
 @ENCODERS.register("transformer")
 class TransformerEncoder(Encoder):
-    """Every position reads all others, layer by layer. Vaswani et al. 2017, section 3.1.
+    """Transformer encoder: layers of self-attention. Vaswani et al. 2017, section 3.1.
 
-    As wide as an embedding. The summary is the mean of a sentence's annotations; there are no last
-    states of layers, since nothing reads in an order.
+    The annotations are as wide as an embedding. The final state is the mean of a sentence's
+    annotations; there is no final state per layer, because nothing is read in an order.
 
     Args:
-        layers: layers on top of each other
-        heads: of each attention; they divide the width
+        layers: number of layers
+        heads: heads per attention, a divisor of the width
         feed_forward_size: units of a feed-forward sublayer
-        dropout: share of units dropped after positions are added and from a sublayer's output
-        attention_dropout: share of attention weights dropped
-        activation: of a feed-forward sublayer
-        norm: layer norm after a sublayer is added, or before it; Xiong et al. 2020
-        positions: how a position is told
-        max_length: positions that are learned, in pieces; 1024 when not given
+        dropout: dropout rate of the embeddings with positions and of each sublayer's output
+        attention_dropout: dropout rate of the attention weights
+        activation: activation of the feed-forward sublayers
+        norm: layer normalization after the residual connection (post) or before the sublayer (pre);
+            Xiong et al. 2020
+        positions: fixed sinusoids or learned embeddings
+        max_length: number of learned positions, in tokens (default: 1024)
     """
 
     has_cells = False

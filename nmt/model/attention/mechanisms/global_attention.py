@@ -15,13 +15,14 @@ CoverageState = tuple[Float[Tensor, "n s"], ...]
 
 @MECHANISMS.register("global")
 class GlobalAttention(ScoredMechanism):
-    """Every source position, weighted by softmax. Luong et al. 2015, section 3.1.
+    """Global attention: softmax over all source positions. Luong et al. 2015, section 3.1.
 
-    With coverage, κ_t = Σ_{i<t} α_i enters the score by way of the keys, k' + u κ: for the additive
-    score this is v·tanh(W q + U k + u κ), Tu et al. 2016, eq. 8, and See et al. 2017, eq. 11.
+    With coverage, κ_t = Σ_{i<t} α_i is added to the keys, k' + u κ, before the score. For the
+    additive score this is v·tanh(W q + U k + u κ), Tu et al. 2016, eq. 8, and See et al. 2017, eq.
+    11.
 
     Args:
-        coverage: whether the score sees how much each position has been read already
+        coverage: whether the score depends on the sum of the previous attention weights
     """
 
     supports_fused = True

@@ -22,33 +22,34 @@ ExpectedState = tuple[Bool[Tensor, " n"], ...]
 
 @MECHANISMS.register("hard")
 class HardAttention(GatedMechanism):
-    """One position a reading, drawn by its probability α_s. Xu et al. 2015, section 4.1.
+    """Hard attention: one sampled source position per step. Xu et al. 2015, section 4.1.
 
-    In training s_t is drawn from α_t, a softmax over all positions, and the context is the
-    annotation there; a share of the sentences reads Σ_s α_ts a_s throughout instead. Elsewhere the
-    likeliest position is read. The gradient of log p(s | a), through which the draw learns, is
-    added as in REINFORCE, eq. 12:
+    In training, s_t is sampled from α_t, a softmax over all positions, and the context is the
+    annotation at s_t; for a share of the sentences it is Σ_s α_ts a_s throughout instead. In
+    evaluation, it is the annotation at the most likely position. The gradient of log p(s | a), from
+    which the sampling distribution learns, is added as in REINFORCE, eq. 12:
 
         ∂ log p(y | s, a) + λ_r Σ_t (r_t - b_t) ∂ log p(s_t | a) + λ_e ∂ H[s]
 
-    `reward` says which words a draw answers for. sentence: all of them, as in eq. 12, r_t = log
-    p(y | s, a). rest: those that it can still change, r_t = Σ_u≥t log p(y_u | s, a), which has the
-    same expectation and less noise. step: its own, r_t = log p(y_t | s, a), one of the
-    two ways of the authors' program: less noise still, but what a draw does to later words is not
-    learned.
+    `reward` selects the words whose probability is the reward r_t of a sample. sentence: all words,
+    as in eq. 12, r_t = log p(y | s, a). rest: the words that s_t can still influence, r_t = Σ_u≥t
+    log p(y_u | s, a), which has the same expectation and a lower variance. step: the word of the
+    same step, r_t = log p(y_t | s, a), one of two variants in the authors' program; its variance is
+    lower still, but the influence of s_t on later words is not learned.
 
-    The baseline is a moving average over batches, b ← 0.9 b + 0.1 r with the mean r of a batch: one
-    number for sentence, one for each target position t for rest and step. The first batch begins
-    it, and every other is judged by the b before it. As in the paper, nothing is divided by the
-    sentence's length. A sentence that reads expected contexts has no second term: with α_t in the
-    place of s_t it is zero.
+    The baseline b is a moving average over batches, b ← 0.9 b + 0.1 r with the mean r of a batch:
+    one number for sentence, one per target position t for rest and step. It starts with the first
+    batch, and every later batch is compared with the b before it. As in the paper, nothing is
+    divided by the length of the sentence. A sentence with expected contexts has no second term:
+    with α_t in place of s_t it is zero.
 
     Args:
         gate: whether the context is multiplied by β = σ(w·q + b)
-        expected: probability that a sentence of a batch reads expected contexts
-        reward: which words a draw is judged by
-        reward_weight: λ_r, of the gradient by the draw
-        entropy_weight: λ_e, against settling too early; the default is that of the authors' program
+        expected: probability that a sentence of a batch uses expected contexts
+        reward: words whose log-probability is the reward of a sample
+        reward_weight: λ_r, weight of the reward
+        entropy_weight: λ_e, weight of the entropy, which prevents early convergence (default: that
+            of the authors' program)
     """
 
     def __init__(

@@ -17,13 +17,14 @@ PositionState = tuple[Int[Tensor, " n"]]
 
 @MECHANISMS.register("local_m")
 class MonotonicLocalAttention(ScoredMechanism):
-    """Softmax over the window [t - D, t + D] around target position t. Luong et al. 2015, 3.2.
+    """Monotonic local attention (local-m) around position t. Luong et al. 2015, section 3.2.
 
-    Positions count from 0, and the sentence's ends cut the window. Where t - D lies beyond the last
-    real position, of which the paper does not speak, that position is the centre.
+    The weights are a softmax over source positions [t - D, t + D] for target position t. Positions
+    count from 0, and the ends of the sentence cut the window. If t - D exceeds the last real
+    position, a case that the paper does not mention, that position is the center.
 
     Args:
-        window: D, source positions on either side of the centre
+        window: D, source positions on either side of the center
     """
 
     recurrent = True

@@ -16,15 +16,15 @@ from nmt.registry import MECHANISMS
 
 @MECHANISMS.register("local_p")
 class PredictiveLocalAttention(ScoredMechanism):
-    """A window around p = S σ(v·tanh(W q)), strongest in its middle. Luong et al. 2015, eqs. 9-10.
+    """Predictive local attention (local-p), a window around p. Luong et al. 2015, eqs. 9-10.
 
-    α_s = softmax(e)_s exp(-(s - p)² / 2σ²) with σ = D/2: the softmax runs over the S real positions
-    s, counted from 0, with |s - p| <= D, and no weight is left elsewhere. The weights are not
-    normalised again. The window has no gradient; p learns by the bell curve.
+    p = S σ(v·tanh(W q)) and α_s = softmax(e)_s exp(-(s - p)² / 2σ²) with σ = D/2. The softmax is
+    over the real positions s, counted from 0, with |s - p| <= D; all other weights are zero. The
+    weights are not normalized again. The window has no gradient; p learns from the Gaussian.
 
     Args:
         window: D, source positions on either side of p
-        hidden_size: width of W q; the query's when not given
+        hidden_size: width of W q (default: width of the query)
     """
 
     normalised = False

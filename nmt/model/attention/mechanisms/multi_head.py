@@ -14,14 +14,14 @@ from nmt.registry import MECHANISMS
 
 @MECHANISMS.register("multi_head")
 class MultiHeadAttention(Mechanism):
-    """Readings by scaled dot products, side by side. Vaswani et al. 2017, section 3.2.2.
+    """Multi-head attention with scaled dot products. Vaswani et al. 2017, section 3.2.2.
 
-    The context is W [c_1; ...; c_h], as wide as an annotation, and the weights are the mean over
-    the heads. Recurrent decoders gain by several heads as well: Chen et al. 2018, section 6.1,
-    where the scores are additive.
+    The context is W [c_1; ...; c_h], as wide as an annotation, and the reported weights are the
+    mean over the heads. Recurrent decoders benefit from several heads as well: Chen et al. 2018,
+    section 6.1, with additive scores.
 
     Args:
-        heads: how many; they divide the width of an annotation
+        heads: number of heads, a divisor of the width of an annotation
     """
 
     def __init__(self, query_size: int, key_size: int, *, heads: Positive = 4) -> None:

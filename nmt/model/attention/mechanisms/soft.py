@@ -12,15 +12,15 @@ from nmt.registry import MECHANISMS
 
 @MECHANISMS.register("soft")
 class SoftAttention(GatedMechanism):
-    """β Σ_s α_s a_s, encouraged to read every position once. Xu et al. 2015, section 4.2.
+    """Soft attention with doubly stochastic regularization. Xu et al. 2015, section 4.2.
 
-    α is a softmax over all positions, β = σ(w·q + b) a gate on the context. To the loss of a
-    sentence is added λ Σ_s (1 - Σ_t α_ts)², eq. 14, over its real positions s and t. For pictures
-    and for text.
+    The context is β Σ_s α_s a_s, with a softmax α over all positions and a gate β = σ(w·q + b). λ
+    Σ_s (1 - Σ_t α_ts)², eq. 14, over the real positions s and t is added to the loss of a sentence,
+    so that every position receives about the same attention. For images and for text.
 
     Args:
-        gate: whether there is β
-        doubly_stochastic: λ, of the penalty on positions read too little or too much
+        gate: whether the context is multiplied by β
+        doubly_stochastic: λ, weight of the regularization
     """
 
     def __init__(

@@ -12,10 +12,10 @@ from nmt.registry import SCORES
 
 @SCORES.register("additive")
 class AdditiveScore(TanhScore):
-    """v·tanh(W q + U k). Bahdanau et al. 2014, appendix A.1.2.
+    """Additive score, v·tanh(W q + U k). Bahdanau et al. 2014, appendix A.1.2.
 
     Args:
-        hidden_size: width of the alignment layer; the decoder's width when not given
+        hidden_size: width of the alignment layer (default: width of the query)
     """
 
     supports_fused = True

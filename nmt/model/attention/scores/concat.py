@@ -12,12 +12,12 @@ from nmt.registry import SCORES
 
 @SCORES.register("concat")
 class ConcatScore(TanhScore):
-    """v·tanh(W [q; k]). Luong et al. 2015, eq. 8 ("concat").
+    """Concatenation score, v·tanh(W [q; k]). Luong et al. 2015, eq. 8 ("concat").
 
-    W [q; k] = W_q q + W_k k, so the half that belongs to the source is multiplied once a sentence.
+    Computed as W [q; k] = W_q q + W_k k, so that W_k k is computed once per sentence.
 
     Args:
-        hidden_size: width of the alignment layer; the decoder's width when not given
+        hidden_size: width of the alignment layer (default: width of the query)
     """
 
     supports_fused = True

@@ -14,12 +14,12 @@ from nmt.registry import SCORES
 
 @SCORES.register("cosine")
 class CosineScore(BilinearScore):
-    """β cos(q, k). Graves et al. 2014, eqs. 5-6; needs queries and annotations of one width.
+    """Cosine score, β cos(q, k), for q and k of equal width. Graves et al. 2014, eqs. 5-6.
 
-    A learned β is kept as log β, so that it stays positive.
+    A learned β is stored as log β, which keeps it positive.
 
     Args:
-        sharpness: β, or its first value when it is learned
+        sharpness: β, or its initial value if it is learned
         learned: whether β is a parameter
     """
 

@@ -6,7 +6,7 @@ from nmt.registry import SCORES
 
 @SCORES.register("dot")
 class DotScore(BilinearScore):
-    """q·k. Luong et al. 2015, eq. 8 ("dot"); needs queries and annotations of one width."""
+    """Dot product score, q·k, for q and k of equal width. Luong et al. 2015, eq. 8 ("dot")."""
 
     supports_fused = True
 

@@ -12,10 +12,10 @@ from nmt.registry import SCORES
 
 @SCORES.register("location")
 class LocationScore(Score):
-    """Location score W q: energies from the query alone. Luong et al. 2015, eq. 9 ("location").
+    """Location score, W q: energies from the query alone. Luong et al. 2015, eq. 9 ("location").
 
     Args:
-        max_length: source positions that can be looked at, in pieces; later ones get no weight
+        max_length: source tokens that have an energy; later ones get weight 0
     """
 
     form = "location"

@@ -11,7 +11,7 @@ from nmt.registry import SCORES
 
 @SCORES.register("scaled_dot")
 class ScaledDotScore(BilinearScore):
-    """q·k / √d. Vaswani et al. 2017, eq. 1; needs queries and annotations of one width."""
+    """Scaled dot product score, q·k / √d, for equal widths. Vaswani et al. 2017, eq. 1."""
 
     supports_fused = True
 
