@@ -35,7 +35,7 @@ class LengthPenalty(ABC):
 
 @LENGTH_PENALTIES.register("none")
 class NoLengthPenalty(LengthPenalty):
-    """The log-probability itself, which favors short hypotheses."""
+    """No length penalty: the log-probability itself, which favors short hypotheses."""
 
     def __call__(
         self, log_prob: Float[Tensor, "..."], length: Num[Tensor, "..."] | int
@@ -45,7 +45,7 @@ class NoLengthPenalty(LengthPenalty):
 
 @LENGTH_PENALTIES.register("average")
 class AverageLengthPenalty(LengthPenalty):
-    """log_prob / length**alpha, with alpha 1 the mean per token. Jean et al. 2015.
+    """Average log-probability per token, log_prob / length**alpha. Jean et al. 2015.
 
     Args:
         alpha: exponent of the length; 0 for no normalization, 1 for the mean
@@ -63,7 +63,7 @@ class AverageLengthPenalty(LengthPenalty):
 
 @LENGTH_PENALTIES.register("gnmt")
 class GnmtLengthPenalty(LengthPenalty):
-    """log_prob / ((5 + length) / 6)**alpha. Wu et al. 2016, equation 14.
+    """GNMT length penalty, log_prob / ((5 + length) / 6)**alpha. Wu et al. 2016, equation 14.
 
     Args:
         alpha: exponent of the length; 0 for no normalization, 0.2 in the paper
@@ -111,7 +111,7 @@ class NoCoveragePenalty(CoveragePenalty):
 
 @COVERAGE_PENALTIES.register("gnmt")
 class GnmtCoveragePenalty(CoveragePenalty):
-    """beta * sum_s log min(sum_t weights_ts, 1) over source positions s. Wu et al. 2016, eq. 14.
+    """GNMT coverage penalty, beta * sum_s log min(sum_t weights_ts, 1). Wu et al. 2016, eq. 14.
 
     Args:
         beta: weight of the penalty; 0 for none, 0.2 in the paper
