@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 . scripts/environment.sh dev,docs
 ruff format --check nmt scripts benchmarks tests
 ruff check nmt scripts benchmarks tests
-codespell README.md CONTRIBUTING.md CHANGELOG.md data/README.md benchmarks configs docs nmt scripts tests
+codespell *.md data/README.md benchmarks configs docs nmt scripts
 mypy
 NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet
 python -m pytest -q --numprocesses auto --dist loadfile "$@"

@@ -1,3 +1,4 @@
+import html
 import re
 
 from mkdocs_math import on_page_content
