@@ -162,10 +162,11 @@ def _score_translations(options: argparse.Namespace) -> dict[str, Result]:
 
 def _translate(texts: list[str], options: argparse.Namespace) -> list[str]:
     """Translate as nmt-translate does with the same options."""
-    from nmt.cli.search_arguments import search_options
+    from nmt.cli.search_arguments import check_search_options, search_options
     from nmt.cli.shared_translator import open_translator
     from nmt.search.translator import number_lines
 
+    check_search_options(options)
     with open_translator(NAME, options) as shared:
         # Lines that name images are relative to the directory of their file.
         reader, directory = shared.translator.reader, Path(options.files[0]).parent

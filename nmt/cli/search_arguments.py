@@ -71,6 +71,7 @@ def _read_fields(
     node: ast.ClassDef, section: str, types: dict[str, ast.expr]
 ) -> dict[str, SearchField]:
     fields = {}
+    # The docstring of a field is the statement after it.
     for statement, doc in zip(node.body, node.body[1:], strict=False):
         match statement, doc:
             case ast.AnnAssign(ast.Name(name), annotation, default), ast.Expr(
@@ -84,6 +85,8 @@ def _read_fields(
 def _type_and_default(
     annotation: ast.expr, default: ast.expr | None, types: dict[str, ast.expr]
 ) -> tuple[Any, Any]:
+    # The forms of annotations and defaults that the schema uses; a test compares the results with
+    # pydantic's.
     match annotation, default:
         case ast.Subscript(slice=ast.Tuple([_, ast.Call(ast.Name("Component"), arguments)])), _:
             return None, ast.literal_eval(arguments[1])
@@ -112,9 +115,9 @@ def add_search_options(group: "_ArgumentGroup", *names: str) -> None:
             help_text = f"{field.help} (default: off)"
             group.add_argument(_flag(name), action="store_const", const=True, help=help_text)
             continue
-        facts = _range(field.type) + (
-            [] if field.default is None else [f"default: {field.default}"]
-        )
+        facts = _range(field.type)
+        if field.default is not None:  # otherwise the help names the default
+            facts.append(f"default: {field.default}")
         group.add_argument(
             *FLAGS.get(name, [_flag(name)]),
             dest=name,
@@ -133,6 +136,7 @@ def check_search_options(arguments: argparse.Namespace) -> None:
     changes, sampling = _given(arguments)
     if sampling or getattr(arguments, "sample", False):
         changes["sampling"] = sampling
+    # The options of the run are not known yet, and decide later whether --alpha has an effect.
     SearchOptions().updated(changes, _flag)
 
 
@@ -152,6 +156,7 @@ def search_options(arguments: argparse.Namespace, base: "SearchOptions") -> "Sea
     elif sampling:
         raise UserError(f"{', '.join(map(_flag, sampling))}: requires --sample")
     for strength, (penalty, _) in STRENGTHS.items():
+        # The penalty is that of the command line if it names one, else that of the run.
         if getattr(arguments, strength) is not None:
             changes[penalty] = _with_strength(
                 getattr(base.updated(changes, _flag), penalty),

@@ -6,16 +6,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from nmt.cli.process import configure_process
+from nmt.config.search_options import SearchOptions
 from nmt.distributed.rank import RankInfo
 from nmt.errors import UserError
-
-if TYPE_CHECKING:
-    from nmt.config.search_options import SearchOptions
-    from nmt.parallel import WorkerPool
-    from nmt.search.translation import Translation
-    from nmt.search.translator import SourceLine, Translator
+from nmt.parallel import WorkerPool, usable_cores
+from nmt.search.translation import Translation
+from nmt.search.translator import SourceLine, Translator
 
 
 class SharedTranslator:
@@ -26,18 +25,19 @@ class SharedTranslator:
         pool: processes that load the same models
 
     Raises:
-        UserError: if a process cannot load the models, or there are several and the device is a GPU
+        UserError: if a process cannot load the models, or if the pool is to share a GPU
     """
 
-    def __init__(self, translator: "Translator", pool: "WorkerPool[Translator]") -> None:
+    def __init__(self, translator: Translator, pool: WorkerPool[Translator]) -> None:
         if len(pool) and translator.device.type != "cpu":
             raise UserError("--workers: divides the cores of a CPU; remove it on a GPU")
+        # Errors of the workers are the same as those of this process, which come first.
         pool.wait_until_ready()
         self.translator, self._pool = translator, pool
 
     def translate_lines(
-        self, lines: Sequence["SourceLine"], options: "SearchOptions", file: str
-    ) -> list["Translation"]:
+        self, lines: Sequence[SourceLine], options: SearchOptions, file: str
+    ) -> list[Translation]:
         """Translate lines as `Translator.translate_lines` does, every process a share of them."""
         job = partial(_translate_share, options=options, file=file)
         return self._pool.map(job, self.translator, list(lines))
@@ -54,11 +54,9 @@ def open_translator(name: str, arguments: argparse.Namespace) -> Iterator[Shared
     Raises:
         UserError: if a model cannot be loaded
     """
-    from nmt.parallel import WorkerPool
-
     models = ModelArguments.parse(arguments)
-    create = partial(_load, models)
-    with WorkerPool(create, arguments.workers - 1, "--workers") as pool:
+    # The workers load their models while this process loads its own.
+    with WorkerPool(partial(_load, models), arguments.workers - 1, "--workers") as pool:
         translator = models.load()
         if RankInfo.from_environment().is_first:
             for warning in translator.warnings:
@@ -80,17 +78,12 @@ class ModelArguments(NamedTuple):
         """Return the arguments of the command line; workers divide the cores by default."""
         threads = arguments.threads
         if arguments.workers > 1 and threads is None:
-            from nmt.parallel import usable_cores
-
             threads = max(1, usable_cores() // arguments.workers)
         models = tuple(arguments.model)
         return cls(models, arguments.checkpoint, arguments.device, arguments.precision, threads)
 
-    def load(self) -> "Translator":
+    def load(self) -> Translator:
         """Configure this process and load the models."""
-        from nmt.cli.process import configure_process
-        from nmt.search.translator import Translator
-
         configure_process(self.device, threads=self.threads)
         return Translator.load(
             *self.models,
@@ -100,11 +93,11 @@ class ModelArguments(NamedTuple):
         )
 
 
-def _load(models: ModelArguments) -> "Translator":
+def _load(models: ModelArguments) -> Translator:
     return models.load()
 
 
 def _translate_share(
-    translator: "Translator", lines: list["SourceLine"], *, options: "SearchOptions", file: str
-) -> list["Translation"]:
+    translator: Translator, lines: list[SourceLine], *, options: SearchOptions, file: str
+) -> list[Translation]:
     return translator.translate_lines(lines, options, file=file)

@@ -24,7 +24,7 @@ Item = TypeVar("Item")
 def read_windows(
     arguments: argparse.Namespace, reader: SourceReader, size: int
 ) -> Iterator[list[SourceLine]]:
-    """Yield the lines of the input, with the targets to score if there are any, in windows.
+    """Yield windows of the lines of the input, with their targets if these are to be scored.
 
     Args:
         arguments: of nmt-translate

@@ -4,8 +4,6 @@ import json
 import os
 import signal
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -14,6 +12,8 @@ import torch
 from nmt.cli import shared_translator
 from nmt.cli.shared_translator import ModelArguments, SharedTranslator
 from nmt.errors import UserError
+from nmt.parallel import WorkerPool
+from nmt.search.translator import Translator
 from tests.commands import nmt_eval, nmt_translate
 
 
@@ -90,6 +90,8 @@ def _die(models: ModelArguments) -> None:
 
 
 def test_workers_on_a_gpu_are_rejected() -> None:
-    translator = SimpleNamespace(device=torch.device("cuda"))
+    translator = object.__new__(Translator)
+    translator.device = torch.device("cuda")
+    pool: WorkerPool[Translator] = WorkerPool(lambda: translator, 1, "--workers")
     with pytest.raises(UserError, match="--workers: divides the cores of a CPU; remove it"):
-        SharedTranslator(cast(Any, translator), cast(Any, [None]))
+        SharedTranslator(translator, pool)
