@@ -226,7 +226,10 @@ def load_vocabularies(run: RunDir) -> Vocabularies:
         UserError: if the directory is not a run, or a vocabulary cannot be read
     """
     if not run.vocabulary.is_dir():
-        raise UserError("is not a run: it has no vocabulary", str(run.path))
+        raise UserError(
+            "is not a run: it has no vocabulary; give a directory that nmt-train wrote",
+            str(run.path),
+        )
     if run.joint_vocabulary.is_file():
         joint = Vocabulary.load(run.joint_vocabulary)
         return joint, joint
