@@ -267,7 +267,7 @@ def _explain(
     for key, group in problems.items():
         # The type of a component may be lines below its key.
         location = locate((*key, "type") if group[0].is_component else key)
-        prefix = f"{'.'.join(key)}: " if key else ""  # the root itself has no key
+        prefix = f"{spell('.'.join(key))}: " if key else ""  # the root itself has no key
         about_items = [[problem] for problem in group if problem.items]
         for same in about_items or [group]:
             mistakes.append(UserError(prefix + _message(same), location))
