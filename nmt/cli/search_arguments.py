@@ -46,7 +46,7 @@ class SearchField(NamedTuple):
 
     section: str
     type: Any
-    default: Any
+    default: object
     help: str
 
 
@@ -84,7 +84,7 @@ def _read_fields(
 
 def _type_and_default(
     annotation: ast.expr, default: ast.expr | None, types: dict[str, ast.expr]
-) -> tuple[Any, Any]:
+) -> tuple[Any, object]:
     # The forms of annotations and defaults that the schema uses; a test compares the results with
     # pydantic's.
     match annotation, default:
@@ -167,10 +167,10 @@ def search_options(arguments: argparse.Namespace, base: "SearchOptions") -> "Sea
     return base.updated(changes, _flag)
 
 
-def _given(arguments: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Any]]:
+def _given(arguments: argparse.Namespace) -> tuple[dict[str, object], dict[str, object]]:
     """Return the values given for fields of `SearchOptions` and of `SamplingOptions`."""
-    options: dict[str, Any] = {}
-    sampling: dict[str, Any] = {}
+    options: dict[str, object] = {}
+    sampling: dict[str, object] = {}
     for name, field in search_fields().items():
         text = getattr(arguments, name, None)
         if text is not None:
@@ -178,14 +178,14 @@ def _given(arguments: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Any
     return options, sampling
 
 
-def _value(name: str, text: Any) -> Any:
+def _value(name: str, text: object) -> object:
     from nmt.config.yaml_source import read_value
 
     return read_value(text, _flag(name)) if isinstance(text, str) else text
 
 
 def _with_strength(
-    component: ComponentConfig, penalty: str, strength: str, value: Any
+    component: ComponentConfig, penalty: str, strength: str, value: object
 ) -> ComponentConfig:
     if strength not in FAMILIES[penalty].find(component.type).options:
         message = f"has no effect with {_flag(penalty)} {component.type}"

@@ -83,7 +83,7 @@ class Translation:
             raise UserError("alignments require a model with attention")
         return self.attention
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return the translation as plain data for JSON."""
         # An image has no words to align; an empty translation has no links, with or without
         # attention.

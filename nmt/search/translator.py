@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool
@@ -121,7 +121,7 @@ class Translator:
         translator.warnings = tuple(warning for one in saved for warning in one.warnings)
         return translator
 
-    def translate(self, texts: str | Iterable[str], **options: Any) -> list[Translation]:
+    def translate(self, texts: str | Iterable[str], **options: object) -> list[Translation]:
         """Translate sentences, or caption images.
 
         Sentences of similar length are translated together, so a long list is fastest.
@@ -141,7 +141,7 @@ class Translator:
         return self.translate_lines(list(number_lines(texts)), self.options.updated(options))
 
     def score(
-        self, texts: str | Sequence[str], targets: str | Sequence[str], **options: Any
+        self, texts: str | Sequence[str], targets: str | Sequence[str], **options: object
     ) -> list[Translation]:
         """Score given translations, and compute the attention of the model while it reads them.
 
