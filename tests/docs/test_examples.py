@@ -9,6 +9,7 @@ import torch
 import yaml
 
 from nmt.config.loader import load_experiment
+from nmt.inference.compile import InferenceModel, compile_model
 from nmt.model.build import build_model
 from nmt.model.seq2seq import Seq2Seq
 from tests.commands import PHRASES, nmt_train, nmt_translate, write_experiment
@@ -94,6 +95,20 @@ def test_padding_does_not_reach_the_output(block: Block, plugin_files: Path) -> 
         alone = model.encode(source_bs[row : row + 1, :length], mask_bs[row : row + 1, :length])
         alone_1td = model.decoder(embedded_btm[row : row + 1], alone).output_btd
         torch.testing.assert_close(batched_btd[row : row + 1], alone_1td)
+
+
+@every_experiment
+def test_compiled_model_equals_step(block: Block, plugin_files: Path) -> None:
+    model, (source_bs, mask_bs, target_bt) = build(block, plugin_files).float().eval(), batch()
+    both: list[Seq2Seq | InferenceModel] = [model, compile_model(model)]
+    with torch.inference_mode():
+        memories, states = zip(*(each.start(source_bs, mask_bs) for each in both), strict=True)
+        for tokens_b in target_bt.unbind(dim=1):
+            rows = zip(both, memories, states, strict=True)
+            expected, found = (each.step(tokens_b, memory, state) for each, memory, state in rows)
+            torch.testing.assert_close(found.log_probs_nv, expected.log_probs_nv)
+            torch.testing.assert_close(found.weights_ns, expected.weights_ns)
+            states = (expected.state, found.state)
 
 
 @pytest.mark.slow
