@@ -157,3 +157,15 @@ def test_named_files_exist(document: Path) -> None:
         assert (ROOT / name).exists() or (document.parent / name).exists(), (
             f"{document.name}: {name}"
         )
+
+
+def test_quoted_messages_exist() -> None:
+    """Each part of a message between placeholders is in the source."""
+    source = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "nmt").rglob("*.py"))
+    source = re.sub(r'"\s*\n\s*f?"', "", source)
+    text = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+    quoted = re.findall(r'^\*\*"(.+?)"\.\*\*', text, re.M)
+    assert len(quoted) >= 4
+    for message in quoted:
+        for part in re.split(r" ?(?:\.\.\.|\bN\b|\bnan\b|\bloss\b) ?", message):
+            assert part in source, message
