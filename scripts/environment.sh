@@ -1,5 +1,5 @@
-# Makes .venv with the tested versions of everything and puts it on PATH. Sourced by other scripts,
-# with the extras to install as its arguments: `. scripts/environment.sh dev`.
+# Creates .venv with the tested versions of all packages and prepends it to PATH. Other scripts source this file with the
+# optional extras as argument: `. scripts/environment.sh dev,docs`.
 
 python=${PYTHON:-python3}
 if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
@@ -9,10 +9,10 @@ fi
 [ -x .venv/bin/python ] || "$python" -m venv .venv
 PATH=$PWD/.venv/bin:$PATH
 extras=${1:+[$1]}
-wanted=$(cat constraints.txt pyproject.toml; echo "$extras")
-# Nothing is asked of the network when the environment is already what these files say.
-if [ "$(cat .venv/installed 2>/dev/null)" != "$wanted" ]; then
+required=$(cat constraints.txt pyproject.toml; echo "$extras")
+# The network is not used if the environment was installed from the same files.
+if [ "$(cat .venv/installed 2>/dev/null)" != "$required" ]; then
     echo "installing into .venv" >&2
     python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".$extras" >&2
-    printf '%s' "$wanted" > .venv/installed
+    printf '%s' "$required" > .venv/installed
 fi

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# From nothing to a trained translator in minutes: learns to write dates in ISO form.
+# Installs the toolkit in .venv, trains a model that writes dates in ISO format, translates and evaluates.
 #   bash scripts/quickstart.sh
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -13,7 +13,7 @@ printf '2026년 11월 20일 금요일\n20 Nov 2026\n' > "$run/example.text"
 nmt-translate -m "$run" "$run/example.text" -o "$run/example.iso" --attention "$run/example"
 
 echo
-echo "the test part, which shares no text with the training part:"
+echo "exact match on the test part, whose texts are not in the training part:"
 nmt-eval "$run/test.iso" data/dates/test.iso --metrics exact
 echo
 paste "$run/example.text" "$run/example.iso"
