@@ -17,7 +17,9 @@ from tests.docs.pages import DOCUMENTS, prose
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("nmt", "benchmarks", "scripts", "tests")
-BUDGETS = {"nmt": 2.5, "tests": 7.0}  # hits per 1,000 words
+BUDGET = 1.0  # hits per 1,000 words
+TEST_NAME = re.compile(r"_(?:what|stands?|told|tells?|asked|whoever|nobody|anew|beside)(?:_|$)")
+PENDING = ("nmt/model/", "tests/model/")  # parts whose texts are not yet rewritten
 PATTERNS = {
     "'what' in place of a noun": r"\bwhat\b(?! is wrong| to do|'s)",
     "'there is' in place of a subject": r"\bthere (?:is|are|was|were|be)\b",
@@ -54,7 +56,11 @@ def texts(path: Path) -> Iterator[str]:
 
 def python_files(folder: str) -> list[Path]:
     """Return the Python files of a folder, without this one, which lists the words."""
-    return [path for path in sorted((ROOT / folder).rglob("*.py")) if path != Path(__file__)]
+    return [
+        path
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        if path != Path(__file__) and not str(path.relative_to(ROOT)).startswith(PENDING)
+    ]
 
 
 def corpus(name: str) -> list[tuple[str, str]]:
@@ -76,4 +82,14 @@ def test_private_words_are_rare(name: str, pattern: str) -> None:
             around = text[max(0, match.start() - 40) : match.end() + 40]
             found.append(f"{file}: ...{' '.join(around.split())}...")
     rate = 1000 * len(found) / words
-    assert rate <= BUDGETS.get(name, 1.0), f"{rate:.2f} per 1,000 words:\n" + "\n".join(found)
+    assert rate <= BUDGET, f"{rate:.2f} per 1,000 words:\n" + "\n".join(found)
+
+
+def test_names_of_tests_state_behavior() -> None:
+    names = [
+        f"{path.name}: {node.name}"
+        for path in python_files("tests")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
+    ]
+    assert not [name for name in names if TEST_NAME.search(name)]

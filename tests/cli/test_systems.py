@@ -109,7 +109,7 @@ def _right() -> int:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model", LOOKING.values(), ids=LOOKING.keys())
-def test_a_system_with_attention_learns_and_tells_where_it_looked(
+def test_system_with_attention_learns_and_returns_its_weights(
     model: dict[str, Any], task: Path
 ) -> None:
     assert _learn(task, model).code == 0
