@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # the interfaces import torch, which a configuration error mu
 
     from nmt.model.attention.mechanism import Mechanism
     from nmt.model.attention.score import Score
-    from nmt.model.interfaces import Decoder, Encoder
+    from nmt.model.interfaces import AnyDecoder, Encoder
     from nmt.search.scoring import CoveragePenalty, LengthPenalty
     from nmt.training.schedules import Schedule
 
@@ -150,7 +150,7 @@ AnyRegistry: TypeAlias = Registry[Any]
 
 
 ENCODERS: "Registry[Encoder]" = Registry("encoder", "nmt.model.encoders", "ENCODERS")
-DECODERS: "Registry[Decoder]" = Registry("decoder", "nmt.model.decoders", "DECODERS")
+DECODERS: "Registry[AnyDecoder]" = Registry("decoder", "nmt.model.decoders", "DECODERS")
 MECHANISMS: "Registry[Mechanism]" = Registry(
     "attention mechanism", "nmt.model.attention.mechanisms", "MECHANISMS"
 )

@@ -84,7 +84,7 @@ def read(model: nn.Module, mechanism: PredictiveLocalAttention, batch: Batch) ->
 
     def record(module: nn.Module, given: tuple[Any, ...], result: tuple[Any, ...]) -> None:
         query_bqd, memory, _ = given
-        centers.append(mechanism.centre(query_bqd, memory.mask_bs))
+        centers.append(mechanism.center(query_bqd, memory.mask_bs))
         weights.append(result[0].weights_bqs)
 
     hook = mechanism.register_forward_hook(record)

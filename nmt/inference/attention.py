@@ -10,9 +10,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from nmt.model.attention.mechanism import mask_energies
+from nmt.model.attention.mechanism import ScoredMechanism, mask_energies
 from nmt.model.attention.score import Score, TanhScore
-from nmt.model.attention.scored import ScoredMechanism
 from nmt.model.layers.multi_head import CrossAttention, Heads, SelfAttention, explicit_attention
 
 MAX_EXP_ARG = 20.0  # exp(2x) exp(2y) is finite and nonzero in float32 for |x|, |y| < 20
@@ -39,7 +38,7 @@ def float64_softmax(
 
 
 def float64_attention(
-    query_bhqx: Float[Tensor, "b h q x"],
+    query_bhqw: Float[Tensor, "b h q w"],
     memory: Heads,
     mask_bs: Bool[Tensor, "b s"] | None = None,
     *,
@@ -48,9 +47,9 @@ def float64_attention(
     need_weights: bool = True,
 ) -> tuple[Float[Tensor, "b q d"], Float[Tensor, "b h q s"]]:
     """Compute `multi_head_attention` with all products and sums in float64, without dropout."""
-    exact = Heads(memory.keys_bhsx.double(), memory.values_bhsx.double())
-    context_bqd, weights_bhqs = explicit_attention(query_bhqx.double(), exact, mask_bs, causal)
-    return context_bqd.to(query_bhqx.dtype), weights_bhqs.to(query_bhqx.dtype)
+    exact = Heads(memory.keys_bhsw.double(), memory.values_bhsw.double())
+    context_bqd, weights_bhqs = explicit_attention(query_bhqw.double(), exact, mask_bs, causal)
+    return context_bqd.to(query_bhqw.dtype), weights_bhqs.to(query_bhqw.dtype)
 
 
 class RowIndependentTanhScore(Score):

@@ -8,7 +8,7 @@ Every shortcut must equal `Seq2Seq.step` up to rounding; the tests compare them.
 """
 
 import copy
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Bool, Int
@@ -18,7 +18,7 @@ from nmt.data.batch import Source
 from nmt.device import autocast
 from nmt.errors import UserError
 from nmt.inference.attention import use_row_independent_attention
-from nmt.inference.decoders import FAST_DECODERS, InferenceDecoder, PlainInference
+from nmt.inference.decoders import FAST_DECODERS, AnyInferenceDecoder, PlainInference
 from nmt.inference.linear import (
     Int8Linear,
     LinearKind,
@@ -52,7 +52,7 @@ class InferenceModel:
     def __init__(
         self,
         model: Seq2Seq,
-        decoder: InferenceDecoder,
+        decoder: AnyInferenceDecoder,
         *,
         caches_tokens: bool,
         precision: Precision,
@@ -90,7 +90,7 @@ class InferenceModel:
         packed = [m.weight_bytes for m in self._model.modules() if isinstance(m, PrepackedLinear)]
         return sum(held.values()) + sum(packed)
 
-    def _start(self, source: Source, source_mask_bs: Bool[Tensor, "b _"]) -> tuple[Any, Any]:
+    def _start(self, source: Source, source_mask_bs: Bool[Tensor, "b _"]) -> tuple[Memory, State]:
         with autocast(self.precision, self.device):
             return self._decoder.start(self._model.encode(source, source_mask_bs))
 
@@ -134,7 +134,7 @@ def compile_model(
         replace_linear_layers(copied.decoder, kind, exact_kind)
         layer = copied.output_layer
         setattr(copied, "output_layer", kind(layer.weight, layer.bias))  # noqa: B010
-    decoder: InferenceDecoder = PlainInference(copied.decoder)
+    decoder: AnyInferenceDecoder = PlainInference(copied.decoder)
     # A GPU multiplies faster than it reads, so products made in advance bring nothing there.
     fast = FAST_DECODERS.get(type(copied.decoder)) if device.type == "cpu" else None
     if fast is not None:

@@ -8,56 +8,69 @@ input token are looked up in a table of the vocabulary.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, Generic, NamedTuple, TypeAlias
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from nmt.inference.token_cache import Projections
-from nmt.model.attention.mechanism import AttentionMemory
+from nmt.model.attention.mechanism import AttentionMemory, AttentionState
 from nmt.model.decoders.bahdanau import BahdanauDecoder, maxout
 from nmt.model.decoders.gnmt import GNMTDecoder
 from nmt.model.decoders.luong import LuongDecoder
 from nmt.model.decoders.recurrent import RecurrentState
-from nmt.model.interfaces import Decoder, Encoded, StepOutput
-from nmt.model.layers.cell import RecurrentLayer
+from nmt.model.interfaces import AnyDecoder, Decoder, Encoded, M, S, StepOutput
 
 
-class InferenceDecoder(ABC):
+class InferenceDecoder(ABC, Generic[M, S]):
     """Computations of a decoder for search alone."""
 
     @abstractmethod
-    def start(self, source: Encoded) -> tuple[Any, Any]:
-        """Compute everything that is constant for a sentence, and the first state."""
+    def start(self, source: Encoded) -> tuple[M, S]:
+        """Compute the memory and the initial state."""
 
     @abstractmethod
     def project_tokens(self, embedded_nm: Float[Tensor, "n m"]) -> Projections:
         """Compute everything that depends on the input token alone."""
 
     @abstractmethod
-    def step(self, projections: Projections, memory: Any, state: Any) -> StepOutput:
+    def step(self, projections: Projections, memory: M, state: S) -> StepOutput[S]:
         """Decode one token of n hypotheses; equal to `Decoder.step` up to rounding."""
 
 
-class PlainInference(InferenceDecoder):
+class PlainInference(InferenceDecoder[M, S]):
     """The decoder's own `start` and `step`, for decoders without a faster form."""
 
-    def __init__(self, decoder: Decoder) -> None:
+    def __init__(self, decoder: Decoder[M, S]) -> None:
         self._decoder = decoder
 
-    def start(self, source: Encoded) -> tuple[Any, Any]:
+    def start(self, source: Encoded) -> tuple[M, S]:
         return self._decoder.start(source)
 
     def project_tokens(self, embedded_nm: Float[Tensor, "n m"]) -> Projections:
         return (embedded_nm,)
 
-    def step(self, projections: Projections, memory: Any, state: Any) -> StepOutput:
+    def step(self, projections: Projections, memory: M, state: S) -> StepOutput[S]:
         (embedded_nm,) = projections
         return self._decoder.step(embedded_nm, memory, state)
 
 
-class ContextInference(InferenceDecoder):
+class ContextProducts(NamedTuple):
+    """Output of one attention step.
+
+    Attributes:
+        products_nx: products of the context, concatenated
+        weights_ns: attention weights
+        state: the new state of the mechanism
+    """
+
+    products_nx: Float[Tensor, "n x"]
+    weights_ns: Float[Tensor, "n s"]
+    state: AttentionState
+
+
+class ContextInference(InferenceDecoder[AttentionMemory, RecurrentState]):
     """Base of decoders with attention whose products of the context can be made in advance.
 
     Args:
@@ -66,9 +79,10 @@ class ContextInference(InferenceDecoder):
             multiplied at each step
     """
 
-    def __init__(self, decoder: BahdanauDecoder | LuongDecoder | GNMTDecoder, precompute: bool):
-        self._attention = decoder.attention
-        self._start = decoder.start
+    def __init__(
+        self, decoder: BahdanauDecoder | LuongDecoder | GNMTDecoder, precompute: bool
+    ) -> None:
+        self._attention, self._start = decoder.attention, decoder.start
         self._is_precomputed = precompute and decoder.attention.context_is_linear
 
     def start(self, source: Encoded) -> tuple[AttentionMemory, RecurrentState]:
@@ -83,50 +97,50 @@ class ContextInference(InferenceDecoder):
 
     def attend(
         self, query_nd: Float[Tensor, "n d"], memory: AttentionMemory, state: RecurrentState
-    ) -> tuple[Float[Tensor, "n x"], Float[Tensor, "n s"], Any]:
-        """Return the products of the context, the attention weights and the attention's state."""
+    ) -> ContextProducts:
+        """Attend with one query per hypothesis."""
         attended = self._attention.attend(query_nd, memory, state.attention)
-        context_nx = attended.context_ne
+        products_nx = attended.context_ne
         if not self._is_precomputed:
-            context_nx = self.project_context(context_nx)
-        return context_nx, attended.weights_ns, attended.state
+            products_nx = self.project_context(products_nx)
+        return ContextProducts(products_nx, attended.weights_ns, attended.state)
 
 
 class BahdanauInference(ContextInference):
-    """`BahdanauDecoder`: the context enters the gates and the readout."""
+    """`BahdanauDecoder`, where the context enters the gates and the readout."""
 
     def __init__(self, decoder: BahdanauDecoder, precompute: bool) -> None:
         super().__init__(decoder, precompute)
-        self._bottom, self._stack = decoder.stack.bottom, decoder.stack
-        self._readout = decoder.readout
+        self._stack, self._readout = decoder.stack, decoder.readout
 
     def project_context(self, context: Float[Tensor, "*axes e"]) -> Float[Tensor, "*axes x"]:
         readout = context if self._readout is None else self._readout.term(1, context)
-        return torch.cat([self._bottom.feed(context), readout], dim=-1)
+        return torch.cat([self._stack.bottom.feed(context), readout], dim=-1)
 
     def project_tokens(self, embedded_nm: Float[Tensor, "n m"]) -> Projections:
-        readout_nr = embedded_nm if self._readout is None else self._readout.term(2, embedded_nm)
-        return self._bottom.project(embedded_nm), readout_nr
+        readout_nx = embedded_nm if self._readout is None else self._readout.term(2, embedded_nm)
+        return self._stack.bottom.project(embedded_nm), readout_nx
 
     def step(
         self, projections: Projections, memory: AttentionMemory, state: RecurrentState
-    ) -> StepOutput:
-        token_gates_ng, token_readout_nr = projections
-        context_nx, weights_ns, attention = self.attend(state.layers[-1].hidden_nd, memory, state)
-        sizes = [token_gates_ng.size(1)]
-        context_gates_ng, context_readout_nr = context_nx.tensor_split(sizes, dim=1)
+    ) -> StepOutput[RecurrentState]:
+        token_gates_ng, token_readout_nx = projections
+        attended = self.attend(state.layers[-1].hidden_nd, memory, state)
+        context_gates_ng, context_readout_nx = attended.products_nx.tensor_split(
+            [token_gates_ng.size(1)], dim=1
+        )
         hidden_nd, layers = self._stack.step(token_gates_ng + context_gates_ng, state.layers)
         if self._readout is None:
-            output_nd = torch.cat([hidden_nd, context_readout_nr, token_readout_nr], dim=-1)
+            output_nd = torch.cat([hidden_nd, context_readout_nx, token_readout_nx], dim=-1)
         else:
-            output_nd = maxout(
-                self._readout.term(0, hidden_nd) + context_readout_nr + token_readout_nr
-            )
-        return StepOutput(output_nd, weights_ns, RecurrentState(layers, attention, ()))
+            hidden_readout_nx = self._readout.term(0, hidden_nd)
+            output_nd = maxout(hidden_readout_nx + context_readout_nx + token_readout_nx)
+        new_state = RecurrentState(layers, attended.state, ())
+        return StepOutput(output_nd, attended.weights_ns, new_state)
 
 
 class LuongInference(ContextInference):
-    """`LuongDecoder`: the context enters h~_t = tanh(W [c_t; s_t])."""
+    """`LuongDecoder`, where the context enters h~_t = tanh(W [c_t; s_t])."""
 
     def __init__(self, decoder: LuongDecoder, precompute: bool) -> None:
         super().__init__(decoder, precompute)
@@ -140,51 +154,54 @@ class LuongInference(ContextInference):
 
     def step(
         self, projections: Projections, memory: AttentionMemory, state: RecurrentState
-    ) -> StepOutput:
+    ) -> StepOutput[RecurrentState]:
         decoder, (token_gates_ng,) = self._decoder, projections
         hidden_nd, layers = decoder.stack.step(token_gates_ng, state.layers, *state.input_feed)
-        context_nx, weights_ns, attention = self.attend(hidden_nd, memory, state)
-        attentional_nd = torch.tanh(context_nx + decoder.combine.term(1, hidden_nd))
-        input_feed = (attentional_nd,) if decoder.input_feeding else ()
+        attended = self.attend(hidden_nd, memory, state)
+        attentional_nd = torch.tanh(attended.products_nx + decoder.combine.term(1, hidden_nd))
         output_nd = attentional_nd if decoder.attentional_output else hidden_nd
         if decoder.readout is not None:
             output_nd = decoder.readout(output_nd)
-        return StepOutput(output_nd, weights_ns, RecurrentState(layers, attention, input_feed))
+        input_feed = (attentional_nd,) if decoder.input_feeding else ()
+        new_state = RecurrentState(layers, attended.state, input_feed)
+        return StepOutput(output_nd, attended.weights_ns, new_state)
 
 
 class GNMTInference(ContextInference):
-    """`GNMTDecoder`: the context enters the gates of every layer."""
+    """`GNMTDecoder`, where the context enters the gates of every layer."""
 
     def __init__(self, decoder: GNMTDecoder, precompute: bool) -> None:
         super().__init__(decoder, precompute)
-        self._decoder, self._bottom = decoder, decoder.bottom
-        self._upper = cast(list[RecurrentLayer], list(decoder.upper))
+        self._decoder = decoder
 
     def project_context(self, context: Float[Tensor, "*axes e"]) -> Float[Tensor, "*axes x"]:
-        gates = [layer.input.term(1, context) for layer in self._upper]
-        return torch.cat([self._bottom.feed(context), *gates], dim=-1)
+        upper = [layer.input.term(1, context) for layer in self._decoder.upper]
+        return torch.cat([self._decoder.bottom.feed(context), *upper], dim=-1)
 
     def project_tokens(self, embedded_nm: Float[Tensor, "n m"]) -> Projections:
-        return (self._bottom.project(embedded_nm),)
+        return (self._decoder.project(embedded_nm),)
 
     def step(
         self, projections: Projections, memory: AttentionMemory, state: RecurrentState
-    ) -> StepOutput:
+    ) -> StepOutput[RecurrentState]:
         (token_gates_ng,), (bottom, *upper) = projections, state.layers
-        context_nx, weights_ns, attention = self.attend(bottom.hidden_nd, memory, state)
-        bottom_gates_ng, *gates = context_nx.chunk(1 + len(upper), dim=1)
-        layers = [self._bottom.step(token_gates_ng + bottom_gates_ng, bottom)]
+        attended = self.attend(bottom.hidden_nd, memory, state)
+        bottom_gates_ng, *gates = attended.products_nx.chunk(1 + len(upper), dim=1)
+        layers = [self._decoder.bottom.step(token_gates_ng + bottom_gates_ng, bottom)]
         output_nd = layers[0].hidden_nd
-        every = zip(self._upper, gates, upper, strict=True)
+        every = zip(self._decoder.upper, gates, upper, strict=True)
         for number, (layer, gates_ng, before) in enumerate(every, start=2):
             layers.append(layer.step(layer.project(output_nd, None) + gates_ng, before))
             is_residual = self._decoder.residual and number > 2
             hidden_nd = layers[-1].hidden_nd
             output_nd = hidden_nd + output_nd if is_residual else hidden_nd
-        return StepOutput(output_nd, weights_ns, RecurrentState(tuple(layers), attention, ()))
+        new_state = RecurrentState(tuple(layers), attended.state, ())
+        return StepOutput(output_nd, attended.weights_ns, new_state)
 
 
-FAST_DECODERS: dict[type[Decoder], Callable[[Any, bool], InferenceDecoder]] = {
+AnyInferenceDecoder: TypeAlias = InferenceDecoder[Any, Any]
+
+FAST_DECODERS: dict[type[AnyDecoder], Callable[[Any, bool], AnyInferenceDecoder]] = {
     BahdanauDecoder: BahdanauInference,
     LuongDecoder: LuongInference,
     GNMTDecoder: GNMTInference,

@@ -1,1 +1,1 @@
-"""Encoders, attention and decoders, and the one place where they are wired together."""
+"""The trainable model: encoders, attention, decoders, and their assembly."""

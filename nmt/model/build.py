@@ -1,7 +1,7 @@
-"""The one place where parts are wired together: sizes flow from the source to the output layer."""
+"""Assembly of a model from its configuration: sizes pass from the source to the output layer."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -11,88 +11,78 @@ from nmt.errors import UserError
 from nmt.model.attention.mechanism import Mechanism
 from nmt.model.decoders.recurrent import RecurrentDecoder
 from nmt.model.embeddings import Embedding
-from nmt.model.interfaces import Decoder, Encoder
+from nmt.model.interfaces import AnyDecoder
 from nmt.model.seq2seq import Seq2Seq
 from nmt.registry import DECODERS, ENCODERS, MECHANISMS, SCORES, ComponentConfig, Registry
+
+Component = TypeVar("Component")
+
+CHECKED_TOKENS = 8  # size of the vocabularies of a model that is only checked
 
 
 def build_model(
     config: ModelConfig,
     source: int | ImageSize,
-    target_pieces: int,
+    target_tokens: int,
     *,
     recurrence: RecurrenceBackend = "auto",
 ) -> Seq2Seq:
-    """The model of an experiment file, with first values from torch's global generator.
+    """Build the model of an experiment, initialized by torch's global random number generator.
 
     Args:
         config: the `model` section
-        source: size of the source vocabulary, or format of the source images
-        target_pieces: size of the target vocabulary
+        source: size of the source vocabulary, or size of the source images
+        target_tokens: size of the target vocabulary
         recurrence: `training.recurrence`
 
     Raises:
-        UserError: when parts do not fit together
+        UserError: components do not fit together
     """
-    size = config.embedding_size
-    pictured = isinstance(source, ImageSize)
-    offered: dict[str, Any] = {"image_size": source} if pictured else {"embedding_size": size}
+    size, dropout, tied = config.embedding_size, config.embedding_dropout, config.tied_embeddings
+    is_image = isinstance(source, ImageSize)
+    offered: dict[str, Any] = {"image_size": source} if is_image else {"embedding_size": size}
     encoder = _build(ENCODERS, config.encoder, offered)
-    assert isinstance(encoder, Encoder)
 
     def attention(query_size: int) -> Mechanism:
         assert config.attention is not None
         offered: dict[str, Any] = {"query_size": query_size, "key_size": encoder.output_size}
         if config.score is not None:
             offered["score"] = _build(SCORES, config.score, offered)
-        mechanism = _build(MECHANISMS, config.attention, offered)
-        assert isinstance(mechanism, Mechanism)
-        return mechanism
+        return _build(MECHANISMS, config.attention, offered)
 
     offered = {"embedding_size": size, "source": encoder.sizes, "attention": attention}
-    decoder = _build(DECODERS, config.decoder, offered)
+    decoder: AnyDecoder = _build(DECODERS, config.decoder, offered)
+    encoder.keeps_cells = decoder.needs_cells
     set_backend(decoder, recurrence)
+    source_embedding = None
+    if not isinstance(source, ImageSize):
+        source_embedding = Embedding(source, size, dropout, tied=tied == "all")
+    target_embedding = Embedding(target_tokens, size, dropout, tied=tied != "none")
     try:
-        return Seq2Seq(
-            None
-            if isinstance(source, ImageSize)
-            else Embedding(
-                source,
-                size,
-                config.embedding_dropout,
-                tied=config.tied_embeddings == "all",
-            ),
-            encoder,
-            Embedding(
-                target_pieces,
-                size,
-                config.embedding_dropout,
-                tied=config.tied_embeddings != "none",
-            ),
-            decoder,
-            tied=config.tied_embeddings,
-        )
+        return Seq2Seq(source_embedding, encoder, target_embedding, decoder, tied=tied)
     except ValueError as error:
         raise UserError(f"model: {error}") from error
 
 
-def _build(registry: Registry[Any], choice: ComponentConfig, offered: Mapping[str, Any]) -> Any:
-    """The part of this choice, given those of the offered things that it asks for by name."""
-    wired = registry.find(choice.type).injected
-    odd = [name for name in wired if name not in offered]
-    if odd:
+def _build(
+    registry: Registry[Component], config: ComponentConfig, offered: Mapping[str, Any]
+) -> Component:
+    """Build a component with those of the offered values that its constructor names."""
+    injected = registry.find(config.type).injected
+    unknown = [name for name in injected if name not in offered]
+    if unknown:
         raise UserError(
-            f"{registry.family} '{choice.type}' asks for '{odd[0]}'; what the program hands it "
-            f"stands left of the `*`, and is {', '.join(offered)}"
+            f"{registry.family} '{config.type}' has an unknown injected parameter '{unknown[0]}'; "
+            f"to the left of `*` can stand {', '.join(offered)}"
         )
-    return registry.build(choice, *(offered[name] for name in wired))
+    return registry.build(config, *(offered[name] for name in injected))
 
 
-def set_backend(decoder: Decoder, recurrence: RecurrenceBackend) -> None:
-    """Set how a recurrent decoder runs over a known target.
+def set_backend(decoder: AnyDecoder, recurrence: RecurrenceBackend) -> None:
+    """Set how a recurrent decoder runs over known targets.
 
     Raises:
-        UserError: when the fused recurrence is required and does not support the decoder
+        UserError: the fused recurrence is required and does not support the decoder
     """
     supported = isinstance(decoder, RecurrentDecoder) and decoder.supports_fused
     if recurrence == "fused" and not supported:
@@ -107,15 +97,16 @@ def set_backend(decoder: Decoder, recurrence: RecurrenceBackend) -> None:
 def check_model(
     config: ModelConfig, *, joint: bool, image_size: ImageSize | None = None
 ) -> Seq2Seq:
-    """Build the model without memory for its parameters, to see that its parts fit together.
+    """Build the model without memory for its parameters, to check that its components fit.
 
     Args:
         config: the `model` section
         joint: whether both sides have one vocabulary
-        image_size: format of the source images, if the source is images
+        image_size: size of the source images, if the source is images
 
     Raises:
-        UserError: when they do not
+        UserError: they do not fit
     """
+    target_tokens = CHECKED_TOKENS if joint else CHECKED_TOKENS + 1
     with torch.device("meta"):
-        return build_model(config, image_size or 8, 8 if joint else 9)
+        return build_model(config, image_size or CHECKED_TOKENS, target_tokens)

@@ -1,39 +1,39 @@
-"""Pieces as vectors."""
+"""Embeddings of tokens."""
 
 from math import sqrt
 
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from nmt.model.layers.dropout import dropout as drop
+from nmt.model.layers.dropout import dropout as apply_dropout
 
 
 class Embedding(nn.Module):
-    """One vector a piece, whose units are N(0, 1) at first.
+    """A table with one vector per token, initialized with N(0, 1).
 
-    Smaller first values starve the gates: with N(0, 1/m) the same model needs several times the
-    updates. A table that is also the output layer holds N(0, 1/m), so that logits start at unit
-    scale, and is multiplied by √m when it is read as an embedding; Vaswani et al. 2017,
-    section 3.4.
+    With a smaller initialization, such as N(0, 1/m), the gates receive small inputs, and the same
+    model needs several times as many updates. A table that is also the output layer contains
+    N(0, 1/m), so that logits begin at unit scale, and its vectors are multiplied by √m; Vaswani et
+    al. 2017, section 3.4.
 
     Args:
-        pieces: size of the vocabulary
+        tokens: size of the vocabulary
         size: width m
-        dropout: share of units dropped
+        dropout: dropout rate
         tied: whether the table is also the output layer
     """
 
-    def __init__(self, pieces: int, size: int, dropout: float = 0.0, *, tied: bool = False) -> None:
+    def __init__(self, tokens: int, size: int, dropout: float = 0.0, *, tied: bool = False) -> None:
         super().__init__()
-        self.table = nn.Embedding(pieces, size)
+        self.table = nn.Embedding(tokens, size)
         self.scale = sqrt(size) if tied else 1.0
         nn.init.normal_(self.table.weight, std=1 / self.scale)
         self.dropout = dropout
 
     @property
-    def weight(self) -> Float[Tensor, "pieces m"]:
-        """The table, one row a piece."""
+    def weight(self) -> Float[Tensor, "v m"]:
+        """The table, one row per token."""
         return self.table.weight
 
     def forward(self, tokens: Int[Tensor, "*axes"]) -> Float[Tensor, "*axes m"]:
-        return drop(self.scale * self.table(tokens), self.dropout, self.training)
+        return apply_dropout(self.scale * self.table(tokens), self.dropout, self.training)

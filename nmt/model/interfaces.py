@@ -32,29 +32,38 @@ A mask is True at real positions and False in padding.
 """
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, ClassVar, Generic, NamedTuple, TypeAlias, TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
-Memory = Any
-"""What a decoder reads: a pytree of tensors with b rows.
+Memory: TypeAlias = object
+"""Everything that a decoder computes once per sentence: a pytree of tensors with b rows.
 
-A row is fixed for its sentence and shared by the sentence's hypotheses.
+A row is constant for a sentence and shared by its hypotheses. Search does not look inside; the type
+that a decoder uses is a parameter of `Decoder`.
 """
 
-State = Any
-"""What a decoder remembers: a pytree of tensors with n rows, new at every step, one a hypothesis.
+State: TypeAlias = object
+"""Everything that changes from step to step: a pytree of tensors with n rows, one per hypothesis.
 
-Rows of one sentence are neighbours: row = sentence * k + hypothesis.
+Hypotheses of a sentence are neighbors: row n = b * hypotheses + k. Search reorders, duplicates and
+drops rows by `select_rows`.
 """
 
 Tree = TypeVar("Tree")
+M = TypeVar("M")
+S = TypeVar("S")
+
+NO_EXTRAS: Mapping[str, Any] = MappingProxyType({})
 
 
-def select_rows(tree: Tree, rows_n: Int[Tensor, "n"]) -> Tree:
+def select_rows(tree: Tree, rows_n: Int[Tensor, " n"]) -> Tree:
     """Return the pytree with these rows of every tensor, in this order."""
     selected: Tree = tree_map_only(
         Tensor, lambda tensor: tensor.index_select(0, rows_n.to(tensor.device)), tree
@@ -63,41 +72,30 @@ def select_rows(tree: Tree, rows_n: Int[Tensor, "n"]) -> Tree:
 
 
 class SourceSizes(NamedTuple):
-    """What a decoder is told of its encoder before there is a sentence.
+    """Sizes of an encoder's output, from which a decoder is built.
 
     Attributes:
         annotation: width e of an annotation
-        final_state: width of `Encoded.final_state_bh`
-        layers: layers whose last states are in `Encoded.layer_states`
-        cells: whether these layers can hand out cells
-        tape: whether `Encoded.cells_bse` is there
-        machine: sizes of the memory in `Encoded.machine`, if there is one
+        final_state: width of `Encoded.final_state_bx`
+        layers: number of layers in `Encoded.layer_states`
+        has_cells: whether these layers have cells
+        extras: sizes of `Encoded.extras`, by the same names
     """
 
     annotation: int
     final_state: int
     layers: int
-    cells: bool = True
-    tape: bool = False
-    machine: "MachineSizes | None" = None
-
-
-class MachineSizes(NamedTuple):
-    """An external memory: how many slots, how wide one is, and how many heads read and write."""
-
-    slots: int
-    width: int
-    read_heads: int
-    write_heads: int
-
-    @property
-    def heads(self) -> int:
-        """All heads."""
-        return self.read_heads + self.write_heads
+    has_cells: bool = True
+    extras: Mapping[str, Any] = NO_EXTRAS
 
 
 class LayerStates(NamedTuple):
-    """Last states of every layer, as wide as the annotations; cells only where asked for."""
+    """Last states of all encoder layers, as wide as an annotation.
+
+    Attributes:
+        hidden_ble: hidden states
+        cell_ble: cells, if the encoder keeps them; see `Encoder.keeps_cells`
+    """
 
     hidden_ble: Float[Tensor, "b l e"]
     cell_ble: Float[Tensor, "b l e"] | None
@@ -107,21 +105,20 @@ class Encoded(NamedTuple):
     """A batch of encoded source sentences.
 
     Attributes:
-        states_bse: annotations, zero where the mask is False
+        states_bse: annotations, zero in padding
         mask_bs: real source positions
-        final_state_bh: state of the encoder's top layer after it has read the sentence; that of the
+        final_state_bx: state of the encoder's top layer after it has read the sentence; that of the
             backward direction if there is one
         layer_states: last states of every layer
-        cells_bse: memory cells that belong to the annotations, in encoders with a memory tape
-        machine: external memory after the source was written to it, a pytree with b rows
+        extras: outputs for particular decoders, by names that encoder and decoder agree on;
+            pytrees of tensors with b rows
     """
 
     states_bse: Float[Tensor, "b s e"]
     mask_bs: Bool[Tensor, "b s"]
-    final_state_bh: Float[Tensor, "b h"]
+    final_state_bx: Float[Tensor, "b x"]
     layer_states: LayerStates
-    cells_bse: Float[Tensor, "b s e"] | None = None
-    machine: Any = None
+    extras: Mapping[str, Any] = NO_EXTRAS
 
 
 class FusedSupport:
@@ -148,18 +145,19 @@ class FusedSupport:
 
 
 class Encoder(nn.Module, ABC):
-    """Reads embedded source sentences; or images, if its constructor has `image_size`.
+    """Base of encoders of embedded source sentences, or of images.
 
-    A picture has no padding: its annotations are all real, whatever mask comes with it.
+    An encoder of images has `image_size` among the parameters of its constructor. Images have no
+    padding: all annotations are real, whatever the mask is.
 
     Attributes:
         output_size: width e of an annotation
-        final_state_size: width of `Encoded.final_state_bh`
+        final_state_size: width of `Encoded.final_state_bx`
         layers: number of layers in `Encoded.layer_states`
-        has_cells: whether its layers have cells besides hidden states
-        keeps_cells: whether `Encoded.layer_states` holds cells; the builder sets it when a decoder
-            needs them
-        grid: rows and columns of the annotations of a picture, which come row by row; None for text
+        has_cells: whether the layers have cells besides hidden states
+        keeps_cells: whether `Encoded.layer_states` contains cells; `build_model` sets it to
+            `Decoder.needs_cells`
+        grid: rows and columns of the annotations of an image, in row-major order; None for text
     """
 
     output_size: int
@@ -171,26 +169,33 @@ class Encoder(nn.Module, ABC):
 
     @property
     def sizes(self) -> SourceSizes:
-        """What a decoder has to know."""
+        """Sizes of the output."""
         return SourceSizes(self.output_size, self.final_state_size, self.layers, self.has_cells)
 
     @abstractmethod
     def forward(
         self, embedded_bsm: Float[Tensor, "b s m"], mask_bs: Bool[Tensor, "b s"]
     ) -> Encoded:
-        """Annotations of every source position; nothing in the padding reaches them."""
+        """Compute an annotation of every source position; padding must not affect any."""
 
 
-class StepOutput(NamedTuple):
-    """One step of a decoder: what the output layer reads, where it looked, what it remembers."""
+@dataclass(slots=True)
+class StepOutput(Generic[S]):
+    """Output of one decoder step.
+
+    Attributes:
+        output_nd: input of the output layer
+        weights_ns: attention weights; None from a decoder without attention
+        state: the new state
+    """
 
     output_nd: Float[Tensor, "n d"]
     weights_ns: Float[Tensor, "n s"] | None
-    state: State
+    state: S
 
 
 class DecoderOutput(NamedTuple):
-    """Outputs of a decoder under teacher forcing.
+    """Output of a decoder under teacher forcing.
 
     Attributes:
         output_btd: inputs of the output layer at every target position
@@ -201,11 +206,13 @@ class DecoderOutput(NamedTuple):
     auxiliary: tuple[Tensor, ...] = ()
 
 
-class Decoder(nn.Module, ABC):
-    """Predicts target tokens left to right from an encoded source.
+class Decoder(nn.Module, ABC, Generic[M, S]):
+    """Base of decoders, which predict target tokens from left to right.
+
+    The type parameters are those of the memory and of the state; see `Memory` and `State`.
 
     Attributes:
-        output_size: width of what `step` and `forward` give to the output layer
+        output_size: width of the input of the output layer
         needs_cells: whether `start` reads the cells of `Encoded.layer_states`
     """
 
@@ -213,12 +220,22 @@ class Decoder(nn.Module, ABC):
     needs_cells: bool = False
 
     @abstractmethod
-    def start(self, source: Encoded) -> tuple[Memory, State]:
-        """Everything that is done once a sentence; the state has one hypothesis a sentence."""
+    def start(self, source: Encoded) -> tuple[M, S]:
+        """Compute the memory and the initial state, with one hypothesis per sentence."""
 
     @abstractmethod
-    def step(self, embedded_nm: Float[Tensor, "n m"], memory: Memory, state: State) -> StepOutput:
-        """One target position for n hypotheses."""
+    def step(self, embedded_nm: Float[Tensor, "n m"], memory: M, state: S) -> StepOutput[S]:
+        """Decode one target position of n hypotheses from their last tokens."""
+
+    def forward(self, embedded_btm: Float[Tensor, "b t m"], source: Encoded) -> DecoderOutput:
+        """Decode known targets (teacher forcing), with the same result as a loop over `step`."""
+        memory, state = self.start(source)
+        outputs = []
+        for embedded_bm in embedded_btm.unbind(dim=1):
+            output = self.step(embedded_bm, memory, state)
+            outputs.append(output.output_nd)
+            state = output.state
+        return DecoderOutput(torch.stack(outputs, dim=1))
 
     def auxiliary_loss(
         self,
@@ -226,27 +243,27 @@ class Decoder(nn.Module, ABC):
         nll_bt: Float[Tensor, "b t"],
         mask_bt: Bool[Tensor, "b t"],
     ) -> Float[Tensor, ""] | None:
-        """What is added to the loss of a batch, in nats summed over it; None as a rule.
+        """Return an addend of the loss, in nats summed over the batch, or None.
 
         Args:
-            auxiliary: from `forward`
-            nll_bt: -log p of the tokens to predict, without gradient, zero in the padding
+            auxiliary: auxiliary outputs of `forward`
+            nll_bt: -log p of the target tokens, without gradient, zero in padding
             mask_bt: real target positions
         """
         return None
 
-    def forward(self, embedded_btm: Float[Tensor, "b t m"], source: Encoded) -> DecoderOutput:
-        """Teacher forcing: the outputs for a known target. Equal to a loop over `step`."""
-        memory, state = self.start(source)
-        outputs = []
-        for embedded_bm in embedded_btm.unbind(dim=1):
-            output_bd, _, state = self.step(embedded_bm, memory, state)
-            outputs.append(output_bd)
-        return DecoderOutput(torch.stack(outputs, dim=1))
+
+AnyDecoder: TypeAlias = Decoder[Any, Any]
 
 
 class Prediction(NamedTuple):
-    """What search is told each step: log p(next token), where the model looked, its new state."""
+    """Prediction of the next token of n hypotheses.
+
+    Attributes:
+        log_probs_nv: log-probabilities of all tokens
+        weights_ns: attention weights; None from a decoder without attention
+        state: the new state
+    """
 
     log_probs_nv: Float[Tensor, "n v"]
     weights_ns: Float[Tensor, "n s"] | None

@@ -19,6 +19,7 @@ def ensemble(steps: Sequence[Step]) -> Step:
     """
 
     def step(tokens_n: Tensor, memories: Memory, states: State) -> Prediction:
+        assert isinstance(memories, tuple) and isinstance(states, tuple)
         predictions = [
             one(tokens_n, memory, state)
             for one, memory, state in zip(steps, memories, states, strict=True)

@@ -96,9 +96,9 @@ def test_float64_softmax_equals_masked_softmax_without_showing_the_padding() -> 
 @pytest.mark.parametrize("causal", [True, False])
 def test_float64_attention_equals_multi_head_attention(causal: bool) -> None:
     torch.manual_seed(6)
-    query_bhqx, keys_bhsx, values_bhsx = torch.randn(3, 2, 4, 5, 8)
+    query_bhqw, keys_bhsw, values_bhsw = torch.randn(3, 2, 4, 5, 8)
     mask_bs = None if causal else torch.arange(5) < torch.tensor([[5], [3]])
-    memory = Heads(keys_bhsx, values_bhsx)
-    found = float64_attention(query_bhqx, memory, mask_bs, causal=causal)
-    expected = multi_head_attention(query_bhqx, memory, mask_bs, causal=causal)
+    memory = Heads(keys_bhsw, values_bhsw)
+    found = float64_attention(query_bhqw, memory, mask_bs, causal=causal)
+    expected = multi_head_attention(query_bhqw, memory, mask_bs, causal=causal)
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)

@@ -16,10 +16,8 @@ from nmt.inference.linear import (
     replace_linear_layers,
     supports_prepacking,
 )
-from nmt.model.layers.cell import RecurrentLayer
-from nmt.model.layers.gru import GRULayer
 from nmt.model.layers.linear import ConcatLinear
-from nmt.model.layers.lstm import LSTMLayer
+from nmt.model.layers.recurrent import GRULayer, LSTMLayer, RecurrentLayer
 
 INPUTS, UNITS, FEEDBACK = 8, 16, 8
 needs_prepacking = pytest.mark.skipif(not supports_prepacking(), reason="oneDNN packs nothing here")
@@ -183,7 +181,7 @@ def test_step_of_a_recurrent_layer_with_replaced_products_is_unchanged(
     feedback_nf = _on_grid(3, feedback, step=unit) if feedback else None
     with torch.no_grad():
         found, exact = (
-            part.step(part.project(inputs_nm), part.begin(hidden_nd), feedback_nf)
+            part.step(part.project(inputs_nm), part.initial_state(hidden_nd), feedback_nf)
             for part in (replaced, layer)
         )
     torch.testing.assert_close(found, exact, rtol=1e-5, atol=1e-5)

@@ -10,7 +10,7 @@ from nmt.model.attention.mechanism import AttentionMemory, AttentionOutput, Mech
 from nmt.model.interfaces import Decoder, Encoded, SourceSizes, StepOutput
 
 
-class BlindDecoder(Decoder):
+class BlindDecoder(Decoder[tuple[()], Tensor]):
     """h_t = tanh(W [y_{t-1}; h_{t-1}]), h_0 = tanh(V ←h_1): the source is seen once.
 
     Args:
@@ -26,11 +26,11 @@ class BlindDecoder(Decoder):
         self.cell = nn.RNNCell(embedding_size, hidden_size)
 
     def start(self, source: Encoded) -> tuple[tuple[()], Float[Tensor, "n d"]]:
-        return (), self.first(source.final_state_bh).tanh()
+        return (), self.first(source.final_state_bx).tanh()
 
     def step(
         self, embedded_nm: Float[Tensor, "n m"], memory: object, state: Float[Tensor, "n d"]
-    ) -> StepOutput:
+    ) -> StepOutput[Tensor]:
         hidden_nd = self.cell(embedded_nm, state)
         return StepOutput(hidden_nd, None, hidden_nd)
 

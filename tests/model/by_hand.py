@@ -7,9 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from nmt.model.layers.gru import GRULayer
-from nmt.model.layers.lstm import LSTMLayer
 from nmt.model.layers.lstmn import LSTMNLayer
+from nmt.model.layers.recurrent import GRULayer, LSTMLayer
 
 Array = NDArray[np.float64]
 

@@ -218,8 +218,9 @@ def outputs_by_steps(model: Seq2Seq, given: Text) -> Tensor:
     memory, state = model.decoder.start(encoded)
     outputs = []
     for embedded_bm in model.target_embedding(given.target_bt).unbind(dim=1):
-        output_bd, _, state = model.decoder.step(embedded_bm, memory, state)
-        outputs.append(output_bd)
+        output = model.decoder.step(embedded_bm, memory, state)
+        state = output.state
+        outputs.append(output.output_nd)
     return torch.stack(outputs, dim=1)
 
 

@@ -12,8 +12,8 @@ from nmt.errors import UserError
 from nmt.model.build import build_model, check_model
 from nmt.registry import DECODERS, ENCODERS, MECHANISMS, SCORES, ComponentConfig, Registry
 from tests.model.blind import BlindDecoder, UniformAttention
-from tests.model.pictured import picture_encoders
 from tests.model.small import assemblies, config, encoders
+from tests.model.small_images import image_encoders
 
 LUONG = ComponentConfig("luong", {"hidden_size": 3})
 WIDE = ComponentConfig("luong", {"hidden_size": 6})
@@ -29,7 +29,7 @@ def _storages(model: torch.nn.Module) -> list[int]:
 
 
 @pytest.mark.parametrize(("tied", "tables"), [("none", 3), ("decoder", 2), ("all", 1)])
-def test_tied_tables_are_one(tied: Any, tables: int) -> None:
+def test_tied_tables_share_one_parameter(tied: Any, tables: int) -> None:
     model = build_model(config(decoder=LUONG, tied_embeddings=tied), 9, 9)
     source, target, output = _storages(model)
     assert len({source, target, output}) == tables
@@ -41,7 +41,7 @@ def test_tied_tables_are_one(tied: Any, tables: int) -> None:
     assert (float(model.output_weights[0][4, 1].detach()) == 77.0) == (tied != "none")
 
 
-def test_a_tied_table_learns_from_all_its_uses() -> None:
+def test_tied_table_gets_the_gradient_of_all_its_uses() -> None:
     model = build_model(config(decoder=LUONG, tied_embeddings="all"), 9, 9)
     outputs_btd, _ = model(torch.tensor([[2, 3]]), torch.ones(1, 2).bool(), torch.tensor([[5, 6]]))
     backward(model.output_layer(outputs_btd)[..., 8].sum())
@@ -51,58 +51,58 @@ def test_a_tied_table_learns_from_all_its_uses() -> None:
 
 
 @pytest.mark.parametrize("tied", ["decoder", "all"])
-def test_tables_of_unequal_width_are_refused_by_name(tied: Any) -> None:
+def test_tying_tables_of_unequal_width_is_rejected(tied: Any) -> None:
     with pytest.raises(UserError) as refusal:
         build_model(config(decoder=WIDE, tied_embeddings=tied), 9, 9)
     assert str(refusal.value) == (
-        f"model: tied_embeddings '{tied}': the decoder hands 6 units to the output layer and an "
-        "embedding has 3; make them equal or use 'none'"
+        f"model: tied_embeddings '{tied}' requires a decoder output as wide as an "
+        "embedding, got 6 and 3; make them equal or use 'none'"
     )
 
 
-def test_two_vocabularies_cannot_share_one_table() -> None:
+def test_tying_two_vocabularies_is_rejected() -> None:
     model = config(decoder=LUONG, tied_embeddings="all")
-    with pytest.raises(UserError, match=r"needs one vocabulary for both sides.*joint"):
+    with pytest.raises(UserError, match=r"requires one vocabulary for both sides.*joint"):
         build_model(model, 9, 8)
-    with pytest.raises(UserError, match="needs one vocabulary for both sides"):
+    with pytest.raises(UserError, match="requires one vocabulary for both sides"):
         check_model(model, joint=False)
     check_model(model, joint=True)
     check_model(config(decoder=LUONG, tied_embeddings="decoder"), joint=False)
 
 
 MISFITS = {
-    "attention score 'dot': needs queries and annotations of one width, got 3": config(
+    "attention score 'dot': requires queries and annotations of equal width": config(
         decoder=LUONG, score=ComponentConfig("dot")
     ),
-    "attention mechanism 'global': coverage enters by the keys": config(
+    "attention mechanism 'global': coverage requires a score with keys": config(
         decoder=LUONG,
         attention=ComponentConfig("global", {"coverage": True}),
         score=ComponentConfig("location"),
     ),
-    "decoder 'luong': initial_state 'last' copies states of width 4 into a decoder of 3": config(
+    "decoder 'luong': initial_state 'last' copies states of width 4 into a": config(
         decoder=ComponentConfig("luong", {"hidden_size": 3, "initial_state": "last"})
     ),
-    "encoder 'bilstm': residual links start at the second layer": config(
+    "encoder 'bilstm': residual has no effect with layers: 1": config(
         encoder=ComponentConfig("bilstm", {"residual": True}), decoder=LUONG
     ),
 }
 
 
 @pytest.mark.parametrize(("message", "model"), MISFITS.items(), ids=MISFITS.keys())
-def test_parts_that_do_not_fit_are_the_users_mistake(message: str, model: ModelConfig) -> None:
+def test_components_that_do_not_fit_are_a_user_error(message: str, model: ModelConfig) -> None:
     with pytest.raises(UserError) as refusal:
         check_model(model, joint=True)
     assert str(refusal.value).startswith(message)
 
 
-def test_a_model_is_checked_without_memory_for_it() -> None:
+def test_check_model_allocates_no_parameters() -> None:
     """Its parameters would take 3 TB."""
     huge = ComponentConfig("bilstm", {"hidden_size": 300_000})
     check_model(config(encoder=huge, decoder=LUONG), joint=True)
     assert torch.empty(0).device.type == "cpu"
 
 
-def test_a_decoder_that_asks_for_no_attention_is_built_without(plugin_dir: Path) -> None:
+def test_decoder_without_attention_parameter_has_no_attention(plugin_dir: Path) -> None:
     DECODERS.register("blind")(BlindDecoder)
     model = build_model(config(decoder=ComponentConfig("blind", {"hidden_size": 3})), 9, 9)
     memory, state = model.start(torch.tensor([[2, 3]]), torch.ones(1, 2).bool())
@@ -111,7 +111,7 @@ def test_a_decoder_that_asks_for_no_attention_is_built_without(plugin_dir: Path)
     assert prediction.log_probs_nv.shape == (1, 9)
 
 
-def test_a_mechanism_that_asks_for_no_score_is_built_without(plugin_dir: Path) -> None:
+def test_mechanism_without_score_parameter_has_no_score(plugin_dir: Path) -> None:
     MECHANISMS.register("uniform")(UniformAttention)
     model = build_model(config(decoder=LUONG, attention=ComponentConfig("uniform")), 9, 9)
     memory, state = model.start(torch.tensor([[2, 3]]), torch.ones(1, 2).bool())
@@ -125,8 +125,8 @@ def test_a_mechanism_that_asks_for_no_score_is_built_without(plugin_dir: Path) -
     [(DECODERS, "decoder"), (MECHANISMS, "attention"), (SCORES, "score"), (ENCODERS, "encoder")],
     ids=["decoders", "mechanisms", "scores", "encoders"],
 )
-def test_every_part_is_under_contract(registry: Registry[Any], field: str) -> None:
+def test_every_component_has_contract_tests(registry: Registry[Any], field: str) -> None:
     """Otherwise a part whose every small model is refused would pass by absence."""
-    tested = assemblies() + encoders() + picture_encoders()
+    tested = assemblies() + encoders() + image_encoders()
     components = [getattr(parameter.values[0], field) for parameter in tested]
     assert {component.type for component in components if component} == set(registry)

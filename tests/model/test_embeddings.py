@@ -7,7 +7,7 @@ from nmt.model.embeddings import Embedding
 
 
 @pytest.mark.parametrize("tied", [False, True])
-def test_an_embedding_has_unit_variance_and_a_tied_table_that_of_an_output_layer(
+def test_initial_variance_of_embeddings_and_tied_tables(
     tied: bool,
 ) -> None:
     torch.manual_seed(1)
@@ -19,7 +19,7 @@ def test_an_embedding_has_unit_variance_and_a_tied_table_that_of_an_output_layer
     torch.testing.assert_close(read_vm, embedding.weight / expected)
 
 
-def test_units_are_dropped_in_training_only() -> None:
+def test_embedding_dropout_only_in_training() -> None:
     torch.manual_seed(1)
     embedding = Embedding(5, 1000, 0.25)
     tokens_bt = torch.tensor([[1, 2], [1, 4]])

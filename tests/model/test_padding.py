@@ -51,7 +51,7 @@ def _outcome(model: Seq2Seq, given: Text) -> dict[str, Any]:
     log_probs, weights = follow(model, given, memory, state)
     return {
         "annotations": encoded.states_bse,
-        "summary": encoded.final_state_bh,
+        "summary": encoded.final_state_bx,
         "final": [part for part in encoded.layer_states if part is not None],
         "logits": logits_rv,
         "log_probs": torch.stack(log_probs, dim=1)[given.target_mask_bt],
@@ -67,7 +67,7 @@ def _same_bits(one: Any, other: Any) -> None:
 
 
 @every_model
-def test_pieces_in_the_padding_change_no_bit(model: ModelConfig) -> None:
+def test_padding_tokens_change_no_bit(model: ModelConfig) -> None:
     given = text()
     changed = _with_other_padding(given)
     assert not torch.equal(given.source_bs, changed.source_bs)
@@ -76,13 +76,13 @@ def test_pieces_in_the_padding_change_no_bit(model: ModelConfig) -> None:
 
 
 @every_score
-def test_pieces_in_the_padding_change_no_bit_under_any_score(model: ModelConfig) -> None:
+def test_padding_tokens_change_no_bit_with_any_score(model: ModelConfig) -> None:
     given = text()
     _same_bits(_outcome(build(model), _with_other_padding(given)), _outcome(build(model), given))
 
 
 @every_encoder
-def test_pieces_in_the_padding_change_no_bit_after_any_encoder(model: ModelConfig) -> None:
+def test_padding_tokens_change_no_bit_with_any_encoder(model: ModelConfig) -> None:
     given = text()
     _same_bits(_outcome(build(model), _with_other_padding(given)), _outcome(build(model), given))
 
@@ -92,7 +92,7 @@ def _fill_padding(mask_bs: Tensor, value: float) -> Callable[[Any, Any, Tensor],
 
 
 @every_encoder
-def test_garbage_in_the_embedded_padding_changes_no_bit(model: ModelConfig) -> None:
+def test_nan_in_embedded_padding_changes_no_bit(model: ModelConfig) -> None:
     given = text()
     outcomes = []
     for value in (0.0, float("nan"), float("inf"), 1e30):
@@ -106,7 +106,7 @@ def test_garbage_in_the_embedded_padding_changes_no_bit(model: ModelConfig) -> N
 
 
 @every_encoder
-def test_annotations_are_zero_in_the_padding(model: ModelConfig) -> None:
+def test_annotations_are_zero_in_padding(model: ModelConfig) -> None:
     given = text()
     encoded = build(model).encode(given.source_bs, given.source_mask_bs)
     assert encoded.states_bse[~given.source_mask_bs].abs().sum() == 0
@@ -135,19 +135,19 @@ def _a_sentence_alone_is_what_it_is_in_company(model: ModelConfig) -> None:
 
 
 @every_model
-def test_a_sentence_alone_is_what_it_is_beside_longer_ones(model: ModelConfig) -> None:
+def test_longer_neighbors_do_not_change_a_sentence(model: ModelConfig) -> None:
     _a_sentence_alone_is_what_it_is_in_company(model)
 
 
 @every_score
-def test_a_sentence_alone_is_what_it_is_beside_longer_ones_under_any_score(
+def test_longer_neighbors_do_not_change_a_sentence_with_any_score(
     model: ModelConfig,
 ) -> None:
     _a_sentence_alone_is_what_it_is_in_company(model)
 
 
 @every_encoder
-def test_a_sentence_alone_is_what_it_is_beside_longer_ones_after_any_encoder(
+def test_longer_neighbors_do_not_change_a_sentence_with_any_encoder(
     model: ModelConfig,
 ) -> None:
     _a_sentence_alone_is_what_it_is_in_company(model)

@@ -45,12 +45,12 @@ def test_teacher_forcing_equals_steps_with_two_options_changed(model: ModelConfi
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model", encoders())
-def test_teacher_forcing_equals_steps_after_every_encoder(model: ModelConfig) -> None:
+def test_teacher_forcing_equals_steps_with_every_encoder(model: ModelConfig) -> None:
     _agree(model)
 
 
 @pytest.mark.parametrize("model", assemblies(scores=[ADDITIVE]))
-def test_the_decoders_own_loop_equals_the_plain_one(model: ModelConfig) -> None:
+def test_forward_equals_the_default_loop_over_steps(model: ModelConfig) -> None:
     built, given = build(model), text()
     encoded = built.encode(given.source_bs, given.source_mask_bs)
     embedded_btm = built.target_embedding(given.target_bt)
@@ -63,7 +63,7 @@ def test_the_decoders_own_loop_equals_the_plain_one(model: ModelConfig) -> None:
 
 
 @pytest.mark.parametrize("model", assemblies(scores=[ADDITIVE]))
-def test_search_is_told_the_log_probabilities_of_training(model: ModelConfig) -> None:
+def test_steps_give_the_log_probabilities_of_training(model: ModelConfig) -> None:
     built, given = build(model), text()
     outputs_btd, _ = built(given.source_bs, given.source_mask_bs, given.target_bt)
     weight_vd, bias_v = built.output_weights

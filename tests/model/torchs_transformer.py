@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from nmt.model.decoders.transformer import DecoderLayer, TransformerDecoder
 from nmt.model.encoders.transformer import EncoderLayer, TransformerEncoder
-from nmt.model.layers.feed_forward import FeedForward
 from nmt.model.layers.multi_head import CrossAttention, SelfAttention
+from nmt.model.layers.transformer import FeedForward
 
 Weights = dict[str, Tensor]
 

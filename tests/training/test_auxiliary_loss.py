@@ -30,11 +30,10 @@ def _loss_by_hand(model: Seq2Seq, batch: Batch, strength: float) -> tuple[float,
     memory, state = model.start(batch.source, batch.source_mask_bs)
     total, steps = 0.0, []
     for t, tokens_n in enumerate(batch.target_in_bt.unbind(1)):
-        output_nd, weights_ns, state = model.decoder.step(
-            model.target_embedding(tokens_n), memory, state
-        )
+        output = model.decoder.step(model.target_embedding(tokens_n), memory, state)
+        weights_ns, state = output.weights_ns, output.state
         real = batch.target_mask_bt[:, t]
-        logits_rv = model.output_layer(output_nd)[real]
+        logits_rv = model.output_layer(output.output_nd)[real]
         total += cross_entropy(logits_rv, batch.target_out_bt[real, t], reduction="sum").item()
         assert weights_ns is not None
         steps.append((weights_ns * real[:, None]).detach().numpy())

@@ -1,1 +1,1 @@
-"""Where to look: scores rank source positions, mechanisms turn scores into a reading."""
+"""Attention: scores compare queries with keys, mechanisms turn energies into contexts."""

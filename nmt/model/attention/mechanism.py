@@ -1,13 +1,18 @@
-"""What an attention mechanism is: from a query to a reading of the source."""
+"""Base classes of attention mechanisms, which turn queries into contexts."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from jaxtyping import Bool, Float
+import torch
+from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 
+from nmt.model.attention.score import Score
 from nmt.model.interfaces import Encoded, FusedSupport
+
+AttentionState = tuple[Tensor, ...]
+"""State of a mechanism, such as its coverage: tensors with n rows; empty without a state."""
 
 
 class AttentionMemory(NamedTuple):
@@ -24,7 +29,7 @@ class AttentionOutput(NamedTuple):
     Attributes:
         context_bqe: weighted sums of the values
         weights_bqs: attention weights
-        auxiliary: arguments of `Mechanism.auxiliary_loss`
+        auxiliary: arguments of `Mechanism.auxiliary_loss`, tensors whose first axes are b q
     """
 
     context_bqe: Float[Tensor, "b q e"]
@@ -33,45 +38,45 @@ class AttentionOutput(NamedTuple):
 
 
 class AttentionStep(NamedTuple):
-    """One reading a hypothesis, and the mechanism's new state."""
+    """Context and attention weights of each hypothesis, and the new state of the mechanism."""
 
     context_ne: Float[Tensor, "n e"]
     weights_ns: Float[Tensor, "n s"]
     auxiliary: tuple[Tensor, ...]
-    state: Any
+    state: AttentionState
 
 
 class Mechanism(FusedSupport, nn.Module, ABC):
-    """Turns queries into readings.
+    """An attention mechanism.
 
-    The queries of one sentence, axis q, are its hypotheses in search or its target positions in
-    training: both share the sentence's memory, which is never copied for them.
+    The queries of a sentence, axis q, are its hypotheses in search or its target positions in
+    training. All of them share the sentence's memory, which is never copied for them.
 
     Attributes:
-        recurrent: whether a reading depends on the readings before it
-        normalised: whether the weights of a reading sum to one
+        recurrent: whether the weights of a query depend on earlier queries
+        normalized: whether the weights of a query sum to one
         context_is_linear: whether a context is a linear function of `AttentionMemory.values_bse`,
             such as their weighted sum
     """
 
     fused_methods = ("start", "forward", "attend")
     recurrent: bool = False
-    normalised: bool = True
+    normalized: bool = True
     context_is_linear: bool = False
 
     @abstractmethod
     def prepare(self, source: Encoded) -> AttentionMemory:
-        """Keys and values of a source; once a sentence."""
+        """Compute keys and values, once per sentence."""
 
-    def start(self, memory: AttentionMemory) -> Any:
-        """What the mechanism remembers before its first reading: n rows, or nothing."""
+    def start(self, memory: AttentionMemory) -> AttentionState:
+        """Return the state before the first query, with one row per sentence."""
         return ()
 
     @abstractmethod
     def forward(
-        self, query_bqd: Float[Tensor, "b q d"], memory: AttentionMemory, state: Any
-    ) -> tuple[AttentionOutput, Any]:
-        """Readings of q queries a sentence that do not depend on each other."""
+        self, query_bqd: Float[Tensor, "b q d"], memory: AttentionMemory, state: AttentionState
+    ) -> tuple[AttentionOutput, AttentionState]:
+        """Attend with q queries per sentence that do not depend on each other."""
 
     def auxiliary_loss(
         self,
@@ -79,28 +84,26 @@ class Mechanism(FusedSupport, nn.Module, ABC):
         nll_bt: Float[Tensor, "b t"],
         mask_bt: Bool[Tensor, "b t"],
     ) -> Float[Tensor, ""] | None:
-        """What this way of looking adds to the loss; see `Decoder.auxiliary_loss`."""
+        """Return an addend of the loss, or None; see `Decoder.auxiliary_loss`."""
         return None
 
     def attend(
-        self, query_nd: Float[Tensor, "n d"], memory: AttentionMemory, state: Any
+        self, query_nd: Float[Tensor, "n d"], memory: AttentionMemory, state: AttentionState
     ) -> AttentionStep:
-        """One reading a hypothesis."""
+        """Attend with one query per hypothesis."""
         sentences = memory.mask_bs.size(0)
         query_bkd = query_nd.unflatten(0, (sentences, -1))  # type: ignore[no-untyped-call]
-        reading, state = self(query_bkd, memory, state)
-        context_ne, weights_ns = (
-            reading.context_bqe.flatten(0, 1),
-            reading.weights_bqs.flatten(0, 1),
-        )
+        output, state = self(query_bkd, memory, state)
         return AttentionStep(
-            context_ne, weights_ns, tuple(p.flatten(0, 1) for p in reading.auxiliary), state
+            output.context_bqe.flatten(0, 1),
+            output.weights_bqs.flatten(0, 1),
+            tuple(tensor.flatten(0, 1) for tensor in output.auxiliary),
+            state,
         )
 
 
 AttentionFactory = Callable[[int], Mechanism]
-"""Query width -> attention over the source: a decoder asks for one for each layer that looks."""
-
+"""Width of a query -> a mechanism; a decoder builds one for each layer that attends."""
 
 Softmax = Callable[[Tensor, Tensor], Tensor]
 """(energies_bqs, mask_bs) -> weights_bqs"""
@@ -118,3 +121,90 @@ def masked_softmax(
 ) -> Float[Tensor, "b q s"]:
     """Compute weights that sum to one over the real positions and are exactly zero in padding."""
     return mask_energies(energies_bqs, mask_bs).softmax(dim=-1)
+
+
+class ScoredMechanism(Mechanism):
+    """Base of mechanisms with one score, whose context is a sum of annotations.
+
+    Args:
+        score: compares queries with keys
+
+    Attributes:
+        softmax: computes weights from energies
+    """
+
+    context_is_linear = True
+
+    def __init__(self, score: Score) -> None:
+        super().__init__()
+        self.score = score
+        self.softmax: Softmax = masked_softmax
+
+    def prepare(self, source: Encoded) -> AttentionMemory:
+        # Annotations may be stored with the time axis first; products would copy them at each step.
+        states_bse = source.states_bse.contiguous()
+        return AttentionMemory(self.score.prepare(states_bse), states_bse, source.mask_bs)
+
+
+class GatedMechanism(ScoredMechanism):
+    """Base of mechanisms with c = β Σ_s α_s h_s, where β = σ(w·q + b). Xu et al. 2015, 4.2.1.
+
+    Args:
+        score: compares queries with keys
+        query_size: width d of a query
+        gate: whether contexts are multiplied by β
+    """
+
+    def __init__(self, score: Score, query_size: int, gate: bool) -> None:
+        super().__init__(score)
+        self.gate = nn.Linear(query_size, 1) if gate else None
+
+    def context(
+        self,
+        weights_bqs: Float[Tensor, "b q s"],
+        query_bqd: Float[Tensor, "b q d"],
+        memory: AttentionMemory,
+    ) -> Float[Tensor, "b q e"]:
+        """Compute contexts from weights."""
+        context_bqe = weights_bqs @ memory.values_bse
+        if self.gate is None:
+            return context_bqe
+        # The last bit of a matrix product with one column, and of a sigmoid in float32, depends on
+        # the number of queries.
+        products_bqd = (query_bqd * self.gate.weight).double()
+        gate_bq1 = torch.sigmoid(products_bqd.sum(dim=-1, keepdim=True) + self.gate.bias)
+        return gate_bq1.to(context_bqe.dtype) * context_bqe
+
+
+class LocalMechanism(ScoredMechanism):
+    """Base of mechanisms that attend to a window of the source.
+
+    Args:
+        score: compares queries with keys
+        window: D, source positions on either side of the center
+    """
+
+    def __init__(self, score: Score, window: int) -> None:
+        super().__init__(score)
+        self.window = window
+
+    def distances(
+        self, center_bq: Shaped[Tensor, "b q"], mask_bs: Bool[Tensor, "b s"]
+    ) -> Shaped[Tensor, "b q s"]:
+        """Compute s - p for every source position s, counted from 0, and every center p."""
+        return torch.arange(mask_bs.size(1), device=mask_bs.device) - center_bq[:, :, None]
+
+    def window_softmax(
+        self,
+        energies_bqs: Float[Tensor, "b q s"],
+        distance_bqs: Shaped[Tensor, "b q s"],
+        mask_bs: Bool[Tensor, "b s"],
+    ) -> Float[Tensor, "b q s"]:
+        """Compute weights that sum to one over real positions with |s - p| <= D, zero elsewhere.
+
+        Each window must contain a real position. If the score has no energy for any of them, as a
+        location score of limited length, they get equal weights.
+        """
+        energies_bqs = energies_bqs.clamp_min(torch.finfo(energies_bqs.dtype).min)
+        outside_bqs = distance_bqs.abs() > self.window
+        return self.softmax(energies_bqs.masked_fill(outside_bqs, float("-inf")), mask_bs)

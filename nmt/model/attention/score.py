@@ -1,4 +1,4 @@
-"""What a score function is, and the forms that nearly all of them take."""
+"""Base classes of score functions, which compute the energies of attention."""
 
 from abc import ABC, abstractmethod
 from typing import ClassVar, Literal
@@ -8,21 +8,21 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from nmt.model.interfaces import FusedSupport
-from nmt.model.layers.initial import xavier
+from nmt.model.layers.init import xavier
 
 Form = Literal["bilinear", "additive", "location", "own"]
 
 
 class Score(FusedSupport, nn.Module, ABC):
-    """How well each source position answers a query: energies_bqs = score(query_bqd, keys_bsa).
+    """A score function: energies_bqs = score(query_bqd, prepare(states_bse)).
 
     Args:
         query_size: width d of a query
         key_size: width e of an annotation
 
     Attributes:
-        form: which product the energies are
-        keys_size: width a of what `prepare` makes of an annotation
+        form: formula of the energies; see the subclasses
+        keys_size: width a of a key, which `prepare` computes from an annotation
     """
 
     form: ClassVar[Form] = "own"
@@ -33,14 +33,14 @@ class Score(FusedSupport, nn.Module, ABC):
         self.keys_size = key_size
 
     def prepare(self, states_bse: Float[Tensor, "b s e"]) -> Float[Tensor, "b s a"]:
-        """The part of the score that depends on the source alone; done once a sentence."""
+        """Compute keys from annotations, once per sentence."""
         return states_bse
 
     @abstractmethod
     def forward(
         self, query_bqd: Float[Tensor, "b q d"], keys_bsa: Float[Tensor, "b s a"]
     ) -> Float[Tensor, "b q s"]:
-        """Energies before masking and softmax."""
+        """Compute energies, before masking and normalization."""
 
     def query_matrix(self) -> Float[Tensor, "a d"] | None:
         """Return W of a linear query projection, q' = W q; None if q' = q.
@@ -50,16 +50,16 @@ class Score(FusedSupport, nn.Module, ABC):
         return None
 
     def require_equal_sizes(self) -> None:
-        """Raise ValueError unless queries and annotations have one width."""
+        """Raise ValueError unless queries and annotations have equal width."""
         if self.query_size != self.key_size:
             raise ValueError(
-                f"needs queries and annotations of one width, got {self.query_size} (decoder) and "
-                f"{self.key_size} (encoder); make them equal or use 'general'"
+                f"requires queries and annotations of equal width, got {self.query_size} (decoder) "
+                f"and {self.key_size} (encoder); make them equal or use 'general'"
             )
 
 
 class BilinearScore(Score):
-    """q'·k', with q' = project(query) and k' = prepare(annotation).
+    """Base of scores q'·k', with q' = project(query) and k' = prepare(annotation).
 
     Attributes:
         query_scale: c of a scaled projection, q' = c W q or q' = c q
@@ -70,7 +70,7 @@ class BilinearScore(Score):
     query_scale: float = 1.0
 
     def project(self, query_bqd: Float[Tensor, "b q d"]) -> Float[Tensor, "b q a"]:
-        """Return q' of the query."""
+        """Compute q'."""
         return query_bqd
 
     def forward(
@@ -80,10 +80,12 @@ class BilinearScore(Score):
 
 
 class TanhScore(Score):
-    """v·tanh(q' + k'), with q' = project(query) and k' = prepare(annotation).
+    """Base of scores v·tanh(q' + k'), with q' = project(query) and k' = prepare(annotation).
 
     Args:
-        hidden_size: width a of the alignment layer
+        query_size: width d of a query
+        key_size: width e of an annotation
+        hidden_size: width a of q' and k'
     """
 
     form = "additive"
@@ -96,7 +98,7 @@ class TanhScore(Score):
 
     @abstractmethod
     def project(self, query_bqd: Float[Tensor, "b q d"]) -> Float[Tensor, "b q a"]:
-        """Return q' of the query."""
+        """Compute q'."""
 
     def forward(
         self, query_bqd: Float[Tensor, "b q d"], keys_bsa: Float[Tensor, "b s a"]

@@ -1,1 +1,1 @@
-"""One decoder a file: the order of looking and moving."""
+"""Decoders, one file per decoder."""

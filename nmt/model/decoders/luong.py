@@ -1,4 +1,4 @@
-"""Decoder of Luong et al. 2015: attention after the recurrence."""
+"""The decoder of Luong et al. 2015: attention after the recurrence."""
 
 from typing import Literal
 
@@ -11,32 +11,37 @@ from nmt.model.attention.mechanism import AttentionFactory, AttentionMemory
 from nmt.model.decoders.recurrent import RecurrentDecoder, RecurrentState, RecurrentStep
 from nmt.model.interfaces import DecoderOutput, Encoded, SourceSizes
 from nmt.model.layers.bridge import Bridge
-from nmt.model.layers.dropout import dropout as drop
+from nmt.model.layers.dropout import dropout as apply_dropout
 from nmt.model.layers.linear import ConcatLinear
-from nmt.model.layers.stack import RecurrentStack
+from nmt.model.layers.recurrent import RecurrentStack
 from nmt.model.recurrence.spec import AttentionOrder, InputFeed, RecurrenceSpec, build_spec
 from nmt.registry import DECODERS
 
 
 @DECODERS.register("luong")
-class LuongDecoder(RecurrentDecoder):
+class LuongDecoder(RecurrentDecoder[AttentionMemory, RecurrentState]):
     """Recurrent decoder that updates its state before it attends. Luong et al. 2015, eq. 5.
 
-    h~_t = tanh(W [c_t; s_t]) with c_t = attend(s_t). With input feeding (section 3.3), h~_{t-1}
-    enters the bottom layer together with the embedding. Without it, the recurrence does not depend
-    on attention, and known targets are computed for all positions at once.
+    With the embedding y_{t-1} of the previous token and the annotations h of the source:
+
+        s_t  = f(s_{t-1}, [y_{t-1}; h~_{t-1}])      recurrent layers, with input feeding (3.3)
+        c_t  = attend(s_t, h)                       context (section 3.1)
+        h~_t = tanh(W [c_t; s_t])                   attentional state, eq. 5
+
+    Without input feeding, nothing depends on attention, and teacher forcing decodes all target
+    positions at once.
 
     Args:
-        hidden_size: units per layer
-        layers: recurrent layers; the top layer attends
+        hidden_size: width of a layer
+        layers: number of recurrent layers; the state of the top layer is the query
         cell: type of the layers; gru is that of Cho et al. 2014
         dropout: dropout rate between layers and before the output layer
-        initial_state: computed from the encoder's final state (bridge), copied from it (last), or
+        initial_state: s_0 from the encoder: a projection of its final state, its last states, or
             zero
-        input_feeding: whether h~_{t-1} is an input of step t
+        input_feeding: whether h~_{t-1} enters the bottom layer
         attentional_output: whether the output layer reads h~_t; otherwise it reads s_t, and
-            attention has an effect on the next step only
-        attentional_size: width of h~ (default: hidden_size)
+            attention affects only the next step
+        attentional_size: width of h~ (default: the width of a layer)
         readout_size: width of a linear layer before the output layer (default: no such layer);
             recommended with tied embeddings, because h~ is bounded to (-1, 1)
     """
@@ -62,51 +67,68 @@ class LuongDecoder(RecurrentDecoder):
         super().__init__()
         if not (input_feeding or attentional_output):
             raise ValueError(
-                "nothing reads the attentional state; set input_feeding, attentional_output or both"
+                "attention has no effect without input_feeding and attentional_output; set one"
             )
         attentional_size = attentional_size or hidden_size
-        shown_size = attentional_size if attentional_output else hidden_size
+        readout_input_size = attentional_size if attentional_output else hidden_size
         self.attention = attention(hidden_size)
         self.bridge = Bridge(initial_state, source, hidden_size, layers, cell)
         self.needs_cells = self.bridge.needs_cells
         self.input_feeding, self.attentional_output = input_feeding, attentional_output
         self.attentional_size = attentional_size
-        fed_size = attentional_size if input_feeding else 0
-        self.stack = RecurrentStack(cell, embedding_size, fed_size, hidden_size, layers, dropout)
-        combined_sizes = (source.annotation, hidden_size)
-        self.combine = ConcatLinear.like_torchs(combined_sizes, attentional_size, bias=False)
-        self.readout = nn.Linear(shown_size, readout_size) if readout_size else None
-        self.output_size = readout_size or shown_size
+        feedback_size = attentional_size if input_feeding else 0
+        self.stack = RecurrentStack(
+            cell, embedding_size, feedback_size, hidden_size, layers, dropout
+        )
+        combined_sizes = (source.annotation, hidden_size)  # c_t, s_t
+        self.combine = ConcatLinear.with_default_init(combined_sizes, attentional_size, bias=False)
+        self.readout = nn.Linear(readout_input_size, readout_size) if readout_size else None
+        self.output_size = readout_size or readout_input_size
         self.dropout = dropout
         served = self.stack.supports_fused and self.attention.supports_fused
-        # Without input feeding the layers do not depend on attention: no loop is needed.
+        # Without input feeding the layers do not depend on attention, and no loop is needed.
         self.supports_fused &= served and input_feeding
 
     def start(self, source: Encoded) -> tuple[AttentionMemory, RecurrentState]:
         memory = self.attention.prepare(source)
         layers = self.bridge(source)
-        fed: tuple[Tensor, ...] = ()
+        input_feed: tuple[Tensor, ...] = ()
         if self.input_feeding:
-            fed = (
-                source.final_state_bh.new_zeros(
-                    source.final_state_bh.size(0), self.attentional_size
-                ),
-            )
-        return memory, RecurrentState(layers, self.attention.start(memory), fed)
+            final_bx = source.final_state_bx
+            input_feed = (final_bx.new_zeros(final_bx.size(0), self.attentional_size),)
+        return memory, RecurrentState(layers, self.attention.start(memory), input_feed)
 
-    def project(self, embedded: Float[Tensor, "*axes m"]) -> Float[Tensor, "*axes gates"]:
+    def project(self, embedded: Float[Tensor, "*axes m"]) -> Float[Tensor, "*axes g"]:
         return self.stack.bottom.project(embedded)
 
     def advance(
-        self, projected_ng: Float[Tensor, "n gates"], memory: AttentionMemory, state: RecurrentState
-    ) -> RecurrentStep:
+        self, projected_ng: Float[Tensor, "n g"], memory: AttentionMemory, state: RecurrentState
+    ) -> RecurrentStep[RecurrentState]:
         hidden_nd, layers = self.stack.step(projected_ng, state.layers, *state.input_feed)
-        look = self.attention.attend(hidden_nd, memory, state.attention)
-        attentional_nd = torch.tanh(self.combine(look.context_ne, hidden_nd))
-        fed = (attentional_nd,) if self.input_feeding else ()
-        state = RecurrentState(layers, look.state, fed)
-        seen_nd = attentional_nd if self.attentional_output else hidden_nd
-        return RecurrentStep((seen_nd,), look.weights_ns, state, look.auxiliary)
+        attended = self.attention.attend(hidden_nd, memory, state.attention)
+        attentional_nd = torch.tanh(self.combine(attended.context_ne, hidden_nd))
+        input_feed = (attentional_nd,) if self.input_feeding else ()
+        return RecurrentStep(
+            (attentional_nd if self.attentional_output else hidden_nd,),
+            attended.weights_ns,
+            RecurrentState(layers, attended.state, input_feed),
+            attended.auxiliary,
+        )
+
+    def read_out(
+        self, embedded: Float[Tensor, "*axes m"], *readout_inputs: Float[Tensor, "*axes _"]
+    ) -> Float[Tensor, "*axes d"]:
+        output = apply_dropout(readout_inputs[0], self.dropout, self.training)
+        return output if self.readout is None else self.readout(output)
+
+    def forward(self, embedded_btm: Float[Tensor, "b t m"], source: Encoded) -> DecoderOutput:
+        if self.input_feeding or self.attention.recurrent:
+            return super().forward(embedded_btm, source)
+        memory, state = self.start(source)
+        hidden_btd = self.stack.sequence(embedded_btm.transpose(0, 1), state.layers).transpose(0, 1)
+        attended, _ = self.attention(hidden_btd, memory, state.attention)
+        attentional_btd = torch.tanh(self.combine(attended.context_bqe, hidden_btd))
+        return DecoderOutput(self.read_out(embedded_btm, attentional_btd), attended.auxiliary)
 
     def recurrence_spec(self, memory: AttentionMemory, state: RecurrentState) -> RecurrenceSpec:
         (first_bf,) = state.input_feed
@@ -124,18 +146,3 @@ class LuongDecoder(RecurrentDecoder):
         self, hidden_tbd: Float[Tensor, "t b d"], input_feed_tbf: Float[Tensor, "t b f"]
     ) -> tuple[Tensor, ...]:
         return (input_feed_tbf if self.attentional_output else hidden_tbd,)
-
-    def read_out(
-        self, embedded: Float[Tensor, "*axes m"], *seen: Float[Tensor, "*axes _"]
-    ) -> Float[Tensor, "*axes d"]:
-        output = drop(seen[0], self.dropout, self.training)
-        return output if self.readout is None else self.readout(output)
-
-    def forward(self, embedded_btm: Float[Tensor, "b t m"], source: Encoded) -> DecoderOutput:
-        if self.input_feeding or self.attention.recurrent:
-            return super().forward(embedded_btm, source)
-        memory, state = self.start(source)
-        hidden_btd = self.stack.sequence(embedded_btm.transpose(0, 1), state.layers).transpose(0, 1)
-        reading, _ = self.attention(hidden_btd, memory, state.attention)
-        attentional_btd = torch.tanh(self.combine(reading.context_bqe, hidden_btd))
-        return DecoderOutput(self.read_out(embedded_btm, attentional_btd), reading.auxiliary)

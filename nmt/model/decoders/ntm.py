@@ -1,4 +1,4 @@
-"""Neural Turing Machine decoder of Graves et al. 2014."""
+"""The decoder of Graves et al. 2014: a Neural Turing Machine that reads the encoder's memory."""
 
 from typing import Literal, NamedTuple
 
@@ -7,39 +7,46 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from nmt.component_spec import Positive, Probability
-from nmt.model.decoders.recurrent import RecurrentDecoder, RecurrentState, RecurrentStep
+from nmt.model.decoders.recurrent import RecurrentDecoder, RecurrentStep
 from nmt.model.interfaces import Encoded, SourceSizes, StepOutput
 from nmt.model.layers.bridge import Bridge
-from nmt.model.layers.dropout import dropout as drop
-from nmt.model.layers.turing import MachineState, TuringMachine
+from nmt.model.layers.dropout import dropout as apply_dropout
+from nmt.model.layers.ntm import WRITTEN_MEMORY, MemorySizes, MemoryState, TuringMachine
+from nmt.model.layers.recurrent import LayerState
 from nmt.registry import DECODERS
 
-EPSILON = 1e-6  # of the mass of a slot, for every source position: where nothing was written
+EPSILON = 1e-6  # added to the mass of every position, so that unread sentences have weights too
 
 
-class Writings(NamedTuple):
-    """Which slots hold which source positions, for alignments: the decoder does not read it."""
+class Alignment(NamedTuple):
+    """Where the encoder has written each source position; only alignments depend on it."""
 
     written_bsi: Float[Tensor, "b s i"]
     mask_bs: Bool[Tensor, "b s"]
 
 
+class NTMState(NamedTuple):
+    """State of the controller and of the memory."""
+
+    controller: LayerState
+    memory: MemoryState
+
+
 @DECODERS.register("ntm")
-class TuringDecoder(RecurrentDecoder):
+class TuringDecoder(RecurrentDecoder[Alignment, NTMState]):
     """Neural Turing Machine that continues with the memory of encoder `ntm`. Graves et al. 2014.
 
-    h_t = LSTM([y_{t-1}; r_{t-1}], h_{t-1}), section 3, with a controller and heads of its own, as
-    many as those of the encoder. The output layer reads [h_t; r_t]. The alignment weights are the
-    overlap of the slots read at step t with those written at source position s: w(t, s) ∝ Σ_i
-    read_t(i) written_s(i).
+    h_t = LSTM([y_{t-1}; r_{t-1}], h_{t-1}), section 3, with a controller of its own and as many
+    heads as the encoder. The output layer reads [h_t; r_t]. For alignments, a step attends to the
+    source positions whose slots it reads: w(t, s) ∝ Σ_i read_t(i) written_s(i). Requires encoder
+    `ntm`.
 
     Args:
-        hidden_size: units of the controller
-        initial_state: initial state of the controller: computed from the encoder's final state
-            (bridge), copied from it (last), or zero, with which the memory alone represents the
-            source
-        heads: initial focus of the heads: the first slot, as in the encoder (first), or the final
-            focus of the encoder's heads (last)
+        hidden_size: width of the controller
+        initial_state: initial state of the controller from the encoder: a projection of its final
+            state, its last state, or zero; with zero, all information passes through the memory
+        heads: initial weights of the heads: on the first slot, as in the encoder, or those at the
+            end of the source
         dropout: dropout rate before the output layer
     """
 
@@ -54,50 +61,50 @@ class TuringDecoder(RecurrentDecoder):
         dropout: Probability = 0.0,
     ) -> None:
         super().__init__()
-        if source.machine is None:
-            raise ValueError(
-                "goes on with the memory that encoder 'ntm' has written; use encoder: ntm"
-            )
+        sizes: MemorySizes | None = source.extras.get(WRITTEN_MEMORY)
+        if sizes is None:
+            raise ValueError("requires encoder 'ntm', whose memory it reads; use encoder: ntm")
         self.bridge = Bridge(initial_state, source, hidden_size, 1)
         self.needs_cells = self.bridge.needs_cells
-        self.machine = TuringMachine(embedding_size, hidden_size, source.machine)
-        self.rewinds = heads == "first"
+        self.machine = TuringMachine(embedding_size, hidden_size, sizes)
+        self.resets_heads = heads == "first"
         self.output_size = hidden_size + self.machine.controller.feedback_size
         self.dropout = dropout
 
-    def start(self, source: Encoded) -> tuple[Writings, RecurrentState]:
-        state, written_bsi = source.machine
-        state = self.machine.rewind(state) if self.rewinds else state
-        return Writings(written_bsi, source.mask_bs), RecurrentState(self.bridge(source), state, ())
+    def start(self, source: Encoded) -> tuple[Alignment, NTMState]:
+        state, written_bsi = source.extras[WRITTEN_MEMORY]
+        (controller,) = self.bridge(source)
+        state = self.machine.reset_heads(state) if self.resets_heads else state
+        return Alignment(written_bsi, source.mask_bs), NTMState(controller, state)
 
-    def project(self, embedded: Float[Tensor, "*axes m"]) -> Float[Tensor, "*axes gates"]:
+    def project(self, embedded: Float[Tensor, "*axes m"]) -> Float[Tensor, "*axes g"]:
         return self.machine.controller.project(embedded)
 
     def advance(
-        self, projected_ng: Float[Tensor, "n gates"], memory: Writings, state: RecurrentState
-    ) -> RecurrentStep:
-        controller, turned = self.machine.step(projected_ng, state.layers[0], state.attention)
-        seen = (controller.hidden_nd, turned.read_nf)
-        return RecurrentStep(seen, None, RecurrentState((controller,), turned, ()))
+        self, projected_ng: Float[Tensor, "n g"], memory: Alignment, state: NTMState
+    ) -> RecurrentStep[NTMState]:
+        state = NTMState(*self.machine.step(projected_ng, *state))
+        return RecurrentStep((state.controller.hidden_nd, state.memory.read_nf), None, state)
 
     def read_out(
-        self, embedded: Float[Tensor, "*axes m"], *seen: Float[Tensor, "*axes _"]
+        self, embedded: Float[Tensor, "*axes m"], *readout_inputs: Float[Tensor, "*axes _"]
     ) -> Float[Tensor, "*axes d"]:
-        return drop(torch.cat(seen, dim=-1), self.dropout, self.training)
+        return apply_dropout(torch.cat(readout_inputs, dim=-1), self.dropout, self.training)
 
     def step(
-        self, embedded_nm: Float[Tensor, "n m"], memory: Writings, state: RecurrentState
-    ) -> StepOutput:
-        stepped = super().step(embedded_nm, memory, state)
-        return stepped._replace(weights_ns=self._looked(stepped.state.attention, memory))
+        self, embedded_nm: Float[Tensor, "n m"], memory: Alignment, state: NTMState
+    ) -> StepOutput[NTMState]:
+        step = super().step(embedded_nm, memory, state)
+        weights_ns = self._alignment_weights(step.state.memory, memory)
+        return StepOutput(step.output_nd, weights_ns, step.state)
 
-    def _looked(self, state: MachineState, memory: Writings) -> Float[Tensor, "n s"]:
-        """Weights of source positions, summed over reading heads, one where nothing was read."""
-        reading_ni = state.weights_nhi[:, : self.machine.sizes.read_heads].sum(dim=1)
+    def _alignment_weights(self, state: MemoryState, memory: Alignment) -> Float[Tensor, "n s"]:
+        """Compute weights of source positions, summed over read heads."""
+        read_ni = state.weights_nhi[:, : self.machine.sizes.read_heads].sum(dim=1)
         sentences = memory.mask_bs.size(0)
-        reading_bki = reading_ni.unflatten(0, (sentences, -1))  # type: ignore[no-untyped-call]
-        mass_bks = reading_bki @ memory.written_bsi.transpose(1, 2) + EPSILON
-        # The sum runs in float64: rounded back, it does not show how wide the padding is.
+        read_bki = read_ni.unflatten(0, (sentences, -1))  # type: ignore[no-untyped-call]
+        mass_bks = read_bki @ memory.written_bsi.transpose(1, 2) + EPSILON
+        # Summed in float64: rounded to float32, it does not depend on the width of the padding.
         mass_bks = mass_bks.masked_fill(~memory.mask_bs[:, None], 0.0).double()
         weights_bks = mass_bks / mass_bks.sum(dim=-1, keepdim=True)
-        return weights_bks.flatten(0, 1).to(reading_ni.dtype)
+        return weights_bks.flatten(0, 1).to(read_ni.dtype)

@@ -1,4 +1,4 @@
-"""Decoder of Cho et al. 2014: the encoder's final state at every step."""
+"""The decoder of Cho et al. 2014: the encoder's last state at every step."""
 
 from typing import Literal
 
@@ -8,29 +8,27 @@ from torch import Tensor
 
 from nmt.component_spec import Positive, Probability
 from nmt.model.interfaces import Decoder, DecoderOutput, Encoded, SourceSizes, StepOutput
-from nmt.model.layers.bridge import Bridge
-from nmt.model.layers.cell import LayerState
-from nmt.model.layers.dropout import dropout as drop
-from nmt.model.layers.ending import ending, ending_sizes
-from nmt.model.layers.stack import RecurrentStack
+from nmt.model.layers.bridge import Bridge, sizes_with_both_directions, with_both_directions
+from nmt.model.layers.dropout import dropout as apply_dropout
+from nmt.model.layers.recurrent import LayerState, RecurrentStack
 from nmt.registry import DECODERS
 
 
 @DECODERS.register("peeky")
-class PeekyDecoder(Decoder):
+class PeekyDecoder(Decoder[Tensor, tuple[LayerState, ...]]):
     """Recurrent decoder that reads the encoder's final state h at every step. Cho et al. 2014.
 
-    s_t = f(s_{t-1}, y_{t-1}, h), with h = [→h_S; ←h_1] if the encoder reads in both directions. The
-    output layer reads [h; s_t], as the peeky decoder of Saito's *Deep Learning from Scratch 2*,
-    chapter 7; in Cho et al., section 2.2, it reads y_{t-1} as well. With known targets, all
-    positions are computed at once.
+    s_t = f(s_{t-1}, [y_{t-1}; h]), where h is [→h_S; ←h_1] for an encoder with both directions. The
+    output layer reads [h; s_t]: the peeky decoder of Saito's *Deep Learning from Scratch 2*,
+    chapter 7. In Cho et al., section 2.2, it reads y_{t-1} too. Teacher forcing decodes all target
+    positions at once.
 
     Args:
-        hidden_size: units per layer
-        layers: recurrent layers; h enters the bottom layer
+        hidden_size: width of a layer
+        layers: number of recurrent layers; h enters the bottom layer
         cell: type of the layers; gru is that of Cho et al. 2014
         dropout: dropout rate between layers and before the output layer
-        initial_state: computed from the encoder's final state (bridge), copied from it (last), or
+        initial_state: s_0 from the encoder: a projection of its final state, its last states, or
             zero
     """
 
@@ -46,38 +44,38 @@ class PeekyDecoder(Decoder):
         initial_state: Literal["bridge", "last", "zero"] = "bridge",
     ) -> None:
         super().__init__()
-        source = ending_sizes(source)
+        source = sizes_with_both_directions(source)
         self.bridge = Bridge(initial_state, source, hidden_size, layers, cell)
         self.needs_cells = self.bridge.needs_cells
-        entering_size = embedding_size + source.final_state
-        self.stack = RecurrentStack(cell, entering_size, 0, hidden_size, layers, dropout)
+        input_size = embedding_size + source.final_state
+        self.stack = RecurrentStack(cell, input_size, 0, hidden_size, layers, dropout)
         self.dropout = dropout
         self.output_size = source.final_state + hidden_size
 
-    def start(self, source: Encoded) -> tuple[Float[Tensor, "b h"], tuple[LayerState, ...]]:
-        source = ending(source)
-        return source.final_state_bh, self.bridge(source)
+    def start(self, source: Encoded) -> tuple[Float[Tensor, "b x"], tuple[LayerState, ...]]:
+        source = with_both_directions(source)
+        return source.final_state_bx, self.bridge(source)
 
     def step(
         self,
         embedded_nm: Float[Tensor, "n m"],
-        memory: Float[Tensor, "b h"],
+        memory: Float[Tensor, "b x"],
         state: tuple[LayerState, ...],
-    ) -> StepOutput:
+    ) -> StepOutput[tuple[LayerState, ...]]:
         hypotheses = embedded_nm.size(0) // memory.size(0)
-        summary_nh = memory.repeat_interleave(hypotheses, dim=0)
-        entering_nx = torch.cat([embedded_nm, summary_nh], dim=-1)
-        hidden_nd, state = self.stack.step(self.stack.bottom.project(entering_nx), state)
-        return StepOutput(self._seen(summary_nh, hidden_nd), None, state)
+        final_nx = memory.repeat_interleave(hypotheses, dim=0)
+        inputs = torch.cat([embedded_nm, final_nx], dim=-1)
+        hidden_nd, state = self.stack.step(self.stack.bottom.project(inputs), state)
+        return StepOutput(self._output(final_nx, hidden_nd), None, state)
 
     def forward(self, embedded_btm: Float[Tensor, "b t m"], source: Encoded) -> DecoderOutput:
-        final_state_bh, state = self.start(source)
-        summary_tbh = final_state_bh.expand(embedded_btm.size(1), -1, -1)
-        entering_tbx = torch.cat([embedded_btm.transpose(0, 1), summary_tbh], dim=-1)
-        hidden_tbd = self.stack.sequence(entering_tbx, state)
-        return DecoderOutput(self._seen(summary_tbh, hidden_tbd).transpose(0, 1))
+        final_bx, state = self.start(source)
+        final_tbx = final_bx.expand(embedded_btm.size(1), -1, -1)
+        inputs = torch.cat([embedded_btm.transpose(0, 1), final_tbx], dim=-1)
+        hidden_tbd = self.stack.sequence(inputs, state)
+        return DecoderOutput(self._output(final_tbx, hidden_tbd).transpose(0, 1))
 
-    def _seen(
-        self, summary: Float[Tensor, "*axes h"], hidden: Float[Tensor, "*axes d"]
-    ) -> Float[Tensor, "*axes both"]:
-        return drop(torch.cat([summary, hidden], dim=-1), self.dropout, self.training)
+    def _output(
+        self, final: Float[Tensor, "*axes x"], hidden: Float[Tensor, "*axes d"]
+    ) -> Float[Tensor, "*axes d2"]:
+        return apply_dropout(torch.cat([final, hidden], dim=-1), self.dropout, self.training)

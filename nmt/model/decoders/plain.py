@@ -1,4 +1,4 @@
-"""Decoder of Sutskever et al. 2014, without attention."""
+"""The decoder of Sutskever et al. 2014: no attention."""
 
 from typing import Literal
 
@@ -7,28 +7,26 @@ from torch import Tensor
 
 from nmt.component_spec import Positive, Probability
 from nmt.model.interfaces import Decoder, DecoderOutput, Encoded, SourceSizes, StepOutput
-from nmt.model.layers.bridge import Bridge
-from nmt.model.layers.cell import LayerState
-from nmt.model.layers.dropout import dropout as drop
-from nmt.model.layers.ending import ending, ending_sizes
-from nmt.model.layers.stack import RecurrentStack
+from nmt.model.layers.bridge import Bridge, sizes_with_both_directions, with_both_directions
+from nmt.model.layers.dropout import dropout as apply_dropout
+from nmt.model.layers.recurrent import LayerState, RecurrentStack
 from nmt.registry import DECODERS
 
 
 @DECODERS.register("plain")
-class PlainDecoder(Decoder):
+class PlainDecoder(Decoder[tuple[()], tuple[LayerState, ...]]):
     """Recurrent decoder without attention, initialized by the encoder. Sutskever et al. 2014.
 
-    s_t = f(s_{t-1}, y_{t-1}), and the output layer reads s_t. With known targets, all positions are
-    computed at once. The bridge reads the final states of both directions, [→h_S; ←h_1]; the
-    reversed source of the paper, section 3.3, is the encoder `{type: bilstm, direction: backward}`.
+    s_t = f(s_{t-1}, y_{t-1}), and the output layer reads s_t. Teacher forcing decodes all target
+    positions at once. The bridge reads the last states of both directions, [→h_S; ←h_1]. For the
+    reversed source of the paper, section 3.3, use encoder `{type: bilstm, direction: backward}`.
 
     Args:
-        hidden_size: units per layer
-        layers: recurrent layers; the output layer reads the top layer
+        hidden_size: width of a layer
+        layers: number of recurrent layers; the output layer reads the top layer
         cell: type of the layers; gru is that of Cho et al. 2014
         dropout: dropout rate between layers and before the output layer
-        initial_state: computed from the encoder's final state (bridge), or copied from it (last)
+        initial_state: s_0 from the encoder: a projection of its final state, or its last states
     """
 
     def __init__(
@@ -43,25 +41,24 @@ class PlainDecoder(Decoder):
         initial_state: Literal["bridge", "last"] = "bridge",
     ) -> None:
         super().__init__()
-        self.bridge = Bridge(initial_state, ending_sizes(source), hidden_size, layers, cell)
+        source = sizes_with_both_directions(source)
+        self.bridge = Bridge(initial_state, source, hidden_size, layers, cell)
         self.needs_cells = self.bridge.needs_cells
         self.stack = RecurrentStack(cell, embedding_size, 0, hidden_size, layers, dropout)
         self.dropout = dropout
         self.output_size = hidden_size
 
     def start(self, source: Encoded) -> tuple[tuple[()], tuple[LayerState, ...]]:
-        return (), self.bridge(ending(source))
+        return (), self.bridge(with_both_directions(source))
 
     def step(
-        self,
-        embedded_nm: Float[Tensor, "n m"],
-        memory: tuple[()],
-        state: tuple[LayerState, ...],
-    ) -> StepOutput:
+        self, embedded_nm: Float[Tensor, "n m"], memory: tuple[()], state: tuple[LayerState, ...]
+    ) -> StepOutput[tuple[LayerState, ...]]:
         hidden_nd, state = self.stack.step(self.stack.bottom.project(embedded_nm), state)
-        return StepOutput(drop(hidden_nd, self.dropout, self.training), None, state)
+        return StepOutput(apply_dropout(hidden_nd, self.dropout, self.training), None, state)
 
     def forward(self, embedded_btm: Float[Tensor, "b t m"], source: Encoded) -> DecoderOutput:
         _, state = self.start(source)
         hidden_tbd = self.stack.sequence(embedded_btm.transpose(0, 1), state)
-        return DecoderOutput(drop(hidden_tbd, self.dropout, self.training).transpose(0, 1))
+        output_tbd = apply_dropout(hidden_tbd, self.dropout, self.training)
+        return DecoderOutput(output_tbd.transpose(0, 1))

@@ -1,31 +1,24 @@
-"""What decoders with a recurrent state share: what is done at once and what step by step."""
+"""Base class of decoders with a recurrent state."""
 
 from abc import abstractmethod
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Generic, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from nmt.config.schema import RecurrenceBackend
-from nmt.model.attention.mechanism import Mechanism
-from nmt.model.interfaces import (
-    Decoder,
-    DecoderOutput,
-    Encoded,
-    FusedSupport,
-    Memory,
-    State,
-    StepOutput,
-)
-from nmt.model.layers.cell import LayerState
+from nmt.model.attention.mechanism import AttentionState, Mechanism
+from nmt.model.interfaces import Decoder, DecoderOutput, Encoded, FusedSupport, M, S, StepOutput
+from nmt.model.layers.recurrent import LayerState
 from nmt.model.recurrence import fused
 from nmt.model.recurrence.spec import RecurrenceSpec
 
 
 class RecurrentState(NamedTuple):
-    """State of one hypothesis between two steps.
+    """State of a recurrent decoder with attention.
 
     Attributes:
         layers: state of each recurrent layer, from the bottom up
@@ -34,32 +27,36 @@ class RecurrentState(NamedTuple):
     """
 
     layers: tuple[LayerState, ...]
-    attention: Any
+    attention: AttentionState
     input_feed: tuple[Tensor, ...]
 
 
-class RecurrentStep(NamedTuple):
-    """One step of the recurrence: what the readout needs of it, where it looked, the new state.
+@dataclass(slots=True)
+class RecurrentStep(Generic[S]):
+    """Output of one step of the recurrence.
 
-    `auxiliary` is what the mechanism adds for its auxiliary loss.
+    Attributes:
+        readout_inputs: arguments of `RecurrentDecoder.read_out` after the embedding
+        weights_ns: attention weights; None in a decoder without attention
+        state: the new state
+        auxiliary: arguments of the attention mechanism's auxiliary loss
     """
 
     readout_inputs: tuple[Tensor, ...]
     weights_ns: Float[Tensor, "n s"] | None
-    state: State
+    state: S
     auxiliary: tuple[Tensor, ...] = ()
 
 
-class RecurrentDecoder(FusedSupport, Decoder):
-    """A decoder in three stages, of which only the middle one waits for the step before.
+class RecurrentDecoder(FusedSupport, Decoder[M, S]):
+    """Base of decoders in three stages: `project`, `advance`, `read_out`.
 
-    `project` (input's part of the gates) and `read_out` work on any number of positions at once;
-    `advance` moves one step. `step` chains the three; `forward` runs the first and the last over
-    the whole target and loops over the middle one only.
+    Only `advance` depends on the previous step. Teacher forcing therefore runs `project` and
+    `read_out` once over all target positions, as large products, and loops over `advance` alone.
 
     Attributes:
-        attention: how it looks at the source, in a decoder that does
-        backend: how the loop over a known target runs: `eager`, one call of `advance` per step;
+        attention: attention to the source, in a decoder that has it
+        backend: how the loop over known targets runs: `eager`, one call of `advance` per step;
             `fused`, one autograd operation; `auto`, fused where supported
     """
 
@@ -68,22 +65,20 @@ class RecurrentDecoder(FusedSupport, Decoder):
     backend: RecurrenceBackend = "auto"
 
     @abstractmethod
-    def project(self, embedded: Float[Tensor, "*axes m"]) -> Float[Tensor, "*axes gates"]:
-        """What the bottom layer's gates get from the input."""
+    def project(self, embedded: Float[Tensor, "*axes m"]) -> Float[Tensor, "*axes g"]:
+        """Compute the contribution of the input to the gates of the bottom layer."""
 
     @abstractmethod
-    def advance(
-        self, projected_ng: Float[Tensor, "n gates"], memory: Memory, state: State
-    ) -> RecurrentStep:
-        """Look and move, in the decoder's order."""
+    def advance(self, projected_ng: Float[Tensor, "n g"], memory: M, state: S) -> RecurrentStep[S]:
+        """Attend to the source and update the state, in the decoder's order."""
 
     @abstractmethod
     def read_out(
-        self, embedded: Float[Tensor, "*axes m"], *seen: Float[Tensor, "*axes _"]
+        self, embedded: Float[Tensor, "*axes m"], *readout_inputs: Float[Tensor, "*axes _"]
     ) -> Float[Tensor, "*axes d"]:
-        """What the output layer reads."""
+        """Compute the input of the output layer."""
 
-    def step(self, embedded_nm: Float[Tensor, "n m"], memory: Memory, state: State) -> StepOutput:
+    def step(self, embedded_nm: Float[Tensor, "n m"], memory: M, state: S) -> StepOutput[S]:
         step = self.advance(self.project(embedded_nm), memory, state)
         output_nd = self.read_out(embedded_nm, *step.readout_inputs)
         return StepOutput(output_nd, step.weights_ns, step.state)
@@ -91,14 +86,14 @@ class RecurrentDecoder(FusedSupport, Decoder):
     def forward(self, embedded_btm: Float[Tensor, "b t m"], source: Encoded) -> DecoderOutput:
         memory, state = self.start(source)
         embedded_tbm = embedded_btm.transpose(0, 1)
-        seen, auxiliary = self.unroll(self.project(embedded_tbm), memory, state)
-        output_tbd = self.read_out(embedded_tbm, *seen)
+        readout_inputs, auxiliary = self.unroll(self.project(embedded_tbm), memory, state)
+        output_tbd = self.read_out(embedded_tbm, *readout_inputs)
         return DecoderOutput(
-            output_tbd.transpose(0, 1), tuple(part.transpose(0, 1) for part in auxiliary)
+            output_tbd.transpose(0, 1), tuple(tensor.transpose(0, 1) for tensor in auxiliary)
         )
 
     def unroll(
-        self, projected_tbg: Float[Tensor, "t b gates"], memory: Memory, state: State
+        self, projected_tbg: Float[Tensor, "t b g"], memory: M, state: S
     ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         """Run the recurrence over all steps; return its readout inputs and auxiliary outputs.
 
@@ -118,7 +113,7 @@ class RecurrentDecoder(FusedSupport, Decoder):
         """Whether `forward` runs the fused recurrence."""
         return self.supports_fused and self.backend != "eager"
 
-    def recurrence_spec(self, memory: Memory, state: State) -> RecurrenceSpec:
+    def recurrence_spec(self, memory: M, state: S) -> RecurrenceSpec:
         """Return the weights and inputs of the fused recurrence, where it is supported."""
         raise NotImplementedError
 
@@ -129,8 +124,8 @@ class RecurrentDecoder(FusedSupport, Decoder):
 
         Args:
             hidden_tbd: hidden states of the top layer
-            input_feed_tbf: what enters the bottom layer besides the embedding: the context of the
-                same step, or the attentional state for the next step
+            input_feed_tbf: vectors that enter the bottom layer besides the embedding: the context
+                of the same step, or the attentional state for the next step
         """
         return hidden_tbd, input_feed_tbf
 

@@ -1,56 +1,60 @@
-"""Transformer decoder of Vaswani et al. 2017."""
+"""The decoder of Vaswani et al. 2017: layers of self-attention and attention to the source."""
 
-from collections.abc import Iterable
-from typing import Literal, NamedTuple, cast
+from typing import Literal, NamedTuple
 
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from nmt.component_spec import Positive, Probability
 from nmt.model.interfaces import Decoder, DecoderOutput, Encoded, SourceSizes, StepOutput
-from nmt.model.layers.cell import compute_dtype
-from nmt.model.layers.dropout import dropout as drop
-from nmt.model.layers.feed_forward import FeedForward, LayerDesign, Residual, last_norm
+from nmt.model.layers.dropout import dropout as apply_dropout
+from nmt.model.layers.module_list import Layers
 from nmt.model.layers.multi_head import CrossAttention, Heads, SelfAttention
-from nmt.model.layers.positions import make_positions
+from nmt.model.layers.recurrent import compute_dtype
+from nmt.model.layers.transformer import (
+    FeedForward,
+    LayerDesign,
+    Residual,
+    final_norm,
+    make_positions,
+)
 from nmt.registry import DECODERS
 
 
 class TransformerMemory(NamedTuple):
-    """The source, projected once a sentence for every layer."""
+    """Keys and values of the source in every layer."""
 
     layers: tuple[Heads, ...]
     mask_bs: Bool[Tensor, "b s"]
 
 
 TransformerState = tuple[Heads, ...]
-"""Keys and values of a hypothesis' own positions in every layer; one position more each step."""
+"""Keys and values of a hypothesis's own positions in every layer; one more position per step."""
 
 
 @DECODERS.register("transformer")
-class TransformerDecoder(Decoder):
+class TransformerDecoder(Decoder[TransformerMemory, TransformerState]):
     """Transformer decoder: self-attention and source attention. Vaswani et al. 2017, section 3.1.
 
-    The layers are as wide as an embedding. With known targets, all positions are computed at once;
-    a step attends to the keys and values that the previous steps stored. The k hypotheses of a
-    sentence are k queries to its one memory.
+    All layers are as wide as an embedding. Teacher forcing decodes all target positions at once; a
+    step uses the cached keys and values of earlier steps. The hypotheses of a sentence are queries
+    to one shared memory.
 
-    The reported weights are the mean over the heads of one layer's attention to the source, by
-    default of the penultimate layer, which aligns best in Garg et al. 2019, section 4.1.
+    The attention weights of an alignment are the mean over the heads of one layer's attention to
+    the source, by default of the last but one, which aligns best in Garg et al. 2019, section 4.1.
 
     Args:
         layers: number of layers
-        heads: heads per attention, a divisor of the width
-        feed_forward_size: units of a feed-forward sublayer
-        dropout: dropout rate of the embeddings with positions and of each sublayer's output
-        attention_dropout: dropout rate of the attention weights
+        heads: number of attention heads; the width of an embedding must be a multiple of it
+        feed_forward_size: width of the feed-forward sublayers
+        dropout: dropout rate of the input and of the output of each sublayer
+        attention_dropout: dropout rate of attention weights
         activation: activation of the feed-forward sublayers
-        norm: layer normalization after the residual connection (post) or before the sublayer (pre);
-            Xiong et al. 2020
-        positions: fixed sinusoids or learned embeddings
+        norm: layer norm after the residual connection, or before the sublayer as in Xiong et al.
+            2020
+        positions: position embeddings
         max_length: number of learned positions, in tokens (default: 1024)
-        alignment_layer: layer whose attention weights are reported, 1 is the lowest (default: the
-            penultimate layer)
+        alignment_layer: layer of the alignment, from 1 at the bottom (default: the last but one)
     """
 
     def __init__(
@@ -72,8 +76,8 @@ class TransformerDecoder(Decoder):
         super().__init__()
         if alignment_layer and alignment_layer > layers:
             raise ValueError(
-                f"alignment_layer {alignment_layer} is above the top of {layers} layers; "
-                f"use 1 to {layers}"
+                f"alignment_layer {alignment_layer} exceeds the number of layers, {layers}; use 1 "
+                f"to {layers}"
             )
         self.output_size, self.dropout = embedding_size, dropout
         self.alignment_layer = alignment_layer or max(1, layers - 1)
@@ -82,32 +86,27 @@ class TransformerDecoder(Decoder):
         )
         self.heads = heads
         self.positions = make_positions(positions, embedding_size, max_length)
-        self.stack = nn.ModuleList(DecoderLayer(design, source.annotation) for _ in range(layers))
-        self.norm = last_norm(design)
-
-    @property
-    def _stacked(self) -> Iterable["DecoderLayer"]:
-        # torch types the elements of a ModuleList as Module, whatever they are.
-        return cast(Iterable[DecoderLayer], self.stack)
+        self.stack = Layers(DecoderLayer(design, source.annotation) for _ in range(layers))
+        self.norm = final_norm(design)
 
     def start(self, source: Encoded) -> tuple[TransformerMemory, TransformerState]:
         memory = self._prepare(source)
         sentences, size = source.mask_bs.size(0), self.output_size // self.heads
-        none_bh0x = source.states_bse.new_empty(
+        empty_bh0w = source.states_bse.new_empty(
             (sentences, self.heads, 0, size), dtype=compute_dtype(source.states_bse)
         )
-        return memory, tuple(Heads(none_bh0x, none_bh0x) for _ in memory.layers)
+        return memory, tuple(Heads(empty_bh0w, empty_bh0w) for _ in memory.layers)
 
     def step(
         self,
         embedded_nm: Float[Tensor, "n m"],
         memory: TransformerMemory,
         state: TransformerState,
-    ) -> StepOutput:
-        position = state[0].keys_bhsx.size(2)
-        states_nd = self._place(embedded_nm[:, None], position)[:, 0]
+    ) -> StepOutput[TransformerState]:
+        position = state[0].keys_bhsw.size(2)
+        states_nd = self._input(embedded_nm[:, None], position)[:, 0]
         pasts, weights = [], []
-        for layer, source, past in zip(self._stacked, memory.layers, state, strict=True):
+        for layer, source, past in zip(self.stack, memory.layers, state, strict=True):
             states_nd, weights_ns, past = layer.step(states_nd, source, memory.mask_bs, past)
             pasts.append(past)
             weights.append(weights_ns)
@@ -115,17 +114,17 @@ class TransformerDecoder(Decoder):
 
     def forward(self, embedded_btm: Float[Tensor, "b t m"], source: Encoded) -> DecoderOutput:
         memory = self._prepare(source)
-        states_btd = self._place(embedded_btm, 0)
-        for layer, heads in zip(self._stacked, memory.layers, strict=True):
+        states_btd = self._input(embedded_btm, 0)
+        for layer, heads in zip(self.stack, memory.layers, strict=True):
             states_btd = layer(states_btd, heads, memory.mask_bs)
         return DecoderOutput(self.norm(states_btd))
 
     def _prepare(self, source: Encoded) -> TransformerMemory:
-        layers = [layer.cross_attention.prepare(source.states_bse) for layer in self._stacked]
+        layers = [layer.cross_attention.prepare(source.states_bse) for layer in self.stack]
         return TransformerMemory(tuple(layers), source.mask_bs)
 
-    def _place(self, embedded_btm: Tensor, start: int) -> Tensor:
-        return drop(self.positions(embedded_btm, start), self.dropout, self.training)
+    def _input(self, embedded_btm: Tensor, start: int) -> Tensor:
+        return apply_dropout(self.positions(embedded_btm, start), self.dropout, self.training)
 
 
 class DecoderLayer(nn.Module):
@@ -151,11 +150,11 @@ class DecoderLayer(nn.Module):
         memory: Heads,
         mask_bs: Bool[Tensor, "b s"],
     ) -> Float[Tensor, "b t d"]:
-        """All target positions at once."""
-        found_btd = self.self_attention(self.around_self.enter(states_btd), causal=True)
-        states_btd = self.around_self.leave(states_btd, found_btd)
-        found_btd = self.cross_attention(self.around_cross.enter(states_btd), memory, mask_bs)
-        return self._feed(self.around_cross.leave(states_btd, found_btd))
+        """Compute the outputs of all target positions."""
+        output_btd = self.self_attention(self.around_self.enter(states_btd), causal=True)
+        states_btd = self.around_self.leave(states_btd, output_btd)
+        output_btd = self.cross_attention(self.around_cross.enter(states_btd), memory, mask_bs)
+        return self._feed(self.around_cross.leave(states_btd, output_btd))
 
     def step(
         self,
@@ -164,15 +163,15 @@ class DecoderLayer(nn.Module):
         mask_bs: Bool[Tensor, "b s"],
         past: Heads,
     ) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n s"], Heads]:
-        """The next target position, where it looked, and the past with it."""
-        found_nd, past = self.self_attention.step(self.around_self.enter(states_nd), past)
-        states_nd = self.around_self.leave(states_nd, found_nd)
+        """Compute output, weights of the source and extended past of the next target position."""
+        output_nd, past = self.self_attention.step(self.around_self.enter(states_nd), past)
+        states_nd = self.around_self.leave(states_nd, output_nd)
         query_nd = self.around_cross.enter(states_nd)
         query_bkd = query_nd.unflatten(0, (mask_bs.size(0), -1))  # type: ignore[no-untyped-call]
-        found_bkd, weights_bks = self.cross_attention.look(query_bkd, memory, mask_bs)
-        states_nd = self._feed(self.around_cross.leave(states_nd, found_bkd.flatten(0, 1)))
+        output_bkd, weights_bks = self.cross_attention.with_weights(query_bkd, memory, mask_bs)
+        states_nd = self._feed(self.around_cross.leave(states_nd, output_bkd.flatten(0, 1)))
         return states_nd, weights_bks.flatten(0, 1), past
 
     def _feed(self, states: Float[Tensor, "*axes d"]) -> Float[Tensor, "*axes d"]:
-        found = self.feed_forward(self.around_feed.enter(states))
-        return self.around_feed.leave(states, found)
+        output = self.feed_forward(self.around_feed.enter(states))
+        return self.around_feed.leave(states, output)

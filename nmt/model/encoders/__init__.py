@@ -1,1 +1,1 @@
-"""One encoder a file; a file in this folder is found by its registered name."""
+"""Encoders, one file per encoder."""

@@ -1,18 +1,17 @@
-"""Bidirectional LSTM encoder of Bahdanau et al. 2014."""
+"""The encoder of Bahdanau et al. 2014: a stack of bidirectional recurrent layers."""
 
-from collections.abc import Iterable
-from typing import Literal, cast
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from nmt.component_spec import Positive, Probability
 from nmt.model.interfaces import Encoded, Encoder, LayerStates
-from nmt.model.layers.cell import RecurrentLayer
-from nmt.model.layers.directions import Padding, run_layer
 from nmt.model.layers.dropout import SequenceDropout
-from nmt.model.layers.stack import CELLS
+from nmt.model.layers.module_list import Layers
+from nmt.model.layers.padding import Padding, run_layer
+from nmt.model.layers.recurrent import CELLS
 from nmt.registry import ENCODERS
 
 
@@ -20,18 +19,18 @@ from nmt.registry import ENCODERS
 class BiLSTMEncoder(Encoder):
     """Bidirectional LSTM with annotations h_j = [→h_j; ←h_j]. Bahdanau et al. 2014, section 3.2.
 
-    No result depends on the padding. `direction: backward` is the reversed source of Sutskever et
-    al. 2014, section 3.3, with every annotation at the position of its token.
+    Sentences are padded, and no result depends on the padding. `backward` alone is the reversed
+    source of Sutskever et al. 2014, section 3.3, with annotations at the positions of their tokens.
 
     Args:
-        hidden_size: units per layer and direction
+        hidden_size: width of one direction of a layer
         layers: number of layers
         cell: type of the layers; gru is that of Cho et al. 2014
         dropout: dropout rate between layers
         variational: whether all positions of a sentence share one dropout mask
-        direction: direction of reading
-        merge: how the states of both directions become one annotation (default: concat)
-        residual: whether a layer's input is added to its output, from the second layer on
+        direction: directions of each layer
+        merge: how both directions become one annotation (default: concat)
+        residual: whether the input of a layer is added to its output, from the second layer on
     """
 
     def __init__(
@@ -48,7 +47,7 @@ class BiLSTMEncoder(Encoder):
         residual: bool = False,
     ) -> None:
         super().__init__()
-        _refuse_unused(layers, dropout, variational, direction, merge, residual)
+        _check_effects(layers, dropout, variational, direction, merge, residual)
         self.merge = merge or "concat"
         self.residual = residual
         self.layers, self.final_state_size = layers, hidden_size
@@ -57,15 +56,10 @@ class BiLSTMEncoder(Encoder):
         count = len(self.backward)
         self.output_size = hidden_size * (count if self.merge == "concat" else 1)
         sizes = [embedding_size] + [self.output_size] * (layers - 1)
-        self.stack = nn.ModuleList(
-            nn.ModuleList(CELLS[cell](size, hidden_size) for _ in range(count)) for size in sizes
+        self.stack = Layers(
+            Layers(CELLS[cell](size, hidden_size) for _ in range(count)) for size in sizes
         )
         self.dropout = SequenceDropout(dropout, variational=variational)
-
-    @property
-    def _stacked(self) -> Iterable[Iterable[RecurrentLayer]]:
-        # torch types the elements of a ModuleList as Module, whatever they are.
-        return cast(Iterable[Iterable[RecurrentLayer]], self.stack)
 
     def forward(
         self, embedded_bsm: Float[Tensor, "b s m"], mask_bs: Bool[Tensor, "b s"]
@@ -73,21 +67,21 @@ class BiLSTMEncoder(Encoder):
         padding = Padding.of(mask_bs)
         states_sbe = padding.clear(embedded_bsm.transpose(0, 1))
         hidden_lbe, cell_lbe = [], []
-        for number, directions in enumerate(self._stacked):
-            below_sbe = states_sbe if number == 0 else self.dropout(states_sbe)
-            ran = [
-                run_layer(layer, below_sbe, padding, backward=back, keeps_cell=self.keeps_cells)
+        for number, directions in enumerate(self.stack):
+            inputs_sbe = states_sbe if number == 0 else self.dropout(states_sbe)
+            outputs = [
+                run_layer(layer, inputs_sbe, padding, backward=back, needs_cell=self.keeps_cells)
                 for layer, back in zip(directions, self.backward, strict=True)
             ]
-            states_sbe = padding.clear(self._merge([run.states_sbh for run in ran]))
+            states_sbe = padding.clear(self._merge([output.states_sbd for output in outputs]))
             if self.residual and number > 0:
-                states_sbe = states_sbe + below_sbe
-            hidden_lbe.append(self._merge([run.last_bh for run in ran]))
-            cells = [run.cell_bh for run in ran if run.cell_bh is not None]
+                states_sbe = states_sbe + inputs_sbe
+            hidden_lbe.append(self._merge([output.last_bd for output in outputs]))
+            cells = [output.cell_bd for output in outputs if output.cell_bd is not None]
             cell_lbe += [self._merge(cells)] if cells else []
-        cells_ble = torch.stack(cell_lbe, dim=1) if cell_lbe else None
-        final = LayerStates(torch.stack(hidden_lbe, dim=1), cells_ble)
-        return Encoded(states_sbe.transpose(0, 1), mask_bs, ran[-1].last_bh, final)
+        cell_ble = torch.stack(cell_lbe, dim=1) if cell_lbe else None
+        layer_states = LayerStates(torch.stack(hidden_lbe, dim=1), cell_ble)
+        return Encoded(states_sbe.transpose(0, 1), mask_bs, outputs[-1].last_bd, layer_states)
 
     def _merge(self, directions: list[Tensor]) -> Tensor:
         if len(directions) == 1:
@@ -97,7 +91,7 @@ class BiLSTMEncoder(Encoder):
         return torch.stack(directions).sum(0) / (2 if self.merge == "mean" else 1)
 
 
-def _refuse_unused(
+def _check_effects(
     layers: int,
     dropout: float,
     variational: bool,
@@ -105,12 +99,12 @@ def _refuse_unused(
     merge: str | None,
     residual: bool,
 ) -> None:
-    """Raise ValueError for an option that another one leaves without effect."""
+    """Raise ValueError if an option has no effect because of another one."""
     if layers == 1 and dropout:
-        raise ValueError("dropout stands between layers, and there is one; remove it or add layers")
+        raise ValueError("dropout has no effect with layers: 1; remove it or add layers")
     if variational and not dropout:
-        raise ValueError("variational says how to drop out, and dropout is 0; set dropout")
+        raise ValueError("variational has no effect with dropout: 0; set dropout")
     if merge and direction != "both":
-        raise ValueError(f"merge joins two directions, and direction is {direction}; remove merge")
+        raise ValueError(f"merge has no effect with direction: {direction}; remove it")
     if residual and layers == 1:
-        raise ValueError("residual links start at the second layer, and there is one")
+        raise ValueError("residual has no effect with layers: 1; remove it or add layers")

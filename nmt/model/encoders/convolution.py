@@ -1,4 +1,4 @@
-"""Convolutional encoder of images."""
+"""A small convolutional network that encodes the pixels of an image."""
 
 from itertools import pairwise
 from math import gcd
@@ -9,26 +9,26 @@ from torch import Tensor, nn
 
 from nmt.component_spec import Positive, Probability
 from nmt.data.images import ImageSize
-from nmt.model.encoders.pictured import PictureEncoder
+from nmt.model.encoders.image_encoder import ImageEncoder
 from nmt.model.interfaces import Encoded
 from nmt.registry import ENCODERS
 
-GROUPS = 8  # channels normalised together, at most so many sets of them
+MAX_GROUPS = 8  # of channels that are normalized together
+POSITION_STD = 0.3  # initial standard deviation of the row and column vectors
 
 
 @ENCODERS.register("convolution")
-class ConvolutionEncoder(PictureEncoder):
+class ConvolutionEncoder(ImageEncoder):
     """Convolutional network over pixels: a grid of annotations. Xu et al. 2015, section 3.1.1.
 
-    A block is a number of 3 x 3 convolutions, each followed by GroupNorm (Wu and He 2018), whose
-    statistics are those of one image, so that no result depends on the batch, and ReLU. The first
-    convolution of a block halves height and width; a block has twice as many channels as the
-    previous one. A learned vector of its row and one of its column are added to each annotation, so
-    that attention can distinguish positions.
+    Blocks of 3 x 3 convolutions, each followed by GroupNorm (Wu and He 2018) and ReLU. The first
+    convolution of a block halves the sides, and a block has twice the channels of the one before. A
+    learned vector of its row and one of its column are added to each annotation, so that attention
+    can depend on the position.
 
     Args:
         channels: channels of the first block
-        blocks: number of blocks, each of which halves height and width
+        blocks: number of blocks, each of which halves the sides
         convolutions: convolutions per block
         dropout: dropout rate of the annotations
     """
@@ -43,24 +43,25 @@ class ConvolutionEncoder(PictureEncoder):
         dropout: Probability = 0.0,
     ) -> None:
         if image_size.size is None:
-            raise ValueError("reads pixels; set data.pictures.size, or use encoder 'features'")
-        side, odd = divmod(image_size.size, 2**blocks)
-        if odd or not side:
+            raise ValueError("requires pixels; set data.pictures.size, or use encoder 'features'")
+        side, remainder = divmod(image_size.size, 2**blocks)
+        if remainder or not side:
             raise ValueError(
-                f"halves the sides {blocks} times, and {image_size.size} pixels are no multiple of "
-                f"{2**blocks}; change data.pictures.size or blocks"
+                f"halves the sides {blocks} times, but {image_size.size} pixels are not a multiple "
+                f"of {2**blocks}; change data.pictures.size or blocks"
             )
         super().__init__(channels * 2 ** (blocks - 1), (side, side), dropout)
         widths = [channels * 2**number for number in range(blocks)]
         self.network = nn.Sequential()
         for before, width in pairwise([3, *widths]):
             for number in range(convolutions):
-                entering, stride = (before, 2) if number == 0 else (width, 1)
-                convolution = nn.Conv2d(entering, width, 3, stride, padding=1, bias=False)
-                norm = nn.GroupNorm(gcd(GROUPS, width), width)
+                inputs, stride = (before, 2) if number == 0 else (width, 1)
+                convolution = nn.Conv2d(inputs, width, 3, stride, padding=1, bias=False)
+                # Unlike BatchNorm, its result does not depend on the other images of the batch.
+                norm = nn.GroupNorm(gcd(MAX_GROUPS, width), width)
                 self.network.extend([convolution, norm, nn.ReLU()])
-        self.row_ye = nn.Parameter(0.3 * torch.randn(side, self.output_size))
-        self.column_ze = nn.Parameter(0.3 * torch.randn(side, self.output_size))
+        self.row_ye = nn.Parameter(POSITION_STD * torch.randn(side, self.output_size))
+        self.column_ze = nn.Parameter(POSITION_STD * torch.randn(side, self.output_size))
 
     def forward(self, images_b3yz: Num[Tensor, "b 3 y z"], mask_bs: Bool[Tensor, "b _"]) -> Encoded:
         pixels = images_b3yz.to(self.row_ye.dtype) / 127.5 - 1

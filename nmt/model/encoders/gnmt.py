@@ -1,18 +1,18 @@
-"""GNMT encoder of Wu et al. 2016."""
+"""The encoder of Wu et al. 2016: one bidirectional layer below a deep residual stack."""
 
-from collections.abc import Iterable
-from typing import Literal, cast
+from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from nmt.component_spec import Positive, Probability
 from nmt.model.interfaces import Encoded, Encoder, LayerStates
-from nmt.model.layers.cell import RecurrentLayer
-from nmt.model.layers.directions import Padding, Run, run_layer
 from nmt.model.layers.dropout import SequenceDropout
-from nmt.model.layers.stack import CELLS
+from nmt.model.layers.module_list import Layers
+from nmt.model.layers.padding import LayerOutput, Padding, run_layer
+from nmt.model.layers.recurrent import CELLS, RecurrentLayer
 from nmt.registry import ENCODERS
 
 
@@ -20,17 +20,16 @@ from nmt.registry import ENCODERS
 class GNMTEncoder(Encoder):
     """GNMT encoder: a residual stack on a bidirectional layer. Wu et al. 2016, section 3.
 
-    The upper layers read forward. x^i_t = h^i_t + x^{i-1}_t from the third layer on, eq. 6, and the
-    annotations are the outputs x of the top layer. The final state of the bottom layer is that of
-    its backward direction, so that `initial_state: last` initializes a decoder of as many layers
-    and units.
+    x^i_t = h^i_t + x^{i-1}_t from the third layer on, eq. 6; the annotations are the top x. The
+    last state of the bottom layer is that of its backward direction, so that `initial_state: last`
+    can initialize a decoder with as many layers of the same width.
 
     Args:
-        hidden_size: units per layer and direction; 1024 in the paper
+        hidden_size: width of a layer and of one direction of the bottom layer; 1024 in the paper
         layers: number of layers, at least 2; 8 in the paper
         cell: type of the layers; gru is that of Cho et al. 2014
-        dropout: dropout rate between layers; the residual connections have no dropout
-        residual: whether a layer's input is added to its output, from the third layer on
+        dropout: dropout rate between layers; the addend of a residual connection is not dropped
+        residual: whether the input of a layer is added to its output, from the third layer on
     """
 
     def __init__(
@@ -45,17 +44,14 @@ class GNMTEncoder(Encoder):
     ) -> None:
         super().__init__()
         if layers < 2:
-            raise ValueError(
-                "a bidirectional layer under others makes 2 layers at least; give more layers or "
-                "use the encoder 'bilstm'"
-            )
+            raise ValueError("requires at least 2 layers; add layers or use encoder 'bilstm'")
         if layers < 3 and not residual:
-            raise ValueError("residual links start at the third layer; remove residual")
+            raise ValueError("residual has no effect with fewer than 3 layers; remove it")
         self.output_size = self.final_state_size = hidden_size
         self.layers, self.has_cells = layers, cell == "lstm"
-        self.bottom = nn.ModuleList(CELLS[cell](embedding_size, hidden_size) for _ in range(2))
+        self.bottom = Layers(CELLS[cell](embedding_size, hidden_size) for _ in range(2))
         sizes = [2 * hidden_size] + [hidden_size] * (layers - 2)
-        self.upper = nn.ModuleList(CELLS[cell](size, hidden_size) for size in sizes)
+        self.upper = Layers(CELLS[cell](size, hidden_size) for size in sizes)
         self.dropout, self.residual = SequenceDropout(dropout), residual
 
     def forward(
@@ -65,16 +61,17 @@ class GNMTEncoder(Encoder):
         embedded_sbm = padding.clear(embedded_bsm.transpose(0, 1))
         forward, backward = (
             self._run(layer, embedded_sbm, padding, backward=back)
-            for layer, back in zip(_layers(self.bottom), (False, True), strict=True)
+            for layer, back in zip(self.bottom, (False, True), strict=True)
         )
-        states_sbe = torch.cat([forward.states_sbh, backward.states_sbh], dim=-1)
-        ran = [backward]
-        for number, layer in enumerate(_layers(self.upper), start=2):
-            ran.append(self._run(layer, self.dropout(states_sbe), padding))
-            linked = self.residual and number > 2
-            states_sbe = ran[-1].states_sbh + states_sbe if linked else ran[-1].states_sbh
+        states_sbe = torch.cat([forward.states_sbd, backward.states_sbd], dim=-1)
+        outputs = [backward]
+        for number, layer in enumerate(self.upper, start=2):
+            outputs.append(self._run(layer, self.dropout(states_sbe), padding))
+            is_residual = self.residual and number > 2
+            hidden_sbe = outputs[-1].states_sbd
+            states_sbe = hidden_sbe + states_sbe if is_residual else hidden_sbe
         annotations_bse = padding.clear(states_sbe).transpose(0, 1)
-        return Encoded(annotations_bse, mask_bs, ran[-1].last_bh, _final(ran))
+        return Encoded(annotations_bse, mask_bs, outputs[-1].last_bd, _layer_states(outputs))
 
     def _run(
         self,
@@ -83,16 +80,11 @@ class GNMTEncoder(Encoder):
         padding: Padding,
         *,
         backward: bool = False,
-    ) -> Run:
-        return run_layer(layer, inputs_sbm, padding, backward=backward, keeps_cell=self.keeps_cells)
+    ) -> LayerOutput:
+        return run_layer(layer, inputs_sbm, padding, backward=backward, needs_cell=self.keeps_cells)
 
 
-def _layers(modules: nn.ModuleList) -> Iterable[RecurrentLayer]:
-    # torch types the elements of a ModuleList as Module, whatever they are.
-    return cast(Iterable[RecurrentLayer], modules)
-
-
-def _final(ran: list[Run]) -> LayerStates:
-    cells = [run.cell_bh for run in ran if run.cell_bh is not None]
+def _layer_states(outputs: Sequence[LayerOutput]) -> LayerStates:
+    cells = [output.cell_bd for output in outputs if output.cell_bd is not None]
     cell_ble = torch.stack(cells, dim=1) if cells else None
-    return LayerStates(torch.stack([run.last_bh for run in ran], dim=1), cell_ble)
+    return LayerStates(torch.stack([output.last_bd for output in outputs], dim=1), cell_ble)

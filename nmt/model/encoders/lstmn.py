@@ -1,28 +1,32 @@
-"""LSTMN encoder of Cheng et al. 2016."""
+"""The encoder of Cheng et al. 2016: an LSTM that attends to its own past states."""
 
-from collections.abc import Iterable, Iterator
-from typing import Literal, NamedTuple, cast
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from nmt.component_spec import Positive, Probability
 from nmt.model.interfaces import Encoded, Encoder, LayerStates, SourceSizes
-from nmt.model.layers.directions import Padding
 from nmt.model.layers.dropout import SequenceDropout
-from nmt.model.layers.lstmn import LSTMNLayer, weight_matrix
+from nmt.model.layers.lstmn import MEMORY_TAPE, LSTMNLayer, weight_matrix
+from nmt.model.layers.module_list import Layers
+from nmt.model.layers.padding import Padding
 from nmt.registry import ENCODERS
 
 
-class _Run(NamedTuple):
-    """What one direction of one layer found: [h; c] of every position, the last, the weights.
+class LSTMNOutput(NamedTuple):
+    """Output of one direction of one layer, meaningless in padding.
 
-    Nothing of it means anything in the padding. Weights are in the order of reading.
+    Attributes:
+        entries_sbx: [h; c] of every position
+        last_bx: [h; c] of the last position in reading order
+        weights: attention weights of every step, in reading order
     """
 
-    written_sbw: Float[Tensor, "s b w"]
-    last_bw: Float[Tensor, "b w"]
+    entries_sbx: Float[Tensor, "s b x"]
+    last_bx: Float[Tensor, "b x"]
     weights: tuple[Tensor, ...]
 
 
@@ -30,16 +34,16 @@ class _Run(NamedTuple):
 class LSTMNEncoder(Encoder):
     """LSTMN: an LSTM with attention over its previous states. Cheng et al. 2016, section 3.2.
 
-    The annotations are the hidden tape; the memory tape is returned as well, for deep fusion. The
-    paper reads forward; `direction: both` has a reader per direction and concatenates their tapes
-    at each position. A layer reads the hidden tape of the layer below.
+    The annotations are the hidden tape; the memory tape is an extra output, for deep fusion. The
+    paper reads forward. With both directions, two readers concatenate their tapes position by
+    position. A layer reads the hidden tape of the layer below.
 
     Args:
-        hidden_size: units per layer and direction
-        attention_size: width of the alignment layer of intra-attention (default: hidden_size)
+        hidden_size: width of one direction of a layer
+        attention_size: width of the attention to past states (default: hidden_size)
         layers: number of layers
         dropout: dropout rate between layers
-        direction: direction of reading
+        direction: directions of each layer
     """
 
     def __init__(
@@ -54,14 +58,13 @@ class LSTMNEncoder(Encoder):
     ) -> None:
         super().__init__()
         if layers == 1 and dropout:
-            message = "dropout stands between layers, and there is one; remove it or add layers"
-            raise ValueError(message)
+            raise ValueError("dropout has no effect with layers: 1; remove it or add layers")
         self.backward = {"forward": (False,), "both": (False, True)}[direction]
         self.layers, self.final_state_size = layers, hidden_size
         self.output_size = hidden_size * len(self.backward)
         sizes = [embedding_size] + [self.output_size] * (layers - 1)
-        self.stack = nn.ModuleList(
-            nn.ModuleList(
+        self.stack = Layers(
+            Layers(
                 LSTMNLayer(size, hidden_size, attention_size or hidden_size) for _ in self.backward
             )
             for size in sizes
@@ -70,83 +73,87 @@ class LSTMNEncoder(Encoder):
 
     @property
     def sizes(self) -> SourceSizes:
-        return super().sizes._replace(tape=True)
+        return super().sizes._replace(extras={MEMORY_TAPE: self.output_size})
 
     def forward(
         self, embedded_bsm: Float[Tensor, "b s m"], mask_bs: Bool[Tensor, "b s"]
     ) -> Encoded:
         padding = Padding.of(mask_bs)
-        last_lbe, cell_lbe = [], []
-        for runs in self._runs(embedded_bsm, padding):
-            last_be, cell_be = _merge([run.last_bw for run in runs])
-            last_lbe.append(last_be)
+        hidden_lbe, cell_lbe = [], []
+        for outputs in self._layer_outputs(embedded_bsm, padding):
+            hidden_be, cell_be = _merge([output.last_bx for output in outputs])
+            hidden_lbe.append(hidden_be)
             cell_lbe.append(cell_be)
-        states_sbe, cells_sbe = map(padding.clear, _merge([run.written_sbw for run in runs]))
-        cells_ble = torch.stack(cell_lbe, dim=1) if self.keeps_cells else None
+        entries = [output.entries_sbx for output in outputs]
+        states_sbe, cells_sbe = map(padding.clear, _merge(entries))
+        cell_ble = torch.stack(cell_lbe, dim=1) if self.keeps_cells else None
         return Encoded(
             states_sbe.transpose(0, 1),
             mask_bs,
-            runs[-1].last_bw[:, : self.final_state_size],
-            LayerStates(torch.stack(last_lbe, dim=1), cells_ble),
-            cells_bse=cells_sbe.transpose(0, 1),
+            outputs[-1].last_bx[:, : self.final_state_size],
+            LayerStates(torch.stack(hidden_lbe, dim=1), cell_ble),
+            {MEMORY_TAPE: cells_sbe.transpose(0, 1)},
         )
 
     def intra_weights(
         self, embedded_bsm: Float[Tensor, "b s m"], mask_bs: Bool[Tensor, "b s"]
     ) -> Float[Tensor, "b l s s"]:
-        """Where each position (row) recalled from, in every layer.
+        """Compute the weights with which each position (row) attends to past states, per layer.
 
-        Forwards left of the diagonal, backwards right of it; the weights of a direction sum to one.
+        The forward direction is left of the diagonal, the backward direction right of it; the
+        weights of each sum to one.
         """
         padding = Padding.of(mask_bs)
         layers = []
-        for runs in self._runs(embedded_bsm, padding):
-            sides = [
-                _put_back(weight_matrix(run.weights), padding)
+        for outputs in self._layer_outputs(embedded_bsm, padding):
+            matrices = [
+                _reverse(weight_matrix(output.weights), padding)
                 if back
-                else weight_matrix(run.weights)
-                for run, back in zip(runs, self.backward, strict=True)
+                else weight_matrix(output.weights)
+                for output, back in zip(outputs, self.backward, strict=True)
             ]
-            layers.append(torch.stack(sides).sum(0))
+            layers.append(torch.stack(matrices).sum(0))
         return torch.stack(layers, dim=1).masked_fill(~mask_bs[:, None, :, None], 0.0)
 
-    def _runs(self, embedded_bsm: Float[Tensor, "b s m"], padding: Padding) -> Iterator[list[_Run]]:
-        """The runs of each layer, from the bottom one up."""
-        below_sbe = padding.clear(embedded_bsm.transpose(0, 1))
-        # torch types the elements of a ModuleList as Module, whatever they are.
-        for number, layers in enumerate(cast(Iterable[Iterable[LSTMNLayer]], self.stack)):
+    def _layer_outputs(
+        self, embedded_bsm: Float[Tensor, "b s m"], padding: Padding
+    ) -> Iterator[list[LSTMNOutput]]:
+        """Yield the outputs of all directions of each layer, from the bottom up."""
+        inputs_sbe = padding.clear(embedded_bsm.transpose(0, 1))
+        for number, layers in enumerate(self.stack):
             if number > 0:
-                below_sbe = self.dropout(padding.clear(below_sbe))
-            runs = [
-                _run(layer, below_sbe, padding, backward=back)
+                inputs_sbe = self.dropout(padding.clear(inputs_sbe))
+            outputs = [
+                _run_layer(layer, inputs_sbe, padding, backward=back)
                 for layer, back in zip(layers, self.backward, strict=True)
             ]
-            yield runs
-            below_sbe, _ = _merge([run.written_sbw for run in runs])
+            yield outputs
+            inputs_sbe, _ = _merge([output.entries_sbx for output in outputs])
 
 
-def _run(
+def _run_layer(
     layer: LSTMNLayer, inputs_sbm: Float[Tensor, "s b m"], padding: Padding, *, backward: bool
-) -> _Run:
-    """A layer over every sentence; backwards is forwards over the reversed one.
+) -> LSTMNOutput:
+    """Run a layer over every sentence; the backward direction reads the reversed sentence.
 
-    So padding comes last, and no real position has it on its tapes.
+    Padding comes last in both directions, so it is on the tapes of no real position.
     """
-    written_sbw, weights = layer.sequence(padding.reverse(inputs_sbm) if backward else inputs_sbm)
-    last_bw = padding.last(written_sbw)
-    return _Run(padding.reverse(written_sbw) if backward else written_sbw, last_bw, weights)
+    inputs_sbm = padding.reverse(inputs_sbm) if backward else inputs_sbm
+    entries_sbx, weights = layer.sequence(inputs_sbm)
+    last_bx = padding.last(entries_sbx)
+    return LSTMNOutput(padding.reverse(entries_sbx) if backward else entries_sbx, last_bx, weights)
 
 
 def _merge(
-    written: list[Float[Tensor, "*axes w"]],
+    entries: list[Float[Tensor, "*axes x"]],
 ) -> tuple[Float[Tensor, "*axes e"], Float[Tensor, "*axes e"]]:
-    """Hidden states and cells of all directions."""
-    hidden, cells = zip(*(one.chunk(2, dim=-1) for one in written), strict=True)
+    """Return the concatenated hidden states and the concatenated cells of all directions."""
+    hidden, cells = zip(*(one.chunk(2, dim=-1) for one in entries), strict=True)
     return torch.cat(hidden, dim=-1), torch.cat(cells, dim=-1)
 
 
-def _put_back(weights_bss: Float[Tensor, "b s s"], padding: Padding) -> Float[Tensor, "b s s"]:
-    """Rows and columns of reversed sentences in the order of the sentences."""
+def _reverse(weights_bss: Float[Tensor, "b s s"], padding: Padding) -> Float[Tensor, "b s s"]:
+    """Bring rows and columns of reversed sentences into the order of the sentences."""
     rows_sbs = padding.reverse(weights_bss.transpose(0, 1))
     columns_sbs = padding.reverse(rows_sbs.transpose(0, 2))
     return columns_sbs.permute(1, 2, 0)

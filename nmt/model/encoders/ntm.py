@@ -1,42 +1,36 @@
-"""Neural Turing Machine encoder of Graves et al. 2014."""
-
-from typing import NamedTuple
+"""The encoder of Graves et al. 2014: a Neural Turing Machine that writes the source to memory."""
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from nmt.component_spec import Positive
-from nmt.model.interfaces import Encoded, Encoder, LayerStates, MachineSizes, SourceSizes
-from nmt.model.layers.directions import Padding
-from nmt.model.layers.turing import MachineState, TuringMachine
+from nmt.model.interfaces import Encoded, Encoder, LayerStates, SourceSizes
+from nmt.model.layers.ntm import (
+    WRITTEN_MEMORY,
+    MemorySizes,
+    MemoryState,
+    TuringMachine,
+    WrittenMemory,
+)
+from nmt.model.layers.padding import Padding
 from nmt.registry import ENCODERS
-
-
-class Machine(NamedTuple):
-    """A machine that has read its source: its state, and where it wrote each source position.
-
-    `written_bsi` are the weights of the writing heads, summed over them, zero in the padding.
-    """
-
-    state: MachineState
-    written_bsi: Float[Tensor, "b s i"]
 
 
 @ENCODERS.register("ntm")
 class TuringEncoder(Encoder):
     """Neural Turing Machine that reads from left to right. Graves et al. 2014, section 3.
 
-    An LSTM controller whose heads read from a memory and write to it at every position; decoder
-    `ntm` continues with this memory. The annotations are the hidden states of the LSTM. The padding
-    writes nothing.
+    The heads of an LSTM write to a memory and read from it at every position; decoder `ntm`
+    continues with that memory. The annotations are the hidden states of the LSTM. Nothing is
+    written in padding.
 
     Args:
-        hidden_size: units of the controller
-        slots: slots of the memory, which limit the length of a copied source
+        hidden_size: width of the controller
+        slots: number of memory slots, an upper limit on the length of a target that is copied
         width: width of a slot
-        read_heads: number of read heads
-        write_heads: number of write heads
+        read_heads: number of heads that read
+        write_heads: number of heads that write
     """
 
     layers = 1
@@ -53,12 +47,12 @@ class TuringEncoder(Encoder):
     ) -> None:
         super().__init__()
         self.output_size = self.final_state_size = hidden_size
-        memory = MachineSizes(slots, width, read_heads, write_heads)
-        self.machine = TuringMachine(embedding_size, hidden_size, memory)
+        sizes = MemorySizes(slots, width, read_heads, write_heads)
+        self.machine = TuringMachine(embedding_size, hidden_size, sizes)
 
     @property
     def sizes(self) -> SourceSizes:
-        return super().sizes._replace(machine=self.machine.sizes)
+        return super().sizes._replace(extras={WRITTEN_MEMORY: self.machine.sizes})
 
     def forward(
         self, embedded_bsm: Float[Tensor, "b s m"], mask_bs: Bool[Tensor, "b s"]
@@ -66,16 +60,17 @@ class TuringEncoder(Encoder):
         padding = Padding.of(mask_bs)
         embedded_sbm = padding.clear(embedded_bsm.transpose(0, 1))
         projected_sbg = self.machine.controller.project(embedded_sbm)
-        controller, state = self.machine.begin(embedded_sbm[0])
+        controller, state = self.machine.initial_state(embedded_sbm[0])
         steps = []
-        for projected_bg, real_b in zip(projected_sbg, padding.mask_sb, strict=True):
-            controller, state = self.machine.step(projected_bg, controller, state, real_b)
+        for projected_bg, mask_b in zip(projected_sbg, padding.mask_sb, strict=True):
+            controller, state = self.machine.step(projected_bg, controller, state, mask_b)
             steps.append((*controller, state.weights_nhi.flatten(1), state.read_nf))
         hidden_sbd, cell_sbd, weights_sbx, read_sbf = map(torch.stack, zip(*steps, strict=True))
         last_bd = padding.last(hidden_sbd)
         cell_bld = padding.last(cell_sbd)[:, None] if self.keeps_cells else None
-        ended = MachineState(
-            state.memory_nci,
+        # Padding writes nothing, so the memory after the last step is that after the last position.
+        final = MemoryState(
+            state.memory_nui,
             padding.last(weights_sbx).view_as(state.weights_nhi),
             padding.last(read_sbf),
         )
@@ -87,5 +82,5 @@ class TuringEncoder(Encoder):
             mask_bs,
             last_bd,
             LayerStates(last_bd[:, None], cell_bld),
-            machine=Machine(ended, written_sbi.transpose(0, 1)),
+            {WRITTEN_MEMORY: WrittenMemory(final, written_sbi.transpose(0, 1))},
         )

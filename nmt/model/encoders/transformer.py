@@ -1,17 +1,22 @@
-"""Transformer encoder of Vaswani et al. 2017."""
+"""The encoder of Vaswani et al. 2017: layers of self-attention."""
 
-from collections.abc import Iterable
-from typing import Literal, cast
+from typing import Literal
 
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from nmt.component_spec import Positive, Probability
 from nmt.model.interfaces import Encoded, Encoder, LayerStates
-from nmt.model.layers.dropout import dropout as drop
-from nmt.model.layers.feed_forward import FeedForward, LayerDesign, Residual, last_norm
+from nmt.model.layers.dropout import dropout as apply_dropout
+from nmt.model.layers.module_list import Layers
 from nmt.model.layers.multi_head import SelfAttention
-from nmt.model.layers.positions import make_positions
+from nmt.model.layers.transformer import (
+    FeedForward,
+    LayerDesign,
+    Residual,
+    final_norm,
+    make_positions,
+)
 from nmt.registry import ENCODERS
 
 
@@ -19,19 +24,19 @@ from nmt.registry import ENCODERS
 class TransformerEncoder(Encoder):
     """Transformer encoder: layers of self-attention. Vaswani et al. 2017, section 3.1.
 
-    The annotations are as wide as an embedding. The final state is the mean of a sentence's
-    annotations; there is no final state per layer, because nothing is read in an order.
+    All layers are as wide as an embedding. The final state is the mean annotation of a sentence.
+    There are no layer states, because the layers have no reading order.
 
     Args:
         layers: number of layers
-        heads: heads per attention, a divisor of the width
-        feed_forward_size: units of a feed-forward sublayer
-        dropout: dropout rate of the embeddings with positions and of each sublayer's output
-        attention_dropout: dropout rate of the attention weights
+        heads: number of attention heads; the width of an embedding must be a multiple of it
+        feed_forward_size: width of the feed-forward sublayers
+        dropout: dropout rate of the input and of the output of each sublayer
+        attention_dropout: dropout rate of attention weights
         activation: activation of the feed-forward sublayers
-        norm: layer normalization after the residual connection (post) or before the sublayer (pre);
-            Xiong et al. 2020
-        positions: fixed sinusoids or learned embeddings
+        norm: layer norm after the residual connection, or before the sublayer as in Xiong et al.
+            2020
+        positions: position embeddings
         max_length: number of learned positions, in tokens (default: 1024)
     """
 
@@ -58,26 +63,21 @@ class TransformerEncoder(Encoder):
             embedding_size, heads, feed_forward_size, dropout, attention_dropout, activation, norm
         )
         self.positions = make_positions(positions, embedding_size, max_length)
-        self.stack = nn.ModuleList(EncoderLayer(design) for _ in range(layers))
-        self.norm = last_norm(design)
-
-    @property
-    def _stacked(self) -> Iterable["EncoderLayer"]:
-        # torch types the elements of a ModuleList as Module, whatever they are.
-        return cast(Iterable[EncoderLayer], self.stack)
+        self.stack = Layers(EncoderLayer(design) for _ in range(layers))
+        self.norm = final_norm(design)
 
     def forward(
         self, embedded_bsm: Float[Tensor, "b s m"], mask_bs: Bool[Tensor, "b s"]
     ) -> Encoded:
         padding_bs1 = ~mask_bs[:, :, None]
-        # Whatever stood in the padding, NaN too: a weight of zero would not keep it out.
+        # Also clears NaN in padding, which a weight of zero would not keep out.
         states_bse = self.positions(embedded_bsm.masked_fill(padding_bs1, 0.0))
-        states_bse = drop(states_bse, self.dropout, self.training)
-        for layer in self._stacked:
+        states_bse = apply_dropout(states_bse, self.dropout, self.training)
+        for layer in self.stack:
             states_bse = layer(states_bse, mask_bs)
         states_bse = self.norm(states_bse).masked_fill(padding_bs1, 0.0)
-        summary_be = states_bse.sum(dim=1) / mask_bs.sum(dim=1, keepdim=True)
-        return Encoded(states_bse, mask_bs, summary_be, LayerStates(states_bse[:, :0], None))
+        mean_be = states_bse.sum(dim=1) / mask_bs.sum(dim=1, keepdim=True)
+        return Encoded(states_bse, mask_bs, mean_be, LayerStates(states_bse[:, :0], None))
 
 
 class EncoderLayer(nn.Module):
@@ -96,7 +96,7 @@ class EncoderLayer(nn.Module):
     def forward(
         self, states_bsd: Float[Tensor, "b s d"], mask_bs: Bool[Tensor, "b s"]
     ) -> Float[Tensor, "b s d"]:
-        found_bsd = self.self_attention(self.around_self.enter(states_bsd), mask_bs)
-        states_bsd = self.around_self.leave(states_bsd, found_bsd)
-        found_bsd = self.feed_forward(self.around_feed.enter(states_bsd))
-        return self.around_feed.leave(states_bsd, found_bsd)
+        output_bsd = self.self_attention(self.around_self.enter(states_bsd), mask_bs)
+        states_bsd = self.around_self.leave(states_bsd, output_bsd)
+        output_bsd = self.feed_forward(self.around_feed.enter(states_bsd))
+        return self.around_feed.leave(states_bsd, output_bsd)

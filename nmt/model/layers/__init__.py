@@ -1,1 +1,1 @@
-"""Layers that several parts are built from."""
+"""Layers that encoders, attention and decoders are built from."""

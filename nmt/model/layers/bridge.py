@@ -1,4 +1,4 @@
-"""From the encoder's last states to the decoder's first."""
+"""Initial states of decoders from the last states of the encoder."""
 
 from typing import Literal
 
@@ -6,79 +6,96 @@ import torch
 from torch import Tensor, nn
 
 from nmt.model.interfaces import Encoded, SourceSizes
-from nmt.model.layers.cell import Cell, LayerState
-from nmt.model.layers.initial import xavier
+from nmt.model.layers.init import xavier
+from nmt.model.layers.recurrent import Cell, LayerState
 
-Start = Literal["bridge", "last", "zero"]
+InitialState = Literal["bridge", "last", "zero"]
 
 
 class Bridge(nn.Module):
-    """The first state of every decoder layer.
+    """The initial state of every decoder layer.
 
-    `bridge`: h_0 = tanh(W ←h_1), the cell zero. Bahdanau et al. 2014, appendix A.2.2.
-    `last`: hidden states and cells of the encoder's uppermost layers. Luong et al. 2015, section 2.
-    `zero`: nothing of the source.
+    bridge: h_0 = tanh(W ←h_1) and a zero cell. Bahdanau et al. 2014, appendix A.2.2.
+    last: hidden states and cells of the encoder's top layers. Luong et al. 2015, section 2.
+    zero: zero, whatever the source is.
 
     Args:
-        kind: which of the three
-        source: the encoder's widths
-        hidden_size: units of a decoder layer
-        layers: decoder layers
-        cell: their gates
-
-    Raises:
-        ValueError: when `last` does not fit the encoder
+        kind: one of the three
+        source: widths of the encoder's output
+        hidden_size: width of a decoder layer
+        layers: number of decoder layers
+        cell: type of the decoder layers
 
     Attributes:
-        needs_cells: whether it reads the cells of `Encoded.layer_states`
+        needs_cells: whether `Encoded.layer_states` must contain cells
+
+    Raises:
+        ValueError: `last` does not fit the encoder
     """
 
     def __init__(
-        self, kind: Start, source: SourceSizes, hidden_size: int, layers: int, cell: Cell = "lstm"
+        self,
+        kind: InitialState,
+        source: SourceSizes,
+        hidden_size: int,
+        layers: int,
+        cell: Cell = "lstm",
     ) -> None:
         super().__init__()
         self.kind, self.hidden_size, self.layers, self.cell = kind, hidden_size, layers, cell
         self.needs_cells = kind == "last" and cell == "lstm"
         if kind == "bridge":
-            rows = [xavier(hidden_size, source.final_state) for _ in range(layers)]
-            self.weight_ldx = nn.Parameter(torch.stack(rows))
+            weights = [xavier(hidden_size, source.final_state) for _ in range(layers)]
+            self.weight_ldx = nn.Parameter(torch.stack(weights))
         if kind == "last":
             self._check(source)
 
     def _check(self, source: SourceSizes) -> None:
         if source.layers < self.layers:
             raise ValueError(
-                f"initial_state 'last' needs a state a layer: the encoder has {source.layers} and "
-                f"the decoder {self.layers}; use as many encoder layers or 'bridge'"
+                f"initial_state 'last' requires as many encoder layers as decoder layers, got "
+                f"{source.layers} and {self.layers}; add encoder layers or use 'bridge'"
             )
         if source.annotation != self.hidden_size:
             raise ValueError(
                 f"initial_state 'last' copies states of width {source.annotation} into a decoder "
-                f"of {self.hidden_size} units; make them equal or use 'bridge'"
+                f"of width {self.hidden_size}; make the widths equal or use 'bridge'"
             )
-        if self.needs_cells and not source.cells:
+        if self.needs_cells and not source.has_cells:
             raise ValueError(
-                "initial_state 'last' copies the cells of LSTMs, and this encoder has none; use "
-                "'bridge', or the same cell on both sides"
+                "initial_state 'last' copies LSTM cells, and this encoder has none; use 'bridge' "
+                "or the same cell on both sides"
             )
 
     def forward(self, source: Encoded) -> tuple[LayerState, ...]:
-        zero_bd = source.final_state_bh.new_zeros(source.final_state_bh.size(0), self.hidden_size)
-        blank_bd = zero_bd if self.cell == "lstm" else None
+        zero_bd = source.final_state_bx.new_zeros(len(source.final_state_bx), self.hidden_size)
+        cell_bd = zero_bd if self.cell == "lstm" else None
         if self.kind == "zero":
-            return tuple(LayerState(zero_bd, blank_bd) for _ in range(self.layers))
+            return tuple(LayerState(zero_bd, cell_bd) for _ in range(self.layers))
         if self.kind == "bridge":
-            first_lbd = torch.tanh(
-                torch.einsum("ldx,bx->lbd", self.weight_ldx, source.final_state_bh)
-            )
-            return tuple(LayerState(hidden_bd, blank_bd) for hidden_bd in first_lbd.unbind(0))
+            hidden_lbd = torch.einsum("ldx,bx->lbd", self.weight_ldx, source.final_state_bx).tanh()
+            return tuple(LayerState(hidden_bd, cell_bd) for hidden_bd in hidden_lbd.unbind(0))
         hidden = self._top(source.layer_states.hidden_ble)
         if not self.needs_cells:
             return tuple(map(LayerState, hidden))
-        assert source.layer_states.cell_ble is not None, (
-            "the builder asks the encoder for its cells"
-        )
+        assert source.layer_states.cell_ble is not None, "see `Encoder.keeps_cells`"
         return tuple(map(LayerState, hidden, self._top(source.layer_states.cell_ble)))
 
     def _top(self, states_ble: Tensor) -> tuple[Tensor, ...]:
         return states_ble[:, -self.layers :].unbind(dim=1)
+
+
+def with_both_directions(source: Encoded) -> Encoded:
+    """Replace the final state ←h_1 by [→h_S; ←h_1] of the top layer.
+
+    A decoder that reads no annotations would otherwise leave the top layer's forward direction
+    unused. The final state of an encoder without layer states stays.
+    """
+    if source.layer_states.hidden_ble.size(1) == 0:
+        return source
+    return source._replace(final_state_bx=source.layer_states.hidden_ble[:, -1])
+
+
+def sizes_with_both_directions(source: SourceSizes) -> SourceSizes:
+    """Return the sizes of `with_both_directions`."""
+    return source._replace(final_state=source.annotation) if source.layers else source

@@ -1,4 +1,4 @@
-"""A linear layer of inputs side by side, that can be had in parts."""
+"""Linear layers: of concatenated inputs, and with Glorot's initialization."""
 
 from collections.abc import Sequence
 
@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import linear
+
+from nmt.model.layers.init import xavier_gates
 
 
 class ConcatLinear(nn.Module):
@@ -29,12 +31,12 @@ class ConcatLinear(nn.Module):
         self.bias = None if bias_v is None else nn.Parameter(bias_v)
 
     @classmethod
-    def like_torchs(
-        cls, sizes: Sequence[int], outputs: int, *, bias: bool = True
+    def with_default_init(
+        cls, sizes: Sequence[int], output_size: int, *, bias: bool = True
     ) -> "ConcatLinear":
-        """One that begins as `torch.nn.Linear` does."""
-        begun = nn.Linear(sum(sizes), outputs, bias)
-        return cls(sizes, begun.weight.detach(), begun.bias.detach() if bias else None)
+        """Build a layer that is initialized like `torch.nn.Linear`."""
+        layer = nn.Linear(sum(sizes), output_size, bias)
+        return cls(sizes, layer.weight.detach(), layer.bias.detach() if bias else None)
 
     def forward(self, *inputs: Float[Tensor, "*axes _"] | None) -> Float[Tensor, "*axes v"]:
         """Compute the sum of b and of the terms whose inputs are given; x_1 is required with b."""
@@ -51,3 +53,17 @@ class ConcatLinear(nn.Module):
         start = sum(self.sizes[:index])
         weight_vx = self.weight[:, start : start + self.sizes[index]]
         return linear(inputs, weight_vx, None if index else self.bias)
+
+
+def glorot_linear(input_size: int, output_size: int, parts: int = 1) -> nn.Linear:
+    """Build a linear layer with Glorot's initialization and a zero bias.
+
+    Args:
+        input_size: width of the inputs
+        output_size: width of one part of the outputs
+        parts: number of parts, such as queries, keys and values; each is initialized on its own
+    """
+    layer = nn.Linear(input_size, parts * output_size)
+    layer.weight = nn.Parameter(xavier_gates(parts, output_size, input_size))
+    nn.init.zeros_(layer.bias)
+    return layer

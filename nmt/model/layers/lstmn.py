@@ -1,4 +1,4 @@
-"""The long short-term memory-network: an LSTM that recalls from all it has written."""
+"""The long short-term memory-network: an LSTM that attends to its own past states."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -8,41 +8,47 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import linear, pad
 
-from nmt.model.layers.cell import LayerState, compute_dtype
-from nmt.model.layers.initial import orthogonal_gates, xavier, xavier_gates
-from nmt.model.layers.lstm import LSTMLayer, lstm_cell
+from nmt.model.layers.init import orthogonal_gates, xavier, xavier_gates
+from nmt.model.layers.recurrent import LayerState, LSTMLayer, compute_dtype, lstm_cell
+
+MEMORY_TAPE = "memory_tape"
+"""Name of the encoder's memory tape among the extras of a source.
+
+`Encoded.extras` has the cells of all source positions, cells_bse, zero in padding;
+`SourceSizes.extras` has their width.
+"""
 
 
 class Tapes(NamedTuple):
-    """What a layer remembers, n rows; the tapes grow by one place a step.
+    """State of a layer: tapes that grow by one entry per step.
 
     Attributes:
-        written_ntw: hidden tape and memory tape side by side, [h_i; c_i]
-        keys_nta: W_h h_i of every place
-        hidden_nd: h of the last place, zero before there is one
+        entries_ntx: hidden tape and memory tape, concatenated: [h_i; c_i]
+        keys_nta: W_h h_i of every entry
+        hidden_nd: h of the last entry, zero if there is none
         query_na: W_h~ h~ of the last step
-        weights_nt: s of the last step, over the places that there were then
+        weights_nt: attention weights s of the last step
     """
 
-    written_ntw: Float[Tensor, "n t w"]
+    entries_ntx: Float[Tensor, "n t x"]
     keys_nta: Float[Tensor, "n t a"]
     hidden_nd: Float[Tensor, "n d"]
     query_na: Float[Tensor, "n a"]
-    weights_nt: Float[Tensor, "n t"]
+    weights_nt: Float[Tensor, "n t2"]
 
 
 class LSTMNLayer(nn.Module):
-    """An LSTM with tapes in place of h_{t-1} and c_{t-1}. Cheng et al. 2016, section 3.2.
+    """An LSTM whose state is a weighted sum of its past states. Cheng et al. 2016, section 3.2.
 
-    s_i = softmax_i(v·tanh(W_h h_i + W_x x_t + W_h~ h~_{t-1})) over all places i before t, and
-    [h~_t; c~_t] = Σ_i s_i [h_i; c_i], zero where nothing was written yet. Then i, f, o = σ(·) and
-    g = tanh(·) of W [h~_t; x_t] + b, c_t = f∘c~_t + i∘g, h_t = o∘tanh(c_t). Feedback is a part of
-    x_t that comes back from elsewhere at each step.
+    s_i = softmax_i(v·tanh(W_h h_i + W_x x_t + W_h~ h~_{t-1})) over all entries i before t, and
+    [h~_t; c~_t] = Σ_i s_i [h_i; c_i], zero if there is no entry. Then i, f, o = σ(·) and
+    g = tanh(·) of W [h~_t; x_t] + b, c_t = f∘c~_t + i∘g and h_t = o∘tanh(c_t). Feedback is the part
+    of x_t that is known only at step t.
 
     Args:
         input_size: width of x_t without feedback
         hidden_size: width of h_t
-        attention_size: width a of the alignment
+        attention_size: width of the attention's hidden layer
         feedback_size: width of the feedback; 0 for none
     """
 
@@ -51,7 +57,7 @@ class LSTMNLayer(nn.Module):
     ) -> None:
         super().__init__()
         self.hidden_size, self.attention_size = hidden_size, attention_size
-        # On top of each other: W of the gates, in the order i, f, g, o, and W of the alignment.
+        # On top of each other: W of the gates, in the order i, f, g, o, and W of the attention.
         self.input_weight = self._weight(input_size)
         self.feedback_weight = self._weight(feedback_size) if feedback_size else None
         recalled = [orthogonal_gates(LSTMLayer.gates, hidden_size)]
@@ -61,6 +67,7 @@ class LSTMNLayer(nn.Module):
         self.v_a = nn.Parameter(xavier(1, attention_size)[0])
         self.bias = nn.Parameter(torch.zeros(LSTMLayer.gates * hidden_size))
         with torch.no_grad():
+            # As in `LSTMLayer`.
             self.bias[hidden_size : 2 * hidden_size] = 1.0
 
     def _weight(self, size: int) -> nn.Parameter:
@@ -69,82 +76,89 @@ class LSTMNLayer(nn.Module):
 
     @property
     def projected_size(self) -> int:
-        """Width of what `project` makes of an input."""
+        """Width of a projected input."""
         return LSTMLayer.gates * self.hidden_size + self.attention_size
 
-    def project(self, inputs: Float[Tensor, "*axes m"]) -> Float[Tensor, "*axes gates"]:
-        """[W x + b; W_x x], for any number of inputs at once."""
+    def project(self, inputs: Float[Tensor, "*axes m"]) -> Float[Tensor, "*axes x"]:
+        """Compute [W x + b; W_x x] for any number of inputs."""
         return linear(inputs, self.input_weight, pad(self.bias, (0, self.attention_size)))
 
-    def blank(self, inputs_nx: Float[Tensor, "n x"]) -> Tapes:
-        """Tapes without a place, for as many rows as these inputs have."""
-        rows, dtype = inputs_nx.size(0), compute_dtype(inputs_nx)
+    def empty_tapes(self, like_nx: Float[Tensor, "n x"]) -> Tapes:
+        """Return tapes without entries, with as many rows as a tensor has."""
+        rows, dtype = like_nx.size(0), compute_dtype(like_nx)
         return Tapes(
-            written_ntw=inputs_nx.new_zeros(rows, 0, 2 * self.hidden_size),
-            keys_nta=inputs_nx.new_zeros(rows, 0, self.attention_size, dtype=dtype),
-            hidden_nd=inputs_nx.new_zeros(rows, self.hidden_size),
-            query_na=inputs_nx.new_zeros(rows, self.attention_size, dtype=dtype),
-            weights_nt=inputs_nx.new_zeros(rows, 0),
+            entries_ntx=like_nx.new_zeros(rows, 0, 2 * self.hidden_size),
+            keys_nta=like_nx.new_zeros(rows, 0, self.attention_size, dtype=dtype),
+            hidden_nd=like_nx.new_zeros(rows, self.hidden_size),
+            query_na=like_nx.new_zeros(rows, self.attention_size, dtype=dtype),
+            weights_nt=like_nx.new_zeros(rows, 0),
         )
 
-    def begin(self, state: LayerState) -> Tapes:
-        """Tapes whose first place holds this state."""
-        return self._write(self.blank(state.hidden_nd), state)
+    def initial_tapes(self, state: LayerState) -> Tapes:
+        """Return tapes whose first entry is a state."""
+        return self._append(self.empty_tapes(state.hidden_nd), state)
 
     def step(
         self,
-        projected_ng: Float[Tensor, "n gates"],
+        projected_nx: Float[Tensor, "n x"],
         tapes: Tapes,
         feedback_nf: Float[Tensor, "n f"] | None = None,
-        carried_nd: Float[Tensor, "n d"] | None = None,
+        added_nd: Float[Tensor, "n d"] | None = None,
     ) -> Tapes:
-        """One step from projected inputs; what is carried in is added to c_t."""
+        """Compute the tapes after one step.
+
+        Args:
+            projected_nx: projected inputs
+            tapes: the tapes before
+            feedback_nf: feedback
+            added_nd: an addend of c_t
+        """
         if feedback_nf is not None:
             assert self.feedback_weight is not None
-            projected_ng = projected_ng + linear(feedback_nf, self.feedback_weight)
+            projected_nx = projected_nx + linear(feedback_nf, self.feedback_weight)
         sizes = [LSTMLayer.gates * self.hidden_size, self.attention_size]
-        gates_ng, query_na = torch.split(projected_ng, sizes, dim=-1)
+        gates_ng, query_na = torch.split(projected_nx, sizes, dim=-1)
         recalled, weights_nt = self._recall(query_na + tapes.query_na, tapes)
-        recalled_ng = linear(recalled.hidden_nd, self.recalled_weight)
-        recalled_ng, query_na = torch.split(recalled_ng, sizes, dim=-1)
-        state = lstm_cell(gates_ng + recalled_ng, recalled, carried_nd)
-        return self._write(tapes._replace(query_na=query_na, weights_nt=weights_nt), state)
+        recalled_nx = linear(recalled.hidden_nd, self.recalled_weight)
+        recalled_ng, query_na = torch.split(recalled_nx, sizes, dim=-1)
+        state = lstm_cell(gates_ng + recalled_ng, recalled, added_nd)
+        return self._append(tapes._replace(query_na=query_na, weights_nt=weights_nt), state)
 
     def sequence(
         self, inputs_tnm: Float[Tensor, "t n m"]
-    ) -> tuple[Float[Tensor, "t n w"], tuple[Float[Tensor, "n _"], ...]]:
-        """[h; c] of all steps from blank tapes, and every step's weights."""
-        tapes, weights = self.blank(inputs_tnm[0]), []
-        for projected_ng in self.project(inputs_tnm).unbind(0):
-            tapes = self.step(projected_ng, tapes)
+    ) -> tuple[Float[Tensor, "t n x"], tuple[Float[Tensor, "n _"], ...]]:
+        """Return [h; c] of all steps from empty tapes, and the attention weights of each step."""
+        tapes, weights = self.empty_tapes(inputs_tnm[0]), []
+        for projected_nx in self.project(inputs_tnm).unbind(0):
+            tapes = self.step(projected_nx, tapes)
             weights.append(tapes.weights_nt)
-        return tapes.written_ntw.transpose(0, 1), tuple(weights)
+        return tapes.entries_ntx.transpose(0, 1), tuple(weights)
 
     def _recall(
         self, query_na: Float[Tensor, "n a"], tapes: Tapes
     ) -> tuple[LayerState, Float[Tensor, "n t"]]:
-        """h~ and c~, and s."""
-        # Sums, not matrix products: those round a row differently where there are few rows, and
-        # are narrow under autocast, where a cell keeps its precision.
+        """Compute h~ and c~, and the weights s."""
+        # Sums instead of matrix products, which round a row differently if there are few rows, and
+        # which autocast computes in half precision, where a cell must keep its own.
         hidden_nta = torch.tanh(tapes.keys_nta + query_na[:, None])
         weights_nt = (hidden_nta * self.v_a).sum(dim=-1).softmax(dim=-1)
-        recalled_nw = (weights_nt[:, :, None] * tapes.written_ntw).sum(dim=1)
-        return LayerState(*recalled_nw.chunk(2, dim=-1)), weights_nt
+        recalled_nx = (weights_nt[:, :, None] * tapes.entries_ntx).sum(dim=1)
+        return LayerState(*recalled_nx.chunk(2, dim=-1)), weights_nt
 
-    def _write(self, tapes: Tapes, state: LayerState) -> Tapes:
-        """The tapes with one more place."""
+    def _append(self, tapes: Tapes, state: LayerState) -> Tapes:
+        """Append a state to the tapes."""
         hidden_nd, cell_nd = state
         assert cell_nd is not None
-        place_n1w = torch.cat([hidden_nd, cell_nd], dim=-1)[:, None]
+        entry_n1x = torch.cat([hidden_nd, cell_nd], dim=-1)[:, None]
         key_n1a = linear(hidden_nd, self.key_weight_ad)[:, None]
         return tapes._replace(
-            written_ntw=torch.cat([tapes.written_ntw, place_n1w], dim=1),
+            entries_ntx=torch.cat([tapes.entries_ntx, entry_n1x], dim=1),
             keys_nta=torch.cat([tapes.keys_nta, key_n1a], dim=1),
             hidden_nd=hidden_nd,
         )
 
 
 def weight_matrix(weights: Sequence[Float[Tensor, "n _"]]) -> Float[Tensor, "n t t"]:
-    """The weights of each step, from the first on, as rows; zero where nothing was written yet."""
+    """Stack the attention weights of all steps as rows, zero where there was no entry yet."""
     steps = len(weights)
     return torch.stack([pad(row, (0, steps - row.size(1))) for row in weights], dim=1)

@@ -14,8 +14,8 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from nmt.device import compiles_kernels
-from nmt.model.layers.cell import compute_dtype
 from nmt.model.layers.dropout import dropout
+from nmt.model.layers.recurrent import compute_dtype
 from nmt.model.recurrence.loop import (
     ActivationGradients,
     Inputs,

@@ -2,16 +2,15 @@
 
 from collections.abc import Iterable, Iterator
 from enum import Enum
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import Tensor
 
-from nmt.model.attention.mechanism import AttentionMemory, Mechanism
+from nmt.model.attention.mechanism import AttentionMemory, Mechanism, ScoredMechanism
 from nmt.model.attention.score import BilinearScore, TanhScore
-from nmt.model.attention.scored import ScoredMechanism
-from nmt.model.layers.cell import LayerState, RecurrentLayer
+from nmt.model.layers.recurrent import LayerState, RecurrentLayer
 
 
 class AttentionOrder(Enum):
@@ -83,7 +82,7 @@ class RecurrenceSpec(NamedTuple):
 
 
 def build_spec(
-    layers: Iterable[nn.Module],
+    layers: Iterable[RecurrentLayer],
     states: tuple[LayerState, ...],
     attention: Mechanism,
     memory: AttentionMemory,
@@ -130,9 +129,8 @@ def build_spec(
     )
 
 
-def _layer_weights(layers: Iterable[nn.Module]) -> Iterator[LayerWeights]:
-    # torch types the elements of a ModuleList as Module.
-    bottom, *upper = cast(Iterable[RecurrentLayer], layers)
+def _layer_weights(layers: Iterable[RecurrentLayer]) -> Iterator[LayerWeights]:
+    bottom, *upper = layers
     yield LayerWeights(bottom.recurrent.weight, None)
     for layer in upper:
         # The input of an upper layer, h_t of the layer below, is known only at step t.

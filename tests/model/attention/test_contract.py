@@ -44,7 +44,7 @@ def test_weights_are_a_distribution_over_real_positions(model: ModelConfig) -> N
             continue
         assert (weights_bs >= 0).all()
         assert weights_bs[~given.source_mask_bs].abs().sum() == 0
-        if mechanism is None or mechanism.normalised:
+        if mechanism is None or mechanism.normalized:
             torch.testing.assert_close(weights_bs.sum(-1), torch.ones(3, dtype=torch.float64))
             assert weights_bs[2, 0] == 1  # a source of one piece is looked at
 
@@ -58,7 +58,7 @@ models_at_once = [
 
 
 @pytest.mark.parametrize("model", models_at_once)
-def test_all_target_positions_at_once_are_read_as_one_by_one(model: ModelConfig) -> None:
+def test_all_target_positions_at_once_equal_single_steps(model: ModelConfig) -> None:
     built, given = build(model), text()
     luong: Any = built.decoder
     encoded = built.encode(given.source_bs, given.source_mask_bs)
@@ -76,7 +76,7 @@ def _repeat(tree: object, times: int) -> object:
 
 
 @every_assembly
-def test_hypotheses_that_share_memory_are_as_with_memory_of_their_own(model: ModelConfig) -> None:
+def test_shared_memory_equals_one_copy_per_hypothesis(model: ModelConfig) -> None:
     hypotheses, built, given = 3, build(model), text()
     memory, state = built.start(given.source_bs, given.source_mask_bs)
     copied, shared_state = _repeat(memory, hypotheses), _repeat(state, hypotheses)
@@ -108,7 +108,7 @@ def _count_prepare(built: Seq2Seq, monkeypatch: pytest.MonkeyPatch) -> list[int]
 
 
 @pytest.mark.parametrize("model", assemblies(scores=[ADDITIVE]))
-def test_keys_are_projected_once_a_sentence(
+def test_keys_are_computed_once_per_sentence(
     model: ModelConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     built, given = build(model), text()

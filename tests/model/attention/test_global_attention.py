@@ -17,11 +17,11 @@ def _source() -> Encoded:
     torch.manual_seed(4)
     mask_bs = torch.arange(4) < torch.tensor(LENGTHS)[:, None]
     states_bse = torch.randn(2, 4, 5, dtype=torch.float64) * mask_bs[:, :, None]
-    final_state_bh = torch.randn(2, 3, dtype=torch.float64)
-    return Encoded(states_bse, mask_bs, final_state_bh, LayerStates(states_bse[:, :1], None))
+    final_state_bx = torch.randn(2, 3, dtype=torch.float64)
+    return Encoded(states_bse, mask_bs, final_state_bx, LayerStates(states_bse[:, :1], None))
 
 
-def test_a_reading_is_the_mean_of_annotations_by_softmax_of_energies() -> None:
+def test_context_is_the_softmax_weighted_mean_of_annotations() -> None:
     source, attention = _source(), draw(GlobalAttention(AdditiveScore(3, 5)))
     query_bqd = torch.randn(2, 3, 3, dtype=torch.float64)
     reading, _ = attention(query_bqd, attention.prepare(source), ())
@@ -36,7 +36,7 @@ def test_a_reading_is_the_mean_of_annotations_by_softmax_of_energies() -> None:
         assert reading.weights_bqs[b, q, length:].abs().sum() == 0
 
 
-def test_coverage_is_the_papers_formula_over_several_steps() -> None:
+def test_coverage_equals_the_formula_over_several_steps() -> None:
     """v·tanh(W q + U k + u κ), κ = the sum of all weights before: each hypothesis has its own."""
     hypotheses, steps = 3, 4
     source = _source()
@@ -63,6 +63,6 @@ def test_coverage_is_the_papers_formula_over_several_steps() -> None:
             np.testing.assert_allclose(array(context_ne[n]), weights @ keys, rtol=1e-9)
 
 
-def test_coverage_refuses_a_score_without_keys() -> None:
-    with pytest.raises(ValueError, match="coverage enters by the keys, and this score has none"):
+def test_coverage_rejects_a_score_without_keys() -> None:
+    with pytest.raises(ValueError, match="coverage requires a score with keys"):
         GlobalAttention(SCORES.build(ComponentConfig("location"), 3, 5), coverage=True)

@@ -27,7 +27,7 @@ def _softmax(attention: Any, query_bqd: Tensor, given: Encoded, b: int, q: int) 
     return softmax(annotations @ array(attention.score.weight_de).T @ array(query_bqd[b, q]))
 
 
-def test_outside_training_the_likeliest_annotation_is_read() -> None:
+def test_evaluation_attends_to_the_most_likely_position() -> None:
     given, attention = source(*LENGTHS), draw(HardAttention(GeneralScore(3, 5), 3)).eval()
     memory = attention.prepare(given)
     assert attention.start(memory) == ()
@@ -43,7 +43,7 @@ def test_outside_training_the_likeliest_annotation_is_read() -> None:
         np.testing.assert_allclose(array(reading.context_bqe[b, q]), expected, rtol=1e-9)
 
 
-def test_positions_are_drawn_by_their_probability() -> None:
+def test_positions_are_drawn_with_their_probabilities() -> None:
     """20,000 draws of four probabilities: the frequencies are within 4.5 standard errors."""
     draws = 20_000
     attention = HardAttention(GeneralScore(3, 5), 3)
@@ -69,7 +69,7 @@ def _in_training(
     return attention, given, query_bqd, reading
 
 
-def test_the_trace_is_the_draws_log_probability_and_the_entropy() -> None:
+def test_auxiliary_outputs_are_log_probability_and_entropy_of_the_draw() -> None:
     attention, given, query_bqd, reading = _in_training(0.0, 6)
     log_prob_bq, entropy_bq = reading.auxiliary
     for b, q in np.ndindex(2, 6):
@@ -80,7 +80,7 @@ def test_the_trace_is_the_draws_log_probability_and_the_entropy() -> None:
         assert entropy_bq[b, q].item() == pytest.approx(-(p * np.log(p)).sum(), rel=1e-11)
 
 
-def test_a_share_of_sentences_reads_expected_contexts_at_every_position() -> None:
+def test_share_of_sentences_uses_expected_contexts_throughout() -> None:
     """Of 2000 sentences 0.3, within 4.5 standard errors."""
     attention, given, query_bqd, reading = _in_training(0.3, 3, 2000)
     spread_b = (reading.weights_bqs.amax(-1) < 1).any(-1)
@@ -94,7 +94,7 @@ def test_a_share_of_sentences_reads_expected_contexts_at_every_position() -> Non
         np.testing.assert_allclose(found, p, rtol=1e-11)
 
 
-def test_a_location_score_that_does_not_reach_the_end_gives_finite_gradients() -> None:
+def test_short_location_score_has_finite_gradients() -> None:
     attention = draw(HardAttention(LocationScore(3, 5, max_length=2), 3)).train()
     memory = attention.prepare(source(*LENGTHS))
     query_bqd = torch.randn(2, 3, 3, dtype=torch.float64)
@@ -114,7 +114,7 @@ def _penalty(attention: HardAttention, rewards: list[float]) -> None:
     attention.auxiliary_loss(auxiliary, nll_bt, torch.ones(len(rewards), 1, dtype=torch.bool))
 
 
-def test_the_baseline_is_a_moving_average_that_begins_with_the_first_batch() -> None:
+def test_baseline_is_a_moving_average_initialized_by_the_first_batch() -> None:
     attention = HardAttention(GeneralScore(3, 5), 3)
     assert attention.baseline_p.isnan().all()
     assert "baseline_p" in attention.state_dict()
@@ -126,7 +126,7 @@ def test_the_baseline_is_a_moving_average_that_begins_with_the_first_batch() -> 
         assert attention.baseline_p.item() == pytest.approx(expected, rel=1e-6)
 
 
-def test_the_penalty_is_eq_12_by_hand() -> None:
+def test_auxiliary_loss_equals_eq_12() -> None:
     """Two sentences, the second of one real target position; b = -3 from the batch before."""
     attention = HardAttention(GeneralScore(3, 5), 3, reward_weight=2.0, entropy_weight=0.5)
     _penalty(attention, [-3.0])
@@ -148,7 +148,7 @@ def test_the_penalty_is_eq_12_by_hand() -> None:
         ("step", [-2, -4], [[-1.5 + 2, -2.5 + 4], [-0.25 + 2, 0]], [-1.8 - 0.0875, -3.6 - 0.25]),
     ],
 )
-def test_a_draw_may_answer_for_the_words_from_its_own_on_or_for_its_own_alone(
+def test_rewards_rest_and_step(
     reward: Literal["rest", "step"],
     before: list[float],
     advantages: list[list[float]],
@@ -169,8 +169,8 @@ def test_a_draw_may_answer_for_the_words_from_its_own_on_or_for_its_own_alone(
     assert attention.baseline_p[:2].tolist() == pytest.approx(after)
 
 
-def test_late_words_share_a_baseline(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nmt.model.attention.mechanisms.hard.POSITIONS", 2)
+def test_late_positions_share_a_baseline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nmt.model.attention.mechanisms.hard.BASELINES", 2)
     attention = HardAttention(GeneralScore(3, 5), 3, reward="step")
     nll_bt = torch.tensor([[1.0, 2.0, 6.0]])
     auxiliary = (torch.zeros(1, 3), torch.zeros(1, 3))

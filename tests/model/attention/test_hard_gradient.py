@@ -105,7 +105,7 @@ def _enumerated(
 
 @pytest.mark.parametrize("reward", ["sentence", "rest"])
 @every_decoder
-def test_the_mean_of_all_surrogate_gradients_is_the_gradient_of_the_expected_log_likelihood(
+def test_expected_surrogate_gradient_is_the_gradient_of_the_expected_log_likelihood(
     decoder: ComponentConfig, reward: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, mechanism = _model(decoder, reward=reward)
@@ -124,7 +124,7 @@ def test_the_mean_of_all_surrogate_gradients_is_the_gradient_of_the_expected_log
 @pytest.mark.slow
 @pytest.mark.parametrize("reward", ["sentence", "rest"])
 @every_decoder
-def test_sampled_gradients_are_right_in_the_mean(
+def test_sampled_gradients_are_unbiased(
     decoder: ComponentConfig, reward: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Forty batches of 200: every component within five of its standard errors."""
@@ -148,7 +148,7 @@ def test_sampled_gradients_are_right_in_the_mean(
 
 
 @every_decoder
-def test_padding_behind_the_target_has_no_part_in_the_penalty(decoder: ComponentConfig) -> None:
+def test_target_padding_does_not_change_the_auxiliary_loss(decoder: ComponentConfig) -> None:
     model, mechanism = _model(decoder, entropy_weight=0.1)
     batch = _batch()
     gradients = []
@@ -162,7 +162,7 @@ def test_padding_behind_the_target_has_no_part_in_the_penalty(decoder: Component
 
 
 @every_decoder
-def test_outside_training_nothing_is_drawn_and_the_baseline_stays(decoder: ComponentConfig) -> None:
+def test_evaluation_neither_samples_nor_updates_the_baseline(decoder: ComponentConfig) -> None:
     model, mechanism = _model(decoder)
     model.eval()
     before = torch.get_rng_state()

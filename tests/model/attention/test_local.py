@@ -30,12 +30,12 @@ def _monotonic_windows(length: int, window: int, steps: int) -> list[list[int]]:
     return windows
 
 
-def test_the_windows_written_down() -> None:
+def test_expected_windows() -> None:
     assert _monotonic_windows(3, 1, 6) == [[0, 1], [0, 1, 2], [1, 2], [2], [1, 2], [1, 2]]
 
 
 @pytest.mark.parametrize("window", [1, 2, 10])
-def test_monotonic_weights_are_a_softmax_inside_the_window_of_the_target_position(
+def test_monotonic_weights_are_a_softmax_within_the_window(
     window: int,
 ) -> None:
     hypotheses, steps = 2, 14
@@ -61,7 +61,7 @@ def test_monotonic_weights_are_a_softmax_inside_the_window_of_the_target_positio
             np.testing.assert_allclose(array(context_ne[n]), weights @ annotations, rtol=1e-9)
 
 
-def test_a_hypothesis_keeps_its_position_wherever_search_moves_its_row() -> None:
+def test_position_follows_a_hypothesis_when_rows_are_reordered() -> None:
     given, attention = source(*LENGTHS), draw(MonotonicLocalAttention(GeneralScore(3, 5), window=1))
     memory = attention.prepare(given)
     query_nd = torch.randn(4, 3, dtype=torch.float64)
@@ -85,7 +85,7 @@ def _predicted(attention: Any, query: Array, annotations: Array) -> tuple[float,
 
 @pytest.mark.parametrize("window", [1, 2, 10])
 @pytest.mark.parametrize("hidden_size", [None, 7])
-def test_predicted_weights_are_the_papers_formula(window: int, hidden_size: int | None) -> None:
+def test_predictive_weights_equal_the_formula(window: int, hidden_size: int | None) -> None:
     score = GeneralScore(3, 5)
     made = PredictiveLocalAttention(score, 3, window=window, hidden_size=hidden_size)
     given, attention = source(*LENGTHS), draw(made)
@@ -109,7 +109,7 @@ def test_predicted_weights_are_the_papers_formula(window: int, hidden_size: int 
     assert max(centres) > 0.9
 
 
-def test_a_window_at_either_end_is_cut_by_it() -> None:
+def test_window_ends_at_the_ends_of_the_sentence() -> None:
     """σ(±50) is 0 and 1: p = 0 and p = S, one beyond the last position."""
     given = source(*LENGTHS)
     attention = draw(PredictiveLocalAttention(GeneralScore(3, 5), 3, window=2))
@@ -126,7 +126,7 @@ def test_a_window_at_either_end_is_cut_by_it() -> None:
     np.testing.assert_allclose(array(reading.weights_bqs[1, 1, 1:3]), expected, rtol=1e-9)
 
 
-def test_the_centre_learns_by_the_bell_curve() -> None:
+def test_center_gets_the_gradient_of_the_bell_curve() -> None:
     """With even energies dα/dp = α (s - p)/σ² at each s, and p = S σ(z) has dp/dz = p (1 - p/S)."""
     given = source(*LENGTHS)
     attention = draw(PredictiveLocalAttention(GeneralScore(3, 5), 3, window=10))
@@ -143,7 +143,7 @@ def test_the_centre_learns_by_the_bell_curve() -> None:
 
 
 @pytest.mark.parametrize("kind", ["local_m", "local_p"])
-def test_a_window_beyond_the_reach_of_a_location_score_is_read_evenly(kind: str) -> None:
+def test_window_beyond_the_location_score_has_equal_weights(kind: str) -> None:
     """The score reaches three positions; a window at the far end of nine holds none of them."""
     given, score = source(*LENGTHS), LocationScore(3, 5, max_length=3)
     query_bqd = torch.zeros(2, 1, 3, dtype=torch.float64)
@@ -166,7 +166,7 @@ def test_a_window_beyond_the_reach_of_a_location_score_is_read_evenly(kind: str)
     assert score.weight_pd.grad.isfinite().all()
 
 
-def test_where_the_window_holds_some_positions_that_are_reached_only_these_are_read() -> None:
+def test_window_partly_beyond_the_location_score_uses_the_rest() -> None:
     given = source(*LENGTHS)
     attention = draw(MonotonicLocalAttention(LocationScore(3, 5, max_length=3), window=2))
     query_bqd = torch.randn(2, 1, 3, dtype=torch.float64)

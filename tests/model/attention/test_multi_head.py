@@ -22,7 +22,7 @@ def _source() -> Encoded:
 
 
 @pytest.mark.parametrize("heads", [1, 2, 4])
-def test_a_reading_is_torchs(heads: int) -> None:
+def test_context_and_weights_equal_torch_multihead_attention(heads: int) -> None:
     ours, source = draw(MultiHeadAttention(KEYS, KEYS, heads=heads)), _source()
     theirs = nn.MultiheadAttention(KEYS, heads, batch_first=True, dtype=torch.float64)
     theirs.load_state_dict(cross_attention_weights(ours.attention))
@@ -33,7 +33,7 @@ def test_a_reading_is_torchs(heads: int) -> None:
     torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
 
 
-def test_a_query_of_another_width_reads_a_context_as_wide_as_an_annotation() -> None:
+def test_context_is_as_wide_as_an_annotation() -> None:
     ours, source = draw(MultiHeadAttention(3, KEYS, heads=2)), _source()
     query_nd = torch.randn(6, 3, dtype=torch.float64)
     seen = ours.attend(query_nd, ours.prepare(source), ())
@@ -41,6 +41,8 @@ def test_a_query_of_another_width_reads_a_context_as_wide_as_an_annotation() -> 
     assert seen.weights_ns.shape == (6, 4)
 
 
-def test_heads_that_do_not_divide_an_annotation_are_refused() -> None:
-    with pytest.raises(UserError, match="'multi_head': 5 heads do not divide the width 8; use 4"):
+def test_heads_that_do_not_divide_the_annotation_are_rejected() -> None:
+    with pytest.raises(
+        UserError, match="'multi_head': heads: 5 does not divide the width 8; use 4"
+    ):
         MECHANISMS.build(ComponentConfig("multi_head", {"heads": 5}), 3, KEYS)

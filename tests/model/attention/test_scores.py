@@ -65,7 +65,7 @@ FORMULAS: dict[str, tuple[ComponentConfig, tuple[int, int], Formula]] = {
 
 
 @pytest.mark.parametrize(("choice", "sizes", "formula"), FORMULAS.values(), ids=FORMULAS.keys())
-def test_a_score_is_its_papers_formula(
+def test_score_equals_the_formula_of_its_paper(
     choice: ComponentConfig, sizes: tuple[int, int], formula: Formula
 ) -> None:
     score = draw(SCORES.build(choice, *sizes))
@@ -78,7 +78,7 @@ def test_a_score_is_its_papers_formula(
         assert energies_bqs[b, q, s] == pytest.approx(expected, rel=1e-6, abs=1e-12)
 
 
-def test_a_learned_sharpness_starts_where_the_option_says() -> None:
+def test_learned_sharpness_begins_at_the_option() -> None:
     score = SCORES.build(ComponentConfig("cosine", {"sharpness": 3.0}), 2, 2).double()
     same_11d = torch.tensor([[[0.6, 0.8]]], dtype=torch.float64)
     assert array(score(same_11d, score.prepare(7 * same_11d))).item() == pytest.approx(
@@ -87,7 +87,7 @@ def test_a_learned_sharpness_starts_where_the_option_says() -> None:
     assert [name for name, _ in score.named_parameters()] == ["log_sharpness"]
 
 
-def test_the_location_score_looks_where_the_query_says_whatever_stands_there() -> None:
+def test_location_score_depends_on_the_query_alone() -> None:
     score = draw(SCORES.build(ComponentConfig("location", {"max_length": 3}), 2, 4))
     query_bqd = torch.randn(2, 2, 2, dtype=torch.float64)
     for length in (1, 3, 5):
@@ -104,7 +104,7 @@ every_score = pytest.mark.parametrize("choice", list(choices(SCORES)), ids=str)
 
 
 @every_score
-def test_gradients_of_a_score_are_right(choice: ComponentConfig) -> None:
+def test_score_gradients(choice: ComponentConfig) -> None:
     score = draw(SCORES.build(choice, 3, 3))
     query_bqd = torch.randn(2, 2, 3, dtype=torch.float64, requires_grad=True)
     states_bse = torch.randn(2, 3, 3, dtype=torch.float64, requires_grad=True)
@@ -136,13 +136,13 @@ def _inside(parameters: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 @every_score
-def test_a_score_says_the_width_of_its_keys(choice: ComponentConfig) -> None:
+def test_keys_size_is_the_width_of_the_keys(choice: ComponentConfig) -> None:
     score = SCORES.build(choice, 3, 3)
     assert score.prepare(torch.zeros(2, PIECES, 3)).shape == (2, PIECES, score.keys_size)
 
 
 @every_score
-def test_the_form_of_a_score_is_true(choice: ComponentConfig) -> None:
+def test_declared_form_gives_the_energies(choice: ComponentConfig) -> None:
     """What a fused recurrence relies on: the energies follow from q' and k' by the form alone."""
     score = draw(SCORES.build(choice, 3, 3))
     query_bqd, states_bse = torch.randn(2, 2, 2, 3, dtype=torch.float64).unbind()
@@ -161,8 +161,8 @@ def test_the_form_of_a_score_is_true(choice: ComponentConfig) -> None:
 
 
 @pytest.mark.parametrize("name", ["dot", "scaled_dot", "cosine"])
-def test_a_score_of_one_width_refuses_two(name: str) -> None:
+def test_scores_of_equal_width_reject_unequal_widths(name: str) -> None:
     with pytest.raises(
-        ValueError, match=r"one width, got 3 \(decoder\) and 4 \(encoder\).*general"
+        ValueError, match=r"equal width, got 3 \(decoder\) and 4 \(encoder\).*general"
     ):
         SCORES.build(ComponentConfig(name), 3, 4)

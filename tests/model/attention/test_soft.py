@@ -24,7 +24,7 @@ def _beta(layer: nn.Linear, query: Array) -> Any:
 
 
 @pytest.mark.parametrize("gate", [True, False])
-def test_the_context_is_the_softmaxs_mean_times_the_gate(gate: bool) -> None:
+def test_context_is_the_gated_mean_of_annotations(gate: bool) -> None:
     given, attention = source(*LENGTHS), draw(SoftAttention(GeneralScore(3, 5), 3, gate=gate))
     query_bqd = torch.randn(2, 3, 3, dtype=torch.float64)
     reading, _ = attention(query_bqd, attention.prepare(given), ())
@@ -40,7 +40,7 @@ def test_the_context_is_the_softmaxs_mean_times_the_gate(gate: bool) -> None:
 
 
 @pytest.mark.parametrize("strength", [1.0, 0.3])
-def test_the_penalty_is_the_papers_sum_over_real_positions(strength: float) -> None:
+def test_auxiliary_loss_equals_eq_14_over_real_positions(strength: float) -> None:
     made = SoftAttention(GeneralScore(3, 5), 3, doubly_stochastic=strength)
     given, attention = source(*LENGTHS), draw(made)
     query_bqd = torch.randn(2, 3, 3, dtype=torch.float64)
@@ -56,7 +56,7 @@ def test_the_penalty_is_the_papers_sum_over_real_positions(strength: float) -> N
     assert penalty.item() == pytest.approx(expected, rel=1e-12)
 
 
-def test_a_source_that_is_read_once_costs_nothing() -> None:
+def test_total_attention_of_one_has_no_penalty() -> None:
     """One target position, one source position: the weight is 1."""
     given, attention = source(*LENGTHS), draw(SoftAttention(GeneralScore(3, 5), 3))
     one = given._replace(states_bse=given.states_bse[:, :1], mask_bs=given.mask_bs[:, :1])
@@ -68,7 +68,7 @@ def test_a_source_that_is_read_once_costs_nothing() -> None:
     assert penalty.item() == 0
 
 
-def test_without_a_strength_there_is_no_trace() -> None:
+def test_zero_weight_has_no_auxiliary_outputs() -> None:
     given = source(*LENGTHS)
     attention = draw(SoftAttention(GeneralScore(3, 5), 3, doubly_stochastic=0.0))
     query_bqd = torch.randn(2, 3, 3, dtype=torch.float64)

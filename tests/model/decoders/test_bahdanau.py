@@ -63,7 +63,7 @@ def _by_hand(model: Seq2Seq) -> tuple[Array, Array]:
 @pytest.mark.parametrize(
     "options", [{}, {"deep_output": False}, {"readout_size": 7}], ids=["maxout", "plain", "wide"]
 )
-def test_the_decoder_looks_then_moves_as_in_the_paper(
+def test_decoder_equals_the_equations_of_the_paper(
     layers: int, cell: str, options: dict[str, object]
 ) -> None:
     model = _model(layers=layers, cell=cell, **options)
@@ -80,7 +80,7 @@ def test_the_decoder_looks_then_moves_as_in_the_paper(
         np.testing.assert_allclose(array(weights_ns)[0], looked[position], rtol=1e-9)
 
 
-def test_a_width_of_the_deep_output_without_one_is_refused() -> None:
+def test_readout_size_without_deep_output_is_rejected() -> None:
     choice = ComponentConfig("bahdanau", {"readout_size": 3, "deep_output": False})
-    with pytest.raises(ValueError, match="readout_size is the deep output's, and deep_output is f"):
+    with pytest.raises(ValueError, match="readout_size has no effect with deep_output: f"):
         DECODERS.build(choice, 3, SourceSizes(4, 4, 1), lambda _: torch.nn.Identity())

@@ -6,10 +6,10 @@ from torch import Tensor, nn
 from torch.autograd import backward
 
 from nmt.config.schema import ModelConfig
-from nmt.model.encoders.ntm import Machine
-from nmt.model.interfaces import Decoder, Encoded, LayerStates, MachineSizes, SourceSizes
+from nmt.model.interfaces import AnyDecoder, Encoded, LayerStates, SourceSizes
 from nmt.model.layers.bridge import Bridge
-from nmt.model.layers.turing import MachineState
+from nmt.model.layers.lstmn import MEMORY_TAPE
+from nmt.model.layers.ntm import WRITTEN_MEMORY, MemorySizes, MemoryState, WrittenMemory
 from tests.model.small import ADDITIVE, BILINEAR, WIDTH, assemblies, build
 
 MASK_BS = torch.tensor([[True, True, True], [True, False, False]])
@@ -18,7 +18,7 @@ MASK_BS = torch.tensor([[True, True, True], [True, False, False]])
 class _Whole(nn.Module):
     """A decoder after the encoder's last layer, as one call from tensors to tensors."""
 
-    def __init__(self, decoder: Decoder) -> None:
+    def __init__(self, decoder: AnyDecoder) -> None:
         super().__init__()
         self.decoder = decoder
 
@@ -28,10 +28,11 @@ class _Whole(nn.Module):
         cells_ble = final[1] if self.decoder.needs_cells else None
         last = LayerStates(final[0], cells_ble)
         # The units back to front are as good a memory tape as any.
-        encoded = Encoded(states, MASK_BS, summary, last, cells_bse=states.flip(-1))
+        extras: dict[str, object] = {MEMORY_TAPE: states.flip(-1)}
         if machine:
             *state, written_bsi = machine
-            encoded = encoded._replace(machine=Machine(MachineState(*state), written_bsi))
+            extras[WRITTEN_MEMORY] = WrittenMemory(MemoryState(*state), written_bsi)
+        encoded = Encoded(states, MASK_BS, summary, last, extras)
         outputs_btd: Tensor = self.decoder(embedded, encoded).output_btd
         return outputs_btd
 
@@ -41,23 +42,29 @@ def _inputs(sizes: SourceSizes, dtype: torch.dtype) -> tuple[Tensor, ...]:
     torch.manual_seed(2)
     states_bse = torch.randn(2, 3, WIDTH, dtype=dtype) * MASK_BS[:, :, None]
     embedded_btm = torch.randn(2, 3, 3, dtype=dtype)
-    final_state_bh = torch.randn(2, sizes.final_state, dtype=dtype)
+    final_state_bx = torch.randn(2, sizes.final_state, dtype=dtype)
     final = torch.randn(2, 2, 2, WIDTH, dtype=dtype)
-    return embedded_btm, states_bse, final_state_bh, final, *_machine(sizes.machine, dtype)
+    return (
+        embedded_btm,
+        states_bse,
+        final_state_bx,
+        final,
+        *_machine(sizes.extras.get(WRITTEN_MEMORY), dtype),
+    )
 
 
-def _machine(sizes: MachineSizes | None, dtype: torch.dtype) -> tuple[Tensor, ...]:
+def _machine(sizes: MemorySizes | None, dtype: torch.dtype) -> tuple[Tensor, ...]:
     if sizes is None:
         return ()
-    memory_nci = torch.randn(2, sizes.width, sizes.slots, dtype=dtype)
+    memory_nui = torch.randn(2, sizes.width, sizes.slots, dtype=dtype)
     weights_nhi = torch.rand(2, sizes.heads, sizes.slots, dtype=dtype)
     read_nf = torch.randn(2, sizes.read_heads * sizes.width, dtype=dtype)
-    return memory_nci, weights_nhi, read_nf, torch.rand(2, 3, sizes.slots, dtype=dtype)
+    return memory_nui, weights_nhi, read_nf, torch.rand(2, 3, sizes.slots, dtype=dtype)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model", assemblies(scores=[ADDITIVE]))
-def test_gradients_of_a_decoder_are_right(model: ModelConfig) -> None:
+def test_decoder_gradients(model: ModelConfig) -> None:
     built = build(model)
     whole, inputs = _Whole(built.decoder), _inputs(built.encoder.sizes, torch.float64)
     names = [name for name, _ in whole.named_parameters()]
@@ -72,7 +79,7 @@ def test_gradients_of_a_decoder_are_right(model: ModelConfig) -> None:
 
 
 @pytest.mark.parametrize("model", assemblies(scores=[ADDITIVE, BILINEAR]))
-def test_a_step_in_bfloat16_is_near_the_one_in_float32(model: ModelConfig) -> None:
+def test_bfloat16_is_close_to_float32(model: ModelConfig) -> None:
     """bfloat16 keeps 8 bits, 0.4 %; outputs and gradients stay within 3 % of their size."""
     built = build(model, torch.float32)
     whole, inputs = _Whole(built.decoder), _inputs(built.encoder.sizes, torch.float32)
@@ -91,17 +98,17 @@ def test_a_step_in_bfloat16_is_near_the_one_in_float32(model: ModelConfig) -> No
 
 def _encoded(layers: int) -> Encoded:
     torch.manual_seed(1)
-    states_bse, final_state_bh = torch.randn(2, 3, 4), torch.randn(2, 2)
-    return Encoded(states_bse, MASK_BS, final_state_bh, LayerStates(*torch.randn(2, 2, layers, 4)))
+    states_bse, final_state_bx = torch.randn(2, 3, 4), torch.randn(2, 2)
+    return Encoded(states_bse, MASK_BS, final_state_bx, LayerStates(*torch.randn(2, 2, layers, 4)))
 
 
-def test_a_state_of_zero_knows_nothing_of_the_source() -> None:
+def test_initial_state_zero_is_independent_of_the_source() -> None:
     states = Bridge("zero", SourceSizes(4, 2, 1), 5, 2)(_encoded(1))
     assert [part.shape for state in states for part in state] == [(2, 5)] * 4
     assert sum(part.abs().sum() for state in states for part in state) == 0
 
 
-def test_last_takes_the_uppermost_layers_in_their_order() -> None:
+def test_initial_state_last_copies_the_top_layers_in_order() -> None:
     encoded = _encoded(3)
     lower, upper = Bridge("last", SourceSizes(4, 2, 3), 4, 2)(encoded)
     assert encoded.layer_states.cell_ble is not None
@@ -111,8 +118,8 @@ def test_last_takes_the_uppermost_layers_in_their_order() -> None:
     assert torch.equal(upper.cell_nd, encoded.layer_states.cell_ble[:, 2])
 
 
-def test_last_refuses_another_width_and_fewer_layers() -> None:
-    with pytest.raises(ValueError, match="width 4 into a decoder of 5 units; make them equal or"):
+def test_initial_state_last_rejects_other_widths_and_fewer_layers() -> None:
+    with pytest.raises(ValueError, match="width 4 into a decoder of width 5; make the widths"):
         Bridge("last", SourceSizes(4, 2, 1), 5, 1)
-    with pytest.raises(ValueError, match="the encoder has 1 and the decoder 2"):
+    with pytest.raises(ValueError, match="got 1 and 2"):
         Bridge("last", SourceSizes(4, 2, 1), 4, 2)

@@ -66,9 +66,7 @@ def _by_hand(model: Seq2Seq, residual: bool) -> tuple[Array, Array]:
 @pytest.mark.parametrize("layers", [2, 3, 4])
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 @pytest.mark.parametrize("residual", [True, False], ids=["residual", "none"])
-def test_the_bottom_layer_looks_and_all_layers_read_as_in_the_paper(
-    layers: int, cell: str, residual: bool
-) -> None:
+def test_decoder_equals_the_equations_of_the_paper(layers: int, cell: str, residual: bool) -> None:
     options = {"residual": residual} if layers > 2 else {}
     model = _model(layers=layers, cell=cell, **options)
     expected, looked = _by_hand(model, residual)
@@ -84,13 +82,13 @@ def test_the_bottom_layer_looks_and_all_layers_read_as_in_the_paper(
 
 
 REFUSED = {
-    "makes 2 layers at least; give more layers or use the decoder 'bahdanau'": {"layers": 1},
-    "residual links start at the third layer; remove residual": {"layers": 2, "residual": False},
-    "the encoder has 4 and the decoder 5": {"layers": 5},
+    "requires at least 2 layers; add layers or use decoder 'bahdanau'": {"layers": 1},
+    "residual has no effect with fewer than 3 layers": {"layers": 2, "residual": False},
+    "got 4 and 5": {"layers": 5},
 }
 
 
 @pytest.mark.parametrize(("message", "options"), REFUSED.items(), ids=REFUSED.keys())
-def test_options_that_do_not_fit_are_refused(message: str, options: dict[str, Any]) -> None:
+def test_incompatible_options_are_rejected(message: str, options: dict[str, Any]) -> None:
     with pytest.raises(UserError, match=message):
         _model(**options)

@@ -8,6 +8,7 @@ import torch
 
 from nmt.errors import UserError
 from nmt.model.build import build_model, check_model
+from nmt.model.layers.lstmn import MEMORY_TAPE
 from nmt.model.seq2seq import Seq2Seq
 from nmt.registry import ComponentConfig
 from tests.model.by_hand import Array, array, draw, lstmn_step, sigmoid, softmax
@@ -39,21 +40,21 @@ def _first_state(model: Seq2Seq, encoded: Any) -> tuple[Array, Array]:
         return array(encoded.layer_states.hidden_ble)[0, -1], array(encoded.layer_states.cell_ble)[
             0, -1
         ]
-    return np.tanh(array(bridge.weight_ldx)[0] @ array(encoded.final_state_bh)[0]), np.zeros(UNITS)
+    return np.tanh(array(bridge.weight_ldx)[0] @ array(encoded.final_state_bx)[0]), np.zeros(UNITS)
 
 
 def _by_hand(model: Seq2Seq) -> tuple[Array, Array, Array]:
     """What the output layer reads, where the decoder looked, and where it recalled from."""
     decoder: Any = model.decoder
     score, encoded = decoder.attention.score, _encoded(model)
-    annotations, cells = array(encoded.states_bse)[0], array(encoded.cells_bse)[0]
+    annotations, cells = array(encoded.states_bse)[0], array(encoded.extras[MEMORY_TAPE])[0]
     places = [_first_state(model, encoded)]
     recalled, context = np.zeros(UNITS), np.zeros(UNITS)
     outputs, looked, matrix = [], [], np.zeros((len(TARGET[0]), len(TARGET[0])))
     for step, piece in enumerate(TARGET[0]):
         embedded = array(model.target_embedding.weight)[piece]
         asking = np.concatenate([embedded, context])
-        query = array(score.query.weight) @ (asking if decoder.asks_with_input else places[-1][0])
+        query = array(score.query.weight) @ (asking if decoder.query_is_input else places[-1][0])
         alignment = np.tanh(query + annotations @ array(score.key.weight).T)
         weights = softmax(alignment @ array(score.v_a))
         context = weights @ annotations
@@ -80,7 +81,7 @@ def _by_hand(model: Seq2Seq) -> tuple[Array, Array, Array]:
 @pytest.mark.parametrize("query", ["state", "input"])
 @pytest.mark.parametrize("initial_state", ["bridge", "last"])
 @pytest.mark.parametrize("deep_output", [True, False], ids=["maxout", "plain"])
-def test_the_decoder_looks_recalls_and_moves_as_in_the_paper(
+def test_decoder_equals_the_equations_of_the_paper(
     fusion: str, query: str, initial_state: str, deep_output: bool
 ) -> None:
     model = _model(fusion=fusion, query=query, initial_state=initial_state, deep_output=deep_output)
@@ -101,21 +102,21 @@ def test_the_decoder_looks_recalls_and_moves_as_in_the_paper(
 
 
 MISFITS = {
-    "fusion 'deep' reads the source's memory tape, and this encoder keeps none": config(
+    "fusion 'deep' requires an encoder with a memory tape": config(
         encoder=ComponentConfig("bilstm", {"hidden_size": 2}),
         decoder=ComponentConfig("lstmn", {"hidden_size": 4, "fusion": "deep"}),
     ),
-    "fusion 'deep' adds cells of width 4 to a decoder's of 5; make them equal or": config(
+    "fusion 'deep' adds cells of width 4 to those of the decoder, of width 5": config(
         encoder=ENCODER, decoder=ComponentConfig("lstmn", {"hidden_size": 5, "fusion": "deep"})
     ),
-    "readout_size is the deep output's, and deep_output is false": config(
+    "readout_size has no effect with deep_output: false": config(
         encoder=ENCODER, decoder=ComponentConfig("lstmn", {"readout_size": 3, "deep_output": False})
     ),
 }
 
 
 @pytest.mark.parametrize(("message", "model"), MISFITS.items(), ids=MISFITS.keys())
-def test_what_does_not_go_together_is_refused(message: str, model: Any) -> None:
+def test_incompatible_options_are_rejected(message: str, model: Any) -> None:
     with pytest.raises(UserError) as refusal:
         check_model(model, joint=True)
     assert str(refusal.value).startswith(f"decoder 'lstmn': {message}")

@@ -72,7 +72,7 @@ def _agree(model: Seq2Seq, expected: Array, looked: Array) -> None:
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 @pytest.mark.parametrize("feeds", [True, False], ids=["input feeding", "none"])
 @pytest.mark.parametrize("width", [None, 6])
-def test_the_decoder_moves_then_looks_as_in_the_paper(
+def test_decoder_equals_the_equations_of_the_paper(
     layers: int, cell: str, feeds: bool, width: int | None
 ) -> None:
     model = _model(layers=layers, cell=cell, input_feeding=feeds, attentional_size=width)
@@ -84,7 +84,7 @@ def test_the_decoder_moves_then_looks_as_in_the_paper(
 @pytest.mark.parametrize("layers", [1, 2])
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 @pytest.mark.parametrize("width", [None, 6])
-def test_attention_may_act_on_the_next_step_alone(
+def test_without_attentional_output_attention_affects_only_the_next_step(
     layers: int, cell: str, width: int | None
 ) -> None:
     model = _model(layers=layers, cell=cell, attentional_output=False, attentional_size=width)
@@ -93,13 +93,13 @@ def test_attention_may_act_on_the_next_step_alone(
     _agree(model, expected, looked)
 
 
-def test_an_attentional_state_that_nothing_reads_is_refused() -> None:
-    with pytest.raises(UserError, match="nothing reads the attentional state; set input_feeding"):
+def test_unused_attention_is_rejected() -> None:
+    with pytest.raises(UserError, match="attention has no effect without input_feeding"):
         _model(input_feeding=False, attentional_output=False)
 
 
 @pytest.mark.parametrize("feeds", [True, False], ids=["input feeding", "none"])
-def test_a_readout_is_linear_in_what_the_output_layer_would_read(feeds: bool) -> None:
+def test_readout_is_linear_in_the_attentional_state(feeds: bool) -> None:
     model = _model(input_feeding=feeds, attentional_size=6, readout_size=5)
     attentional, looked = _by_hand(model, feeds)
     readout: Any = model.decoder.get_submodule("readout")

@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from nmt.errors import UserError
 from nmt.model.build import build_model, check_model
+from nmt.model.decoders.ntm import NTMState
 from nmt.model.interfaces import Encoded
-from nmt.model.layers.turing import TuringMachine
+from nmt.model.layers.ntm import WRITTEN_MEMORY, TuringMachine
 from nmt.model.seq2seq import Seq2Seq
 from nmt.registry import ComponentConfig
 from tests.model.by_hand import array, draw
@@ -30,43 +30,46 @@ def _encoded(model: Seq2Seq) -> Encoded:
     return model.encode(text().source_bs, text().source_mask_bs)
 
 
-def test_it_goes_on_with_the_controller_and_the_memory_of_the_encoder() -> None:
+def test_decoder_continues_with_the_state_of_the_encoder() -> None:
     model, given = _model(heads="last", initial_state="last"), text()
     decoder: Any = model.decoder
     encoded: Any = _encoded(model)
-    ended = encoded.machine.state
+    ended = encoded.extras[WRITTEN_MEMORY].state
     memory, state = decoder.start(encoded)
-    torch.testing.assert_close(state.attention, ended, rtol=0, atol=0)
-    assert torch.equal(state.layers[0].hidden_nd, encoded.final_state_bh)
-    assert torch.equal(state.layers[0].cell_nd, encoded.layer_states.cell_ble[:, 0])
+    torch.testing.assert_close(state.memory, ended, rtol=0, atol=0)
+    assert torch.equal(state.controller.hidden_nd, encoded.final_state_bx)
+    assert torch.equal(state.controller.cell_nd, encoded.layer_states.cell_ble[:, 0])
     embedded_nm = model.target_embedding(given.target_bt[:, 0])
     stepped = decoder.step(embedded_nm, memory, state)
     controller, turned = decoder.machine.step(
-        decoder.machine.controller.project(embedded_nm), state.layers[0], ended
+        decoder.machine.controller.project(embedded_nm), state.controller, ended
     )
     assert torch.equal(stepped.output_nd, torch.cat([controller.hidden_nd, turned.read_nf], -1))
-    assert not torch.equal(turned.memory_nci, ended.memory_nci)
+    assert not torch.equal(turned.memory_nui, ended.memory_nui)
 
 
-def test_heads_go_back_to_the_first_slot_unless_they_stay() -> None:
+def test_option_heads_sets_the_initial_weights() -> None:
     for heads in ("first", "last"):
         model = _model(heads=heads)
         encoded = _encoded(model)
         _, state = model.decoder.start(encoded)
         first_nhi = torch.zeros(3, 4, 7, dtype=torch.float64)
         first_nhi[:, :, 0] = 1
-        expected_nhi = first_nhi if heads == "first" else encoded.machine.state.weights_nhi
-        assert torch.equal(state.attention.weights_nhi, expected_nhi)
+        expected_nhi = (
+            first_nhi if heads == "first" else encoded.extras[WRITTEN_MEMORY].state.weights_nhi
+        )
+        assert torch.equal(state.memory.weights_nhi, expected_nhi)
 
 
-def test_it_looks_where_it_reads_what_was_written_there() -> None:
+def test_alignment_weights_equal_the_formula() -> None:
     model, given = _model(), text()
-    written = array(_encoded(model).machine.written_bsi)
+    written = array(_encoded(model).extras[WRITTEN_MEMORY].written_bsi)
     memory, state = model.start(given.source_bs, given.source_mask_bs)
     for tokens_n in given.target_bt.unbind(dim=1):
         prediction = model.step(tokens_n, memory, state)
         state = prediction.state
-        reading = array(state.attention.weights_nhi)[:, :2].sum(axis=1)
+        assert isinstance(state, NTMState)
+        reading = array(state.memory.weights_nhi)[:, :2].sum(axis=1)
         assert prediction.weights_ns is not None
         for row, length in enumerate([6, 3, 1]):
             masses = np.array([reading[row] @ written[row, s] for s in range(length)]) + 1e-6
@@ -75,7 +78,7 @@ def test_it_looks_where_it_reads_what_was_written_there() -> None:
 
 
 def _walks(machine: TuringMachine) -> None:
-    """Orders to all heads to go on by one slot, whatever is read."""
+    """Addressing to all heads to go on by one slot, whatever is read."""
     with torch.no_grad():
         machine.orders.weight.zero_()
         numbers_hx = machine.orders.bias[: machine.orders_sizes[0]].view(machine.sizes.heads, -1)
@@ -83,7 +86,7 @@ def _walks(machine: TuringMachine) -> None:
         numbers_hx[:, -3:] = torch.tensor([60.0, -60.0, -60.0])
 
 
-def test_heads_that_walk_from_slot_to_slot_align_a_target_with_its_source() -> None:
+def test_heads_that_shift_by_one_align_target_and_source() -> None:
     model, given = _model(), text()
     parts: Any = model
     _walks(parts.encoder.machine)
@@ -93,7 +96,7 @@ def test_heads_that_walk_from_slot_to_slot_align_a_target_with_its_source() -> N
     torch.testing.assert_close(looked_ts, torch.eye(4, 6).double(), rtol=0, atol=1e-5)
 
 
-def test_hypotheses_write_to_memories_of_their_own() -> None:
+def test_each_hypothesis_has_its_own_memory() -> None:
     model, given = _model(), text()
     memory, state = model.start(given.source_bs, given.source_mask_bs)
     doubled = torch.utils._pytree.tree_map(lambda part: part.repeat_interleave(2, 0), state)
@@ -103,11 +106,12 @@ def test_hypotheses_write_to_memories_of_their_own() -> None:
         alone = model.step(tokens_n[hypothesis::2], memory, state)
         rows = torch.utils._pytree.tree_map(lambda part, h=hypothesis: part[h::2], together)
         torch.testing.assert_close(rows, alone, rtol=1e-10, atol=1e-12)
-    memories_nci: Tensor = together.state.attention.memory_nci
-    assert not torch.equal(memories_nci[0], memories_nci[1])
+    assert isinstance(together.state, NTMState)
+    memories_nui = together.state.memory.memory_nui
+    assert not torch.equal(memories_nui[0], memories_nui[1])
 
 
-def test_dropout_is_before_the_output_layer_and_only_in_training() -> None:
+def test_dropout_before_the_output_layer_only_in_training() -> None:
     model = _model(dropout=0.5)
     encoded, embedded_btm = _encoded(model), torch.randn(3, 4, 3, dtype=torch.float64)
     dropped = model.decoder(embedded_btm, encoded).output_btd
@@ -115,9 +119,9 @@ def test_dropout_is_before_the_output_layer_and_only_in_training() -> None:
     assert set((dropped / whole).detach().round(decimals=9).unique().tolist()) == {0.0, 2.0}
 
 
-def test_without_a_machine_the_user_is_told_what_to_use() -> None:
+def test_other_encoders_are_rejected() -> None:
     with pytest.raises(UserError) as refusal:
         check_model(config(decoder=ComponentConfig("ntm")), joint=True)
     assert str(refusal.value) == (
-        "decoder 'ntm': goes on with the memory that encoder 'ntm' has written; use encoder: ntm"
+        "decoder 'ntm': requires encoder 'ntm', whose memory it reads; use encoder: ntm"
     )

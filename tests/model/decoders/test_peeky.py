@@ -42,7 +42,7 @@ def _by_hand(model: Seq2Seq, hidden: list[Array], summary: Array) -> Array:
 @pytest.mark.parametrize("layers", [1, 2])
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 @pytest.mark.parametrize("start", ["bridge", "zero"])
-def test_the_summary_enters_every_step_and_the_output(layers: int, cell: str, start: str) -> None:
+def test_final_state_enters_every_step_and_the_output(layers: int, cell: str, start: str) -> None:
     model = _model(layers=layers, cell=cell, initial_state=start)
     decoder: Any = model.decoder
     annotations = array(model.encode(torch.tensor(SOURCE), WHOLE).states_bse)[0]
@@ -56,7 +56,7 @@ def test_the_summary_enters_every_step_and_the_output(layers: int, cell: str, st
     assert model.decoder.output_size == expected.shape[1] == 9
 
 
-def test_hypotheses_of_a_sentence_read_its_summary() -> None:
+def test_hypotheses_read_the_final_state_of_their_sentence() -> None:
     model = _model()
     source_bs = torch.tensor([[4, 1, 7, 2], [3, 3, 8, 2]])
     pieces_n = torch.tensor([5, 6, 7, 8, 9, 1])
@@ -65,6 +65,7 @@ def test_hypotheses_of_a_sentence_read_its_summary() -> None:
         model.step(pieces_n[[column, column + 3]], memory, state).log_probs_nv
         for column in range(3)
     ]
+    assert isinstance(state, tuple)
     begun = [type(layer)(*(p.repeat_interleave(3, dim=0) for p in layer)) for layer in state]
     together_nv = model.step(pieces_n, memory, tuple(begun)).log_probs_nv
     expected_bkv = torch.stack(apart, dim=1)

@@ -51,7 +51,7 @@ def _agree(model: Seq2Seq, hidden: list[Array], cells: list[Array]) -> None:
 
 @pytest.mark.parametrize("layers", [1, 2])
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
-def test_the_decoder_goes_on_from_the_last_states_as_in_the_paper(layers: int, cell: str) -> None:
+def test_decoder_equals_the_equations_of_the_paper(layers: int, cell: str) -> None:
     model = _model(BACKWARD, layers=layers, cell=cell, initial_state="last")
     final = model.encode(torch.tensor(SOURCE), WHOLE).layer_states
     hidden = list(array(final.hidden_ble)[0, -layers:])
@@ -65,7 +65,7 @@ def test_the_decoder_goes_on_from_the_last_states_as_in_the_paper(layers: int, c
 @pytest.mark.parametrize("layers", [1, 3])
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 @pytest.mark.parametrize("encoder", [BACKWARD, BOTH], ids=["backward", "both"])
-def test_the_bridge_reads_where_the_top_layer_ended(
+def test_bridge_reads_the_last_states_of_both_directions(
     encoder: dict[str, object], layers: int, cell: str
 ) -> None:
     model = _model(encoder, layers=layers, cell=cell)

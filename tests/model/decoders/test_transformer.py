@@ -48,7 +48,7 @@ def _close(ours: Tensor, theirs: Tensor) -> None:
 @every_kind
 @both_positions
 @pytest.mark.parametrize("with_gradients", [True, False], ids=["with gradients", "without"])
-def test_the_decoder_is_torchs(
+def test_decoder_equals_torch(
     norm: Any, activation: Any, positions: Any, with_gradients: bool
 ) -> None:
     ours = _decoder(norm=norm, activation=activation, positions=positions)
@@ -70,7 +70,7 @@ def test_the_decoder_is_torchs(
 @both_positions
 @pytest.mark.parametrize("key_size", [WIDTH, 5])
 @pytest.mark.parametrize("with_gradients", [True, False], ids=["with gradients", "without"])
-def test_steps_with_the_past_kept_are_the_decoder_at_once(
+def test_cached_steps_equal_teacher_forcing(
     norm: Any, activation: Any, positions: Any, key_size: int, with_gradients: bool
 ) -> None:
     ours = _decoder(key_size, norm=norm, activation=activation, positions=positions)
@@ -79,13 +79,14 @@ def test_steps_with_the_past_kept_are_the_decoder_at_once(
     with torch.set_grad_enabled(with_gradients):
         memory, state = ours.start(encoded)
         for t in range(6):
-            output_bd, _, state = ours.step(embedded_btm[:, t], memory, state)
-            _close(output_bd, expected_btd[:, t])
+            output = ours.step(embedded_btm[:, t], memory, state)
+            state = output.state
+            _close(output.output_nd, expected_btd[:, t])
     assert [part.shape for layer in state for part in layer] == [(3, HEADS, 6, 4)] * 6
 
 
 @pytest.mark.parametrize("chosen", [None, 1, 2, 3])
-def test_the_weights_shown_are_the_mean_over_the_heads_of_one_layer(chosen: int | None) -> None:
+def test_alignment_weights_are_the_mean_over_heads_of_one_layer(chosen: int | None) -> None:
     ours = _decoder(alignment_layer=chosen)
     embedded_btm, encoded = _given()
     theirs = torch_decoder(ours, HEADS, "relu", "post")
@@ -105,17 +106,18 @@ def test_the_weights_shown_are_the_mean_over_the_heads_of_one_layer(chosen: int 
         )
     memory, state = ours.start(encoded)
     for t in range(6):
-        _, weights_bs, state = ours.step(embedded_btm[:, t], memory, state)
-        assert weights_bs is not None
-        _close(weights_bs, expected[(chosen or 2) - 1][:, t])
+        output = ours.step(embedded_btm[:, t], memory, state)
+        state = output.state
+        assert output.weights_ns is not None
+        _close(output.weights_ns, expected[(chosen or 2) - 1][:, t])
 
 
-def test_the_only_layer_is_shown_where_there_is_one() -> None:
+def test_alignment_layer_of_a_single_layer() -> None:
     assert _decoder(layers=1).alignment_layer == 1
     assert _decoder(layers=6).alignment_layer == 5
 
 
-def test_the_source_is_projected_once_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_source_is_projected_once_per_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     ours = _decoder()
     calls: list[int] = []
     for number, layer in enumerate(ours.stack):
@@ -126,11 +128,11 @@ def test_the_source_is_projected_once_a_sentence(monkeypatch: pytest.MonkeyPatch
     assert calls == [0, 1, 2]
     memory, state = ours.start(encoded)
     for embedded_bm in embedded_btm.unbind(1):
-        _, _, state = ours.step(embedded_bm, memory, state)
+        state = ours.step(embedded_bm, memory, state).state
     assert calls == [0, 1, 2] * 2
 
 
-def test_hypotheses_are_queries_to_one_memory_which_is_never_copied() -> None:
+def test_hypotheses_share_one_memory() -> None:
     """Each of four hypotheses of a sentence gets what it gets alone."""
     ours, hypotheses = _decoder(), 4
     embedded_ntm = torch.randn(3 * hypotheses, 5, WIDTH, dtype=torch.float64)
@@ -145,39 +147,40 @@ def test_hypotheses_are_queries_to_one_memory_which_is_never_copied() -> None:
         for layer in state
     )
     for t in range(5):
-        output_nd, _, state = ours.step(embedded_ntm[:, t], memory, state)
+        output = ours.step(embedded_ntm[:, t], memory, state)
+        state = output.state
         for number in range(hypotheses):
-            _close(output_nd[number::hypotheses], expected[number][:, t])
+            _close(output.output_nd[number::hypotheses], expected[number][:, t])
 
 
-def test_the_users_mistakes_are_told() -> None:
+def test_invalid_options_are_a_user_error() -> None:
     for options, message in (
-        ({}, "decoder 'transformer': 8 heads do not divide the width 12; use 6"),
-        ({"heads": 4, "max_length": 9}, "max_length is that of learned positions"),
-        ({"layers": 2, "alignment_layer": 3}, "alignment_layer 3 is above the top of 2 layers"),
+        ({}, "decoder 'transformer': heads: 8 does not divide the width 12; use 6"),
+        ({"heads": 4, "max_length": 9}, "max_length has no effect"),
+        ({"layers": 2, "alignment_layer": 3}, "alignment_layer 3 exceeds the number of layers, 2"),
     ):
         with pytest.raises(UserError, match=message):
             DECODERS.build(ComponentConfig("transformer", options), WIDTH, SourceSizes(4, 4, 1))
 
 
-def test_a_target_longer_than_the_learned_positions_is_told_at_once_and_in_steps() -> None:
+def test_target_beyond_the_learned_positions_is_a_user_error() -> None:
     ours = _decoder(positions="learned", max_length=5)
     embedded_btm, encoded = _given()
-    with pytest.raises(UserError, match="a sentence of 6 pieces or more goes beyond the 5"):
+    with pytest.raises(UserError, match="a sentence of 6 or more tokens exceeds the 5"):
         ours(embedded_btm, encoded)
     memory, state = ours.start(encoded)
     for t in range(5):
-        _, _, state = ours.step(embedded_btm[:, t], memory, state)
-    with pytest.raises(UserError, match="a sentence of 6 pieces or more goes beyond the 5"):
+        state = ours.step(embedded_btm[:, t], memory, state).state
+    with pytest.raises(UserError, match="a sentence of 6 or more tokens exceeds the 5"):
         ours.step(embedded_btm[:, 5], memory, state)
 
 
-def test_a_state_to_copy_is_not_there_after_a_transformer() -> None:
+def test_initial_state_last_is_rejected_after_a_transformer() -> None:
     model = config(
         encoder=ComponentConfig("transformer", {"heads": 1}),
         decoder=ComponentConfig("luong", {"hidden_size": 3, "initial_state": "last"}),
     )
-    with pytest.raises(UserError, match=r"the encoder has 0 and the decoder 1; .* or 'bridge'"):
+    with pytest.raises(UserError, match=r"got 0 and 1; .* or use 'bridge'"):
         check_model(model, joint=True)
 
 
@@ -206,7 +209,7 @@ MIXED = {
 
 
 @pytest.mark.parametrize("parts", MIXED.values(), ids=MIXED.keys())
-def test_encoders_and_decoders_of_two_houses_make_a_model(parts: dict[str, Any]) -> None:
+def test_recurrent_and_transformer_components_combine(parts: dict[str, Any]) -> None:
     model = draw(build_model(config(**parts), PIECES, PIECES)).eval()
     given = text()
     at_once_btd = model(given.source_bs, given.source_mask_bs, given.target_bt).output_btd

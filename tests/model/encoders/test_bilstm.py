@@ -9,8 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from nmt.model.encoders.bilstm import BiLSTMEncoder
-from nmt.model.layers.cell import RecurrentLayer
-from nmt.model.layers.gru import GRULayer
+from nmt.model.layers.recurrent import GRULayer, RecurrentLayer
 from tests.model.by_hand import draw
 
 LENGTHS = torch.tensor([2, 5, 1, 4])
@@ -86,7 +85,7 @@ def _close(ours: Tensor, theirs: Tensor) -> None:
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 @pytest.mark.parametrize("keeps_cells", [False, True])
-def test_the_encoder_is_torchs_over_packed_sequences(
+def test_encoder_equals_torch_with_packed_sequences(
     options: dict[str, Any], keeps_cells: bool
 ) -> None:
     keeps_cells = keeps_cells and options["cell"] == "lstm"
@@ -96,7 +95,7 @@ def test_the_encoder_is_torchs_over_packed_sequences(
     encoded = encoder(embedded_bsm, MASK_BS)
     expected = list(_layers(encoder, embedded_bsm, options["merge"], options["residual"]))
     _close(encoded.states_bse, expected[-1][0])
-    _close(encoded.final_state_bh, expected[-1][1][-1])
+    _close(encoded.final_state_bx, expected[-1][1][-1])
     for number, (_, hidden, cell) in enumerate(expected):
         last_be = _merged(hidden, options["merge"])
         _close(encoded.layer_states.hidden_ble[:, number], last_be)
@@ -105,10 +104,10 @@ def test_the_encoder_is_torchs_over_packed_sequences(
             _close(encoded.layer_states.cell_ble[:, number], cell_be)
     assert keeps_cells == (encoded.layer_states.cell_ble is not None)
     sizes = (encoder.output_size, encoder.final_state_size, encoder.layers)
-    assert sizes == (encoded.states_bse.size(2), encoded.final_state_bh.size(1), len(expected))
+    assert sizes == (encoded.states_bse.size(2), encoded.final_state_bx.size(1), len(expected))
 
 
-def test_reading_backwards_is_reading_the_reversed_sentence_forwards() -> None:
+def test_backward_direction_equals_forward_on_the_reversed_sentence() -> None:
     backward, forward = (
         draw(BiLSTMEncoder(3, hidden_size=3, layers=2, direction=way))
         for way in ("backward", "forward")
@@ -117,14 +116,14 @@ def test_reading_backwards_is_reading_the_reversed_sentence_forwards() -> None:
     embedded_bsm, whole_bs = _embedded(), torch.ones(4, 5, dtype=torch.bool)
     one, other = backward(embedded_bsm, whole_bs), forward(embedded_bsm.flip(1), whole_bs)
     _close(one.states_bse, other.states_bse.flip(1))
-    _close(one.final_state_bh, other.final_state_bh)
-    assert torch.equal(one.final_state_bh, one.states_bse[:, 0])
+    _close(one.final_state_bx, other.final_state_bx)
+    assert torch.equal(one.final_state_bx, one.states_bse[:, 0])
 
 
-def test_the_summary_is_the_backward_state_at_the_first_position() -> None:
+def test_final_state_is_the_backward_state_at_the_first_position() -> None:
     encoder = draw(BiLSTMEncoder(3, hidden_size=2, layers=2))
     encoded = encoder(_embedded(), MASK_BS)
-    assert torch.equal(encoded.final_state_bh, encoded.states_bse[:, 0, 2:])
+    assert torch.equal(encoded.final_state_bx, encoded.states_bse[:, 0, 2:])
 
 
 def _masks_of_dropout(*, variational: bool, training: bool) -> Tensor:
@@ -138,7 +137,7 @@ def _masks_of_dropout(*, variational: bool, training: bool) -> Tensor:
     return mask_sbe
 
 
-def test_a_variational_mask_is_one_for_all_positions_and_another_for_every_sentence() -> None:
+def test_variational_mask_is_shared_by_the_positions_of_a_sentence() -> None:
     mask_sbe = _masks_of_dropout(variational=True, training=True)
     torch.testing.assert_close(mask_sbe, mask_sbe[:1].expand_as(mask_sbe))
     sentences = {tuple((row > 0).tolist()) for row in mask_sbe[0]}
@@ -146,7 +145,7 @@ def test_a_variational_mask_is_one_for_all_positions_and_another_for_every_sente
     assert set(mask_sbe.round(decimals=6).flatten().tolist()) == {0.0, 2.0}
 
 
-def test_plain_dropout_draws_a_mask_for_every_position() -> None:
+def test_plain_dropout_has_a_mask_per_position() -> None:
     mask_sbe = _masks_of_dropout(variational=False, training=True)
     rows = {tuple((row > 0).tolist()) for row in mask_sbe.flatten(0, 1)}
     assert len(rows) == 20
@@ -154,33 +153,33 @@ def test_plain_dropout_draws_a_mask_for_every_position() -> None:
 
 
 @pytest.mark.parametrize("variational", [False, True])
-def test_nothing_is_dropped_outside_training(variational: bool) -> None:
+def test_no_dropout_in_evaluation(variational: bool) -> None:
     mask_sbe = _masks_of_dropout(variational=variational, training=False)
     assert torch.equal(mask_sbe, torch.ones_like(mask_sbe))
 
 
 REFUSED = {
-    "dropout stands between layers": {"dropout": 0.3},
-    "variational says how to drop out": {"layers": 2, "variational": True},
-    "merge joins two directions": {"direction": "forward", "merge": "sum"},
-    "residual links start at the second layer": {"residual": True},
+    "dropout has no effect": {"dropout": 0.3},
+    "variational has no effect": {"layers": 2, "variational": True},
+    "merge has no effect": {"direction": "forward", "merge": "sum"},
+    "residual has no effect": {"residual": True},
 }
 
 
 @pytest.mark.parametrize(("message", "options"), REFUSED.items(), ids=REFUSED.keys())
-def test_an_option_without_effect_is_refused(message: str, options: dict[str, Any]) -> None:
+def test_option_without_effect_is_rejected(message: str, options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=message):
         BiLSTMEncoder(3, **options)
 
 
-def test_gradients_of_the_encoder_are_right() -> None:
+def test_encoder_gradients() -> None:
     encoder = draw(BiLSTMEncoder(2, hidden_size=2))
     encoder.keeps_cells = True
     mask_bs = torch.tensor([[True, True, True], [True, False, False]])
 
     def everything(embedded_bsm: Tensor) -> tuple[Tensor, ...]:
         encoded = encoder(embedded_bsm, mask_bs)
-        return encoded.states_bse, encoded.final_state_bh, *encoded.layer_states
+        return encoded.states_bse, encoded.final_state_bx, *encoded.layer_states
 
     torch.manual_seed(8)
     embedded_bsm = torch.randn(2, 3, 2, dtype=torch.float64, requires_grad=True)

@@ -36,7 +36,9 @@ def normalise(values: Array, groups: int, scale: Array, shift: Array) -> Array:
 
 @pytest.mark.parametrize(("channels", "groups"), [(4, (4, 8)), (12, (4, 8)), (16, (8, 8))])
 @pytest.mark.parametrize("convolutions", [1, 2])
-def test_annotations_by_hand(channels: int, groups: tuple[int, int], convolutions: int) -> None:
+def test_annotations_equal_torch_operations(
+    channels: int, groups: tuple[int, int], convolutions: int
+) -> None:
     encoder = draw(
         ConvolutionEncoder(
             ImageSize(size=8), channels=channels, blocks=2, convolutions=convolutions
@@ -58,7 +60,7 @@ def test_annotations_by_hand(channels: int, groups: tuple[int, int], convolution
     assert np.allclose(array(found)[0], expected.reshape(2 * channels, 4).T, rtol=1e-9, atol=1e-9)
 
 
-def test_brightness_of_one_picture_says_nothing_of_another() -> None:
+def test_images_do_not_affect_each_other() -> None:
     encoder = draw(ConvolutionEncoder(ImageSize(size=16), channels=4, blocks=2))
     source = torch.randint(0, 256, (2, 3, 16, 16), dtype=torch.uint8)
     changed = source.clone()
@@ -72,17 +74,17 @@ def test_brightness_of_one_picture_says_nothing_of_another() -> None:
 @pytest.mark.parametrize(
     ("sizes", "words"),
     [
-        (ImageSize(features=8), "reads pixels"),
-        (ImageSize(size=60), "60 pixels are no multiple of 8"),
-        (ImageSize(size=4), "4 pixels are no multiple of 8"),
+        (ImageSize(features=8), "requires pixels"),
+        (ImageSize(size=60), "60 pixels are not a multiple of 8"),
+        (ImageSize(size=4), "4 pixels are not a multiple of 8"),
     ],
 )
-def test_pictures_that_it_cannot_halve_are_refused(sizes: ImageSize, words: str) -> None:
+def test_unsuitable_images_are_rejected(sizes: ImageSize, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         ConvolutionEncoder(sizes)
 
 
-def test_first_values_neither_vanish_nor_explode() -> None:
+def test_initial_annotations_neither_vanish_nor_explode() -> None:
     torch.manual_seed(1)
     encoder = ConvolutionEncoder(ImageSize(size=64))
     states_bse = encoder(

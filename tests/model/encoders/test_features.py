@@ -11,7 +11,7 @@ SIZES = ImageSize(features=3, positions=4)
 MASK_BS = torch.ones(2, 1, dtype=torch.bool)
 
 
-def test_features_are_the_annotations_as_they_are() -> None:
+def test_annotations_are_the_features() -> None:
     features_bsf = torch.randn(2, 4, 3)
     encoder = FeaturesEncoder(SIZES)
     assert list(encoder.parameters()) == []
@@ -19,7 +19,7 @@ def test_features_are_the_annotations_as_they_are() -> None:
     assert torch.equal(encoder(features_bsf, MASK_BS).states_bse, features_bsf)
 
 
-def test_features_are_brought_to_another_width() -> None:
+def test_projection_changes_the_width() -> None:
     encoder = draw(FeaturesEncoder(SIZES, hidden_size=5))
     features_bsf = torch.randn(2, 4, 3, dtype=torch.float64)
     expected = array(features_bsf) @ array(encoder.projection.weight).T
@@ -29,6 +29,6 @@ def test_features_are_brought_to_another_width() -> None:
     assert encoder.output_size == 5
 
 
-def test_pixels_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"reads feature maps; set data\.pictures\.features"):
+def test_pixels_are_rejected() -> None:
+    with pytest.raises(ValueError, match=r"requires feature maps; set data\.pictures\.features"):
         FeaturesEncoder(ImageSize(size=64))

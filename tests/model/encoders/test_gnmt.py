@@ -43,7 +43,7 @@ def _by_hand(encoder: GNMTEncoder, inputs: list[Array]) -> tuple[Array, list[Arr
 @pytest.mark.parametrize("layers", [2, 3, 5])
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 @pytest.mark.parametrize("residual", [True, False], ids=["residual", "none"])
-def test_the_encoder_is_the_paper_s(layers: int, cell: Any, residual: bool) -> None:
+def test_encoder_equals_the_equations_of_the_paper(layers: int, cell: Any, residual: bool) -> None:
     options = {"residual": residual} if layers > 2 else {}
     encoder = draw(GNMTEncoder(2, hidden_size=UNITS, layers=layers, cell=cell, **options))
     encoder.keeps_cells = cell == "lstm"
@@ -54,7 +54,7 @@ def test_the_encoder_is_the_paper_s(layers: int, cell: Any, residual: bool) -> N
     np.testing.assert_allclose(
         array(encoded.layer_states.hidden_ble)[0], hidden, rtol=1e-10, atol=1e-12
     )
-    np.testing.assert_allclose(array(encoded.final_state_bh)[0], hidden[-1], rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(array(encoded.final_state_bx)[0], hidden[-1], rtol=1e-10, atol=1e-12)
     if cell == "lstm":
         np.testing.assert_allclose(
             array(encoded.layer_states.cell_ble)[0], cells, rtol=1e-10, atol=1e-12
@@ -63,7 +63,7 @@ def test_the_encoder_is_the_paper_s(layers: int, cell: Any, residual: bool) -> N
     assert sizes == (UNITS, UNITS, layers, cell == "lstm")
 
 
-def test_what_a_residual_link_adds_is_not_dropped() -> None:
+def test_addend_of_a_residual_connection_is_not_dropped() -> None:
     """Layers of zeros hand out zeros, so the links alone carry the second layer to the top."""
     encoder = draw(GNMTEncoder(2, hidden_size=UNITS, layers=4, dropout=0.9))
     with torch.no_grad():
@@ -75,12 +75,12 @@ def test_what_a_residual_link_adds_is_not_dropped() -> None:
 
 
 REFUSED = {
-    "makes 2 layers at least; give more layers or use the encoder 'bilstm'": {"layers": 1},
-    "residual links start at the third layer; remove residual": {"layers": 2, "residual": False},
+    "requires at least 2 layers; add layers or use encoder 'bilstm'": {"layers": 1},
+    "residual has no effect with fewer than 3 layers": {"layers": 2, "residual": False},
 }
 
 
 @pytest.mark.parametrize(("message", "options"), REFUSED.items(), ids=REFUSED.keys())
-def test_options_that_do_not_fit_are_refused(message: str, options: dict[str, Any]) -> None:
+def test_incompatible_options_are_rejected(message: str, options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=message):
         GNMTEncoder(2, **options)

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from nmt.model.encoders.lstmn import LSTMNEncoder
-from nmt.model.layers.lstmn import LSTMNLayer
+from nmt.model.interfaces import SourceSizes
+from nmt.model.layers.lstmn import MEMORY_TAPE, LSTMNLayer
 from tests.model.by_hand import Array, array, draw, lstmn_step
 
 LENGTHS = torch.tensor([2, 5, 1, 4])
@@ -65,8 +66,11 @@ def _check(encoder: LSTMNEncoder, sentence: Array, encoded: Any, weights: Array,
         np.testing.assert_allclose(weights[number, :length, :length], recalled, rtol=1e-9)
         below = np.concatenate([one.hidden for one in read], axis=1)
     _close(encoded.states_bse[row, :length], below)
-    _close(encoded.cells_bse[row, :length], np.concatenate([one.cells for one in read], axis=1))
-    _close(encoded.final_state_bh[row], read[-1].last[0])
+    _close(
+        encoded.extras[MEMORY_TAPE][row, :length],
+        np.concatenate([one.cells for one in read], axis=1),
+    )
+    _close(encoded.final_state_bx[row], read[-1].last[0])
 
 
 def _close(ours: Tensor, theirs: Array) -> None:
@@ -75,7 +79,9 @@ def _close(ours: Tensor, theirs: Array) -> None:
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 @pytest.mark.parametrize("keeps_cells", [False, True])
-def test_every_sentence_is_read_as_in_the_paper(options: dict[str, Any], keeps_cells: bool) -> None:
+def test_encoder_equals_the_equations_of_the_paper(
+    options: dict[str, Any], keeps_cells: bool
+) -> None:
     encoder = draw(LSTMNEncoder(3, hidden_size=UNITS, **options))
     encoder.keeps_cells = keeps_cells
     embedded_bsm = _embedded()
@@ -85,37 +91,44 @@ def test_every_sentence_is_read_as_in_the_paper(options: dict[str, Any], keeps_c
         sentence = array(embedded_bsm)[row, :length]
         _check(encoder, sentence, encoded, weights_blss[row], row)
     assert keeps_cells == (encoded.layer_states.cell_ble is not None)
-    assert encoder.output_size == encoded.states_bse.size(2) == encoded.cells_bse.size(2)
-    assert encoder.final_state_size == encoded.final_state_bh.size(1)
+    assert encoder.output_size == encoded.states_bse.size(2) == encoded.extras[MEMORY_TAPE].size(2)
+    assert encoder.final_state_size == encoded.final_state_bx.size(1)
 
 
 @pytest.mark.parametrize("direction", ["forward", "both"])
-def test_tapes_and_weights_are_zero_in_the_padding(direction: Any) -> None:
+def test_tapes_and_weights_are_zero_in_padding(direction: Any) -> None:
     encoder = draw(LSTMNEncoder(3, hidden_size=UNITS, layers=2, direction=direction))
     encoded = encoder(_embedded(), MASK_BS)
     weights_blss = encoder.intra_weights(_embedded(), MASK_BS)
-    assert encoded.cells_bse[~MASK_BS].abs().sum() == 0
+    assert encoded.extras[MEMORY_TAPE][~MASK_BS].abs().sum() == 0
     real_bss = MASK_BS[:, :, None] & MASK_BS[:, None, :]
     assert weights_blss.masked_fill(real_bss[:, None], 0).abs().sum() == 0
 
 
-def test_it_tells_the_decoder_of_its_tape() -> None:
-    assert LSTMNEncoder(3, hidden_size=2, direction="both").sizes == (4, 2, 1, True, True, None)
+def test_sizes_contain_the_memory_tape() -> None:
+    assert LSTMNEncoder(3, hidden_size=2, direction="both").sizes == SourceSizes(
+        4, 2, 1, extras={MEMORY_TAPE: 4}
+    )
 
 
-def test_dropout_between_one_layer_is_refused() -> None:
-    with pytest.raises(ValueError, match="dropout stands between layers, and there is one"):
+def test_dropout_of_a_single_layer_is_rejected() -> None:
+    with pytest.raises(ValueError, match="dropout has no effect with layers: 1"):
         LSTMNEncoder(3, dropout=0.1)
 
 
-def test_gradients_of_the_encoder_are_right() -> None:
+def test_encoder_gradients() -> None:
     encoder = draw(LSTMNEncoder(2, hidden_size=2, layers=2, direction="both"))
     encoder.keeps_cells = True
     mask_bs = torch.tensor([[True, True, True], [True, False, False]])
 
     def everything(embedded_bsm: Tensor) -> tuple[Tensor, ...]:
         encoded = encoder(embedded_bsm, mask_bs)
-        return encoded.states_bse, encoded.cells_bse, encoded.final_state_bh, *encoded.layer_states
+        return (
+            encoded.states_bse,
+            encoded.extras[MEMORY_TAPE],
+            encoded.final_state_bx,
+            *encoded.layer_states,
+        )
 
     torch.manual_seed(8)
     embedded_bsm = torch.randn(2, 3, 2, dtype=torch.float64, requires_grad=True)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from nmt.errors import UserError
 from nmt.model.encoders.transformer import TransformerEncoder
+from nmt.model.interfaces import SourceSizes
 from nmt.registry import ENCODERS, ComponentConfig
 from tests.model.by_hand import draw
 from tests.model.torchs_transformer import torch_encoder
@@ -30,7 +31,7 @@ def _embedded() -> Tensor:
 @every_kind
 @pytest.mark.parametrize("positions", ["sinusoid", "learned"])
 @pytest.mark.parametrize("gradients", [True, False], ids=["with gradients", "without"])
-def test_the_encoder_is_torchs(norm: Any, activation: Any, positions: Any, gradients: bool) -> None:
+def test_encoder_equals_torch(norm: Any, activation: Any, positions: Any, gradients: bool) -> None:
     options = {"norm": norm, "activation": activation, "positions": positions}
     ours = draw(TransformerEncoder(WIDTH, **SMALL, **options)).eval()
     embedded_bsm = _embedded()
@@ -44,23 +45,25 @@ def test_the_encoder_is_torchs(norm: Any, activation: Any, positions: Any, gradi
     assert not encoded.states_bse[~MASK_BS].any()
 
 
-def test_the_summary_is_the_mean_of_the_real_annotations() -> None:
+def test_final_state_is_the_mean_of_real_annotations() -> None:
     encoded = draw(TransformerEncoder(WIDTH, **SMALL)).eval()(_embedded(), MASK_BS)
     for row, length in enumerate(LENGTHS.tolist()):
         mean_e = encoded.states_bse[row, :length].mean(dim=0)
-        torch.testing.assert_close(encoded.final_state_bh[row], mean_e, rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(encoded.final_state_bx[row], mean_e, rtol=1e-12, atol=1e-12)
 
 
-def test_there_are_no_last_states_of_layers() -> None:
+def test_layer_states_are_empty() -> None:
     encoder = TransformerEncoder(WIDTH, **SMALL)
     encoded = encoder.double()(_embedded(), MASK_BS)
     assert encoded.layer_states.hidden_ble.shape == (4, 0, WIDTH)
     assert encoded.layer_states.cell_ble is None
-    assert encoder.sizes == (WIDTH, WIDTH, 0, False, False, None)
+    assert encoder.sizes == SourceSizes(WIDTH, WIDTH, 0, False)
 
 
 @every_kind
-def test_a_source_is_read_as_a_set_but_for_its_positions(norm: Any, activation: Any) -> None:
+def test_without_positions_annotations_are_permutation_equivariant(
+    norm: Any, activation: Any
+) -> None:
     """Annotations of a source whose pieces change places change places, as soon as the positions
     that are added go with them."""
     encoder = draw(TransformerEncoder(WIDTH, **SMALL, norm=norm, activation=activation)).eval()
@@ -76,7 +79,7 @@ def test_a_source_is_read_as_a_set_but_for_its_positions(norm: Any, activation: 
     )
 
 
-def test_units_are_dropped_in_training_after_positions_and_sublayers() -> None:
+def test_dropout_after_positions_and_sublayers_only_in_training() -> None:
     torch.manual_seed(3)
     encoder = TransformerEncoder(WIDTH, **{**SMALL, "layers": 1}, dropout=0.5).double()
     entering: list[Tensor] = []
@@ -95,31 +98,31 @@ def test_units_are_dropped_in_training_after_positions_and_sublayers() -> None:
     assert torch.equal(first, second)
 
 
-def test_the_users_mistakes_are_told() -> None:
+def test_invalid_options_are_a_user_error() -> None:
     for options, message in (
-        ({"heads": 5}, "encoder 'transformer': 5 heads do not divide the width 12; use 4"),
-        ({"heads": 4, "max_length": 9}, "encoder 'transformer': max_length is that of learned"),
+        ({"heads": 5}, "encoder 'transformer': heads: 5 does not divide the width 12; use 4"),
+        ({"heads": 4, "max_length": 9}, "encoder 'transformer': max_length has no effect"),
     ):
         with pytest.raises(UserError, match=message):
             ENCODERS.build(ComponentConfig("transformer", options), WIDTH)
 
 
-def test_a_source_longer_than_the_learned_positions_is_told() -> None:
+def test_source_beyond_the_learned_positions_is_a_user_error() -> None:
     encoder = TransformerEncoder(WIDTH, **SMALL, positions="learned", max_length=4).double()
     encoder(_embedded()[:, :4], MASK_BS[:, :4])
-    with pytest.raises(UserError, match="a sentence of 5 pieces or more goes beyond the 4"):
+    with pytest.raises(UserError, match="a sentence of 5 or more tokens exceeds the 4"):
         encoder(_embedded(), MASK_BS)
 
 
 @every_kind
-def test_gradients_of_the_encoder_are_right(norm: Any, activation: Any) -> None:
+def test_encoder_gradients(norm: Any, activation: Any) -> None:
     options = {**SMALL, "layers": 1, "norm": norm, "activation": activation}
     encoder = draw(TransformerEncoder(WIDTH, **options)).eval()
     mask_bs = torch.tensor([[True, True, True], [True, False, False]])
 
     def everything(embedded_bsm: Tensor) -> tuple[Tensor, ...]:
         encoded = encoder(embedded_bsm, mask_bs)
-        return encoded.states_bse, encoded.final_state_bh
+        return encoded.states_bse, encoded.final_state_bx
 
     torch.manual_seed(8)
     embedded_bsm = torch.randn(2, 3, WIDTH, dtype=torch.float64, requires_grad=True)

@@ -11,9 +11,7 @@ UNITS = 400_000
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 @pytest.mark.parametrize("probability", [0.1, 0.3, 0.5, 0.9])
-def test_a_share_of_the_units_is_dropped_and_the_others_make_up_for_it(
-    probability: float, dtype: torch.dtype
-) -> None:
+def test_dropout_keeps_the_expected_value(probability: float, dtype: torch.dtype) -> None:
     """Shares within 4.5 standard errors, in the whole and beside a unit that was dropped."""
     torch.manual_seed(1)
     inputs = torch.full((UNITS // 8, 8), 3.0, dtype=dtype)
@@ -28,7 +26,7 @@ def test_a_share_of_the_units_is_dropped_and_the_others_make_up_for_it(
     assert (kept - 1).abs().max() < (5e-3 if dtype.itemsize == 2 else 1e-4)
 
 
-def test_the_gradient_is_dropped_where_the_unit_was() -> None:
+def test_gradient_has_the_mask_of_the_output() -> None:
     inputs = torch.randn(7, 33, requires_grad=True)
     outputs = dropout(inputs, 0.4)
     backward(outputs.sum())
@@ -38,11 +36,11 @@ def test_the_gradient_is_dropped_where_the_unit_was() -> None:
 
 
 @pytest.mark.parametrize("shape", [(), (1,), (3,), (0, 5), (5, 1, 3)])
-def test_any_shape_goes_through(shape: tuple[int, ...]) -> None:
+def test_any_shape_is_accepted(shape: tuple[int, ...]) -> None:
     assert dropout(torch.ones(shape), 0.5).shape == shape
 
 
-def test_nothing_is_drawn_where_nothing_or_everything_is_dropped() -> None:
+def test_trivial_rates_draw_no_random_numbers() -> None:
     inputs, before = torch.randn(4, 5), torch.get_rng_state()
     assert torch.equal(dropout(inputs, 0.0), inputs)
     assert torch.equal(dropout(inputs, 0.3, training=False), inputs)
@@ -51,7 +49,7 @@ def test_nothing_is_drawn_where_nothing_or_everything_is_dropped() -> None:
     assert dropout(inputs, 0.99999999).isfinite().all()
 
 
-def test_a_draw_repeats_with_its_seed() -> None:
+def test_mask_is_reproducible() -> None:
     inputs = torch.randn(100, 7)
     torch.manual_seed(3)
     first = dropout(inputs, 0.5)

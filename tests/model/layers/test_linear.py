@@ -12,7 +12,7 @@ SIZES, UNITS = (8, 16, 24), 32
 def _layer(*, bias: bool) -> tuple[ConcatLinear, list[Tensor], Tensor]:
     """Build a layer, inputs, and the terms in float64; the last one is b, or zero."""
     torch.manual_seed(1)
-    layer = ConcatLinear.like_torchs(SIZES, UNITS, bias=bias)
+    layer = ConcatLinear.with_default_init(SIZES, UNITS, bias=bias)
     inputs = [torch.randn(5, size) for size in SIZES]
     weights = torch.split(layer.weight.detach().double(), list(SIZES), dim=1)
     terms = [x.double() @ weight.T for x, weight in zip(inputs, weights, strict=True)]
@@ -43,7 +43,7 @@ def test_input_of_width_zero_has_no_columns() -> None:
 
 def test_initialization_can_be_that_of_torch() -> None:
     torch.manual_seed(2)
-    ours = ConcatLinear.like_torchs(SIZES, UNITS)
+    ours = ConcatLinear.with_default_init(SIZES, UNITS)
     torch.manual_seed(2)
     theirs = torch.nn.Linear(sum(SIZES), UNITS)
     assert all(map(torch.equal, ours.parameters(), theirs.parameters()))

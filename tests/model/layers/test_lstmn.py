@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nmt.model.layers.cell import LayerState
 from nmt.model.layers.lstmn import LSTMNLayer, weight_matrix
+from nmt.model.layers.recurrent import LayerState
 from tests.model.by_hand import Array, array, draw, lstmn_step
 
 INPUTS, UNITS, ALIGNMENT, FED, STEPS = 3, 4, 5, 2, 5
@@ -17,7 +17,7 @@ def _random(*sizes: int) -> Tensor:
     return torch.randn(*sizes, dtype=torch.float64)
 
 
-def test_a_sequence_begins_with_nothing_to_recall() -> None:
+def test_sequence_equals_the_formula_from_empty_tapes() -> None:
     layer = draw(LSTMNLayer(INPUTS, UNITS, ALIGNMENT))
     inputs_tnm = _random(STEPS, 2, INPUTS)
     written_tnw, weights = layer.sequence(inputs_tnm)
@@ -37,10 +37,10 @@ def test_a_sequence_begins_with_nothing_to_recall() -> None:
         np.testing.assert_allclose(array(written_tnw)[:, row], expected, rtol=1e-10)
 
 
-def test_a_step_reads_feedback_as_input_and_adds_what_is_carried_to_the_cell() -> None:
+def test_step_with_feedback_and_addend_of_the_cell() -> None:
     layer = draw(LSTMNLayer(INPUTS, UNITS, ALIGNMENT, FED))
     hidden_nd, cell_nd = _random(1, UNITS), _random(1, UNITS)
-    tapes: Any = layer.begin(LayerState(hidden_nd, cell_nd))
+    tapes: Any = layer.initial_tapes(LayerState(hidden_nd, cell_nd))
     places, recalled = [(array(hidden_nd)[0], array(cell_nd)[0])], np.zeros(UNITS)
     for _ in range(STEPS):
         given_nm, fed_nf, carried_nd = _random(1, INPUTS), _random(1, FED), _random(1, UNITS)
@@ -51,6 +51,6 @@ def test_a_step_reads_feedback_as_input_and_adds_what_is_carried_to_the_cell() -
         )
         places.append(place)
         np.testing.assert_allclose(array(tapes.hidden_nd)[0], place[0], rtol=1e-10)
-        np.testing.assert_allclose(array(tapes.written_ntw)[0, -1, UNITS:], place[1], rtol=1e-10)
+        np.testing.assert_allclose(array(tapes.entries_ntx)[0, -1, UNITS:], place[1], rtol=1e-10)
         np.testing.assert_allclose(array(tapes.weights_nt)[0], shares, rtol=1e-10)
-    assert tapes.written_ntw.shape == (1, STEPS + 1, 2 * UNITS)
+    assert tapes.entries_ntx.shape == (1, STEPS + 1, 2 * UNITS)

@@ -42,7 +42,7 @@ def _torchs(weights: dict[str, Tensor], key_size: int = WIDTH) -> nn.MultiheadAt
 
 @with_and_without_gradients
 @pytest.mark.parametrize("causal", [False, True])
-def test_self_attention_is_torchs(causal: bool, gradients: bool) -> None:
+def test_self_attention_equals_torch(causal: bool, gradients: bool) -> None:
     ours = draw(SelfAttention(WIDTH, HEADS))
     theirs = _torchs(self_attention_weights(ours))
     inputs_btd = _random(3, 5, WIDTH)
@@ -57,7 +57,7 @@ def test_self_attention_is_torchs(causal: bool, gradients: bool) -> None:
 
 @with_and_without_gradients
 @pytest.mark.parametrize("key_size", [WIDTH, 7])
-def test_cross_attention_is_torchs_and_so_are_its_weights(key_size: int, gradients: bool) -> None:
+def test_cross_attention_and_weights_equal_torch(key_size: int, gradients: bool) -> None:
     ours = draw(CrossAttention(WIDTH, key_size, WIDTH, HEADS))
     theirs = _torchs(cross_attention_weights(ours), key_size)
     query_bqd, states_bse = _random(3, 4, WIDTH), _random(3, 5, key_size)
@@ -66,13 +66,13 @@ def test_cross_attention_is_torchs_and_so_are_its_weights(key_size: int, gradien
     )
     with torch.set_grad_enabled(gradients):
         memory = ours.prepare(states_bse)
-        context_bqd, weights_bqs = ours.look(query_bqd, memory, MASK_BS)
+        context_bqd, weights_bqs = ours.with_weights(query_bqd, memory, MASK_BS)
         _close(ours(query_bqd, memory, MASK_BS), expected_bqd)
     _close(context_bqd, expected_bqd)
     _close(weights_bqs, expected_bqs)
 
 
-def test_queries_of_another_width_are_projected_to_the_heads() -> None:
+def test_query_width_may_differ() -> None:
     ours = draw(CrossAttention(5, 7, WIDTH, HEADS))
     query_bqd, states_bse = _random(3, 4, 5), _random(3, 5, 7)
     query, key = ours.q_proj(query_bqd), ours.kv_proj(states_bse)[:, :, :WIDTH]
@@ -83,13 +83,13 @@ def test_queries_of_another_width_are_projected_to_the_heads() -> None:
         masses_bqs = energies_bqs.exp() * MASK_BS[:, None]
         weights.append(masses_bqs / masses_bqs.sum(-1, keepdim=True))
         contexts.append(weights[-1] @ value[:, :, head])
-    context_bqd, weights_bqs = ours.look(query_bqd, ours.prepare(states_bse), MASK_BS)
+    context_bqd, weights_bqs = ours.with_weights(query_bqd, ours.prepare(states_bse), MASK_BS)
     _close(context_bqd, ours.out_proj(torch.cat(contexts, dim=-1)))
     _close(weights_bqs, torch.stack(weights).mean(0))
 
 
 @with_and_without_gradients
-def test_steps_with_the_past_kept_are_causal_attention_at_once(gradients: bool) -> None:
+def test_cached_steps_equal_causal_attention(gradients: bool) -> None:
     ours = draw(SelfAttention(WIDTH, HEADS))
     inputs_ntd = _random(4, 6, WIDTH)
     none = torch.empty(4, HEADS, 0, WIDTH // HEADS, dtype=torch.float64)
@@ -99,11 +99,11 @@ def test_steps_with_the_past_kept_are_causal_attention_at_once(gradients: bool) 
         for t in range(6):
             output_nd, past = ours.step(inputs_ntd[:, t], past)
             _close(output_nd, expected_ntd[:, t])
-            assert past.keys_bhsx.shape == (4, HEADS, t + 1, WIDTH // HEADS)
+            assert past.keys_bhsw.shape == (4, HEADS, t + 1, WIDTH // HEADS)
 
 
 @pytest.mark.parametrize("causal", [False, True])
-def test_torchs_kernel_and_the_formulas_own_steps_are_the_same(causal: bool) -> None:
+def test_fused_attention_equals_explicit_attention(causal: bool) -> None:
     given = [_random(3, HEADS, 5, 4).requires_grad_() for _ in range(3)]
     mask_bs, towards_bqd = None if causal else MASK_BS, _random(3, 5, WIDTH)
     found = []
@@ -121,7 +121,7 @@ def test_torchs_kernel_and_the_formulas_own_steps_are_the_same(causal: bool) -> 
 
 
 @with_and_without_gradients
-def test_a_sentence_of_one_piece_stands_beside_one_of_a_thousand(gradients: bool) -> None:
+def test_blocks_of_padding_do_not_give_nan(gradients: bool) -> None:
     """Kernels go through the source in blocks, some of which are padding altogether."""
     mask_bs = torch.arange(1100) < torch.tensor([1100, 1])[:, None]
     ours = draw(CrossAttention(WIDTH, WIDTH, WIDTH, HEADS))
@@ -136,7 +136,7 @@ def test_a_sentence_of_one_piece_stands_beside_one_of_a_thousand(gradients: bool
         assert gradient_bse[1, 1:].abs().sum() == 0
 
 
-def test_weights_are_dropped_in_training_only() -> None:
+def test_attention_dropout_only_in_training() -> None:
     torch.manual_seed(1)
     ours = draw(SelfAttention(WIDTH, HEADS, dropout=0.5))
     inputs_btd = _random(3, 5, WIDTH)
@@ -151,15 +151,15 @@ def test_weights_are_dropped_in_training_only() -> None:
 
 
 @pytest.mark.parametrize(("heads", "fewer"), [(8, 6), (5, 4), (24, 12)])
-def test_heads_that_do_not_divide_the_width_are_refused(heads: int, fewer: int) -> None:
-    message = f"{heads} heads do not divide the width 12; use {fewer}, or a width that is a"
+def test_heads_that_do_not_divide_the_width_are_rejected(heads: int, fewer: int) -> None:
+    message = f"heads: {heads} does not divide the width 12; use {fewer}, or a width that is a"
     with pytest.raises(ValueError, match=message):
         SelfAttention(WIDTH, heads)
     with pytest.raises(ValueError, match=message):
         CrossAttention(3, 4, WIDTH, heads)
 
 
-def test_first_values_are_glorots_of_every_projection_and_no_bias() -> None:
+def test_projections_have_glorot_initialization_and_zero_bias() -> None:
     torch.manual_seed(1)
     ours = CrossAttention(50, 30, 200, 4)
     for weight, inputs in (

@@ -5,13 +5,13 @@ import pytest
 import torch
 
 from nmt.errors import UserError
-from nmt.model.layers.positions import LearnedPositions, Sinusoids, make_positions
+from nmt.model.layers.transformer import LearnedPositions, Sinusoids, make_positions
 from tests.model.by_hand import array, draw
 
 
 @pytest.mark.parametrize("size", [6, 7, 1])
 @pytest.mark.parametrize("start", [0, 1, 900])
-def test_sinusoids_are_the_papers_formula(size: int, start: int) -> None:
+def test_sinusoids_equal_the_formula(size: int, start: int) -> None:
     embedded_btm = torch.randn(2, 4, size, dtype=torch.float64)
     placed = array(Sinusoids(size)(embedded_btm, start))
     for b, t, unit in np.ndindex(2, 4, size):
@@ -20,7 +20,7 @@ def test_sinusoids_are_the_papers_formula(size: int, start: int) -> None:
         assert placed[b, t, unit] - embedded_btm[b, t, unit] == pytest.approx(expected, abs=1e-12)
 
 
-def test_sinusoids_in_float32_are_as_exact_as_that_far_from_the_start() -> None:
+def test_sinusoids_are_exact_at_large_positions() -> None:
     """Angles rounded to float32 would be off by 1e-3 there."""
     near = Sinusoids(4)(torch.zeros(1, 3, 4), 20_000)
     exact = Sinusoids(4)(torch.zeros(1, 3, 4, dtype=torch.float64), 20_000)
@@ -29,9 +29,7 @@ def test_sinusoids_in_float32_are_as_exact_as_that_far_from_the_start() -> None:
 
 
 @pytest.mark.parametrize(("kind", "max_length"), [("sinusoid", None), ("learned", 9)])
-def test_a_sequence_is_placed_as_its_positions_one_by_one(
-    kind: str, max_length: int | None
-) -> None:
+def test_positions_of_a_sequence_equal_single_positions(kind: str, max_length: int | None) -> None:
     positions = draw(make_positions(kind, 5, max_length))  # type: ignore[arg-type]
     embedded_btm = torch.randn(2, 9, 5, dtype=torch.float64)
     whole_btm = positions(embedded_btm)
@@ -39,7 +37,7 @@ def test_a_sequence_is_placed_as_its_positions_one_by_one(
         assert torch.equal(positions(embedded_btm[:, t : t + 1], t), whole_btm[:, t : t + 1])
 
 
-def test_learned_positions_are_rows_of_a_table_and_of_length_one_at_first() -> None:
+def test_learned_positions_are_rows_of_unit_length() -> None:
     torch.manual_seed(1)
     positions = LearnedPositions(64, 300)
     added_1tm = positions(torch.zeros(1, 2, 64), 7)
@@ -49,18 +47,18 @@ def test_learned_positions_are_rows_of_a_table_and_of_length_one_at_first() -> N
 
 
 @pytest.mark.parametrize(("start", "count"), [(0, 9), (8, 1), (5, 4)])
-def test_a_sentence_longer_than_the_learned_positions_is_told(start: int, count: int) -> None:
+def test_sentence_beyond_the_learned_positions_is_a_user_error(start: int, count: int) -> None:
     positions = make_positions("learned", 3, 8)
     positions(torch.zeros(1, 8, 3))
-    with pytest.raises(UserError, match=r"sentence of 9 pieces or more .* the 8 .*max_length"):
+    with pytest.raises(UserError, match=r"sentence of 9 or more tokens .* the 8 .*max_length"):
         positions(torch.zeros(1, count, 3), start)
 
 
-def test_a_length_of_positions_that_have_no_end_is_refused() -> None:
-    with pytest.raises(ValueError, match="max_length is that of learned positions"):
+def test_max_length_of_sinusoids_is_rejected() -> None:
+    with pytest.raises(ValueError, match="max_length has no effect"):
         make_positions("sinusoid", 3, 100)
 
 
-def test_there_are_1024_learned_positions_unless_it_is_said() -> None:
+def test_default_number_of_learned_positions() -> None:
     (table_tm,) = make_positions("learned", 3, None).parameters()
     assert table_tm.shape == (1024, 3)

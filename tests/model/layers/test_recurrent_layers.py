@@ -4,18 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-from nmt.model.layers.cell import RecurrentLayer
-from nmt.model.layers.gru import GRULayer
-from nmt.model.layers.lstm import LSTMLayer
+from nmt.model.layers.recurrent import GRULayer, LSTMLayer, RecurrentLayer
 from tests.model.by_hand import array, draw, gru_step, lstm_step
 
 INPUTS, UNITS, FED = 3, 4, 2
 
 
 @pytest.mark.parametrize("fed", [0, FED])
-def test_a_step_of_a_gru_is_the_formula(fed: int) -> None:
+def test_gru_step_equals_the_formula(fed: int) -> None:
     layer = draw(GRULayer(INPUTS, UNITS, fed))
-    state = layer.begin(torch.randn(1, UNITS, dtype=torch.float64))
+    state = layer.initial_state(torch.randn(1, UNITS, dtype=torch.float64))
     assert state.cell_nd is None
     hidden = array(state.hidden_nd)[0]
     for _ in range(3):
@@ -28,9 +26,9 @@ def test_a_step_of_a_gru_is_the_formula(fed: int) -> None:
 
 
 @pytest.mark.parametrize("fed", [0, FED])
-def test_a_step_of_an_lstm_is_the_formula(fed: int) -> None:
+def test_lstm_step_equals_the_formula(fed: int) -> None:
     layer = draw(LSTMLayer(INPUTS, UNITS, fed))
-    state = layer.begin(torch.randn(1, UNITS, dtype=torch.float64))
+    state = layer.initial_state(torch.randn(1, UNITS, dtype=torch.float64))
     hidden, cell = array(state.hidden_nd)[0], np.zeros(UNITS)
     for _ in range(3):
         given_1m = torch.randn(1, INPUTS, dtype=torch.float64)
@@ -43,10 +41,10 @@ def test_a_step_of_an_lstm_is_the_formula(fed: int) -> None:
 
 
 @pytest.mark.parametrize("kind", [LSTMLayer, GRULayer])
-def test_a_sequence_is_its_steps(kind: type[RecurrentLayer]) -> None:
+def test_sequence_equals_its_steps(kind: type[RecurrentLayer]) -> None:
     layer: RecurrentLayer = draw(kind(INPUTS, UNITS))
     inputs_tnm = torch.randn(5, 2, INPUTS, dtype=torch.float64)
-    begun = layer.begin(torch.randn(2, UNITS, dtype=torch.float64))
+    begun = layer.initial_state(torch.randn(2, UNITS, dtype=torch.float64))
     states_tnd, last = layer.sequence(inputs_tnm, begun)
     state = begun
     for given_nm, expected_nd in zip(inputs_tnm, states_tnd, strict=True):

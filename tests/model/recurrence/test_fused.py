@@ -73,7 +73,7 @@ def _name(model: ModelConfig) -> str:
     return "-".join(name_of(component) for component in components if component is not None)
 
 
-def _decoder(model: Seq2Seq) -> RecurrentDecoder:
+def _decoder(model: Seq2Seq) -> RecurrentDecoder[Any, Any]:
     assert isinstance(model.decoder, RecurrentDecoder)
     return model.decoder
 

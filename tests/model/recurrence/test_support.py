@@ -14,7 +14,7 @@ from nmt.model.attention.scores.dot import DotScore
 from nmt.model.build import build_model
 from nmt.model.decoders.bahdanau import BahdanauDecoder
 from nmt.model.decoders.recurrent import RecurrentDecoder
-from nmt.model.layers.lstm import LSTMLayer
+from nmt.model.layers.recurrent import LSTMLayer
 from nmt.registry import SCORES, ComponentConfig
 from tests.model.recurrence.test_fused import SUPPORTED_SCORES
 from tests.model.small import PIECES, WIDTH, choices, config, name_of

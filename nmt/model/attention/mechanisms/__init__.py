@@ -1,1 +1,1 @@
-"""One mechanism a file: masking, normalising, reading."""
+"""Attention mechanisms, one file per mechanism."""

@@ -1,28 +1,28 @@
-"""Global attention."""
+"""Global attention, with or without coverage."""
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from nmt.model.attention.mechanism import AttentionMemory, AttentionOutput
+from nmt.model.attention.mechanism import (
+    AttentionMemory,
+    AttentionOutput,
+    AttentionState,
+    ScoredMechanism,
+)
 from nmt.model.attention.score import Score
-from nmt.model.attention.scored import ScoredMechanism
 from nmt.registry import MECHANISMS
-
-CoverageState = tuple[Float[Tensor, "n s"], ...]
-"""The coverage of every hypothesis, or nothing without coverage."""
 
 
 @MECHANISMS.register("global")
 class GlobalAttention(ScoredMechanism):
     """Global attention: softmax over all source positions. Luong et al. 2015, section 3.1.
 
-    With coverage, κ_t = Σ_{i<t} α_i is added to the keys, k' + u κ, before the score. For the
-    additive score this is v·tanh(W q + U k + u κ), Tu et al. 2016, eq. 8, and See et al. 2017, eq.
-    11.
+    With coverage, κ_t = Σ_{i<t} α_i is added to the keys, k' + u κ. For the additive score this is
+    v·tanh(W q + U k + u κ): Tu et al. 2016, eq. 8, and See et al. 2017, eq. 11.
 
     Args:
-        coverage: whether the score depends on the sum of the previous attention weights
+        coverage: whether energies depend on the sum of a position's earlier weights
     """
 
     supports_fused = True
@@ -32,30 +32,34 @@ class GlobalAttention(ScoredMechanism):
         self.supports_fused &= score.supports_fused and not coverage
         self.recurrent = coverage
         if coverage and not score.keys_size:
-            raise ValueError("coverage enters by the keys, and this score has none")
+            raise ValueError("coverage requires a score with keys; use another score")
         if coverage:
             self.coverage_a = nn.Parameter(torch.empty(score.keys_size).uniform_(-0.1, 0.1))
 
-    def start(self, memory: AttentionMemory) -> CoverageState:
+    def start(self, memory: AttentionMemory) -> AttentionState:
         if not self.recurrent:
             return ()
         return (torch.zeros_like(memory.mask_bs, dtype=memory.values_bse.dtype),)
 
     def forward(
-        self, query_bqd: Float[Tensor, "b q d"], memory: AttentionMemory, state: CoverageState
-    ) -> tuple[AttentionOutput, CoverageState]:
-        energies_bqs = self._energies(query_bqd, memory, state)
+        self, query_bqd: Float[Tensor, "b q d"], memory: AttentionMemory, state: AttentionState
+    ) -> tuple[AttentionOutput, AttentionState]:
+        if self.recurrent:
+            energies_bqs = self._coverage_energies(query_bqd, memory, *state)
+        else:
+            energies_bqs = self.score(query_bqd, memory.keys_bsa)
         weights_bqs = self.softmax(energies_bqs, memory.mask_bs).to(memory.values_bse.dtype)
         if self.recurrent:
             state = (state[0] + weights_bqs.flatten(0, 1),)
         return AttentionOutput(weights_bqs @ memory.values_bse, weights_bqs), state
 
-    def _energies(
-        self, query_bqd: Float[Tensor, "b q d"], memory: AttentionMemory, state: CoverageState
+    def _coverage_energies(
+        self,
+        query_bqd: Float[Tensor, "b q d"],
+        memory: AttentionMemory,
+        coverage_ns: Float[Tensor, "n s"],
     ) -> Float[Tensor, "b q s"]:
-        if not self.recurrent:
-            return self.score(query_bqd, memory.keys_bsa)
-        (coverage_ns,) = state
+        """Compute energies with keys that differ from hypothesis to hypothesis."""
         queries = query_bqd.size(1)
         keys_nsa = memory.keys_bsa.repeat_interleave(queries, dim=0)
         keys_nsa = keys_nsa + coverage_ns[:, :, None] * self.coverage_a

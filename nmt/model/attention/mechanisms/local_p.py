@@ -6,28 +6,31 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from nmt.component_spec import Positive
-from nmt.model.attention.mechanism import AttentionMemory, AttentionOutput
+from nmt.model.attention.mechanism import (
+    AttentionMemory,
+    AttentionOutput,
+    AttentionState,
+    LocalMechanism,
+)
 from nmt.model.attention.score import Score
-from nmt.model.attention.scored import ScoredMechanism
-from nmt.model.attention.window import distances, window_softmax
-from nmt.model.layers.initial import xavier
+from nmt.model.layers.init import xavier
 from nmt.registry import MECHANISMS
 
 
 @MECHANISMS.register("local_p")
-class PredictiveLocalAttention(ScoredMechanism):
+class PredictiveLocalAttention(LocalMechanism):
     """Predictive local attention (local-p), a window around p. Luong et al. 2015, eqs. 9-10.
 
-    p = S σ(v·tanh(W q)) and α_s = softmax(e)_s exp(-(s - p)² / 2σ²) with σ = D/2. The softmax is
-    over the real positions s, counted from 0, with |s - p| <= D; all other weights are zero. The
-    weights are not normalized again. The window has no gradient; p learns from the Gaussian.
+    α_s = softmax(e)_s exp(-(s - p)² / 2σ²) with p = S σ(v·tanh(W q)) and σ = D/2. The softmax is
+    over the real positions s, counted from 0, with |s - p| <= D; S is their number in the sentence.
+    The weights are not normalized again. The window has no gradient; p learns by the bell curve.
 
     Args:
         window: D, source positions on either side of p
-        hidden_size: width of W q (default: width of the query)
+        hidden_size: width of W q (default: the width of a query)
     """
 
-    normalised = False
+    normalized = False
 
     def __init__(
         self,
@@ -37,29 +40,26 @@ class PredictiveLocalAttention(ScoredMechanism):
         window: Positive = 10,
         hidden_size: Positive | None = None,
     ) -> None:
-        super().__init__(score)
-        self.window = window
+        super().__init__(score, window)
         self.query_weight_ad = nn.Parameter(xavier(hidden_size or query_size, query_size))
         self.center_a = nn.Parameter(xavier(1, hidden_size or query_size)[0])
 
     def forward(
-        self, query_bqd: Float[Tensor, "b q d"], memory: AttentionMemory, state: tuple[()]
-    ) -> tuple[AttentionOutput, tuple[()]]:
+        self, query_bqd: Float[Tensor, "b q d"], memory: AttentionMemory, state: AttentionState
+    ) -> tuple[AttentionOutput, AttentionState]:
         energies_bqs = self.score(query_bqd, memory.keys_bsa)
-        distance_bqs = distances(self.centre(query_bqd, memory.mask_bs), memory.mask_bs)
+        distance_bqs = self.distances(self.center(query_bqd, memory.mask_bs), memory.mask_bs)
         bell_bqs = torch.exp(-2 * (distance_bqs / self.window).square())  # 2σ² = D²/2
-        softmax_bqs = window_softmax(
-            energies_bqs, distance_bqs, self.window, memory.mask_bs, self.softmax
-        )
+        softmax_bqs = self.window_softmax(energies_bqs, distance_bqs, memory.mask_bs)
         weights_bqs = (softmax_bqs * bell_bqs).to(memory.values_bse.dtype)
         return AttentionOutput(weights_bqs @ memory.values_bse, weights_bqs), state
 
-    def centre(
+    def center(
         self, query_bqd: Float[Tensor, "b q d"], mask_bs: Bool[Tensor, "b s"]
     ) -> Float[Tensor, "b q"]:
-        """Return p of every query, in source positions."""
+        """Compute p of every query, in source positions."""
         hidden_bqa = torch.tanh(linear(query_bqd, self.query_weight_ad))
-        # In bfloat16 p would be half a piece off in a hundred, and a product's last bit would show
-        # how many queries there are.
+        # In float64: in bfloat16, p would be off by half a position in a hundred, and the last bit
+        # of a matrix product would depend on the number of queries.
         share_bq = torch.sigmoid((hidden_bqa * self.center_a).double().sum(dim=-1))
         return mask_bs.sum(dim=1, keepdim=True) * share_bq

@@ -4,8 +4,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from nmt.component_spec import NonNegativeFloat
-from nmt.model.attention.gated import GatedMechanism
-from nmt.model.attention.mechanism import AttentionMemory, AttentionOutput
+from nmt.model.attention.mechanism import (
+    AttentionMemory,
+    AttentionOutput,
+    AttentionState,
+    GatedMechanism,
+)
 from nmt.model.attention.score import Score
 from nmt.registry import MECHANISMS
 
@@ -14,13 +18,14 @@ from nmt.registry import MECHANISMS
 class SoftAttention(GatedMechanism):
     """Soft attention with doubly stochastic regularization. Xu et al. 2015, section 4.2.
 
-    The context is β Σ_s α_s a_s, with a softmax α over all positions and a gate β = σ(w·q + b). λ
-    Σ_s (1 - Σ_t α_ts)², eq. 14, over the real positions s and t is added to the loss of a sentence,
-    so that every position receives about the same attention. For images and for text.
+    The context is β Σ_s α_s h_s with the gate β = σ(w·q + b). The penalty λ Σ_s (1 - Σ_t α_ts)²,
+    eq. 14, over the real positions s and t of each sentence, is added to the loss. For images and
+    for text.
 
     Args:
-        gate: whether the context is multiplied by β
-        doubly_stochastic: λ, weight of the regularization
+        gate: whether contexts are multiplied by β
+        doubly_stochastic: λ, weight of the penalty for a total attention other than one per
+            position
     """
 
     def __init__(
@@ -35,15 +40,15 @@ class SoftAttention(GatedMechanism):
         self.doubly_stochastic = doubly_stochastic
 
     def forward(
-        self, query_bqd: Float[Tensor, "b q d"], memory: AttentionMemory, state: tuple[()]
-    ) -> tuple[AttentionOutput, tuple[()]]:
+        self, query_bqd: Float[Tensor, "b q d"], memory: AttentionMemory, state: AttentionState
+    ) -> tuple[AttentionOutput, AttentionState]:
         energies_bqs = self.score(query_bqd, memory.keys_bsa)
         weights_bqs = self.softmax(energies_bqs, memory.mask_bs).to(memory.values_bse.dtype)
         context_bqe = self.context(weights_bqs, query_bqd, memory)
         if not self.doubly_stochastic:
             return AttentionOutput(context_bqe, weights_bqs), state
-        real_bqs = memory.mask_bs[:, None].expand_as(weights_bqs)
-        return AttentionOutput(context_bqe, weights_bqs, (weights_bqs, real_bqs)), state
+        mask_bqs = memory.mask_bs[:, None].expand_as(weights_bqs)
+        return AttentionOutput(context_bqe, weights_bqs, (weights_bqs, mask_bqs)), state
 
     def auxiliary_loss(
         self,
@@ -51,9 +56,8 @@ class SoftAttention(GatedMechanism):
         nll_bt: Float[Tensor, "b t"],
         mask_bt: Bool[Tensor, "b t"],
     ) -> Float[Tensor, ""]:
-        weights_bts, real_bts = auxiliary
+        weights_bts, mask_bts = auxiliary
         weights_bts = weights_bts.masked_fill(~mask_bt[:, :, None], 0.0)
-        read_bs = weights_bts.sum(dim=1, dtype=nll_bt.dtype)
-        return (
-            self.doubly_stochastic * (1 - read_bs).masked_fill(~real_bts[:, 0], 0.0).square().sum()
-        )
+        total_bs = weights_bts.sum(dim=1, dtype=nll_bt.dtype)
+        deviation_bs = (1 - total_bs).masked_fill(~mask_bts[:, 0], 0.0)
+        return self.doubly_stochastic * deviation_bs.square().sum()

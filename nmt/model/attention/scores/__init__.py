@@ -1,1 +1,1 @@
-"""One score function a file: the formula and nothing else."""
+"""Score functions, one file per score."""

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from nmt.component_spec import Positive
 from nmt.model.attention.score import TanhScore
-from nmt.model.layers.initial import xavier
+from nmt.model.layers.init import xavier
 from nmt.model.layers.linear import ConcatLinear
 from nmt.registry import SCORES
 
@@ -15,7 +15,7 @@ class AdditiveScore(TanhScore):
     """Additive score, v·tanh(W q + U k). Bahdanau et al. 2014, appendix A.1.2.
 
     Args:
-        hidden_size: width of the alignment layer (default: width of the query)
+        hidden_size: width of W q and U k (default: the width of a query)
     """
 
     supports_fused = True

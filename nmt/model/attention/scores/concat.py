@@ -5,7 +5,7 @@ from torch import Tensor
 
 from nmt.component_spec import Positive
 from nmt.model.attention.score import TanhScore
-from nmt.model.layers.initial import xavier
+from nmt.model.layers.init import xavier
 from nmt.model.layers.linear import ConcatLinear
 from nmt.registry import SCORES
 
@@ -14,10 +14,10 @@ from nmt.registry import SCORES
 class ConcatScore(TanhScore):
     """Concatenation score, v·tanh(W [q; k]). Luong et al. 2015, eq. 8 ("concat").
 
-    Computed as W [q; k] = W_q q + W_k k, so that W_k k is computed once per sentence.
+    Since W [q; k] = W_q q + W_k k, the term of the source is computed once per sentence.
 
     Args:
-        hidden_size: width of the alignment layer (default: width of the query)
+        hidden_size: width of W [q; k] (default: the width of a query)
     """
 
     supports_fused = True

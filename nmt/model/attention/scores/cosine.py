@@ -16,8 +16,6 @@ from nmt.registry import SCORES
 class CosineScore(BilinearScore):
     """Cosine score, β cos(q, k), for q and k of equal width. Graves et al. 2014, eqs. 5-6.
 
-    A learned β is stored as log β, which keeps it positive.
-
     Args:
         sharpness: β, or its initial value if it is learned
         learned: whether β is a parameter
@@ -34,6 +32,7 @@ class CosineScore(BilinearScore):
         super().__init__(query_size, key_size)
         self.require_equal_sizes()
         value = torch.tensor(log(sharpness))
+        # The logarithm keeps a learned sharpness positive.
         if learned:
             self.log_sharpness = nn.Parameter(value)
         else:

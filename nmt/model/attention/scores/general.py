@@ -4,7 +4,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from nmt.model.attention.score import BilinearScore
-from nmt.model.layers.initial import xavier
+from nmt.model.layers.init import xavier
 from nmt.registry import SCORES
 
 

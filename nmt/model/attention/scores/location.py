@@ -6,7 +6,7 @@ from torch.nn.functional import linear, pad
 
 from nmt.component_spec import Positive
 from nmt.model.attention.score import Score
-from nmt.model.layers.initial import xavier
+from nmt.model.layers.init import xavier
 from nmt.registry import SCORES
 
 
@@ -14,8 +14,10 @@ from nmt.registry import SCORES
 class LocationScore(Score):
     """Location score, W q: energies from the query alone. Luong et al. 2015, eq. 9 ("location").
 
+    W has one row per source position.
+
     Args:
-        max_length: source tokens that have an energy; later ones get weight 0
+        max_length: source positions that have a row of W, in tokens; later ones get no weight
     """
 
     form = "location"

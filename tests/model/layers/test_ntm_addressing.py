@@ -4,14 +4,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nmt.model.layers.addressing import (
+from nmt.model.layers.ntm import (
     EPSILON,
-    Orders,
+    Addressing,
     address,
+    content_weights,
     interpolate,
-    look_for,
-    move,
     sharpen,
+    shift,
 )
 from tests.model.by_hand import Array, array, sigmoid, softmax
 
@@ -43,7 +43,7 @@ def _by_moving(weights: Array, shift: Array) -> Array:
     return moved
 
 
-def test_looking_is_softmax_over_the_cosine_of_key_and_slot() -> None:
+def test_content_weights_are_a_softmax_of_cosines() -> None:
     torch.manual_seed(1)
     key, strength, memory = (
         _random(ROWS, HEADS, CELLS),
@@ -57,17 +57,19 @@ def test_looking_is_softmax_over_the_cosine_of_key_and_slot() -> None:
         ]
         for n in range(ROWS)
     ]
-    _close(look_for(key, strength, memory), np.array(expected))
+    _close(content_weights(key, strength, memory), np.array(expected))
 
 
-def test_a_key_finds_the_slot_that_holds_it_whatever_its_length() -> None:
-    memory_nci = torch.eye(CELLS, dtype=torch.float64)[None]
-    key_nhc = 7 * memory_nci[:, 2:3]
-    weights_nhi = look_for(key_nhc, torch.full((1, 1, 1), 50.0, dtype=torch.float64), memory_nci)
+def test_content_weights_ignore_the_length_of_the_key() -> None:
+    memory_nui = torch.eye(CELLS, dtype=torch.float64)[None]
+    key_nhu = 7 * memory_nui[:, 2:3]
+    weights_nhi = content_weights(
+        key_nhu, torch.full((1, 1, 1), 50.0, dtype=torch.float64), memory_nui
+    )
     assert weights_nhi[0, 0, 2] > 1 - 1e-12
 
 
-def test_the_gate_chooses_between_what_was_found_and_where_the_head_stood() -> None:
+def test_interpolation_equals_eq_7() -> None:
     torch.manual_seed(2)
     before, found, gate = _weights(), _weights(), _random(ROWS, HEADS, 1).sigmoid()
     _close(
@@ -76,31 +78,31 @@ def test_the_gate_chooses_between_what_was_found_and_where_the_head_stood() -> N
     )
 
 
-def test_moving_is_a_circular_convolution() -> None:
+def test_shift_is_a_circular_convolution() -> None:
     torch.manual_seed(3)
-    weights, shift = _weights(), _random(ROWS, HEADS, 3).softmax(dim=-1)
+    weights, shifts = _weights(), _random(ROWS, HEADS, 3).softmax(dim=-1)
     expected = [
-        [_by_moving(array(weights)[n, h], array(shift)[n, h]) for h in range(HEADS)]
+        [_by_moving(array(weights)[n, h], array(shifts)[n, h]) for h in range(HEADS)]
         for n in range(ROWS)
     ]
-    _close(move(weights, shift), np.array(expected))
+    _close(shift(weights, shifts), np.array(expected))
 
 
-def test_a_move_by_one_goes_to_the_next_slot_and_from_the_last_to_the_first() -> None:
+def test_shift_by_one_wraps_around() -> None:
     weights_nhi = torch.tensor([[[0.0, 0.0, 0.25, 0.0, 0.75]]])
     by_one = torch.tensor([[[1.0, 0.0, 0.0]]])
-    assert move(weights_nhi, by_one).tolist() == [[[0.75, 0.0, 0.0, 0.25, 0.0]]]
-    assert move(weights_nhi, by_one.flip(-1)).tolist() == [[[0.0, 0.25, 0.0, 0.75, 0.0]]]
+    assert shift(weights_nhi, by_one).tolist() == [[[0.75, 0.0, 0.0, 0.25, 0.0]]]
+    assert shift(weights_nhi, by_one.flip(-1)).tolist() == [[[0.0, 0.25, 0.0, 0.75, 0.0]]]
 
 
-def test_sharpening_is_a_power_and_sums_to_one() -> None:
+def test_sharpening_equals_eq_9() -> None:
     torch.manual_seed(4)
     weights, sharpness = _weights(), 1 + _random(ROWS, HEADS, 1).exp()
     powers = array(weights) ** array(sharpness)
     _close(sharpen(weights, sharpness), powers / powers.sum(axis=-1, keepdims=True))
 
 
-def test_sharpening_takes_any_power_of_any_weights() -> None:
+def test_sharpening_does_not_underflow() -> None:
     """In float32 (1/128)^30 is 0 for all slots, and so is a slot where the head is not at all."""
     even_nhi = torch.full((1, 1, 128), 1 / 128)
     sharpness_nh1 = torch.tensor([[[30.0]]])
@@ -112,11 +114,11 @@ def test_sharpening_takes_any_power_of_any_weights() -> None:
     assert slope_nhi.isfinite().all()
 
 
-def test_orders_are_numbers_brought_into_their_ranges() -> None:
+def test_addressing_parameters_are_mapped_into_their_ranges() -> None:
     torch.manual_seed(5)
-    numbers_nhx = 3 * _random(ROWS, HEADS, Orders.size(CELLS))
-    orders, given = Orders.of(numbers_nhx), array(numbers_nhx)
-    _close(orders.key_nhc, given[..., :CELLS])
+    numbers_nhx = 3 * _random(ROWS, HEADS, Addressing.size(CELLS))
+    orders, given = Addressing.of(numbers_nhx), array(numbers_nhx)
+    _close(orders.key_nhu, given[..., :CELLS])
     _close(orders.strength_nh1, np.log1p(np.exp(given[..., CELLS : CELLS + 1])))
     _close(orders.sharpness_nh1, 1 + np.log1p(np.exp(given[..., CELLS + 1 : CELLS + 2])))
     _close(orders.gate_nh1, sigmoid(given[..., CELLS + 2 : CELLS + 3]))
@@ -124,25 +126,25 @@ def test_orders_are_numbers_brought_into_their_ranges() -> None:
     _close(orders.shift_nh3, shares / shares.sum(axis=-1, keepdims=True))
 
 
-def test_a_head_looks_then_chooses_then_moves_then_sharpens() -> None:
+def test_addressing_applies_the_four_stages_in_order() -> None:
     torch.manual_seed(6)
-    orders = Orders.of(_random(ROWS, HEADS, Orders.size(CELLS)))
-    memory_nci, before_nhi = _random(ROWS, CELLS, SLOTS), _weights()
-    found_nhi = address(orders, memory_nci, before_nhi)
+    orders = Addressing.of(_random(ROWS, HEADS, Addressing.size(CELLS)))
+    memory_nui, before_nhi = _random(ROWS, CELLS, SLOTS), _weights()
+    found_nhi = address(orders, memory_nui, before_nhi)
     key, strength, gate, shift, sharpness = map(array, orders)
     for n in range(ROWS):
         for h in range(HEADS):
-            found = _by_content(key[n, h], strength[n, h, 0], array(memory_nci)[n])
+            found = _by_content(key[n, h], strength[n, h, 0], array(memory_nui)[n])
             chosen = gate[n, h] * found + (1 - gate[n, h]) * array(before_nhi)[n, h]
             power = _by_moving(chosen, shift[n, h]) ** sharpness[n, h]
             np.testing.assert_allclose(array(found_nhi)[n, h], power / power.sum(), rtol=1e-12)
 
 
-def test_gradients_of_addressing_are_right() -> None:
+def test_addressing_gradients() -> None:
     torch.manual_seed(7)
-    inputs = _random(1, 2, Orders.size(3)), _random(1, 3, SLOTS), _random(1, 2, SLOTS)
+    inputs = _random(1, 2, Addressing.size(3)), _random(1, 3, SLOTS), _random(1, 2, SLOTS)
 
     def weights(numbers: Tensor, memory: Tensor, energies: Tensor) -> Tensor:
-        return address(Orders.of(numbers), memory, energies.softmax(dim=-1))
+        return address(Addressing.of(numbers), memory, energies.softmax(dim=-1))
 
     assert torch.autograd.gradcheck(weights, tuple(given.requires_grad_() for given in inputs))

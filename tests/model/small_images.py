@@ -16,7 +16,7 @@ MAPS = ImageSize(features=5, positions=4)
 DECODER = ComponentConfig("bahdanau", {"hidden_size": WIDTH})
 
 
-def picture_encoders() -> list[Any]:
+def image_encoders() -> list[Any]:
     """Every encoder of pictures with up to two options changed, and what it reads: parameters."""
     found = []
     for encoder in choices(ENCODERS, 2):

@@ -1,19 +1,19 @@
-"""What encoders of pictures share."""
+"""Base class of encoders of images."""
 
 from jaxtyping import Float
 from torch import Tensor
 
 from nmt.model.interfaces import Encoded, Encoder, LayerStates
-from nmt.model.layers.dropout import dropout as drop
+from nmt.model.layers.dropout import dropout as apply_dropout
 
 
-class PictureEncoder(Encoder):
-    """Hands out annotations of a picture; its summary is their mean. Xu et al. 2015, section 3.1.2.
+class ImageEncoder(Encoder):
+    """Base of encoders of images; the final state is the mean annotation. Xu et al. 2015, 3.1.2.
 
     Args:
         output_size: width e of an annotation
         grid: rows and columns of the annotations
-        dropout: share of units of the annotations dropped
+        dropout: dropout rate of the annotations
     """
 
     layers = 0
@@ -25,8 +25,8 @@ class PictureEncoder(Encoder):
         self.grid, self.dropout = grid, dropout
 
     def encoded(self, states_bse: Float[Tensor, "b s e"]) -> Encoded:
-        """What the decoder is told of the annotations."""
-        states_bse = drop(states_bse, self.dropout, self.training)
+        """Return the encoder's output for annotations, after dropout."""
+        states_bse = apply_dropout(states_bse, self.dropout, self.training)
         mask_bs = states_bse.new_ones(states_bse.shape[:2]).bool()
-        none_ble = states_bse.new_zeros(len(states_bse), 0, self.output_size)
-        return Encoded(states_bse, mask_bs, states_bse.mean(dim=1), LayerStates(none_ble, None))
+        empty_ble = states_bse.new_zeros(len(states_bse), 0, self.output_size)
+        return Encoded(states_bse, mask_bs, states_bse.mean(dim=1), LayerStates(empty_ble, None))

@@ -1,0 +1,328 @@
+"""Recurrent layers: the long short-term memory, the gated recurrent unit, and stacks of them."""
+
+from abc import ABC, abstractmethod
+from typing import ClassVar, Literal, NamedTuple
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from nmt.model.interfaces import FusedSupport
+from nmt.model.layers.dropout import dropout
+from nmt.model.layers.init import orthogonal_gates, xavier_gates
+from nmt.model.layers.linear import ConcatLinear
+from nmt.model.layers.module_list import Layers
+
+Cell = Literal["lstm", "gru"]
+
+GATE_SATURATION = 1e4  # σ(-1e4) is 0 and σ(1e4) is 1 in every floating-point type
+
+
+class LayerState(NamedTuple):
+    """State of a recurrent layer: the hidden state and, in an LSTM, the cell."""
+
+    hidden_nd: Float[Tensor, "n d"]
+    cell_nd: Float[Tensor, "n d"] | None = None
+
+
+class RecurrentLayer(FusedSupport, nn.Module, ABC):
+    """One recurrent layer in one direction, for single steps and for whole sequences.
+
+    The gates are sums of three terms: the projection W x_t + b of the input, V h_{t-1} of the
+    state, and C r_t of the feedback r_t, a context or an input feed that enters at each step. The
+    projection depends on the input alone, so a known input is projected for all steps at once.
+
+    Args:
+        input_size: width of x_t, or the widths of the inputs that are concatenated to x_t
+        hidden_size: width of h_t
+        feedback_size: width of r_t; 0 for none
+
+    Attributes:
+        gates: number of gates
+        has_cell: whether the state has a cell
+        input: W and b
+        recurrent: [V C]
+    """
+
+    fused_methods = ("project", "feed", "step")
+    gates: ClassVar[int]
+    has_cell: ClassVar[bool]
+
+    def __init__(
+        self, input_size: int | tuple[int, ...], hidden_size: int, feedback_size: int = 0
+    ) -> None:
+        super().__init__()
+        self.hidden_size, self.feedback_size = hidden_size, feedback_size
+        sizes = input_size if isinstance(input_size, tuple) else (input_size,)
+        weight_gm = xavier_gates(self.gates, hidden_size, sum(sizes))
+        self.input = ConcatLinear(sizes, weight_gm, torch.zeros(self.gates * hidden_size))
+        recurrent = orthogonal_gates(self.gates, hidden_size)
+        if feedback_size:
+            feedback = xavier_gates(self.gates, hidden_size, feedback_size)
+            recurrent = torch.cat([recurrent, feedback], dim=1)
+        self.recurrent = ConcatLinear((hidden_size, feedback_size), recurrent)
+
+    @property
+    def bias(self) -> Float[Tensor, " g"]:
+        """The bias b."""
+        assert self.input.bias is not None
+        return self.input.bias
+
+    def project(self, *inputs: Float[Tensor, "*axes _"] | None) -> Float[Tensor, "*axes g"]:
+        """Compute W x + b for any number of inputs; see `ConcatLinear`."""
+        projected: Tensor = self.input(*inputs)
+        return projected
+
+    def feed(self, feedback: Float[Tensor, "*axes f"]) -> Float[Tensor, "*axes g"]:
+        """Compute C r for any number of feedback vectors, to be added to projected inputs."""
+        return self.recurrent.term(1, feedback)
+
+    def initial_state(self, hidden_nd: Float[Tensor, "n d"]) -> LayerState:
+        """Return the state with this hidden state and a zero cell, if there is one."""
+        return LayerState(hidden_nd, torch.zeros_like(hidden_nd) if self.has_cell else None)
+
+    @abstractmethod
+    def step(
+        self,
+        projected_ng: Float[Tensor, "n g"],
+        state: LayerState,
+        feedback_nf: Float[Tensor, "n f"] | None = None,
+    ) -> LayerState:
+        """Compute the next state from projected inputs."""
+
+    @abstractmethod
+    def sequence(
+        self,
+        inputs_tnm: Float[Tensor, "t n m"],
+        state: LayerState | None = None,
+        hold_tn: Bool[Tensor, "t n"] | None = None,
+    ) -> tuple[Float[Tensor, "t n d"], LayerState]:
+        """Compute the hidden states of all steps and the last state, by torch's own layer.
+
+        Args:
+            inputs_tnm: inputs, time axis first
+            state: initial state (default: zero)
+            hold_tn: steps that leave the cell unchanged, such as padding
+        """
+
+
+class LSTMLayer(RecurrentLayer):
+    """Long short-term memory. Hochreiter and Schmidhuber 1997, with forget gates.
+
+    c_t = f∘c_{t-1} + i∘g and h_t = o∘tanh(c_t), with i, f, o = σ(·) and g = tanh(·) of
+    W x_t + V h_{t-1} + C r_t + b. The gates are in torch's order: i, f, g, o.
+    """
+
+    supports_fused = True
+    gates, has_cell = 4, True
+
+    def __init__(
+        self, input_size: int | tuple[int, ...], hidden_size: int, feedback_size: int = 0
+    ) -> None:
+        super().__init__(input_size, hidden_size, feedback_size)
+        with torch.no_grad():
+            # Open forget gates help to learn long dependencies. Jozefowicz et al. 2015.
+            self.bias[hidden_size : 2 * hidden_size] = 1.0
+
+    def step(
+        self,
+        projected_ng: Float[Tensor, "n g"],
+        state: LayerState,
+        feedback_nf: Float[Tensor, "n f"] | None = None,
+    ) -> LayerState:
+        return lstm_cell(projected_ng + self.recurrent(state.hidden_nd, feedback_nf), state)
+
+    def sequence(
+        self,
+        inputs_tnm: Float[Tensor, "t n m"],
+        state: LayerState | None = None,
+        hold_tn: Bool[Tensor, "t n"] | None = None,
+    ) -> tuple[Float[Tensor, "t n d"], LayerState]:
+        assert not self.feedback_size, "feedback is unknown before its step"
+        dtype = compute_dtype(inputs_tnm)
+        input_weight_gm: Tensor = self.input.weight
+        if hold_tn is not None:
+            # One more input column closes the input gate and opens the forget gate, exactly, so the
+            # last cell is that of the last real step. Hidden states of held steps are meaningless.
+            inputs_tnm = torch.cat([inputs_tnm, hold_tn[:, :, None].to(inputs_tnm.dtype)], dim=-1)
+            input_weight_gm = torch.cat([input_weight_gm, self._hold_column()], dim=-1)
+        if state is None:
+            zero_nd = inputs_tnm.new_zeros(inputs_tnm.size(1), self.hidden_size)
+            state = LayerState(zero_nd, zero_nd)
+        assert state.cell_nd is not None
+        biases = (self.bias, torch.zeros_like(self.bias))
+        weights = [w.to(dtype) for w in (input_weight_gm, self.recurrent.weight, *biases)]
+        start = (state.hidden_nd[None].to(dtype), state.cell_nd[None].to(dtype))
+        # cuDNN's autocast rule casts to float16 whatever the autocast type, so we cast ourselves.
+        with torch.autocast(inputs_tnm.device.type, enabled=False):
+            outputs_tnd, hidden_1nd, cell_1nd = torch.lstm(
+                inputs_tnm.to(dtype), start, weights, True, 1, 0.0, True, False, False
+            )
+        return outputs_tnd, LayerState(hidden_1nd[0], cell_1nd[0])
+
+    def _hold_column(self) -> Float[Tensor, "g 1"]:
+        column_g = self.input.weight.new_zeros(self.gates, self.hidden_size)
+        column_g[0], column_g[1] = -GATE_SATURATION, GATE_SATURATION
+        return column_g.flatten()[:, None]
+
+
+def lstm_cell(
+    gates_ng: Float[Tensor, "n g"],
+    state: LayerState,
+    added_nd: Float[Tensor, "n d"] | None = None,
+) -> LayerState:
+    """Compute the next state of an LSTM from the sums of its gates, in the order i, f, g, o.
+
+    Args:
+        gates_ng: sums that enter the gates
+        state: the state before
+        added_nd: an addend of the new cell
+    """
+    assert state.cell_nd is not None
+    input_nd, forget_nd, new_nd, output_nd = gates_ng.chunk(LSTMLayer.gates, dim=-1)
+    # The cell accumulates over the whole sentence, so it keeps its precision under autocast.
+    kept_nd = torch.sigmoid(forget_nd) * state.cell_nd
+    cell_nd = kept_nd + torch.sigmoid(input_nd) * torch.tanh(new_nd)
+    if added_nd is not None:
+        cell_nd = cell_nd + added_nd
+    hidden_nd = torch.sigmoid(output_nd) * torch.tanh(cell_nd)
+    return LayerState(hidden_nd.to(gates_ng.dtype), cell_nd)
+
+
+class GRULayer(RecurrentLayer):
+    """Gated recurrent unit. Cho et al. 2014, eqs. 5-8.
+
+    h_t = (1 - z)∘n + z∘h_{t-1}, with r, z = σ(W x_t + V h_{t-1} + C f_t + b), the feedback f_t, and
+    n = tanh(W x_t + C f_t + b + r∘(V h_{t-1} + b')). The reset gate r multiplies the product, as in
+    torch and cuDNN; in the paper it multiplies h_{t-1}. The gates are in torch's order: r, z, n.
+    """
+
+    gates, has_cell = 3, False
+
+    def __init__(
+        self, input_size: int | tuple[int, ...], hidden_size: int, feedback_size: int = 0
+    ) -> None:
+        super().__init__(input_size, hidden_size, feedback_size)
+        self.reset_bias = nn.Parameter(torch.zeros(hidden_size))
+
+    def step(
+        self,
+        projected_ng: Float[Tensor, "n g"],
+        state: LayerState,
+        feedback_nf: Float[Tensor, "n f"] | None = None,
+    ) -> LayerState:
+        if feedback_nf is not None:
+            projected_ng = projected_ng + self.feed(feedback_nf)
+        reset_nd, update_nd, new_nd = projected_ng.chunk(self.gates, dim=-1)
+        recurrent_ng = self.recurrent(state.hidden_nd)
+        recurrent_reset_nd, recurrent_update_nd, recurrent_new_nd = recurrent_ng.chunk(
+            self.gates, dim=-1
+        )
+        reset_nd = torch.sigmoid(reset_nd + recurrent_reset_nd)
+        update_nd = torch.sigmoid(update_nd + recurrent_update_nd)
+        new_nd = torch.tanh(new_nd + reset_nd * (recurrent_new_nd + self.reset_bias))
+        return LayerState(new_nd + update_nd * (state.hidden_nd - new_nd))
+
+    def sequence(
+        self,
+        inputs_tnm: Float[Tensor, "t n m"],
+        state: LayerState | None = None,
+        hold_tn: Bool[Tensor, "t n"] | None = None,
+    ) -> tuple[Float[Tensor, "t n d"], LayerState]:
+        assert not self.feedback_size, "feedback is unknown before its step"
+        assert hold_tn is None, "a GRU has no cell; the hidden state of every step is returned"
+        dtype = compute_dtype(inputs_tnm)
+        if state is None:
+            state = LayerState(inputs_tnm.new_zeros(inputs_tnm.size(1), self.hidden_size))
+        zeros_x = torch.zeros_like(self.bias[: 2 * self.hidden_size])
+        biases = (self.bias, torch.cat([zeros_x, self.reset_bias]))
+        weights = [w.to(dtype) for w in (self.input.weight, self.recurrent.weight, *biases)]
+        start_1nd = state.hidden_nd[None].to(dtype)
+        # As in `LSTMLayer.sequence`.
+        with torch.autocast(inputs_tnm.device.type, enabled=False):
+            outputs_tnd, hidden_1nd = torch.gru(
+                inputs_tnm.to(dtype), start_1nd, weights, True, 1, 0.0, True, False, False
+            )
+        return outputs_tnd, LayerState(hidden_1nd[0])
+
+
+CELLS: dict[Cell, type[RecurrentLayer]] = {"lstm": LSTMLayer, "gru": GRULayer}
+
+
+class RecurrentStack(nn.Module):
+    """The recurrent layers of a decoder; feedback enters the bottom layer.
+
+    Args:
+        cell: type of the layers
+        input_size: width of the input
+        feedback_size: width of the feedback; 0 for none
+        hidden_size: width of a layer
+        layers: number of layers
+        dropout: dropout rate between layers
+    """
+
+    def __init__(
+        self,
+        cell: Cell,
+        input_size: int,
+        feedback_size: int,
+        hidden_size: int,
+        layers: int,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        sizes = [input_size] + [hidden_size] * (layers - 1)
+        feedback_sizes = [feedback_size] + [0] * (layers - 1)
+        self.layers = Layers(
+            CELLS[cell](size, hidden_size, feedback)
+            for size, feedback in zip(sizes, feedback_sizes, strict=True)
+        )
+        self.dropout = dropout
+
+    @property
+    def bottom(self) -> RecurrentLayer:
+        """The layer that reads the input."""
+        return self.layers.first
+
+    @property
+    def supports_fused(self) -> bool:
+        """Whether the fused recurrence may replace all layers."""
+        return all(layer.supports_fused for layer in self.layers)
+
+    def step(
+        self,
+        projected_ng: Float[Tensor, "n g"],
+        states: tuple[LayerState, ...],
+        feedback_nf: Float[Tensor, "n f"] | None = None,
+    ) -> tuple[Float[Tensor, "n d"], tuple[LayerState, ...]]:
+        """Return the top layer's hidden state and all new states.
+
+        Args:
+            projected_ng: input, projected by the bottom layer
+            states: states before, from the bottom layer up
+            feedback_nf: feedback
+        """
+        bottom, *upper = self.layers
+        new_states = [bottom.step(projected_ng, states[0], feedback_nf)]
+        for layer, state in zip(upper, states[1:], strict=True):
+            below_nd = dropout(new_states[-1].hidden_nd, self.dropout, self.training)
+            new_states.append(layer.step(layer.project(below_nd), state))
+        return new_states[-1].hidden_nd, tuple(new_states)
+
+    def sequence(
+        self, inputs_tnm: Float[Tensor, "t n m"], states: tuple[LayerState, ...]
+    ) -> Float[Tensor, "t n d"]:
+        """Compute the top layer's hidden states for known inputs."""
+        for number, (layer, state) in enumerate(zip(self.layers, states, strict=True)):
+            if number > 0:
+                inputs_tnm = dropout(inputs_tnm, self.dropout, self.training)
+            inputs_tnm, _ = layer.sequence(inputs_tnm, state)
+        return inputs_tnm
+
+
+def compute_dtype(inputs: Tensor) -> torch.dtype:
+    """Return the type in which products are computed: that of autocast, if it is on."""
+    device = inputs.device.type
+    if torch.is_autocast_enabled(device):
+        return torch.get_autocast_dtype(device)
+    return inputs.dtype
