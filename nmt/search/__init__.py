@@ -1,1 +1,1 @@
-"""From a step function to translations."""
+"""Search over the step function of a model, and translation of text."""
