@@ -105,7 +105,7 @@ def plot_overlay(overlay: AttentionOverlay, path: str | PathLike[str]) -> None:
     """
     families, texts = select_fonts([truncate(word, MAX_TITLE_LENGTH) for word in overlay.words])
     font = FontProperties(family=families, size=TITLE_POINTS)
-    panels = [darken(overlay.image, weights_yx) for weights_yx in upsample_weights(overlay)]
+    panels = [darken(overlay.image, weights_yz) for weights_yz in upsample_weights(overlay)]
     columns = min(len(panels) + 1, PANEL_COLUMNS)
     rows = ceil((len(panels) + 1) / columns)
     height, width, _ = overlay.image.shape
@@ -131,16 +131,16 @@ def upsample_weights(overlay: AttentionOverlay) -> list[Array]:
     upsampled = []
     for weights_s in overlay.weights_ts.detach().float().cpu().numpy():
         grid = Image.fromarray(weights_s.reshape(overlay.grid))
-        pixels_yx = np.asarray(grid.resize((width, height), Image.Resampling.BILINEAR))
+        pixels_yz = np.asarray(grid.resize((width, height), Image.Resampling.BILINEAR))
         # The smallest positive number avoids 0 / 0 for a word without weights.
-        upsampled.append(pixels_yx / max(float(pixels_yx.max()), np.finfo(np.float32).tiny))
+        upsampled.append(pixels_yz / max(float(pixels_yz.max()), np.finfo(np.float32).tiny))
     return upsampled
 
 
-def darken(image: Array, weights_yx: Array) -> Array:
+def darken(image: Array, weights_yz: Array) -> Array:
     """Multiply the brightness of an image by MIN_BRIGHTNESS at weight 0 up to 1 at weight 1."""
-    brightness_yx1 = MIN_BRIGHTNESS + (1 - MIN_BRIGHTNESS) * weights_yx[:, :, None]
-    darkened: Array = np.rint(image * brightness_yx1).astype(np.uint8)
+    brightness_yz1 = MIN_BRIGHTNESS + (1 - MIN_BRIGHTNESS) * weights_yz[:, :, None]
+    darkened: Array = np.rint(image * brightness_yz1).astype(np.uint8)
     return darkened
 
 

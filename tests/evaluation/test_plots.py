@@ -81,22 +81,22 @@ def overlay(*regions: int, words: list[str] | None = None) -> AttentionOverlay:
 
 @pytest.mark.parametrize("region", range(6))
 def test_upsampled_weights_have_their_maximum_in_the_region(region: int) -> None:
-    (weights_yx,) = upsample_weights(overlay(region))
-    assert weights_yx.shape == (40, 60)
-    row, column = divmod(int(weights_yx.argmax()), 60)
+    (weights_yz,) = upsample_weights(overlay(region))
+    assert weights_yz.shape == (40, 60)
+    row, column = divmod(int(weights_yz.argmax()), 60)
     assert (row // 20, column // 20) == divmod(region, 3)
-    assert weights_yx.max() == pytest.approx(1)
-    assert weights_yx.min() >= 0
-    center = weights_yx[20 * (region // 3) + 10, 20 * (region % 3) + 10]
+    assert weights_yz.max() == pytest.approx(1)
+    assert weights_yz.min() >= 0
+    center = weights_yz[20 * (region // 3) + 10, 20 * (region % 3) + 10]
     assert center > 0.9
     other = 5 - region
-    assert weights_yx[20 * (other // 3) + 10, 20 * (other % 3) + 10] < 0.1
+    assert weights_yz[20 * (other // 3) + 10, 20 * (other % 3) + 10] < 0.1
 
 
 def test_uniform_weights_leave_the_image_unchanged() -> None:
     uniform = overlay(0)._replace(weights_ts=torch.full((1, 6), 1 / 6))
-    (weights_yx,) = upsample_weights(uniform)
-    assert np.allclose(weights_yx, 1, atol=1e-5)
+    (weights_yz,) = upsample_weights(uniform)
+    assert np.allclose(weights_yz, 1, atol=1e-5)
     image = np.random.default_rng(2).integers(0, 256, (40, 60, 3), dtype=np.uint8)
     assert np.array_equal(darken(image, np.ones((40, 60))), image)
     dark = darken(image, np.zeros((40, 60)))
@@ -104,8 +104,8 @@ def test_uniform_weights_leave_the_image_unchanged() -> None:
 
 
 def test_zero_weights_upsample_to_zero() -> None:
-    (weights_yx,) = upsample_weights(overlay(0)._replace(weights_ts=torch.zeros(1, 6)))
-    assert (weights_yx == 0).all()
+    (weights_yz,) = upsample_weights(overlay(0)._replace(weights_ts=torch.zeros(1, 6)))
+    assert (weights_yz == 0).all()
 
 
 def test_overlay_has_a_panel_per_word_after_the_image(tmp_path: Path) -> None:
