@@ -1,4 +1,4 @@
-"""Triton's kernels without a GPU: scripts that run its interpreter in a process of their own."""
+"""Triton kernels without a GPU: scripts that run its interpreter in their own process."""
 
 import json
 import os
@@ -18,7 +18,7 @@ needs_triton = pytest.mark.skipif(
 
 
 def interpreted(script: str) -> Any:
-    """What the script, a path from the root, prints as JSON."""
+    """Run a script, given by its path from the root, and return the JSON that it prints."""
     environment = os.environ | {
         "TRITON_INTERPRET": "1",
         "PYTHONPATH": str(ROOT),

@@ -1,6 +1,6 @@
-"""A device whose tensors have a shape and no numbers: to read one, or to copy it away, is an error.
+"""The meta device, whose tensors have shapes and no values; reading or copying one is an error.
 
-What goes through on it asks a GPU for nothing that it would have to wait for.
+Code that runs on it does not synchronize with a GPU either.
 """
 
 from contextlib import nullcontext
@@ -13,7 +13,7 @@ META = torch.device("meta")
 
 
 def make_ready(patch: pytest.MonkeyPatch) -> None:
-    """Torch's autocast and its lists of operations do not know the device."""
+    """Replace functions of torch that do not support the meta device."""
     patch.setattr(torch, "is_autocast_enabled", lambda device: False)
     patch.setattr(torch, "autocast", lambda device, **_: nullcontext())
     patch.setattr(clip_grad, "_device_has_foreach_support", lambda device: True)
