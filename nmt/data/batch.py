@@ -11,7 +11,7 @@ from torch import Tensor
 from nmt.data.token_corpus import Array
 from nmt.data.vocabulary import SpecialTokens
 
-Source = Int[Tensor, "b s"] | UInt8[Tensor, "b 3 y z"] | Float[Tensor, "b s x"]
+Source = Int[Tensor, "b s"] | UInt8[Tensor, "b 3 y z"] | Float[Tensor, "b p x"]
 """Input of an encoder: token ids of text, pixels of images, or precomputed feature maps."""
 
 
