@@ -1,6 +1,7 @@
 """The components of the guides: loaded as plugins, checked against `step`, trained and searched."""
 
 import importlib.util
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,10 @@ import yaml
 
 from nmt.config.loader import load_experiment
 from nmt.inference.compile import InferenceModel, compile_model
+from nmt.model.attention.mechanism import Mechanism
+from nmt.model.attention.score import Score
 from nmt.model.build import build_model
+from nmt.model.interfaces import Encoded, Encoder
 from nmt.model.seq2seq import Seq2Seq
 from tests.commands import PHRASES, nmt_train, nmt_translate, write_experiment
 from tests.docs.pages import DOCUMENTS, Block, blocks
@@ -62,6 +66,20 @@ def batch() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 def test_every_guide_shows_an_experiment() -> None:
     assert {block.document for block in EXPERIMENTS} == set(GUIDES)
     assert len(GUIDES) == 4
+
+
+@pytest.mark.parametrize(
+    ("guide", "interface"), [("score", Score), ("mechanism", Mechanism), ("encoder", Encoder)]
+)
+def test_table_of_a_guide_lists_members_of_the_interface(guide: str, interface: type) -> None:
+    [document] = [path for path in GUIDES if path.stem.endswith(guide)]
+    text = document.read_text(encoding="utf-8")
+    members = re.findall(r"^\| `(\w+)", text, re.M)
+    assert len(members) >= 4
+    attributes = re.findall(r"^ +(\w+):", interface.__doc__ or "", re.M)
+    for member in members:
+        assert hasattr(interface, member) or member in attributes, member
+    assert set(re.findall(r"`Encoded\.(\w+)`", text)) <= set(Encoded._fields)
 
 
 @every_experiment
