@@ -15,7 +15,7 @@ from tests.commands import (
     tree_of,
     write_experiment,
 )
-from tests.model.blind import BlindDecoder
+from tests.model.minimal import BlindDecoder
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from nmt.config.loader import load_experiment, load_resolved
 from nmt.errors import UserError
 from nmt.registry import DECODERS, ComponentConfig
 from tests.config.conftest import REQUIRED_KEYS, Errors, Read, Write
-from tests.model.blind import BlindDecoder
+from tests.model.minimal import BlindDecoder
 
 BASE = f"{REQUIRED_KEYS}model: {{embedding_size: 7, decoder: {{type: luong, hidden_size: 9}}}}\n"
 

@@ -12,7 +12,7 @@ from nmt.config.validation import options_model, validate
 from nmt.errors import UserErrors
 from nmt.registry import DECODERS, FAMILIES, MECHANISMS, ComponentConfig
 from tests.config.conftest import REQUIRED_KEYS, Errors, Read
-from tests.model.blind import BlindDecoder, UniformAttention
+from tests.model.minimal import BlindDecoder, UniformAttention
 
 IMAGES = REQUIRED_KEYS.replace("target: en}", "target: en, pictures: {size: 64}}")
 

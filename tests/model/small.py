@@ -1,4 +1,4 @@
-"""Small models of every registered part, so that a new part is tested by existing."""
+"""Small models of all registered components, so that a new component is tested by existing."""
 
 from collections.abc import Iterator
 from functools import cache
@@ -21,8 +21,8 @@ from nmt.model.seq2seq import Seq2Seq
 from nmt.registry import DECODERS, ENCODERS, MECHANISMS, SCORES, ComponentConfig, Registry
 
 PIECES, WIDTH = 11, 4
-# Instead of greater numbers. Three heads divide the width of an embedding, and of sixteen rectified
-# units there is always one that lives.
+# Instead of larger numbers. Three heads divide the width of an embedding, and of sixteen rectified
+# units at least one is active.
 COUNTS = {"layers": 2, "heads": 3, "feed_forward_size": 16}
 ENCODER = ComponentConfig("bilstm", {"hidden_size": WIDTH // 2, "layers": 2})
 MACHINE = ComponentConfig("ntm", {"hidden_size": WIDTH, "slots": WIDTH, "width": WIDTH})
@@ -32,7 +32,7 @@ GLOBAL = ComponentConfig("global")
 
 
 class Text(NamedTuple):
-    """Pairs of unequal length, three target steps and more; the padding's piece is 0."""
+    """Pairs of unequal length; the token of padding is 0."""
 
     source_bs: Tensor
     source_mask_bs: Tensor
@@ -41,7 +41,7 @@ class Text(NamedTuple):
 
 
 def text() -> Text:
-    """Three pairs; one of them has a single piece on each side."""
+    """Return three pairs, of which one has a single token on each side."""
     source_mask_bs = torch.arange(6) < torch.tensor([[6], [3], [1]])
     target_mask_bt = torch.arange(4) < torch.tensor([[4], [3], [1]])
     generator = torch.Generator().manual_seed(5)
@@ -51,7 +51,7 @@ def text() -> Text:
 
 
 def choices(registry: Registry[Any], changes: int = 1) -> Iterator[ComponentConfig]:
-    """Each part in small sizes, then with up to so many options changed; see `_others`."""
+    """Yield each component in small sizes, then with up to `changes` other options."""
     for part in registry.specs().values():
         small = {name: WIDTH for name, option in part.options.items() if _is_size(option)}
         small |= {name: COUNTS[name] for name in part.options if _is_count(name, part)}
@@ -77,7 +77,7 @@ def _is_count(name: str, part: ComponentSpec) -> bool:
 
 
 def _others(name: str, option: Option) -> list[Any]:
-    """The words of a Literal, the other truth, another small number; floats stay as they are."""
+    """Return other values of a Literal, a boolean or an integer; none for a float."""
     schema = TypeAdapter(option.annotation).json_schema()
     values: list[Any] = []
     for branch in schema.get("anyOf", [schema]):
@@ -85,7 +85,7 @@ def _others(name: str, option: Option) -> list[Any]:
         if branch.get("type") == "boolean":
             values += [False, True]
         if branch.get("type") == "integer":
-            # A greatest length is one that the sentences of `text` keep to.
+            # No sentence of `text` is longer.
             values.append(8 if name == "max_length" else 2 if option.default == 1 else 3)
     return [value for value in values if value != option.default]
 
@@ -112,14 +112,14 @@ def config(
 
 
 def fits(model: ModelConfig) -> bool:
-    """Whether these parts and options go together."""
+    """Return whether these components and options fit together."""
     return _fits(model.model_dump_json())
 
 
 @cache
 def _fits(model: str) -> bool:
     try:
-        # With memory for its parameters, which is little, and sooner done than without.
+        # Allocating such small parameters is faster than building without memory.
         build_model(ModelConfig.model_validate_json(model), PIECES, PIECES)
     except UserError:
         return False
@@ -127,7 +127,7 @@ def _fits(model: str) -> bool:
 
 
 def wires(registry: Registry[Any], choice: ComponentConfig, name: str) -> bool:
-    """Whether a part asks for another: a decoder for attention, a mechanism for a score."""
+    """Return whether a component has an injected parameter, such as attention or score."""
     part: ComponentSpec = registry.find(choice.type)
     return name in part.injected
 
@@ -135,11 +135,11 @@ def wires(registry: Registry[Any], choice: ComponentConfig, name: str) -> bool:
 def assemblies(
     *, decoder_changes: int = 1, scores: list[ComponentConfig] | None = None
 ) -> list[Any]:
-    """Every decoder x mechanism x score that fits, as parameters of a test.
+    """Return every decoder x mechanism x score that fits, as parameters of a test.
 
-    Options are changed in one of the three at a time, a decoder's only under the usual attention.
-    A decoder stands behind the usual encoder, or behind one with a machine or a memory tape where
-    it needs that.
+    Options are changed in one of the three at a time, those of a decoder only with the usual
+    attention. The encoder is the usual one, or one with an external memory or a memory tape if the
+    decoder requires it.
     """
     found = []
     plain = [part for family in (DECODERS, MECHANISMS, SCORES) for part in choices(family, 0)]
@@ -158,7 +158,7 @@ def assemblies(
 
 
 def _behind_an_encoder(**parts: ComponentConfig) -> ModelConfig | None:
-    """With the first encoder that these parts go with."""
+    """Return the configuration with the first encoder that fits, or None."""
     models = (config(encoder=encoder, **parts) for encoder in (ENCODER, MACHINE, READER))
     return next(filter(fits, models), None)
 
@@ -172,7 +172,7 @@ def _scores(
 
 
 def every_part_once() -> list[Any]:
-    """Every decoder, every mechanism and every score in one model, as parameters of a test."""
+    """Return each decoder, mechanism and score in one model, as parameters of a quick test."""
     luong = {"decoder": ComponentConfig("luong", {"hidden_size": WIDTH})}
     parts: list[dict[str, ComponentConfig]] = [{"decoder": one} for one in choices(DECODERS, 0)]
     parts += [{**luong, "attention": one} for one in choices(MECHANISMS, 0)]
@@ -184,15 +184,25 @@ def every_part_once() -> list[Any]:
     return found
 
 
-def encoders() -> list[Any]:
-    """Every encoder with up to two options changed, as parameters of a test."""
+def encoders(changes: int = 2) -> list[Any]:
+    """Return every encoder with up to so many options changed, as parameters of a test."""
     decoder = ComponentConfig("bahdanau", {"hidden_size": WIDTH})
-    models = [(config(encoder=e, decoder=decoder), name_of(e)) for e in choices(ENCODERS, 2)]
+    models = [(config(encoder=e, decoder=decoder), name_of(e)) for e in choices(ENCODERS, changes)]
     return [pytest.param(model, id=name) for model, name in models if fits(model)]
 
 
+def quick_and_slow(quick: list[Any], others: list[Any]) -> list[Any]:
+    """Return parameters of a test: the quick ones, then the others, marked as slow."""
+    names = {one.id for one in quick}
+    return quick + [
+        pytest.param(*one.values, id=one.id, marks=pytest.mark.slow)
+        for one in others
+        if one.id not in names
+    ]
+
+
 def name_of(choice: ComponentConfig) -> str:
-    """A part and its options as the name of a test."""
+    """Format a component and its options as the name of a test."""
     options = ",".join(f"{k}={v}" for k, v in choice.options.items() if v != WIDTH)
     return f"{choice.type}({options})" if options else choice.type
 
@@ -203,7 +213,7 @@ def build(
     seed: int = 1,
     source: int | ImageSize = PIECES,
 ) -> Seq2Seq:
-    """The model with all parameters drawn anew, so that none is zero; it draws no samples."""
+    """Build a model in evaluation mode with random parameters, so that none is zero."""
     torch.manual_seed(seed)
     built = build_model(model, source, PIECES).to(dtype).eval()
     with torch.no_grad():
@@ -238,7 +248,7 @@ def follow(
 
 
 def gradients(model: Seq2Seq) -> dict[str, Tensor]:
-    """Gradients by the name of the parameter that has one."""
+    """Return and reset the gradients of parameters that have one, by name."""
     found = {
         name: parameter.grad.clone()
         for name, parameter in model.named_parameters()

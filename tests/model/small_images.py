@@ -1,4 +1,4 @@
-"""Small models of every encoder that reads pictures, so that a new one is tested by existing."""
+"""Small models of all encoders of images, so that a new one is tested by existing."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ DECODER = ComponentConfig("bahdanau", {"hidden_size": WIDTH})
 
 
 def image_encoders() -> list[Any]:
-    """Every encoder of pictures with up to two options changed, and what it reads: parameters."""
+    """Return every encoder of images with up to two options changed, and its image sizes."""
     found = []
     for encoder in choices(ENCODERS, 2):
         model = config(encoder=encoder, decoder=DECODER)
@@ -31,7 +31,7 @@ def image_encoders() -> list[Any]:
 
 
 def pictures(sizes: ImageSize) -> Text:
-    """Three pictures of chance beside the targets of `text`."""
+    """Return three random images and the targets of `text`."""
     generator = torch.Generator().manual_seed(4)
     if sizes.size is None:
         assert sizes.features is not None

@@ -1,4 +1,4 @@
-"""Wiring: tied tables, and parts that do not fit together."""
+"""Assembly of models: tied tables, and components that do not fit together."""
 
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from nmt.config.schema import ModelConfig
 from nmt.errors import UserError
 from nmt.model.build import build_model, check_model
 from nmt.registry import DECODERS, ENCODERS, MECHANISMS, SCORES, ComponentConfig, Registry
-from tests.model.blind import BlindDecoder, UniformAttention
+from tests.model.minimal import BlindDecoder, UniformAttention
 from tests.model.small import assemblies, config, encoders
 from tests.model.small_images import image_encoders
 
@@ -96,7 +96,7 @@ def test_components_that_do_not_fit_are_a_user_error(message: str, model: ModelC
 
 
 def test_check_model_allocates_no_parameters() -> None:
-    """Its parameters would take 3 TB."""
+    """The parameters of the model would take 3 TB."""
     huge = ComponentConfig("bilstm", {"hidden_size": 300_000})
     check_model(config(encoder=huge, decoder=LUONG), joint=True)
     assert torch.empty(0).device.type == "cpu"
@@ -126,7 +126,7 @@ def test_mechanism_without_score_parameter_has_no_score(plugin_dir: Path) -> Non
     ids=["decoders", "mechanisms", "scores", "encoders"],
 )
 def test_every_component_has_contract_tests(registry: Registry[Any], field: str) -> None:
-    """Otherwise a part whose every small model is refused would pass by absence."""
+    """A component whose small models are all rejected would otherwise pass unnoticed."""
     tested = assemblies() + encoders() + image_encoders()
     components = [getattr(parameter.values[0], field) for parameter in tested]
     assert {component.type for component in components if component} == set(registry)

@@ -1,4 +1,4 @@
-"""Embeddings: first values, the scale of a tied table, dropout."""
+"""Embeddings: initialization, scale of a tied table, dropout."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Nothing that stands in the padding, and no neighbour, changes a sentence's result."""
+"""Neither padding nor the neighbors in a batch change the results of a sentence."""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,17 +18,18 @@ from tests.model.small import (
     assemblies,
     build,
     encoders,
+    every_part_once,
     follow,
     gradients,
+    quick_and_slow,
     text,
 )
 
-every_model = pytest.mark.parametrize("model", assemblies(scores=[ADDITIVE, BILINEAR]))
-every_score = pytest.mark.parametrize("model", assemblies(decoder_changes=0))
-every_encoder = pytest.mark.parametrize("model", encoders())
-
-
-pytestmark = pytest.mark.slow  # every combination of parts
+every_model = pytest.mark.parametrize(
+    "model", quick_and_slow(every_part_once(), assemblies(scores=[ADDITIVE, BILINEAR]))
+)
+every_score = pytest.mark.parametrize("model", quick_and_slow([], assemblies(decoder_changes=0)))
+every_encoder = pytest.mark.parametrize("model", quick_and_slow(encoders(0), encoders()))
 
 
 def _with_other_padding(given: Text) -> Text:
@@ -42,7 +43,7 @@ def _with_other_padding(given: Text) -> Text:
 
 
 def _outcome(model: Seq2Seq, given: Text) -> dict[str, Any]:
-    """Everything at real positions that a batch leads to, gradients included."""
+    """Compute all results at real positions, gradients included."""
     encoded = model.encode(given.source_bs, given.source_mask_bs)
     outputs_btd, _ = model.decoder(model.target_embedding(given.target_bt), encoded)
     logits_rv = model.output_layer(outputs_btd[given.target_mask_bt])
@@ -51,8 +52,8 @@ def _outcome(model: Seq2Seq, given: Text) -> dict[str, Any]:
     log_probs, weights = follow(model, given, memory, state)
     return {
         "annotations": encoded.states_bse,
-        "summary": encoded.final_state_bx,
-        "final": [part for part in encoded.layer_states if part is not None],
+        "final state": encoded.final_state_bx,
+        "layer states": [part for part in encoded.layer_states if part is not None],
         "logits": logits_rv,
         "log_probs": torch.stack(log_probs, dim=1)[given.target_mask_bt],
         "weights": None
@@ -97,7 +98,7 @@ def test_nan_in_embedded_padding_changes_no_bit(model: ModelConfig) -> None:
     outcomes = []
     for value in (0.0, float("nan"), float("inf"), 1e30):
         built = build(model)
-        # Every parameter's gradient is compared too, so that no NaN comes back by way of 0 x NaN.
+        # The gradients of all parameters are compared too: a NaN could return as 0 x NaN.
         assert built.source_embedding is not None
         built.source_embedding.register_forward_hook(_fill_padding(given.source_mask_bs, value))
         outcomes.append(_outcome(built, given))
@@ -124,30 +125,30 @@ def _alone(given: Text, row: int) -> Text:
     )
 
 
-def _a_sentence_alone_is_what_it_is_in_company(model: ModelConfig) -> None:
+def _assert_equal_alone(model: ModelConfig) -> None:
     built, given = build(model), text()
     together_btd, _ = built(given.source_bs, given.source_mask_bs, given.target_bt)
     for row in range(3):
         alone = _alone(given, row)
         alone_1td, _ = built(alone.source_bs, alone.source_mask_bs, alone.target_bt)
-        beside_1td = together_btd[row : row + 1, : alone_1td.size(1)]
-        torch.testing.assert_close(alone_1td, beside_1td, rtol=1e-10, atol=1e-12)
+        batch_1td = together_btd[row : row + 1, : alone_1td.size(1)]
+        torch.testing.assert_close(alone_1td, batch_1td, rtol=1e-10, atol=1e-12)
 
 
 @every_model
 def test_longer_neighbors_do_not_change_a_sentence(model: ModelConfig) -> None:
-    _a_sentence_alone_is_what_it_is_in_company(model)
+    _assert_equal_alone(model)
 
 
 @every_score
 def test_longer_neighbors_do_not_change_a_sentence_with_any_score(
     model: ModelConfig,
 ) -> None:
-    _a_sentence_alone_is_what_it_is_in_company(model)
+    _assert_equal_alone(model)
 
 
 @every_encoder
 def test_longer_neighbors_do_not_change_a_sentence_with_any_encoder(
     model: ModelConfig,
 ) -> None:
-    _a_sentence_alone_is_what_it_is_in_company(model)
+    _assert_equal_alone(model)

@@ -1,4 +1,4 @@
-"""Teacher forcing equals step by step, for every decoder x mechanism x score."""
+"""Teacher forcing equals single steps, for every decoder x mechanism x score."""
 
 import pytest
 import torch
@@ -12,9 +12,11 @@ from tests.model.small import (
     assemblies,
     build,
     encoders,
+    every_part_once,
     follow,
     gradients,
     outputs_by_steps,
+    quick_and_slow,
     text,
 )
 
@@ -31,8 +33,7 @@ def _agree(model: ModelConfig) -> None:
     torch.testing.assert_close(at_once, gradients(built), rtol=1e-8, atol=1e-11)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("model", assemblies())
+@pytest.mark.parametrize("model", quick_and_slow(every_part_once(), assemblies()))
 def test_teacher_forcing_equals_steps(model: ModelConfig) -> None:
     _agree(model)
 
@@ -43,8 +44,7 @@ def test_teacher_forcing_equals_steps_with_two_options_changed(model: ModelConfi
     _agree(model)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("model", encoders())
+@pytest.mark.parametrize("model", quick_and_slow(encoders(0), encoders()))
 def test_teacher_forcing_equals_steps_with_every_encoder(model: ModelConfig) -> None:
     _agree(model)
 
@@ -70,13 +70,15 @@ def test_steps_give_the_log_probabilities_of_training(model: ModelConfig) -> Non
     logits_btv = outputs_btd @ weight_vd.T + bias_v
     expected_btv = (logits_btv.exp() / logits_btv.exp().sum(-1, keepdim=True)).log()
     log_probs, _ = follow(built, given, *built.start(given.source_bs, given.source_mask_bs))
-    told_btv = torch.stack(log_probs, dim=1).double()  # float32, whatever the model computes in
+    told_btv = torch.stack(log_probs, dim=1).double()  # float32 in any case
     torch.testing.assert_close(told_btv, expected_btv, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
-    "model", assemblies(scores=[ADDITIVE, BILINEAR]) + assemblies(decoder_changes=0)
+    "model",
+    quick_and_slow(
+        every_part_once(), assemblies(scores=[ADDITIVE, BILINEAR]) + assemblies(decoder_changes=0)
+    ),
 )
 def test_every_parameter_receives_a_gradient(model: ModelConfig) -> None:
     _every_parameter_learns(model)
@@ -89,7 +91,7 @@ def test_every_parameter_receives_a_gradient_with_every_encoder(model: ModelConf
 
 
 def _every_parameter_learns(model: ModelConfig) -> None:
-    """Under one of a few draws at least: a unit that clips may be shut under one of them."""
+    """Require a gradient with one of a few draws, because a rectified unit may be inactive."""
     still = _without_gradient(model, seed=1)
     for seed in (2, 3, 4):
         still = still and still & _without_gradient(model, seed)

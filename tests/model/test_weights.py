@@ -28,7 +28,7 @@ def test_weights_under_earlier_names_are_loaded() -> None:
 
 @pytest.mark.parametrize("name", ["energy_a", "v_a"])
 def test_a_parameter_that_still_has_an_earlier_name_keeps_it(name: str) -> None:
-    """As in a component of the user's own."""
+    """A component of the user may have such a parameter."""
     layer = torch.nn.Module()
     layer.inner = LSTMNLayer(2, 3, 4)
     layer.own = torch.nn.ParameterDict({"energy_a": torch.zeros(2)})

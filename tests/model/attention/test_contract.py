@@ -1,4 +1,4 @@
-"""What every mechanism keeps to under every score."""
+"""Contract of all attention mechanisms with all scores."""
 
 from typing import Any
 
@@ -19,21 +19,23 @@ from tests.model.small import (
     build,
     choices,
     config,
+    every_part_once,
     fits,
     follow,
     name_of,
+    quick_and_slow,
     text,
 )
 
-every_assembly = pytest.mark.parametrize(
-    "model", assemblies(decoder_changes=0) + assemblies(scores=[ADDITIVE, BILINEAR])
+every_model = pytest.mark.parametrize(
+    "model",
+    quick_and_slow(
+        every_part_once(), assemblies(decoder_changes=0) + assemblies(scores=[ADDITIVE, BILINEAR])
+    ),
 )
 
 
-pytestmark = pytest.mark.slow  # every combination of parts
-
-
-@every_assembly
+@every_model
 def test_weights_are_a_distribution_over_real_positions(model: ModelConfig) -> None:
     built, given = build(model), text()
     mechanism: Any = getattr(built.decoder, "attention", None)
@@ -46,7 +48,7 @@ def test_weights_are_a_distribution_over_real_positions(model: ModelConfig) -> N
         assert weights_bs[~given.source_mask_bs].abs().sum() == 0
         if mechanism is None or mechanism.normalized:
             torch.testing.assert_close(weights_bs.sum(-1), torch.ones(3, dtype=torch.float64))
-            assert weights_bs[2, 0] == 1  # a source of one piece is looked at
+            assert weights_bs[2, 0] == 1  # a source of one token gets all attention
 
 
 AT_ONCE = ComponentConfig("luong", {"hidden_size": WIDTH, "input_feeding": False})
@@ -75,14 +77,14 @@ def _repeat(tree: object, times: int) -> object:
     return repeated
 
 
-@every_assembly
+@every_model
 def test_shared_memory_equals_one_copy_per_hypothesis(model: ModelConfig) -> None:
     hypotheses, built, given = 3, build(model), text()
     memory, state = built.start(given.source_bs, given.source_mask_bs)
     copied, shared_state = _repeat(memory, hypotheses), _repeat(state, hypotheses)
     own_state = shared_state
     for number in range(3):
-        # Neighbours continue differently, so mixed-up rows would show.
+        # Neighbors continue differently, so that mixed-up rows are noticed.
         tokens_n = (torch.arange(9) * (number + 2) + number) % PIECES
         shared = built.step(tokens_n, memory, shared_state)
         own = built.step(tokens_n, copied, own_state)
@@ -107,7 +109,7 @@ def _count_prepare(built: Seq2Seq, monkeypatch: pytest.MonkeyPatch) -> list[int]
     return calls
 
 
-@pytest.mark.parametrize("model", assemblies(scores=[ADDITIVE]))
+@pytest.mark.parametrize("model", quick_and_slow(every_part_once(), assemblies(scores=[ADDITIVE])))
 def test_keys_are_computed_once_per_sentence(
     model: ModelConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,4 +1,4 @@
-"""Global attention and coverage, by hand."""
+"""Global attention and coverage against their formulas in NumPy."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from nmt.model.attention.mechanisms.global_attention import GlobalAttention
 from nmt.model.attention.scores.additive import AdditiveScore
 from nmt.model.interfaces import Encoded, LayerStates
 from nmt.registry import SCORES, ComponentConfig
-from tests.model.by_hand import array, draw, softmax
+from tests.model.numpy_formulas import array, draw, softmax
 
 LENGTHS = (4, 2)
 
@@ -37,7 +37,7 @@ def test_context_is_the_softmax_weighted_mean_of_annotations() -> None:
 
 
 def test_coverage_equals_the_formula_over_several_steps() -> None:
-    """v·tanh(W q + U k + u κ), κ = the sum of all weights before: each hypothesis has its own."""
+    """v·tanh(W q + U k + u κ), where κ is the sum of a hypothesis's earlier weights."""
     hypotheses, steps = 3, 4
     source = _source()
     attention = draw(GlobalAttention(AdditiveScore(3, 5, hidden_size=2), coverage=True))

@@ -1,4 +1,4 @@
-"""Hard attention by hand: what it reads, and what it adds to the loss."""
+"""Hard attention: sampling, rewards, baseline and auxiliary loss."""
 
 from itertools import product
 from math import log
@@ -15,14 +15,14 @@ from nmt.model.attention.mechanisms.hard import HardAttention
 from nmt.model.attention.scores.general import GeneralScore
 from nmt.model.attention.scores.location import LocationScore
 from nmt.model.interfaces import Encoded
-from tests.model.attention.given import source
-from tests.model.by_hand import Array, array, draw, sigmoid, softmax
+from tests.model.attention.annotations import source
+from tests.model.numpy_formulas import Array, array, draw, sigmoid, softmax
 
 LENGTHS = (4, 2)
 
 
 def _softmax(attention: Any, query_bqd: Tensor, given: Encoded, b: int, q: int) -> Array:
-    """The probabilities of sentence b's real positions for its query q."""
+    """Return the probabilities of the real positions of sentence b for query q."""
     annotations = array(given.states_bse[b, : LENGTHS[b % 2]])
     return softmax(annotations @ array(attention.score.weight_de).T @ array(query_bqd[b, q]))
 
@@ -44,7 +44,7 @@ def test_evaluation_attends_to_the_most_likely_position() -> None:
 
 
 def test_positions_are_drawn_with_their_probabilities() -> None:
-    """20,000 draws of four probabilities: the frequencies are within 4.5 standard errors."""
+    """The frequencies of 20,000 draws are within 4.5 standard errors."""
     draws = 20_000
     attention = HardAttention(GeneralScore(3, 5), 3)
     probabilities = torch.tensor([0.6, 0.3, 0.1, 0.0], dtype=torch.float64)
@@ -81,7 +81,7 @@ def test_auxiliary_outputs_are_log_probability_and_entropy_of_the_draw() -> None
 
 
 def test_share_of_sentences_uses_expected_contexts_throughout() -> None:
-    """Of 2000 sentences 0.3, within 4.5 standard errors."""
+    """The share among 2,000 sentences is 0.3, within 4.5 standard errors."""
     attention, given, query_bqd, reading = _in_training(0.3, 3, 2000)
     spread_b = (reading.weights_bqs.amax(-1) < 1).any(-1)
     assert abs(spread_b.double().mean() - 0.3) < 4.5 * (0.3 * 0.7 / 2000) ** 0.5
@@ -127,7 +127,7 @@ def test_baseline_is_a_moving_average_initialized_by_the_first_batch() -> None:
 
 
 def test_auxiliary_loss_equals_eq_12() -> None:
-    """Two sentences, the second of one real target position; b = -3 from the batch before."""
+    """The second sentence has one real target position; the batch before gives b = -3."""
     attention = HardAttention(GeneralScore(3, 5), 3, reward_weight=2.0, entropy_weight=0.5)
     _penalty(attention, [-3.0])
     log_prob_bt = torch.tensor([[-1.0, -2.0], [-0.5, -9.0]], requires_grad=True)
@@ -154,7 +154,7 @@ def test_rewards_rest_and_step(
     advantages: list[list[float]],
     after: list[float],
 ) -> None:
-    """The two sentences above; the baselines come from a sentence of two words before."""
+    """The baselines come from an earlier sentence of two words."""
     attention = HardAttention(GeneralScore(3, 5), 3, reward=reward, entropy_weight=0.0)
     zeros_bt = torch.zeros(1, 3)
     nll_bt = torch.tensor([[2.0, 4.0, 0.0]])

@@ -1,4 +1,4 @@
-"""What hard attention learns by is the gradient of the expected log-likelihood: enumerated."""
+"""The surrogate gradient of hard attention against enumeration of all draws."""
 
 from collections.abc import Callable, Iterator
 from itertools import product
@@ -28,18 +28,18 @@ every_decoder = pytest.mark.parametrize("decoder", DECODERS.values(), ids=DECODE
 
 def _model(decoder: ComponentConfig, **options: float | str) -> tuple[Seq2Seq, Any]:
     attention = ComponentConfig("hard", {"expected": 0.0, "entropy_weight": 0.0, **options})
-    # With this seed the score has a share of the gradient that counts.
+    # With this seed the gradient of the score is not negligible.
     model = build(config(decoder=decoder, attention=attention, score=ADDITIVE), seed=3).train()
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter.mul_(6)  # annotations that differ, so that the position read matters
+            parameter.mul_(6)  # distinct annotations, so that the draw matters
     mechanism: Any = model.get_submodule("decoder.attention")
     mechanism.baseline_p.fill_(BASELINE)
     return model, mechanism
 
 
 def _batch(sentences: int = 1) -> Batch:
-    """Three source and two target positions, then padding; the same sentence many times."""
+    """Return copies of one sentence with three source and two target positions, then padding."""
     source, target = torch.tensor([[4, 1, 7, 0]]), torch.tensor([[1, 5, 0]])
     following = torch.tensor([[5, 9, 0]])
     tensors = (source, source > 0, target, following, following > 0)
@@ -47,7 +47,7 @@ def _batch(sentences: int = 1) -> Batch:
 
 
 def _drawing(positions: tuple[int, ...]) -> Callable[[Tensor], Tensor]:
-    """In the place of `draw`: these positions, in the padding after them the first one."""
+    """Return a replacement of `draw` with fixed positions, the first one in padding."""
     left: Iterator[int] = iter((*positions, 0))
 
     def draw_given(log_probs_bqs: Tensor) -> Tensor:
@@ -58,7 +58,7 @@ def _drawing(positions: tuple[int, ...]) -> Callable[[Tensor], Tensor]:
 
 
 def _gradient(model: Seq2Seq, loss: Tensor) -> Tensor:
-    """The gradient by all parameters, as one row."""
+    """Return the gradient of all parameters as one row."""
     model.zero_grad()
     backward(loss)
     parts = [torch.zeros_like(p) if p.grad is None else p.grad for p in model.parameters()]
@@ -66,7 +66,7 @@ def _gradient(model: Seq2Seq, loss: Tensor) -> Tensor:
 
 
 def _of_score(model: Seq2Seq, gradient: Tensor) -> Tensor:
-    """What of a gradient belongs to the score, which learns by the draws alone."""
+    """Return the part of a gradient that belongs to the score, which learns only by the draws."""
     named = dict(model.named_parameters())
     parts = torch.split(gradient, [parameter.numel() for parameter in named.values()])
     chosen = zip(named, parts, strict=True)
@@ -81,7 +81,7 @@ def _log_probability_of_target(model: Seq2Seq) -> Tensor:
 
 
 def _log_probability_of_positions(energies: list[Tensor], positions: tuple[int, ...]) -> Tensor:
-    """By the scores' energies, recorded over the target positions."""
+    """Compute log p(s) from the energies, recorded at the target positions."""
     log_probs_ts = torch.cat(energies, dim=1)[0, :TARGET, :SOURCE].log_softmax(dim=-1)
     return log_probs_ts[range(TARGET), positions].sum()
 
@@ -89,7 +89,7 @@ def _log_probability_of_positions(energies: list[Tensor], positions: tuple[int, 
 def _enumerated(
     model: Seq2Seq, mechanism: Any, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[Tensor, Tensor]:
-    """p(s) and log p(y | s) of every sequence of positions s."""
+    """Return p(s) and log p(y | s) of every sequence of positions s."""
     energies: list[Tensor] = []
     handle = mechanism.score.register_forward_hook(lambda *call: energies.append(call[-1]))
     masses, targets = [], []
@@ -127,7 +127,7 @@ def test_expected_surrogate_gradient_is_the_gradient_of_the_expected_log_likelih
 def test_sampled_gradients_are_unbiased(
     decoder: ComponentConfig, reward: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Forty batches of 200: every component within five of its standard errors."""
+    """Over forty batches of 200, each component is within five standard errors."""
     batches, sentences = 40, 200
     model, mechanism = _model(decoder, reward=reward)
     with monkeypatch.context() as patch:
@@ -135,7 +135,9 @@ def test_sampled_gradients_are_unbiased(
     expected = _gradient(model, (masses * targets).sum())
     torch.manual_seed(3)
     mechanism.baseline_p.fill_(float("nan"))
-    first, _ = batch_loss(model, _batch(1000), smoothing=0.0, chunk=1024)  # begins the baseline
+    first, _ = batch_loss(
+        model, _batch(1000), smoothing=0.0, chunk=1024
+    )  # initializes the baseline
     assert first.isfinite()
     sampled = []
     for _ in range(batches):

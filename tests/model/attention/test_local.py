@@ -1,4 +1,4 @@
-"""Local attention against Luong et al. 2015, section 3.2, worked in NumPy a window at a time."""
+"""Local attention against Luong et al. 2015, section 3.2, in NumPy, one window at a time."""
 
 from typing import Any
 
@@ -10,8 +10,8 @@ from nmt.model.attention.mechanisms.local_m import MonotonicLocalAttention
 from nmt.model.attention.mechanisms.local_p import PredictiveLocalAttention
 from nmt.model.attention.scores.general import GeneralScore
 from nmt.model.attention.scores.location import LocationScore
-from tests.model.attention.given import source
-from tests.model.by_hand import Array, array, draw, sigmoid, softmax
+from tests.model.attention.annotations import source
+from tests.model.numpy_formulas import Array, array, draw, sigmoid, softmax
 
 LENGTHS = (9, 3)
 
@@ -21,7 +21,7 @@ def _energies(score: GeneralScore, query: Array, annotations: Array) -> Array:
 
 
 def _monotonic_windows(length: int, window: int, steps: int) -> list[list[int]]:
-    """The real positions of [t - D, t + D]; where there is none, around the last one."""
+    """Return the real positions of [t - D, t + D], or of a window around the last one."""
     windows = []
     for t in range(steps):
         inside = [s for s in range(t - window, t + window + 1) if 0 <= s < length]
@@ -73,7 +73,7 @@ def test_position_follows_a_hypothesis_when_rows_are_reordered() -> None:
 
 
 def _predicted(attention: Any, query: Array, annotations: Array) -> tuple[float, Array]:
-    """p, and the weights of eq. 10, for the real annotations of one sentence."""
+    """Return p and the weights of eq. 10 for the real annotations of one sentence."""
     length, window = len(annotations), attention.window
     hidden = np.tanh(array(attention.query_weight_ad) @ query)
     p = length * float(sigmoid(array(attention.center_a) @ hidden))
@@ -110,7 +110,7 @@ def test_predictive_weights_equal_the_formula(window: int, hidden_size: int | No
 
 
 def test_window_ends_at_the_ends_of_the_sentence() -> None:
-    """σ(±50) is 0 and 1: p = 0 and p = S, one beyond the last position."""
+    """σ(±50) is 0 and 1: p = 0 and p = S, one position after the last."""
     given = source(*LENGTHS)
     attention = draw(PredictiveLocalAttention(GeneralScore(3, 5), 3, window=2))
     with torch.no_grad():
@@ -127,7 +127,7 @@ def test_window_ends_at_the_ends_of_the_sentence() -> None:
 
 
 def test_center_gets_the_gradient_of_the_bell_curve() -> None:
-    """With even energies dα/dp = α (s - p)/σ² at each s, and p = S σ(z) has dp/dz = p (1 - p/S)."""
+    """With equal energies dα/dp = α (s - p)/σ², and p = S σ(z) has dp/dz = p (1 - p/S)."""
     given = source(*LENGTHS)
     attention = draw(PredictiveLocalAttention(GeneralScore(3, 5), 3, window=10))
     with torch.no_grad():
@@ -144,7 +144,7 @@ def test_center_gets_the_gradient_of_the_bell_curve() -> None:
 
 @pytest.mark.parametrize("kind", ["local_m", "local_p"])
 def test_window_beyond_the_location_score_has_equal_weights(kind: str) -> None:
-    """The score reaches three positions; a window at the far end of nine holds none of them."""
+    """The score has three positions; a window at the end of nine contains none of them."""
     given, score = source(*LENGTHS), LocationScore(3, 5, max_length=3)
     query_bqd = torch.zeros(2, 1, 3, dtype=torch.float64)
     if kind == "local_m":

@@ -1,4 +1,4 @@
-"""Multi-head attention of recurrent decoders against torch's module with the same weights."""
+"""Multi-head attention of recurrent decoders against torch's module with equal weights."""
 
 import pytest
 import torch
@@ -8,8 +8,8 @@ from nmt.errors import UserError
 from nmt.model.attention.mechanisms.multi_head import MultiHeadAttention
 from nmt.model.interfaces import Encoded, LayerStates
 from nmt.registry import MECHANISMS, ComponentConfig
-from tests.model.by_hand import draw
-from tests.model.torchs_transformer import cross_attention_weights
+from tests.model.numpy_formulas import draw
+from tests.model.torch_transformer import cross_attention_weights
 
 KEYS = 8
 MASK_BS = torch.arange(4) < torch.tensor([4, 2])[:, None]

@@ -1,4 +1,4 @@
-"""Every score against its paper's formula, worked in NumPy a number at a time."""
+"""Scores against the formulas of their papers in NumPy, one number at a time."""
 
 from collections.abc import Callable
 from math import sqrt
@@ -10,7 +10,7 @@ import torch
 
 from nmt.model.attention.score import Score
 from nmt.registry import SCORES, ComponentConfig
-from tests.model.by_hand import Array, array, draw
+from tests.model.numpy_formulas import Array, array, draw
 from tests.model.small import PIECES, choices
 
 Formula = Callable[[Any, Array, Array], float]
@@ -120,7 +120,7 @@ def test_score_gradients(choice: ComponentConfig) -> None:
 
 
 class _Whole(torch.nn.Module):
-    """A score and its keys as one call."""
+    """A score that computes its keys itself."""
 
     def __init__(self, score: Score) -> None:
         super().__init__()
@@ -143,7 +143,7 @@ def test_keys_size_is_the_width_of_the_keys(choice: ComponentConfig) -> None:
 
 @every_score
 def test_declared_form_gives_the_energies(choice: ComponentConfig) -> None:
-    """What a fused recurrence relies on: the energies follow from q' and k' by the form alone."""
+    """The fused recurrence computes the energies from q' and k' by the declared form."""
     score = draw(SCORES.build(choice, 3, 3))
     query_bqd, states_bse = torch.randn(2, 2, 2, 3, dtype=torch.float64).unbind()
     keys_bsa = score.prepare(states_bse)

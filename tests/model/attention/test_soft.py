@@ -1,4 +1,4 @@
-"""Soft attention by hand: its gate and what it adds to the loss."""
+"""Soft attention: gate and auxiliary loss."""
 
 from typing import Any
 
@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from nmt.model.attention.mechanisms.soft import SoftAttention
 from nmt.model.attention.scores.general import GeneralScore
-from tests.model.attention.given import source
-from tests.model.by_hand import Array, array, draw, sigmoid, softmax
+from tests.model.attention.annotations import source
+from tests.model.numpy_formulas import Array, array, draw, sigmoid, softmax
 
 LENGTHS, TARGETS = (4, 2), (3, 1)
 
@@ -57,7 +57,7 @@ def test_auxiliary_loss_equals_eq_14_over_real_positions(strength: float) -> Non
 
 
 def test_total_attention_of_one_has_no_penalty() -> None:
-    """One target position, one source position: the weight is 1."""
+    """With one target and one source position the weight is 1."""
     given, attention = source(*LENGTHS), draw(SoftAttention(GeneralScore(3, 5), 3))
     one = given._replace(states_bse=given.states_bse[:, :1], mask_bs=given.mask_bs[:, :1])
     reading, _ = attention(torch.randn(2, 1, 3).double(), attention.prepare(one), ())

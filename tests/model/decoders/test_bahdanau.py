@@ -1,4 +1,4 @@
-"""Bahdanau's decoder, re-written in NumPy for one sentence in the paper's order."""
+"""The decoder of Bahdanau et al. against NumPy, for one sentence in the order of the paper."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from nmt.model.build import build_model
 from nmt.model.interfaces import SourceSizes
 from nmt.model.seq2seq import Seq2Seq
 from nmt.registry import DECODERS, ComponentConfig
-from tests.model.by_hand import Array, array, draw, recurrent_step, softmax
+from tests.model.numpy_formulas import Array, array, draw, recurrent_step, softmax
 from tests.model.small import PIECES, config
 
 SOURCE, TARGET = [[4, 1, 7, 2]], [[1, 5, 5, 9, 3]]
@@ -26,25 +26,25 @@ def _model(**options: object) -> Seq2Seq:
     return model
 
 
-def _by_hand(model: Seq2Seq) -> tuple[Array, Array]:
-    """What the output layer reads, and where the decoder looked, at every target position."""
+def _with_numpy(model: Seq2Seq) -> tuple[Array, Array]:
+    """Compute the inputs of the output layer and the attention weights at every target position."""
     decoder: Any = model.decoder
     score = decoder.attention.score
     source_bs = torch.tensor(SOURCE)
     annotations = array(model.encode(source_bs, torch.ones_like(source_bs).bool()).states_bse)[0]
     layers = list(decoder.stack.layers)
-    # s_0 = tanh(W ←h_1): the backward half of the first annotation; cells are zero.
+    # s_0 = tanh(W ←h_1) of the backward half of the first annotation; cells are zero.
     hidden = [np.tanh(weight @ annotations[0, 2:]) for weight in array(decoder.bridge.weight_ldx)]
     cells = [np.zeros(5) for _ in layers]
     outputs, looked = [], []
     for piece in TARGET[0]:
         embedded = array(model.target_embedding.weight)[piece]
-        query = array(score.query.weight) @ hidden[-1]  # look with s_{i-1} ...
+        query = array(score.query.weight) @ hidden[-1]  # attend with s_{i-1} ...
         alignment = np.tanh(query + annotations @ array(score.key.weight).T)
         weights = softmax(alignment @ array(score.v_a))
         context = weights @ annotations
         entering, fed = embedded, [context]
-        for number, layer in enumerate(layers):  # ... then move
+        for number, layer in enumerate(layers):  # ... then update the state
             hidden[number], cells[number] = recurrent_step(
                 layer, entering, hidden[number], cells[number], *fed
             )
@@ -67,7 +67,7 @@ def test_decoder_equals_the_equations_of_the_paper(
     layers: int, cell: str, options: dict[str, object]
 ) -> None:
     model = _model(layers=layers, cell=cell, **options)
-    expected, looked = _by_hand(model)
+    expected, looked = _with_numpy(model)
     source_bs, target_bt = torch.tensor(SOURCE), torch.tensor(TARGET)
     mask_bs = torch.ones_like(source_bs).bool()
     outputs_btd, _ = model(source_bs, mask_bs, target_bt)

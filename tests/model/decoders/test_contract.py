@@ -1,4 +1,4 @@
-"""What every decoder keeps to."""
+"""Contract of all decoders: gradients, precision, initial states."""
 
 import pytest
 import torch
@@ -10,13 +10,21 @@ from nmt.model.interfaces import AnyDecoder, Encoded, LayerStates, SourceSizes
 from nmt.model.layers.bridge import Bridge
 from nmt.model.layers.lstmn import MEMORY_TAPE
 from nmt.model.layers.ntm import WRITTEN_MEMORY, MemorySizes, MemoryState, WrittenMemory
-from tests.model.small import ADDITIVE, BILINEAR, WIDTH, assemblies, build
+from tests.model.small import (
+    ADDITIVE,
+    BILINEAR,
+    WIDTH,
+    assemblies,
+    build,
+    every_part_once,
+    quick_and_slow,
+)
 
 MASK_BS = torch.tensor([[True, True, True], [True, False, False]])
 
 
 class _Whole(nn.Module):
-    """A decoder after the encoder's last layer, as one call from tensors to tensors."""
+    """A decoder as a function from tensors to tensors."""
 
     def __init__(self, decoder: AnyDecoder) -> None:
         super().__init__()
@@ -27,7 +35,7 @@ class _Whole(nn.Module):
     ) -> Tensor:
         cells_ble = final[1] if self.decoder.needs_cells else None
         last = LayerStates(final[0], cells_ble)
-        # The units back to front are as good a memory tape as any.
+        # Any tensor of this shape can serve as a memory tape.
         extras: dict[str, object] = {MEMORY_TAPE: states.flip(-1)}
         if machine:
             *state, written_bsi = machine
@@ -38,7 +46,7 @@ class _Whole(nn.Module):
 
 
 def _inputs(sizes: SourceSizes, dtype: torch.dtype) -> tuple[Tensor, ...]:
-    """What `_Whole` reads, after an encoder of these sizes."""
+    """Return inputs of `_Whole` for an encoder of these sizes."""
     torch.manual_seed(2)
     states_bse = torch.randn(2, 3, WIDTH, dtype=dtype) * MASK_BS[:, :, None]
     embedded_btm = torch.randn(2, 3, 3, dtype=dtype)
@@ -62,8 +70,7 @@ def _machine(sizes: MemorySizes | None, dtype: torch.dtype) -> tuple[Tensor, ...
     return memory_nui, weights_nhi, read_nf, torch.rand(2, 3, sizes.slots, dtype=dtype)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("model", assemblies(scores=[ADDITIVE]))
+@pytest.mark.parametrize("model", quick_and_slow(every_part_once(), assemblies(scores=[ADDITIVE])))
 def test_decoder_gradients(model: ModelConfig) -> None:
     built = build(model)
     whole, inputs = _Whole(built.decoder), _inputs(built.encoder.sizes, torch.float64)
@@ -80,7 +87,7 @@ def test_decoder_gradients(model: ModelConfig) -> None:
 
 @pytest.mark.parametrize("model", assemblies(scores=[ADDITIVE, BILINEAR]))
 def test_bfloat16_is_close_to_float32(model: ModelConfig) -> None:
-    """bfloat16 keeps 8 bits, 0.4 %; outputs and gradients stay within 3 % of their size."""
+    """bfloat16 has 8 bits, 0.4 %; outputs and gradients stay within 3 % of their size."""
     built = build(model, torch.float32)
     whole, inputs = _Whole(built.decoder), _inputs(built.encoder.sizes, torch.float32)
     results = []

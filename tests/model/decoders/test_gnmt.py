@@ -1,4 +1,4 @@
-"""GNMT's decoder, re-written in NumPy for one sentence in the paper's order."""
+"""The GNMT decoder against NumPy, for one sentence in the order of the paper."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from nmt.errors import UserError
 from nmt.model.build import build_model
 from nmt.model.seq2seq import Seq2Seq
 from nmt.registry import ComponentConfig
-from tests.model.by_hand import Array, array, draw, recurrent_step, softmax
+from tests.model.numpy_formulas import Array, array, draw, recurrent_step, softmax
 from tests.model.small import PIECES, config
 
 SOURCE, TARGET = [[4, 1, 7, 2]], [[1, 5, 5, 9, 3]]
@@ -27,15 +27,15 @@ def _model(**options: object) -> Seq2Seq:
 
 
 def _look(decoder: Any, annotations: Array, state: Array) -> Array:
-    """Weights by the additive score."""
+    """Compute attention weights with the additive score."""
     score = decoder.attention.score
     query = array(score.query.weight) @ state
     alignment = np.tanh(query + annotations @ array(score.key.weight).T)
     return softmax(alignment @ array(score.v_a))
 
 
-def _by_hand(model: Seq2Seq, residual: bool) -> tuple[Array, Array]:
-    """The top layer's output, and where the bottom layer looked, at every target position."""
+def _with_numpy(model: Seq2Seq, residual: bool) -> tuple[Array, Array]:
+    """Compute the output of the top layer and the attention weights at every target position."""
     decoder: Any = model.decoder
     source_bs = torch.tensor(SOURCE)
     encoded = model.encode(source_bs, torch.ones_like(source_bs).bool())
@@ -46,11 +46,13 @@ def _by_hand(model: Seq2Seq, residual: bool) -> tuple[Array, Array]:
         cells = list(array(encoded.layer_states.cell_ble)[0, -len(layers) :])
     outputs, looked = [], []
     for piece in TARGET[0]:
-        weights = _look(decoder, annotations, hidden[0])  # look from the bottom, a step before
+        weights = _look(
+            decoder, annotations, hidden[0]
+        )  # attend with the bottom layer's last state
         context = weights @ annotations
         output = array(model.target_embedding.weight)[piece]
-        for number, layer in enumerate(layers):  # ... then all move
-            # The bottom layer's weights for the context stand beside those for its state.
+        for number, layer in enumerate(layers):  # ... then update all layers
+            # The bottom layer's weights for the context follow those for its state.
             entering, fed = np.concatenate([output, context]), []
             if number == 0:
                 entering, fed = output, [context]
@@ -69,7 +71,7 @@ def _by_hand(model: Seq2Seq, residual: bool) -> tuple[Array, Array]:
 def test_decoder_equals_the_equations_of_the_paper(layers: int, cell: str, residual: bool) -> None:
     options = {"residual": residual} if layers > 2 else {}
     model = _model(layers=layers, cell=cell, **options)
-    expected, looked = _by_hand(model, residual)
+    expected, looked = _with_numpy(model, residual)
     source_bs, target_bt = torch.tensor(SOURCE), torch.tensor(TARGET)
     mask_bs = torch.ones_like(source_bs).bool()
     outputs_btd, _ = model(source_bs, mask_bs, target_bt)

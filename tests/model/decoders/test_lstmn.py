@@ -1,4 +1,4 @@
-"""The decoder with tapes, re-written in NumPy for one sentence in the paper's order."""
+"""The LSTMN decoder against NumPy, for one sentence in the order of the paper."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from nmt.model.build import build_model, check_model
 from nmt.model.layers.lstmn import MEMORY_TAPE
 from nmt.model.seq2seq import Seq2Seq
 from nmt.registry import ComponentConfig
-from tests.model.by_hand import Array, array, draw, lstmn_step, sigmoid, softmax
+from tests.model.numpy_formulas import Array, array, draw, lstmn_step, sigmoid, softmax
 from tests.model.small import PIECES, config
 
 SOURCE, TARGET = [[4, 1, 7, 2]], [[1, 5, 5, 9, 3]]
@@ -34,7 +34,7 @@ def _encoded(model: Seq2Seq) -> Any:
 
 
 def _first_state(model: Seq2Seq, encoded: Any) -> tuple[Array, Array]:
-    """h_0 and c_0: the first place of the tapes."""
+    """Return h_0 and c_0, the first entry of the tapes."""
     bridge: Any = model.decoder.bridge
     if bridge.kind == "last":
         return array(encoded.layer_states.hidden_ble)[0, -1], array(encoded.layer_states.cell_ble)[
@@ -43,8 +43,8 @@ def _first_state(model: Seq2Seq, encoded: Any) -> tuple[Array, Array]:
     return np.tanh(array(bridge.weight_ldx)[0] @ array(encoded.final_state_bx)[0]), np.zeros(UNITS)
 
 
-def _by_hand(model: Seq2Seq) -> tuple[Array, Array, Array]:
-    """What the output layer reads, where the decoder looked, and where it recalled from."""
+def _with_numpy(model: Seq2Seq) -> tuple[Array, Array, Array]:
+    """Compute inputs of the output layer, attention weights, and weights of past states."""
     decoder: Any = model.decoder
     score, encoded = decoder.attention.score, _encoded(model)
     annotations, cells = array(encoded.states_bse)[0], array(encoded.extras[MEMORY_TAPE])[0]
@@ -85,7 +85,7 @@ def test_decoder_equals_the_equations_of_the_paper(
     fusion: str, query: str, initial_state: str, deep_output: bool
 ) -> None:
     model = _model(fusion=fusion, query=query, initial_state=initial_state, deep_output=deep_output)
-    expected, looked, recalled = _by_hand(model)
+    expected, looked, recalled = _with_numpy(model)
     source_bs, target_bt = torch.tensor(SOURCE), torch.tensor(TARGET)
     mask_bs = torch.ones_like(source_bs).bool()
     outputs_btd, _ = model(source_bs, mask_bs, target_bt)

@@ -1,4 +1,4 @@
-"""Luong's decoder, re-written in NumPy for one sentence in the paper's order."""
+"""The decoder of Luong et al. against NumPy, for one sentence in the order of the paper."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from nmt.errors import UserError
 from nmt.model.build import build_model
 from nmt.model.seq2seq import Seq2Seq
 from nmt.registry import ComponentConfig
-from tests.model.by_hand import Array, array, draw, recurrent_step, softmax
+from tests.model.numpy_formulas import Array, array, draw, recurrent_step, softmax
 from tests.model.small import PIECES, config
 
 SOURCE, TARGET = [[4, 1, 7, 2]], [[1, 5, 5, 9, 3]]
@@ -27,13 +27,13 @@ def _model(**options: object) -> Seq2Seq:
     return model
 
 
-def _by_hand(model: Seq2Seq, feeds: bool = True, *, shows: bool = True) -> tuple[Array, Array]:
-    """What the output layer reads, h~ or s, and the weights at every target position."""
+def _with_numpy(model: Seq2Seq, feeds: bool = True, *, shows: bool = True) -> tuple[Array, Array]:
+    """Compute h~ or s and the attention weights at every target position."""
     decoder: Any = model.decoder
     source_bs = torch.tensor(SOURCE)
     encoded = model.encode(source_bs, torch.ones_like(source_bs).bool())
     annotations, layers = array(encoded.states_bse)[0], list(decoder.stack.layers)
-    # Each layer goes on where the encoder's layer of the same height under the top ended.
+    # Each layer starts from the encoder layer at the same distance from the top.
     hidden = list(array(encoded.layer_states.hidden_ble)[0, -len(layers) :])
     cells = [np.zeros(4) for _ in layers]
     if encoded.layer_states.cell_ble is not None:
@@ -43,12 +43,12 @@ def _by_hand(model: Seq2Seq, feeds: bool = True, *, shows: bool = True) -> tuple
     for piece in TARGET[0]:
         entering = array(model.target_embedding.weight)[piece]
         fed = [attentional] if feeds else []
-        for number, layer in enumerate(layers):  # move ...
+        for number, layer in enumerate(layers):  # update the state ...
             hidden[number], cells[number] = recurrent_step(
                 layer, entering, hidden[number], cells[number], *fed
             )
             entering, fed = hidden[number], []
-        weights = softmax(annotations @ hidden[-1])  # ... then look with s_t
+        weights = softmax(annotations @ hidden[-1])  # ... then attend with s_t
         context = weights @ annotations
         attentional = np.tanh(array(decoder.combine.weight) @ np.concatenate([context, hidden[-1]]))
         outputs.append(attentional if shows else hidden[-1])
@@ -76,7 +76,7 @@ def test_decoder_equals_the_equations_of_the_paper(
     layers: int, cell: str, feeds: bool, width: int | None
 ) -> None:
     model = _model(layers=layers, cell=cell, input_feeding=feeds, attentional_size=width)
-    expected, looked = _by_hand(model, feeds)
+    expected, looked = _with_numpy(model, feeds)
     assert model.decoder.output_size == expected.shape[1] == (width or 4)
     _agree(model, expected, looked)
 
@@ -88,7 +88,7 @@ def test_without_attentional_output_attention_affects_only_the_next_step(
     layers: int, cell: str, width: int | None
 ) -> None:
     model = _model(layers=layers, cell=cell, attentional_output=False, attentional_size=width)
-    expected, looked = _by_hand(model, shows=False)
+    expected, looked = _with_numpy(model, shows=False)
     assert model.decoder.output_size == expected.shape[1] == 4
     _agree(model, expected, looked)
 
@@ -101,7 +101,7 @@ def test_unused_attention_is_rejected() -> None:
 @pytest.mark.parametrize("feeds", [True, False], ids=["input feeding", "none"])
 def test_readout_is_linear_in_the_attentional_state(feeds: bool) -> None:
     model = _model(input_feeding=feeds, attentional_size=6, readout_size=5)
-    attentional, looked = _by_hand(model, feeds)
+    attentional, looked = _with_numpy(model, feeds)
     readout: Any = model.decoder.get_submodule("readout")
     expected = attentional @ array(readout.weight).T + array(readout.bias)
     assert model.decoder.output_size == expected.shape[1] == 5

@@ -1,4 +1,4 @@
-"""The decoder that goes on with a machine: where its heads start, what it reads, where it looks."""
+"""The Neural Turing Machine decoder: initial heads, memory and alignment weights."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from nmt.model.interfaces import Encoded
 from nmt.model.layers.ntm import WRITTEN_MEMORY, TuringMachine
 from nmt.model.seq2seq import Seq2Seq
 from nmt.registry import ComponentConfig
-from tests.model.by_hand import array, draw
+from tests.model.numpy_formulas import array, draw
 from tests.model.small import PIECES, config, follow, text
 
 MEMORY = {"hidden_size": 4, "slots": 7, "width": 3, "read_heads": 2, "write_heads": 2}
@@ -78,11 +78,11 @@ def test_alignment_weights_equal_the_formula() -> None:
 
 
 def _walks(machine: TuringMachine) -> None:
-    """Addressing to all heads to go on by one slot, whatever is read."""
+    """Set the addressing of all heads to a shift by one slot."""
     with torch.no_grad():
         machine.orders.weight.zero_()
         numbers_hx = machine.orders.bias[: machine.orders_sizes[0]].view(machine.sizes.heads, -1)
-        numbers_hx[:, -4] = -60.0  # the gate: no content
+        numbers_hx[:, -4] = -60.0  # gate: no content addressing
         numbers_hx[:, -3:] = torch.tensor([60.0, -60.0, -60.0])
 
 

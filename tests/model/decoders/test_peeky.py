@@ -1,4 +1,4 @@
-"""The decoder that reads the encoder's last state at every step, re-written in NumPy."""
+"""The decoder that reads the encoder's last state at every step, against NumPy."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ import torch
 from nmt.model.build import build_model
 from nmt.model.seq2seq import Seq2Seq
 from nmt.registry import ComponentConfig
-from tests.model.by_hand import Array, array, draw, recurrent_step
+from tests.model.numpy_formulas import Array, array, draw, recurrent_step
 from tests.model.small import PIECES, config
 
 SOURCE, TARGET = [[4, 1, 7, 2]], [[1, 5, 5, 9, 3]]
@@ -23,8 +23,8 @@ def _model(**options: object) -> Seq2Seq:
     return model
 
 
-def _by_hand(model: Seq2Seq, hidden: list[Array], summary: Array) -> Array:
-    """[h; s_t] at every target position, from the first states, cells being zero."""
+def _with_numpy(model: Seq2Seq, hidden: list[Array], summary: Array) -> Array:
+    """Compute [h; s_t] at every target position from the initial hidden states and zero cells."""
     decoder: Any = model.decoder
     cells = [np.zeros(5) for _ in hidden]
     outputs = []
@@ -51,7 +51,7 @@ def test_final_state_enters_every_step_and_the_output(layers: int, cell: str, st
     if start == "bridge":
         hidden = [np.tanh(weight @ summary) for weight in array(decoder.bridge.weight_ldx)]
     outputs_btd, _ = model(torch.tensor(SOURCE), WHOLE, torch.tensor(TARGET))
-    expected = _by_hand(model, hidden, summary)
+    expected = _with_numpy(model, hidden, summary)
     np.testing.assert_allclose(array(outputs_btd)[0], expected, rtol=1e-9, atol=1e-12)
     assert model.decoder.output_size == expected.shape[1] == 9
 

@@ -1,4 +1,4 @@
-"""The decoder without attention, re-written in NumPy for one sentence."""
+"""The decoder without attention against NumPy, for one sentence."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ import torch
 from nmt.model.build import build_model
 from nmt.model.seq2seq import Seq2Seq
 from nmt.registry import ComponentConfig
-from tests.model.by_hand import Array, array, draw, recurrent_step
+from tests.model.numpy_formulas import Array, array, draw, recurrent_step
 from tests.model.small import PIECES, config
 
 SOURCE, TARGET = [[4, 1, 7, 2]], [[1, 5, 5, 9, 3]]
@@ -27,8 +27,8 @@ def _model(encoder_options: dict[str, object], **options: object) -> Seq2Seq:
     return model
 
 
-def _by_hand(model: Seq2Seq, hidden: list[Array], cells: list[Array]) -> Array:
-    """The top layer's hidden state at every target position, from the first states."""
+def _with_numpy(model: Seq2Seq, hidden: list[Array], cells: list[Array]) -> Array:
+    """Compute the top layer's hidden state at every target position from the initial states."""
     decoder: Any = model.decoder
     outputs = []
     for piece in TARGET[0]:
@@ -44,7 +44,7 @@ def _by_hand(model: Seq2Seq, hidden: list[Array], cells: list[Array]) -> Array:
 
 def _agree(model: Seq2Seq, hidden: list[Array], cells: list[Array]) -> None:
     outputs_btd, _ = model(torch.tensor(SOURCE), WHOLE, torch.tensor(TARGET))
-    expected = _by_hand(model, hidden, cells)
+    expected = _with_numpy(model, hidden, cells)
     np.testing.assert_allclose(array(outputs_btd)[0], expected, rtol=1e-9, atol=1e-12)
     assert model.decoder.output_size == expected.shape[1]
 

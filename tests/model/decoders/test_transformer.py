@@ -1,4 +1,4 @@
-"""The transformer's decoder against torch's with the same weights; models of two houses."""
+"""The transformer decoder against torch's with equal weights, and after other encoders."""
 
 from typing import Any
 
@@ -12,9 +12,9 @@ from nmt.model.build import build_model, check_model
 from nmt.model.decoders.transformer import TransformerDecoder
 from nmt.model.interfaces import Encoded, LayerStates, SourceSizes
 from nmt.registry import DECODERS, ComponentConfig
-from tests.model.by_hand import draw
+from tests.model.numpy_formulas import draw
 from tests.model.small import PIECES, config, gradients, outputs_by_steps, text
-from tests.model.torchs_transformer import torch_decoder
+from tests.model.torch_transformer import torch_decoder
 
 WIDTH, HEADS = 12, 3
 MASK_BS = torch.arange(5) < torch.tensor([2, 5, 1])[:, None]
@@ -133,7 +133,7 @@ def test_source_is_projected_once_per_sentence(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_hypotheses_share_one_memory() -> None:
-    """Each of four hypotheses of a sentence gets what it gets alone."""
+    """Each of four hypotheses of a sentence has the outputs that it has alone."""
     ours, hypotheses = _decoder(), 4
     embedded_ntm = torch.randn(3 * hypotheses, 5, WIDTH, dtype=torch.float64)
     _, encoded = _given()

@@ -1,4 +1,4 @@
-"""The bidirectional encoder against torch's own LSTM and GRU over packed sequences."""
+"""The bidirectional encoder against torch's LSTM and GRU with packed sequences."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -10,7 +10,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from nmt.model.encoders.bilstm import BiLSTMEncoder
 from nmt.model.layers.recurrent import GRULayer, RecurrentLayer
-from tests.model.by_hand import draw
+from tests.model.numpy_formulas import draw
 
 LENGTHS = torch.tensor([2, 5, 1, 4])
 MASK_BS = torch.arange(5) < LENGTHS[:, None]
@@ -62,9 +62,9 @@ def _merged(directions: list[Tensor], merge: str | None) -> Tensor:
 def _layers(
     encoder: BiLSTMEncoder, embedded_bsm: Tensor, merge: str | None, residual: bool
 ) -> Iterator[tuple[Tensor, list[Tensor], list[Tensor]]]:
-    """Annotations, last hidden states and cells of each layer, by torch over packed sequences.
+    """Compute annotations, last hidden states and cells of each layer by torch.
 
-    A GRU has no cells; its hidden states stand in their place.
+    A GRU has no cells; its hidden states are returned instead.
     """
     below: Tensor = embedded_bsm
     stack: Any = encoder.stack
@@ -127,7 +127,7 @@ def test_final_state_is_the_backward_state_at_the_first_position() -> None:
 
 
 def _masks_of_dropout(*, variational: bool, training: bool) -> Tensor:
-    """What stood between the layers is multiplied by, time first."""
+    """Return the factors of dropout between the layers, time axis first."""
     encoder = draw(BiLSTMEncoder(3, hidden_size=16, layers=2, dropout=0.5, variational=variational))
     encoder.train(training)
     seen: list[Tensor] = []

@@ -1,4 +1,4 @@
-"""The convolutional encoder against the formulas in NumPy, one picture at a time."""
+"""The convolutional encoder against its formulas in NumPy, one image at a time."""
 
 from math import sqrt
 from typing import cast
@@ -10,11 +10,11 @@ from torch import nn
 
 from nmt.data.images import ImageSize
 from nmt.model.encoders.convolution import ConvolutionEncoder
-from tests.model.by_hand import Array, array, draw
+from tests.model.numpy_formulas import Array, array, draw
 
 
 def convolve(entering: Array, weights: Array, stride: int) -> Array:
-    """3 x 3, zeros around; entering is (channels, rows, columns)."""
+    """Compute a 3 x 3 convolution with zero padding of (channels, rows, columns)."""
     padded = np.pad(entering, ((0, 0), (1, 1), (1, 1)))
     rows, columns = (size // stride for size in entering.shape[1:])
     leaving = np.empty((len(weights), rows, columns))
@@ -27,7 +27,7 @@ def convolve(entering: Array, weights: Array, stride: int) -> Array:
 
 
 def normalise(values: Array, groups: int, scale: Array, shift: Array) -> Array:
-    """Every group of channels to mean 0 and variance 1 over the whole picture."""
+    """Normalize each group of channels to mean 0 and variance 1 over the whole image."""
     found = []
     for group in np.split(values, groups):
         found.append((group - group.mean()) / np.sqrt(group.var() + 1e-5))

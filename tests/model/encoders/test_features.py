@@ -1,11 +1,11 @@
-"""Ready feature maps."""
+"""The encoder of precomputed feature maps."""
 
 import pytest
 import torch
 
 from nmt.data.images import ImageSize
 from nmt.model.encoders.features import FeaturesEncoder
-from tests.model.by_hand import array, draw
+from tests.model.numpy_formulas import array, draw
 
 SIZES = ImageSize(features=3, positions=4)
 MASK_BS = torch.ones(2, 1, dtype=torch.bool)

@@ -1,4 +1,4 @@
-"""GNMT's encoder, re-written in NumPy for one sentence."""
+"""The GNMT encoder against NumPy, for one sentence."""
 
 from typing import Any
 
@@ -7,14 +7,14 @@ import pytest
 import torch
 
 from nmt.model.encoders.gnmt import GNMTEncoder
-from tests.model.by_hand import Array, array, draw, recurrent_step
+from tests.model.numpy_formulas import Array, array, draw, recurrent_step
 
 UNITS = 3
 WHOLE = torch.ones(1, 5, dtype=torch.bool)
 
 
 def _run(layer: Any, inputs: list[Array]) -> tuple[list[Array], Array]:
-    """Every hidden state of a layer, and its last cell."""
+    """Compute all hidden states of a layer and its last cell."""
     hidden, cell = np.zeros(UNITS), np.zeros(UNITS)
     states = []
     for entering in inputs:
@@ -23,8 +23,10 @@ def _run(layer: Any, inputs: list[Array]) -> tuple[list[Array], Array]:
     return states, cell
 
 
-def _by_hand(encoder: GNMTEncoder, inputs: list[Array]) -> tuple[Array, list[Array], list[Array]]:
-    """Annotations, and each layer's last hidden state and cell."""
+def _with_numpy(
+    encoder: GNMTEncoder, inputs: list[Array]
+) -> tuple[Array, list[Array], list[Array]]:
+    """Compute annotations and the last hidden state and cell of each layer."""
     forward, backward = encoder.bottom
     right, _ = _run(forward, inputs)
     left, cell = _run(backward, inputs[::-1])
@@ -49,7 +51,7 @@ def test_encoder_equals_the_equations_of_the_paper(layers: int, cell: Any, resid
     encoder.keeps_cells = cell == "lstm"
     embedded_bsm = torch.randn(1, 5, 2, dtype=torch.float64)
     encoded = encoder(embedded_bsm, WHOLE)
-    annotations, hidden, cells = _by_hand(encoder, list(array(embedded_bsm)[0]))
+    annotations, hidden, cells = _with_numpy(encoder, list(array(embedded_bsm)[0]))
     np.testing.assert_allclose(array(encoded.states_bse)[0], annotations, rtol=1e-10, atol=1e-12)
     np.testing.assert_allclose(
         array(encoded.layer_states.hidden_ble)[0], hidden, rtol=1e-10, atol=1e-12
@@ -64,7 +66,7 @@ def test_encoder_equals_the_equations_of_the_paper(layers: int, cell: Any, resid
 
 
 def test_addend_of_a_residual_connection_is_not_dropped() -> None:
-    """Layers of zeros hand out zeros, so the links alone carry the second layer to the top."""
+    """Layers of zeros output zeros; residual connections carry the second layer to the top."""
     encoder = draw(GNMTEncoder(2, hidden_size=UNITS, layers=4, dropout=0.9))
     with torch.no_grad():
         for parameter in encoder.upper[1:].parameters():

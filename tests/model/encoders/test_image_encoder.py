@@ -1,4 +1,4 @@
-"""What every encoder of pictures keeps to."""
+"""Contract of all encoders of images."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The reader with tapes, re-written in NumPy one sentence at a time."""
+"""The LSTMN encoder against NumPy, one sentence at a time."""
 
 from typing import Any, NamedTuple
 
@@ -10,7 +10,7 @@ from torch import Tensor
 from nmt.model.encoders.lstmn import LSTMNEncoder
 from nmt.model.interfaces import SourceSizes
 from nmt.model.layers.lstmn import MEMORY_TAPE, LSTMNLayer
-from tests.model.by_hand import Array, array, draw, lstmn_step
+from tests.model.numpy_formulas import Array, array, draw, lstmn_step
 
 LENGTHS = torch.tensor([2, 5, 1, 4])
 MASK_BS = torch.arange(5) < LENGTHS[:, None]
@@ -29,7 +29,7 @@ def _embedded() -> Tensor:
 
 
 class _Read(NamedTuple):
-    """What one reader found of one sentence, at the sentence's own positions."""
+    """Output of one direction of a layer for one sentence, in the order of its positions."""
 
     hidden: Array
     cells: Array
@@ -51,7 +51,7 @@ def _read(layer: LSTMNLayer, sentence: Array, *, backward: bool) -> _Read:
 
 
 def _check(encoder: LSTMNEncoder, sentence: Array, encoded: Any, weights: Array, row: int) -> None:
-    """One sentence of a batch, layer by layer."""
+    """Compare one sentence of a batch, layer by layer."""
     below, length = sentence, len(sentence)
     stack: Any = encoder.stack
     for number, readers in enumerate(stack):

@@ -1,4 +1,4 @@
-"""The encoder with a machine: step by step by hand, and a padding that writes nothing."""
+"""The Neural Turing Machine encoder: single steps, and padding that writes nothing."""
 
 import torch
 from torch import Tensor
@@ -6,7 +6,7 @@ from torch import Tensor
 from nmt.model.encoders.ntm import TuringEncoder
 from nmt.model.interfaces import Encoded
 from nmt.model.layers.ntm import WRITTEN_MEMORY, MemorySizes
-from tests.model.by_hand import draw
+from tests.model.numpy_formulas import draw
 
 MASK_BS = torch.arange(5) < torch.tensor([[2], [5], [1]])
 
@@ -26,7 +26,7 @@ def _embedded(padding: float) -> Tensor:
 
 
 def _rows(encoded: Encoded, row: int) -> list[Tensor]:
-    """All of a sentence that does not grow with the batch's padding."""
+    """Return all outputs of a sentence whose size does not depend on the padding."""
     state, _ = encoded.extras[WRITTEN_MEMORY]
     final = [part for part in encoded.layer_states if part is not None]
     return [part[row] for part in (encoded.final_state_bx, *final, *state)]

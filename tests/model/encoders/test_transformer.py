@@ -1,4 +1,4 @@
-"""The transformer's encoder against torch's with the same weights."""
+"""The transformer encoder against torch's with equal weights."""
 
 from typing import Any
 
@@ -10,8 +10,8 @@ from nmt.errors import UserError
 from nmt.model.encoders.transformer import TransformerEncoder
 from nmt.model.interfaces import SourceSizes
 from nmt.registry import ENCODERS, ComponentConfig
-from tests.model.by_hand import draw
-from tests.model.torchs_transformer import torch_encoder
+from tests.model.numpy_formulas import draw
+from tests.model.torch_transformer import torch_encoder
 
 WIDTH, HEADS = 12, 3
 LENGTHS = torch.tensor([2, 5, 1, 4])
@@ -64,8 +64,7 @@ def test_layer_states_are_empty() -> None:
 def test_without_positions_annotations_are_permutation_equivariant(
     norm: Any, activation: Any
 ) -> None:
-    """Annotations of a source whose pieces change places change places, as soon as the positions
-    that are added go with them."""
+    """If tokens are permuted together with their position vectors, so are the annotations."""
     encoder = draw(TransformerEncoder(WIDTH, **SMALL, norm=norm, activation=activation)).eval()
     embedded_bsm, whole_bs = _embedded(), torch.ones(4, 5, dtype=torch.bool)
     order = torch.tensor([3, 1, 4, 0, 2])

@@ -1,4 +1,4 @@
-"""Dropout: how often, by how much, and what goes back."""
+"""Dropout: frequency, scale, gradient and reproducibility."""
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ UNITS = 400_000
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 @pytest.mark.parametrize("probability", [0.1, 0.3, 0.5, 0.9])
 def test_dropout_keeps_the_expected_value(probability: float, dtype: torch.dtype) -> None:
-    """Shares within 4.5 standard errors, in the whole and beside a unit that was dropped."""
+    """Shares are within 4.5 standard errors, overall and next to a dropped unit."""
     torch.manual_seed(1)
     inputs = torch.full((UNITS // 8, 8), 3.0, dtype=dtype)
     outputs = dropout(inputs, probability)

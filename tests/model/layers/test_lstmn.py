@@ -1,4 +1,4 @@
-"""The LSTM with tapes against its formulas in NumPy."""
+"""The LSTMN layer against its formulas in NumPy."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from nmt.model.layers.lstmn import LSTMNLayer, weight_matrix
 from nmt.model.layers.recurrent import LayerState
-from tests.model.by_hand import Array, array, draw, lstmn_step
+from tests.model.numpy_formulas import Array, array, draw, lstmn_step
 
 INPUTS, UNITS, ALIGNMENT, FED, STEPS = 3, 4, 5, 2, 5
 

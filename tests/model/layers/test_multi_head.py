@@ -1,4 +1,4 @@
-"""Multi-head attention against torch's module with the same weights."""
+"""Multi-head attention against torch's module with equal weights."""
 
 from math import sqrt
 
@@ -13,8 +13,8 @@ from nmt.model.layers.multi_head import (
     explicit_attention,
     fused_attention,
 )
-from tests.model.by_hand import draw
-from tests.model.torchs_transformer import cross_attention_weights, self_attention_weights
+from tests.model.numpy_formulas import draw
+from tests.model.torch_transformer import cross_attention_weights, self_attention_weights
 
 WIDTH, HEADS = 12, 3
 MASK_BS = torch.arange(5) < torch.tensor([5, 2, 1])[:, None]
@@ -114,7 +114,7 @@ def test_fused_attention_equals_explicit_attention(causal: bool) -> None:
     ):
         gradients = torch.autograd.grad((context_bqd * towards_bqd).sum(), given)
         found.append((context_bqd, *gradients))
-        if not causal:  # The keys and values of the padding get none.
+        if not causal:  # The keys and values of padding get no gradient.
             assert not any(part.transpose(1, 2)[~MASK_BS].any() for part in gradients[1:])
     for one, other in zip(*found, strict=True):
         _close(one, other)
@@ -122,7 +122,7 @@ def test_fused_attention_equals_explicit_attention(causal: bool) -> None:
 
 @with_and_without_gradients
 def test_blocks_of_padding_do_not_give_nan(gradients: bool) -> None:
-    """Kernels go through the source in blocks, some of which are padding altogether."""
+    """Fused kernels process the source in blocks, some of which consist of padding."""
     mask_bs = torch.arange(1100) < torch.tensor([1100, 1])[:, None]
     ours = draw(CrossAttention(WIDTH, WIDTH, WIDTH, HEADS))
     query_bqd, states_bse = _random(2, 3, WIDTH), _random(2, 1100, WIDTH).requires_grad_()

@@ -1,4 +1,4 @@
-"""A Neural Turing Machine, re-written in NumPy for one row, head by head and slot by slot."""
+"""The Neural Turing Machine against NumPy, for one row, head by head and slot by slot."""
 
 import numpy as np
 import pytest
@@ -13,14 +13,14 @@ from nmt.model.layers.ntm import (
     address,
     write,
 )
-from tests.model.by_hand import Array, array, draw, lstm_step, sigmoid
+from tests.model.numpy_formulas import Array, array, draw, lstm_step, sigmoid
 
 INPUTS, UNITS, ROWS = 3, 5, 2
 SIZES = MemorySizes(slots=6, width=4, read_heads=2, write_heads=3)
 
 
 def _written(memory: Array, weights: Array, erase: Array, add: Array) -> Array:
-    """Eqs. 3 and 4 for one row: `memory` c i, `weights` h i, `erase` and `add` c h."""
+    """Compute eqs. 3 and 4 for one row: `memory` u i, `weights` h i, `erase` and `add` u h."""
     memory = memory.copy()
     cells, slots = memory.shape
     for head in range(len(weights)):
@@ -71,7 +71,7 @@ def test_step_equals_the_equations_of_the_paper(sizes: MemorySizes) -> None:
         hidden, cell = lstm_step(machine.controller, array(inputs_nm)[1], hidden, cell, read)
         numbers = array(machine.orders.weight) @ hidden + array(machine.orders.bias)
         split = sizes.heads * Addressing.size(sizes.width)
-        # Addressing has its own test against NumPy.
+        # The addressing has tests of its own.
         stands = array(
             address(
                 Addressing.of(torch.tensor(numbers[:split]).view(1, sizes.heads, -1)),

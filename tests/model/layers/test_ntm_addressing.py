@@ -1,4 +1,4 @@
-"""The equations of Graves et al. 2014, section 3.3, in NumPy, a head and a slot at a time."""
+"""Addressing against Graves et al. 2014, section 3.3, in NumPy, one head and slot at a time."""
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from nmt.model.layers.ntm import (
     sharpen,
     shift,
 )
-from tests.model.by_hand import Array, array, sigmoid, softmax
+from tests.model.numpy_formulas import Array, array, sigmoid, softmax
 
 ROWS, HEADS, CELLS, SLOTS = 2, 3, 4, 5
 
@@ -103,7 +103,7 @@ def test_sharpening_equals_eq_9() -> None:
 
 
 def test_sharpening_does_not_underflow() -> None:
-    """In float32 (1/128)^30 is 0 for all slots, and so is a slot where the head is not at all."""
+    """In float32 (1/128)^30 is 0 for all slots, and so is a slot of weight zero."""
     even_nhi = torch.full((1, 1, 128), 1 / 128)
     sharpness_nh1 = torch.tensor([[[30.0]]])
     torch.testing.assert_close(sharpen(even_nhi, sharpness_nh1), even_nhi)

@@ -1,4 +1,4 @@
-"""The papers' formulas in NumPy, one sentence at a time, from a module's own parameters."""
+"""Formulas of papers in NumPy, one sentence at a time, with the parameters of a module."""
 
 from typing import Any
 
@@ -14,14 +14,14 @@ Array = NDArray[np.float64]
 
 
 def array(tensor: Any) -> Array:
-    """The values of a float64 tensor."""
+    """Return the values of a float64 tensor."""
     assert isinstance(tensor, Tensor)
     assert tensor.dtype == torch.float64
     return tensor.detach().numpy()
 
 
 def draw(module: nn.Module, seed: int = 3) -> Any:
-    """The module in float64 with all parameters drawn anew, so that no bias is zero."""
+    """Return the module in float64 with random parameters, so that no bias is zero."""
     torch.manual_seed(seed)
     module = module.double()
     with torch.no_grad():
@@ -42,7 +42,7 @@ def sigmoid(values: Array) -> Array:
 def lstm_step(
     layer: LSTMLayer, entering: Array, hidden: Array, cell: Array, *fed: Array
 ) -> tuple[Array, Array]:
-    """h_t and c_t of Hochreiter and Schmidhuber's cell with forget gates."""
+    """Compute h_t and c_t of an LSTM with forget gates."""
     weights = np.concatenate([array(layer.input.weight), array(layer.recurrent.weight)], axis=1)
     gates = weights @ np.concatenate([entering, hidden, *fed]) + array(layer.bias)
     write, keep, new, show = gates.reshape(4, -1)
@@ -51,7 +51,7 @@ def lstm_step(
 
 
 def gru_step(layer: GRULayer, entering: Array, hidden: Array, *fed: Array) -> Array:
-    """h_t of Cho et al.'s cell, the reset gate after the product."""
+    """Compute h_t of a GRU whose reset gate multiplies the product."""
     size = len(hidden)
     recurrent = array(layer.recurrent.weight)
     given = array(layer.input.weight) @ entering + array(layer.bias)
@@ -67,7 +67,7 @@ def gru_step(layer: GRULayer, entering: Array, hidden: Array, *fed: Array) -> Ar
 def recurrent_step(
     layer: Any, entering: Array, hidden: Array, cell: Array, *fed: Array
 ) -> tuple[Array, Array]:
-    """h_t and c_t of either cell; a GRU leaves c as it is."""
+    """Compute h_t and c_t of an LSTM or a GRU, which leaves c unchanged."""
     if isinstance(layer, GRULayer):
         return gru_step(layer, entering, hidden, *fed), cell
     return lstm_step(layer, entering, hidden, cell, *fed)
@@ -81,7 +81,7 @@ def lstmn_step(
     *,
     carried: Array | float = 0.0,
 ) -> tuple[tuple[Array, Array], Array, Array]:
-    """(h_t, c_t), h~_t and s of Cheng et al.'s cell, from the (h_i, c_i) before and h~_{t-1}."""
+    """Compute (h_t, c_t), h~_t and s of an LSTMN from the earlier (h_i, c_i) and h~_{t-1}."""
     size = len(recalled)
     weights = [w for w in (layer.input_weight, layer.feedback_weight) if w is not None]
     given = np.concatenate([array(weight) for weight in weights], axis=1) @ entering

@@ -1,4 +1,4 @@
-"""Positions: the formula in NumPy, any start, an end where they are learned."""
+"""Position embeddings: the formula in NumPy, any start, and the end of learned ones."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import torch
 
 from nmt.errors import UserError
 from nmt.model.layers.transformer import LearnedPositions, Sinusoids, make_positions
-from tests.model.by_hand import array, draw
+from tests.model.numpy_formulas import array, draw
 
 
 @pytest.mark.parametrize("size", [6, 7, 1])

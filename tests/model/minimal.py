@@ -1,4 +1,4 @@
-"""A decoder without attention and attention without a score, to test what such parts need."""
+"""A decoder without attention and a mechanism without a score."""
 
 from typing import Any
 
@@ -11,10 +11,10 @@ from nmt.model.interfaces import Decoder, Encoded, SourceSizes, StepOutput
 
 
 class BlindDecoder(Decoder[tuple[()], Tensor]):
-    """h_t = tanh(W [y_{t-1}; h_{t-1}]), h_0 = tanh(V ←h_1): the source is seen once.
+    """Decoder with h_t = tanh(W [y_{t-1}; h_{t-1}]) and h_0 = tanh(V ←h_1).
 
     Args:
-        hidden_size: units of the state
+        hidden_size: width of the state
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class BlindDecoder(Decoder[tuple[()], Tensor]):
 
 
 class UniformAttention(Mechanism):
-    """The mean of all annotations."""
+    """Attention whose context is the mean of all annotations."""
 
     def prepare(self, source: Encoded) -> AttentionMemory:
         return AttentionMemory(source.states_bse, source.states_bse, source.mask_bs)

@@ -1,4 +1,4 @@
-"""Annotations to attend to."""
+"""Annotations as input of attention tests."""
 
 import torch
 
@@ -8,7 +8,7 @@ WIDTH = 5
 
 
 def source(*lengths: int) -> Encoded:
-    """Sentences of these lengths, drawn; zero in the padding."""
+    """Draw annotations of sentences of these lengths, zero in padding."""
     torch.manual_seed(4)
     longest = max(lengths)
     mask_bs = torch.arange(longest) < torch.tensor(lengths)[:, None]

@@ -1,4 +1,4 @@
-"""torch's own transformer with the weights of ours."""
+"""torch's transformer with the weights of ours."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ def self_attention_weights(ours: SelfAttention) -> Weights:
 
 
 def cross_attention_weights(ours: CrossAttention) -> Weights:
-    """Of torch's module with `kdim` and `vdim`, or without where all is of one width."""
+    """Return weights for torch's module with `kdim` and `vdim`, or for equal widths."""
     key, value = ours.kv_proj.weight.chunk(2)
     query = ours.q_proj.weight
     found = {
@@ -73,7 +73,7 @@ def _load(theirs: nn.Module, ours: TransformerEncoder | TransformerDecoder, read
     weights = _under("norm", _linear(ours.norm))
     for number, layer in enumerate(ours.stack):
         weights |= _under(f"layers.{number}", read(layer))
-    theirs.load_state_dict(weights)  # fails when one is missing, or too many, or of another shape
+    theirs.load_state_dict(weights)  # fails if one is missing, surplus or of another shape
 
 
 def torch_encoder(

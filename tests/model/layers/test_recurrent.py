@@ -1,0 +1,128 @@
+"""Recurrent layers: single steps against NumPy, sequences against steps."""
+
+from math import sqrt
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from nmt.model.layers.lstmn import LSTMNLayer
+from nmt.model.layers.recurrent import CELLS, GRULayer, LSTMLayer, RecurrentLayer, RecurrentStack
+from tests.model.numpy_formulas import array, draw, gru_step, lstm_step
+
+INPUTS, UNITS, FED = 3, 40, 2
+every_cell = pytest.mark.parametrize("kind", CELLS.values(), ids=CELLS.keys())
+
+
+@pytest.mark.parametrize("fed", [0, FED])
+def test_gru_step_equals_the_formula(fed: int) -> None:
+    layer = draw(GRULayer(INPUTS, UNITS, fed))
+    state = layer.initial_state(torch.randn(1, UNITS, dtype=torch.float64))
+    assert state.cell_nd is None
+    hidden = array(state.hidden_nd)[0]
+    for _ in range(3):
+        given_1m = torch.randn(1, INPUTS, dtype=torch.float64)
+        fed_1f = torch.randn(1, fed, dtype=torch.float64) if fed else None
+        state = layer.step(layer.project(given_1m), state, fed_1f)
+        parts = [] if fed_1f is None else [array(fed_1f)[0]]
+        hidden = gru_step(layer, array(given_1m)[0], hidden, *parts)
+        np.testing.assert_allclose(array(state.hidden_nd)[0], hidden, rtol=1e-12)
+
+
+@pytest.mark.parametrize("fed", [0, FED])
+def test_lstm_step_equals_the_formula(fed: int) -> None:
+    layer = draw(LSTMLayer(INPUTS, UNITS, fed))
+    state = layer.initial_state(torch.randn(1, UNITS, dtype=torch.float64))
+    hidden, cell = array(state.hidden_nd)[0], np.zeros(UNITS)
+    for _ in range(3):
+        given_1m = torch.randn(1, INPUTS, dtype=torch.float64)
+        fed_1f = torch.randn(1, fed, dtype=torch.float64) if fed else None
+        state = layer.step(layer.project(given_1m), state, fed_1f)
+        parts = [] if fed_1f is None else [array(fed_1f)[0]]
+        hidden, cell = lstm_step(layer, array(given_1m)[0], hidden, cell, *parts)
+        np.testing.assert_allclose(array(state.hidden_nd)[0], hidden, rtol=1e-12)
+        np.testing.assert_allclose(array(state.cell_nd)[0], cell, rtol=1e-12)
+
+
+@every_cell
+def test_sequence_equals_its_steps(kind: type[RecurrentLayer]) -> None:
+    layer: RecurrentLayer = draw(kind(INPUTS, UNITS))
+    inputs_tnm = torch.randn(5, 2, INPUTS, dtype=torch.float64)
+    begun = layer.initial_state(torch.randn(2, UNITS, dtype=torch.float64))
+    states_tnd, last = layer.sequence(inputs_tnm, begun)
+    state = begun
+    for given_nm, expected_nd in zip(inputs_tnm, states_tnd, strict=True):
+        state = layer.step(layer.project(given_nm), state)
+        torch.testing.assert_close(state.hidden_nd, expected_nd, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(state, last, rtol=1e-10, atol=1e-12)
+
+
+def test_held_steps_keep_the_cell() -> None:
+    layer = draw(LSTMLayer(INPUTS, UNITS))
+    inputs_tnm = torch.randn(5, 2, INPUTS, dtype=torch.float64)
+    hold_tn = torch.tensor([[False] * 2] * 3 + [[True, False]] * 2)
+    _, held = layer.sequence(inputs_tnm, hold_tn=hold_tn)
+    _, short = layer.sequence(inputs_tnm[:3])
+    _, whole = layer.sequence(inputs_tnm)
+    torch.testing.assert_close(held.cell_nd[0], short.cell_nd[0], rtol=1e-13, atol=0)
+    torch.testing.assert_close(held.cell_nd[1], whole.cell_nd[1], rtol=1e-13, atol=0)
+
+
+def _assert_orthogonal_gates(weight_gd: Tensor) -> None:
+    for gate in torch.split(weight_gd.detach(), UNITS):
+        torch.testing.assert_close(gate @ gate.T, torch.eye(UNITS), rtol=0, atol=1e-5)
+
+
+def _assert_glorot(weight_gx: Tensor, rows: int) -> None:
+    """Check bound and spread of each gate's matrix. Glorot and Bengio 2010, eq. 16."""
+    for gate in torch.split(weight_gx.detach(), rows):
+        bound = sqrt(6 / sum(gate.shape))
+        assert gate.abs().max() <= bound
+        # The standard deviation of U(-a, a) is a / √3.
+        assert 0.9 < gate.std() * sqrt(3) / bound < 1.1
+
+
+@every_cell
+@pytest.mark.parametrize("feedback", [0, 30])
+def test_initialization_of_a_layer(kind: type[RecurrentLayer], feedback: int) -> None:
+    torch.manual_seed(4)
+    layer = kind((20, 30), UNITS, feedback)
+    _assert_orthogonal_gates(layer.recurrent.weight[:, :UNITS])
+    _assert_glorot(layer.input.weight, UNITS)
+    if feedback:
+        _assert_glorot(layer.recurrent.weight[:, UNITS:], UNITS)
+    bias_g = torch.zeros(layer.gates * UNITS)
+    if kind is LSTMLayer:
+        bias_g[UNITS : 2 * UNITS] = 1.0  # the forget gate is the second one
+    assert torch.equal(layer.bias.detach(), bias_g)
+    others = [p for name, p in layer.named_parameters() if name == "reset_bias"]
+    assert all(torch.equal(p.detach(), torch.zeros(UNITS)) for p in others)
+
+
+@pytest.mark.parametrize("feedback", [0, 30])
+def test_initialization_of_an_lstmn_layer(feedback: int) -> None:
+    torch.manual_seed(5)
+    layer = LSTMNLayer(20, UNITS, attention_size=25, feedback_size=feedback)
+    gates = LSTMLayer.gates * UNITS
+    _assert_orthogonal_gates(layer.recalled_weight[:gates])
+    _assert_glorot(layer.recalled_weight[gates:], 25)
+    _assert_glorot(layer.key_weight_ad, 25)
+    for weight in (layer.input_weight, layer.feedback_weight):
+        if weight is not None:
+            _assert_glorot(weight[:gates], UNITS)
+            _assert_glorot(weight[gates:], 25)
+    assert (layer.feedback_weight is None) == (feedback == 0)
+    bias_g = torch.zeros(gates)
+    bias_g[UNITS : 2 * UNITS] = 1.0
+    assert torch.equal(layer.bias.detach(), bias_g)
+
+
+@every_cell
+def test_initialization_of_a_stack_is_that_of_its_layers(kind: type[RecurrentLayer]) -> None:
+    cell: Any = next(name for name, other in CELLS.items() if other is kind)
+    stack = RecurrentStack(cell, 20, 30, UNITS, layers=3, dropout=0.0)
+    for layer in stack.layers:
+        _assert_orthogonal_gates(layer.recurrent.weight[:, :UNITS])
+        assert layer.bias.sum() == (UNITS if kind is LSTMLayer else 0)
