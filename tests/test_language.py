@@ -17,7 +17,7 @@ from tests.docs.pages import DOCUMENTS, prose
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("nmt", "benchmarks", "scripts", "tests")
-BUDGETS = {"tests": 4.0}  # hits per 1,000 words; 1.0 for the others
+BUDGET = 1.0  # hits per 1,000 words
 TEST_NAME = re.compile(r"_(?:what|stands?|told|tells?|asked|whoever|nobody|anew|beside)(?:_|$)")
 PATTERNS = {
     "'what' in place of a noun": r"\bwhat\b(?! is wrong| to do|'s)",
@@ -77,7 +77,7 @@ def test_private_words_are_rare(name: str, pattern: str) -> None:
             around = text[max(0, match.start() - 40) : match.end() + 40]
             found.append(f"{file}: ...{' '.join(around.split())}...")
     rate = 1000 * len(found) / words
-    assert rate <= BUDGETS.get(name, 1.0), f"{rate:.2f} per 1,000 words:\n" + "\n".join(found)
+    assert rate <= BUDGET, f"{rate:.2f} per 1,000 words:\n" + "\n".join(found)
 
 
 def test_names_of_tests_state_behavior() -> None:
