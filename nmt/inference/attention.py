@@ -81,9 +81,11 @@ class RowIndependentTanhScore(Score):
         is_half = query_bqa.dtype.itemsize < 4 or keys_bsa.dtype.itemsize < 4
         if not self.factored or query_bqa.size(1) == 1 or is_half:
             return tanh_energies(query_bqa, keys_bsa, v_a)
+        # Rows out of range give 0 or NaN here, and are replaced below.
         energies_bqs = factored_tanh_energies(query_bqa, keys_bsa, v_a)
         is_small_b1 = _is_small(keys_bsa.flatten(1))[:, None]
         is_small_bq = _is_small(query_bqa) & is_small_b1
+        # Nearly always: keys of trained models are far below the limit.
         if is_small_bq.all():
             return energies_bqs
         direct_bqs = tanh_energies(query_bqa, keys_bsa, v_a)

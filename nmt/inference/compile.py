@@ -124,11 +124,14 @@ def compile_model(
     device = device or model.target_embedding.weight.device
     checked = _check_precision(precision, device)
     copied = copy.deepcopy(model).to(device).eval().requires_grad_(False)
+    # Encoder and decoder alike; all changes are to the copy.
     use_row_independent_attention(copied, device)
+    # A float64 model, as in tests, keeps its own products.
     is_float32 = copied.output_layer.weight.dtype == torch.float32
     exact_kind: LinearKind | None = None
     if device.type == "cpu" and is_float32 and supports_prepacking():
         exact_kind = PrepackedLinear
+    # Autocast casts weights at each call, so bf16 and fp16 keep the layers of training.
     kind = {"fp32": exact_kind, "int8": Int8Linear}.get(precision)
     if kind is not None:
         replace_linear_layers(copied.decoder, kind, exact_kind)

@@ -129,6 +129,7 @@ class BahdanauInference(ContextInference):
         context_gates_ng, context_readout_nx = attended.products_nx.tensor_split(
             [token_gates_ng.size(1)], dim=1
         )
+        # The products of token and context replace projection and feedback.
         hidden_nd, layers = self._stack.step(token_gates_ng + context_gates_ng, state.layers)
         if self._readout is None:
             output_nd = torch.cat([hidden_nd, context_readout_nx, token_readout_nx], dim=-1)
@@ -186,6 +187,7 @@ class GNMTInference(ContextInference):
     ) -> StepOutput[RecurrentState]:
         (token_gates_ng,), (bottom, *upper) = projections, state.layers
         attended = self.attend(bottom.hidden_nd, memory, state)
+        # All layers have equally many gates.
         bottom_gates_ng, *gates = attended.products_nx.chunk(1 + len(upper), dim=1)
         layers = [self._decoder.bottom.step(token_gates_ng + bottom_gates_ng, bottom)]
         output_nd = layers[0].hidden_nd

@@ -93,6 +93,7 @@ class Int8Linear(nn.Module):
         inputs_nd = inputs_nd.float()
         scale_n1 = inputs_nd.abs().amax(dim=1, keepdim=True).clamp_min(MIN_SCALE) / INT8_MAX
         quantized_nd = (inputs_nd / scale_n1).round().to(torch.int8)
+        # Exact: 32-bit sums cannot overflow at widths below 2^31 / 127^2, about 133,000.
         products_nv = torch._int_mm(quantized_nd, self.weight_dv)
         return torch.addcmul(self.bias_v, products_nv.float().mul_(scale_n1), self.scale_v)
 
@@ -108,6 +109,7 @@ class SplitConcatLinear(nn.Module):
     def __init__(self, layer: ConcatLinear, kind: LinearKind) -> None:
         super().__init__()
         weights = torch.split(layer.weight, list(layer.sizes), dim=1)
+        # The bias must be added once.
         biases = [layer.bias] + [None] * (len(weights) - 1)
         self.layers = nn.ModuleList(map(kind, weights, biases))
 

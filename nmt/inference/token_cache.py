@@ -44,6 +44,7 @@ class TokenProjectionCache:
         projections = self._project(tokens_n)
         if not self._rows:
             vocabulary = len(self._is_cached_v)
+            # Widths and types are known only from the first projections.
             self._rows = tuple(x.new_empty(vocabulary, *x.shape[1:]) for x in projections)
         for rows, projected in zip(self._rows, projections, strict=True):
             rows[tokens_n] = projected

@@ -52,8 +52,10 @@ def build_model(
 
     offered = {"embedding_size": size, "source": encoder.sizes, "attention": attention}
     decoder: AnyDecoder = _build(DECODERS, config.decoder, offered)
+    # Cells cost one more input column in each layer, so they are kept only if needed.
     encoder.keeps_cells = decoder.needs_cells
     set_backend(decoder, recurrence)
+    # A tied embedding has the initialization of an output layer.
     source_embedding = None
     if not isinstance(source, ImageSize):
         source_embedding = Embedding(source, size, dropout, tied=tied == "all")

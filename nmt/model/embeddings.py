@@ -27,6 +27,7 @@ class Embedding(nn.Module):
         super().__init__()
         self.table = nn.Embedding(tokens, size)
         self.scale = sqrt(size) if tied else 1.0
+        # N(0, 1), or N(0, 1/m) for a tied table.
         nn.init.normal_(self.table.weight, std=1 / self.scale)
         self.dropout = dropout
 

@@ -108,5 +108,6 @@ class Seq2Seq(nn.Module):
         """
         embedded_nm = self.target_embedding(tokens_n)
         output = self.decoder.step(embedded_nm, memory, state)
+        # Search adds log-probabilities over many steps, so they are float32 in any case.
         logits_nv = self.output_layer(output.output_nd).float()
         return Prediction(logits_nv.log_softmax(dim=-1), output.weights_ns, output.state)

@@ -27,6 +27,8 @@ def rename_weights(weights: Mapping[str, Tensor], model: nn.Module) -> dict[str,
     renamed = {}
     for name, tensor in weights.items():
         module, _, last = name.rpartition(".")
+        # Only where the model has the present name and not the earlier one: a component of the user
+        # may have a parameter with an earlier name of ours.
         today = f"{module}.{RENAMED_WEIGHTS.get(last, last)}"
         renamed[today if name not in own and today in own else name] = tensor
     return renamed

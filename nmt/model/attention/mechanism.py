@@ -92,6 +92,7 @@ class Mechanism(FusedSupport, nn.Module, ABC):
     ) -> AttentionStep:
         """Attend with one query per hypothesis."""
         sentences = memory.mask_bs.size(0)
+        # A view: the hypotheses of a sentence are neighboring rows.
         query_bkd = query_nd.unflatten(0, (sentences, -1))  # type: ignore[no-untyped-call]
         output, state = self(query_bkd, memory, state)
         return AttentionStep(
@@ -205,6 +206,7 @@ class LocalMechanism(ScoredMechanism):
         Each window must contain a real position. If the score has no energy for any of them, as a
         location score of limited length, they get equal weights.
         """
+        # Otherwise a window of minus infinities alone would give NaN.
         energies_bqs = energies_bqs.clamp_min(torch.finfo(energies_bqs.dtype).min)
         outside_bqs = distance_bqs.abs() > self.window
         return self.softmax(energies_bqs.masked_fill(outside_bqs, float("-inf")), mask_bs)

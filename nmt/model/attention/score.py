@@ -104,4 +104,5 @@ class TanhScore(Score):
         self, query_bqd: Float[Tensor, "b q d"], keys_bsa: Float[Tensor, "b s a"]
     ) -> Float[Tensor, "b q s"]:
         query_bqa = self.project(query_bqd)
+        # Every pair of a query and a key needs its own tanh: b·q·s·a values.
         return torch.tanh(query_bqa[:, :, None] + keys_bsa[:, None]) @ self.v_a

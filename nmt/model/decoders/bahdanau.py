@@ -74,10 +74,12 @@ class BahdanauDecoder(RecurrentDecoder[AttentionMemory, RecurrentState]):
         self.output_size = sum(sizes)
         if deep_output:
             self.output_size = readout_size or embedding_size
+            # Maxout halves the width, so the layer has two units per output.
             self.readout = ConcatLinear.with_default_init(sizes, 2 * self.output_size)
         self.supports_fused &= self.stack.supports_fused and self.attention.supports_fused
 
     def start(self, source: Encoded) -> tuple[AttentionMemory, RecurrentState]:
+        # Keys and values are constant for a sentence, so U h_j is computed here, once.
         memory = self.attention.prepare(source)
         return memory, RecurrentState(self.bridge(source), self.attention.start(memory), ())
 
@@ -87,10 +89,13 @@ class BahdanauDecoder(RecurrentDecoder[AttentionMemory, RecurrentState]):
     def advance(
         self, projected_ng: Float[Tensor, "n g"], memory: AttentionMemory, state: RecurrentState
     ) -> RecurrentStep[RecurrentState]:
+        # The query is s_{i-1}, the state before this step: attention comes first.
         query_nd = state.layers[-1].hidden_nd
         attended = self.attention.attend(query_nd, memory, state.attention)
+        # The projection of y_{i-1} is in the gates already; the context is the feedback c_i.
         hidden_nd, layers = self.stack.step(projected_ng, state.layers, attended.context_ne)
         return RecurrentStep(
+            # The readout needs s_i and c_i; y_{i-1} comes from the embeddings.
             (hidden_nd, attended.context_ne),
             attended.weights_ns,
             RecurrentState(layers, attended.state, ()),
@@ -104,6 +109,7 @@ class BahdanauDecoder(RecurrentDecoder[AttentionMemory, RecurrentState]):
         if self.readout is None:
             output = torch.cat([hidden, context, embedded], dim=-1)
         else:
+            # U s_i + V y_{i-1} + C c_i as one product of [s_i; c_i; y_{i-1}].
             output = maxout(self.readout(hidden, context, embedded))
         return apply_dropout(output, self.dropout, self.training)
 

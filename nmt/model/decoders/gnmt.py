@@ -70,6 +70,7 @@ class GNMTDecoder(RecurrentDecoder[AttentionMemory, RecurrentState]):
         self.bridge = Bridge(initial_state, source, hidden_size, layers, cell)
         self.needs_cells = self.bridge.needs_cells
         self.bottom = CELLS[cell](embedding_size, hidden_size, source.annotation)
+        # The input of an upper layer is [x^{l-1}_i; a_i].
         upper_sizes = (hidden_size, source.annotation)
         self.upper = Layers(CELLS[cell](upper_sizes, hidden_size) for _ in range(1, layers))
         self.dropout, self.residual = dropout, residual
@@ -89,6 +90,7 @@ class GNMTDecoder(RecurrentDecoder[AttentionMemory, RecurrentState]):
         """Attend and update the bottom layer; the states of the upper layers are unchanged."""
         bottom, *upper = state.layers
         attended = self.attention.attend(bottom.hidden_nd, memory, state.attention)
+        # Only this layer feeds attention at the next step, eq. 4.
         bottom = self.bottom.step(projected_ng, bottom, attended.context_ne)
         return RecurrentStep(
             (bottom.hidden_nd, attended.context_ne),
@@ -107,6 +109,7 @@ class GNMTDecoder(RecurrentDecoder[AttentionMemory, RecurrentState]):
     ) -> StepOutput[RecurrentState]:
         step = self.advance(self.project(embedded_nm), memory, state)
         (hidden_nd, context_ne), (bottom, *upper) = step.readout_inputs, step.state.layers
+        # The states of the upper layers in `step.state` are those before this step.
         top_nd, upper = self._run_upper(_run_step, hidden_nd, context_ne, upper)
         output_nd = self.read_out(embedded_nm, top_nd)
         return StepOutput(output_nd, step.weights_ns, step.state._replace(layers=(bottom, *upper)))
@@ -116,6 +119,7 @@ class GNMTDecoder(RecurrentDecoder[AttentionMemory, RecurrentState]):
         embedded_tbm = embedded_btm.transpose(0, 1)
         readout_inputs, auxiliary = self.unroll(self.project(embedded_tbm), memory, state)
         hidden_tbd, context_tbe = readout_inputs
+        # After the loop over the bottom layer all contexts are known: one sequence per layer.
         top_tbd, _ = self._run_upper(_run_sequence, hidden_tbd, context_tbe, state.layers[1:])
         output_tbd = self.read_out(embedded_tbm, top_tbd)
         return DecoderOutput(
@@ -134,6 +138,7 @@ class GNMTDecoder(RecurrentDecoder[AttentionMemory, RecurrentState]):
         for number, (layer, state) in enumerate(zip(self.upper, states, strict=True), start=2):
             inputs = apply_dropout(hidden, self.dropout, self.training)
             output, state = run(layer, inputs, context, state)
+            # The residual connection skips dropout, which applies to the input of the layer alone.
             hidden = output + hidden if self.residual and number > 2 else output
             new_states.append(state)
         return hidden, new_states

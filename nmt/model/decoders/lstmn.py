@@ -138,15 +138,18 @@ class LSTMNDecoder(RecurrentDecoder[LSTMNMemory, LSTMNState]):
     def advance(
         self, projected_ng: Float[Tensor, "n g"], memory: LSTMNMemory, state: LSTMNState
     ) -> RecurrentStep[LSTMNState]:
+        # The parts that `project` has concatenated; absent ones have width zero.
         projected_nx, carry_nd, input_nm = torch.split(projected_ng, self.projected_sizes, dim=-1)
         query_nx = state.tapes.hidden_nd
         if self.query_is_input:
             query_nx = torch.cat([input_nm, *state.input_feed], dim=-1)
         attended = self.attention.attend(query_nx, memory.attention, state.attention)
         if self.deep:
+            # In deep fusion the context does not enter the gates; the cell receives r_t∘α~_t.
             added_nd = self._carried(carry_nd, attended, *memory.cells)
             tapes = self.layer.step(projected_nx, state.tapes, added_nd=added_nd)
         else:
+            # In shallow fusion the context is a part of x_t.
             tapes = self.layer.step(projected_nx, state.tapes, attended.context_ne)
         input_feed = (attended.context_ne,) if self.query_is_input else ()
         return RecurrentStep(
@@ -185,6 +188,7 @@ class LSTMNDecoder(RecurrentDecoder[LSTMNMemory, LSTMNState]):
         cells_bsd: Float[Tensor, "b s d"],
     ) -> Float[Tensor, "n d"]:
         """Compute r_t∘α~_t from the projection of r_t."""
+        # α~_t uses the weights p_j of attention to the annotations.
         weights_bks = attended.weights_ns.view(cells_bsd.size(0), -1, cells_bsd.size(1))
         cell_nd = (weights_bks @ cells_bsd).flatten(0, 1)
         return torch.sigmoid(carry_nd + self.carry_context(attended.context_ne)) * cell_nd

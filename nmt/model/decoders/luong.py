@@ -70,6 +70,7 @@ class LuongDecoder(RecurrentDecoder[AttentionMemory, RecurrentState]):
                 "attention has no effect without input_feeding and attentional_output; set one"
             )
         attentional_size = attentional_size or hidden_size
+        # The output layer reads h~_t or, without attentional_output, s_t.
         readout_input_size = attentional_size if attentional_output else hidden_size
         self.attention = attention(hidden_size)
         self.bridge = Bridge(initial_state, source, hidden_size, layers, cell)
@@ -94,6 +95,7 @@ class LuongDecoder(RecurrentDecoder[AttentionMemory, RecurrentState]):
         layers = self.bridge(source)
         input_feed: tuple[Tensor, ...] = ()
         if self.input_feeding:
+            # h~_0 = 0: attention has no result before the first step.
             final_bx = source.final_state_bx
             input_feed = (final_bx.new_zeros(final_bx.size(0), self.attentional_size),)
         return memory, RecurrentState(layers, self.attention.start(memory), input_feed)
@@ -104,7 +106,9 @@ class LuongDecoder(RecurrentDecoder[AttentionMemory, RecurrentState]):
     def advance(
         self, projected_ng: Float[Tensor, "n g"], memory: AttentionMemory, state: RecurrentState
     ) -> RecurrentStep[RecurrentState]:
+        # h~_{t-1} is the feedback of the bottom layer.
         hidden_nd, layers = self.stack.step(projected_ng, state.layers, *state.input_feed)
+        # The query is s_t, the state after the update.
         attended = self.attention.attend(hidden_nd, memory, state.attention)
         attentional_nd = torch.tanh(self.combine(attended.context_ne, hidden_nd))
         input_feed = (attentional_nd,) if self.input_feeding else ()
@@ -125,6 +129,8 @@ class LuongDecoder(RecurrentDecoder[AttentionMemory, RecurrentState]):
         if self.input_feeding or self.attention.recurrent:
             return super().forward(embedded_btm, source)
         memory, state = self.start(source)
+        # No step depends on attention, so the layers run over the whole sequence, and all target
+        # positions attend at once as the queries of their sentence.
         hidden_btd = self.stack.sequence(embedded_btm.transpose(0, 1), state.layers).transpose(0, 1)
         attended, _ = self.attention(hidden_btd, memory, state.attention)
         attentional_btd = torch.tanh(self.combine(attended.context_bqe, hidden_btd))

@@ -74,6 +74,7 @@ class TuringDecoder(RecurrentDecoder[Alignment, NTMState]):
     def start(self, source: Encoded) -> tuple[Alignment, NTMState]:
         state, written_bsi = source.extras[WRITTEN_MEMORY]
         (controller,) = self.bridge(source)
+        # The memory itself continues; only the weights of the heads may be reset.
         state = self.machine.reset_heads(state) if self.resets_heads else state
         return Alignment(written_bsi, source.mask_bs), NTMState(controller, state)
 
@@ -95,6 +96,7 @@ class TuringDecoder(RecurrentDecoder[Alignment, NTMState]):
         self, embedded_nm: Float[Tensor, "n m"], memory: Alignment, state: NTMState
     ) -> StepOutput[NTMState]:
         step = super().step(embedded_nm, memory, state)
+        # `advance` has no weights, because teacher forcing does not need alignments.
         weights_ns = self._alignment_weights(step.state.memory, memory)
         return StepOutput(step.output_nd, weights_ns, step.state)
 
@@ -102,6 +104,7 @@ class TuringDecoder(RecurrentDecoder[Alignment, NTMState]):
         """Compute weights of source positions, summed over read heads."""
         read_ni = state.weights_nhi[:, : self.machine.sizes.read_heads].sum(dim=1)
         sentences = memory.mask_bs.size(0)
+        # The hypotheses of a sentence share its alignment with the slots.
         read_bki = read_ni.unflatten(0, (sentences, -1))  # type: ignore[no-untyped-call]
         mass_bks = read_bki @ memory.written_bsi.transpose(1, 2) + EPSILON
         # Summed in float64: rounded to float32, it does not depend on the width of the padding.

@@ -63,6 +63,7 @@ class PeekyDecoder(Decoder[Tensor, tuple[LayerState, ...]]):
         state: tuple[LayerState, ...],
     ) -> StepOutput[tuple[LayerState, ...]]:
         hypotheses = embedded_nm.size(0) // memory.size(0)
+        # The final state is in memory, which the hypotheses of a sentence share.
         final_nx = memory.repeat_interleave(hypotheses, dim=0)
         inputs = torch.cat([embedded_nm, final_nx], dim=-1)
         hidden_nd, state = self.stack.step(self.stack.bottom.project(inputs), state)

@@ -59,6 +59,7 @@ class PlainDecoder(Decoder[tuple[()], tuple[LayerState, ...]]):
 
     def forward(self, embedded_btm: Float[Tensor, "b t m"], source: Encoded) -> DecoderOutput:
         _, state = self.start(source)
+        # Without attention and feedback all inputs are known: one sequence per layer.
         hidden_tbd = self.stack.sequence(embedded_btm.transpose(0, 1), state)
         output_tbd = apply_dropout(hidden_tbd, self.dropout, self.training)
         return DecoderOutput(output_tbd.transpose(0, 1))

@@ -85,6 +85,7 @@ class RecurrentDecoder(FusedSupport, Decoder[M, S]):
 
     def forward(self, embedded_btm: Float[Tensor, "b t m"], source: Encoded) -> DecoderOutput:
         memory, state = self.start(source)
+        # Time first: a step of the loop then reads a contiguous block.
         embedded_tbm = embedded_btm.transpose(0, 1)
         readout_inputs, auxiliary = self.unroll(self.project(embedded_tbm), memory, state)
         output_tbd = self.read_out(embedded_tbm, *readout_inputs)
@@ -100,6 +101,7 @@ class RecurrentDecoder(FusedSupport, Decoder[M, S]):
         The time axis comes first. Both backends compute the same values.
         """
         if self.uses_fused:
+            # Mechanisms with auxiliary outputs do not support the fused recurrence.
             spec = self.recurrence_spec(memory, state)
             return self.fused_readout_inputs(*fused.run(spec, projected_tbg)), ()
         steps = []

@@ -92,6 +92,7 @@ class TransformerDecoder(Decoder[TransformerMemory, TransformerState]):
     def start(self, source: Encoded) -> tuple[TransformerMemory, TransformerState]:
         memory = self._prepare(source)
         sentences, size = source.mask_bs.size(0), self.output_size // self.heads
+        # In the type of the products that will extend it, also under autocast.
         empty_bh0w = source.states_bse.new_empty(
             (sentences, self.heads, 0, size), dtype=compute_dtype(source.states_bse)
         )
@@ -103,6 +104,7 @@ class TransformerDecoder(Decoder[TransformerMemory, TransformerState]):
         memory: TransformerMemory,
         state: TransformerState,
     ) -> StepOutput[TransformerState]:
+        # As many positions as have been decoded: the state needs no counter.
         position = state[0].keys_bhsw.size(2)
         states_nd = self._input(embedded_nm[:, None], position)[:, 0]
         pasts, weights = [], []
@@ -167,6 +169,7 @@ class DecoderLayer(nn.Module):
         output_nd, past = self.self_attention.step(self.around_self.enter(states_nd), past)
         states_nd = self.around_self.leave(states_nd, output_nd)
         query_nd = self.around_cross.enter(states_nd)
+        # k queries per sentence attend to one copy of its keys and values.
         query_bkd = query_nd.unflatten(0, (mask_bs.size(0), -1))  # type: ignore[no-untyped-call]
         output_bkd, weights_bks = self.cross_attention.with_weights(query_bkd, memory, mask_bs)
         states_nd = self._feed(self.around_cross.leave(states_nd, output_bkd.flatten(0, 1)))

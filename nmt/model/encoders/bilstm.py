@@ -55,6 +55,7 @@ class BiLSTMEncoder(Encoder):
         self.backward = {"both": (False, True), "forward": (False,), "backward": (True,)}[direction]
         count = len(self.backward)
         self.output_size = hidden_size * (count if self.merge == "concat" else 1)
+        # A layer reads the merged directions of the layer below.
         sizes = [embedding_size] + [self.output_size] * (layers - 1)
         self.stack = Layers(
             Layers(CELLS[cell](size, hidden_size) for _ in range(count)) for size in sizes
@@ -73,14 +74,17 @@ class BiLSTMEncoder(Encoder):
                 run_layer(layer, inputs_sbe, padding, backward=back, needs_cell=self.keeps_cells)
                 for layer, back in zip(directions, self.backward, strict=True)
             ]
+            # Hidden states in padding are meaningless.
             states_sbe = padding.clear(self._merge([output.states_sbd for output in outputs]))
             if self.residual and number > 0:
                 states_sbe = states_sbe + inputs_sbe
+            # Of the backward direction this is the state at position 1, of the forward one at S.
             hidden_lbe.append(self._merge([output.last_bd for output in outputs]))
             cells = [output.cell_bd for output in outputs if output.cell_bd is not None]
             cell_lbe += [self._merge(cells)] if cells else []
         cell_ble = torch.stack(cell_lbe, dim=1) if cell_lbe else None
         layer_states = LayerStates(torch.stack(hidden_lbe, dim=1), cell_ble)
+        # The last direction is the backward one if both are read.
         return Encoded(states_sbe.transpose(0, 1), mask_bs, outputs[-1].last_bd, layer_states)
 
     def _merge(self, directions: list[Tensor]) -> Tensor:

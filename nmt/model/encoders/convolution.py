@@ -65,6 +65,7 @@ class ConvolutionEncoder(ImageEncoder):
 
     def forward(self, images_b3yz: Num[Tensor, "b 3 y z"], mask_bs: Bool[Tensor, "b _"]) -> Encoded:
         pixels = images_b3yz.to(self.row_ye.dtype) / 127.5 - 1
+        # Channels last: an annotation is the vector of a grid cell.
         map_byze = self.network(pixels).permute(0, 2, 3, 1)
         states_byze = map_byze + self.row_ye[:, None] + self.column_ze
         return self.encoded(states_byze.flatten(1, 2))

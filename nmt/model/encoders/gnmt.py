@@ -64,10 +64,12 @@ class GNMTEncoder(Encoder):
             for layer, back in zip(self.bottom, (False, True), strict=True)
         )
         states_sbe = torch.cat([forward.states_sbd, backward.states_sbd], dim=-1)
+        # The layer states begin with the backward direction of the bottom layer.
         outputs = [backward]
         for number, layer in enumerate(self.upper, start=2):
             outputs.append(self._run(layer, self.dropout(states_sbe), padding))
             is_residual = self.residual and number > 2
+            # Dropout applies to the input of the layer, not to the residual connection.
             hidden_sbe = outputs[-1].states_sbd
             states_sbe = hidden_sbe + states_sbe if is_residual else hidden_sbe
         annotations_bse = padding.clear(states_sbe).transpose(0, 1)

@@ -28,5 +28,6 @@ class ImageEncoder(Encoder):
         """Return the encoder's output for annotations, after dropout."""
         states_bse = apply_dropout(states_bse, self.dropout, self.training)
         mask_bs = states_bse.new_ones(states_bse.shape[:2]).bool()
+        # No recurrent layers, so no states that a decoder could copy.
         empty_ble = states_bse.new_zeros(len(states_bse), 0, self.output_size)
         return Encoded(states_bse, mask_bs, states_bse.mean(dim=1), LayerStates(empty_ble, None))

@@ -122,6 +122,7 @@ class LSTMNEncoder(Encoder):
         inputs_sbe = padding.clear(embedded_bsm.transpose(0, 1))
         for number, layers in enumerate(self.stack):
             if number > 0:
+                # Padding of a backward layer is meaningless and must not reach the layer above.
                 inputs_sbe = self.dropout(padding.clear(inputs_sbe))
             outputs = [
                 _run_layer(layer, inputs_sbe, padding, backward=back)

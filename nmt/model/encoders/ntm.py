@@ -63,6 +63,7 @@ class TuringEncoder(Encoder):
         controller, state = self.machine.initial_state(embedded_sbm[0])
         steps = []
         for projected_bg, mask_b in zip(projected_sbg, padding.mask_sb, strict=True):
+            # Rows in padding do not write. Their controller runs on; its states are discarded.
             controller, state = self.machine.step(projected_bg, controller, state, mask_b)
             steps.append((*controller, state.weights_nhi.flatten(1), state.read_nf))
         hidden_sbd, cell_sbd, weights_sbx, read_sbf = map(torch.stack, zip(*steps, strict=True))
@@ -76,6 +77,7 @@ class TuringEncoder(Encoder):
         )
         heads = state.weights_nhi.shape[1:]
         weights_sbhi = padding.clear(weights_sbx).view(*weights_sbx.shape[:2], *heads)
+        # Write heads follow the read heads.
         written_sbi = weights_sbhi[:, :, self.machine.sizes.read_heads :].sum(dim=2)
         return Encoded(
             padding.clear(hidden_sbd).transpose(0, 1),

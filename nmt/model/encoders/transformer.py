@@ -75,7 +75,9 @@ class TransformerEncoder(Encoder):
         states_bse = apply_dropout(states_bse, self.dropout, self.training)
         for layer in self.stack:
             states_bse = layer(states_bse, mask_bs)
+        # The residual connections and biases make padding nonzero again.
         states_bse = self.norm(states_bse).masked_fill(padding_bs1, 0.0)
+        # Padding is zero, so the sum is over real positions.
         mean_be = states_bse.sum(dim=1) / mask_bs.sum(dim=1, keepdim=True)
         return Encoded(states_bse, mask_bs, mean_be, LayerStates(states_bse[:, :0], None))
 

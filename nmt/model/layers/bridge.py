@@ -45,6 +45,7 @@ class Bridge(nn.Module):
         self.kind, self.hidden_size, self.layers, self.cell = kind, hidden_size, layers, cell
         self.needs_cells = kind == "last" and cell == "lstm"
         if kind == "bridge":
+            # One matrix per layer, in one parameter.
             weights = [xavier(hidden_size, source.final_state) for _ in range(layers)]
             self.weight_ldx = nn.Parameter(torch.stack(weights))
         if kind == "last":
@@ -82,6 +83,7 @@ class Bridge(nn.Module):
         return tuple(map(LayerState, hidden, self._top(source.layer_states.cell_ble)))
 
     def _top(self, states_ble: Tensor) -> tuple[Tensor, ...]:
+        # The top layers of both sides correspond.
         return states_ble[:, -self.layers :].unbind(dim=1)
 
 

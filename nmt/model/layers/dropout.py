@@ -23,6 +23,7 @@ def dropout(
     # On a CPU torch draws one double per unit, sequentially, which takes a sixth of the time of
     # training a transformer. Here four units share 64 random bits of the same generator, in a third
     # of the time.
+    # Signed 16-bit integers are uniform on [-LEVELS / 2, LEVELS / 2).
     dropped = min(round(rate * LEVELS), LEVELS - 1)
     words = torch.empty(-(-inputs.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
     bits = words.view(torch.int16)[: inputs.numel()].view(inputs.shape)

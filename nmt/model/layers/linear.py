@@ -42,6 +42,7 @@ class ConcatLinear(nn.Module):
         """Compute the sum of b and of the terms whose inputs are given; x_1 is required with b."""
         given = [x for x in inputs if x is not None]
         if sum(x.size(-1) for x in given) == self.weight.size(1):
+            # One product is faster than a sum of products.
             whole = given[0] if len(given) == 1 else torch.cat(given, dim=-1)
             return linear(whole, self.weight, self.bias)
         assert inputs[0] is not None or self.bias is None, "the bias belongs to the first term"

@@ -118,8 +118,10 @@ class LSTMNLayer(nn.Module):
             projected_nx = projected_nx + linear(feedback_nf, self.feedback_weight)
         sizes = [LSTMLayer.gates * self.hidden_size, self.attention_size]
         gates_ng, query_na = torch.split(projected_nx, sizes, dim=-1)
+        # W_x x_t + W_h~ h~_{t-1} + b; the last addend was computed at the last step.
         recalled, weights_nt = self._recall(query_na + tapes.query_na, tapes)
         recalled_nx = linear(recalled.hidden_nd, self.recalled_weight)
+        # One product gives the gates of this step and the query of the next one.
         recalled_ng, query_na = torch.split(recalled_nx, sizes, dim=-1)
         state = lstm_cell(gates_ng + recalled_ng, recalled, added_nd)
         return self._append(tapes._replace(query_na=query_na, weights_nt=weights_nt), state)
@@ -129,6 +131,7 @@ class LSTMNLayer(nn.Module):
     ) -> tuple[Float[Tensor, "t n x"], tuple[Float[Tensor, "n _"], ...]]:
         """Return [h; c] of all steps from empty tapes, and the attention weights of each step."""
         tapes, weights = self.empty_tapes(inputs_tnm[0]), []
+        # All inputs are projected at once; only the recurrence is a loop.
         for projected_nx in self.project(inputs_tnm).unbind(0):
             tapes = self.step(projected_nx, tapes)
             weights.append(tapes.weights_nt)

@@ -149,6 +149,7 @@ class SelfAttention(nn.Module):
     ) -> tuple[Float[Tensor, "n d"], Heads]:
         """Attend from the next position to itself and the past; return the extended past too."""
         query_nh1w, new = self._project(inputs_nd[:, None])
+        # The cache grows by one position per step.
         past = Heads(*(torch.cat(pair, dim=2) for pair in zip(past, new, strict=True)))
         context_n1d, _ = self.attention(query_nh1w, past)
         return self.out_proj(context_n1d[:, 0]), past
@@ -226,6 +227,7 @@ class CrossAttention(nn.Module):
 
 def split_heads(projected_bsd: Float[Tensor, "b s d"], heads: int) -> Float[Tensor, "b h s w"]:
     """Split a projection into the parts of the heads."""
+    # A view; products copy it if they need it contiguous.
     parts_bshw = projected_bsd.unflatten(-1, (heads, -1))  # type: ignore[no-untyped-call]
     return parts_bshw.transpose(1, 2)
 

@@ -125,6 +125,7 @@ class TuringMachine(nn.Module):
     def __init__(self, input_size: int, hidden_size: int, sizes: MemorySizes) -> None:
         super().__init__()
         self.sizes = sizes
+        # The vectors read at the last step are the feedback of the controller.
         self.controller = LSTMLayer(input_size, hidden_size, sizes.read_heads * sizes.width)
         addressing_size = sizes.heads * Addressing.size(sizes.width)
         self.orders_sizes = (addressing_size, sizes.write_heads * 2 * sizes.width)
@@ -209,6 +210,7 @@ def write(
     """
     erase_nuh, add_nuh = numbers_nxh.chunk(2, dim=1)
     erase_nuh, add_nuh = erase_nuh.sigmoid(), add_nuh.tanh()
+    # A loop over heads keeps the product over them in the order of eq. 3; there are few.
     for head in range(weights_nhi.size(1)):
         one = slice(head, head + 1)
         memory_nui = memory_nui - memory_nui * (erase_nuh[:, :, one] * weights_nhi[:, one])
@@ -235,6 +237,7 @@ def content_weights(
     key_squared_nh = vecdot(key_nhu, key_nhu, dim=2)
     memory_squared_ni = vecdot(memory_nui, memory_nui, dim=1)
     squared_nhi = key_squared_nh[:, :, None] * memory_squared_ni[:, None] + EPSILON
+    # The memory stores slots as columns, so this is a plain product.
     cosine_nhi = key_nhu @ memory_nui * squared_nhi.rsqrt()
     return (strength_nh1 * cosine_nhi).softmax(dim=-1)
 
@@ -252,6 +255,7 @@ def shift(
     weights_nhi: Float[Tensor, "n h i"], shift_nh3: Float[Tensor, "n h 3"]
 ) -> Float[Tensor, "n h i"]:
     """Compute w~(i) = Σ_j w(j) s(i - j), with indices modulo the number of slots, eq. 8."""
+    # Three shifts as rolls are cheaper than a general circular convolution.
     forward_nh1, stay_nh1, back_nh1 = shift_nh3.split_with_sizes((1, 1, 1), dim=-1)
     shifted_nhi = weights_nhi.roll(1, -1) * forward_nh1 + weights_nhi * stay_nh1
     return shifted_nhi + weights_nhi.roll(-1, -1) * back_nh1

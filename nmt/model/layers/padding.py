@@ -30,6 +30,7 @@ class Padding(NamedTuple):
         steps, sentences = mask_sb.shape
         position_s1 = torch.arange(steps, device=mask_bs.device)[:, None]
         last_1b = mask_sb.sum(0, keepdim=True) - 1
+        # Position s of a sentence of length S goes to S - 1 - s; padding stays.
         reversed_sb = torch.where(mask_sb, last_1b - position_s1, position_s1)
         row_sb = reversed_sb * sentences + torch.arange(sentences, device=mask_bs.device)
         return cls(mask_sb, last_1b, row_sb.flatten())
@@ -40,6 +41,7 @@ class Padding(NamedTuple):
 
     def reverse(self, inputs_sbx: Float[Tensor, "s b x"]) -> Float[Tensor, "s b x"]:
         """Reverse each sentence within its own length; padding stays at its end."""
+        # One gather of rows, which is faster than gathering single elements.
         return inputs_sbx.flatten(0, 1).index_select(0, self.reversal_n).view_as(inputs_sbx)
 
     def last(self, inputs_sbx: Float[Tensor, "s b x"]) -> Float[Tensor, "b x"]:
@@ -84,6 +86,7 @@ def run_layer(
     """
     if backward:
         inputs_sbm = padding.reverse(inputs_sbm)
+    # A hidden state can be read at any step, but torch returns only the last cell.
     hold_sb = ~padding.mask_sb if needs_cell else None
     states_sbd, (_, cell_bd) = layer.sequence(inputs_sbm, hold_tn=hold_sb)
     last_bd = padding.last(states_sbd)

@@ -56,6 +56,7 @@ class RecurrentLayer(FusedSupport, nn.Module, ABC):
         sizes = input_size if isinstance(input_size, tuple) else (input_size,)
         weight_gm = xavier_gates(self.gates, hidden_size, sum(sizes))
         self.input = ConcatLinear(sizes, weight_gm, torch.zeros(self.gates * hidden_size))
+        # [V C]: orthogonal for the state, Glorot for the feedback.
         recurrent = orthogonal_gates(self.gates, hidden_size)
         if feedback_size:
             feedback = xavier_gates(self.gates, hidden_size, feedback_size)
@@ -214,6 +215,7 @@ class GRULayer(RecurrentLayer):
         if feedback_nf is not None:
             projected_ng = projected_ng + self.feed(feedback_nf)
         reset_nd, update_nd, new_nd = projected_ng.chunk(self.gates, dim=-1)
+        # V h_{t-1} apart from the input, because r multiplies only its part of n.
         recurrent_ng = self.recurrent(state.hidden_nd)
         recurrent_reset_nd, recurrent_update_nd, recurrent_new_nd = recurrent_ng.chunk(
             self.gates, dim=-1
@@ -234,6 +236,7 @@ class GRULayer(RecurrentLayer):
         dtype = compute_dtype(inputs_tnm)
         if state is None:
             state = LayerState(inputs_tnm.new_zeros(inputs_tnm.size(1), self.hidden_size))
+        # torch has two biases; only that of n is inside the reset gate, so the others are ours.
         zeros_x = torch.zeros_like(self.bias[: 2 * self.hidden_size])
         biases = (self.bias, torch.cat([zeros_x, self.reset_bias]))
         weights = [w.to(dtype) for w in (self.input.weight, self.recurrent.weight, *biases)]
@@ -305,6 +308,7 @@ class RecurrentStack(nn.Module):
         bottom, *upper = self.layers
         new_states = [bottom.step(projected_ng, states[0], feedback_nf)]
         for layer, state in zip(upper, states[1:], strict=True):
+            # The state itself is not dropped, only the copy that enters the next layer.
             below_nd = dropout(new_states[-1].hidden_nd, self.dropout, self.training)
             new_states.append(layer.step(layer.project(below_nd), state))
         return new_states[-1].hidden_nd, tuple(new_states)

@@ -125,6 +125,7 @@ class Sinusoids(Positions):
         self.size = size
 
     def rows(self, start: int, count: int, like: Tensor) -> Float[Tensor, "t m"]:
+        # In float64: angles rounded to float32 would be off by 1e-3 after 10,000 positions.
         position_t = torch.arange(start, start + count, device=like.device).double()
         rate_x = 10000 ** (-torch.arange(0, self.size, 2, device=like.device).double() / self.size)
         angle_tx = position_t[:, None] * rate_x

@@ -50,6 +50,7 @@ class GlobalAttention(ScoredMechanism):
             energies_bqs = self.score(query_bqd, memory.keys_bsa)
         weights_bqs = self.softmax(energies_bqs, memory.mask_bs).to(memory.values_bse.dtype)
         if self.recurrent:
+            # κ_{t+1} = κ_t + α_t
             state = (state[0] + weights_bqs.flatten(0, 1),)
         return AttentionOutput(weights_bqs @ memory.values_bse, weights_bqs), state
 
@@ -61,7 +62,9 @@ class GlobalAttention(ScoredMechanism):
     ) -> Float[Tensor, "b q s"]:
         """Compute energies with keys that differ from hypothesis to hypothesis."""
         queries = query_bqd.size(1)
+        # The coverage of each hypothesis shifts the keys, which therefore cannot be shared.
         keys_nsa = memory.keys_bsa.repeat_interleave(queries, dim=0)
         keys_nsa = keys_nsa + coverage_ns[:, :, None] * self.coverage_a
+        # One query per copy of the keys.
         energies_n1s = self.score(query_bqd.flatten(0, 1)[:, None], keys_nsa)
         return energies_n1s.unflatten(0, (-1, queries))[:, :, 0]

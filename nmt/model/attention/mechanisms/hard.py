@@ -111,7 +111,9 @@ class HardAttention(GatedMechanism):
         weights_bqs = torch.where(
             is_expected_bk[:, :, None], log_probs_bqs.exp(), _one_hot(position_bq, log_probs_bqs)
         )
+        # Gradients flow through log p(s_t) and the entropy, not through the draw.
         log_prob_bq = log_probs_bqs.gather(-1, position_bq[:, :, None])[:, :, 0]
+        # 0 log 0 = 0 for padding.
         finite_bqs = log_probs_bqs.masked_fill(log_probs_bqs.isneginf(), 0.0)
         entropy_bq = -(log_probs_bqs.exp() * finite_bqs).sum(dim=-1)
         return weights_bqs, (log_prob_bq.masked_fill(is_expected_bk, 0.0), entropy_bq)
@@ -129,6 +131,7 @@ class HardAttention(GatedMechanism):
         log_prob_bt, entropy_bt = (tensor.masked_fill(~mask_bt, 0.0) for tensor in auxiliary)
         reward_bx, mask_bx = self._rewards(-nll_bt, mask_bt)
         advantage_bx = reward_bx - self._update_baseline(reward_bx, mask_bx)
+        # The advantage has no gradient: `nll_bt` is detached and the baseline is a buffer.
         reinforced = (advantage_bx.masked_fill(~mask_bx, 0.0) * log_prob_bt).sum()
         return -self.reward_weight * reinforced - self.entropy_weight * entropy_bt.sum()
 
@@ -149,11 +152,13 @@ class HardAttention(GatedMechanism):
     ) -> Float[Tensor, " x"]:
         """Return the baselines before this batch, or its own at positions without one yet."""
         row_x = torch.arange(reward_bx.size(1), device=reward_bx.device)
+        # Late positions share the last baseline.
         row_x = row_x.clamp(max=len(self.baseline_p) - 1)
         zero_p = torch.zeros_like(self.baseline_p)
         sum_x = reward_bx.masked_fill(~mask_bx, 0.0).sum(dim=0).to(zero_p.dtype)
         sum_p = zero_p.index_add(0, row_x, sum_x)
         count_p = zero_p.index_add(0, row_x, mask_bx.sum(dim=0).to(zero_p.dtype))
+        # NaN at positions that no sentence of the batch has; they keep their baseline.
         mean_p = sum_p / count_p
         before_p = torch.where(self.baseline_p.isnan(), mean_p, self.baseline_p)
         after_p = torch.lerp(mean_p, before_p, DECAY)

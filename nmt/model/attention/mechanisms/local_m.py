@@ -52,5 +52,6 @@ class MonotonicLocalAttention(LocalMechanism):
     def _center(
         self, position_bq: Int[Tensor, "b q"], memory: AttentionMemory
     ) -> Int[Tensor, "b q"]:
+        # Beyond the sentence the window stays at its last position, so it is never empty.
         last_b1 = memory.mask_bs.sum(dim=1, keepdim=True) - 1
         return torch.where(position_bq - self.window > last_b1, last_b1, position_bq)

@@ -39,5 +39,6 @@ class MultiHeadAttention(Mechanism):
     ) -> tuple[AttentionOutput, AttentionState]:
         keys_bsa, values_bse, mask_bs = memory
         heads = self.attention.heads
+        # Views; memory stores the heads concatenated, as `AttentionMemory` requires.
         parts = Heads(split_heads(keys_bsa, heads), split_heads(values_bse, heads))
         return AttentionOutput(*self.attention.with_weights(query_bqd, parts, mask_bs)), state

@@ -47,6 +47,7 @@ class SoftAttention(GatedMechanism):
         context_bqe = self.context(weights_bqs, query_bqd, memory)
         if not self.doubly_stochastic:
             return AttentionOutput(context_bqe, weights_bqs), state
+        # The auxiliary loss needs the source mask, which it does not receive otherwise.
         mask_bqs = memory.mask_bs[:, None].expand_as(weights_bqs)
         return AttentionOutput(context_bqe, weights_bqs, (weights_bqs, mask_bqs)), state
 
@@ -57,6 +58,7 @@ class SoftAttention(GatedMechanism):
         mask_bt: Bool[Tensor, "b t"],
     ) -> Float[Tensor, ""]:
         weights_bts, mask_bts = auxiliary
+        # Target padding attends too, but does not count.
         weights_bts = weights_bts.masked_fill(~mask_bt[:, :, None], 0.0)
         total_bs = weights_bts.sum(dim=1, dtype=nll_bt.dtype)
         deviation_bs = (1 - total_bs).masked_fill(~mask_bts[:, 0], 0.0)

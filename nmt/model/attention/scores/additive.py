@@ -24,6 +24,7 @@ class AdditiveScore(TanhScore):
         self, query_size: int, key_size: int, *, hidden_size: Positive | None = None
     ) -> None:
         super().__init__(query_size, key_size, hidden_size or query_size)
+        # Without biases, as in the paper.
         self.query = ConcatLinear((query_size,), xavier(self.keys_size, query_size))
         self.key = ConcatLinear((key_size,), xavier(self.keys_size, key_size))
 

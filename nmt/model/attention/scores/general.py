@@ -20,4 +20,5 @@ class GeneralScore(BilinearScore):
         self.weight_de = nn.Parameter(xavier(query_size, key_size))
 
     def prepare(self, states_bse: Float[Tensor, "b s e"]) -> Float[Tensor, "b s d"]:
+        # W k once per sentence; q is used as it is.
         return nn.functional.linear(states_bse, self.weight_de)

@@ -34,5 +34,6 @@ class LocationScore(Score):
         self, query_bqd: Float[Tensor, "b q d"], keys_bsa: Float[Tensor, "b s 0"]
     ) -> Float[Tensor, "b q s"]:
         length, reach = keys_bsa.size(1), self.weight_pd.size(0)
+        # Only rows of positions that exist in this batch.
         energies_bqp = linear(query_bqd, self.weight_pd[:length])
         return pad(energies_bqp, (0, max(0, length - reach)), value=float("-inf"))
