@@ -74,6 +74,16 @@ def test_steps_give_the_log_probabilities_of_training(model: ModelConfig) -> Non
     torch.testing.assert_close(told_btv, expected_btv, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("model", every_part_once())
+def test_validation_has_the_bits_of_training(model: ModelConfig) -> None:
+    """Without gradients, `forward` computes the same as with them."""
+    built, given = build(model, torch.float32), text()
+    inputs = (given.source_bs, given.source_mask_bs, given.target_bt)
+    with torch.no_grad():
+        outputs_btd = built(*inputs).output_btd
+    assert torch.equal(built(*inputs).output_btd, outputs_btd)
+
+
 @pytest.mark.parametrize(
     "model",
     quick_and_slow(
