@@ -47,6 +47,7 @@ def float64_attention(
     need_weights: bool = True,
 ) -> tuple[Float[Tensor, "b q d"], Float[Tensor, "b h q s"]]:
     """Compute `multi_head_attention` with all products and sums in float64, without dropout."""
+    # Dropout does not apply to a model that only decodes.
     exact = Heads(memory.keys_bhsw.double(), memory.values_bhsw.double())
     context_bqd, weights_bhqs = explicit_attention(query_bhqw.double(), exact, mask_bs, causal)
     return context_bqd.to(query_bhqw.dtype), weights_bhqs.to(query_bhqw.dtype)
@@ -110,7 +111,10 @@ def factored_tanh_energies(
 ) -> Float[Tensor, "b q s"]:
     """Compute v·tanh(q + k) for all pairs, with the products exp(2q) exp(2k) of exponentials."""
     exp_query_bqa, exp_keys_bsa = (2 * query_bqa).exp_(), (2 * keys_bsa).exp_()
+    # 1 + exp(2q) exp(2k) in one pass over all pairs.
     one = exp_keys_bsa.new_ones(())
     pairs_bqsa = torch.addcmul(one, exp_query_bqa[:, :, None], exp_keys_bsa[:, None])
+    # In place: the pairs are the largest tensor of a step.
     torch.div(v_a, pairs_bqsa, out=pairs_bqsa)
+    # v·(1 - 2 / (1 + x)) = Σ v - 2 Σ v / (1 + x)
     return v_a.sum() - 2 * pairs_bqsa.sum(dim=-1)

@@ -83,11 +83,13 @@ class ContextInference(InferenceDecoder[AttentionMemory, RecurrentState]):
         self, decoder: BahdanauDecoder | LuongDecoder | GNMTDecoder, precompute: bool
     ) -> None:
         self._attention, self._start = decoder.attention, decoder.start
+        # Multi-head attention projects its contexts, so they are not sums of the values.
         self._is_precomputed = precompute and decoder.attention.context_is_linear
 
     def start(self, source: Encoded) -> tuple[AttentionMemory, RecurrentState]:
         memory, state = self._start(source)
         if self._is_precomputed:
+            # Attention then sums products instead of annotations.
             memory = memory._replace(values_bse=self.project_context(memory.values_bse))
         return memory, state
 

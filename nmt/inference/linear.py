@@ -79,6 +79,7 @@ class Int8Linear(nn.Module):
     def __init__(self, weight_vd: Tensor, bias_v: Tensor | None = None) -> None:
         super().__init__()
         weight_vd = weight_vd.detach().float()
+        # A row of zeros keeps a scale of its own; its products are zero.
         scale_v = weight_vd.abs().amax(dim=1).clamp_min(torch.finfo(torch.float32).tiny) / INT8_MAX
         self.weight_dv: Tensor
         self.scale_v: Tensor
@@ -91,6 +92,7 @@ class Int8Linear(nn.Module):
     def forward(self, inputs_nd: Float[Tensor, "n d"]) -> Float[Tensor, "n v"]:
         """Compute W x + b for every row, in float32."""
         inputs_nd = inputs_nd.float()
+        # Per row: the largest input of another row must not matter.
         scale_n1 = inputs_nd.abs().amax(dim=1, keepdim=True).clamp_min(MIN_SCALE) / INT8_MAX
         quantized_nd = (inputs_nd / scale_n1).round().to(torch.int8)
         # Exact: 32-bit sums cannot overflow at widths below 2^31 / 127^2, about 133,000.
@@ -120,6 +122,7 @@ class SplitConcatLinear(nn.Module):
 
     def term(self, index: int, inputs: Float[Tensor, "*axes _"]) -> Float[Tensor, "*axes v"]:
         """Compute the term of one input; the first one includes the bias."""
+        # The layers accept one axis of rows.
         output_nv: Tensor = self.layers[index](inputs.flatten(0, -2))
         return output_nv.view(*inputs.shape[:-1], -1)
 

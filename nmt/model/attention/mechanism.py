@@ -94,6 +94,7 @@ class Mechanism(FusedSupport, nn.Module, ABC):
         sentences = memory.mask_bs.size(0)
         # A view: the hypotheses of a sentence are neighboring rows.
         query_bkd = query_nd.unflatten(0, (sentences, -1))  # type: ignore[no-untyped-call]
+        # The hypotheses of a sentence are its queries.
         output, state = self(query_bkd, memory, state)
         return AttentionStep(
             output.context_bqe.flatten(0, 1),
@@ -208,5 +209,6 @@ class LocalMechanism(ScoredMechanism):
         """
         # Otherwise a window of minus infinities alone would give NaN.
         energies_bqs = energies_bqs.clamp_min(torch.finfo(energies_bqs.dtype).min)
+        # Padding within the window is masked by the softmax.
         outside_bqs = distance_bqs.abs() > self.window
         return self.softmax(energies_bqs.masked_fill(outside_bqs, float("-inf")), mask_bs)

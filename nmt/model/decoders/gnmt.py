@@ -88,6 +88,7 @@ class GNMTDecoder(RecurrentDecoder[AttentionMemory, RecurrentState]):
         self, projected_ng: Float[Tensor, "n g"], memory: AttentionMemory, state: RecurrentState
     ) -> RecurrentStep[RecurrentState]:
         """Attend and update the bottom layer; the states of the upper layers are unchanged."""
+        # The query is x^1_{i-1}, the last output of the bottom layer.
         bottom, *upper = state.layers
         attended = self.attention.attend(bottom.hidden_nd, memory, state.attention)
         # Only this layer feeds attention at the next step, eq. 4.
@@ -136,6 +137,7 @@ class GNMTDecoder(RecurrentDecoder[AttentionMemory, RecurrentState]):
         """Run the upper layers; return the output of the top layer and all new states."""
         new_states = []
         for number, (layer, state) in enumerate(zip(self.upper, states, strict=True), start=2):
+            # x^{l-1}_i
             inputs = apply_dropout(hidden, self.dropout, self.training)
             output, state = run(layer, inputs, context, state)
             # The residual connection skips dropout, which applies to the input of the layer alone.
@@ -165,4 +167,5 @@ def _run_sequence(
     context_tne: Float[Tensor, "t n e"],
     state: LayerState,
 ) -> tuple[Float[Tensor, "t n d"], LayerState]:
+    # torch runs the whole sequence, projection included.
     return layer.sequence(torch.cat([inputs_tnd, context_tne], dim=-1), state)

@@ -106,6 +106,7 @@ class LSTMNDecoder(RecurrentDecoder[LSTMNMemory, LSTMNState]):
         if self.deep:
             self.carry_input = nn.Linear(embedding_size, hidden_size)
             self.carry_context = nn.Linear(context_size, hidden_size, bias=False)
+        # Widths of the parts that `project` concatenates.
         self.projected_sizes = [
             self.layer.projected_size,
             hidden_size if self.deep else 0,
@@ -118,6 +119,7 @@ class LSTMNDecoder(RecurrentDecoder[LSTMNMemory, LSTMNState]):
 
     def start(self, source: Encoded) -> tuple[LSTMNMemory, LSTMNState]:
         memory = self.attention.prepare(source)
+        # The initial state is the first entry of the tapes, so it can be recalled too.
         (state,) = self.bridge(source)
         cells = (source.extras[MEMORY_TAPE],) if self.deep else ()
         input_feed: tuple[Tensor, ...] = ()
@@ -142,6 +144,7 @@ class LSTMNDecoder(RecurrentDecoder[LSTMNMemory, LSTMNState]):
         projected_nx, carry_nd, input_nm = torch.split(projected_ng, self.projected_sizes, dim=-1)
         query_nx = state.tapes.hidden_nd
         if self.query_is_input:
+            # [x_t; γ~_{t-1}]: the query does not depend on the state.
             query_nx = torch.cat([input_nm, *state.input_feed], dim=-1)
         attended = self.attention.attend(query_nx, memory.attention, state.attention)
         if self.deep:

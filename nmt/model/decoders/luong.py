@@ -82,6 +82,7 @@ class LuongDecoder(RecurrentDecoder[AttentionMemory, RecurrentState]):
             cell, embedding_size, feedback_size, hidden_size, layers, dropout
         )
         combined_sizes = (source.annotation, hidden_size)  # c_t, s_t
+        # W of eq. 5, without a bias as in the paper
         self.combine = ConcatLinear.with_default_init(combined_sizes, attentional_size, bias=False)
         self.readout = nn.Linear(readout_input_size, readout_size) if readout_size else None
         self.output_size = readout_size or readout_input_size
@@ -110,6 +111,7 @@ class LuongDecoder(RecurrentDecoder[AttentionMemory, RecurrentState]):
         hidden_nd, layers = self.stack.step(projected_ng, state.layers, *state.input_feed)
         # The query is s_t, the state after the update.
         attended = self.attention.attend(hidden_nd, memory, state.attention)
+        # eq. 5
         attentional_nd = torch.tanh(self.combine(attended.context_ne, hidden_nd))
         input_feed = (attentional_nd,) if self.input_feeding else ()
         return RecurrentStep(
@@ -122,6 +124,7 @@ class LuongDecoder(RecurrentDecoder[AttentionMemory, RecurrentState]):
     def read_out(
         self, embedded: Float[Tensor, "*axes m"], *readout_inputs: Float[Tensor, "*axes _"]
     ) -> Float[Tensor, "*axes d"]:
+        # h~_t itself is not dropped where it is fed back.
         output = apply_dropout(readout_inputs[0], self.dropout, self.training)
         return output if self.readout is None else self.readout(output)
 

@@ -102,6 +102,7 @@ class TuringDecoder(RecurrentDecoder[Alignment, NTMState]):
 
     def _alignment_weights(self, state: MemoryState, memory: Alignment) -> Float[Tensor, "n s"]:
         """Compute weights of source positions, summed over read heads."""
+        # Read heads come first.
         read_ni = state.weights_nhi[:, : self.machine.sizes.read_heads].sum(dim=1)
         sentences = memory.mask_bs.size(0)
         # The hypotheses of a sentence share its alignment with the slots.
@@ -109,5 +110,6 @@ class TuringDecoder(RecurrentDecoder[Alignment, NTMState]):
         mass_bks = read_bki @ memory.written_bsi.transpose(1, 2) + EPSILON
         # Summed in float64: rounded to float32, it does not depend on the width of the padding.
         mass_bks = mass_bks.masked_fill(~memory.mask_bs[:, None], 0.0).double()
+        # Normalized, because weights of an alignment are a distribution.
         weights_bks = mass_bks / mass_bks.sum(dim=-1, keepdim=True)
         return weights_bks.flatten(0, 1).to(read_ni.dtype)

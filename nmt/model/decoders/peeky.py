@@ -71,6 +71,7 @@ class PeekyDecoder(Decoder[Tensor, tuple[LayerState, ...]]):
 
     def forward(self, embedded_btm: Float[Tensor, "b t m"], source: Encoded) -> DecoderOutput:
         final_bx, state = self.start(source)
+        # A view: the same vector at every target position.
         final_tbx = final_bx.expand(embedded_btm.size(1), -1, -1)
         inputs = torch.cat([embedded_btm.transpose(0, 1), final_tbx], dim=-1)
         hidden_tbd = self.stack.sequence(inputs, state)

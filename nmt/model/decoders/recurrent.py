@@ -107,6 +107,7 @@ class RecurrentDecoder(FusedSupport, Decoder[M, S]):
         steps = []
         for projected_bg in projected_tbg.unbind(0):
             steps.append(self.advance(projected_bg, memory, state))
+            # The only dependence between steps.
             state = steps[-1].state
         return _stack(step.readout_inputs for step in steps), _stack(s.auxiliary for s in steps)
 

@@ -109,6 +109,7 @@ class TransformerDecoder(Decoder[TransformerMemory, TransformerState]):
         states_nd = self._input(embedded_nm[:, None], position)[:, 0]
         pasts, weights = [], []
         for layer, source, past in zip(self.stack, memory.layers, state, strict=True):
+            # The weights of all layers are computed; one of them is the alignment.
             states_nd, weights_ns, past = layer.step(states_nd, source, memory.mask_bs, past)
             pasts.append(past)
             weights.append(weights_ns)
@@ -153,6 +154,7 @@ class DecoderLayer(nn.Module):
         mask_bs: Bool[Tensor, "b s"],
     ) -> Float[Tensor, "b t d"]:
         """Compute the outputs of all target positions."""
+        # A target position must not attend to later ones.
         output_btd = self.self_attention(self.around_self.enter(states_btd), causal=True)
         states_btd = self.around_self.leave(states_btd, output_btd)
         output_btd = self.cross_attention(self.around_cross.enter(states_btd), memory, mask_bs)

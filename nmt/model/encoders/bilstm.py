@@ -76,10 +76,12 @@ class BiLSTMEncoder(Encoder):
             ]
             # Hidden states in padding are meaningless.
             states_sbe = padding.clear(self._merge([output.states_sbd for output in outputs]))
+            # From the second layer on, where both have equal width.
             if self.residual and number > 0:
                 states_sbe = states_sbe + inputs_sbe
             # Of the backward direction this is the state at position 1, of the forward one at S.
             hidden_lbe.append(self._merge([output.last_bd for output in outputs]))
+            # None unless a decoder copies cells; see `Encoder.keeps_cells`.
             cells = [output.cell_bd for output in outputs if output.cell_bd is not None]
             cell_lbe += [self._merge(cells)] if cells else []
         cell_ble = torch.stack(cell_lbe, dim=1) if cell_lbe else None

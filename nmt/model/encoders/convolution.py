@@ -53,6 +53,7 @@ class ConvolutionEncoder(ImageEncoder):
         super().__init__(channels * 2 ** (blocks - 1), (side, side), dropout)
         widths = [channels * 2**number for number in range(blocks)]
         self.network = nn.Sequential()
+        # Three color channels enter the first block.
         for before, width in pairwise([3, *widths]):
             for number in range(convolutions):
                 inputs, stride = (before, 2) if number == 0 else (width, 1)
@@ -67,5 +68,6 @@ class ConvolutionEncoder(ImageEncoder):
         pixels = images_b3yz.to(self.row_ye.dtype) / 127.5 - 1
         # Channels last: an annotation is the vector of a grid cell.
         map_byze = self.network(pixels).permute(0, 2, 3, 1)
+        # Broadcast over the other axis of the grid.
         states_byze = map_byze + self.row_ye[:, None] + self.column_ze
         return self.encoded(states_byze.flatten(1, 2))

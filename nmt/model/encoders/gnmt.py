@@ -63,15 +63,18 @@ class GNMTEncoder(Encoder):
             self._run(layer, embedded_sbm, padding, backward=back)
             for layer, back in zip(self.bottom, (False, True), strict=True)
         )
+        # The second layer reads both directions, figure 3.
         states_sbe = torch.cat([forward.states_sbd, backward.states_sbd], dim=-1)
         # The layer states begin with the backward direction of the bottom layer.
         outputs = [backward]
         for number, layer in enumerate(self.upper, start=2):
             outputs.append(self._run(layer, self.dropout(states_sbe), padding))
+            # The second layer has inputs of twice the width.
             is_residual = self.residual and number > 2
             # Dropout applies to the input of the layer, not to the residual connection.
             hidden_sbe = outputs[-1].states_sbd
             states_sbe = hidden_sbe + states_sbe if is_residual else hidden_sbe
+        # Padding is cleared once at the end: layers read from left to right, so it comes last.
         annotations_bse = padding.clear(states_sbe).transpose(0, 1)
         return Encoded(annotations_bse, mask_bs, outputs[-1].last_bd, _layer_states(outputs))
 

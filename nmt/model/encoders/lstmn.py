@@ -84,6 +84,7 @@ class LSTMNEncoder(Encoder):
             hidden_be, cell_be = _merge([output.last_bx for output in outputs])
             hidden_lbe.append(hidden_be)
             cell_lbe.append(cell_be)
+        # Of the top layer.
         entries = [output.entries_sbx for output in outputs]
         states_sbe, cells_sbe = map(padding.clear, _merge(entries))
         cell_ble = torch.stack(cell_lbe, dim=1) if self.keeps_cells else None
@@ -155,6 +156,7 @@ def _merge(
 
 def _reverse(weights_bss: Float[Tensor, "b s s"], padding: Padding) -> Float[Tensor, "b s s"]:
     """Bring rows and columns of reversed sentences into the order of the sentences."""
+    # Rows, then columns.
     rows_sbs = padding.reverse(weights_bss.transpose(0, 1))
     columns_sbs = padding.reverse(rows_sbs.transpose(0, 2))
     return columns_sbs.permute(1, 2, 0)

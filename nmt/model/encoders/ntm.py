@@ -59,6 +59,7 @@ class TuringEncoder(Encoder):
     ) -> Encoded:
         padding = Padding.of(mask_bs)
         embedded_sbm = padding.clear(embedded_bsm.transpose(0, 1))
+        # The inputs of all steps in one product.
         projected_sbg = self.machine.controller.project(embedded_sbm)
         controller, state = self.machine.initial_state(embedded_sbm[0])
         steps = []

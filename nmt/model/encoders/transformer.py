@@ -57,6 +57,7 @@ class TransformerEncoder(Encoder):
         max_length: Positive | None = None,
     ) -> None:
         super().__init__()
+        # The residual connections require one width throughout.
         self.output_size = self.final_state_size = embedding_size
         self.layers, self.dropout = 0, dropout
         design = LayerDesign(

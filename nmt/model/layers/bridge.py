@@ -70,10 +70,12 @@ class Bridge(nn.Module):
 
     def forward(self, source: Encoded) -> tuple[LayerState, ...]:
         zero_bd = source.final_state_bx.new_zeros(len(source.final_state_bx), self.hidden_size)
+        # Only an LSTM has cells.
         cell_bd = zero_bd if self.cell == "lstm" else None
         if self.kind == "zero":
             return tuple(LayerState(zero_bd, cell_bd) for _ in range(self.layers))
         if self.kind == "bridge":
+            # All layers in one product.
             hidden_lbd = torch.einsum("ldx,bx->lbd", self.weight_ldx, source.final_state_bx).tanh()
             return tuple(LayerState(hidden_bd, cell_bd) for hidden_bd in hidden_lbd.unbind(0))
         hidden = self._top(source.layer_states.hidden_ble)

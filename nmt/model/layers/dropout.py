@@ -28,6 +28,7 @@ def dropout(
     words = torch.empty(-(-inputs.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
     bits = words.view(torch.int16)[: inputs.numel()].view(inputs.shape)
     mask = (bits >= dropped - LEVELS // 2).to(inputs.dtype)
+    # Scaled by the rounded rate, so that the expected value is exact.
     return inputs * mask.mul_(LEVELS / (LEVELS - dropped))
 
 
@@ -49,4 +50,5 @@ class SequenceDropout(nn.Module):
             return inputs_tnx
         if not self.variational:
             return dropout(inputs_tnx, self.rate)
+        # One mask per sentence, broadcast over the time axis.
         return inputs_tnx * dropout(inputs_tnx.new_ones(inputs_tnx.shape[1:]), self.rate)

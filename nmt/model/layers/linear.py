@@ -51,6 +51,7 @@ class ConcatLinear(nn.Module):
 
     def term(self, index: int, inputs: Float[Tensor, "*axes _"]) -> Float[Tensor, "*axes v"]:
         """Compute W_i x_i, where `index` counts from 0; the first term includes the bias."""
+        # W_i is a block of columns.
         start = sum(self.sizes[:index])
         weight_vx = self.weight[:, start : start + self.sizes[index]]
         return linear(inputs, weight_vx, None if index else self.bias)
@@ -65,6 +66,7 @@ def glorot_linear(input_size: int, output_size: int, parts: int = 1) -> nn.Linea
         parts: number of parts, such as queries, keys and values; each is initialized on its own
     """
     layer = nn.Linear(input_size, parts * output_size)
+    # Glorot bounds depend on both widths of a part, not on those of the stack.
     layer.weight = nn.Parameter(xavier_gates(parts, output_size, input_size))
     nn.init.zeros_(layer.bias)
     return layer

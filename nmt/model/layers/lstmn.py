@@ -62,6 +62,7 @@ class LSTMNLayer(nn.Module):
         self.feedback_weight = self._weight(feedback_size) if feedback_size else None
         recalled = [orthogonal_gates(LSTMLayer.gates, hidden_size)]
         recalled.append(xavier(attention_size, hidden_size))
+        # The recurrent matrix: orthogonal per gate, as in `RecurrentLayer`.
         self.recalled_weight = nn.Parameter(torch.cat(recalled))
         self.key_weight_ad = nn.Parameter(xavier(attention_size, hidden_size))
         self.v_a = nn.Parameter(xavier(1, attention_size)[0])
@@ -143,6 +144,7 @@ class LSTMNLayer(nn.Module):
         """Compute h~ and c~, and the weights s."""
         # Sums instead of matrix products, which round a row differently if there are few rows, and
         # which autocast computes in half precision, where a cell must keep its own.
+        # The keys W_h h_i were computed when the entries were appended.
         hidden_nta = torch.tanh(tapes.keys_nta + query_na[:, None])
         weights_nt = (hidden_nta * self.v_a).sum(dim=-1).softmax(dim=-1)
         recalled_nx = (weights_nt[:, :, None] * tapes.entries_ntx).sum(dim=1)
@@ -153,6 +155,7 @@ class LSTMNLayer(nn.Module):
         hidden_nd, cell_nd = state
         assert cell_nd is not None
         entry_n1x = torch.cat([hidden_nd, cell_nd], dim=-1)[:, None]
+        # Once per entry, for all later steps.
         key_n1a = linear(hidden_nd, self.key_weight_ad)[:, None]
         return tapes._replace(
             entries_ntx=torch.cat([tapes.entries_ntx, entry_n1x], dim=1),

@@ -15,6 +15,7 @@ class Layers(nn.ModuleList, Generic[Item]):
         super().__init__(modules)
 
     def __iter__(self) -> Iterator[Item]:
+        # Only items of this type were added.
         return cast(Iterator[Item], super().__iter__())
 
     @property

@@ -88,7 +88,9 @@ def explicit_attention(
     if visible is not None:
         energies_bhqs = energies_bhqs.masked_fill(~visible, float("-inf"))
     weights_bhqs = energies_bhqs.softmax(dim=-1)
+    # Dropout changes the contexts, but not the weights that are returned.
     kept_bhqs = apply_dropout(weights_bhqs, dropout) if dropout else weights_bhqs
+    # Heads are concatenated per query.
     context_bqd = (kept_bhqs @ memory.values_bhsw).transpose(1, 2).flatten(2)
     return context_bqd.to(query_bhqw.dtype), weights_bhqs.to(query_bhqw.dtype)
 
@@ -155,6 +157,7 @@ class SelfAttention(nn.Module):
         return self.out_proj(context_n1d[:, 0]), past
 
     def _project(self, inputs_btd: Tensor) -> tuple[Tensor, Heads]:
+        # One product for queries, keys and values.
         query, keys, values = self.in_proj(inputs_btd).chunk(3, dim=-1)
         heads = self.heads
         return split_heads(query, heads), Heads(
@@ -238,6 +241,7 @@ def _broadcast(mask_bs: Tensor | None) -> Tensor | None:
 
 def _check_heads(width: int, heads: int) -> None:
     if width % heads:
+        # The largest number of heads that divides the width.
         fewer = next(number for number in range(heads, 0, -1) if width % number == 0)
         raise ValueError(
             f"heads: {heads} does not divide the width {width}; use {fewer}, or a width that is a "

@@ -127,6 +127,7 @@ class TuringMachine(nn.Module):
         self.sizes = sizes
         # The vectors read at the last step are the feedback of the controller.
         self.controller = LSTMLayer(input_size, hidden_size, sizes.read_heads * sizes.width)
+        # Parameters of all heads, then erase and add vectors of the write heads.
         addressing_size = sizes.heads * Addressing.size(sizes.width)
         self.orders_sizes = (addressing_size, sizes.write_heads * 2 * sizes.width)
         self.orders = nn.Linear(hidden_size, sum(self.orders_sizes))
@@ -150,6 +151,7 @@ class TuringMachine(nn.Module):
 
     def _first_slot(self, memory_nui: Float[Tensor, "n u i"]) -> Float[Tensor, "n h i"]:
         weights_nhi = memory_nui.new_zeros(len(memory_nui), self.sizes.heads, self.sizes.slots)
+        # Every head is on the first slot.
         weights_nhi[:, :, 0] = 1.0
         return weights_nhi
 
@@ -184,12 +186,14 @@ class TuringMachine(nn.Module):
         heads, reading = self.sizes.heads, self.sizes.read_heads
         addressing_nx, written_nx = numbers_nx.split_with_sizes(self.orders_sizes, dim=1)
         addressing = Addressing.of(addressing_nx.view(-1, heads, Addressing.size(self.sizes.width)))
+        # All heads address M_{t-1}, before anything is written.
         weights_nhi = address(addressing, state.memory_nui, state.weights_nhi)
         read_nhi, write_nhi = weights_nhi.split_with_sizes((reading, heads - reading), dim=1)
         if mask_n is not None:
             write_nhi = write_nhi * mask_n[:, None, None]
         written_nxh = written_nx.view(-1, 2 * self.sizes.width, self.sizes.write_heads)
         memory_nui = write(state.memory_nui, write_nhi, written_nxh)
+        # Reading sees the memory after writing, eq. 2.
         read_nhu = read_nhi @ memory_nui.transpose(1, 2)
         return MemoryState(memory_nui, weights_nhi, read_nhu.flatten(1))
 
@@ -208,12 +212,14 @@ def write(
         weights_nhi: w_h of the write heads
         numbers_nxh: first half: σ of them is e; second half: tanh of them is a
     """
+    # e in (0, 1) and a in (-1, 1)
     erase_nuh, add_nuh = numbers_nxh.chunk(2, dim=1)
     erase_nuh, add_nuh = erase_nuh.sigmoid(), add_nuh.tanh()
     # A loop over heads keeps the product over them in the order of eq. 3; there are few.
     for head in range(weights_nhi.size(1)):
         one = slice(head, head + 1)
         memory_nui = memory_nui - memory_nui * (erase_nuh[:, :, one] * weights_nhi[:, one])
+    # Adding commutes, so all heads add in one product, eq. 4.
     return torch.baddbmm(memory_nui, add_nuh, weights_nhi)
 
 
@@ -224,6 +230,7 @@ def address(
 ) -> Float[Tensor, "n h i"]:
     """Compute the weights of every head from those before: figure 2."""
     content_nhi = content_weights(addressing.key_nhu, addressing.strength_nh1, memory_nui)
+    # The order of figure 2: content, interpolation, shift, sharpening.
     gated_nhi = interpolate(weights_nhi, content_nhi, addressing.gate_nh1)
     return sharpen(shift(gated_nhi, addressing.shift_nh3), addressing.sharpness_nh1)
 

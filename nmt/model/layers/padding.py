@@ -46,6 +46,7 @@ class Padding(NamedTuple):
 
     def last(self, inputs_sbx: Float[Tensor, "s b x"]) -> Float[Tensor, "b x"]:
         """Select the last real position of each sentence."""
+        # `gather` needs an index of the shape of its result.
         index_1bx = self.last_1b[:, :, None].expand(1, -1, inputs_sbx.size(2))
         return inputs_sbx.gather(0, index_1bx)[0]
 
@@ -90,5 +91,6 @@ def run_layer(
     hold_sb = ~padding.mask_sb if needs_cell else None
     states_sbd, (_, cell_bd) = layer.sequence(inputs_sbm, hold_tn=hold_sb)
     last_bd = padding.last(states_sbd)
+    # Back to the order of the tokens.
     states_sbd = padding.reverse(states_sbd) if backward else states_sbd
     return LayerOutput(states_sbd, last_bd, cell_bd if needs_cell else None)

@@ -53,6 +53,7 @@ class RecurrentLayer(FusedSupport, nn.Module, ABC):
     ) -> None:
         super().__init__()
         self.hidden_size, self.feedback_size = hidden_size, feedback_size
+        # Several inputs share one product, or have their terms computed apart.
         sizes = input_size if isinstance(input_size, tuple) else (input_size,)
         weight_gm = xavier_gates(self.gates, hidden_size, sum(sizes))
         self.input = ConcatLinear(sizes, weight_gm, torch.zeros(self.gates * hidden_size))
@@ -151,6 +152,7 @@ class LSTMLayer(RecurrentLayer):
             zero_nd = inputs_tnm.new_zeros(inputs_tnm.size(1), self.hidden_size)
             state = LayerState(zero_nd, zero_nd)
         assert state.cell_nd is not None
+        # torch adds a second bias, which an LSTM does not need.
         biases = (self.bias, torch.zeros_like(self.bias))
         weights = [w.to(dtype) for w in (input_weight_gm, self.recurrent.weight, *biases)]
         start = (state.hidden_nd[None].to(dtype), state.cell_nd[None].to(dtype))
@@ -163,6 +165,7 @@ class LSTMLayer(RecurrentLayer):
 
     def _hold_column(self) -> Float[Tensor, "g 1"]:
         column_g = self.input.weight.new_zeros(self.gates, self.hidden_size)
+        # Gates i and f of every unit; g and o are unaffected.
         column_g[0], column_g[1] = -GATE_SATURATION, GATE_SATURATION
         return column_g.flatten()[:, None]
 
@@ -182,10 +185,12 @@ def lstm_cell(
     assert state.cell_nd is not None
     input_nd, forget_nd, new_nd, output_nd = gates_ng.chunk(LSTMLayer.gates, dim=-1)
     # The cell accumulates over the whole sentence, so it keeps its precision under autocast.
+    # f∘c_{t-1}
     kept_nd = torch.sigmoid(forget_nd) * state.cell_nd
     cell_nd = kept_nd + torch.sigmoid(input_nd) * torch.tanh(new_nd)
     if added_nd is not None:
         cell_nd = cell_nd + added_nd
+    # o∘tanh(c_t), back in the type of the products
     hidden_nd = torch.sigmoid(output_nd) * torch.tanh(cell_nd)
     return LayerState(hidden_nd.to(gates_ng.dtype), cell_nd)
 
@@ -220,9 +225,12 @@ class GRULayer(RecurrentLayer):
         recurrent_reset_nd, recurrent_update_nd, recurrent_new_nd = recurrent_ng.chunk(
             self.gates, dim=-1
         )
+        # r and z, eqs. 5 and 6
         reset_nd = torch.sigmoid(reset_nd + recurrent_reset_nd)
         update_nd = torch.sigmoid(update_nd + recurrent_update_nd)
+        # n, eq. 8, with its own bias inside the reset gate
         new_nd = torch.tanh(new_nd + reset_nd * (recurrent_new_nd + self.reset_bias))
+        # (1 - z)∘n + z∘h_{t-1} with one product less, eq. 7
         return LayerState(new_nd + update_nd * (state.hidden_nd - new_nd))
 
     def sequence(
@@ -275,6 +283,7 @@ class RecurrentStack(nn.Module):
     ) -> None:
         super().__init__()
         sizes = [input_size] + [hidden_size] * (layers - 1)
+        # Only the bottom layer receives the context or the input feed.
         feedback_sizes = [feedback_size] + [0] * (layers - 1)
         self.layers = Layers(
             CELLS[cell](size, hidden_size, feedback)

@@ -127,8 +127,10 @@ class Sinusoids(Positions):
     def rows(self, start: int, count: int, like: Tensor) -> Float[Tensor, "t m"]:
         # In float64: angles rounded to float32 would be off by 1e-3 after 10,000 positions.
         position_t = torch.arange(start, start + count, device=like.device).double()
+        # One rate per pair of units.
         rate_x = 10000 ** (-torch.arange(0, self.size, 2, device=like.device).double() / self.size)
         angle_tx = position_t[:, None] * rate_x
+        # Sine and cosine alternate; an odd width ends with a sine.
         return torch.stack([angle_tx.sin(), angle_tx.cos()], dim=2).flatten(1)[:, : self.size]
 
 

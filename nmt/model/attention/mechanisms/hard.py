@@ -108,6 +108,7 @@ class HardAttention(GatedMechanism):
         # In training all target positions of a sentence share its row.
         is_expected_bk = is_expected_n.view(len(log_probs_bqs), -1)
         position_bq = self.draw(log_probs_bqs)
+        # Expected contexts use α_t itself.
         weights_bqs = torch.where(
             is_expected_bk[:, :, None], log_probs_bqs.exp(), _one_hot(position_bq, log_probs_bqs)
         )
@@ -143,6 +144,7 @@ class HardAttention(GatedMechanism):
             return log_prob_bt, mask_bt
         if self.reward == "rest":
             # Not by `cumsum`, which has no deterministic kernel on a GPU.
+            # Entry (u, t) is 1 for u ≥ t.
             from_tt = log_prob_bt.new_ones(log_prob_bt.size(1), log_prob_bt.size(1)).tril()
             return (log_prob_bt[:, :, None] * from_tt).sum(dim=1), mask_bt
         return log_prob_bt.sum(dim=1, keepdim=True), mask_bt[:, :1]

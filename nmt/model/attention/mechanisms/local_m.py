@@ -43,6 +43,7 @@ class MonotonicLocalAttention(LocalMechanism):
     ) -> tuple[AttentionOutput, AttentionState]:
         (position_n,) = state
         energies_bqs = self.score(query_bqd, memory.keys_bsa)
+        # One position per hypothesis; all queries of a step may differ.
         center_bq = self._center(position_n.view(query_bqd.shape[:2]), memory)
         distance_bqs = self.distances(center_bq, memory.mask_bs)
         weights_bqs = self.window_softmax(energies_bqs, distance_bqs, memory.mask_bs)

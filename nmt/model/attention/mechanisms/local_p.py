@@ -61,5 +61,6 @@ class PredictiveLocalAttention(LocalMechanism):
         hidden_bqa = torch.tanh(linear(query_bqd, self.query_weight_ad))
         # In float64: in bfloat16, p would be off by half a position in a hundred, and the last bit
         # of a matrix product would depend on the number of queries.
+        # p relative to the length of the sentence.
         share_bq = torch.sigmoid((hidden_bqa * self.center_a).double().sum(dim=-1))
         return mask_bs.sum(dim=1, keepdim=True) * share_bq

@@ -26,6 +26,7 @@ class ConcatScore(TanhScore):
         self, query_size: int, key_size: int, *, hidden_size: Positive | None = None
     ) -> None:
         super().__init__(query_size, key_size, hidden_size or query_size)
+        # Initialized as one matrix, as in the paper.
         weight_ax = xavier(self.keys_size, query_size + key_size)
         self.joined = ConcatLinear((query_size, key_size), weight_ax)
 

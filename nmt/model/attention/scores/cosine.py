@@ -42,4 +42,5 @@ class CosineScore(BilinearScore):
         return normalize(states_bse, dim=-1)
 
     def project(self, query_bqd: Float[Tensor, "b q d"]) -> Float[Tensor, "b q d"]:
+        # β scales the query, so keys are unit vectors.
         return self.log_sharpness.exp() * normalize(query_bqd, dim=-1)
