@@ -23,6 +23,7 @@ from nmt.inference.linear import (
     Int8Linear,
     LinearKind,
     PrepackedLinear,
+    prepack_encoder,
     replace_linear_layers,
     supports_prepacking,
 )
@@ -131,6 +132,8 @@ def compile_model(
     exact_kind: LinearKind | None = None
     if device.type == "cpu" and is_float32 and supports_prepacking():
         exact_kind = PrepackedLinear
+        if precision in ("fp32", "int8"):
+            prepack_encoder(copied.encoder)
     # Autocast casts weights at each call, so bf16 and fp16 keep the layers of training.
     kind = {"fp32": exact_kind, "int8": Int8Linear}.get(precision)
     if kind is not None:

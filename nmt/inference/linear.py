@@ -7,8 +7,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from nmt.model.attention.mechanism import Mechanism
 from nmt.model.attention.score import Score
-from nmt.model.interfaces import Decoder
+from nmt.model.interfaces import Decoder, Encoder
 from nmt.model.layers.linear import ConcatLinear
 
 LinearKind = Callable[[Tensor, Tensor | None], nn.Module]
@@ -132,21 +133,34 @@ def replace_linear_layers(
 ) -> None:
     """Replace linear layers of a decoder by faster ones, in place.
 
-    Replaced are the layers of recurrent cells and those that the decoder holds itself.
-
     Args:
         module: a decoder that is used for decoding alone
-        kind: kind of the new layers; None keeps a layer
-        exact_kind: kind within attention scores, which stay in floating point: a small error of an
-            energy is a large one of a weight
+        kind: kind of the new layers of recurrent cells, and of those that the decoder holds itself;
+            None keeps a layer
+        exact_kind: kind of the other layers. Those of attention scores stay in floating point,
+            because a small error of an energy is a large one of a weight
     """
     for name, child in module.named_children():
         if isinstance(child, ConcatLinear):
             if kind is not None:
                 setattr(module, name, SplitConcatLinear(child, kind))
         elif isinstance(child, nn.Linear):
-            if kind is not None and isinstance(module, Decoder):
-                setattr(module, name, kind(child.weight, child.bias))
+            chosen = kind if isinstance(module, Decoder) else exact_kind
+            # A mechanism's gate multiplies by its weight itself, in float64.
+            if chosen is not None and not isinstance(module, Mechanism):
+                setattr(module, name, chosen(child.weight, child.bias))
         else:
             is_score = isinstance(child, Score)
             replace_linear_layers(child, exact_kind if is_score else kind, exact_kind)
+
+
+def prepack_encoder(encoder: Encoder) -> None:
+    """Prepack the linear layers of an encoder, in place.
+
+    They do not become faster, but a row's bits become independent of the number of rows, which
+    other matrix libraries do not guarantee. Recurrent layers read their weights themselves.
+    """
+    for module in list(encoder.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, nn.Linear):
+                setattr(module, name, PrepackedLinear(child.weight, child.bias))

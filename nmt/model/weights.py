@@ -13,6 +13,7 @@ RENAMED_WEIGHTS = {
     "column_ce": "column_ze",
     "energy_a": "v_a",
     "row_re": "row_ye",
+    "weight_de": "key.weight",
     "weight_ldh": "weight_ldx",
 }
 """Names of parameters in checkpoints of earlier versions, and their names today.

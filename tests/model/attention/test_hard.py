@@ -24,7 +24,7 @@ LENGTHS = (4, 2)
 def _softmax(attention: Any, query_bqd: Tensor, given: Encoded, b: int, q: int) -> Array:
     """Return the probabilities of the real positions of sentence b for query q."""
     annotations = array(given.states_bse[b, : LENGTHS[b % 2]])
-    return softmax(annotations @ array(attention.score.weight_de).T @ array(query_bqd[b, q]))
+    return softmax(annotations @ array(attention.score.key.weight).T @ array(query_bqd[b, q]))
 
 
 def test_evaluation_attends_to_the_most_likely_position() -> None:

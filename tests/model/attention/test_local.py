@@ -17,7 +17,7 @@ LENGTHS = (9, 3)
 
 
 def _energies(score: GeneralScore, query: Array, annotations: Array) -> Array:
-    return annotations @ array(score.weight_de).T @ query
+    return annotations @ array(score.key.weight).T @ query
 
 
 def _monotonic_windows(length: int, window: int, steps: int) -> list[list[int]]:
@@ -131,7 +131,7 @@ def test_center_gets_the_gradient_of_the_bell_curve() -> None:
     given = source(*LENGTHS)
     attention = draw(PredictiveLocalAttention(GeneralScore(3, 5), 3, window=10))
     with torch.no_grad():
-        attention.score.weight_de.zero_()
+        attention.score.key.weight.zero_()
     query_11d = torch.randn(2, 1, 3, dtype=torch.float64)
     reading, _ = attention(query_11d, attention.prepare(given), ())
     (slope_a,) = torch.autograd.grad(reading.weights_bqs[0, 0, 7], [attention.center_a])

@@ -27,7 +27,7 @@ def _concat(score: Any, query: Array, key: Array) -> float:
 
 
 def _general(score: Any, query: Array, key: Array) -> float:
-    weight = array(score.weight_de)
+    weight = array(score.key.weight)
     return sum(query[d] * weight[d, e] * key[e] for d in range(len(query)) for e in range(len(key)))
 
 

@@ -30,7 +30,7 @@ def test_context_is_the_gated_mean_of_annotations(gate: bool) -> None:
     reading, _ = attention(query_bqd, attention.prepare(given), ())
     for b, q in np.ndindex(2, 3):
         query, annotations = array(query_bqd[b, q]), array(given.states_bse[b, : LENGTHS[b]])
-        weights = softmax(annotations @ array(attention.score.weight_de).T @ query)
+        weights = softmax(annotations @ array(attention.score.key.weight).T @ query)
         beta: Any = _beta(attention.gate, query) if gate else 1.0
         found = array(reading.weights_bqs[b, q])
         np.testing.assert_allclose(found[: LENGTHS[b]], weights, rtol=1e-11)

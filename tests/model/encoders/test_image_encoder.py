@@ -6,8 +6,8 @@ from torch import Tensor
 from torch.autograd import backward, gradcheck
 
 from nmt.config.schema import ModelConfig
-from nmt.cpu_tuning import use_onednn_for_products
 from nmt.data.images import ImageSize
+from nmt.inference.linear import prepack_encoder, supports_prepacking
 from nmt.model.interfaces import Encoder
 from tests.model.small import build, gradients, outputs_by_steps
 from tests.model.small_images import image_encoders, pictures
@@ -66,9 +66,10 @@ def test_annotations_do_not_depend_on_the_batch(model: ModelConfig, sizes: Image
 
 @every_encoder
 def test_bits_do_not_depend_on_the_number_of_images(model: ModelConfig, sizes: ImageSize) -> None:
-    if not use_onednn_for_products():
-        pytest.skip("products do not use oneDNN on this CPU, so rows may round differently")
+    if not supports_prepacking():
+        pytest.skip("torch cannot prepack weights on this CPU, so rows may round differently")
     built, given = build(model, torch.float32, source=sizes), pictures(sizes)
+    prepack_encoder(built.encoder)
     source = given.source_bs if given.source_bs.dtype == torch.uint8 else given.source_bs.float()
     many, mask_bs = source.repeat(3, *[1] * (source.ndim - 1)), given.source_mask_bs.repeat(3, 1)
     with torch.inference_mode():

@@ -1,10 +1,11 @@
 """Bilinear score."""
 
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from nmt.model.attention.score import BilinearScore
 from nmt.model.layers.init import xavier
+from nmt.model.layers.linear import ConcatLinear
 from nmt.registry import SCORES
 
 
@@ -17,8 +18,8 @@ class GeneralScore(BilinearScore):
     def __init__(self, query_size: int, key_size: int) -> None:
         super().__init__(query_size, key_size)
         self.keys_size = query_size
-        self.weight_de = nn.Parameter(xavier(query_size, key_size))
+        self.key = ConcatLinear((key_size,), xavier(query_size, key_size))
 
     def prepare(self, states_bse: Float[Tensor, "b s e"]) -> Float[Tensor, "b s d"]:
         # W k once per sentence; q is used as it is.
-        return nn.functional.linear(states_bse, self.weight_de)
+        return self.key(states_bse)
