@@ -6,13 +6,12 @@ from torch import Tensor
 
 from nmt.inference.attention import (
     MAX_EXP_ARG,
-    RowIndependentTanhScore,
     factored_tanh_energies,
     float64_attention,
     float64_softmax,
+    row_independent_tanh_energies,
 )
 from nmt.model.attention.mechanism import masked_softmax
-from nmt.model.attention.scores.additive import AdditiveScore
 from nmt.model.layers.multi_head import Heads, multi_head_attention
 
 WIDTH = 6
@@ -37,48 +36,38 @@ def test_factored_tanh_equals_tanh(dtype: torch.dtype, largest: float) -> None:
     torch.testing.assert_close(energies_bqs, exact_bqs, rtol=tolerance, atol=tolerance)
 
 
-def _score(*, factored: bool) -> RowIndependentTanhScore:
-    """Build a score whose queries are the given ones and whose keys are computed elsewhere."""
-    torch.manual_seed(4)
-    score = AdditiveScore(WIDTH, WIDTH)
-    with torch.no_grad():
-        score.query.weight.copy_(torch.eye(WIDTH))
-    return RowIndependentTanhScore(score, factored=factored)
-
-
-@torch.no_grad()
 @pytest.mark.parametrize("queries", [1, 4])
 def test_each_row_chooses_its_own_form(queries: int) -> None:
     """Keys of the second sentence and a query of the third are out of the range of exponentials."""
-    score = _score(factored=True)
-    query_bqd, keys_bsa = torch.randn(3, queries, WIDTH), torch.randn(3, 7, WIDTH)
-    keys_bsa[1, 2, 3], query_bqd[2, 0, 1] = -60.0, 90.0
-    energies_bqs = score(query_bqd, keys_bsa)
+    torch.manual_seed(4)
+    v_a, query_bqa, keys_bsa = torch.randn(6), torch.randn(3, queries, 6), torch.randn(3, 7, 6)
+    keys_bsa[1, 2, 3], query_bqa[2, 0, 1] = -60.0, 90.0
+    energies_bqs = factored_tanh_energies(query_bqa, keys_bsa, v_a)
     assert energies_bqs.isfinite().all()
-    exact_bqs = _exact_energies(query_bqd, keys_bsa, score.score.v_a)
+    exact_bqs = _exact_energies(query_bqa, keys_bsa, v_a)
     torch.testing.assert_close(energies_bqs.double(), exact_bqs, rtol=2e-6, atol=2e-6)
     for sentence in range(3):
         row = slice(sentence, sentence + 1)
-        assert torch.equal(score(query_bqd[row], keys_bsa[row])[0], energies_bqs[sentence])
+        alone_1qs = factored_tanh_energies(query_bqa[row], keys_bsa[row], v_a)
+        assert torch.equal(alone_1qs[0], energies_bqs[sentence])
         for query in range(queries if queries > 1 else 0):
             # Two queries, so that the form of one query is not chosen.
-            pair = query_bqd[row][:, [query, query]]
-            assert torch.equal(score(pair, keys_bsa[row])[0, 0], energies_bqs[sentence, query])
+            pair_12a = query_bqa[row][:, [query, query]]
+            alone_12s = factored_tanh_energies(pair_12a, keys_bsa[row], v_a)
+            assert torch.equal(alone_12s[0, 0], energies_bqs[sentence, query])
 
 
-@torch.no_grad()
 def test_nan_keys_give_nan_energies() -> None:
-    energies_bqs = _score(factored=True)(
-        torch.randn(2, 3, WIDTH), torch.full((2, 4, WIDTH), torch.nan)
-    )
+    keys_bsa = torch.full((2, 4, WIDTH), torch.nan)
+    energies_bqs = factored_tanh_energies(torch.randn(2, 3, WIDTH), keys_bsa, torch.randn(WIDTH))
     assert energies_bqs.isnan().all()
 
 
-@torch.no_grad()
 def test_half_precision_is_never_factored() -> None:
-    query_bqd, keys_bsa = torch.randn(2, 3, WIDTH), torch.randn(2, 4, WIDTH).bfloat16()
-    found_bqs, expected_bqs = (_score(factored=f)(query_bqd, keys_bsa) for f in (True, False))
-    assert torch.equal(found_bqs, expected_bqs)
+    v_a = torch.randn(WIDTH).bfloat16()
+    query_bqa, keys_bsa = torch.randn(2, 3, WIDTH).bfloat16(), torch.randn(2, 4, WIDTH).bfloat16()
+    found_bqs = factored_tanh_energies(query_bqa, keys_bsa, v_a)
+    assert torch.equal(found_bqs, row_independent_tanh_energies(query_bqa, keys_bsa, v_a))
 
 
 def test_float64_softmax_equals_masked_softmax_without_showing_the_padding() -> None:

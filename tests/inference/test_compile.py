@@ -13,6 +13,7 @@ from nmt.errors import UserError
 from nmt.inference.compile import InferenceModel, Precision, compile_model
 from nmt.inference.decoders import BahdanauInference, PlainInference
 from nmt.inference.linear import supports_prepacking
+from nmt.model.attention.scores.additive import AdditiveScore
 from nmt.model.decoders.bahdanau import BahdanauDecoder
 from nmt.model.interfaces import select_rows
 from nmt.model.seq2seq import Seq2Seq
@@ -155,6 +156,17 @@ def test_subclass_of_a_decoder_uses_its_own_step() -> None:
     compiled = compile_model(built)
     assert isinstance(compiled._decoder, PlainInference)
     torch.testing.assert_close(decode(compiled), decode(built), rtol=2e-5, atol=2e-5)
+
+
+def test_subclass_of_a_score_uses_its_own_energies() -> None:
+    class Squared(AdditiveScore):
+        def forward(self, query_bqd: Tensor, keys_bsa: Tensor) -> Tensor:
+            return super().forward(query_bqd, keys_bsa).square()
+
+    built = build(BAHDANAU, torch.float32)
+    built.get_submodule("decoder.attention.score").__class__ = Squared
+    found, expected = decode(compile_model(built), hypotheses=3), decode(built, hypotheses=3)
+    torch.testing.assert_close(found, expected, rtol=2e-5, atol=2e-5)
 
 
 @needs_prepacking

@@ -1,6 +1,7 @@
 """Base classes of score functions, which compute the energies of attention."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import ClassVar, Literal
 
 import torch
@@ -79,6 +80,10 @@ class BilinearScore(Score):
         return self.project(query_bqd) @ keys_bsa.mT
 
 
+TanhEnergies = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""(query_bqa, keys_bsa, v_a) -> energies_bqs = v·tanh(q' + k')"""
+
+
 class TanhScore(Score):
     """Base of scores v·tanh(q' + k'), with q' = project(query) and k' = prepare(annotation).
 
@@ -86,6 +91,9 @@ class TanhScore(Score):
         query_size: width d of a query
         key_size: width e of an annotation
         hidden_size: width a of q' and k'
+
+    Attributes:
+        energies: computes v·tanh(q' + k')
     """
 
     form = "additive"
@@ -95,6 +103,7 @@ class TanhScore(Score):
         super().__init__(query_size, key_size)
         self.keys_size = hidden_size
         self.v_a = nn.Parameter(xavier(1, hidden_size)[0])
+        self.energies: TanhEnergies = tanh_energies
 
     @abstractmethod
     def project(self, query_bqd: Float[Tensor, "b q d"]) -> Float[Tensor, "b q a"]:
@@ -103,6 +112,12 @@ class TanhScore(Score):
     def forward(
         self, query_bqd: Float[Tensor, "b q d"], keys_bsa: Float[Tensor, "b s a"]
     ) -> Float[Tensor, "b q s"]:
-        query_bqa = self.project(query_bqd)
-        # Every pair of a query and a key needs its own tanh: b·q·s·a values.
-        return torch.tanh(query_bqa[:, :, None] + keys_bsa[:, None]) @ self.v_a
+        return self.energies(self.project(query_bqd), keys_bsa, self.v_a)
+
+
+def tanh_energies(
+    query_bqa: Float[Tensor, "b q a"], keys_bsa: Float[Tensor, "b s a"], v_a: Float[Tensor, " a"]
+) -> Float[Tensor, "b q s"]:
+    """Compute v·tanh(q + k) for all pairs of a query and a key."""
+    # Every pair needs its own tanh: b * q * s * a values.
+    return torch.tanh(query_bqa[:, :, None] + keys_bsa[:, None]) @ v_a
