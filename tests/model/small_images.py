@@ -30,7 +30,7 @@ def image_encoders() -> list[Any]:
     return found
 
 
-def pictures(sizes: ImageSize) -> Text:
+def random_images(sizes: ImageSize) -> Text:
     """Return three random images and the targets of `text`."""
     generator = torch.Generator().manual_seed(4)
     if sizes.size is None:

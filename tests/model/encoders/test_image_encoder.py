@@ -10,14 +10,14 @@ from nmt.data.images import ImageSize
 from nmt.inference.linear import prepack_encoder, supports_prepacking
 from nmt.model.interfaces import Encoder
 from tests.model.small import build, gradients, outputs_by_steps
-from tests.model.small_images import image_encoders, pictures
+from tests.model.small_images import image_encoders, random_images
 
 every_encoder = pytest.mark.parametrize(("model", "sizes"), image_encoders())
 
 
 @every_encoder
 def test_final_state_is_the_mean_annotation(model: ModelConfig, sizes: ImageSize) -> None:
-    built, given = build(model, source=sizes), pictures(sizes)
+    built, given = build(model, source=sizes), random_images(sizes)
     encoded = built.encode(given.source_bs, given.source_mask_bs)
     assert built.encoder.grid is not None
     rows, columns = built.encoder.grid
@@ -30,7 +30,7 @@ def test_final_state_is_the_mean_annotation(model: ModelConfig, sizes: ImageSize
 
 @every_encoder
 def test_teacher_forcing_equals_steps_for_images(model: ModelConfig, sizes: ImageSize) -> None:
-    built, given = build(model, source=sizes), pictures(sizes)
+    built, given = build(model, source=sizes), random_images(sizes)
     towards_btd = torch.randn(3, 4, built.decoder.output_size, dtype=torch.float64)
     at_once_btd, _ = built(given.source_bs, given.source_mask_bs, given.target_bt)
     backward((at_once_btd * towards_btd).sum())
@@ -45,7 +45,7 @@ def test_teacher_forcing_equals_steps_for_images(model: ModelConfig, sizes: Imag
 def test_every_parameter_receives_a_gradient_from_images(
     model: ModelConfig, sizes: ImageSize
 ) -> None:
-    built, given = build(model, source=sizes).train(), pictures(sizes)
+    built, given = build(model, source=sizes).train(), random_images(sizes)
     outputs_btd, _ = built(given.source_bs, given.source_mask_bs, given.target_bt)
     log_probs_btv = built.output_layer(outputs_btd).log_softmax(dim=-1)
     backward(-log_probs_btv[given.target_mask_bt][:, 7].sum())
@@ -56,7 +56,7 @@ def test_every_parameter_receives_a_gradient_from_images(
 
 @every_encoder
 def test_annotations_do_not_depend_on_the_batch(model: ModelConfig, sizes: ImageSize) -> None:
-    built, given = build(model, source=sizes), pictures(sizes)
+    built, given = build(model, source=sizes), random_images(sizes)
     together_bse = built.encode(given.source_bs, given.source_mask_bs).states_bse
     for row in range(3):
         some = slice(row, row + 1)
@@ -68,7 +68,7 @@ def test_annotations_do_not_depend_on_the_batch(model: ModelConfig, sizes: Image
 def test_bits_do_not_depend_on_the_number_of_images(model: ModelConfig, sizes: ImageSize) -> None:
     if not supports_prepacking():
         pytest.skip("torch cannot prepack weights on this CPU, so rows may round differently")
-    built, given = build(model, torch.float32, source=sizes), pictures(sizes)
+    built, given = build(model, torch.float32, source=sizes), random_images(sizes)
     prepack_encoder(built.encoder)
     source = given.source_bs if given.source_bs.dtype == torch.uint8 else given.source_bs.float()
     many, mask_bs = source.repeat(3, *[1] * (source.ndim - 1)), given.source_mask_bs.repeat(3, 1)
@@ -88,7 +88,7 @@ def _everything(encoder: Encoder, source: Tensor) -> tuple[Tensor, ...]:
 @every_encoder
 def test_image_encoder_gradients(model: ModelConfig, sizes: ImageSize) -> None:
     built = build(model, source=sizes)
-    source = pictures(sizes).source_bs[:1].double().requires_grad_()
+    source = random_images(sizes).source_bs[:1].double().requires_grad_()
 
     def states(values: Tensor) -> tuple[Tensor, ...]:
         return _everything(built.encoder, values)
@@ -98,7 +98,7 @@ def test_image_encoder_gradients(model: ModelConfig, sizes: ImageSize) -> None:
 
 @every_encoder
 def test_bfloat16_is_close_to_float32_for_images(model: ModelConfig, sizes: ImageSize) -> None:
-    built, given = build(model, torch.float32, source=sizes), pictures(sizes)
+    built, given = build(model, torch.float32, source=sizes), random_images(sizes)
     source = given.source_bs if given.source_bs.dtype == torch.uint8 else given.source_bs.float()
     exact, _ = built(source, given.source_mask_bs, given.target_bt)
     with torch.autocast("cpu", torch.bfloat16):
@@ -116,7 +116,7 @@ def test_annotation_dropout_only_in_training(model: ModelConfig, sizes: ImageSiz
         update={"encoder": type(model.encoder)(model.encoder.type, options)}
     )
     plain, built = build(model, source=sizes), build(dropping, source=sizes)
-    source = pictures(sizes).source_bs
+    source = random_images(sizes).source_bs
     assert torch.equal(_everything(built.encoder, source)[0], _everything(plain.encoder, source)[0])
     dropped_bse, _ = _everything(built.encoder.train(), source)
     kept_bse = _everything(plain.encoder, source)[0]
