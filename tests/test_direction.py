@@ -38,7 +38,7 @@ LEVELS = [
 ]
 MODEL_LEVELS = [
     ("nmt.model.interfaces",),
-    ("nmt.model.layers", "nmt.model.embeddings"),
+    ("nmt.model.layers",),
     ("nmt.model.recurrence", "nmt.model.encoders", "nmt.model.attention"),
     ("nmt.model.decoders",),
     ("nmt.model.seq2seq",),

@@ -10,9 +10,8 @@ from nmt.data.images import ImageSize
 from nmt.errors import UserError
 from nmt.model.attention.mechanism import Mechanism
 from nmt.model.decoders.recurrent import RecurrentDecoder
-from nmt.model.embeddings import Embedding
 from nmt.model.interfaces import AnyDecoder
-from nmt.model.seq2seq import Seq2Seq
+from nmt.model.seq2seq import Embedding, Seq2Seq
 from nmt.registry import DECODERS, ENCODERS, MECHANISMS, SCORES, ComponentConfig, Registry
 
 Component = TypeVar("Component")

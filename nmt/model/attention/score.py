@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from nmt.model.interfaces import FusedSupport
-from nmt.model.layers.init import xavier
+from nmt.model.layers.linear import xavier
 
 Form = Literal["bilinear", "additive", "location", "own"]
 

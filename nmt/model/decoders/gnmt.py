@@ -13,8 +13,7 @@ from nmt.model.decoders.recurrent import RecurrentDecoder, RecurrentState, Recur
 from nmt.model.interfaces import DecoderOutput, Encoded, SourceSizes, StepOutput
 from nmt.model.layers.bridge import Bridge
 from nmt.model.layers.dropout import dropout as apply_dropout
-from nmt.model.layers.module_list import Layers
-from nmt.model.layers.recurrent import CELLS, LayerState, RecurrentLayer
+from nmt.model.layers.recurrent import CELLS, Layers, LayerState, RecurrentLayer
 from nmt.model.recurrence.spec import AttentionOrder, RecurrenceSpec, build_spec
 from nmt.registry import DECODERS
 

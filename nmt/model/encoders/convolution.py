@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from nmt.component_spec import Positive, Probability
 from nmt.data.images import ImageSize
-from nmt.model.encoders.image_encoder import ImageEncoder
+from nmt.model.encoders.features import ImageEncoder
 from nmt.model.interfaces import Encoded
 from nmt.registry import ENCODERS
 

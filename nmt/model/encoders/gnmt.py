@@ -10,9 +10,8 @@ from torch import Tensor
 from nmt.component_spec import Positive, Probability
 from nmt.model.interfaces import Encoded, Encoder, LayerStates
 from nmt.model.layers.dropout import SequenceDropout
-from nmt.model.layers.module_list import Layers
 from nmt.model.layers.padding import LayerOutput, Padding, run_layer
-from nmt.model.layers.recurrent import CELLS, RecurrentLayer
+from nmt.model.layers.recurrent import CELLS, Layers, RecurrentLayer
 from nmt.registry import ENCODERS
 
 

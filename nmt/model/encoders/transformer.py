@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from nmt.component_spec import Positive, Probability
 from nmt.model.interfaces import Encoded, Encoder, LayerStates
 from nmt.model.layers.dropout import dropout as apply_dropout
-from nmt.model.layers.module_list import Layers
 from nmt.model.layers.multi_head import SelfAttention
+from nmt.model.layers.recurrent import Layers
 from nmt.model.layers.transformer import (
     FeedForward,
     LayerDesign,

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from nmt.model.interfaces import Encoded, SourceSizes
-from nmt.model.layers.init import xavier
+from nmt.model.layers.linear import xavier
 from nmt.model.layers.recurrent import Cell, LayerState
 
 InitialState = Literal["bridge", "last", "zero"]

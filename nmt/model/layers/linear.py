@@ -1,13 +1,12 @@
-"""Linear layers: of concatenated inputs, and with Glorot's initialization."""
+"""Linear layers of concatenated inputs, and the initialization of weight matrices."""
 
 from collections.abc import Sequence
+from math import sqrt
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import linear
-
-from nmt.model.layers.init import xavier_gates
 
 
 class ConcatLinear(nn.Module):
@@ -70,3 +69,19 @@ def glorot_linear(input_size: int, output_size: int, parts: int = 1) -> nn.Linea
     layer.weight = nn.Parameter(xavier_gates(parts, output_size, input_size))
     nn.init.zeros_(layer.bias)
     return layer
+
+
+def xavier(rows: int, columns: int) -> Float[Tensor, "rows columns"]:
+    """Draw from U(-a, a) with a = sqrt(6 / (rows + columns)). Glorot and Bengio 2010, eq. 16."""
+    bound = sqrt(6 / (rows + columns))
+    return torch.empty(rows, columns).uniform_(-bound, bound)
+
+
+def xavier_gates(gates: int, rows: int, columns: int) -> Float[Tensor, "all_rows columns"]:
+    """Stack one Glorot matrix per gate: each gate is a layer of its own."""
+    return torch.cat([xavier(rows, columns) for _ in range(gates)])
+
+
+def orthogonal_gates(gates: int, size: int) -> Float[Tensor, "rows size"]:
+    """Stack one orthogonal matrix per gate. Saxe et al. 2014."""
+    return torch.cat([torch.nn.init.orthogonal_(torch.empty(size, size)) for _ in range(gates)])

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import linear, pad
 
-from nmt.model.layers.init import orthogonal_gates, xavier, xavier_gates
+from nmt.model.layers.linear import orthogonal_gates, xavier, xavier_gates
 from nmt.model.layers.recurrent import LayerState, LSTMLayer, compute_dtype, lstm_cell
 
 MEMORY_TAPE = "memory_tape"

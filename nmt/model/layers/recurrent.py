@@ -1,7 +1,8 @@
 """Recurrent layers: the long short-term memory, the gated recurrent unit, and stacks of them."""
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Literal, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import ClassVar, Generic, Literal, NamedTuple, TypeVar, cast
 
 import torch
 from jaxtyping import Bool, Float
@@ -9,11 +10,11 @@ from torch import Tensor, nn
 
 from nmt.model.interfaces import FusedSupport
 from nmt.model.layers.dropout import dropout
-from nmt.model.layers.init import orthogonal_gates, xavier_gates
-from nmt.model.layers.linear import ConcatLinear
-from nmt.model.layers.module_list import Layers
+from nmt.model.layers.linear import ConcatLinear, orthogonal_gates, xavier_gates
 
 Cell = Literal["lstm", "gru"]
+
+Item = TypeVar("Item", bound=nn.Module)
 
 GATE_SATURATION = 1e4  # σ(-1e4) is 0 and σ(1e4) is 1 in every floating-point type
 
@@ -258,6 +259,22 @@ class GRULayer(RecurrentLayer):
 
 
 CELLS: dict[Cell, type[RecurrentLayer]] = {"lstm": LSTMLayer, "gru": GRULayer}
+
+
+class Layers(nn.ModuleList, Generic[Item]):
+    """A `ModuleList` whose items have one type, which torch's own does not express."""
+
+    def __init__(self, modules: Iterable[Item] = ()) -> None:
+        super().__init__(modules)
+
+    def __iter__(self) -> Iterator[Item]:
+        # Only items of this type were added.
+        return cast(Iterator[Item], super().__iter__())
+
+    @property
+    def first(self) -> Item:
+        """The first item: the bottom layer of a stack."""
+        return next(iter(self))
 
 
 class RecurrentStack(nn.Module):

@@ -13,7 +13,7 @@ from nmt.model.attention.mechanism import (
     LocalMechanism,
 )
 from nmt.model.attention.score import Score
-from nmt.model.layers.init import xavier
+from nmt.model.layers.linear import xavier
 from nmt.registry import MECHANISMS
 
 

@@ -5,8 +5,7 @@ from torch import Tensor
 
 from nmt.component_spec import Positive
 from nmt.model.attention.score import TanhScore
-from nmt.model.layers.init import xavier
-from nmt.model.layers.linear import ConcatLinear
+from nmt.model.layers.linear import ConcatLinear, xavier
 from nmt.registry import SCORES
 
 

@@ -4,8 +4,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from nmt.model.attention.score import BilinearScore
-from nmt.model.layers.init import xavier
-from nmt.model.layers.linear import ConcatLinear
+from nmt.model.layers.linear import ConcatLinear, xavier
 from nmt.registry import SCORES
 
 

@@ -6,7 +6,7 @@ from torch.nn.functional import linear, pad
 
 from nmt.component_spec import Positive
 from nmt.model.attention.score import Score
-from nmt.model.layers.init import xavier
+from nmt.model.layers.linear import xavier
 from nmt.registry import SCORES
 
 

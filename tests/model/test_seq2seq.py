@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from nmt.model.embeddings import Embedding
+from nmt.model.seq2seq import Embedding
 
 
 @pytest.mark.parametrize("tied", [False, True])
