@@ -1,6 +1,9 @@
 """Mistakes of the user, which commands print on one line each."""
 
-from collections.abc import Iterable, Sequence
+import errno
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
 
 
@@ -39,6 +42,73 @@ class UserErrors(UserError):
     @property
     def lines(self) -> list[str]:
         return [line for error in self.errors for line in error.lines]
+
+
+# What to do about an error of the operating system; other errors have no general remedy.
+_REMEDIES = {
+    errno.ENOSPC: "free some space and repeat the command",
+    errno.EDQUOT: "free some of your quota and repeat the command",
+    errno.EFBIG: "raise the limit of file sizes (ulimit -f) and repeat the command",
+    errno.EROFS: "choose a location that is not read-only",
+    errno.EACCES: "change the permissions, or choose another location",
+    errno.EPERM: "change the permissions, or choose another location",
+    errno.EIO: "check the disk",
+    errno.ENAMETOOLONG: "choose a shorter name",
+}
+
+DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO})
+"""Errors of a full or failing disk, which a command reports wherever they occur."""
+
+
+def file_error(
+    error: OSError, location: object = "", failed: str = "cannot be written"
+) -> UserError:
+    """Return the user error for an error of the operating system, with its remedy.
+
+    Args:
+        error: the error
+        location: file or directory, if the error itself names none
+        failed: the operation that has failed, in words
+    """
+    file = str(location) or os.fsdecode(error.filename or "")
+    remedy = _REMEDIES.get(error.errno or 0)
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    return UserError(f"{failed}: {reason}" + (f"; {remedy}" if remedy else ""), file)
+
+
+# Texts of the exceptions that torch, oneDNN and NumPy raise when an allocation fails.
+_OUT_OF_MEMORY = (
+    "can't allocate memory",
+    "not enough memory",
+    "out of memory",
+    "could not create a primitive",
+    "could not create a memory",
+    "bad_alloc",
+    "bad allocation",
+    "Storage size calculation overflowed",
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an exception means that an allocation has failed, on a CPU or a GPU."""
+    if isinstance(error, MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in _OUT_OF_MEMORY)
+
+
+@contextmanager
+def explained_out_of_memory(remedy: str) -> Iterator[None]:
+    """Report a failed allocation inside the block as a user error.
+
+    Args:
+        remedy: the options to lower, for example "lower training.batch_tokens"
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise UserError(f"out of memory; {remedy}") from error
 
 
 # Names in the files of JoeyNMT, OpenNMT-py, fairseq and Marian. The counterpart is the first one

@@ -1,10 +1,21 @@
 """Errors for the user, and suggestions for unknown names."""
 
+import errno
+
 import pytest
+import torch
 
 from nmt.config.schema import Experiment
 from nmt.config.validation import walk
-from nmt.errors import OTHER_TOOLKITS, UserError, UserErrors, suggest
+from nmt.errors import (
+    OTHER_TOOLKITS,
+    UserError,
+    UserErrors,
+    explained_out_of_memory,
+    file_error,
+    is_out_of_memory,
+    suggest,
+)
 from nmt.registry import FAMILIES
 
 
@@ -49,3 +60,26 @@ def test_counterparts_of_names_of_other_toolkits_exist() -> None:
             or any(key.endswith(f".{counterpart}") for key in keys)
             or (last in options and counterpart.rpartition(".")[0].split(".")[-1] in FAMILIES)
         ), counterpart
+
+
+def test_error_of_the_system_names_the_file_and_the_remedy() -> None:
+    full = file_error(OSError(errno.ENOSPC, "full", "a.txt"))
+    assert str(full) == (
+        "a.txt: cannot be written: No space left on device; free some space and repeat the command"
+    )
+    assert str(file_error(OSError(errno.EISDIR, ""), "b", "cannot be read")) == (
+        "b: cannot be read: Is a directory"
+    )
+    assert str(file_error(OSError("short write"))) == "cannot be written: short write"
+
+
+def test_failed_allocation_is_a_user_error_with_a_remedy() -> None:
+    with (
+        pytest.raises(UserError, match="out of memory; lower the batch"),
+        explained_out_of_memory("lower the batch"),
+    ):
+        torch.empty(1 << 60, dtype=torch.uint8)
+    assert is_out_of_memory(MemoryError())
+    assert is_out_of_memory(RuntimeError("could not create a primitive"))
+    with pytest.raises(RuntimeError, match="shape"), explained_out_of_memory("x"):
+        raise RuntimeError("shape mismatch")

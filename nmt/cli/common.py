@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from nmt.distributed.launch import INTERNAL_ERROR, INTERRUPTED, run_as_rank
 from nmt.distributed.rank import RankInfo
-from nmt.errors import UserError
+from nmt.errors import DISK_ERRORS, UserError, file_error
 from nmt.version import VERSION
 
 SUCCESS, USER_ERROR = 0, 2
@@ -86,3 +86,8 @@ def run(name: str, command: Callable[[], int]) -> int:
         # Python would still flush standard output at exit, so the rest goes to the null device.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return SUCCESS
+    except OSError as error:
+        if error.errno not in DISK_ERRORS:
+            raise
+        print(f"{name}: {file_error(error)}", file=sys.stderr)
+        return USER_ERROR
