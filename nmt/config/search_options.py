@@ -51,9 +51,10 @@ class SearchOptions(Section):
     model_config = ConfigDict(json_schema_extra=_add_aliases)
 
     beam_size: Positive = 5
-    """active hypotheses per sentence; 1 is greedy search"""
+    """active hypotheses per sentence; 1 is greedy search, which selects the most likely token at
+    every step"""
     n_best: Positive = 1
-    """translations to return per sentence"""
+    """translations of distinct texts to return per sentence; fewer if the beam holds no more"""
     length_penalty: Annotated[ComponentConfig, Component(LENGTH_PENALTIES, "average")] = DEFAULT
     """normalization of log-probabilities by length"""
     coverage_penalty: Annotated[ComponentConfig, Component(COVERAGE_PENALTIES, "none")] = DEFAULT
@@ -88,6 +89,15 @@ class SearchOptions(Section):
     @classmethod
     def _rename_value(cls, value: object) -> object:
         return VALUE_ALIASES.get(value, value) if isinstance(value, str) else value
+
+    @field_validator("n_best", mode="after")
+    @classmethod
+    def _check_beam(cls, n_best: int, field: FieldContext) -> int:
+        if n_best > 1 and field.data.get("beam_size") == 1:
+            raise ValueError(
+                f"{n_best} has no effect with a beam of 1, which is greedy search; use a wider beam"
+            )
+        return n_best
 
     @field_validator("sampling", mode="after")
     @classmethod

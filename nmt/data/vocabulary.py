@@ -7,7 +7,7 @@ special token.
 import hashlib
 import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -37,6 +37,9 @@ class SpecialTokens(NamedTuple):
     bos: int
     eos: int
 
+
+Span = tuple[int, int]
+"""First character of a token in a text, and the one after its last; equal if it covers none."""
 
 SpecialTokenPair = tuple[SpecialTokens | None, SpecialTokens]
 """Special tokens of source and target; images have none."""
@@ -159,6 +162,14 @@ class Vocabulary:
         ids: list[list[int]] = self._processor.encode(texts, out_type=int, num_threads=1)
         return ids
 
+    def spans(self, text: str) -> list[Span]:
+        """Return the characters of the text that each token of `encode` covers.
+
+        Normalization may give a token none of them, for example the first two of "1⁄2" for "½".
+        """
+        spans: list[Span] = self._processor.encode(text, return_type="offset_mapping")["offsets"]
+        return spans
+
     def decode(self, ids: Iterable[int]) -> str:
         """Return the detokenized text of token ids.
 
@@ -167,14 +178,19 @@ class Vocabulary:
         text: str = self._processor.decode([i for i in map(int, ids) if i not in self._added])
         return text
 
+    def decode_with_spans(self, ids: Sequence[int]) -> tuple[str, list[Span]]:
+        """Return the text of `decode`, and the characters of it that each token produces."""
+        known = [i for i in ids if i not in self._added]
+        decoded = self._processor.decode(known, return_type="offset_mapping")
+        of_known, spans = iter(decoded["offsets"]), list[Span]()
+        for i in ids:
+            end = spans[-1][1] if spans else 0
+            spans.append((end, end) if i in self._added else next(of_known))
+        return decoded["text"], spans
+
     def tokens(self, ids: Iterable[int]) -> list[str]:
         """Return the token of each id, including special tokens."""
         return [self._added.get(i) or self._processor.id_to_piece(i) for i in map(int, ids)]
-
-    def decode_tokens(self, tokens: Iterable[str]) -> str:
-        """Return the detokenized text of tokens, which need not be in the vocabulary."""
-        text: str = self._processor.decode(list(tokens))
-        return text
 
     @property
     def supports_sampling(self) -> bool:

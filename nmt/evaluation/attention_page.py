@@ -8,6 +8,7 @@ from io import BytesIO
 from os import PathLike
 from pathlib import Path
 from string import Template
+from unicodedata import bidirectional
 
 from PIL import Image
 
@@ -44,8 +45,8 @@ def _matrix_section(attention: AttentionMatrix) -> str:
     assert tuple(weights_ts.shape) == (len(target), len(source))
     # Three digits are enough for a color, and keep the page small.
     rows = [[f"{weight:.3f}" for weight in row] for row in weights_ts.tolist()]
-    source_words = [escape(word) for word in source]
-    target_words = [escape(word) for word in target]
+    source_words, target_words = _isolated(source), _isolated(target)
+    direction = _direction(source)
     source_spans = " ".join(f"<span>{word}</span>" for word in source_words)
     header = "".join(f"<th>{word}</th>" for word in source_words)
     body = "\n".join(
@@ -55,9 +56,10 @@ def _matrix_section(attention: AttentionMatrix) -> str:
         for word, row in zip(target_words, rows, strict=True)
     )
     return (
-        f'<section>\n<p class="source" dir="auto">{source_spans}</p>\n'
-        f"{_target_paragraph(target_words, rows)}\n"
-        f"<table><thead><tr><th></th>{header}</tr></thead>\n"
+        f'<section>\n<p class="source" dir="{direction}">{source_spans}</p>\n'
+        f"{_target_paragraph(target, rows)}\n"
+        # The columns are in the order of the source's words on a line.
+        f'<table dir="{direction}"><thead><tr><th></th>{header}</tr></thead>\n'
         f"<tbody>\n{body}\n</tbody></table>\n</section>"
     )
 
@@ -81,14 +83,26 @@ def _overlay_section(overlay: AttentionOverlay) -> str:
     cells = "<span></span>" * (grid_rows * grid_columns)
     return (
         f'<section>\n<div class="source image" style="{style}">{cells}</div>\n'
-        f"{_target_paragraph([escape(word) for word in overlay.words], rows)}\n</section>"
+        f"{_target_paragraph(overlay.words, rows)}\n</section>"
     )
 
 
 def _target_paragraph(words: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return the target words with their weights as attributes; both are escaped already."""
+    """Return the target words with their weights as attributes."""
     spans = " ".join(
         f'<span tabindex="0" data-weights="{" ".join(row)}">{word}</span>'
-        for word, row in zip(words, rows, strict=True)
+        for word, row in zip(_isolated(words), rows, strict=True)
     )
-    return f'<p class="target" dir="auto">{spans}</p>'
+    return f'<p class="target" dir="{_direction(words)}">{spans}</p>'
+
+
+def _isolated(words: Iterable[str]) -> list[str]:
+    """Escape words, and isolate them so that `</s>` is not mirrored beside a word in Arabic."""
+    return [f"<bdi>{escape(word)}</bdi>" for word in words]
+
+
+def _direction(words: Iterable[str]) -> str:
+    """Return the direction of a text by its first letter, as `dir="auto"` does without `<bdi>`."""
+    directions = map(bidirectional, "".join(words))
+    first = next((one for one in directions if one in ("L", "R", "AL")), "L")
+    return "ltr" if first == "L" else "rtl"

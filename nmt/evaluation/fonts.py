@@ -8,6 +8,9 @@ Font families are tried in this order until every character is covered:
    common Chinese characters. Importing the package would change matplotlib's settings, so the file
    is located through the package's metadata and added to matplotlib's list of fonts;
 4. all other installed families, by name.
+
+matplotlib keeps its list of fonts in a file, which lacks fonts that were installed later. If a
+character remains without a font, the fonts of the system are therefore listed again, once.
 """
 
 import logging
@@ -17,7 +20,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, files
 
 import matplotlib
-from matplotlib.font_manager import fontManager, get_font
+from matplotlib.font_manager import FontProperties, findSystemFonts, fontManager, get_font
 
 DEFAULT_FAMILY = "DejaVu Sans"
 PREFERRED_FAMILIES = (
@@ -48,8 +51,20 @@ def select_fonts(texts: Iterable[str]) -> tuple[list[str], list[str]]:
     """
     # NFC composes Hangul from its parts; fonts cover the composed syllables only.
     normalized = [unicodedata.normalize("NFC", text) for text in texts]
-    missing = set("".join(normalized))
-    families = []
+    characters = set("".join(normalized))
+    families, missing = _cover(characters)
+    if missing and add_new_fonts():
+        families, missing = _cover(characters)
+    for character in sorted(missing):
+        script = unicodedata.name(character, "UNNAMED").split()[0]
+        warn_missing_font(ord(character) >> 8, script)
+    table = str.maketrans(dict.fromkeys(missing, "\N{REPLACEMENT CHARACTER}"))
+    return families, [text.translate(table) for text in normalized]
+
+
+def _cover(characters: set[str]) -> tuple[list[str], set[str]]:
+    """Return the families to draw these characters with, and the characters without a font."""
+    missing, families = set(characters), []
     for family in candidate_families():
         covered = missing & font_characters(family)
         if covered or family == DEFAULT_FAMILY:
@@ -57,11 +72,7 @@ def select_fonts(texts: Iterable[str]) -> tuple[list[str], list[str]]:
         missing -= covered
         if not missing:
             break
-    for character in sorted(missing):
-        script = unicodedata.name(character, "UNNAMED").split()[0]
-        warn_missing_font(ord(character) >> 8, script)
-    table = str.maketrans(dict.fromkeys(missing, "\N{REPLACEMENT CHARACTER}"))
-    return families, [text.translate(table) for text in normalized]
+    return families, missing
 
 
 def candidate_families() -> Iterator[str]:
@@ -97,13 +108,24 @@ def add_packaged_font() -> bool:
 
 
 @cache
+def add_new_fonts() -> bool:
+    """Add fonts of the system that matplotlib's list lacks; return whether there are any."""
+    known = {font.fname for font in fontManager.ttflist}
+    count = len(fontManager.ttflist)
+    for path in sorted({*findSystemFonts()} - known):
+        try:
+            fontManager.addfont(path)
+        except Exception as error:  # matplotlib skips a damaged font after any exception as well
+            log.debug("skipping the font %s: %s", path, error)
+    font_characters.cache_clear()
+    return len(fontManager.ttflist) > count
+
+
+@cache
 def font_characters(family: str) -> frozenset[str]:
-    """Return the characters of the regular font of a family."""
-    path = next(
-        font.fname
-        for font in fontManager.ttflist
-        if font.name == family and font.weight in REGULAR_WEIGHTS
-    )
+    """Return the characters of the font that matplotlib draws a family with."""
+    # The list may contain oblique and condensed fonts of the family, which have fewer characters.
+    path = fontManager.findfont(FontProperties(family=family), fallback_to_default=False)
     return frozenset(map(chr, get_font(path).get_charmap()))
 
 

@@ -11,7 +11,7 @@ from nmt.data.images import read_rgb
 from nmt.data.token_corpus import Array
 from nmt.evaluation.attention_page import write_attention_page
 from nmt.evaluation.plots import AttentionMatrix, AttentionOverlay, plot_matrix, plot_overlay
-from nmt.search.alignment import END, word_spans, word_texts, word_weights
+from nmt.search.alignment import END, word_weights
 from nmt.search.translation import Translation
 
 REGION_PIXELS = 32  # side of a region of a feature map, which has no image to draw on
@@ -71,17 +71,17 @@ def extract_attention(translation: Translation) -> AttentionMatrix | AttentionOv
         return None
     if translation.grid is not None:
         return _overlay(translation, translation.grid)
-    source, target = translation.source_pieces, translation.pieces
+    pieces = translation.source_pieces, translation.pieces
+    source, target = translation.segmented_source, translation.segmented_target
     # Only some models attend to </s> of the source, and only some translations contain </s>.
-    source_end, target_end = weights_ts.size(1) > len(source), weights_ts.size(0) > len(target)
+    source_end = [END] * (weights_ts.size(1) > source.pieces)
+    target_end = [END] * (weights_ts.size(0) > target.pieces)
     # A matrix with one row or column shows nothing.
-    if len(word_spans(source)) == 1 or len(word_spans(target)) == 1:
-        return AttentionMatrix(
-            [*source, *[END] * source_end], [*target, *[END] * target_end], weights_ts
-        )
+    if min(len(source.words), len(target.words)) <= 1:
+        return AttentionMatrix([*pieces[0], *source_end], [*pieces[1], *target_end], weights_ts)
     return AttentionMatrix(
-        word_texts(source, end=source_end),
-        word_texts(target, end=target_end),
+        [*source.words, *source_end],
+        [*target.words, *target_end],
         word_weights(weights_ts, source, target),
     )
 
@@ -89,13 +89,19 @@ def extract_attention(translation: Translation) -> AttentionMatrix | AttentionOv
 def _overlay(translation: Translation, grid: tuple[int, int]) -> AttentionOverlay:
     """Return the attention of each word of a caption; `</s>` is omitted."""
     assert translation.attention is not None
-    groups = word_spans(translation.pieces)
-    if len(groups) == 1:
-        groups, texts = [[i] for i in groups[0]], list(translation.pieces)
-    else:
-        texts = word_texts(translation.pieces)
-    weights_ts = torch.stack([translation.attention[group].mean(dim=0) for group in groups])
-    return AttentionOverlay(_read_image(Path(translation.source), grid), grid, texts, weights_ts)
+    target = translation.segmented_target
+    words = [
+        (word, translation.attention[pieces].mean(dim=0))
+        for word, pieces in zip(target.words, target.pieces_of_words, strict=True)
+        if pieces
+    ]
+    if len(words) <= 1:
+        rows_ts = translation.attention[: target.pieces]
+        words = list(zip(translation.pieces, rows_ts, strict=True))
+    texts, rows = zip(*words, strict=True)
+    weights_ts = torch.stack(rows)
+    image = _read_image(Path(translation.source), grid)
+    return AttentionOverlay(image, grid, list(texts), weights_ts)
 
 
 def _read_image(file: Path, grid: tuple[int, int]) -> Array:

@@ -4,30 +4,79 @@
 `</s>` if the hypothesis is finished; one column per source piece, then a column for `</s>`. Pieces
 are SentencePiece's, given without `</s>`.
 
+The words of a text are those of `str.split`, which splits at white space, of the text as it was
+read and written, before normalization. SentencePiece gives the characters that each piece covers,
+so any model is supported, also one whose normalization changes, adds or removes spaces.
+
 The row and the column of `</s>` are excluded. A target piece is linked to the source piece with the
 largest weight, the first one if several are equal. For words, weights are summed over the pieces of
 a source word and averaged over the pieces of a target word before the largest is selected, so a
 target word has one link. A target without weight on any source piece has no link; hard attention,
-for example, may select `</s>`.
+for example, may select `</s>`. A word that normalization removes has no pieces and no links.
 
 A Pharaoh file has one line per sentence with 0-based links `source-target` separated by spaces:
 `0-0 2-1`.
 """
 
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-SPACE = "▁"
+from nmt.data.vocabulary import Span
+
 END = "</s>"
-BYTE_PIECE = re.compile(r"<0x([0-9A-F]{2})>")
 
 Link = tuple[int, int]
 """(source, target), 0-based."""
+
+
+class SegmentedText:
+    """A text with the characters that each of its pieces covers.
+
+    Args:
+        text: the text, not normalized
+        spans: first character of each piece and the one after its last, `</s>` excluded
+
+    Attributes:
+        words: the words of the text, split at white space
+        pieces: number of pieces
+    """
+
+    def __init__(self, text: str, spans: Sequence[Span]) -> None:
+        self.text, self.spans = text, spans
+        self.words, self.pieces = text.split(), len(spans)
+
+    @cached_property
+    def words_of_pieces(self) -> list[list[int]]:
+        """The words that each piece covers, in part at least.
+
+        A piece of white space, or of no character, belongs to the word at its position or after
+        it, or to the last word if there is none.
+        """
+        bounds = [match.span() for match in re.finditer(r"\S+", self.text)]  # those of str.split
+        starts, ends = [start for start, _ in bounds], [end for _, end in bounds]
+        if not bounds:
+            return [[] for _ in self.spans]
+        found = []
+        for start, end in self.spans:
+            first, last = bisect_right(ends, start), bisect_left(starts, end)
+            found.append(list(range(first, last)) or [min(first, len(bounds) - 1)])
+        return found
+
+    @cached_property
+    def pieces_of_words(self) -> list[list[int]]:
+        """The positions of the pieces of each word; none if normalization removes the word."""
+        pieces: list[list[int]] = [[] for _ in self.words]
+        for piece, words in enumerate(self.words_of_pieces):
+            for word in words:
+                pieces[word].append(piece)
+        return pieces
 
 
 def piece_alignment(
@@ -44,64 +93,38 @@ def piece_alignment(
 
 
 def word_alignment(
-    weights_ts: Float[Tensor, "t s"], source_pieces: Sequence[str], target_pieces: Sequence[str]
+    weights_ts: Float[Tensor, "t s"], source: SegmentedText, target: SegmentedText
 ) -> list[Link]:
     """Return the links between words in the order of the target."""
-    source_count, target_count = len(word_spans(source_pieces)), len(word_spans(target_pieces))
-    weights_ts = word_weights(weights_ts, source_pieces, target_pieces)
-    return _links_to_largest(weights_ts[:target_count, :source_count])
+    weights_ts = word_weights(weights_ts, source, target)
+    return _links_to_largest(weights_ts[: len(target.words), : len(source.words)])
 
 
 def word_weights(
-    weights_ts: Float[Tensor, "t s"], source_pieces: Sequence[str], target_pieces: Sequence[str]
+    weights_ts: Float[Tensor, "t s"], source: SegmentedText, target: SegmentedText
 ) -> Float[Tensor, "t2 s2"]:
     """Return the weights between words; the row and the column of `</s>` stay last if present.
 
-    The sum of a row is the mean of the sums of its pieces' rows.
+    The sum of a row is the mean of the sums of its pieces' rows. The weight of a source piece that
+    covers several words is divided equally among them.
     """
-    _check_shape(weights_ts, len(source_pieces), len(target_pieces))
+    _check_shape(weights_ts, source.pieces, target.pieces)
     rows, columns = weights_ts.shape
+    shares = weights_ts.new_tensor([float(len(words) or 1) for words in source.words_of_pieces])
     # A column or row beyond the pieces belongs to </s>, which is a group by itself.
-    source = word_spans(source_pieces) + [[i] for i in range(len(source_pieces), columns)]
-    target = word_spans(target_pieces) + [[i] for i in range(len(target_pieces), rows)]
-    summed = [weights_ts[:, span].sum(dim=1) for span in source]
-    if not summed or not target:
-        return weights_ts.new_zeros(len(target), len(source))
+    summed = [
+        (weights_ts[:, pieces] / shares[pieces]).sum(dim=1) for pieces in source.pieces_of_words
+    ]
+    summed += [weights_ts[:, column] for column in range(source.pieces, columns)]
+    groups = target.pieces_of_words + [[row] for row in range(target.pieces, rows)]
+    if not summed or not groups:
+        return weights_ts.new_zeros(len(groups), len(summed))
     summed_ts = torch.stack(summed, dim=1)
-    return torch.stack([summed_ts[span].mean(dim=0) for span in target])
-
-
-def word_spans(pieces: Sequence[str]) -> list[list[int]]:
-    """Return the positions of each word's pieces; words are those of the text split at spaces.
-
-    A word starts at the first piece and at every piece that starts with '▁'. A lone '▁' belongs to
-    the word that follows, or to the last word if none follows.
-    """
-    spans: list[list[int]] = []
-    is_empty = True  # the last word has no letter yet, only '▁'
-    for position, piece in enumerate(pieces):
-        if not spans or (piece.startswith(SPACE) and not is_empty):
-            spans.append([])
-            is_empty = True
-        spans[-1].append(position)
-        is_empty = is_empty and not piece.strip(SPACE)
-    if len(spans) > 1 and is_empty:  # the text ends with a space
-        spans[-2].extend(spans.pop())
-    return spans
-
-
-def word_text(pieces: Sequence[str], span: Sequence[int]) -> str:
-    """Return the text of the word at these positions, with byte pieces decoded to characters."""
-    text = b""  # a character may be spelled by several byte pieces
-    for piece in (pieces[position] for position in span):
-        byte = BYTE_PIECE.fullmatch(piece)
-        text += bytes.fromhex(byte[1]) if byte else piece.encode()
-    return text.decode(errors="replace").replace(SPACE, "")
-
-
-def word_texts(pieces: Sequence[str], *, end: bool = False) -> list[str]:
-    """Return the words of the pieces, followed by `</s>` if `end` is set."""
-    return [word_text(pieces, span) for span in word_spans(pieces)] + [END] * end
+    means = [
+        summed_ts[rows_of_word].mean(dim=0) if rows_of_word else summed_ts.new_zeros(len(summed))
+        for rows_of_word in groups
+    ]
+    return torch.stack(means)
 
 
 def to_pharaoh(links: Iterable[Link]) -> str:

@@ -18,7 +18,7 @@ from nmt.config.search_options import EarlyStopping
 from nmt.device import AsyncHostCopy
 from nmt.model.interfaces import Memory, Prediction, State, select_rows
 from nmt.search.candidates import block_repeated_ngrams, select_candidates
-from nmt.search.finished import NEG_INF, BeamStep, FinishedHypotheses
+from nmt.search.finished import NEG_INF, BeamStep, Detokenize, FinishedHypotheses
 from nmt.search.hypothesis import Hypothesis
 from nmt.search.scoring import CoveragePenalty, LengthPenalty, Scoring
 from nmt.search.step import Step, device_of, source_mask_on_cpu, to_device
@@ -40,6 +40,7 @@ def beam_search(
     block_ngram: int = 0,
     early_stopping: EarlyStopping = "exact",
     source_mask_bs: Bool[Tensor, "b s"] | None = None,
+    detokenize: Detokenize | None = None,
 ) -> list[list[Hypothesis]]:
     """Search the `n_best` best hypotheses of each sentence; return them best first.
 
@@ -47,6 +48,9 @@ def beam_search(
     log-probability. Those among the first k that end in `eos` are finished; the first k of the
     others stay active. A hypothesis that reaches the maximum length without `eos` is returned only
     after all finished ones. Fewer than `n_best` are returned if the beam holds no more.
+
+    With k = 1 the search is greedy: it selects the argmax at every step and ends at the first
+    `eos`, whatever the length penalty, and returns one hypothesis.
 
     Args:
         step: function from the last tokens, memory and state to the next distribution
@@ -64,6 +68,8 @@ def beam_search(
             active hypothesis can still beat the worst of them; `heuristic`, if none would by ending
             at the next token
         source_mask_bs: False for padding; None if no position is padding
+        detokenize: function from tokens to their text; of hypotheses with equal texts only the best
+            one is kept, and the search goes on to find others. None to distinguish tokens
 
     Raises:
         UserError: if the coverage penalty is used with a model without attention, or if the model's
@@ -82,6 +88,7 @@ def beam_search(
         scoring=scoring,
         early_stopping=early_stopping,
         source_mask_bs=source_mask_bs,
+        detokenize=detokenize,
     )
     host_copy: AsyncHostCopy[BeamStep] = AsyncHostCopy(device)
     beam = start_beam(

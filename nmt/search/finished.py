@@ -1,5 +1,6 @@
 """The host's side of beam search: finished hypotheses, and the decision when to stop."""
 
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -13,6 +14,9 @@ from nmt.search.scoring import Scoring
 from nmt.search.step import check_no_nan, without_padding
 
 NEG_INF = float("-inf")
+
+Detokenize = Callable[[list[int]], str]
+"""Token ids of a hypothesis, the end of sentence excluded -> its text."""
 
 
 class BeamStep(NamedTuple):
@@ -58,6 +62,7 @@ class FinishedHypotheses:
         scoring: length and coverage penalty
         early_stopping: see `beam_search`
         source_mask_bs: False for padding
+        detokenize: see `beam_search`
 
     Attributes:
         results_b: hypotheses of each sentence, best first; empty until the sentence is done
@@ -73,10 +78,13 @@ class FinishedHypotheses:
         scoring: Scoring,
         early_stopping: EarlyStopping,
         source_mask_bs: Bool[Tensor, "b #s"],
+        detokenize: Detokenize | None = None,
     ) -> None:
         self._eos, self._beam_size, self._n_best = eos, beam_size, n_best
         self._max_lengths_b, self._scoring = max_lengths_b, scoring
         self._early_stopping, self._source_mask_bs = early_stopping, source_mask_bs
+        # The best hypothesis of a list has the best segmentation of its text already.
+        self._detokenize = detokenize if n_best > 1 else None
         self._history: list[_Backpointers] = []
         self._finished_b: list[list[CompleteHypothesis]] = [[] for _ in max_lengths_b]
         self._done: set[int] = set()
@@ -106,9 +114,8 @@ class FinishedHypotheses:
         for row, column in ends_bc[:, : self._beam_size].nonzero().tolist():
             sentence = step.sentences[row]
             if sentence not in self._done:
-                complete = self._complete(step, row, column)
-                finished = [*self._finished_b[sentence], complete]
-                self._finished_b[sentence] = _best(finished, self._n_best)
+                finished = [*self._finished_b[sentence], self._complete(step, row, column)]
+                self._finished_b[sentence] = self._best(sentence, finished)
 
     def _finalize_done(self, step: BeamStep) -> None:
         """Store the results of sentences that need no further search."""
@@ -119,12 +126,15 @@ class FinishedHypotheses:
                 continue
             finished, unfinished = self._finished_b[sentence], []
             is_unbeatable = len(finished) == self._n_best and finished[-1].score >= bounds[row]
+            # Greedy search ends with the argmax, even if going on would be worth it by the score.
+            is_greedy = self._beam_size == 1 and len(finished) > 0
             # No hypothesis is active if every continuation is `eos` or has probability 0.
             is_empty = best_log_probs[row] == NEG_INF
             is_longest = len(self._history) == self._max_lengths_b[sentence]
-            if is_longest:
-                unfinished = _best(self._unfinished(step, row), self._n_best - len(finished))
-            if is_unbeatable or is_empty or is_longest:
+            if is_longest and not is_greedy:
+                both = self._best(sentence, finished, self._unfinished(step, row))
+                unfinished = both[len(finished) :]
+            if is_unbeatable or is_greedy or is_empty or is_longest:
                 # Finished hypotheses come first even if their scores are lower, so that the best
                 # one does not depend on `n_best`.
                 self.results_b[sentence] = [
@@ -132,6 +142,35 @@ class FinishedHypotheses:
                     *(self._hypothesis(sentence, one, finished=False) for one in unfinished),
                 ]
                 self._done.add(sentence)
+
+    def _best(
+        self,
+        sentence: int,
+        finished: list[CompleteHypothesis],
+        unfinished: Sequence[CompleteHypothesis] = (),
+    ) -> list[CompleteHypothesis]:
+        """Return the `n_best` hypotheses with the highest scores, finished ones first.
+
+        Of hypotheses with equal texts, the first one in this order is kept.
+        """
+        # `sorted` keeps the order of ties.
+        hypotheses = [
+            *sorted(finished, key=lambda one: -one.score),
+            *sorted(unfinished, key=lambda one: -one.score),
+        ]
+        if self._detokenize is None:
+            return hypotheses[: self._n_best]
+        of_text: dict[str, CompleteHypothesis] = {}
+        for hypothesis in hypotheses:
+            of_text.setdefault(self._text(sentence, hypothesis), hypothesis)
+        return list(of_text.values())[: self._n_best]
+
+    def _text(self, sentence: int, complete: CompleteHypothesis) -> str:
+        """Return the text of a hypothesis, in which white space is not significant."""
+        assert self._detokenize is not None
+        tokens = self._tokens(sentence, complete)
+        text = self._detokenize(tokens[:-1] if tokens[-1] == self._eos else tokens)
+        return " ".join(text.split())
 
     def _bounds(self, step: BeamStep) -> Float[Tensor, " b"]:
         """Return the score that no active hypothesis can exceed once it is finished.
@@ -157,32 +196,41 @@ class FinishedHypotheses:
         score, log_prob = step.score_bc[row, column], step.candidates.log_prob_bc[row, column]
         return CompleteHypothesis(float(score), float(log_prob), len(self._history), column)
 
-    def _hypothesis(
-        self, sentence: int, complete: CompleteHypothesis, *, finished: bool
-    ) -> Hypothesis:
+    def _path(self, sentence: int, complete: CompleteHypothesis) -> Iterator["_Node"]:
         """Follow the backpointers from the last token of a hypothesis to its first."""
-        tokens, log_probs, weights = [], [], []
         column = complete.column
         # Candidate `column` of a step extends slot `parents[column]`, which was candidate
         # `survivors[slot]` of the step before.
         for length in range(complete.length, 0, -1):
             step = self._history[length - 1]
             row = step.row_of_sentence[sentence]
-            tokens.append(step.tokens[row][column])
-            log_probs.append(step.token_log_probs[row][column])
             slot = step.parents[row][column]
-            if step.weights_bks is not None:
-                weights.append(step.weights_bks[row, slot])
+            yield _Node(step, row, column, slot)
             if length > 1:
                 before = self._history[length - 2]
                 column = before.survivors[before.row_of_sentence[sentence]][slot]
-        mask_s = self._source_mask_bs[sentence]
+
+    def _tokens(self, sentence: int, complete: CompleteHypothesis) -> list[int]:
+        path = self._path(sentence, complete)
+        return [node.step.tokens[node.row][node.column] for node in path][::-1]
+
+    def _hypothesis(
+        self, sentence: int, complete: CompleteHypothesis, *, finished: bool
+    ) -> Hypothesis:
+        path = list(self._path(sentence, complete))[::-1]
+        weights = [
+            node.step.weights_bks[node.row, node.slot]
+            for node in path
+            if node.step.weights_bks is not None
+        ]
         return Hypothesis(
-            tokens[::-1],
+            [node.step.tokens[node.row][node.column] for node in path],
             complete.score,
             complete.log_prob,
-            log_probs[::-1],
-            without_padding(torch.stack(weights[::-1]), mask_s) if weights else None,
+            [node.step.token_log_probs[node.row][node.column] for node in path],
+            without_padding(torch.stack(weights), self._source_mask_bs[sentence])
+            if weights
+            else None,
             finished,
         )
 
@@ -214,6 +262,10 @@ class _Backpointers(NamedTuple):
         )
 
 
-def _best(hypotheses: list[CompleteHypothesis], count: int) -> list[CompleteHypothesis]:
-    """Return the `count` highest scores, best first; `sorted` keeps the order of ties."""
-    return sorted(hypotheses, key=lambda hypothesis: -hypothesis.score)[:count]
+class _Node(NamedTuple):
+    """A token of a hypothesis: candidate `column` of a row, which extends the one in `slot`."""
+
+    step: _Backpointers
+    row: int
+    column: int
+    slot: int

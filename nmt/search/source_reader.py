@@ -13,7 +13,7 @@ from torch import Tensor
 from nmt.data.batch import Source, pad
 from nmt.data.corpus import image_path
 from nmt.data.images import ImageSize, error_location, read_image, upcast_features
-from nmt.data.vocabulary import Vocabulary
+from nmt.data.vocabulary import Span, Vocabulary
 
 
 class SourceReader(ABC):
@@ -37,6 +37,10 @@ class SourceReader(ABC):
     @abstractmethod
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """Return the names of source positions."""
+
+    def spans(self, text: str) -> list[Span]:
+        """Return the characters of a line that each source position covers; none for an image."""
+        return []
 
     @abstractmethod
     def batch(
@@ -81,6 +85,9 @@ class TextReader(SourceReader):
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
         return self.vocabulary.tokens(ids)
+
+    def spans(self, text: str) -> list[Span]:
+        return self.vocabulary.spans(text)
 
     def batch(
         self, texts: Sequence[str], ids: Sequence[list[int]], locations: Sequence[str]

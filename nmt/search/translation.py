@@ -9,9 +9,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from nmt.data.vocabulary import Vocabulary
+from nmt.data.vocabulary import Span, Vocabulary
 from nmt.errors import UserError
-from nmt.search.alignment import Link, piece_alignment, word_alignment, word_spans, word_text
+from nmt.search.alignment import Link, SegmentedText, piece_alignment, word_alignment
 from nmt.search.hypothesis import Hypothesis
 
 
@@ -21,7 +21,7 @@ class Translation:
 
     Attributes:
         source: source sentence, or file name of the image
-        text: translated text
+        text: translated text; in scoring, the given translation
         score: log-probability normalized by length, plus the coverage penalty; 0 for an empty line
         log_prob: log p(pieces | source), the natural logarithm
         source_pieces: SentencePiece pieces of the source without `</s>`
@@ -32,6 +32,8 @@ class Translation:
         finished: False if the maximum length was reached before `</s>`
         n_best: all translations that were requested, this one first
         grid: rows and columns of the annotations if the source is an image; None for text
+        source_spans: characters of `source` that each source piece covers; none for an image
+        spans: characters of `text` that each piece covers
     """
 
     source: str
@@ -45,6 +47,8 @@ class Translation:
     finished: bool = True
     n_best: tuple["Translation", ...] = field(default=(), repr=False)
     grid: tuple[int, int] | None = None
+    source_spans: tuple[Span, ...] = ()
+    spans: tuple[Span, ...] = ()
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the state for pickling, with attention as an array.
@@ -63,12 +67,14 @@ class Translation:
 
     @cached_property
     def alignment(self) -> list[Link]:
-        """Links (source, target) between words, 0-based."""
+        """Links (source, target) between words, 0-based; words are split at white space."""
         if self.grid is not None:
             raise UserError("an image has no words to align; use the alignment of pieces")
         if not self.pieces:
             return []
-        return word_alignment(self._require_attention(), self.source_pieces, self.pieces)
+        return word_alignment(
+            self._require_attention(), self.segmented_source, self.segmented_target
+        )
 
     @cached_property
     def piece_alignment(self) -> list[Link]:
@@ -77,6 +83,16 @@ class Translation:
             return []
         weights_ts = self._require_attention()
         return piece_alignment(weights_ts, len(self.source_pieces), len(self.pieces))
+
+    @property
+    def segmented_source(self) -> SegmentedText:
+        """The source with its words and pieces; not of an image."""
+        return SegmentedText(self.source, self.source_spans)
+
+    @property
+    def segmented_target(self) -> SegmentedText:
+        """The translation with its words and pieces."""
+        return SegmentedText(self.text, self.spans)
 
     def _require_attention(self) -> Float[Tensor, "t s"]:
         if self.attention is None:
@@ -107,15 +123,18 @@ def to_translation(
     hypothesis: Hypothesis,
     vocabulary: Vocabulary,
     *,
-    replace_unknown: bool,
+    source_spans: Sequence[Span],
+    target: str | None = None,
+    replace_unknown: bool = False,
     grid: tuple[int, int] | None = None,
 ) -> Translation:
     """Convert a hypothesis to text.
 
     Args:
-        source, source_pieces: source sentence and its pieces
+        source, source_pieces, source_spans: source sentence and its pieces
         hypothesis: token ids, scores and attention weights
         vocabulary: target vocabulary
+        target: the given translation that was scored, which is the text then
         replace_unknown: replace unknown tokens by the source words with the largest weight
         grid: rows and columns of the annotations if the source is an image
 
@@ -123,39 +142,53 @@ def to_translation(
         UserError: if unknown tokens are to be replaced and the model has no attention
     """
     tokens = hypothesis.tokens[:-1] if hypothesis.finished else hypothesis.tokens
-    pieces = vocabulary.tokens(tokens)
-    text = vocabulary.decode(tokens)
-    if replace_unknown and vocabulary.unk in tokens:
-        text = _replace_unknown(source_pieces, tokens, pieces, hypothesis.weights_ts, vocabulary)
+    if target is None:
+        text, spans = vocabulary.decode_with_spans(tokens)
+        if replace_unknown and vocabulary.unk in tokens:
+            segmented = SegmentedText(source, source_spans)
+            words = _source_words(segmented, len(tokens), hypothesis.weights_ts)
+            words = [
+                word if i == vocabulary.unk else None for i, word in zip(tokens, words, strict=True)
+            ]
+            text, spans = _replace(text, spans, words)
+    else:
+        text, spans = target, vocabulary.spans(target)
     return Translation(
         source,
         text.replace("\n", " "),  # byte pieces can spell a line feed; output has one line each
         hypothesis.score,
         hypothesis.log_prob,
         tuple(source_pieces),
-        tuple(pieces),
+        tuple(vocabulary.tokens(tokens)),
         tuple(hypothesis.token_log_probs),
         hypothesis.weights_ts,
         hypothesis.finished,
         grid=grid,
+        source_spans=tuple(source_spans),
+        spans=tuple(spans),
     )
 
 
-def _replace_unknown(
-    source_pieces: Sequence[str],
-    tokens: Sequence[int],
-    pieces: Sequence[str],
-    weights_ts: Tensor | None,
-    vocabulary: Vocabulary,
-) -> str:
-    """Return the text with source words in place of unknown tokens. Luong et al. 2015, 4.1."""
+def _source_words(
+    source: SegmentedText, target_count: int, weights_ts: Tensor | None
+) -> list[str | None]:
+    """Return the source word with the largest weight per target token. Luong et al. 2015, 4.1."""
     if weights_ts is None:
         raise UserError("replace_unknown requires a model with attention; remove it")
-    links = {t: s for s, t in piece_alignment(weights_ts, len(source_pieces), len(pieces))}
-    word_of = {s: span for span in word_spans(source_pieces) for s in span}
-    # The pieces are replaced before they are joined, because only then their positions are known.
-    replaced = list(pieces)
-    for position, token in enumerate(tokens):
-        if token == vocabulary.unk and position in links:
-            replaced[position] = word_text(source_pieces, word_of[links[position]])
-    return vocabulary.decode_tokens(replaced)
+    words: list[str | None] = [None] * target_count
+    for piece, position in piece_alignment(weights_ts, source.pieces, target_count):
+        if covered := source.words_of_pieces[piece]:
+            words[position] = source.words[covered[0]]
+    return words
+
+
+def _replace(
+    text: str, spans: Sequence[Span], replacements: Sequence[str | None]
+) -> tuple[str, list[Span]]:
+    """Return the text with other strings in place of some of its tokens."""
+    replaced, moved = "", list[Span]()
+    for (start, end), other in zip(spans, replacements, strict=True):
+        begin = len(replaced)
+        replaced += text[start:end] if other is None else other
+        moved.append((begin, len(replaced)))
+    return replaced, moved

@@ -21,6 +21,7 @@ from nmt.model.interfaces import Memory, State
 from nmt.model.seq2seq import Seq2Seq
 from nmt.search.beam import beam_search
 from nmt.search.ensemble import ensemble
+from nmt.search.finished import Detokenize
 from nmt.search.hypothesis import Hypothesis
 from nmt.search.scoring import Scoring
 from nmt.search.source_reader import make_reader
@@ -179,28 +180,33 @@ class Translator:
         if options.replace_unknown and self.reader.grid is not None:
             raise UserError("replace_unknown has no effect with images, which have no words")
         ids = self.reader.encode([line.text for line in lines])
-        # Empty lines are in no batch and keep these empty translations, as do sentences for which
-        # the model gives every continuation probability 0.
+        # Empty lines are in no batch and keep these empty translations.
         translations = [Translation(line.text) for line in lines]
         for rows in plan_batches([len(positions) for positions in ids], options):
             selected = [lines[row] for row in rows]
             batch = self._encode_batch(selected, [ids[row] for row in rows], options, file)
             hypotheses_b = self._decode(batch, selected, options)
             for row, hypotheses in zip(rows, hypotheses_b, strict=True):
-                pieces = self.reader.pieces(ids[row])
+                pieces, spans = self.reader.pieces(ids[row]), self.reader.spans(lines[row].text)
                 n_best = [
                     to_translation(
                         lines[row].text,
                         pieces,
                         hypothesis,
                         self.target_vocabulary,
+                        source_spans=spans,
+                        target=lines[row].target,
                         replace_unknown=options.replace_unknown,
                         grid=self.reader.grid,
                     )
                     for hypothesis in hypotheses
                 ]
-                if n_best:
-                    translations[row] = replace(n_best[0], n_best=tuple(n_best))
+                translations[row] = (
+                    replace(n_best[0], n_best=tuple(n_best))
+                    if n_best
+                    # The model gives every continuation probability 0.
+                    else Translation(lines[row].text, finished=False)
+                )
         return translations
 
     def _encode_batch(
@@ -231,7 +237,7 @@ class Translator:
             return batch.force_decode(self.target_vocabulary.encode_batch(targets), options)
         if options.sampling is not None:
             return batch.sample([line.number for line in lines], options)
-        return batch.beam_search(options)
+        return batch.beam_search(options, self.target_vocabulary.decode)
 
 
 class EncodedBatch(NamedTuple):
@@ -254,8 +260,8 @@ class EncodedBatch(NamedTuple):
     bos: int
     eos: int
 
-    def beam_search(self, options: SearchOptions) -> list[list[Hypothesis]]:
-        """Return the `n_best` best hypotheses per sentence."""
+    def beam_search(self, options: SearchOptions, detokenize: Detokenize) -> list[list[Hypothesis]]:
+        """Return the `n_best` best hypotheses of distinct texts per sentence."""
         scoring = Scoring.from_options(options)
         return beam_search(
             self.step,
@@ -271,6 +277,7 @@ class EncodedBatch(NamedTuple):
             block_ngram=options.block_ngram_repeat,
             early_stopping=options.early_stopping,
             source_mask_bs=self.source_mask_bs,
+            detokenize=detokenize,
         )
 
     def sample(self, numbers: list[int], options: SearchOptions) -> list[list[Hypothesis]]:

@@ -1,6 +1,8 @@
 """The interactive attention page."""
 
+import re
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -23,7 +25,7 @@ class PageParser(HTMLParser):
         self.tags.append((tag, dict(attrs)))
 
     def handle_data(self, data: str) -> None:
-        if self.tags and self.tags[-1][0] == "span" and data.strip():
+        if [tag for tag, _ in self.tags[-2:]] == ["span", "bdi"] and data.strip():
             self.spans.append(data)
 
 
@@ -76,3 +78,24 @@ def test_dollar_sign_in_text_is_kept(tmp_path: Path) -> None:
     page = write_and_parse(tmp_path / "a.html", matrix, title="$sections")
     assert page.spans == ["$title", "$5"]
     assert "<title>$sections</title>" in (tmp_path / "a.html").read_text(encoding="utf-8")
+
+
+def test_words_of_right_to_left_text_are_isolated_and_ordered(tmp_path: Path) -> None:
+    arabic = AttentionMatrix(["قال", "</s>"], ["he", "</s>"], torch.ones(2, 2))
+    english = AttentionMatrix(["1.", "said"], ["قال"], torch.ones(1, 2))
+    page = write_and_parse(tmp_path / "a.html", arabic, english)
+    directions = [(tag, attributes["dir"]) for tag, attributes in page.tags if "dir" in attributes]
+    assert directions == [
+        *(("p", "rtl"), ("p", "ltr"), ("table", "rtl")),
+        *(("p", "ltr"), ("p", "rtl"), ("table", "ltr")),
+    ]
+    inside = [tag for (before, _), (tag, _) in pairwise(page.tags) if before in ("span", "th")]
+    assert set(inside) == {"bdi", "th"}  # the corner of a table is an empty <th>
+
+
+def test_heads_of_columns_rotate_all_scripts_alike(tmp_path: Path) -> None:
+    write_and_parse(tmp_path / "a.html", AttentionMatrix(["図書館"], ["b"], torch.ones(1, 1)))
+    page = (tmp_path / "a.html").read_text(encoding="utf-8")
+    (heads,) = re.findall(r"thead th \{(.*?)\}", page, re.DOTALL)
+    # Without it, vertical text keeps CJK upright, and the rotation turns it upside down.
+    assert "rotate(180deg)" in heads and "text-orientation: sideways" in heads

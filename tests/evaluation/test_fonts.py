@@ -2,10 +2,12 @@
 
 import logging
 from importlib.metadata import PackageNotFoundError, files
+from pathlib import Path
 from types import SimpleNamespace
 
 import matplotlib
 import pytest
+from matplotlib.font_manager import FontManager, FontProperties, findfont, fontManager
 
 from nmt.evaluation import fonts
 from nmt.evaluation.fonts import candidate_families, select_fonts
@@ -85,3 +87,33 @@ def test_candidate_families_are_preferred_then_packaged_then_others(
     installed.append(SimpleNamespace(name="NanumGothic", fname=f"{system}/n.ttf", weight=400))
     monkeypatch.setattr(fonts, "add_packaged_font", lambda: pytest.fail("already installed"))
     assert list(candidate_families()) == order
+
+
+def test_characters_are_those_of_the_font_that_draws_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oblique font of DejaVu Sans has no Arabic; which one is listed first is accidental."""
+    upright = findfont(FontProperties(family="DejaVu Sans"))
+    oblique = findfont(FontProperties(family="DejaVu Sans", style="oblique"))
+    assert upright != oblique
+    for listed in (fontManager.ttflist, fontManager.ttflist[::-1]):
+        monkeypatch.setattr(fontManager, "ttflist", listed)
+        fonts.font_characters.cache_clear()
+        assert select_fonts(["سلام"]) == (["DejaVu Sans"], ["سلام"])
+        assert fonts.font_characters("DejaVu Sans") >= frozenset("سلامʼⴰ")
+
+
+@needs_hangul
+def test_fonts_installed_after_matplotlib_listed_them_are_found(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (packaged,) = (f for f in files(fonts.FONT_PACKAGE) or [] if f.name == "NanumGothic.ttf")
+    damaged = tmp_path / "damaged.ttf"
+    damaged.write_bytes(b"no font")
+    monkeypatch.setattr(fonts, "fontManager", FontManager())
+    monkeypatch.setattr(fonts, "add_packaged_font", lambda: False)
+    monkeypatch.setattr(fonts, "findSystemFonts", lambda: [str(packaged.locate()), str(damaged)])
+    fonts.font_characters.cache_clear()
+    fonts.add_new_fonts.cache_clear()
+    assert select_fonts(["한국"])[1] == ["한국"]
+    assert select_fonts(["\U00100001"])[1] == ["\N{REPLACEMENT CHARACTER}"]
+    fonts.font_characters.cache_clear()
+    fonts.add_new_fonts.cache_clear()

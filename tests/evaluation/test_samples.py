@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
+from nmt.data.vocabulary import Span
 from nmt.evaluation.plots import AttentionOverlay
 from nmt.evaluation.samples import extract_attention, plot_translations
 from nmt.search.translation import Translation
@@ -17,7 +18,14 @@ WHITE = np.full((40, 60, 3), 255, np.uint8)
 
 def caption(source: str, tokens: tuple[str, ...]) -> Translation:
     weights_ts = torch.eye(4).repeat(3, 1)[: len(tokens) + 1]
-    return Translation(source, pieces=tokens, attention=weights_ts, grid=(2, 2))
+    text, spans = "", list[Span]()
+    for token in tokens:
+        surface = token.replace("▁", " " if text else "")
+        spans.append((len(text), len(text) + len(surface)))
+        text += surface
+    return Translation(
+        source, text, pieces=tokens, attention=weights_ts, grid=(2, 2), spans=tuple(spans)
+    )
 
 
 @pytest.fixture

@@ -130,7 +130,8 @@ def reference_beam_search(
         strings = sorted(strings, key=lambda one: -one.log_prob)[: 2 * beam_size]
         finished += [one for one in strings[:beam_size] if one.finished]
         active = [one for one in strings if not one.finished][:beam_size]
-        if stops(finished, active, length):
+        is_greedy = beam_size == 1 and len(finished) > 0
+        if is_greedy or stops(finished, active, length):
             active = []
             break
     finished.sort(key=lambda one: -score(one))

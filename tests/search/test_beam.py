@@ -81,7 +81,7 @@ EXPONENTS = {"none": 0.0, "average": 1.0, "average steep": 2.0}
 
 
 @pytest.mark.parametrize("name", EXPONENTS)
-@pytest.mark.parametrize(("beam_size", "n_best"), [(1, 1), (3, 1), (5, 2)])
+@pytest.mark.parametrize(("beam_size", "n_best"), [(2, 1), (3, 1), (5, 2)])
 def test_heuristic_stops_if_no_hypothesis_would_win_by_ending_next(
     name: str, beam_size: int, n_best: int
 ) -> None:
@@ -116,15 +116,49 @@ def test_heuristic_stops_if_no_hypothesis_would_win_by_ending_next(
         assert tokens[0] != tokens[1], "the test requires a sentence on which the two differ"
 
 
-def test_greedy_search_selects_the_most_likely_token_at_every_step() -> None:
-    table = Table(6, 5)
-    for sentence, (found,) in enumerate(search(table, beam_size=1, max_lengths_b=[10] * 6)):
+@scorings
+def test_greedy_search_selects_the_most_likely_token_at_every_step(scoring: Any) -> None:
+    length_penalty, coverage_penalty, _ = scoring
+    table = Table(40, 5)
+    found = search(
+        table,
+        beam_size=1,
+        max_lengths_b=[10] * 40,
+        length_penalty=length_penalty,
+        coverage_penalty=coverage_penalty,
+    )
+    for sentence, (greedy,) in enumerate(found):
         tokens: list[int] = []
         while len(tokens) < 10 and EOS not in tokens:
             before, last = [*START, *tokens][-2:]
             distribution = table.log_probs[sentence][before][last]
             tokens.append(max(range(TOKENS), key=distribution.__getitem__))
-        assert found.tokens == tokens
+        assert greedy.tokens == tokens
+        assert greedy.finished == (EOS in tokens)
+
+
+def _collapsed(tokens: list[int]) -> str:
+    """Return a text that tokens 2 and 3 spell alike, and in which token 0 is a space."""
+    return "".join({0: " ", 2: "a", 3: "a"}[token] for token in tokens)
+
+
+@scorings
+def test_n_best_texts_are_distinct_and_the_best_of_each(scoring: Any) -> None:
+    length_penalty, coverage_penalty, score = scoring
+    table = Table(5, 8)
+    options: Any = {"length_penalty": length_penalty, "coverage_penalty": coverage_penalty}
+    found = search(
+        table, beam_size=120, max_lengths_b=[4] * 5, n_best=6, detokenize=_collapsed, **options
+    )
+    for sentence, hypotheses in enumerate(found):
+        best: dict[str, Any] = {}
+        for string in best_strings(table, sentence, 4, 10_000, score):
+            tokens = [token for token in string.tokens if token != EOS]
+            best.setdefault(" ".join(_collapsed(tokens).split()), string)
+        assert_same(hypotheses, list(best.values())[:6], score)
+    # The best hypothesis is the same as without a list.
+    alone = search(table, beam_size=120, max_lengths_b=[4] * 5, detokenize=_collapsed, **options)
+    assert [one.tokens for (one,) in alone] == [one[0].tokens for one in found]
 
 
 @scorings

@@ -29,13 +29,13 @@ def _hypothesis(
 def test_end_of_sentence_has_a_score_but_no_piece(vocabulary: Vocabulary) -> None:
     pieces = ["▁", "H"]
     ended = to_translation(
-        "H", pieces, _hypothesis(vocabulary, "man", None), vocabulary, replace_unknown=False
+        "H", pieces, _hypothesis(vocabulary, "man", None), vocabulary, source_spans=[(0, 0), (0, 1)]
     )
     assert (ended.text, ended.pieces) == ("man", ("▁", "m", "a", "n"))
     assert ended.piece_scores == (-0.5,) * 5
     assert (ended.score, ended.log_prob, ended.source_pieces) == (-1.5, -3.0, ("▁", "H"))
     cut = _hypothesis(vocabulary, "man", None, finished=False)
-    unended = to_translation("H", pieces, cut, vocabulary, replace_unknown=False)
+    unended = to_translation("H", pieces, cut, vocabulary, source_spans=[(0, 0), (0, 1)])
     assert (unended.text, len(unended.piece_scores), unended.finished) == ("man", 4, False)
 
 
@@ -47,9 +47,21 @@ def test_replace_unknown_inserts_the_most_attended_source_word(
     weights_ts = torch.full((len(tokens), 8), 0.01)
     weights_ts[2, 4] = 0.9
     hypothesis = Hypothesis(tokens, 0.0, 0.0, [0.0] * len(tokens), weights_ts, True)
-    replaced = to_translation("H 91 M", source, hypothesis, vocabulary, replace_unknown=True)
+    spans = [(0, 0), (0, 1), (1, 2), (2, 3), (3, 4), (4, 5), (5, 6)]
+
+    def translation(replace_unknown: bool) -> Translation:
+        return to_translation(
+            "H 91 M",
+            source,
+            hypothesis,
+            vocabulary,
+            source_spans=spans,
+            replace_unknown=replace_unknown,
+        )
+
+    replaced, kept = translation(True), translation(False)
     assert replaced.text == "a91n"
-    kept = to_translation("H 91 M", source, hypothesis, vocabulary, replace_unknown=False)
+    assert replaced.spans == ((0, 0), (0, 1), (1, 3), (3, 4))
     assert "⁇" in kept.text
     assert replaced.pieces == kept.pieces
 
@@ -57,7 +69,14 @@ def test_replace_unknown_inserts_the_most_attended_source_word(
 def test_replace_unknown_without_attention_raises(vocabulary: Vocabulary) -> None:
     hypothesis = Hypothesis([vocabulary.unk], 0.0, 0.0, [0.0], None, False)
     with pytest.raises(UserError, match="requires a model with attention"):
-        to_translation("H", ["▁", "H"], hypothesis, vocabulary, replace_unknown=True)
+        to_translation(
+            "H",
+            ["▁", "H"],
+            hypothesis,
+            vocabulary,
+            source_spans=[(0, 0), (0, 1)],
+            replace_unknown=True,
+        )
 
 
 def test_byte_pieces_of_a_line_feed_give_one_line() -> None:
@@ -66,15 +85,33 @@ def test_byte_pieces_of_a_line_feed_give_one_line() -> None:
     tokens = [*vocabulary.encode("man"), *ids, *vocabulary.encode("man"), vocabulary.eos]
     assert "\n" in vocabulary.decode(tokens)
     hypothesis = Hypothesis(tokens, 0.0, 0.0, [0.0] * len(tokens), None, True)
-    assert (
-        "\n" not in to_translation("x", ["x"], hypothesis, vocabulary, replace_unknown=False).text
+    translation = to_translation("x", ["x"], hypothesis, vocabulary, source_spans=[(0, 1)])
+    assert "\n" not in translation.text
+
+
+def test_scored_translation_keeps_the_given_text(vocabulary: Vocabulary) -> None:
+    hypothesis = _hypothesis(vocabulary, "man", None)
+    scored = to_translation(
+        "H", ["▁", "H"], hypothesis, vocabulary, source_spans=[(0, 0), (0, 1)], target=" man"
     )
+    assert (scored.text, scored.pieces) == (" man", ("▁", "m", "a", "n"))
+    assert scored.spans[1:] == ((1, 2), (2, 3), (3, 4))
 
 
 def test_to_dict_is_complete_and_valid_json() -> None:
     weights_ts = torch.tensor([[0.25, 0.75, 0.0], [0.5, 0.0, 0.5], [0.0, 0.0, 1.0]])
+    spans = ((0, 1), (1, 3))
     one = Translation(
-        "a b", "c d", -0.5, -1.5, ("▁a", "▁b"), ("▁c", "▁d"), (-0.5, -0.5, -0.5), weights_ts
+        "a b",
+        "c d",
+        -0.5,
+        -1.5,
+        ("▁a", "▁b"),
+        ("▁c", "▁d"),
+        (-0.5, -0.5, -0.5),
+        weights_ts,
+        source_spans=spans,
+        spans=spans,
     )
     tree = Translation(**{**one.__dict__, "n_best": (one, one)}).to_dict()
     assert json.loads(json.dumps(tree)) == tree

@@ -96,7 +96,7 @@ def test_n_best_translations_differ_and_are_ordered_by_score(
         assert len(found.n_best) == 4
         scores = [one.score for one in found.n_best]
         assert scores == sorted(scores, reverse=True)
-        assert len({one.pieces for one in found.n_best}) == 4
+        assert len({one.text for one in found.n_best}) == 4
 
 
 def test_load_without_a_run_raises() -> None:
