@@ -70,11 +70,6 @@ class ComponentSpec:
     injected: tuple[str, ...]
     options: Mapping[str, Option] = field(hash=False)
 
-    @property
-    def defaults(self) -> dict[str, object]:
-        """Return the defaults of all options that have one."""
-        return {k: o.default for k, o in self.options.items() if o.default is not REQUIRED}
-
 
 def read_component_specs(home: str, constant: str) -> dict[str, ComponentSpec]:
     """Read the specification of every `@constant.register(name)` without importing anything.

@@ -91,6 +91,7 @@ class AsyncHostCopy(Generic[Tree]):
         while len(self._queue) > remaining:
             tree, event = self._queue.popleft()
             if event is not None:
+                # Waits for this copy alone, not for the work that was queued after it.
                 event.synchronize()
             yield tree
 

@@ -86,6 +86,7 @@ class Worker(Generic[Item, Result]):
 
     def _raise_exit(self) -> NoReturn:
         code = self._process.wait()
+        # A negative code is the number of the signal that ended the process.
         if code >= 0:
             raise RuntimeError("a worker process has failed; see its traceback above")
         raise UserError(
@@ -162,6 +163,7 @@ class WorkerPool(Generic[Resource]):
             for _ in range(self._count):
                 worker = Worker(_JobRunner(self._create), self._option)
                 self._workers.append(stack.enter_context(closing(worker)))
+                # No job yet: the processes create their resources at the same time.
                 worker.submit(None)
             self._exit_stack = stack.pop_all()
         return self
@@ -195,6 +197,7 @@ class WorkerPool(Generic[Resource]):
         """
         # Every n-th item rather than consecutive ones: neighbors of sorted items take equal time.
         stride = 1 + len(self._workers)
+        # Of fewer items than processes, the last processes get none.
         busy = self._workers[: len(items) - 1]
         for offset, worker in enumerate(busy, 1):
             worker.submit((job, items[offset::stride]))

@@ -102,6 +102,7 @@ class Registry(Generic[T]):
         """Return the class or function, importing its module."""
         spec = self.find(name)
         if name not in self._imported:
+            # The decorator in the module puts the component into `_imported`.
             importlib.import_module(spec.module)
         return self._imported[name]
 

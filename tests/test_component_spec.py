@@ -74,6 +74,6 @@ def test_a_spec_contains_the_signature_and_the_docstring() -> None:
         "rate": "share that is dropped",
         "kind": "",
     }
-    assert spec.options["size"].default is REQUIRED
-    assert spec.defaults == {"rate": 0.5, "kind": 0}
+    defaults = {name: option.default for name, option in spec.options.items()}
+    assert defaults == {"size": REQUIRED, "rate": 0.5, "kind": 0}
     assert spec.options["rate"].annotation is float

@@ -33,6 +33,7 @@ class Parser(argparse.ArgumentParser):
             description=description,
             epilog=epilog,
             formatter_class=argparse.RawDescriptionHelpFormatter,
+            # An abbreviation would become ambiguous as soon as an option is added.
             allow_abbrev=False,
         )
         self.add_argument("--version", action="version", version=f"%(prog)s {VERSION}")
@@ -72,6 +73,7 @@ def run(name: str, command: Callable[[], int]) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         code = command()
+        # Here, so that a closed pipe is handled below instead of at the exit of Python.
         sys.stdout.flush()
         return code
     except UserError as error:

@@ -88,6 +88,7 @@ def _parser() -> Parser:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
+    # Every rank of several would print the scores.
     RankInfo.from_environment().require_single_process(NAME)
     _check_combination(options)
     results: dict[str, Result] = {}
@@ -125,6 +126,7 @@ def _score_alignments(options: argparse.Namespace) -> dict[str, Result]:
 
     predicted, gold = read_pharaoh(options.alignments), read_pharaoh(options.gold)
     score = alignment_error_rate(
+        # A prediction has one kind of link, so `1p2` counts like `1-2`.
         [links.possible for links in predicted],
         [links.sure for links in gold],
         [links.possible for links in gold],

@@ -37,5 +37,6 @@ def configure_process(
     if resolve_device(device).type == "cpu":
         cpu_tuning.apply()
     elif tf32:
+        # For training alone: products rounded to 10 bits of mantissa would change translations.
         torch.backends.cuda.matmul.allow_tf32 = True
         torch.backends.cudnn.allow_tf32 = True

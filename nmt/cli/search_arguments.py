@@ -104,6 +104,7 @@ def _type(name: str, types: dict[str, ast.expr]) -> Any:
     if name not in types:
         return bool if name == "bool" else ANNOTATIONS.get(name)
     names = {"Annotated": Annotated, "Literal": Literal, "Gt": Gt, "Le": Le}
+    # The text is our own source code, and these names are all that it may use.
     return eval(compile(ast.Expression(types[name]), str(SCHEMA), "eval"), names)
 
 
@@ -113,6 +114,7 @@ def add_search_options(group: "_ArgumentGroup", *names: str) -> None:
         field = search_fields()[name]
         if field.type is bool:
             help_text = f"{field.help} (default: off)"
+            # Not store_true, whose default False would override the configuration of the run.
             group.add_argument(_flag(name), action="store_const", const=True, help=help_text)
             continue
         facts = _range(field.type)
@@ -152,6 +154,7 @@ def search_options(arguments: argparse.Namespace, base: "SearchOptions") -> "Sea
     """
     changes, sampling = _given(arguments)
     if getattr(arguments, "sample", False) or base.sampling is not None:
+        # Options of sampling that are not given stay those of the run.
         changes["sampling"] = dict(base.sampling or ()) | sampling
     elif sampling:
         raise UserError(f"{', '.join(map(_flag, sampling))}: requires --sample")
@@ -172,6 +175,7 @@ def _given(arguments: argparse.Namespace) -> tuple[dict[str, object], dict[str, 
     options: dict[str, object] = {}
     sampling: dict[str, object] = {}
     for name, field in search_fields().items():
+        # Commands offer different subsets of the fields.
         text = getattr(arguments, name, None)
         if text is not None:
             (sampling if field.section else options)[name] = _value(name, text)
@@ -190,6 +194,7 @@ def _with_strength(
     if strength not in FAMILIES[penalty].find(component.type).options:
         message = f"has no effect with {_flag(penalty)} {component.type}"
         raise UserError(f"{_flag(strength)}: {message}")
+    # The other options of the penalty stay those of the run.
     return ComponentConfig(component.type, {**component.options, strength: value})
 
 

@@ -58,6 +58,7 @@ def open_translator(name: str, arguments: argparse.Namespace) -> Iterator[Shared
     # The workers load their models while this process loads its own.
     with WorkerPool(partial(_load, models), arguments.workers - 1, "--workers") as pool:
         translator = models.load()
+        # Every rank loads the same checkpoints, and would repeat the warnings.
         if RankInfo.from_environment().is_first:
             for warning in translator.warnings:
                 print(f"{name}: {warning}", file=sys.stderr)
@@ -78,6 +79,7 @@ class ModelArguments(NamedTuple):
         """Return the arguments of the command line; workers divide the cores by default."""
         threads = arguments.threads
         if arguments.workers > 1 and threads is None:
+            # More threads than cores would displace each other.
             threads = max(1, usable_cores() // arguments.workers)
         models = tuple(arguments.model)
         return cls(models, arguments.checkpoint, arguments.device, arguments.precision, threads)

@@ -96,6 +96,7 @@ def _train(options: argparse.Namespace) -> int:
         print(_description(options))
         return SUCCESS
     if options.config is None:
+        # Not required by the parser, because --list and --schema work without one.
         _parser().error("CONFIG.yaml is required")
     # Errors in the file are reported without importing torch, which takes two seconds.
     from nmt.config.loader import load_experiment
@@ -149,6 +150,7 @@ def _recurrence_override() -> "RecurrenceBackend | None":
     """Return the backend set for debugging by the environment variable NMT_RECURRENCE."""
     from nmt.config.schema import RecurrenceBackend
 
+    # For debugging alone, and therefore no command-line option; the run logs the override.
     value = os.environ.get("NMT_RECURRENCE")
     backends: tuple[RecurrenceBackend, ...] = get_args(RecurrenceBackend)
     for backend in backends:

@@ -21,11 +21,9 @@ def list_components(family: str | None = None) -> str:
     if family is not None and family not in FAMILIES:
         raise UserError(f"unknown family '{family}'; {suggest(family, FAMILIES)}")
     names = [family] if family else list(FAMILIES)
-    return "\n\n".join("\n".join([name, *_entries(name)]) for name in names)
-
-
-def _entries(family: str) -> list[str]:
-    return [_entry(spec) for spec in FAMILIES[family].specs().values()]
+    return "\n\n".join(
+        "\n".join([name, *map(_entry, FAMILIES[name].specs().values())]) for name in names
+    )
 
 
 def _entry(spec: ComponentSpec) -> str:

@@ -227,4 +227,5 @@ def _import_plugin(file: object, location: str) -> None:
 
 def _file_and_line(error: UserError) -> tuple[str, int]:
     file, _, line = error.location.rpartition(":")
+    # As a number, so that line 9 comes before line 10.
     return (file, int(line)) if line.isdecimal() else (error.location, 0)

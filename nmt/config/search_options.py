@@ -122,5 +122,6 @@ class SearchOptions(Section):
             UserErrors: unknown options and invalid values, one line each
         """
         renamed = {OPTION_ALIASES.get(name, name) for name in changes}
+        # Not pydantic's `model_copy`, which does not validate.
         values = {name: value for name, value in self if name not in renamed}
         return validate(type(self), {**values, **changes}, spell=spell)

@@ -112,6 +112,7 @@ def pad(sentences: Sequence[Array], special: SpecialTokens) -> tuple[Array, Arra
     ids_bs = np.full((len(sentences), len(positions_s)), special.pad, np.int64)
     # A boolean mask enumerates its entries row by row, which is the order of the concatenation.
     ids_bs[positions_s < lengths_b[:, None]] = np.concatenate(sentences)
+    # The column after the last token of each sentence.
     ids_bs[np.arange(len(sentences)), lengths_b] = special.eos
     # The mask comes from the lengths, since a foreign vocabulary may use the id of padding for
     # another token as well.

@@ -118,6 +118,8 @@ class BatchLoader:
             corpus, plan = self.plan(epoch)
             for first in range(start, len(plan), batches_per_update):
                 end = first + batches_per_update
+                # A checkpoint stores this position; the end of an epoch is the start of the next
+                # one.
                 following = Position(epoch, end) if end < len(plan) else Position(epoch + 1, 0)
                 yield self._load_update(corpus, plan[first:end], following, rank)
             # Only the first epoch may start in the middle.

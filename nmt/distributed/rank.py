@@ -33,7 +33,7 @@ class RankInfo:
 
     @property
     def is_first(self) -> bool:
-        """Whether this is rank 0, which writes files and reports."""
+        """Return whether this is rank 0, which writes files and reports."""
         return self.rank == 0
 
     def require_single_process(self, subject: str) -> None:

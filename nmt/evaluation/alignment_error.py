@@ -54,6 +54,7 @@ def parse_pharaoh(line: str, location: str = "") -> GoldLinks:
                 location,
             )
         link = int(match[1]), int(match[3])
+        # Och and Ney's S is a subset of P.
         possible.add(link)
         if match[2] == "-":
             sure.add(link)

@@ -123,6 +123,7 @@ def make_metrics(
         elif name == "chrf":
             metrics[name] = CHRF(lowercase=lowercase)
         elif name == "ter":
+            # TER ignores case by default, as sacreBLEU's own command does.
             metrics[name] = TER()
         else:
             metrics[name] = ExactMatch(lowercase=lowercase)

@@ -43,6 +43,7 @@ def build_model(
     encoder = _build(ENCODERS, config.encoder, offered)
 
     def attention(query_size: int) -> Mechanism:
+        # The decoder calls this function, because it alone knows the width of its queries.
         assert config.attention is not None
         offered: dict[str, Any] = {"query_size": query_size, "key_size": encoder.output_size}
         if config.score is not None:
@@ -108,6 +109,7 @@ def check_model(
     Raises:
         UserError: they do not fit
     """
+    # Different sizes, so that tying the tables of separate vocabularies fails here already.
     target_tokens = CHECKED_TOKENS if joint else CHECKED_TOKENS + 1
     with torch.device("meta"):
         return build_model(config, image_size or CHECKED_TOKENS, target_tokens)

@@ -139,6 +139,7 @@ class FusedSupport:
         super().__init_subclass__(**options)
         for name in cls.fused_methods:
             assert hasattr(cls, name), f"{cls.__name__} has no method {name}"
+        # `vars` has the attributes of this class alone, without those of its bases.
         overridden = vars(cls).keys() & set(cls.fused_methods)
         if overridden and "supports_fused" not in vars(cls):
             cls.supports_fused = False
@@ -169,7 +170,7 @@ class Encoder(nn.Module, ABC):
 
     @property
     def sizes(self) -> SourceSizes:
-        """Sizes of the output."""
+        """Return the sizes of the output."""
         return SourceSizes(self.output_size, self.final_state_size, self.layers, self.has_cells)
 
     @abstractmethod

@@ -47,7 +47,7 @@ class Embedding(nn.Module):
 
     @property
     def weight(self) -> Float[Tensor, "v m"]:
-        """The table, one row per token."""
+        """Return the table, one row per token."""
         return self.table.weight
 
     def forward(self, tokens: Int[Tensor, "*axes"]) -> Float[Tensor, "*axes m"]:
@@ -92,6 +92,7 @@ class Seq2Seq(nn.Module):
                 f"tied_embeddings '{tied}' requires a decoder output as wide as an embedding, got "
                 f"{decoder.output_size} and {size}; make them equal or use 'none'"
             )
+        # One parameter for both modules, so the optimizer and checkpoints have it once.
         self.output_layer.weight = target_embedding.weight
         if tied == "all":
             if source_embedding is None:
@@ -108,11 +109,12 @@ class Seq2Seq(nn.Module):
 
     @property
     def output_weights(self) -> tuple[Float[Tensor, "v d"], Float[Tensor, " v"]]:
-        """Weight and bias of the output layer, for the loss."""
+        """Return weight and bias of the output layer, for the loss."""
         return self.output_layer.weight, self.output_layer.bias
 
     def encode(self, source: Source, source_mask_bs: Bool[Tensor, "b _"]) -> Encoded:
         """Encode a batch of source sentences or images."""
+        # An encoder of images reads pixels or features, not embeddings.
         if self.source_embedding is not None:
             source = self.source_embedding(source)
         return self.encoder(source, source_mask_bs)

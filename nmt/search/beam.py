@@ -195,6 +195,7 @@ def extend_beam(
     # a hypothesis share them.
     coverage_bks, weights_bks = beam.coverage_bks, None
     if prediction.weights_ns is not None:
+        # Coverage is a sum over all steps, so it is not in half precision.
         weights_bks = prediction.weights_ns.float().reshape(*beam.tokens_bk.shape, -1)
         if scoring.coverage.needs_weights:
             coverage_bks = coverage_bks + weights_bks

@@ -97,6 +97,7 @@ class TextReader(SourceReader):
         return torch.from_numpy(source_bs), torch.from_numpy(mask_bs)
 
     def default_max_length(self, ids: Sequence[int]) -> int:
+        # The constant gives short sentences room, and the factor languages that need more tokens.
         return 2 * len(ids) + 20
 
 
@@ -115,6 +116,7 @@ class ImageReader(SourceReader):
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         positions = self.rows * self.columns
+        # The line is only a name; `batch` reads the file.
         return [list(range(positions)) if text.strip() else [] for text in texts]
 
     def pieces(self, ids: Sequence[int]) -> list[str]:

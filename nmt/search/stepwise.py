@@ -157,6 +157,7 @@ def decode_stepwise(
         # One hypothesis per sentence, so that b is n and no row needs to be reordered.
         log_probs_bv, weights_bs, state = step(tokens_b, memory, state)
         scoring.check(weights_bs)
+        # A NaN would not stop the selection of a token, only make it arbitrary.
         check_no_nan(log_probs_bv)
         tokens_b = select(log_probs_bv, sentences, position).to(log_probs_bv.device)
         log_prob_b = log_probs_bv.gather(1, tokens_b[:, None])[:, 0]

@@ -141,6 +141,7 @@ def to_translation(
     Raises:
         UserError: if unknown tokens are to be replaced and the model has no attention
     """
+    # The last token of a finished hypothesis is `</s>`, which has no text.
     tokens = hypothesis.tokens[:-1] if hypothesis.finished else hypothesis.tokens
     if target is None:
         text, spans = vocabulary.decode_with_spans(tokens)

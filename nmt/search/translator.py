@@ -103,6 +103,7 @@ class Translator:
         """
         if not runs:
             raise UserError("no run directory is given; name at least one")
+        # Before the weights are read, which takes longer than this check.
         resolved = resolve_device(device)
         saved = [load_saved_model(Path(run), checkpoint) for run in runs]
         first = saved[0]

@@ -82,6 +82,7 @@ def replace_link(path: Path, target: str) -> None:
     """Let the symbolic link `path` point to `target`, without a moment in which it is missing."""
     staging = path.parent / _staging_name(path.name)
     staging.unlink(missing_ok=True)
+    # A link cannot be changed in place; renaming a new one over it is a single step.
     staging.symlink_to(target)
     os.replace(staging, path)
 
@@ -161,6 +162,7 @@ def _matches(file: Path, *, size: int, time: int, checksum: int) -> bool:
     status = file.stat()
     if status.st_size != size:
         return False
+    # A copied directory has new times, and its content decides.
     return status.st_mtime_ns == time or _crc32(file) == checksum
 
 

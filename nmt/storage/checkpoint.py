@@ -78,6 +78,8 @@ def prune_checkpoints(run: RunDir, keep: int) -> None:
     linked = {run.checkpoint(name).resolve().name for name in ("last", "best")}
     for step in run.steps()[:-keep]:
         if str(step) not in linked:
+            # A removal that is interrupted leaves a damaged checkpoint, which `find_checkpoint`
+            # passes over.
             shutil.rmtree(run.checkpoint(step))
 
 
@@ -178,6 +180,7 @@ def average_weights(checkpoints: Iterable[Mapping[str, Tensor]]) -> dict[str, Te
     total: dict[str, Tensor] = {}
     types: dict[str, torch.dtype] = {}
     count = 0
+    # The iterable may read the checkpoints one by one, so that only one is in memory.
     for weights in checkpoints:
         count += 1
         for name, tensor in weights.items():

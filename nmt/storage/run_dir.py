@@ -71,6 +71,8 @@ class RunDir:
         """Return the updates that have a checkpoint, oldest first."""
         if not self.checkpoints.is_dir():
             return []
+        # The links to checkpoints, and staging directories of interrupted writes, are none
+        # themselves.
         names = (entry.name for entry in self.checkpoints.iterdir() if not entry.is_symlink())
         return sorted(int(name) for name in names if name.isdigit())
 

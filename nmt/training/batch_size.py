@@ -137,5 +137,6 @@ def _fits(trainer: Trainer, indexed: IndexedBatch) -> bool:
 
 def _reserve_update_memory(trainer: Trainer) -> list[Tensor]:
     """Return tensors as large as the optimizer's state and the gradient buckets of DDP."""
+    # The optimizer allocates its state at the first update, after this trial.
     copies = OPTIMIZER_STATES + (trainer.process_group.world_size > 1)
     return [torch.empty_like(p) for p in trainer.model.parameters() for _ in range(copies)]

@@ -146,6 +146,7 @@ class _ChunkedCrossEntropy(Function):
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         d_outputs_rd, d_weight_vd, d_bias_v = ctx.saved_tensors
+        # The gradient with respect to the loss, a scalar such as 1 / target tokens; nll has none.
         scale = gradients[0]
         return (
             d_outputs_rd * scale.to(d_outputs_rd.dtype),

@@ -176,6 +176,7 @@ def _handle_signals(stop: StopRequest) -> Iterator[None]:
 
     def request_stop(number: int, frame: FrameType | None) -> None:
         if stop.signal_received:
+            # Without a checkpoint: the user does not wait for the end of the update.
             raise KeyboardInterrupt
         stop.signal_received = True
 
@@ -185,6 +186,7 @@ def _handle_signals(stop: StopRequest) -> Iterator[None]:
         yield
     finally:
         for number, handler in zip(numbers, previous, strict=True):
+            # A Python program that calls `train` keeps its own handlers.
             signal.signal(number, handler)
 
 

@@ -182,6 +182,7 @@ def find_vocabularies(experiment: Experiment, train: Corpus, run: RunDir | None)
 
 def _load_models(files: Path | list[Path]) -> Vocabularies:
     loaded = [Vocabulary.load(file) for file in (files if isinstance(files, list) else [files])]
+    # One file serves both sides.
     return loaded[0], loaded[-1]
 
 
@@ -206,6 +207,7 @@ def _learn_vocabularies(config: VocabularyConfig, train: Corpus) -> Vocabularies
         return Vocabulary(model)
 
     if train.images:
+        # Only the captions are text.
         return None, learn(slice(1, 2))
     if config.joint:
         joint = learn(slice(0, 2))
@@ -294,6 +296,7 @@ def build_trainer(
 
 def _derived_seed(seed: int, index: int) -> int:
     """Return the seed of an epoch or a rank."""
+    # Hashed, so that the epochs of neighboring seeds do not share random numbers.
     return int(np.random.SeedSequence([seed, index]).generate_state(1)[0])
 
 

@@ -38,6 +38,7 @@ class BestMetricTracker:
 
     def __init__(self, metric: str, patience: int | None) -> None:
         self.metric, self.patience = metric, patience
+        # A loss or an error rate is negated, so that larger is always better.
         self._sign = 1.0 if metric != "loss" and higher_is_better(metric) else -1.0
         self.best: float | None = None
         self.best_step, self.waited = 0, 0
@@ -84,6 +85,7 @@ class ValidationResult:
     @property
     def perplexity(self) -> float:
         """Return the perplexity per target token."""
+        # exp overflows at 710, which a diverging model can reach.
         return exp(min(self.loss, 700.0))
 
     def value(self, metric: str) -> float:

@@ -76,6 +76,7 @@ class BahdanauDecoder(RecurrentDecoder[AttentionMemory, RecurrentState]):
             self.output_size = readout_size or embedding_size
             # Maxout halves the width, so the layer has two units per output.
             self.readout = ConcatLinear.with_default_init(sizes, 2 * self.output_size)
+        # The class attribute is False in a subclass that overrides `advance`; see `FusedSupport`.
         self.supports_fused &= self.stack.supports_fused and self.attention.supports_fused
 
     def start(self, source: Encoded) -> tuple[AttentionMemory, RecurrentState]:
@@ -120,6 +121,7 @@ class BahdanauDecoder(RecurrentDecoder[AttentionMemory, RecurrentState]):
             self.attention,
             memory,
             order=AttentionOrder.BEFORE,
+            # Only between layers; the dropout before the output layer is a part of the readout.
             dropout=self.dropout if self.training else 0.0,
         )
 

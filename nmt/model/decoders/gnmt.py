@@ -68,6 +68,7 @@ class GNMTDecoder(RecurrentDecoder[AttentionMemory, RecurrentState]):
         self.attention = attention(hidden_size)
         self.bridge = Bridge(initial_state, source, hidden_size, layers, cell)
         self.needs_cells = self.bridge.needs_cells
+        # The context of a step depends on this layer's last output, so it enters as feedback.
         self.bottom = CELLS[cell](embedding_size, hidden_size, source.annotation)
         # The input of an upper layer is [x^{l-1}_i; a_i].
         upper_sizes = (hidden_size, source.annotation)
@@ -102,6 +103,7 @@ class GNMTDecoder(RecurrentDecoder[AttentionMemory, RecurrentState]):
     def read_out(
         self, embedded: Float[Tensor, "*axes m"], *readout_inputs: Float[Tensor, "*axes _"]
     ) -> Float[Tensor, "*axes d"]:
+        # The output of the top layer alone: context and embedding have entered further down.
         return apply_dropout(readout_inputs[0], self.dropout, self.training)
 
     def step(
@@ -145,6 +147,7 @@ class GNMTDecoder(RecurrentDecoder[AttentionMemory, RecurrentState]):
         return hidden, new_states
 
     def recurrence_spec(self, memory: AttentionMemory, state: RecurrentState) -> RecurrenceSpec:
+        # Only the bottom layer is part of the loop; the upper layers follow it.
         states = state.layers[:1]
         order = AttentionOrder.BEFORE
         return build_spec([self.bottom], states, self.attention, memory, order=order)
@@ -156,6 +159,7 @@ def _run_step(
     context_ne: Float[Tensor, "n e"],
     state: LayerState,
 ) -> tuple[Float[Tensor, "n d"], LayerState]:
+    # W [x^{l-1}_i; a_i] as one product; nothing is fed back.
     state = layer.step(layer.project(inputs_nd, context_ne), state)
     return state.hidden_nd, state
 

@@ -124,6 +124,7 @@ class LSTMNDecoder(RecurrentDecoder[LSTMNMemory, LSTMNState]):
         cells = (source.extras[MEMORY_TAPE],) if self.deep else ()
         input_feed: tuple[Tensor, ...] = ()
         if self.query_is_input:
+            # γ~_0 = 0: before the first step nothing has been attended to.
             input_feed = (source.states_bse.new_zeros(len(source.states_bse), self.context_size),)
         attention = self.attention.start(memory)
         return LSTMNMemory(memory, cells), LSTMNState(
@@ -178,6 +179,7 @@ class LSTMNDecoder(RecurrentDecoder[LSTMNMemory, LSTMNState]):
         The first column is the initial state, the second one the first step.
         """
         memory, state = self.start(source)
+        # Step by step, because the weights serve plots and not training.
         weights = []
         for projected_bg in self.project(embedded_btm).unbind(dim=1):
             state = self.advance(projected_bg, memory, state).state
@@ -193,6 +195,7 @@ class LSTMNDecoder(RecurrentDecoder[LSTMNMemory, LSTMNState]):
         """Compute r_t∘α~_t from the projection of r_t."""
         # α~_t uses the weights p_j of attention to the annotations.
         weights_bks = attended.weights_ns.view(cells_bsd.size(0), -1, cells_bsd.size(1))
+        # One tape per sentence serves all its hypotheses.
         cell_nd = (weights_bks @ cells_bsd).flatten(0, 1)
         return torch.sigmoid(carry_nd + self.carry_context(attended.context_ne)) * cell_nd
 

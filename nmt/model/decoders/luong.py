@@ -129,6 +129,7 @@ class LuongDecoder(RecurrentDecoder[AttentionMemory, RecurrentState]):
         return output if self.readout is None else self.readout(output)
 
     def forward(self, embedded_btm: Float[Tensor, "b t m"], source: Encoded) -> DecoderOutput:
+        # A recurrent mechanism, such as one with coverage, needs the weights of the step before.
         if self.input_feeding or self.attention.recurrent:
             return super().forward(embedded_btm, source)
         memory, state = self.start(source)
@@ -137,9 +138,12 @@ class LuongDecoder(RecurrentDecoder[AttentionMemory, RecurrentState]):
         hidden_btd = self.stack.sequence(embedded_btm.transpose(0, 1), state.layers).transpose(0, 1)
         attended, _ = self.attention(hidden_btd, memory, state.attention)
         attentional_btd = torch.tanh(self.combine(attended.context_bqe, hidden_btd))
+        # The readout reads h~_t: without input feeding, the constructor requires
+        # attentional_output.
         return DecoderOutput(self.read_out(embedded_btm, attentional_btd), attended.auxiliary)
 
     def recurrence_spec(self, memory: AttentionMemory, state: RecurrentState) -> RecurrenceSpec:
+        # Never empty: `supports_fused` requires input feeding.
         (first_bf,) = state.input_feed
         return build_spec(
             self.stack.layers,

@@ -68,6 +68,7 @@ class TuringDecoder(RecurrentDecoder[Alignment, NTMState]):
         self.needs_cells = self.bridge.needs_cells
         self.machine = TuringMachine(embedding_size, hidden_size, sizes)
         self.resets_heads = heads == "first"
+        # [h_t; r_t]
         self.output_size = hidden_size + self.machine.controller.feedback_size
         self.dropout = dropout
 

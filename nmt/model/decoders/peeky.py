@@ -47,6 +47,7 @@ class PeekyDecoder(Decoder[Tensor, tuple[LayerState, ...]]):
         source = sizes_with_both_directions(source)
         self.bridge = Bridge(initial_state, source, hidden_size, layers, cell)
         self.needs_cells = self.bridge.needs_cells
+        # h is an input and no feedback, so a known target can be read as one sequence.
         input_size = embedding_size + source.final_state
         self.stack = RecurrentStack(cell, input_size, 0, hidden_size, layers, dropout)
         self.dropout = dropout

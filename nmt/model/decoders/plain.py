@@ -49,6 +49,7 @@ class PlainDecoder(Decoder[tuple[()], tuple[LayerState, ...]]):
         self.output_size = hidden_size
 
     def start(self, source: Encoded) -> tuple[tuple[()], tuple[LayerState, ...]]:
+        # No memory: the state contains everything that the decoder knows of the source.
         return (), self.bridge(with_both_directions(source))
 
     def step(

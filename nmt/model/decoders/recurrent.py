@@ -113,7 +113,7 @@ class RecurrentDecoder(FusedSupport, Decoder[M, S]):
 
     @property
     def uses_fused(self) -> bool:
-        """Whether `forward` runs the fused recurrence."""
+        """Return whether `forward` runs the fused recurrence."""
         return self.supports_fused and self.backend != "eager"
 
     def recurrence_spec(self, memory: M, state: S) -> RecurrenceSpec:
@@ -138,6 +138,7 @@ class RecurrentDecoder(FusedSupport, Decoder[M, S]):
         nll_bt: Float[Tensor, "b t"],
         mask_bt: Bool[Tensor, "b t"],
     ) -> Float[Tensor, ""] | None:
+        # Decoders without attention have no auxiliary outputs.
         return self.attention.auxiliary_loss(auxiliary, nll_bt, mask_bt) if auxiliary else None
 
 

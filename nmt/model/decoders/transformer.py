@@ -79,6 +79,7 @@ class TransformerDecoder(Decoder[TransformerMemory, TransformerState]):
                 f"to {layers}"
             )
         self.output_size, self.dropout = embedding_size, dropout
+        # The last but one layer, or the only one.
         self.alignment_layer = alignment_layer or max(1, layers - 1)
         design = LayerDesign(
             embedding_size, heads, feed_forward_size, dropout, attention_dropout, activation, norm
@@ -118,6 +119,7 @@ class TransformerDecoder(Decoder[TransformerMemory, TransformerState]):
         memory = self._prepare(source)
         states_btd = self._input(embedded_btm, 0)
         for layer, heads in zip(self.stack, memory.layers, strict=True):
+            # Training needs no attention weights, so a GPU can use kernels that do not return them.
             states_btd = layer(states_btd, heads, memory.mask_bs)
         return DecoderOutput(self.norm(states_btd))
 

@@ -46,11 +46,19 @@ class BiLSTMEncoder(Encoder):
         residual: bool = False,
     ) -> None:
         super().__init__()
-        _check_effects(layers, dropout, variational, direction, merge, residual)
+        if layers == 1 and dropout:
+            raise ValueError("dropout has no effect with layers: 1; remove it or add layers")
+        if variational and not dropout:
+            raise ValueError("variational has no effect with dropout: 0; set dropout")
+        if merge and direction != "both":
+            raise ValueError(f"merge has no effect with direction: {direction}; remove it")
+        if residual and layers == 1:
+            raise ValueError("residual has no effect with layers: 1; remove it or add layers")
         self.merge = merge or "concat"
         self.residual = residual
         self.layers, self.final_state_size = layers, hidden_size
         self.has_cells = cell == "lstm"
+        # One entry per direction of a layer: whether it reads from right to left.
         self.backward = {"both": (False, True), "forward": (False,), "backward": (True,)}[direction]
         count = len(self.backward)
         self.output_size = hidden_size * (count if self.merge == "concat" else 1)
@@ -94,22 +102,3 @@ class BiLSTMEncoder(Encoder):
         if self.merge == "concat":
             return torch.cat(directions, dim=-1)
         return torch.stack(directions).sum(0) / (2 if self.merge == "mean" else 1)
-
-
-def _check_effects(
-    layers: int,
-    dropout: float,
-    variational: bool,
-    direction: str,
-    merge: str | None,
-    residual: bool,
-) -> None:
-    """Raise ValueError if an option has no effect because of another one."""
-    if layers == 1 and dropout:
-        raise ValueError("dropout has no effect with layers: 1; remove it or add layers")
-    if variational and not dropout:
-        raise ValueError("variational has no effect with dropout: 0; set dropout")
-    if merge and direction != "both":
-        raise ValueError(f"merge has no effect with direction: {direction}; remove it")
-    if residual and layers == 1:
-        raise ValueError("residual has no effect with layers: 1; remove it or add layers")

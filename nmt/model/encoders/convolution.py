@@ -50,6 +50,7 @@ class ConvolutionEncoder(ImageEncoder):
                 f"halves the sides {blocks} times, but {image_size.size} pixels are not a multiple "
                 f"of {2**blocks}; change data.pictures.size or blocks"
             )
+        # Each block doubles the channels, and an annotation is as wide as the last block.
         super().__init__(channels * 2 ** (blocks - 1), (side, side), dropout)
         widths = [channels * 2**number for number in range(blocks)]
         self.network = nn.Sequential()
@@ -57,6 +58,7 @@ class ConvolutionEncoder(ImageEncoder):
         for before, width in pairwise([3, *widths]):
             for number in range(convolutions):
                 inputs, stride = (before, 2) if number == 0 else (width, 1)
+                # No bias: the norm that follows has one of its own.
                 convolution = nn.Conv2d(inputs, width, 3, stride, padding=1, bias=False)
                 # Unlike BatchNorm, its result does not depend on the other images of the batch.
                 norm = nn.GroupNorm(gcd(MAX_GROUPS, width), width)
@@ -65,6 +67,7 @@ class ConvolutionEncoder(ImageEncoder):
         self.column_ze = nn.Parameter(POSITION_STD * torch.randn(side, self.output_size))
 
     def forward(self, images_b3yz: Num[Tensor, "b 3 y z"], mask_bs: Bool[Tensor, "b _"]) -> Encoded:
+        # From bytes to [-1, 1].
         pixels = images_b3yz.to(self.row_ye.dtype) / 127.5 - 1
         # Channels last: an annotation is the vector of a grid cell.
         map_byze = self.network(pixels).permute(0, 2, 3, 1)

@@ -30,6 +30,7 @@ class ImageEncoder(Encoder):
     def encoded(self, states_bse: Float[Tensor, "b s e"]) -> Encoded:
         """Return the encoder's output for annotations, after dropout."""
         states_bse = apply_dropout(states_bse, self.dropout, self.training)
+        # An image has no padding, and the mask of the batch counts it as one token.
         mask_bs = states_bse.new_ones(states_bse.shape[:2]).bool()
         # No recurrent layers, so no states that a decoder could copy.
         empty_ble = states_bse.new_zeros(len(states_bse), 0, self.output_size)

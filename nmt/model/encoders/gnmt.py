@@ -1,6 +1,7 @@
 """The encoder of Wu et al. 2016: one bidirectional layer below a deep residual stack."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Literal
 
 import torch
@@ -11,7 +12,7 @@ from nmt.component_spec import Positive, Probability
 from nmt.model.interfaces import Encoded, Encoder, LayerStates
 from nmt.model.layers.dropout import SequenceDropout
 from nmt.model.layers.padding import LayerOutput, Padding, run_layer
-from nmt.model.layers.recurrent import CELLS, Layers, RecurrentLayer
+from nmt.model.layers.recurrent import CELLS, Layers
 from nmt.registry import ENCODERS
 
 
@@ -48,6 +49,7 @@ class GNMTEncoder(Encoder):
             raise ValueError("residual has no effect with fewer than 3 layers; remove it")
         self.output_size = self.final_state_size = hidden_size
         self.layers, self.has_cells = layers, cell == "lstm"
+        # One layer per direction: forward, then backward.
         self.bottom = Layers(CELLS[cell](embedding_size, hidden_size) for _ in range(2))
         sizes = [2 * hidden_size] + [hidden_size] * (layers - 2)
         self.upper = Layers(CELLS[cell](size, hidden_size) for size in sizes)
@@ -57,9 +59,10 @@ class GNMTEncoder(Encoder):
         self, embedded_bsm: Float[Tensor, "b s m"], mask_bs: Bool[Tensor, "b s"]
     ) -> Encoded:
         padding = Padding.of(mask_bs)
+        run = partial(run_layer, padding=padding, needs_cell=self.keeps_cells)
         embedded_sbm = padding.clear(embedded_bsm.transpose(0, 1))
         forward, backward = (
-            self._run(layer, embedded_sbm, padding, backward=back)
+            run(layer, embedded_sbm, backward=back)
             for layer, back in zip(self.bottom, (False, True), strict=True)
         )
         # The second layer reads both directions, figure 3.
@@ -67,7 +70,7 @@ class GNMTEncoder(Encoder):
         # The layer states begin with the backward direction of the bottom layer.
         outputs = [backward]
         for number, layer in enumerate(self.upper, start=2):
-            outputs.append(self._run(layer, self.dropout(states_sbe), padding))
+            outputs.append(run(layer, self.dropout(states_sbe), backward=False))
             # The second layer has inputs of twice the width.
             is_residual = self.residual and number > 2
             # Dropout applies to the input of the layer, not to the residual connection.
@@ -76,16 +79,6 @@ class GNMTEncoder(Encoder):
         # Padding is cleared once at the end: layers read from left to right, so it comes last.
         annotations_bse = padding.clear(states_sbe).transpose(0, 1)
         return Encoded(annotations_bse, mask_bs, outputs[-1].last_bd, _layer_states(outputs))
-
-    def _run(
-        self,
-        layer: RecurrentLayer,
-        inputs_sbm: Float[Tensor, "s b m"],
-        padding: Padding,
-        *,
-        backward: bool = False,
-    ) -> LayerOutput:
-        return run_layer(layer, inputs_sbm, padding, backward=backward, needs_cell=self.keeps_cells)
 
 
 def _layer_states(outputs: Sequence[LayerOutput]) -> LayerStates:

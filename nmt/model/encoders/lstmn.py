@@ -91,6 +91,7 @@ class LSTMNEncoder(Encoder):
         return Encoded(
             states_sbe.transpose(0, 1),
             mask_bs,
+            # The hidden half of [h; c], of the backward direction if both are read.
             outputs[-1].last_bx[:, : self.final_state_size],
             LayerStates(torch.stack(hidden_lbe, dim=1), cell_ble),
             {MEMORY_TAPE: cells_sbe.transpose(0, 1)},
@@ -113,6 +114,7 @@ class LSTMNEncoder(Encoder):
                 else weight_matrix(output.weights)
                 for output, back in zip(outputs, self.backward, strict=True)
             ]
+            # The directions do not overlap: each has weights on its own side of the diagonal.
             layers.append(torch.stack(matrices).sum(0))
         return torch.stack(layers, dim=1).masked_fill(~mask_bs[:, None, :, None], 0.0)
 
@@ -150,6 +152,7 @@ def _merge(
     entries: list[Float[Tensor, "*axes x"]],
 ) -> tuple[Float[Tensor, "*axes e"], Float[Tensor, "*axes e"]]:
     """Return the concatenated hidden states and the concatenated cells of all directions."""
+    # Each entry is [h; c]; the parts are concatenated apart, as decoders read them apart.
     hidden, cells = zip(*(one.chunk(2, dim=-1) for one in entries), strict=True)
     return torch.cat(hidden, dim=-1), torch.cat(cells, dim=-1)
 

@@ -59,6 +59,7 @@ class TransformerEncoder(Encoder):
         super().__init__()
         # The residual connections require one width throughout.
         self.output_size = self.final_state_size = embedding_size
+        # No recurrent layers whose states a decoder could copy.
         self.layers, self.dropout = 0, dropout
         design = LayerDesign(
             embedding_size, heads, feed_forward_size, dropout, attention_dropout, activation, norm

@@ -77,7 +77,7 @@ class LSTMNLayer(nn.Module):
 
     @property
     def projected_size(self) -> int:
-        """Width of a projected input."""
+        """Return the width of a projected input."""
         return LSTMLayer.gates * self.hidden_size + self.attention_size
 
     def project(self, inputs: Float[Tensor, "*axes m"]) -> Float[Tensor, "*axes x"]:
@@ -151,7 +151,7 @@ class LSTMNLayer(nn.Module):
         return LayerState(*recalled_nx.chunk(2, dim=-1)), weights_nt
 
     def _append(self, tapes: Tapes, state: LayerState) -> Tapes:
-        """Append a state to the tapes."""
+        """Add a state at the end of the tapes."""
         hidden_nd, cell_nd = state
         assert cell_nd is not None
         entry_n1x = torch.cat([hidden_nd, cell_nd], dim=-1)[:, None]

@@ -41,7 +41,7 @@ class MemorySizes(NamedTuple):
 
     @property
     def heads(self) -> int:
-        """Number of all heads."""
+        """Return the number of all heads."""
         return self.read_heads + self.write_heads
 
 

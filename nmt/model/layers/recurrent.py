@@ -67,7 +67,7 @@ class RecurrentLayer(FusedSupport, nn.Module, ABC):
 
     @property
     def bias(self) -> Float[Tensor, " g"]:
-        """The bias b."""
+        """Return the bias b."""
         assert self.input.bias is not None
         return self.input.bias
 
@@ -273,7 +273,7 @@ class Layers(nn.ModuleList, Generic[Item]):
 
     @property
     def first(self) -> Item:
-        """The first item: the bottom layer of a stack."""
+        """Return the first item: the bottom layer of a stack."""
         return next(iter(self))
 
 
@@ -310,12 +310,12 @@ class RecurrentStack(nn.Module):
 
     @property
     def bottom(self) -> RecurrentLayer:
-        """The layer that reads the input."""
+        """Return the layer that reads the input."""
         return self.layers.first
 
     @property
     def supports_fused(self) -> bool:
-        """Whether the fused recurrence may replace all layers."""
+        """Return whether the fused recurrence may replace all layers."""
         return all(layer.supports_fused for layer in self.layers)
 
     def step(

@@ -84,7 +84,7 @@ class Residual(nn.Module):
     def leave(
         self, inputs: Float[Tensor, "*axes d"], outputs: Float[Tensor, "*axes d"]
     ) -> Float[Tensor, "*axes d"]:
-        """Combine x and the output of f to the input of the next sublayer."""
+        """Add the output of f to x, and normalize the sum after `post`."""
         total = inputs + dropout(outputs, self.dropout, self.training)
         return total if self.pre else self.norm(total)
 

@@ -134,6 +134,7 @@ class _FusedRecurrence(Function):
         ctx.order, ctx.ops = order, ops
         # The backward pass does not read the projected inputs, so they are not kept alive.
         inputs = inputs._replace(projected_tbg=inputs.projected_tbg.new_empty(0, 0, 0))
+        # Some are None, such as v of a bilinear score, which autograd permits.
         ctx.save_for_backward(*inputs, *recurrence.saved)
         return recurrence.hidden_tbd, recurrence.input_feed_tbf
 
@@ -179,6 +180,7 @@ def input_gradients(recurrence: Recurrence, gradients: ActivationGradients) -> I
         d_context_tbe = gradients.combined_tbx[:, :, :-d]
         d_input_feed_bf = d_bottom_tbx[0, :, d:]  # h~ of the first step is an input
         d_combine_fx = _weight_gradient(gradients.feed_sum_tbf, saved.combined_tbx)
+    # Row t of the inputs enters step t; the last row is the state after the last step.
     d_weights = [
         _weight_gradient(gradients.gates_ltbg[layer], saved.inputs_tbx(layer)[:-1])
         for layer in range(inputs.layers)
@@ -186,6 +188,7 @@ def input_gradients(recurrence: Recurrence, gradients: ActivationGradients) -> I
     d_keys_bsa, d_query_ad, d_v_a = _score_gradients(recurrence, gradients)
     values_dtype = saved.bottom_inputs_tbx.dtype
     return InputGradients(
+        # The projection is an addend of the gates, so it has their gradient.
         projected_tbg=gradients.gates_ltbg[0],
         keys_bsa=d_keys_bsa,
         values_bse=_sum_outer_products(saved.weights_tbs.to(values_dtype), d_context_tbe),

@@ -207,6 +207,7 @@ class Recurrence:
                 d_context_be = gradients.bottom_inputs_tbx[t, :, self.inputs.hidden_size :]
                 self._attend_backward(t, gradients, d_context_be)
             else:
+                # The halves of a step in the reverse order of the forward pass.
                 d_context_be = self._feed_next_step_backward(t, gradients)
                 self._attend_backward(t, gradients, d_context_be)
                 self._update_states_backward(t, gradients)
@@ -271,6 +272,7 @@ class Recurrence:
             # Both halves at once: the gradients of h_{t-1} and of r_t.
             d_inputs_tbx[t].addmm_(d_gates_bg, inputs.weight_gx(layer))
             if layer:
+                # h_t of the layer below is in row t + 1 of that layer's own inputs.
                 d_below_bd = gradients.inputs_tbx(layer - 1)[t + 1, :, :d]
                 d_dropped_bd = d_inputs_tbx[t, :, d:]
                 if inputs.dropout_tlbd is None:
@@ -295,6 +297,7 @@ class Recurrence:
             d_query_ba,
             gradients.additive,
         )
+        # The query is one of several uses of the state, whose gradients add up.
         d_state_bd = self._query_state(gradients.inputs_tbx(top), t)
         if self.inputs.query_ad is None:
             d_state_bd.add_(d_query_ba)
@@ -376,6 +379,7 @@ def allocate(inputs: Inputs, order: AttentionOrder) -> SavedActivations:
     if order is AttentionOrder.AFTER:
         combined_tbx = empty(steps, sentences, inputs.values_bse.size(2) + d)
     saved = SavedActivations(
+        # Row t is the state before step t, so the state after the last step needs one row more.
         empty(steps + 1, sentences, inputs.bottom_weight_gx.size(1)),
         empty(layers - 1, steps + 1, sentences, 2 * d),
         inputs.cell_lbd.new_empty(layers, steps + 1, sentences, d),

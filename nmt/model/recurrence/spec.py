@@ -130,6 +130,7 @@ def build_spec(
 
 
 def _layer_weights(layers: Iterable[RecurrentLayer]) -> Iterator[LayerWeights]:
+    # The input of the bottom layer is projected before the loop, with its bias.
     bottom, *upper = layers
     yield LayerWeights(bottom.recurrent.weight, None)
     for layer in upper:

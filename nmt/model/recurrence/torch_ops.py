@@ -160,6 +160,8 @@ class TorchCellOps(CellOps):
         d_cell_bd: Tensor,
         d_gates_bg: Tensor,
     ) -> None:
+        # The gradient of the cell is a sum over all later steps, so it is not rounded to half
+        # precision.
         gates_bg, d_hidden_bd = gates_bg.to(d_cell_bd.dtype), d_hidden_bd.to(d_cell_bd.dtype)
         i_bd, f_bd, g_bd, o_bd = gates_bg.chunk(4, dim=1)
         tanh_bd = cell_bd.tanh()
@@ -224,6 +226,7 @@ class TorchCellOps(CellOps):
         additive: AdditiveGradients,
     ) -> None:
         assert source.v_a is not None
+        # The factor that `attend_backward` has left out.
         additive.keys_bsa.mul_(source.v_a)
 
 

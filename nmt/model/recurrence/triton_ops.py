@@ -36,6 +36,7 @@ class TritonCellOps(CellOps):
     def supports(source: AttendedSource) -> bool:
         """Return whether the kernels support tensors like these."""
         runs = source.keys_bsa.is_cuda or isinstance(_attend_kernel, InterpretedFunction)
+        # The kernels compute in float32, which would round float64.
         narrow = source.keys_bsa.dtype != torch.float64
         return runs and narrow and source.mask_bs.size(1) <= MAX_SOURCE_LENGTH
 
@@ -157,6 +158,7 @@ def _sizes(source: AttendedSource) -> tuple[int | bool, ...]:
 
 def _block_size(units: int, positions: int = 1) -> int:
     """Return the number of units in a block, a power of two."""
+    # A tile of positions times units is held in registers, which bounds its size.
     return min(MAX_BLOCK, triton.next_power_of_2(units), max(MIN_BLOCK, MAX_TILE // positions))
 
 
