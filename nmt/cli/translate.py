@@ -180,6 +180,7 @@ def _translate(arguments: argparse.Namespace) -> int:
         if group.is_first:
             write_translations(translations, arguments)
         else:
+            # The generator has to run on every rank, since it takes part in collective operations.
             for _ in translations:
                 raise AssertionError("only the first rank receives translations")
     return SUCCESS

@@ -117,6 +117,7 @@ def format_translation(number: int, translation: Translation, arguments: argpars
         fields = {"id": number, **translation.to_dict()}
         return json.dumps(fields, ensure_ascii=False) + "\n"
     if arguments.n_best:
+        # An empty line has no hypotheses, but one output line like any other.
         return "".join(_moses_line(number, one) for one in translation.n_best or (translation,))
     if arguments.scores:
         return f"{translation.text}\t{translation.score:.4f}\n"

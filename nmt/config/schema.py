@@ -86,6 +86,7 @@ class VocabularyConfig(Section):
 
     @model_validator(mode="after")
     def _check_sampling(self) -> "VocabularyConfig":
+        # Only unigram models have the probabilities that segmentations are sampled by.
         if self.sampling is not None and self.type != "unigram":
             raise ValueError(
                 f"sampling requires type: unigram, got {self.type}; remove sampling or "

@@ -123,6 +123,7 @@ def _parse_component(value: object) -> ComponentConfig:
         case str():
             return ComponentConfig(value)
         case {"type": str(name), **options}:
+            # A key of YAML may be a number, which is no option and is reported as an unknown one.
             return ComponentConfig(name, {str(key): option for key, option in options.items()})
     raise ValueError(f"expected NAME or {{type: NAME, option: value}}, got {_shown(value)}")
 

@@ -160,6 +160,7 @@ def _construct(
             _construct(item, (*key, str(index)), locations, file, ancestors)
             for index, item in enumerate(node.value)
         ]
+    # PyYAML converts scalars only by a loader, although there is nothing to load here.
     loader = Loader("")
     try:
         return loader.construct_object(node)

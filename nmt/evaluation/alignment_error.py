@@ -96,6 +96,7 @@ def alignment_error_rate(
             f"{len(predicted)} lines of alignments but {max(len(sure), len(possible))} "
             "of gold alignments; give as many lines in both files"
         )
+    # Counts of the whole corpus: a mean over sentences would weigh short ones more.
     num_predicted = num_sure = num_in_sure = num_in_possible = 0
     for predicted_links, sure_links, possible_links in zip(predicted, sure, possible, strict=True):
         num_predicted += len(predicted_links)

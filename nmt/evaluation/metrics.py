@@ -50,6 +50,7 @@ class ExactMatch(Metric):
     def _compute_segment_statistics(
         self, hypothesis: str, ref_kwargs: dict[str, set[str]]
     ) -> list[int]:
+        # Matches and lines, which are added up over the corpus or a bootstrap sample of it.
         return [int(hypothesis in ref_kwargs["lines"]), 1]
 
     def _compute_score_from_stats(

@@ -164,6 +164,7 @@ def _draw_labels(
 def _draw_color_bar(figure: Figure, image: AxesImage) -> None:
     """Draw a color bar from 0 to 1 to the right of the cells, at most 1.5 inches high."""
     width, height = figure.get_size_inches()
+    # In fractions of the figure: left, bottom, width and height, beyond its right edge.
     box = (1 + 0.2 / width, 0, 0.12 / width, min(1.0, 1.5 / height))
     bar = figure.colorbar(image, cax=figure.add_axes(box), ticks=[0, 0.5, 1])
     bar.ax.tick_params(labelsize=8)

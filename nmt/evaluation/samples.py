@@ -49,6 +49,7 @@ def plot_translations(
     directory.mkdir(parents=True, exist_ok=True)
     files = []
     for number, attention in enumerate(attentions, start=1):
+        # The plot of a single translation, as nmt-translate writes it, has no number.
         files.append(directory / (f"{name}.png" if number == 1 else f"{name}-{number}.png"))
         if isinstance(attention, AttentionOverlay):
             plot_overlay(attention, files[-1])

@@ -129,6 +129,7 @@ class ImageReader(SourceReader):
         for text, location in zip(texts, locations, strict=True):
             with error_location(partial(str, location)):
                 images.append(read_image(Path(text.strip()), self.size))
+        # All images have equally many annotations, and none of them is padding.
         mask_bs = torch.ones(len(texts), len(ids[0]), dtype=torch.bool)
         return torch.from_numpy(upcast_features(np.stack(images))), mask_bs
 

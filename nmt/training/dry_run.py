@@ -98,6 +98,7 @@ def _parameters_without_gradient(trainer: Trainer, indexed: IndexedBatch) -> lis
     names = [
         name
         for name, parameter in trainer.model.named_parameters()
+        # Some operations give an unused parameter a gradient of zeros instead of none.
         if parameter.grad is None or not parameter.grad.count_nonzero()
     ]
     trainer.optimizer.zero_grad()

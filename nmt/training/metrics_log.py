@@ -58,6 +58,7 @@ def _tensorboard_writer(run: RunDir, step: int) -> Any:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         return None
+    # Later events are hidden, as later reports are removed from metrics.jsonl.
     return SummaryWriter(str(run.tensorboard), purge_step=step + 1)
 
 

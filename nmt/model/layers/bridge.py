@@ -102,4 +102,5 @@ def with_both_directions(source: Encoded) -> Encoded:
 
 def sizes_with_both_directions(source: SourceSizes) -> SourceSizes:
     """Return the sizes of `with_both_directions`."""
+    # The last states of a layer are as wide as an annotation; see `LayerStates`.
     return source._replace(final_state=source.annotation) if source.layers else source

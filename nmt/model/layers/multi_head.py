@@ -84,6 +84,7 @@ def explicit_attention(
 ) -> tuple[Float[Tensor, "b q d"], Float[Tensor, "b h q s"]]:
     """Compute contexts and weights by separate operations."""
     energies_bhqs = query_bhqw @ memory.keys_bhsw.mT / sqrt(query_bhqw.size(-1))
+    # A causal mask also hides the padding after a real position.
     visible = torch.ones_like(energies_bhqs[0, 0]).tril().bool() if causal else _broadcast(mask_bs)
     if visible is not None:
         energies_bhqs = energies_bhqs.masked_fill(~visible, float("-inf"))

@@ -106,6 +106,7 @@ def _stack_upper(
         empty = bottom.weight_gx.new_zeros
         return empty(0, gates, 2 * hidden_size), empty(0, gates)
     biases = [layer.bias_g for layer in upper if layer.bias_g is not None]
+    # The upper layers have equal sizes: the width of a layer and of the one below are the same.
     return torch.stack([layer.weight_gx for layer in upper]), torch.stack(biases)
 
 
