@@ -20,7 +20,6 @@ MAX_IMAGE_SIDE = 320  # pixels
 def write_attention_page(
     attentions: Iterable[AttentionMatrix | AttentionOverlay],
     path: str | PathLike[str],
-    title: str = "Attention",
 ) -> None:
     """Write a page that shows the attention weights of the target word under the pointer.
 
@@ -34,9 +33,7 @@ def write_attention_page(
         for attention in attentions
     )
     template = files("nmt.evaluation").joinpath("attention_page.html").read_text(encoding="utf-8")
-    page = Template(template).substitute(
-        title=escape(title), sections=sections, max_darkness=1 - MIN_BRIGHTNESS
-    )
+    page = Template(template).substitute(sections=sections, max_darkness=1 - MIN_BRIGHTNESS)
     Path(path).write_text(page, encoding="utf-8")
 
 

@@ -68,9 +68,7 @@ class AttentionOverlay(NamedTuple):
     weights_ts: Float[Tensor, "t s"]
 
 
-def plot_matrix(
-    attention: AttentionMatrix, path: str | PathLike[str], title: str | None = None
-) -> None:
+def plot_matrix(attention: AttentionMatrix, path: str | PathLike[str]) -> None:
     """Draw an attention matrix; source on top, target on the left, 0 dark and 1 bright.
 
     The plot grows with the sentence. Labels of more than 40 characters are truncated.
@@ -78,7 +76,7 @@ def plot_matrix(
     source, target, weights_ts = attention
     assert tuple(weights_ts.shape) == (len(target), len(source))
     labels = [truncate(label, MAX_LABEL_LENGTH) for label in (*source, *target)]
-    families, texts = select_fonts([*labels, title or ""])
+    families, texts = select_fonts(labels)
     columns, rows = len(source), len(target)
     cell = min(CELL_INCHES, MAX_INCHES / max(columns, rows, 1))
     font = FontProperties(family=families, size=POINTS_PER_INCH * cell)
@@ -92,7 +90,7 @@ def plot_matrix(
     image = axes.imshow(
         weights_ts.detach().float().cpu().numpy(), cmap="viridis", vmin=0, vmax=1, aspect="auto"
     )
-    _draw_labels(axes, texts[:columns], texts[columns:-1], texts[-1], font)
+    _draw_labels(axes, texts[:columns], texts[columns:], font)
     _draw_color_bar(figure, image)
     figure.savefig(path, format="png", dpi=DPI, bbox_inches="tight", pad_inches=0.1)
 
@@ -149,16 +147,12 @@ def truncate(label: str, length: int) -> str:
     return label if len(label) <= length else label[: length - 1] + "…"
 
 
-def _draw_labels(
-    axes: Axes, source: list[str], target: list[str], title: str, font: FontProperties
-) -> None:
+def _draw_labels(axes: Axes, source: list[str], target: list[str], font: FontProperties) -> None:
     # parse_math=False, because a text with two dollar signs is not a formula.
     axes.xaxis.tick_top()
     axes.set_xticks(range(len(source)), source, rotation=90, font=font, parse_math=False)
     axes.set_yticks(range(len(target)), target, font=font, parse_math=False)
     axes.tick_params(length=0)
-    if title:
-        axes.set_title(title, font=font, pad=8, parse_math=False)
 
 
 def _draw_color_bar(figure: Figure, image: AxesImage) -> None:

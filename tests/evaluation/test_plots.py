@@ -57,7 +57,7 @@ def test_hangul_is_drawn_without_warnings_or_changed_settings(tmp_path: Path) ->
     attention = AttentionMatrix(["▁weiße", "</s>"], ["▁한국", "漢字", "</s>"], torch.rand(3, 2))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        plot_matrix(attention, tmp_path / "a.png", "제목")
+        plot_matrix(attention, tmp_path / "a.png")
     assert dict(matplotlib.rcParams) == settings
     assert "koreanize_matplotlib" not in sys.modules
 
@@ -66,8 +66,8 @@ def test_matrix_labels_are_truncated_and_not_parsed_as_math(tmp_path: Path) -> N
     path, plain = tmp_path / "a.png", tmp_path / "b.png"
     weights_ts = torch.rand(1, 2)
     math = AttentionMatrix(["$\\no_formula$", "x" * 400], ["$^$"], weights_ts)
-    plot_matrix(math, path, title="$_$")
-    plot_matrix(AttentionMatrix(["x", "x" * 41], ["$^$"], weights_ts), plain, title="$_$")
+    plot_matrix(math, path)
+    plot_matrix(AttentionMatrix(["x", "x" * 41], ["$^$"], weights_ts), plain)
     assert size(path)[1] == size(plain)[1]
 
 
