@@ -1,6 +1,7 @@
 """Families of interchangeable components, and the construction of the configured one."""
 
 import importlib
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -41,10 +42,12 @@ class Registry(Generic[T]):
         family: name of the interface in messages, such as "attention score"
         home: package or module with the built-in components; a new file adds its components
         constant: name of this registry in those files, before `.register`
+        interface: MODULE.CLASS that components extend
     """
 
-    def __init__(self, family: str, home: str, constant: str) -> None:
+    def __init__(self, family: str, home: str, constant: str, interface: str) -> None:
         self.family, self.home, self.constant = family, home, constant
+        self.interface = interface
         self._imported: dict[str, Callable[..., T]] = {}
         self._plugin_specs: dict[str, ComponentSpec] = {}
 
@@ -63,8 +66,7 @@ class Registry(Generic[T]):
             if known is not None and (known.module, known.qualname) != here:
                 raise UserError(
                     f"{self.family} '{name}' is already registered by {known.module}; "
-                    "choose another name",
-                    component.__module__,
+                    "choose another name"
                 )
             self._imported[name] = component
             if name not in self._built_in_specs:
@@ -116,8 +118,13 @@ class Registry(Generic[T]):
         Raises:
             UserError: if the component rejects these sizes or this combination of options
         """
+        component = self.load(config.type)
         try:
-            return self.load(config.type)(*injected, **config.options)
+            inspect.signature(component).bind(*injected, **config.options)
+        except TypeError as error:  # a component of the user with other parameters
+            raise UserError(f"{self.family} '{config.type}': {error}") from error
+        try:
+            return component(*injected, **config.options)
         except UserError:
             raise
         except ValueError as error:  # constructors need not know that a user configured them
@@ -131,38 +138,70 @@ class Registry(Generic[T]):
         module, _, attribute = path.rpartition(".")
         try:
             component = getattr(importlib.import_module(module), attribute)
-            if not callable(component):
-                raise TypeError("neither a class nor a function")
+            if not self._is_component(component):
+                raise TypeError(f"it is no {self.interface.rpartition('.')[2]} of this toolkit")
             spec = spec_of(path, component)
-        except UserError:
+        except (UserError, KeyboardInterrupt):
             raise
-        except Exception as error:  # importing runs the user's code, which may raise anything
+        # Importing runs the user's code, which may raise anything, SystemExit included.
+        except BaseException as error:
             raise UserError(
-                f"{self.family} '{path}' cannot be imported: {error}; "
+                f"{self.family} '{path}' cannot be imported: {error or type(error).__name__}; "
                 "a dotted type must be MODULE.CLASS of an importable module"
             ) from error
         # Registered under its path, so that it is imported only once.
         self._imported[path], self._plugin_specs[path] = component, spec
         return spec
 
+    def _is_component(self, component: object) -> bool:
+        """Return whether an object is registered, or a class that implements the interface.
+
+        Any other callable would be called with the arguments of a component: `os.kill`.
+        """
+        if any(component is registered for registered in self._imported.values()):
+            return True
+        module, _, name = self.interface.rpartition(".")
+        interface = getattr(importlib.import_module(module), name)
+        is_class = isinstance(component, type) and issubclass(component, interface)
+        return is_class and not inspect.isabstract(component)
+
 
 # Components of different families in one collection.
 AnyRegistry: TypeAlias = Registry[Any]
 
 
-ENCODERS: "Registry[Encoder]" = Registry("encoder", "nmt.model.encoders", "ENCODERS")
-DECODERS: "Registry[AnyDecoder]" = Registry("decoder", "nmt.model.decoders", "DECODERS")
-MECHANISMS: "Registry[Mechanism]" = Registry(
-    "attention mechanism", "nmt.model.attention.mechanisms", "MECHANISMS"
+ENCODERS: "Registry[Encoder]" = Registry(
+    "encoder", "nmt.model.encoders", "ENCODERS", "nmt.model.interfaces.Encoder"
 )
-SCORES: "Registry[Score]" = Registry("attention score", "nmt.model.attention.scores", "SCORES")
-OPTIMIZERS: "Registry[Optimizer]" = Registry("optimizer", "nmt.training.optimizers", "OPTIMIZERS")
-SCHEDULES: "Registry[Schedule]" = Registry("schedule", "nmt.training.schedules", "SCHEDULES")
+DECODERS: "Registry[AnyDecoder]" = Registry(
+    "decoder", "nmt.model.decoders", "DECODERS", "nmt.model.interfaces.Decoder"
+)
+MECHANISMS: "Registry[Mechanism]" = Registry(
+    "attention mechanism",
+    "nmt.model.attention.mechanisms",
+    "MECHANISMS",
+    "nmt.model.attention.mechanism.Mechanism",
+)
+SCORES: "Registry[Score]" = Registry(
+    "attention score", "nmt.model.attention.scores", "SCORES", "nmt.model.attention.score.Score"
+)
+OPTIMIZERS: "Registry[Optimizer]" = Registry(
+    "optimizer", "nmt.training.optimizers", "OPTIMIZERS", "torch.optim.Optimizer"
+)
+SCHEDULES: "Registry[Schedule]" = Registry(
+    "schedule", "nmt.training.schedules", "SCHEDULES", "nmt.training.schedules.Schedule"
+)
 LENGTH_PENALTIES: "Registry[LengthPenalty]" = Registry(
-    "length penalty", "nmt.search.scoring", "LENGTH_PENALTIES"
+    "length penalty",
+    "nmt.search.scoring",
+    "LENGTH_PENALTIES",
+    "nmt.search.scoring.LengthPenalty",
 )
 COVERAGE_PENALTIES: "Registry[CoveragePenalty]" = Registry(
-    "coverage penalty", "nmt.search.scoring", "COVERAGE_PENALTIES"
+    "coverage penalty",
+    "nmt.search.scoring",
+    "COVERAGE_PENALTIES",
+    "nmt.search.scoring.CoveragePenalty",
 )
 
 # By the name that `nmt-train --list FAMILY` takes.

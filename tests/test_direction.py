@@ -16,7 +16,7 @@ MODULES = {
 # Modules of one level may import each other.
 LEVELS = [
     ("nmt.errors", "nmt.version"),
-    ("nmt.component_spec",),
+    ("nmt.component_spec", "nmt.files"),
     ("nmt.registry",),
     ("nmt.config",),
     (

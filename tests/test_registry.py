@@ -1,5 +1,9 @@
 """Registration, look-up and construction of components, and plugins."""
 
+import os
+import py_compile
+import re
+import struct
 import sys
 from pathlib import Path
 from textwrap import dedent
@@ -12,7 +16,14 @@ from torch.autograd import backward
 from nmt.config.loader import load_experiment
 from nmt.errors import UserError
 from nmt.model.build import build_model
-from nmt.registry import LENGTH_PENALTIES, SCHEDULES, SCORES, ComponentConfig, Registry
+from nmt.registry import (
+    FAMILIES,
+    LENGTH_PENALTIES,
+    SCHEDULES,
+    SCORES,
+    ComponentConfig,
+    Registry,
+)
 
 PLUGIN = '''\
 """A score of my own."""
@@ -109,7 +120,9 @@ def test_a_registered_name_is_rejected(plugin_dir: Path) -> None:
 
 
 def test_two_plugins_cannot_register_one_name(plugin_dir: Path) -> None:
-    registry: Registry[Any] = Registry("thing", "nmt.search.scoring", "NO_SUCH_CONSTANT")
+    registry: Registry[Any] = Registry(
+        "thing", "nmt.search.scoring", "NO_SUCH_CONSTANT", "builtins.object"
+    )
     registry.register("mine")(test_a_registered_name_is_rejected)
     registry.register("mine")(test_a_registered_name_is_rejected)
     with pytest.raises(UserError, match=r"thing 'mine' is already registered.*choose another name"):
@@ -136,7 +149,12 @@ def test_a_dotted_type_is_imported(plugin_dir: Path, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize(
-    "name", ["no_such_module.Score", "math.no_such_score", "math.pi", "os.path", ".Score", "math."]
+    "name",
+    [
+        *("no_such_module.Score", "math.no_such_score", "math.pi", "os.path", ".Score", "math."),
+        *("os.kill", "os.abort", "builtins.print", "builtins.exit", "torch.nn.Linear"),
+        *("nmt.model.attention.score.Score", "nmt.training.schedules.Constant"),
+    ],
 )
 def test_an_invalid_dotted_type_is_reported(plugin_dir: Path, name: str) -> None:
     with pytest.raises(
@@ -164,7 +182,7 @@ def test_a_missing_or_failing_plugin_is_reported(plugin_dir: Path) -> None:
         load_experiment(_experiment(plugin_dir, "additive", "plugin.txt"))
     (plugin_dir / "failing.py").write_text("print(1 / 0)\n", encoding="utf-8")
     with pytest.raises(
-        UserError, match=r"plugins: .*failing.py fails: ZeroDivisionError: division"
+        UserError, match=r"^/.*failing\.py:1: ZeroDivisionError: division .*experiment.yaml:9\)"
     ):
         load_experiment(_experiment(plugin_dir, "additive", "failing.py"))
 
@@ -174,3 +192,69 @@ def test_build_passes_the_options_and_reports_rejected_ones() -> None:
     assert penalty(torch.tensor(-8.0), 4).item() == -4.0
     with pytest.raises(UserError, match=r"^schedule 'cosine': warmup: 5 must be less"):
         SCHEDULES.build(ComponentConfig("cosine", {"steps": 5, "warmup": 5}))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("name", ["os.kill", "os.abort", "builtins.print", "nmt.errors.UserError"])
+def test_only_components_of_a_family_are_called(family: str, name: str) -> None:
+    with pytest.raises(UserError, match=f"{FAMILIES[family].family} '{name}' cannot be imported"):
+        FAMILIES[family].build(ComponentConfig(name))
+    assert name not in FAMILIES[family].specs()
+
+
+FAILING_PLUGINS = {
+    "import sys\nsys.exit(3)\n": r"bad\.py:2: ends the program \(SystemExit: 3\)",
+    "\n\nraise BaseException('odd')\n": r"bad\.py:3: BaseException: odd",
+    "raise GeneratorExit\n": r"bad\.py:1: GeneratorExit",
+    "def f():\n    return 1 / 0\n\nf()\n": r"bad\.py:2: ZeroDivisionError",
+    "x = (\n": r"bad\.py:1: SyntaxError: '\(' was never closed",
+    "x = 1\0\n": r"bad\.py.*: SyntaxError",
+    "from nmt.registry import SCORES\n\nSCORES.register('dot')(print)\n": (
+        r"bad\.py:3: attention score 'dot' is already registered"
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "message"), FAILING_PLUGINS.items(), ids=FAILING_PLUGINS.values())
+def test_a_failing_plugin_is_reported_with_its_own_line_first(
+    plugin_dir: Path, text: str, message: str
+) -> None:
+    (plugin_dir / "bad.py").write_text(text, encoding="utf-8")
+    with pytest.raises(UserError) as error:
+        load_experiment(_experiment(plugin_dir, "additive", "bad.py"))
+    (line,) = error.value.lines
+    assert re.search(f"^/[^ ]*{message}", line), line
+    assert line.endswith("experiment.yaml:9)")
+    assert "nmt_plugin_bad" not in sys.modules
+
+
+def test_a_plugin_is_a_regular_python_file(plugin_dir: Path) -> None:
+    (plugin_dir / "folder.py").mkdir()
+    os.mkfifo(plugin_dir / "pipe.py")
+    (plugin_dir / "loop.py").symlink_to("loop.py")
+    (plugin_dir / "plain").write_text("", encoding="utf-8")
+    messages = {
+        "folder.py": "cannot be read: is a directory",
+        "pipe.py": "cannot be read: is a named pipe",
+        "loop.py": "cannot be read: Too many levels of symbolic links",
+        "plain": "is not a Python file; its name must end in .py",
+        f"{'a' * 300}.py": "cannot be read: File name too long",
+        '"\\0.py"': "cannot be read: embedded null byte",
+    }
+    for name, message in messages.items():
+        with pytest.raises(UserError, match=rf"experiment\.yaml:9: plugins: .*{message}"):
+            load_experiment(_experiment(plugin_dir, "additive", name))
+
+
+def test_a_compiled_file_next_to_a_plugin_is_not_run(plugin_dir: Path) -> None:
+    plugin = plugin_dir / "scores.py"
+    plugin.write_text("raise SystemExit\n", encoding="utf-8")
+    cached = Path(py_compile.compile(str(plugin), doraise=True) or "")
+    text = PLUGIN.ljust(1000, "#")
+    plugin.write_text(text, encoding="utf-8")
+    # The cached file claims the time and the size of the source.
+    status = plugin.stat()
+    header = struct.pack("<II", int(status.st_mtime), status.st_size)
+    content = cached.read_bytes()
+    cached.write_bytes(content[:8] + header + content[16:])
+    load_experiment(_experiment(plugin_dir, "distance", "scores.py"))

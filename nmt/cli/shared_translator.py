@@ -73,6 +73,7 @@ class ModelArguments(NamedTuple):
     device: str
     precision: str
     threads: int | None
+    trust_plugins: bool
 
     @classmethod
     def parse(cls, arguments: argparse.Namespace) -> "ModelArguments":
@@ -82,7 +83,14 @@ class ModelArguments(NamedTuple):
             # More threads than cores would displace each other.
             threads = max(1, usable_cores() // arguments.workers)
         models = tuple(arguments.model)
-        return cls(models, arguments.checkpoint, arguments.device, arguments.precision, threads)
+        return cls(
+            models,
+            arguments.checkpoint,
+            arguments.device,
+            arguments.precision,
+            threads,
+            arguments.trust_plugins,
+        )
 
     def load(self) -> Translator:
         """Configure this process and load the models."""
@@ -92,6 +100,7 @@ class ModelArguments(NamedTuple):
             checkpoint=self.checkpoint,
             device=self.device,
             precision=self.precision,
+            trust_plugins=self.trust_plugins,
         )
 
 

@@ -44,6 +44,12 @@ def add_model_options(parser: Parser, *, required: bool) -> None:
         metavar="NAME",
         help="best, last, average (of the kept ones) or the number of an update (default: best)",
     )
+    add(
+        "--trust-plugins",
+        action="store_true",
+        help="run the Python code that the run contains, and follow its links; only for runs whose "
+        "authors you trust (default: off, such runs are refused)",
+    )
     search = parser.add_argument_group(
         "search", "The default of an option is the value in the run's configuration, if it has one."
     )

@@ -1,20 +1,32 @@
 """Loading of an experiment file: includes, overrides, plugins and validation."""
 
-import importlib.util
-import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 from pydantic import AliasChoices
 
+from nmt.config.plugins import import_plugin
 from nmt.config.schema import Experiment
-from nmt.config.validation import Key, component_of, types_of, validate, walk
+from nmt.config.validation import Component, Key, component_of, types_of, validate, walk
 from nmt.config.yaml_source import Tree, leaves, read_value, read_yaml
 from nmt.errors import UserError, UserErrors
+from nmt.files import exists, resolve
 
 COMMAND_LINE = "command line"
+INCLUDED_SUFFIXES = (".yaml", ".yml", ".json")
+# An included file may be included again by another one, which counts twice.
+MAX_INCLUDES = 100
+MAX_INCLUDE_DEPTH = 20
+MAX_KEY_DEPTH = 10
+MAX_NAMED_PLUGINS = 5
+
+TrustedCode = Literal["none", "registered", "all"]
+"""Code that the configuration of a run may use: none; components that are registered already; or
+also plugins and dotted types."""
 
 
 @dataclass(frozen=True)
@@ -59,9 +71,59 @@ def import_plugins(file: Path, overrides: Sequence[str] = ()) -> None:
     _import_plugins(tree)
 
 
-def load_resolved(file: Path) -> Experiment:
-    """Load the `config.yaml` of a run, which contains every option."""
-    return load_experiment(file).experiment
+def load_resolved(
+    file: Path, trusted: TrustedCode = "none", plugins: Sequence[Path] | None = None
+) -> Experiment:
+    """Load the `config.yaml` of a run, which contains every option.
+
+    It is data from a source that may be unknown, so by default nothing that it names is read or
+    imported.
+
+    Args:
+        file: the file
+        trusted: code that it may use
+        plugins: copies of the plugins that it names, which take their place; None without copies
+
+    Raises:
+        UserError: if it would include another file or use code that is not trusted
+    """
+    tree = read_yaml(file)
+    if "include" in tree.values:
+        raise UserError(
+            "include: the configuration of a run contains all options; remove the include",
+            tree.location(("include",)),
+        )
+    _resolve_paths(tree, file.parent)
+    _expand_component_names(tree)
+    if trusted == "none" and tree.get(("plugins",)) not in (None, []):
+        named = tree.get(("plugins",))
+        files: Sequence[object] = plugins or (named if isinstance(named, list) else [named])
+        names = ", ".join(map(str, files[:MAX_NAMED_PLUGINS]))
+        raise untrusted(f"plugins: the run contains code; read {names}", tree, ("plugins",))
+    if trusted != "all":
+        _refuse_dotted_types(tree)
+    else:
+        if plugins is not None:
+            tree.values["plugins"] = list(plugins)
+        _import_plugins(tree)
+    return validate(Experiment, tree.values, tree.location)
+
+
+def untrusted(message: str, tree: Tree, key: Key) -> UserError:
+    """Return the error about a key that would run code of unknown origin."""
+    return UserError(
+        f"{message}; if you trust it, add --trust-plugins (Python: trust_plugins=True)",
+        tree.location(key),
+    )
+
+
+def _refuse_dotted_types(tree: Tree) -> None:
+    for key, component in _components().items():
+        name = tree.get((*key, "type"))
+        if isinstance(name, str) and "." in name and name not in component.registry.specs():
+            module = name.rpartition(".")[0]
+            message = f"{'.'.join(key)}: '{name}' imports code; read the module {module}"
+            raise untrusted(message, tree, (*key, "type"))
 
 
 # The schema is walked once; the loader needs these keys for every file and every override.
@@ -72,10 +134,10 @@ def _path_keys() -> tuple[Key, ...]:
 
 
 @cache
-def _component_defaults() -> dict[Key, str]:
-    """Return the keys of components, each with the type of its default."""
+def _components() -> dict[Key, Component]:
+    """Return the keys of components, each with its family and default."""
     found = ((key, component_of(info)) for key, info in walk(Experiment))
-    return {key: component.default for key, component in found if component}
+    return {key: component for key, component in found if component}
 
 
 @cache
@@ -90,34 +152,71 @@ def _spellings() -> list[list[Key]]:
 
 def _read(file: Path, overrides: Sequence[str]) -> tuple[Tree, list[UserError]]:
     """Read a file with its includes and apply the overrides; return the mistakes in these."""
-    tree = _read_with_includes(file, ())
+    tree = _Reader().read(file)
     return tree, [error for text in overrides if (error := _override(tree, text))]
 
 
-def _read_with_includes(file: Path, parents: tuple[Path, ...]) -> Tree:
-    """Read a file over its includes; `parents` are the files that include it."""
-    file_tree = read_yaml(file)
-    location = file_tree.location(("include",))
-    # Two files may include the same third one; only a file among its own parents is an error.
-    if file.resolve() in parents:
-        raise UserError("includes itself; remove the include", location)
-    # Not a key of the experiment, and therefore unknown to the schema.
-    include = file_tree.values.pop("include", [])
-    file_tree.locations.pop(("include",), None)
-    items = include if isinstance(include, list) else [include]
-    names = [name for name in items if isinstance(name, str)]
-    if len(names) < len(items):
-        raise UserError("include: expected a file name or a list of file names", location)
-    # Before merging, because afterwards the folder of each path is unknown.
-    _resolve_paths(file_tree, file.parent)
-    _expand_component_names(file_tree)
-    tree = Tree()
-    for included in [file.parent / name for name in names]:
-        if not included.exists():
-            raise UserError(f"include: not found: {included}", location)
-        _merge(tree, _read_with_includes(included, (*parents, file.resolve())))
-    _merge(tree, file_tree)
-    return tree
+class _Reader:
+    """Reader of one experiment file and of its includes, whose number is limited."""
+
+    def __init__(self) -> None:
+        self.includes = 0
+
+    def read(self, file: Path, parents: tuple[Path, ...] = ()) -> Tree:
+        """Read a file over its includes; `parents` are the files that include it."""
+        file_tree = read_yaml(file)
+        location = file_tree.location(("include",))
+        # Two files may include the same third one; only a file among its own parents is an error.
+        resolved = resolve(file)
+        if resolved in parents:
+            raise UserError("includes itself; remove the include", location)
+        if parents and file_tree.values:
+            _check_included(file, file_tree)
+        # Not a key of the experiment, and therefore unknown to the schema.
+        include = file_tree.values.pop("include", [])
+        file_tree.locations.pop(("include",), None)
+        items = include if isinstance(include, list) else [include]
+        names = [name for name in items if isinstance(name, str)]
+        if len(names) < len(items):
+            raise UserError("include: expected a file name or a list of file names", location)
+        # Before merging, because afterwards the folder of each path is unknown.
+        _resolve_paths(file_tree, file.parent)
+        _expand_component_names(file_tree)
+        tree = Tree()
+        for name in names:
+            included = self._find(file.parent / name, location, depth=len(parents) + 1)
+            _merge(tree, self.read(included, (*parents, resolved)))
+        _merge(tree, file_tree)
+        return tree
+
+    def _find(self, included: Path, location: str, *, depth: int) -> Path:
+        """Return the path of an included file, after checking its name and the limits."""
+        self.includes += 1
+        if self.includes > MAX_INCLUDES or depth > MAX_INCLUDE_DEPTH:
+            limit = (
+                f"{MAX_INCLUDE_DEPTH} files deep"
+                if depth > MAX_INCLUDE_DEPTH
+                else f"{MAX_INCLUDES} files"
+            )
+            raise UserError(f"include: more than {limit}; merge some of them", location)
+        # A file of another kind would be quoted by the errors about its content.
+        if included.suffix not in INCLUDED_SUFFIXES:
+            kinds = " or ".join(INCLUDED_SUFFIXES)
+            raise UserError(f"include: {included} must be a file ending in {kinds}", location)
+        try:
+            if not exists(included):
+                raise UserError(f"not found: {included}")
+        except UserError as error:
+            raise UserError(f"include: {error}", location) from None
+        return included
+
+
+def _check_included(file: Path, tree: Tree) -> None:
+    """Raise UserError for a file that is no experiment file, without quoting it."""
+    known = {*Experiment.model_fields, "include"}
+    if not known & tree.values.keys():
+        sections = ", ".join(Experiment.model_fields)
+        raise UserError(f"included, but has none of the sections {sections}", str(file))
 
 
 def _merge(below: Tree, above: Tree) -> None:
@@ -126,7 +225,7 @@ def _merge(below: Tree, above: Tree) -> None:
     A component of another type replaces the whole component. One of the same type, or without a
     type, keeps the options that `above` leaves out.
     """
-    for key in _component_defaults():
+    for key in _components():
         component, replaced = above.get(key), below.get(key)
         if None not in (component, replaced) and not _same_type(component, replaced):
             below.drop(key)
@@ -149,7 +248,7 @@ def _same_type(component: object, replaced: object) -> bool:
 
 def _expand_component_names(tree: Tree) -> None:
     """Rewrite the shorthand `NAME` of a component as `{type: NAME}`, which can be merged."""
-    for key in _component_defaults():
+    for key in _components():
         name = tree.get(key)
         if isinstance(name, str):
             tree.put((*key, "type"), name, tree.location(key))
@@ -162,6 +261,8 @@ def _override(tree: Tree, text: str) -> UserError | None:
         return UserError(f"'{text}' is not an override; write section.key=value", COMMAND_LINE)
     above = Tree()
     key: Key = tuple(dotted.strip().replace("-", "_").split("."))
+    if len(key) > MAX_KEY_DEPTH:
+        return UserError(f"{dotted[:60]}...: unknown key", COMMAND_LINE)
     try:
         above.put(key, read_value(value, COMMAND_LINE), COMMAND_LINE)
     except UserError as error:
@@ -169,11 +270,11 @@ def _override(tree: Tree, text: str) -> UserError | None:
     _resolve_paths(above, Path.cwd())
     _expand_component_names(above)
     parent = key[:-1]
-    default = _component_defaults().get(parent)
+    component = _components().get(parent)
     # `model.score.hidden_size=7` without a score in the file is about the default one.
-    if default is not None and tree.get(parent) is None:
-        tree.put((*parent, "type"), default, COMMAND_LINE)
-    if default is not None and key[-1] == "type" and isinstance(tree.get(parent), dict):
+    if component is not None and tree.get(parent) is None:
+        tree.put((*parent, "type"), component.default, COMMAND_LINE)
+    if component is not None and key[-1] == "type" and isinstance(tree.get(parent), dict):
         # Only the type is replaced, so that options of the former type are reported, not lost.
         tree.put(key, above.get(key), COMMAND_LINE)
     else:
@@ -193,36 +294,24 @@ def _resolve_paths(tree: Tree, folder: Path) -> None:
 
 
 def _path(text: str, folder: Path) -> Path:
-    return (folder / Path(text).expanduser()).absolute()
+    path = Path(text)
+    with suppress(RuntimeError):  # `~name` without such a user is a name like any other
+        path = path.expanduser()
+    return (folder / path).absolute()
 
 
 def _import_plugins(tree: Tree) -> None:
     """Run the user's Python files, which register their components."""
-    files = tree.get(("plugins",))
+    files, location = tree.get(("plugins",)), tree.location(("plugins",))
+    names = set()
     for file in files if isinstance(files, list) else []:
-        _import_plugin(file, tree.location(("plugins",)))
-
-
-def _import_plugin(file: object, location: str) -> None:
-    if not isinstance(file, Path) or not file.is_file():
-        raise UserError(f"plugins: not found: {file}", location)
-    # The prefix keeps a plugin from replacing a module of the same name.
-    name = f"nmt_plugin_{file.stem}"
-    if getattr(sys.modules.get(name), "__file__", None) == str(file):
-        return
-    spec = importlib.util.spec_from_file_location(name, file)
-    if spec is None or spec.loader is None:
-        raise UserError(f"plugins: {file} is not a Python file; its name must end in .py", location)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # before execution, as `import` does, for pickle and dataclasses
-    try:
-        spec.loader.exec_module(module)
-    except UserError:
-        raise
-    except Exception as error:  # the file is the user's and may raise anything
-        del sys.modules[name]
-        message = f"plugins: {file} fails: {type(error).__name__}: {error}"
-        raise UserError(message, location) from error
+        if not isinstance(file, Path):
+            raise UserError(f"plugins: not found: {file}", location)
+        # A run keeps copies of its plugins, by their names.
+        if file.name in names:
+            raise UserError(f"plugins: two files are named {file.name}; rename one", location)
+        names.add(file.name)
+        import_plugin(file, location)
 
 
 def _file_and_line(error: UserError) -> tuple[str, int]:

@@ -4,15 +4,50 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from nmt.config.validation import Key
 from nmt.errors import UserError
+from nmt.files import MAX_CONFIG_BYTES, read_text
+
+# An experiment file has a few hundred values. A few lines of aliases can stand for billions.
+MAX_NODES = 20_000
+MAX_DEPTH = 40
+MAX_SCALAR = 200
+"""Largest number of characters of a value that is not text; conversion takes quadratic time."""
 
 
 class Loader(yaml.SafeLoader):
-    """Loader with the scalars of YAML 1.2: `no` is text (a language), `1e-3` is a number."""
+    """Loader with the scalars of YAML 1.2: `no` is text (a language), `1e-3` is a number.
+
+    It counts the nodes and their depth while it reads, before they take memory.
+    """
+
+    nodes = 0
+    depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """Compose a node within the limits.
+
+        Raises:
+            MarkedYAMLError: if the text has too many nodes, or they are nested too deeply
+        """
+        self.nodes += 1
+        self.depth += 1
+        if self.nodes > MAX_NODES or self.depth > MAX_DEPTH:
+            raise yaml.MarkedYAMLError(problem=_limit(self.depth), problem_mark=self.get_mark())
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+
+def _limit(depth: int) -> str:
+    """Return the limit that a text exceeds."""
+    if depth > MAX_DEPTH:
+        return f"more than {MAX_DEPTH} levels of nesting"
+    return f"more than {MAX_NODES:,} values, aliases included"
 
 
 # PyYAML implements YAML 1.1, in which `no` and `on` are booleans and `1e-3` is text. A copy of its
@@ -91,15 +126,7 @@ def read_yaml(file: Path) -> Tree:
         UserError: if the file cannot be read, is not YAML, is not a mapping, repeats a key or
             contains a recursive alias
     """
-    try:
-        text = file.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise UserError("not found", str(file)) from None
-    except OSError as error:
-        raise UserError(f"cannot be read: {error.strerror}; give a file", str(file)) from None
-    except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
-        raise UserError("is not UTF-8; save it as UTF-8 text", f"{file}:{line}") from None
+    text = read_text(file, max_bytes=MAX_CONFIG_BYTES)
     # Nodes have line numbers, unlike the data that `yaml.load` returns.
     node = _compose(text, str(file))
     tree = Tree(locations={(): str(file)})
@@ -107,7 +134,7 @@ def read_yaml(file: Path) -> Tree:
         return tree
     if not isinstance(node, yaml.MappingNode):
         raise UserError("an experiment file must be a mapping of sections", f"{file}:1")
-    values = _construct(node, (), tree.locations, str(file))
+    values = _Constructor(str(file), tree.locations).construct(node)
     assert isinstance(values, dict)
     tree.values = values
     return tree
@@ -116,7 +143,7 @@ def read_yaml(file: Path) -> Tree:
 def read_value(text: str, location: str) -> object:
     """Read one YAML value of a command line."""
     node = _compose(text, location)
-    return None if node is None else _construct(node, (), {}, location)
+    return None if node is None else _Constructor(location, {}).construct(node)
 
 
 def _compose(text: str, name: str) -> yaml.Node | None:
@@ -125,49 +152,97 @@ def _compose(text: str, name: str) -> yaml.Node | None:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f":{mark.line + 1}" if mark else ""
-        raise UserError(f"invalid YAML: {error.problem or error.context}", name + line) from None
+        problem = _shortened(str(error.problem or error.context))
+        raise UserError(f"invalid YAML: {problem}", name + line) from None
     except yaml.YAMLError as error:
-        raise UserError(f"invalid YAML: {str(error).splitlines()[0]}", name) from None
+        raise UserError(f"invalid YAML: {_shortened(str(error).splitlines()[0])}", name) from None
+    except (ValueError, OverflowError):  # "\UFFFFFFFF", or %YAML with 5,000 digits
+        raise UserError("invalid YAML: an escape or a version is out of range", name) from None
 
 
-def _construct(
-    node: yaml.Node,
-    key: Key,
-    locations: dict[Key, str],
-    file: str,
-    ancestors: tuple[yaml.Node, ...] = (),
-) -> object:
-    """Convert a node to plain data, recording the location of every key."""
-    location = f"{file}:{node.start_mark.line + 1}"
-    # An alias is the node of its anchor itself, so a recursive one is among its own ancestors.
-    if any(node is ancestor for ancestor in ancestors):
-        raise UserError("recursive YAML alias; write the value out", location)
-    ancestors = (*ancestors, node)
-    if isinstance(node, yaml.MappingNode):
+class _Constructor:
+    """Conversion of nodes to plain data.
+
+    An alias is the node of its anchor itself, so that converting it again is bounded here, where
+    every value counts.
+
+    Args:
+        file: name of the file in locations
+        locations: receives the location of every key
+    """
+
+    def __init__(self, file: str, locations: dict[Key, str]) -> None:
+        self.file, self.locations = file, locations
+        self.nodes = 0
+        # PyYAML converts scalars only by a loader, although there is nothing to load here.
+        self.loader = Loader("")
+
+    def construct(
+        self, node: yaml.Node, key: Key = (), ancestors: tuple[yaml.Node, ...] = ()
+    ) -> object:
+        """Return the data of a node, and record the location of every key."""
+        location = self._location(node)
+        # A recursive alias is among its own ancestors.
+        if any(node is ancestor for ancestor in ancestors):
+            raise UserError("recursive YAML alias; write the value out", location)
+        self.nodes += 1
+        if self.nodes > MAX_NODES or len(ancestors) >= MAX_DEPTH:
+            raise UserError(f"invalid YAML: {_limit(len(ancestors) + 1)}", location)
+        ancestors = (*ancestors, node)
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, key, ancestors)
+        if isinstance(node, yaml.SequenceNode):
+            return [
+                self.construct(item, (*key, str(index)), ancestors)
+                for index, item in enumerate(node.value)
+            ]
+        return self._scalar(node, location)
+
+    def _mapping(
+        self, node: yaml.MappingNode, key: Key, ancestors: tuple[yaml.Node, ...]
+    ) -> dict[str, object]:
         values: dict[str, object] = {}
         for name_node, value_node in node.value:
-            location = f"{file}:{name_node.start_mark.line + 1}"
+            location = self._location(name_node)
             name = name_node.value
             if not isinstance(name, str):
                 raise UserError("a key must be a word, not a list or a mapping", location)
+            _check_characters(name, location)
             if name in values:
-                raise UserError(f"duplicate key '{name}'; remove one", location)
-            locations[(*key, name)] = location
-            values[name] = _construct(value_node, (*key, name), locations, file, ancestors)
+                raise UserError(f"duplicate key '{_shortened(name)}'; remove one", location)
+            self.locations[(*key, name)] = location
+            values[name] = self.construct(value_node, (*key, name), ancestors)
         return values
-    if isinstance(node, yaml.SequenceNode):
-        return [
-            _construct(item, (*key, str(index)), locations, file, ancestors)
-            for index, item in enumerate(node.value)
-        ]
-    # PyYAML converts scalars only by a loader, although there is nothing to load here.
-    loader = Loader("")
-    try:
-        return loader.construct_object(node)
-    except yaml.MarkedYAMLError as error:
-        raise UserError(f"invalid YAML: {error.problem}", location) from None
-    # PyYAML passes on all exceptions of a conversion: `!!int ''` raises IndexError.
-    except (ValueError, LookupError, AttributeError) as error:
-        raise UserError(f"invalid YAML: {node.tag} of {node.value!r}: {error}", location) from None
-    finally:
-        loader.dispose()
+
+    def _scalar(self, node: yaml.Node, location: str) -> object:
+        is_text = node.tag == "tag:yaml.org,2002:str"
+        if not is_text and len(node.value) > MAX_SCALAR:
+            raise UserError(
+                f"invalid YAML: {node.tag} of {len(node.value)} characters; "
+                "put it in quotes if it is text",
+                location,
+            )
+        try:
+            value = self.loader.construct_object(node)
+        except yaml.MarkedYAMLError as error:
+            raise UserError(f"invalid YAML: {_shortened(str(error.problem))}", location) from None
+        # PyYAML passes on all exceptions of a conversion: `!!int ''` raises IndexError.
+        except (ValueError, LookupError, AttributeError, ArithmeticError) as error:
+            shown = _shortened(repr(node.value))
+            raise UserError(f"invalid YAML: {node.tag} of {shown}: {error}", location) from None
+        if isinstance(value, str):
+            _check_characters(value, location)
+        return value
+
+    def _location(self, node: yaml.Node) -> str:
+        return f"{self.file}:{node.start_mark.line + 1}"
+
+
+def _check_characters(text: str, location: str) -> None:
+    """Raise UserError for half of a surrogate pair, which no file and no terminal can represent."""
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise UserError("invalid YAML: half of a surrogate pair; write the character", location)
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= MAX_SCALAR else f"{text[: MAX_SCALAR // 2]}..."

@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple
 import sentencepiece as spm
 
 from nmt.errors import UserError
+from nmt.files import MAX_VOCABULARY_BYTES, is_dir, is_file, read_regular
 from nmt.storage.atomic import publish_dir, staging_dir
 from nmt.storage.run_dir import RunDir
 
@@ -124,11 +125,7 @@ class Vocabulary:
         Raises:
             UserError: if the file cannot be read or is not a SentencePiece model
         """
-        try:
-            model_proto = Path(path).read_bytes()
-        except OSError as error:
-            message = f"cannot read the vocabulary: {error.strerror}; give a SentencePiece model"
-            raise UserError(message, str(path)) from error
+        model_proto = read_regular(Path(path), max_bytes=MAX_VOCABULARY_BYTES)
         try:
             # SentencePiece accepts empty bytes and fails later.
             if not model_proto:
@@ -241,16 +238,16 @@ def load_vocabularies(run: RunDir) -> Vocabularies:
     Raises:
         UserError: if the directory is not a run, or a vocabulary cannot be read
     """
-    if not run.vocabulary.is_dir():
+    if not is_dir(run.vocabulary):
         raise UserError(
             "is not a run: it has no vocabulary; give a directory that nmt-train wrote",
             str(run.path),
         )
-    if run.joint_vocabulary.is_file():
+    if is_file(run.joint_vocabulary):
         joint = Vocabulary.load(run.joint_vocabulary)
         return joint, joint
     target = Vocabulary.load(run.target_vocabulary)
-    if not run.source_vocabulary.is_file() and run.experiment().data.pictures is not None:
+    if not is_file(run.source_vocabulary) and run.has_images():
         return None, target
     return Vocabulary.load(run.source_vocabulary), target
 

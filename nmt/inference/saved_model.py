@@ -18,6 +18,7 @@ from nmt.storage.checkpoint import (
     find_corruption,
     read_weights,
 )
+from nmt.storage.links import check_links
 from nmt.storage.run_dir import RunDir
 
 
@@ -40,18 +41,23 @@ class SavedModel:
     warnings: tuple[str, ...]
 
 
-def load_saved_model(path: Path, checkpoint: str = "best") -> SavedModel:
-    """Load the model of a run.
+def load_saved_model(
+    path: Path, checkpoint: str = "best", *, trust_plugins: bool = False
+) -> SavedModel:
+    """Load the model of a run, which may come from an unknown source.
 
     Args:
         path: the run directory
         checkpoint: best, last, average (over the kept checkpoints) or the number of an update
+        trust_plugins: run the code that the run contains or names, and follow its links
 
     Raises:
-        UserError: the directory is not a run, or has no intact checkpoint
+        UserError: the directory is not a run, has no intact checkpoint, or requires trust
     """
     run = RunDir(path)
-    experiment = run.experiment()
+    if not trust_plugins:
+        check_links(run)
+    experiment = run.experiment(trust_plugins=trust_plugins)
     vocabulary, target = load_vocabularies(run)
     source = ImageSize.from_config(experiment.data.pictures) or vocabulary
     assert source is not None

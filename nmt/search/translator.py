@@ -89,6 +89,7 @@ class Translator:
         checkpoint: str = "best",
         device: str = "auto",
         precision: str = "fp32",
+        trust_plugins: bool = False,
     ) -> "Translator":
         """Load the model of a run directory, or an ensemble of several.
 
@@ -97,6 +98,8 @@ class Translator:
             checkpoint: best, last, average or the number of an update
             device: auto (a GPU if available), cpu or cuda
             precision: see `Translator`
+            trust_plugins: run the Python code that the runs contain or name, and follow links out
+                of their directories; a run from an unknown source could do anything then
 
         Raises:
             UserError: if a run cannot be read, or the vocabularies of the runs differ
@@ -105,7 +108,9 @@ class Translator:
             raise UserError("no run directory is given; name at least one")
         # Before the weights are read, which takes longer than this check.
         resolved = resolve_device(device)
-        saved = [load_saved_model(Path(run), checkpoint) for run in runs]
+        saved = [
+            load_saved_model(Path(run), checkpoint, trust_plugins=trust_plugins) for run in runs
+        ]
         first = saved[0]
         # Models of an ensemble exchange token ids, so their vocabularies must be the same files.
         for run, other in zip(runs, saved, strict=True):

@@ -10,8 +10,11 @@ import yaml
 
 from nmt.config.loader import load_resolved
 from nmt.config.schema import Experiment
+from nmt.config.yaml_source import read_yaml
 from nmt.errors import UserError
+from nmt.files import is_file
 from nmt.storage.atomic import replace_file
+from nmt.storage.plugins import list_plugins, verified_plugins
 
 
 class RunDir:
@@ -20,6 +23,7 @@ class RunDir:
     Attributes:
         path: the directory
         config: the resolved experiment, with every default written out
+        plugins: directory of copies of the plugins, with their checksums
         vocabulary: directory of the SentencePiece models
         joint_vocabulary: the one model of both sides
         source_vocabulary, target_vocabulary: the model of each side, unless the vocabulary is joint
@@ -36,6 +40,7 @@ class RunDir:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.config = path / "config.yaml"
+        self.plugins = path / "plugins"
         self.vocabulary = path / "vocabulary"
         self.joint_vocabulary = self.vocabulary / "joint.model"
         self.source_vocabulary = self.vocabulary / "source.model"
@@ -53,15 +58,24 @@ class RunDir:
         """Return the directory of a checkpoint, by the number of its update or by its link."""
         return self.checkpoints / str(step)
 
-    def experiment(self) -> Experiment:
+    def experiment(self, *, trust_plugins: bool = False) -> Experiment:
         """Read the run's experiment.
 
+        Args:
+            trust_plugins: import the code that the run contains or names; otherwise it is refused
+
         Raises:
-            UserError: the directory is not a run
+            UserError: the directory is not a run, or uses code that is not trusted
         """
-        if not self.config.is_file():
+        if not is_file(self.config):
             raise UserError(f"is not a run: it has no {self.config.name}", str(self.path))
-        return load_resolved(self.config)
+        if not trust_plugins:
+            return load_resolved(self.config, "none", list_plugins(self.plugins))
+        return load_resolved(self.config, "all", verified_plugins(self.plugins))
+
+    def has_images(self) -> bool:
+        """Return whether the source of the run is images, reading its config as data only."""
+        return read_yaml(self.config).get(("data", "pictures")) is not None
 
     def samples_file(self, step: int) -> Path:
         """Return the file of the sample translations after an update."""
@@ -129,7 +143,8 @@ def _check_unchanged(run: RunDir, text: str) -> None:
     if run.config.read_text(encoding="utf-8") == text:
         return
     # A run that was written before an option existed has the default of the option.
-    before = _to_yaml(run.experiment())
+    # Its plugins are those of the experiment, which are imported, or the config has changed.
+    before = _to_yaml(load_resolved(run.config, "registered"))
     if before == text:
         return
     lines = difflib.unified_diff(before.splitlines(), text.splitlines(), n=0, lineterm="")

@@ -14,6 +14,7 @@ from nmt.device import resolve_device
 from nmt.distributed.process_group import SINGLE_PROCESS_GROUP, ProcessGroup
 from nmt.model.build import set_backend
 from nmt.model.decoders.recurrent import RecurrentDecoder
+from nmt.storage.plugins import save_plugins
 from nmt.storage.run_dir import RunDir, open_run_dir
 from nmt.training.batch_size import set_batch_tokens
 from nmt.training.checkpointing import Checkpointer
@@ -64,6 +65,8 @@ def train(
     # A UserError inside this block leaves no trace: a new run is removed, an old one put back.
     with _open_run(directory, experiment, restart, process_group) as run:
         start_logging(run, silent=not process_group.is_first)
+        if process_group.is_first:
+            save_plugins(run.plugins, experiment.plugins)
         on_device = resolve_device(device)
         if experiment.data.pictures is not None:
             log.info("reading the images, unless they are in the cache")

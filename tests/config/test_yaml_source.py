@@ -110,5 +110,5 @@ def test_an_unreadable_file_is_reported(tmp_path: Path) -> None:
     (tmp_path / "latin.yaml").write_bytes("model: {}\ndata: Mädchen\n".encode("latin-1"))
     with pytest.raises(UserError, match=r"latin\.yaml:2: is not UTF-8; save it as UTF-8 text"):
         load_experiment(tmp_path / "latin.yaml")
-    with pytest.raises(UserError, match="cannot be read: Is a directory; give a file"):
+    with pytest.raises(UserError, match="cannot be read: is a directory; give a file"):
         load_experiment(tmp_path)
