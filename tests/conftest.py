@@ -17,6 +17,17 @@ from tests.commands import PHRASES, nmt_train, write_experiment
 
 ROOT = Path(__file__).parents[1]
 
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option of the campaigns, in the file that pytest reads before it parses options."""
+    parser.addoption(
+        "--campaign",
+        choices=["short", "full"],
+        default="short",
+        help="number of cases in tests/campaigns (default: short)",
+    )
+
+
 # Small tensors gain nothing by threads, and workers of pytest-xdist would fight for the cores.
 torch.set_num_threads(1)
 
