@@ -86,6 +86,9 @@ _OUT_OF_MEMORY = (
     "bad_alloc",
     "bad allocation",
     "Storage size calculation overflowed",
+    "can't start new thread",
+    "failed to map segment",  # the dynamic linker
+    "Cannot allocate memory",
 )
 
 
@@ -93,7 +96,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an exception means that an allocation has failed, on a CPU or a GPU."""
     if isinstance(error, MemoryError):
         return True
-    return isinstance(error, RuntimeError) and any(text in str(error) for text in _OUT_OF_MEMORY)
+    kinds = (RuntimeError, ImportError)
+    return isinstance(error, kinds) and any(text in str(error) for text in _OUT_OF_MEMORY)
 
 
 @contextmanager

@@ -2,13 +2,15 @@
 
 The processes are started rather than forked, because forking would copy a process that has threads,
 and not by `multiprocessing`, which would import the main program again. Each has a session of its
-own, so that Ctrl-C does not reach it, and exits when its connection to this process ends.
+own, so that Ctrl-C does not reach it, and exits when this process ends in any way: its standard
+input is a pipe that nothing is written to, and that the system closes then.
 """
 
 import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import ExitStack, closing
 from multiprocessing import Pipe
@@ -50,7 +52,7 @@ class Worker(Generic[Item, Result]):
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", __name__, str(handle)],
                 pass_fds=[handle],
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 start_new_session=True,
                 # One thread, because as many workers run as cores, unless the function sets more.
                 env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"},
@@ -77,6 +79,8 @@ class Worker(Generic[Item, Result]):
         self._connection.close()
         self._process.kill()
         self._process.wait()
+        assert self._process.stdin is not None
+        self._process.stdin.close()
 
     def _send(self, value: object) -> None:
         try:
@@ -222,6 +226,16 @@ class _JobRunner(Generic[Resource]):
         return job(self._resource, items)
 
 
+def _exit_with_parent() -> None:
+    """End this process when the parent's end of standard input closes, even if it was killed."""
+
+    def wait() -> None:
+        os.read(0, 1)
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
 def _serve(connection: Connection) -> None:
     """Apply the first received object, a function, to all later ones until the connection ends."""
     try:
@@ -237,4 +251,6 @@ def _serve(connection: Connection) -> None:
 
 
 if __name__ == "__main__":
+    # Before the first message, which imports torch for many seconds on a busy machine.
+    _exit_with_parent()
     _serve(Connection(int(sys.argv[1])))

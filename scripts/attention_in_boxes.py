@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from nmt.cli.process import configure_process
-from nmt.data.corpus import read_lines
+from nmt.data.text import read_lines
 from nmt.evaluation.plots import AttentionOverlay
 from nmt.evaluation.samples import extract_attention
 from nmt.search.translator import Translator

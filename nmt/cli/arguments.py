@@ -3,17 +3,24 @@
 import argparse
 from collections.abc import Callable
 
+MAX_SHOWN = 40  # characters of a value in an error message
 
-def at_least(minimum: int) -> Callable[[str], int]:
-    """Return a parser of integers that are at least `minimum`."""
+
+def integer(minimum: int, maximum: int) -> Callable[[str], int]:
+    """Return a parser of integers from `minimum` to `maximum`."""
 
     def parse(text: str) -> int:
         try:
             number = int(text)
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"expected an integer, got '{text}'") from None
-        if number < minimum:
-            raise argparse.ArgumentTypeError(f"must be at least {minimum}, got {text}")
+        except ValueError:  # also for thousands of digits
+            raise argparse.ArgumentTypeError(f"expected an integer, got {_shown(text)}") from None
+        if not minimum <= number <= maximum:
+            message = f"must be at least {minimum} and at most {maximum}, got {_shown(text)}"
+            raise argparse.ArgumentTypeError(message)
         return number
 
     return parse
+
+
+def _shown(text: str) -> str:
+    return f"'{text}'" if len(text) <= MAX_SHOWN else f"'{text[:MAX_SHOWN]}…'"

@@ -4,16 +4,21 @@ import argparse
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from functools import partial
+from types import FrameType
 from typing import NoReturn
 
+from nmt.cli.output import remove_staged_files
+from nmt.cli.streams import complain, discard, open_closed_streams, output_error, print_result
 from nmt.distributed.launch import INTERNAL_ERROR, INTERRUPTED, run_as_rank
 from nmt.distributed.rank import RankInfo
-from nmt.errors import DISK_ERRORS, UserError, file_error
+from nmt.errors import DISK_ERRORS, UserError, file_error, is_out_of_memory
 from nmt.version import VERSION
 
 SUCCESS, USER_ERROR = 0, 2
+MAX_MESSAGE = 1000  # characters
 
 __all__ = ["INTERNAL_ERROR", "INTERRUPTED", "SUCCESS", "USER_ERROR", "Parser", "run"]
 
@@ -46,7 +51,20 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print one line and exit with the code of a user error."""
-        self.exit(USER_ERROR, f"{self.prog}: {message}; see {self.prog} --help\n")
+        self.exit(USER_ERROR, f"{self.prog}: {_shortened(message)}; see {self.prog} --help\n")
+
+    def _print_message(self, message: str, file: object = None) -> None:
+        # argparse ignores errors of writing, and Python reports them at exit with a traceback.
+        if file is sys.stderr:
+            complain(message.removesuffix("\n"))
+        else:
+            print_result(message.removesuffix("\n"))
+
+
+def _shortened(message: str) -> str:
+    """Return a message on one line and without the middle of a very long value."""
+    line = " ".join(message.split("\n"))
+    return line if len(line) <= MAX_MESSAGE else f"{line[: MAX_MESSAGE - 103]} … {line[-100:]}"
 
 
 def _with_dashes(argument: str) -> str:
@@ -56,40 +74,83 @@ def _with_dashes(argument: str) -> str:
     return name.replace("_", "-") + equals + value
 
 
-def run(name: str, command: Callable[[], int]) -> int:
+def run(name: str, command: Callable[[], int], *, memory: str = "the sizes of the model") -> int:
     """Run a command and return its exit code, after printing user errors as one line each.
 
+    Errors of the system, such as a full disk, and want of memory are printed in one line as well.
     Any other exception is an internal error: its traceback is left to Python, which exits with 1.
-    SIGTERM interrupts the command as Ctrl-C does.
+    SIGTERM interrupts the command as Ctrl-C does, and a second signal ends the process at once.
 
     Args:
         name: name of the command, for messages
         command: returns the exit code
+        memory: settings that reduce the memory of the command, for the message
     """
+    open_closed_streams()
     info = RankInfo.from_environment()
     if info.world_size > 1:
         name = name if info.is_first else f"{name}, rank {info.rank}"
         command = partial(run_as_rank, name, info, command)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    _handle_signals(_interrupt)
     try:
         code = command()
-        # Here, so that a closed pipe is handled below instead of at the exit of Python.
-        sys.stdout.flush()
-        return code
-    except UserError as error:
-        for line in error.lines:
-            print(f"{name}: {line}", file=sys.stderr)
-        return USER_ERROR
+        _flush_output()
     except KeyboardInterrupt:
-        print(f"{name}: interrupted", file=sys.stderr)
+        _handle_signals(_exit_at_once)
+        complain(f"{name}: interrupted")
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader of our output has exited, as `head` does: no error, and nothing left to write.
-        # Python would still flush standard output at exit, so the rest goes to the null device.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader of the output has exited, as `head` does: no error, and nothing left to write.
+        discard(sys.stdout)
         return SUCCESS
-    except OSError as error:
-        if error.errno not in DISK_ERRORS:
+    except Exception as error:
+        reported = _as_user_error(error, memory)
+        if reported is None:
             raise
-        print(f"{name}: {file_error(error)}", file=sys.stderr)
+        for line in reported.lines:
+            complain(f"{name}: {line}")
         return USER_ERROR
+    if code == INTERRUPTED:
+        _handle_signals(_exit_at_once)
+    return code
+
+
+def _as_user_error(error: Exception, memory: str) -> UserError | None:
+    """Return the error that is printed instead of a traceback; None for an internal error."""
+    if isinstance(error, UserError):
+        return error
+    if is_out_of_memory(error):
+        return UserError(f"out of memory; lower {memory}")
+    # Paths are checked where they are read; these errors remain: full disks, files that vanish.
+    if isinstance(error, OSError) and (error.filename or error.errno in DISK_ERRORS):
+        return file_error(error, failed="failed")
+    return None
+
+
+def _flush_output() -> None:
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise output_error(error) from error
+
+
+def _handle_signals(handler: Callable[[int, FrameType | None], object]) -> None:
+    # Other threads may not set handlers; a shell lets its background processes ignore SIGINT.
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, handler)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    _handle_signals(_exit_at_once)
+    raise KeyboardInterrupt
+
+
+def _exit_at_once(number: int, frame: FrameType | None) -> NoReturn:
+    # Without the exit handlers of Python, which would print the tracebacks of what they interrupt.
+    remove_staged_files()
+    os._exit(INTERRUPTED)

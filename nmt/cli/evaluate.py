@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from nmt.cli.common import SUCCESS, Parser, run
+from nmt.cli.streams import print_result
 from nmt.cli.translate import add_model_options, add_runtime_options
 from nmt.distributed.rank import RankInfo
 from nmt.errors import UserError
@@ -24,8 +25,8 @@ Result: TypeAlias = dict[str, Any]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    options = _parser().parse(arguments)
-    return run(NAME, lambda: _evaluate(options))
+    memory = "--batch-tokens, --beam-size or --workers"
+    return run(NAME, lambda: _evaluate(_parser().parse(arguments)), memory=memory)
 
 
 def _parser() -> Parser:
@@ -98,7 +99,7 @@ def _evaluate(options: argparse.Namespace) -> int:
         results |= _score_translations(options)
     if not results:
         raise UserError("HYPOTHESIS and REFERENCE are required, or --alignments and --gold")
-    print(json.dumps(results, ensure_ascii=False) if options.json else _as_text(results))
+    print_result(json.dumps(results, ensure_ascii=False) if options.json else _as_text(results))
     return SUCCESS
 
 
@@ -139,7 +140,7 @@ def _score_alignments(options: argparse.Namespace) -> dict[str, Result]:
 
 
 def _score_translations(options: argparse.Namespace) -> dict[str, Result]:
-    from nmt.data.corpus import read_lines
+    from nmt.data.text import read_lines
     from nmt.evaluation.metrics import check_lines, make_metrics, score
     from nmt.evaluation.significance import paired_bootstrap
 

@@ -30,7 +30,10 @@ STRENGTHS = {
     "alpha": ("length_penalty", "exponent of the length penalty (average: 1.0, gnmt: 0.2)"),
     "beta": ("coverage_penalty", "weight of the coverage penalty (gnmt: 0.2)"),
 }
-MORE_HELP = {"n_best": ", written as Moses lines: id ||| text ||| features ||| score"}
+MORE_HELP = {
+    "n_best": ", written as Moses lines: id ||| text ||| features ||| score; ||| in the text is "
+    "written as &#124;&#124;&#124;"
+}
 FLAGS = {"beam_size": ["-b", "--beam-size"], "early_stopping": ["--early-stopping", "--stop"]}
 
 
@@ -103,7 +106,7 @@ def _type(name: str, types: dict[str, ast.expr]) -> Any:
     """Return the type of a name that the schema defines or imports; None for a section."""
     if name not in types:
         return bool if name == "bool" else ANNOTATIONS.get(name)
-    names = {"Annotated": Annotated, "Literal": Literal, "Gt": Gt, "Le": Le}
+    names = {"Annotated": Annotated, "Literal": Literal, "Ge": Ge, "Gt": Gt, "Le": Le}
     # The text is our own source code, and these names are all that it may use.
     return eval(compile(ast.Expression(types[name]), str(SCHEMA), "eval"), names)
 
@@ -217,9 +220,9 @@ def _range(kind: Any) -> list[str]:
     for limit in getattr(kind, "__metadata__", ()):
         match limit:
             case Ge(least):
-                words.append(f"at least {least:g}")
+                words.append(f"at least {least:,}")
             case Gt(bound):
                 words.append(f"above {bound:g}")
             case Le(most):
-                words.append(f"at most {most:g}")
+                words.append(f"at most {most:,}")
     return [" and ".join(words)] if words else []

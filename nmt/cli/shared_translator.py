@@ -1,7 +1,6 @@
 """A translator that shares its work with other processes, for nmt-translate and nmt-eval."""
 
 import argparse
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nmt.cli.process import configure_process
+from nmt.cli.streams import complain
 from nmt.config.search_options import SearchOptions
 from nmt.distributed.rank import RankInfo
 from nmt.errors import UserError
@@ -61,7 +61,7 @@ def open_translator(name: str, arguments: argparse.Namespace) -> Iterator[Shared
         # Every rank loads the same checkpoints, and would repeat the warnings.
         if RankInfo.from_environment().is_first:
             for warning in translator.warnings:
-                print(f"{name}: {warning}", file=sys.stderr)
+                complain(f"{name}: {warning}")
         yield SharedTranslator(translator, pool)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from nmt.cli.common import INTERRUPTED, SUCCESS, Parser, run
+from nmt.cli.streams import print_result
 from nmt.distributed.rank import RankInfo
 from nmt.errors import UserError
 
@@ -20,8 +21,8 @@ NAME = "nmt-train"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    options = _parser().parse(arguments)
-    return run(NAME, lambda: _train(options))
+    memory = "training.batch_tokens or the sizes of the model"
+    return run(NAME, lambda: _train(_parser().parse(arguments)), memory=memory)
 
 
 def _parser() -> Parser:
@@ -93,7 +94,7 @@ def _train(options: argparse.Namespace) -> int:
     if options.list is not None or options.schema or options.check:
         rank.require_single_process("--list, --schema or --check")
     if options.list is not None or options.schema:
-        print(_description(options))
+        print_result(_description(options))
         return SUCCESS
     if options.config is None:
         # Not required by the parser, because --list and --schema work without one.
@@ -115,7 +116,7 @@ def _train(options: argparse.Namespace) -> int:
     if options.check:
         from nmt.training.dry_run import dry_run
 
-        print(dry_run(loaded.experiment, device=options.device))
+        print_result(dry_run(loaded.experiment, device=options.device))
         return SUCCESS
     from nmt.distributed.process_group import join
     from nmt.training.run import train

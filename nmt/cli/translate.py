@@ -6,9 +6,11 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nmt.cli.arguments import at_least
+from nmt.cli.arguments import integer
 from nmt.cli.common import SUCCESS, Parser, run
+from nmt.cli.output import check_outputs
 from nmt.cli.search_arguments import add_search_options, check_search_options, search_options
+from nmt.cli.streams import complain
 from nmt.distributed.rank import RankInfo
 from nmt.errors import UserError
 
@@ -18,13 +20,14 @@ if TYPE_CHECKING:
     from nmt.search.translator import SourceLine
 
 NAME = "nmt-translate"
+MAX_THREADS = 1024
 WINDOW = 2000  # lines per process; sentences of similar length among them share a batch
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    parsed = make_parser().parse(arguments)
-    return run(NAME, lambda: _translate(parsed))
+    memory = "--batch-tokens, --beam-size or --workers"
+    return run(NAME, lambda: _translate(make_parser().parse(arguments)), memory=memory)
 
 
 def add_model_options(parser: Parser, *, required: bool) -> None:
@@ -82,16 +85,17 @@ def add_runtime_options(parser: Parser) -> None:
     )
     add(
         "--threads",
-        type=at_least(1),
+        type=integer(1, MAX_THREADS),
         metavar="N",
         help="CPU threads per process (default: all cores, divided among the workers)",
     )
     add(
         "--workers",
-        type=at_least(1),
+        type=integer(1, MAX_THREADS),
         default=1,
         metavar="N",
-        help="processes that share the text, each with its own copy of the model (default: 1)",
+        help="processes that share the text, each with its own copy of the model; at most the "
+        "number of cores (default: 1)",
     )
     add_search_options(runtime, "batch_tokens", "batch_sentences")
 
@@ -111,8 +115,8 @@ def make_parser() -> Parser:
         nargs="?",
         default="-",
         metavar="INPUT",
-        help="text, or file names of images, one per line; .gz is decompressed; - is standard "
-        "input (default: -)",
+        help="text, or file names of images, one per line; .gz, .bz2, .xz and .zst are "
+        "decompressed; - is standard input (default: -)",
     )
     add_model_options(parser, required=True)
     sampling = parser.add_argument_group("sampling")
@@ -128,9 +132,14 @@ def make_parser() -> Parser:
         *("-o", "--output"),
         default="-",
         metavar="FILE",
-        help="file for the translations; - is standard output (default: -)",
+        help="file for the translations, written when all are complete; .gz, .bz2, .xz and .zst "
+        "are compressed; - is standard output (default: -)",
     )
-    add("--scores", action="store_true", help="append a tab and the score (default: off)")
+    add(
+        "--scores",
+        action="store_true",
+        help="append a tab and the score; a tab in the text is written as &#9; (default: off)",
+    )
     add_search_options(output, "n_best")
     add("--jsonl", action="store_true", help="write one JSON object per sentence (default: off)")
     add_search_options(output, "replace_unknown")
@@ -150,7 +159,7 @@ def make_parser() -> Parser:
         "--attention",
         type=Path,
         metavar="DIRECTORY",
-        help="write a plot of each sentence's attention (default: off)",
+        help="write a plot and a page of each sentence's attention, and index.html (default: off)",
     )
     add(
         *("--score-targets", "--score-target", "--force"),
@@ -184,7 +193,12 @@ def _translate(arguments: argparse.Namespace) -> int:
             group,
         )
         if group.is_first:
-            write_translations(translations, arguments)
+            num_cut = write_translations(translations, arguments)
+            if num_cut and not arguments.score_targets:
+                complain(
+                    f"{NAME}: {num_cut:,} translations reached the maximum length before their "
+                    "end; see `finished` in --jsonl, or raise --max-length"
+                )
         else:
             # The generator has to run on every rank, since it takes part in collective operations.
             for _ in translations:
@@ -232,26 +246,28 @@ def check_options(arguments: argparse.Namespace) -> None:
 
 
 def check_files(arguments: argparse.Namespace) -> None:
-    """Raise UserError if the input is missing, or a file would be overwritten or written twice."""
-    names = {
-        "inputs": (arguments.input, arguments.score_targets),
-        "outputs": (arguments.output, arguments.alignments),
+    """Raise UserError for a missing input, and for an output that is an input or another output."""
+    check_input(arguments.input)
+    outputs = {
+        "translations": arguments.output,
+        "alignments": arguments.alignments,
+        "attention": arguments.attention,
     }
-    inputs, outputs = (
-        [Path(name) for name in names[kind] if name not in ("-", None)] for kind in names
+    check_outputs(
+        [name for name in (arguments.input, arguments.score_targets) if name is not None],
+        {content: name for content, name in outputs.items() if name is not None},
     )
-    if arguments.input != "-" and not Path(arguments.input).exists():
-        raise UserError("not found; give a text file, or - for standard input", arguments.input)
-    for output in outputs:
-        if any(_same_file(output, name) for name in inputs):
-            raise UserError("is both input and output; choose another output file", str(output))
-    if len(outputs) == 2 and outputs[0].absolute() == outputs[1].absolute():
-        message = "is the output of both translations and alignments; choose another file for one"
-        raise UserError(message, str(outputs[0]))
 
 
-def _same_file(one: Path, other: Path) -> bool:
-    return one.exists() and other.exists() and one.samefile(other)
+def check_input(name: str) -> None:
+    """Raise UserError if an input does not exist; `-` is standard input."""
+    try:
+        missing = name != "-" and not Path(name).exists()
+    except (OSError, ValueError) as error:
+        message = f"cannot read: {getattr(error, 'strerror', error)}; give a text file"
+        raise UserError(message, name) from error
+    if missing:
+        raise UserError("not found; give a text file, or - for standard input", name)
 
 
 def _check_alignments(arguments: argparse.Namespace, *, is_image: bool) -> None:

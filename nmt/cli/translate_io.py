@@ -5,12 +5,13 @@ import io
 import json
 import sys
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing, contextmanager
 from itertools import islice, zip_longest
 from pathlib import Path
 from typing import TypeVar
 
-from nmt.data.corpus import read_lines
+from nmt.cli.output import open_output, publishing
+from nmt.data.text import is_blank, read_lines
 from nmt.errors import UserError
 from nmt.prefetch import read_available
 from nmt.search.alignment import to_pharaoh
@@ -36,6 +37,8 @@ def read_windows(
     """
     if arguments.input == "-":
         # A buffer of its own: Python cannot exit while a thread waits in the buffer of sys.stdin.
+        if sys.stdin is None:
+            raise UserError("is closed; give INPUT, or redirect a text to it", "standard input")
         stream = io.BufferedReader(io.FileIO(sys.stdin.fileno(), closefd=False))
         texts, directory = read_lines(stream, "standard input"), Path()
     else:
@@ -70,7 +73,7 @@ def pair_lines(
             given = number + (target is not None) + sum(1 for _ in targets)
             message = f"{given} lines, but {name} has {sources}; give one target per line"
             raise UserError(message, targets_name)
-        if target.strip() and not text.strip():
+        if not is_blank(target) and is_blank(text):
             message = f"translates an empty line of {name}; remove the text of this line"
             raise UserError(message, f"{targets_name}:{number + 1}")
         yield SourceLine(number, text, target)
@@ -85,30 +88,41 @@ def full_windows(lines: Iterable[Item], size: int) -> Iterator[list[Item]]:
 
 def write_translations(
     translations: Generator[Translation, None, None], arguments: argparse.Namespace
-) -> None:
+) -> int:
     """Write each translation as soon as it is available, with its alignment and plot if requested.
 
     Args:
         translations: of all lines in order; closed at the end, also if writing fails
         arguments: of nmt-translate
 
+    Returns:
+        the number of translations that reached the maximum length before their end
+
     Raises:
         UserError: if a file cannot be written, or the model has no attention to plot
     """
+    num_cut = 0
     with ExitStack() as stack:
-        stack.callback(translations.close)
-        alignments = _open_file(arguments.alignments, stack) if arguments.alignments else None
-        output = _open_output(arguments.output, stack)
-        if arguments.attention is not None:
-            _make_directory(arguments.attention)
+        stack.enter_context(closing(translations))
+        output = open_output(arguments.output)
+        outputs = [output]
+        alignments = None
+        if arguments.alignments is not None:
+            alignments = open_output(arguments.alignments)
+            outputs.append(alignments)
+        stack.enter_context(publishing(outputs))
+        pages = stack.enter_context(AttentionFolder(arguments.attention))
         for number, translation in enumerate(translations):
+            num_cut += not translation.finished
             output.write(format_translation(number, translation, arguments))
             if arguments.input == "-":
                 output.flush()  # the other end of the pipe may wait for this line
             if alignments is not None:
-                _write_alignment(alignments, translation, arguments.alignment_level)
-            if arguments.attention is not None:
-                _plot_attention(arguments.attention, number, translation)
+                of_words = arguments.alignment_level == "word"
+                links = translation.alignment if of_words else translation.piece_alignment
+                alignments.write(to_pharaoh(links) + "\n")
+            pages.plot(number, translation)
+    return num_cut
 
 
 def format_translation(number: int, translation: Translation, arguments: argparse.Namespace) -> str:
@@ -120,47 +134,63 @@ def format_translation(number: int, translation: Translation, arguments: argpars
         # An empty line has no hypotheses, but one output line like any other.
         return "".join(_moses_line(number, one) for one in translation.n_best or (translation,))
     if arguments.scores:
-        return f"{translation.text}\t{translation.score:.4f}\n"
+        # A tab in the text would be the end of its column.
+        text = translation.text.replace("\t", "&#9;")
+        return f"{text}\t{translation.score:.4f}\n"
     return f"{translation.text}\n"
 
 
 def _moses_line(number: int, one: Translation) -> str:
-    return f"{number} ||| {one.text} ||| logprob= {one.log_prob:.4f} ||| {one.score:.4f}\n"
+    # The escapes of Moses, so that a line has four fields whatever the text.
+    text = one.text.replace("|||", "&#124;" * 3)
+    return f"{number} ||| {text} ||| logprob= {one.log_prob:.4f} ||| {one.score:.4f}\n"
 
 
-def _open_output(name: str, stack: ExitStack) -> io.TextIOWrapper:
-    if name == "-":
-        assert isinstance(sys.stdout, io.TextIOWrapper)
-        sys.stdout.reconfigure(encoding="utf-8", newline="\n")
-        return sys.stdout
-    return _open_file(Path(name), stack)
+class AttentionFolder:
+    """A directory of attention plots and pages, with an index of all of them.
 
+    Args:
+        directory: created if it does not exist; None plots nothing
 
-def _open_file(path: Path, stack: ExitStack) -> io.TextIOWrapper:
-    try:
-        return stack.enter_context(path.open("w", encoding="utf-8", newline="\n"))
-    except OSError as error:
-        message = f"cannot write: {error.strerror}; choose another file"
-        raise UserError(message, str(path)) from error
+    Raises:
+        UserError: if a file cannot be written, or the model has no attention
+    """
 
+    def __init__(self, directory: Path | None) -> None:
+        self._directory = directory
+        self._pages: list[tuple[str, str, str]] = []
 
-def _make_directory(directory: Path) -> None:
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        message = f"cannot create the directory: {error.strerror}; choose another one"
-        raise UserError(message, str(directory)) from error
+    def __enter__(self) -> "AttentionFolder":
+        if self._directory is not None:
+            with self._errors("cannot create the directory"):
+                self._directory.mkdir(parents=True, exist_ok=True)
+        return self
 
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._directory is not None and kind is None:
+            from nmt.evaluation.attention_page import write_index
 
-def _write_alignment(stream: io.TextIOWrapper, translation: Translation, level: str) -> None:
-    links = translation.alignment if level == "word" else translation.piece_alignment
-    stream.write(to_pharaoh(links) + "\n")
+            with self._errors("cannot write"):
+                write_index(self._pages, self._directory / "index.html")
 
+    def plot(self, number: int, translation: Translation) -> None:
+        """Plot the attention of the translation of a line."""
+        if self._directory is None:
+            return
+        # Imported here because matplotlib slows down the start of every command.
+        from nmt.evaluation.samples import plot_translations
 
-def _plot_attention(directory: Path, number: int, translation: Translation) -> None:
-    # Imported here because matplotlib slows down the start of every command.
-    from nmt.evaluation.samples import plot_translations
+        if translation.pieces and translation.attention is None:
+            raise UserError("--attention requires a model with attention; remove --attention")
+        with self._errors("cannot write"):
+            if plot_translations(self._directory, str(number), [translation]):
+                page = f"{number}.html"
+                self._pages.append((page, translation.source, translation.text))
 
-    if translation.pieces and translation.attention is None:
-        raise UserError("--attention requires a model with attention; remove --attention")
-    plot_translations(directory, str(number), [translation])
+    @contextmanager
+    def _errors(self, action: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            message = f"{action}: {error.strerror}; choose another directory"
+            raise UserError(message, str(error.filename or self._directory)) from error

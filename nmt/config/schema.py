@@ -35,6 +35,13 @@ def _check_nbest(nbest: int) -> int:
     return nbest
 
 
+def _check_columns(columns: list[int | str]) -> list[int | str]:
+    numbers = [column for column in columns if isinstance(column, int)]
+    if len(columns) != 2 or columns[0] == columns[1] or not all(0 < n <= 1000 for n in numbers):
+        raise ValueError("give two columns, source and target, by number from 1 or by name: [1, 2]")
+    return columns
+
+
 class SamplingConfig(Section):
     """Subword regularization: segmentations sampled by P(segmentation)**alpha. Kudo 2018, 3.3."""
 
@@ -121,14 +128,18 @@ class DataConfig(Section):
     """Files of sentence pairs, and their vocabularies."""
 
     train: Path | list[Path]
-    """training text: a prefix (`train` for train.de and train.en), a .tsv file, a pattern of shards
-    (`part-*`, or `part-*.de.gz` for both sides), or a list of these; each file plain or .gz"""
+    """training text: a prefix (`train` for train.de and train.en), a .tsv or .csv file, a pattern
+    of shards (`part-*`, or `part-*.de.gz` for both sides), or a list of these; each file plain or
+    compressed (.gz, .bz2, .xz, .zst)"""
     valid: Path
     """validation text, named in the same way"""
     source: str
     """suffix of the source files, usually the code of the language"""
     target: str
     """suffix of the target files"""
+    columns: Annotated[list[int | str], AfterValidator(_check_columns)] | None = None
+    """columns of source and target in .tsv and .csv files, by number from 1 or by their names in
+    the header row (default: the only two, or those named like the suffixes)"""
     pictures: PicturesConfig | None = None
     """source images: the source files list one file name per line, relative to the text file"""
     max_length: Positive = 100

@@ -3,14 +3,22 @@
 from collections.abc import Callable, Mapping
 from typing import Annotated, Literal
 
-from annotated_types import Gt, Le
+from annotated_types import Ge, Gt, Le
 from pydantic import AliasChoices, ConfigDict, Field, field_validator, model_validator
 from pydantic.json_schema import JsonSchemaValue
 
-from nmt.component_spec import NonNegative, Positive, PositiveFloat
+from nmt.component_spec import NonNegative, PositiveFloat
 from nmt.config.validation import DEFAULT, Component, FieldContext, Section, validate
 from nmt.registry import COVERAGE_PENALTIES, LENGTH_PENALTIES, ComponentConfig
 
+# A search of 1,000 hypotheses is exhaustive for any practical purpose; more would only exhaust the
+# memory.
+BeamSize = Annotated[int, Ge(1), Le(1000)]
+MaxLength = Annotated[int, Ge(1), Le(100_000)]
+BatchSize = Annotated[int, Ge(1), Le(100_000_000)]
+Ngram = Annotated[int, Ge(0), Le(1000)]
+# Random numbers of a line are seeded by seed * 2^32 + line in 64 bits.
+SamplingSeed = Annotated[int, Ge(0), Le(2**31 - 1)]
 EarlyStopping = Literal["exact", "heuristic"]
 ProbabilityMass = Annotated[float, Gt(0), Le(1)]
 
@@ -28,7 +36,7 @@ class SamplingOptions(Section):
     """sample from this many most likely tokens; 0 for all"""
     top_p: ProbabilityMass = 1.0
     """sample from the fewest most likely tokens that hold this share of the probability"""
-    seed: NonNegative = 1
+    seed: SamplingSeed = 1
     """seed of the random numbers; a translation depends on the seed and its line number alone"""
 
 
@@ -50,27 +58,27 @@ class SearchOptions(Section):
 
     model_config = ConfigDict(json_schema_extra=_add_aliases)
 
-    beam_size: Positive = 5
+    beam_size: BeamSize = 5
     """active hypotheses per sentence; 1 is greedy search, which selects the most likely token at
     every step"""
-    n_best: Positive = 1
+    n_best: BeamSize = 1
     """translations of distinct texts to return per sentence; fewer if the beam holds no more"""
     length_penalty: Annotated[ComponentConfig, Component(LENGTH_PENALTIES, "average")] = DEFAULT
     """normalization of log-probabilities by length"""
     coverage_penalty: Annotated[ComponentConfig, Component(COVERAGE_PENALTIES, "none")] = DEFAULT
     """penalty for source positions that receive little attention"""
-    max_length: Positive | None = None
+    max_length: MaxLength | None = None
     """maximum number of target tokens; by default 2 * source + 20, or 100 for an image"""
-    block_ngram_repeat: NonNegative = 0
+    block_ngram_repeat: Ngram = 0
     """n-grams of this many tokens may not repeat within a translation; 0 allows all"""
     early_stopping: EarlyStopping = Field(
         default="exact", validation_alias=AliasChoices("early_stopping", *OPTION_ALIASES)
     )
     """when to stop searching a sentence: exact, if no active hypothesis can still win; heuristic,
     if none would win by ending at the next token, which is about a third faster"""
-    batch_tokens: Positive = 4000
+    batch_tokens: BatchSize = 4000
     """source tokens per batch, padding included; an image counts its annotations"""
-    batch_sentences: Positive | None = None
+    batch_sentences: BatchSize | None = None
     """maximum number of sentences per batch; unlimited by default"""
     replace_unknown: bool = False
     """replace each unknown token by the source word with the largest attention weight"""

@@ -1,25 +1,39 @@
-"""Parallel text on disk: finding the files of a corpus, and reading lines, pairs and blocks.
+"""Parallel text on disk: finding the files of a corpus, and reading its pairs in blocks.
 
-A shard is one file of tab-separated pairs, or a source file and a target file with as many lines. A
-corpus is a sequence of shards. Every file may be compressed with gzip.
+A shard is one table of pairs, or a source file and a target file with as many lines. A corpus is a
+sequence of shards. Every file may be compressed.
 """
 
 import difflib
 import glob
-import gzip
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from io import BufferedIOBase, BufferedReader
 from itertools import islice, zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
+from nmt.data.compression import FORMATS
+from nmt.data.table import Column, Table, is_table
+from nmt.data.text import read_line_blocks, read_lines
 from nmt.errors import UserError
 
-GZIP = ".gz"
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+COMPRESSED = tuple(FORMATS)
+# Formats that are not read, with the remedy.
+OTHER_FORMATS = {
+    ".tmx": "is a translation memory; convert it to a .tsv file or to two text files",
+    ".xliff": "is an XLIFF file; convert it to a .tsv file or to two text files",
+    ".xlf": "is an XLIFF file; convert it to a .tsv file or to two text files",
+    ".xlsx": "is a spreadsheet; export it as .tsv",
+    ".ods": "is a spreadsheet; export it as .tsv",
+    ".docx": "is a document; save its text with one sentence per line",
+    ".json": "is a JSON file; convert it to a .tsv file or to two text files",
+    ".jsonl": "is a JSON file; convert it to a .tsv file or to two text files",
+    ".parquet": "is a Parquet file; convert it to a .tsv file or to two text files",
+    ".zip": "is an archive; extract its files first",
+    ".tar": "is an archive; extract its files first",
+    ".tgz": "is an archive; extract its files first",
+}
 # Pairs that are read, tokenized and written together. A block takes a few megabytes of memory, and
 # its tokenization takes longer than sending it to another process.
 BLOCK_PAIRS = 10_000
@@ -30,28 +44,7 @@ Block = tuple[list[str], list[str]]
 """Source lines and target lines of the same length."""
 
 Shard = tuple[Path, ...]
-"""Files of a shard: source and target, or one file of tab-separated pairs."""
-
-
-def read_lines(source: Path | str | Iterable[bytes], name: str = "") -> Iterator[str]:
-    """Read the lines of a UTF-8 text lazily, without their line ends.
-
-    Only LF and CRLF end a line; U+2028, U+0085, form feed and a lone CR are part of it. A byte
-    order mark at the start is removed. A path that ends in `.gz` is decompressed.
-
-    Args:
-        source: a path, or a byte stream such as sys.stdin.buffer, which stays open
-        name: name of a stream in error messages
-
-    Raises:
-        UserError: if the file cannot be read or is not UTF-8; lines and bytes count from 1
-    """
-    if not isinstance(source, (str, Path)):
-        # Lines of a stream are yielded as they arrive, so a pipe is translated line by line.
-        yield from _decode_lines(source, name or str(getattr(source, "name", "<stream>")))
-        return
-    with open_text(Path(source)) as stream:
-        yield from _decode_lines(stream, str(source))
+"""Files of a shard: source and target, or one table of pairs."""
 
 
 @dataclass(frozen=True)
@@ -62,16 +55,26 @@ class Corpus:
         shards: files of each shard
         limit: maximum number of pairs to read; None for all
         images: whether a source line is the name of an image file
+        columns: columns of source and target in tables; None to recognize them
+        languages: suffixes of source and target, which may name the columns of a table
     """
 
     shards: tuple[Shard, ...]
     limit: int | None = None
     images: bool = False
+    columns: tuple[Column, ...] | None = None
+    languages: tuple[str, ...] = ()
 
     @property
     def files(self) -> list[Path]:
         """Return all files in reading order."""
         return [file for shard in self.shards for file in shard]
+
+    @property
+    def reading(self) -> tuple[object, ...]:
+        """Return the settings that decide the pairs of the same files, besides the limit."""
+        is_table = any(len(shard) == 1 for shard in self.shards)
+        return (self.columns, self.languages) if is_table else ()
 
     def pairs(self) -> Iterator[tuple[str, str]]:
         """Yield the source and target line of each pair, streaming."""
@@ -84,14 +87,14 @@ class Corpus:
         yielded with that directory.
 
         Raises:
-            UserError: if the sides differ in their number of lines, or a line of tab-separated
-                pairs does not have two columns
+            UserError: if the sides differ in their number of lines, or a row of a table lacks a
+                column
         """
         remaining = self.limit
         for shard in self.shards:
             if remaining == 0:
                 return
-            read_blocks = _read_columns if len(shard) == 1 else _read_sides
+            read_blocks = self._read_table if len(shard) == 1 else _read_sides
             for sources, targets in read_blocks(shard, remaining):
                 # A block has at most `remaining` pairs, because its reader has the same limit.
                 if remaining is not None:
@@ -107,12 +110,30 @@ class Corpus:
             pair: index of the pair in the corpus, from 0
         """
         # Counts lines again, which is slow but happens only for an error.
-        for source_file, *_ in self.shards:
-            num_lines = sum(1 for _ in read_lines(source_file))
-            if pair < num_lines:
-                return f"{source_file}:{pair + 1}"
-            pair -= num_lines
+        for shard in self.shards:
+            if len(shard) == 1:
+                numbers = (number for number, _ in self.table(shard).rows())
+            else:
+                numbers = (number for number, _ in enumerate(read_lines(shard[0]), start=1))
+            for number in numbers:
+                if pair == 0:
+                    return f"{shard[0]}:{number}"
+                pair -= 1
         raise AssertionError("the corpus has fewer pairs")
+
+    def table(self, shard: Shard) -> Table:
+        """Return the table of a shard that is a single file."""
+        return Table(shard[0], self.columns, self.languages)
+
+    def notes(self) -> list[str]:
+        """Return sentences about what was recognized in the tables, for the log."""
+        tables = (self.table(shard) for shard in self.shards if len(shard) == 1)
+        return [note for table in tables for note in table.notes()]
+
+    def _read_table(self, shard: Shard, limit: int | None) -> Iterator[Block]:
+        rows = islice(self.table(shard).rows(), limit)
+        while block := list(islice(rows, BLOCK_PAIRS)):
+            yield [source for _, (source, _) in block], [target for _, (_, target) in block]
 
 
 def image_path(name: str, directory: Path) -> str:
@@ -121,21 +142,28 @@ def image_path(name: str, directory: Path) -> str:
 
 
 def find_corpus(
-    specs: Path | str | Sequence[Path | str], source: str, target: str, *, images: bool = False
+    specs: Path | str | Sequence[Path | str],
+    source: str,
+    target: str,
+    *,
+    images: bool = False,
+    columns: Sequence[Column] | None = None,
 ) -> Corpus:
     """Find the files of a corpus that is named in an experiment file.
 
-    `corpus/train` with de and en names the files corpus/train.de and corpus/train.en, or
-    corpus/train.de.gz and corpus/train.en.gz where these do not exist. A spec that ends in .tsv or
-    .tsv.gz names a file of tab-separated pairs. Patterns with `*`, `?` and `[...]` match several
-    shards, in the alphabetical order of their names; both sides of a shard have the same name.
-    `corpus/train.de`, `corpus/part-*.de.gz` and similar names of one side stand for both sides, and
-    prefer compressed files if they end in .gz.
+    `corpus/train` with de and en names the files corpus/train.de and corpus/train.en, or their
+    compressed forms (.gz, .bz2, .xz, .zst) where these do not exist. A spec that ends in .tsv or
+    .csv, compressed or not, names a table of pairs. Patterns with `*`, `?` and `[...]` match
+    several shards, in the alphabetical order of their names; both sides of a shard have the same
+    name. `corpus/train.de`, `corpus/part-*.de.gz` and similar names of one side stand for both
+    sides, and prefer compressed files if they name one.
 
     Args:
         specs: one or more specs, read in this order
         source, target: suffixes of the source and target files
         images: whether a source line is the name of an image file
+        columns: columns of source and target in tables, by number from 1 or by name; None to
+            recognize them
 
     Raises:
         UserError: if a file is missing; the message lists similar names
@@ -144,7 +172,10 @@ def find_corpus(
     if not listed:
         raise UserError("the list of corpora is empty; give at least one, such as corpus/train")
     shards = tuple(shard for spec in listed for shard in find_shards(str(spec), source, target))
-    return Corpus(shards, images=images)
+    if columns is not None and all(len(shard) > 1 for shard in shards):
+        raise UserError("data.columns: has no effect without a .tsv or .csv file; remove it")
+    selected = None if columns is None else tuple(columns)
+    return Corpus(shards, images=images, columns=selected, languages=(source, target))
 
 
 def find_shards(spec: str, source: str, target: str) -> list[Shard]:
@@ -153,10 +184,12 @@ def find_shards(spec: str, source: str, target: str) -> list[Shard]:
     Raises:
         UserError: if no file matches, or a shard has only one side
     """
-    stem = spec.removesuffix(GZIP)
-    # The compression of the spec is preferred, for files that exist in both forms.
-    compressions = ("", GZIP) if stem == spec else (GZIP, "")
-    if stem.endswith(".tsv"):
+    compression = next((suffix for suffix in COMPRESSED if spec.endswith(suffix)), "")
+    stem = spec.removesuffix(compression)
+    # The compression of the spec is preferred, for files that exist in several forms.
+    compressions = tuple(dict.fromkeys((compression, "", *COMPRESSED)))
+    _check_other_format(spec)
+    if is_table(stem):
         finder, names = _ShardFinder(("",), compressions), [stem]
     else:
         finder = _ShardFinder((f".{source}", f".{target}"), compressions)
@@ -173,8 +206,25 @@ def find_shards(spec: str, source: str, target: str) -> list[Shard]:
         return [finder.find(names[-1])]
     candidates = " or ".join(names[-1] + suffix for suffix in finder.suffixes)
     raise UserError(
-        f"no file matches; give a pattern that matches {candidates}, plain or {GZIP}", spec
+        f"no file matches; give a pattern that matches {candidates}, plain or compressed", spec
     )
+
+
+def _check_other_format(spec: str) -> None:
+    """Raise UserError if a spec is a file of a format that is not read."""
+    remedy = OTHER_FORMATS.get(Path(spec).suffix.lower())
+    if remedy is not None and _is_file(Path(spec)):
+        raise UserError(remedy, spec)
+
+
+def _is_file(path: Path) -> bool:
+    """Return whether a path is a regular file, as far as permissions allow to know."""
+    try:
+        return path.is_file()
+    except PermissionError:
+        return True  # reading it reports the reason
+    except (OSError, ValueError):  # a name that the system refuses
+        return False
 
 
 class _ShardFinder(NamedTuple):
@@ -186,7 +236,7 @@ class _ShardFinder(NamedTuple):
     """
 
     suffixes: tuple[str, ...]
-    compressions: tuple[str, str]
+    compressions: tuple[str, ...]
 
     def paths(self, name: str, suffix: str, expand: Callable[[str], list[str]]) -> list[Path]:
         """Return the existing files of one side, those with the preferred compression first.
@@ -195,7 +245,7 @@ class _ShardFinder(NamedTuple):
             expand: returns the paths that match a pattern
         """
         paths = (Path(p) for c in self.compressions for p in expand(name + suffix + c))
-        return [path for path in paths if path.is_file()]
+        return [path for path in paths if _is_file(path)]
 
     def find(self, name: str) -> Shard:
         """Return the files of the shard with this name.
@@ -208,7 +258,10 @@ class _ShardFinder(NamedTuple):
             found = self.paths(name, suffix, lambda path: [path])
             if not found:
                 path = Path(name + suffix)
-                message = f"not found, nor {path.name}{GZIP}; {_suggest_files(path)}"
+                message = f"not found, plain or compressed; {_suggest_files(path)}"
+                with suppress(OSError, ValueError):
+                    if path.exists():
+                        message = "is no regular file; give a text file, which is read repeatedly"
                 raise UserError(message, str(path))
             shard.append(found[0])
         return tuple(shard)
@@ -222,7 +275,7 @@ class _ShardFinder(NamedTuple):
         sides: list[dict[str, Path]] = []
         for suffix in self.suffixes:
             paths = self.paths(_escape_directories(pattern), suffix, glob.glob)
-            names = (str(path).removesuffix(GZIP).removesuffix(suffix) for path in paths)
+            names = (_remove_compression(path).removesuffix(suffix) for path in paths)
             # A file may exist both plain and compressed. A dict keeps the last value of a key, so
             # reversing prefers the first compression.
             sides.append(dict(reversed(list(zip(names, paths, strict=True)))))
@@ -239,9 +292,13 @@ class _ShardFinder(NamedTuple):
                     listed += f" and {len(missing) - MAX_NAMED_SHARDS} more"
                 raise UserError(
                     f"{len(complete)} shards have both sides, but {listed} not found, plain or "
-                    f"{GZIP}; add the missing files or remove their other side",
+                    "compressed; add the missing files or remove their other side",
                     pattern,
                 )
+
+
+def _remove_compression(path: Path) -> str:
+    return str(path.with_suffix("")) if path.suffix in FORMATS else str(path)
 
 
 def _escape_directories(pattern: str) -> str:
@@ -255,9 +312,13 @@ def _escape_directories(pattern: str) -> str:
 def _suggest_files(path: Path) -> str:
     """Return files with similar names in the same directory, in words."""
     directory = path.parent
-    if not directory.is_dir():
-        return f"the directory {directory} does not exist; give an existing file"
-    names = sorted(entry.name for entry in directory.iterdir() if entry.is_file())
+    try:
+        names = sorted(entry.name for entry in directory.iterdir() if _is_file(entry))
+    except (FileNotFoundError, NotADirectoryError):
+        variable = "; variables such as $HOME are not expanded" if "$" in str(path) else ""
+        return f"the directory {directory} does not exist{variable}; give an existing file"
+    except OSError as error:
+        return f"the directory {directory} cannot be read: {error.strerror}"
     stem = path.name.split(".")[0]
     # Files with the same stem come first, because often only the suffix is wrong.
     similar = [name for name in names if name.split(".")[0] == stem]
@@ -267,62 +328,10 @@ def _suggest_files(path: Path) -> str:
     return f"nothing similar in {directory}; give an existing file"
 
 
-@contextmanager
-def open_text(path: Path) -> Iterator[BufferedIOBase]:
-    """Open a plain or gzip-compressed file as a byte stream.
-
-    Raises:
-        UserError: if the file cannot be opened or read, in the body as well
-    """
-    try:
-        with path.open("rb") if path.suffix != GZIP else _open_gzip(path) as stream:
-            yield stream
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise UserError(f"is corrupt ({error}); compress it again with gzip", str(path)) from error
-    except OSError as error:
-        raise UserError(f"cannot read: {error.strerror}; give a text file", str(path)) from error
-
-
-def _open_gzip(path: Path) -> BufferedIOBase:
-    # GzipFile splits lines in Python code; a buffer around it splits them in C.
-    return BufferedReader(gzip.open(path), 1 << 18)
-
-
-def _decode_lines(stream: Iterable[bytes], name: str, first: int = 1) -> Iterator[str]:
-    # bytes.splitlines or text mode would also split at a lone CR, and str.splitlines at U+2028.
-    for number, line in enumerate(stream, start=first):
-        has_mark = number == 1 and line.startswith(BYTE_ORDER_MARK)
-        body = line[len(BYTE_ORDER_MARK) :] if has_mark else line
-        if body.endswith(b"\n"):
-            body = body[:-2] if body.endswith(b"\r\n") else body[:-1]
-        try:
-            yield body.decode("utf-8")
-        except UnicodeDecodeError as error:
-            column = error.start + 1 + (len(BYTE_ORDER_MARK) if has_mark else 0)
-            message = (
-                f"byte {column} is not UTF-8 (0x{body[error.start]:02x}); convert the file to UTF-8"
-            )
-            raise UserError(message, f"{name}:{number}") from None
-
-
-def _read_columns(shard: Shard, limit: int | None) -> Iterator[Block]:
-    """Read blocks of pairs from a file of tab-separated pairs."""
-    (file,) = shard
-    num_read = 0
-    for lines in _read_line_blocks(file, limit):
-        rows = [line.split("\t") for line in lines]
-        for number, row in enumerate(rows, start=num_read + 1):
-            if len(row) != 2:
-                message = f"expected 2 columns, got {len(row)}; write source, one tab, target"
-                raise UserError(message, f"{file}:{number}")
-        yield [source for source, _ in rows], [target for _, target in rows]
-        num_read += len(rows)
-
-
 def _read_sides(shard: Shard, limit: int | None) -> Iterator[Block]:
     """Read blocks of pairs from a source file and a target file."""
     source_file, target_file = shard
-    sides = _read_line_blocks(source_file, limit), _read_line_blocks(target_file, limit)
+    sides = [read_line_blocks(file, BLOCK_PAIRS, limit) for file in shard]
     num_read = 0
     for sources, targets in zip_longest(*sides, fillvalue=list[str]()):
         if len(sources) != len(targets):
@@ -339,22 +348,3 @@ def _read_sides(shard: Shard, limit: int | None) -> Iterator[Block]:
             )
         yield sources, targets
         num_read += len(sources)
-
-
-def _read_line_blocks(file: Path, limit: int | None) -> Iterator[list[str]]:
-    """Read up to BLOCK_PAIRS lines at a time, and at most `limit` in total."""
-    with open_text(file) as stream:
-        lines, first = islice(stream, limit), 1
-        while block := list(islice(lines, BLOCK_PAIRS)):
-            yield _decode_block(block, str(file), first)
-            first += len(block)
-
-
-def _decode_block(lines: list[bytes], name: str, first: int) -> list[str]:
-    """Decode lines like `_decode_lines`, but several times as fast in the common case."""
-    block = b"".join(lines)
-    # The first line may have a byte order mark, and the last one may lack its line end.
-    if first > 1 and block.endswith(b"\n") and b"\r\n" not in block:
-        with suppress(UnicodeDecodeError):
-            return block.decode("utf-8").removesuffix("\n").split("\n")
-    return list(_decode_lines(lines, name, first))

@@ -20,6 +20,7 @@ import numpy as np
 
 from nmt.data.corpus import Block, Corpus
 from nmt.data.images import ImageStore
+from nmt.data.text import is_blank
 from nmt.data.token_corpus import (
     Array,
     FilterStats,
@@ -44,7 +45,7 @@ from nmt.storage.atomic import (
 )
 
 # Part of every fingerprint: increase it when the meaning of the cached arrays changes.
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 # A text of at most this many blocks is tokenized before a worker process would have started.
 MAX_SERIAL_BLOCKS = 4
 
@@ -146,7 +147,8 @@ def tokenize_corpus(
         info = write_token_arrays(corpus, spec, streams, processes=processes)
         arrays = TokenArrays(*(read_npy_buffer(streams[name]) for name in TokenArrays._fields))
         return TokenCorpus(arrays, *info, images=images)
-    index = cache_dir / f"{spec.fingerprint(*map(_fingerprint_file, corpus.files))}.index"
+    files = map(_fingerprint_file, corpus.files)
+    index = cache_dir / f"{spec.fingerprint(*files, *corpus.reading)}.index"
     entry = _find_entry(index)
     # The index is written last, so that it never points to an incomplete entry.
     if entry is None:
@@ -231,7 +233,7 @@ def _filter_pairs(
     """Return masks of the pairs with an empty side, and of the others that are too long."""
     lengths = np.array([list(map(len, sources)), list(map(len, targets))])
     # Some vocabularies have tokens for white space, but a blank side is empty nevertheless.
-    blank = [not (source.strip() and target.strip()) for source, target in zip(*block, strict=True)]
+    blank = [is_blank(source) or is_blank(target) for source, target in zip(*block, strict=True)]
     empty = np.array(blank) | (lengths.min(axis=0) == 0)
     return empty, ~empty & (lengths.max(axis=0) > max_length)
 

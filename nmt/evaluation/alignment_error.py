@@ -12,11 +12,12 @@ from os import PathLike
 from pathlib import Path
 from typing import NamedTuple
 
-from nmt.data.corpus import read_lines
+from nmt.data.text import read_lines
 from nmt.errors import UserError
 from nmt.search.alignment import Link
 
-LINK = re.compile(r"([0-9]+)([-p?])([0-9]+)")
+# No sentence has a billion words; longer numbers would also exceed Python's limit of 4,300 digits.
+LINK = re.compile(r"([0-9]{1,9})([-p?])([0-9]{1,9})")
 
 
 class GoldLinks(NamedTuple):

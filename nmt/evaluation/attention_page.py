@@ -37,6 +37,25 @@ def write_attention_page(
     Path(path).write_text(page, encoding="utf-8")
 
 
+def write_index(pages: Sequence[tuple[str, str, str]], path: Path) -> None:
+    """Write a page with links to the attention pages of many sentences.
+
+    Args:
+        pages: file name, source and translation of each
+        path: file to write, in the directory of the pages
+    """
+    items = "\n".join(
+        f'<li><a href="{escape(name)}"><bdi>{escape(source)}</bdi></a><br>'
+        f"<bdi>{escape(translation)}</bdi></li>"
+        for name, source, translation in pages
+    )
+    page = (
+        '<!DOCTYPE html>\n<html><head><meta charset="utf-8"><title>Attention</title></head>\n'
+        f'<body style="font-family: sans-serif">\n<ol start="0">\n{items}\n</ol>\n</body></html>\n'
+    )
+    path.write_text(page, encoding="utf-8")
+
+
 def _matrix_section(attention: AttentionMatrix) -> str:
     source, target, weights_ts = attention
     assert tuple(weights_ts.shape) == (len(target), len(source))

@@ -13,6 +13,7 @@ from torch import Tensor
 from nmt.data.batch import Source, pad
 from nmt.data.corpus import image_path
 from nmt.data.images import ImageSize, error_location, read_image, upcast_features
+from nmt.data.text import is_blank
 from nmt.data.vocabulary import Span, Vocabulary
 
 
@@ -81,7 +82,7 @@ class TextReader(SourceReader):
         self.fingerprint = vocabulary.fingerprint
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        return self.vocabulary.encode_batch(list(texts))
+        return self.vocabulary.encode_batch(["" if is_blank(text) else text for text in texts])
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
         return self.vocabulary.tokens(ids)

@@ -110,6 +110,7 @@ class Translation:
             "source_pieces": list(self.source_pieces),
             "pieces": list(self.pieces),
             "score": self.score,
+            "finished": self.finished,
             "piece_scores": list(self.piece_scores),
             "alignment": [list(link) for link in self.alignment] if has_words else None,
             "attention": self.attention.tolist() if self.attention is not None else None,

@@ -93,9 +93,11 @@ def prepare_datasets(
     data = experiment.data
     images = ImageSize.from_config(data.pictures)
     train, valid = (
-        find_corpus(spec, data.source, data.target, images=images is not None)
+        find_corpus(spec, data.source, data.target, images=images is not None, columns=data.columns)
         for spec in (data.train, data.valid)
     )
+    for note in (*train.notes(), *valid.notes()):
+        log.info(note)
     train = replace(train, limit=limit)
     source, target = find_vocabularies(experiment, train, run)
     if data.vocabulary.sampling is not None and not all(

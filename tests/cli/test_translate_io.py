@@ -57,7 +57,7 @@ def test_jsonl_objects_have_all_keys_with_matching_sizes(
     assert [one["source"] for one in found] == [*sources[:5], "", *sources[5:8]]
     assert [one["translation"] for one in found] == [*expected[:5], "", *expected[5:8]]
     for one in found:
-        assert set(one) == KEYS | {"n_best", "source_pieces"}
+        assert set(one) == KEYS | {"finished", "n_best", "source_pieces"}
     for one in found[:5] + found[6:]:
         pieces, weights = one["pieces"], one["attention"]
         assert len(weights) == len(one["piece_scores"])

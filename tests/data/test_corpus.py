@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nmt.data import corpus as corpus_module
-from nmt.data.corpus import Corpus, find_corpus, read_lines
+from nmt.data.corpus import Corpus, find_corpus
+from nmt.data.text import read_lines
 from nmt.errors import UserError
 
 
@@ -110,14 +111,15 @@ def test_spec_names_file_of_tab_separated_pairs(tmp_path: Path, name: str) -> No
     assert list(corpus.pairs()) == [("ein", "one"), ("", "two"), ("drei", "")]
 
 
-@pytest.mark.parametrize(("line", "columns"), [(b"zwei two", 1), (b"zwei\ttwo\t2", 3), (b"", 1)])
+@pytest.mark.parametrize(("line", "columns"), [(b"zwei two", 1), (b"zwei\ttwo\t2", 3)])
 def test_line_without_two_columns_raises_user_error(
     tmp_path: Path, line: bytes, columns: int
 ) -> None:
     path = write_file(tmp_path / "pairs.tsv", b"ein\tone\n" + line + b"\n")
     message = error_of(find_corpus(path, "de", "en"))
     assert message == (
-        f"{path}:2: expected 2 columns, got {columns}; write source, one tab, target"
+        f"{path}:2: expected 2 columns, got {columns}; write source, one tab, target, or select "
+        "the columns with data.columns: [1, 2]"
     )
 
 
@@ -166,6 +168,8 @@ def test_lines_do_not_depend_on_block_size(texts: list[str], size: int) -> None:
     with TemporaryDirectory() as directory, pytest.MonkeyPatch.context() as patch:
         patch.setattr(corpus_module, "BLOCK_PAIRS", size)
         path = write_file(Path(directory) / "text.de", text.encode())
+        if not complete and "\r" in last.strip("\r"):
+            return  # only CR ends its lines, which is an error
         blocks = list(Corpus(((path, path),)).blocks())
         assert list(read_lines(path)) == expected
     assert [line for sources, _ in blocks for line in sources] == expected
@@ -202,7 +206,9 @@ def test_missing_file_error_suggests_similar_names(tmp_path: Path) -> None:
     with pytest.raises(UserError) as raised:
         find_corpus(tmp_path / "train", "de", "en")
     message = str(raised.value)
-    assert message.startswith(f"{tmp_path}/train.en: not found, nor train.en.gz; similar names:")
+    assert message.startswith(
+        f"{tmp_path}/train.en: not found, plain or compressed; similar names:"
+    )
     assert "train.eng" in message
     assert "notes.txt" not in message
     with pytest.raises(UserError, match=r"similar names: .*valid\.de"):

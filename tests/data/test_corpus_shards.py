@@ -100,7 +100,7 @@ def test_shards_with_missing_side_raise_user_error(
     named = ", ".join(f"{tmp_path}/part-{number}.{missing}" for number in (2, 3, 4))
     assert error_of(tmp_path / "part-*") == (
         f"{tmp_path}/part-*: 2 shards have both sides, but {named} and 2 more not found, "
-        "plain or .gz; add the missing files or remove their other side"
+        "plain or compressed; add the missing files or remove their other side"
     )
 
 
@@ -109,7 +109,7 @@ def test_pattern_without_match_raises_user_error(tmp_path: Path) -> None:
         message = error_of(tmp_path / spec)
         assert message == (
             f"{tmp_path}/{spec}: no file matches; give a pattern that matches "
-            f"{tmp_path}/part-*.de or {tmp_path}/part-*.en, plain or .gz"
+            f"{tmp_path}/part-*.de or {tmp_path}/part-*.en, plain or compressed"
         )
 
 
@@ -117,9 +117,9 @@ def test_missing_side_error_names_expected_file(tmp_path: Path) -> None:
     write_file(tmp_path / "train.de.gz")
     for spec in ("train", "train.de", "train.de.gz", "train.en"):
         assert error_of(tmp_path / spec) == (
-            f"{tmp_path}/train.en: not found, nor train.en.gz; similar names: train.de.gz"
+            f"{tmp_path}/train.en: not found, plain or compressed; similar names: train.de.gz"
         )
-    assert error_of(tmp_path / "none.de.gz").startswith(f"{tmp_path}/none.de: not found, nor")
+    assert error_of(tmp_path / "none.de.gz").startswith(f"{tmp_path}/none.de: not found, plain or")
 
 
 def test_unequal_shard_error_names_both_files_and_counts(tmp_path: Path) -> None:

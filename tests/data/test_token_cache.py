@@ -3,13 +3,13 @@
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from io import BufferedIOBase
+from io import BufferedReader
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from nmt.data import corpus as corpus_module
+from nmt.data import text as text_module
 from nmt.data.corpus import Corpus, find_corpus
 from nmt.data.tokenization import tokenize_corpus
 from nmt.data.vocabulary import Vocabulary
@@ -21,13 +21,13 @@ from tests.data.corpora import Pairs, Write, ids_of
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """Record the text files that are opened."""
     opened: list[Path] = []
-    open_text = corpus_module.open_text
+    open_text = text_module.open_text
 
-    def spy(path: Path) -> AbstractContextManager[BufferedIOBase]:
+    def spy(path: Path) -> AbstractContextManager[BufferedReader]:
         opened.append(path)
         return open_text(path)
 
-    monkeypatch.setattr(corpus_module, "open_text", spy)
+    monkeypatch.setattr(text_module, "open_text", spy)
     return opened
 
 

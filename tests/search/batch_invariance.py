@@ -8,8 +8,8 @@ import torch
 from nmt.config.schema import ModelConfig
 from nmt.config.search_options import SearchOptions
 from nmt.cpu_tuning import use_onednn_for_products
-from nmt.data.corpus import read_lines
 from nmt.data.images import ImageSize
+from nmt.data.text import read_lines
 from nmt.data.vocabulary import Vocabulary
 from nmt.model.build import build_model
 from nmt.search.translation import Translation

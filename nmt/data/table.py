@@ -1,0 +1,236 @@
+"""Tables of sentences: tab-separated (.tsv) and comma-separated (.csv) files.
+
+A .tsv file is plain text between tabs unless its cells are quoted as spreadsheets quote them. A
+header row is recognized by the names of its cells.
+"""
+
+import csv
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+from nmt.data.compression import FORMATS
+from nmt.data.text import MAX_LINE_BYTES, decode_lines, open_text, raw_lines
+from nmt.errors import UserError
+
+TABLES = (".tsv", ".csv")
+# Rows that decide on the delimiter and the quoting of a table.
+SAMPLE_ROWS = 200
+# Names of columns in the first row of a table, besides the languages of the experiment.
+HEADER_NAMES = frozenset(
+    {"id", "lang", "reference", "sentence", "sentence1", "sentence2", "source", "source_sentence"}
+    | {"source_text", "src", "target", "target_sentence", "target_text", "text", "text1", "text2"}
+    | {"tgt", "translation", "trg"}
+    | {"arabic", "chinese", "czech", "dutch", "english", "french", "german", "italian", "japanese"}
+    | {"korean", "polish", "portuguese", "russian", "spanish", "turkish"}
+)
+
+# A cell of a .tsv file and the tab before it; a row of cells of which those with quotes are quoted.
+_CELL = r'(?:"(?:[^"]|"")*"|(?!")[^\t]*)'
+CELL = re.compile(r'(?:^|\t)(?:(?P<quoted>"(?:[^"]|"")*")|(?!")[^\t]*)')
+ROW = re.compile(rf"{_CELL}(?:\t{_CELL})*")
+
+Column = int | str
+"""Number of a column, from 1, or its name in the header row."""
+
+
+def is_table(name: str | Path) -> bool:
+    """Return whether a file name is that of a table, compressed or not."""
+    stem = str(name)
+    for suffix in FORMATS:
+        stem = stem.removesuffix(suffix)
+    return stem.endswith(TABLES)
+
+
+class Dialect(NamedTuple):
+    """The form of the rows of a table.
+
+    Attributes:
+        delimiter: character between the cells
+        quoted: whether cells may be quoted as in CSV
+    """
+
+    delimiter: str
+    quoted: bool
+
+
+class Table:
+    """A table, read lazily and as often as needed.
+
+    Args:
+        file: path of the table
+        columns: columns to read; None for the first two, which must be the only ones unless the
+            header row names those of `languages`
+        languages: names of the columns in a header row
+        option: option that selects columns, for error messages
+    """
+
+    def __init__(
+        self,
+        file: Path,
+        columns: Sequence[Column] | None = None,
+        languages: Sequence[str] = (),
+        option: str = "data.columns: [1, 2]",
+    ) -> None:
+        self.file, self._columns, self._option = file, columns, option
+        self._languages = [name.lower() for name in languages]
+
+    @cached_property
+    def dialect(self) -> Dialect:
+        """The delimiter and the quoting, from the first rows."""
+        sample = [line for line in islice(self._lines(), SAMPLE_ROWS) if line.strip()]
+        if self._suffix == ".csv":
+            return Dialect(_find_delimiter(sample), quoted=True)
+        return Dialect("\t", quoted=_is_quoted(sample))
+
+    @cached_property
+    def header(self) -> list[str] | None:
+        """The cells of the header row; None if the first row is a sentence pair."""
+        first = next(self._all_rows(), None)
+        if first is None:
+            return None
+        cells = [cell.strip() for cell in first[1]]
+        lowered = [cell.lower() for cell in cells]
+        if self._columns is not None and any(isinstance(one, str) for one in self._columns):
+            return cells
+        named = self._languages and set(self._languages) <= set(lowered)
+        known = HEADER_NAMES | set(self._languages)
+        return cells if named or (len(cells) > 1 and known.issuperset(lowered)) else None
+
+    def rows(self) -> Iterator[tuple[int, list[str]]]:
+        """Yield the number of each row's first line, from 1, and the cells of its columns.
+
+        A blank row has empty cells, as a blank line in two files of sentences.
+
+        Raises:
+            UserError: if the table cannot be read, or a row lacks a column
+        """
+        indices = self._indices()
+        has_header = self.header is not None
+        for number, cells in self._all_rows():
+            if has_header:
+                has_header = False
+            elif len(cells) <= 1 and not "".join(cells).strip():
+                yield number, [""] * len(indices)
+            elif self._columns is None and self.header is None and len(cells) != 2:
+                message = (
+                    f"expected 2 columns, got {len(cells)}; write source, {self._spelled_delimiter}"
+                    f", target, or select the columns with {self._option}"
+                )
+                raise UserError(message, f"{self.file}:{number}")
+            elif len(cells) <= max(indices):
+                message = (
+                    f"expected at least {max(indices) + 1} columns, got {len(cells)}; complete the "
+                    f"row, or select other columns with {self._option}"
+                )
+                raise UserError(message, f"{self.file}:{number}")
+            else:
+                yield number, [cells[index] for index in indices]
+
+    def notes(self) -> list[str]:
+        """Return sentences about what was recognized, for the log."""
+        found = []
+        if self.header is not None:
+            found.append(f"{self.file}:1: the first row names the columns and is not a sentence")
+        if self._suffix == ".tsv" and self.dialect.quoted:
+            found.append(f"{self.file}: cells are quoted as in CSV; the quotes are removed")
+        return found
+
+    @property
+    def _suffix(self) -> str:
+        return next(suffix for suffix in (*TABLES, ".tsv") if suffix in self.file.suffixes)
+
+    @property
+    def _spelled_delimiter(self) -> str:
+        names = {"\t": "one tab", ",": "a comma", ";": "a semicolon"}
+        return names[self.dialect.delimiter]
+
+    def _indices(self) -> list[int]:
+        if self._columns is not None:
+            return [self._index(column) for column in self._columns]
+        lowered = [cell.lower() for cell in self.header or ()]
+        if self._languages and set(self._languages) <= set(lowered):
+            return [lowered.index(name) for name in self._languages]
+        if self.header is not None and len(self.header) != 2:
+            listed = ", ".join(self.header)
+            message = f"has the columns {listed}; select two of them with {self._option}"
+            raise UserError(message, f"{self.file}:1")
+        return [0, 1]
+
+    def _index(self, column: Column) -> int:
+        if isinstance(column, int):
+            return column - 1
+        header = self.header or []
+        if column not in header:
+            listed = ", ".join(header) or "none"
+            message = f"no column '{column}' in the header row; it has: {listed}"
+            raise UserError(message, f"{self.file}:1")
+        return header.index(column)
+
+    def _lines(self) -> Iterator[str]:
+        with open_text(self.file) as stream:
+            yield from decode_lines(raw_lines(stream), str(self.file))
+
+    def _all_rows(self) -> Iterator[tuple[int, list[str]]]:
+        delimiter, quoted = self.dialect
+        if not quoted:
+            for number, line in enumerate(self._lines(), start=1):
+                yield number, line.split(delimiter)
+            return
+        with open_text(self.file) as stream:
+            yield from _quoted_rows(stream, delimiter, self.file)
+
+
+def _quoted_rows(
+    stream: Iterable[bytes], delimiter: str, file: Path
+) -> Iterator[tuple[int, list[str]]]:
+    """Parse rows of CSV, whose quoted cells may have line breaks; these become spaces."""
+    lines = decode_lines(raw_lines(stream), str(file))
+    for number, line in (numbered := enumerate(lines, start=1)):
+        row, size = [line], len(line)
+        # Inside of a quoted cell, the number of quotes up to here is odd.
+        quotes = line.count('"')
+        while quotes % 2:
+            _, more = next(numbered, (0, None))
+            size += len(more or "")
+            if more is None or size > MAX_LINE_BYTES:
+                message = 'a quoted cell does not end; write a quote inside of a cell as ""'
+                raise UserError(message, f"{file}:{number}")
+            row.append(more)
+            quotes += more.count('"')
+        try:
+            yield number, next(csv.reader([" ".join(row)], delimiter=delimiter, strict=True), [])
+        except csv.Error as error:
+            message = f'is not valid CSV: {error}; write a quote inside of a cell as ""'
+            raise UserError(message, f"{file}:{number}") from None
+
+
+def _find_delimiter(lines: Sequence[str]) -> str:
+    """Return the delimiter that gives all rows the same number of cells."""
+    for delimiter in (",", ";", "\t"):
+        rows = csv.reader(lines, delimiter=delimiter)
+        widths = {len(row) for row in rows if row}
+        if len(widths) == 1 and widths != {1}:
+            return delimiter
+    return ","
+
+
+def _is_quoted(lines: Sequence[str]) -> bool:
+    """Return whether cells are quoted as spreadsheets do, rather than quotations.
+
+    Every cell that begins with a quote must be a quoted cell, and all rows must have as many cells.
+    One of them must have a tab or a
+    doubled quote inside, or all cells of a column must be quoted.
+    """
+    if not all(map(ROW.fullmatch, lines)):
+        return False
+    rows = [[match["quoted"] for match in CELL.finditer(line)] for line in lines]
+    if len(set(map(len, rows))) > 1:
+        return False
+    if any("\t" in cell or '""' in cell[1:-1] for row in rows for cell in row if cell):
+        return True
+    # The names in a header row need no quotes.
+    return any(map(all, zip(*rows[1:], strict=False)))
