@@ -9,4 +9,4 @@ ruff check nmt scripts benchmarks tests
 codespell *.md data/README.md benchmarks configs docs nmt scripts
 mypy
 NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet
-python -m pytest -q --numprocesses auto --dist loadfile "$@"
+python -m pytest -q --numprocesses auto --dist loadfile --no-loadscope-reorder "$@"

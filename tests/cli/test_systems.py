@@ -28,12 +28,10 @@ LAST = {"hidden_size": 32, "initial_state": "last"}
 ENDING = {"type": "bilstm", "hidden_size": 32, "direction": "backward"}
 
 LOOKING: dict[str, dict[str, Any]] = {
-    "bahdanau": {"decoder": BAHDANAU},
     "bahdanau, gated units": {
         "encoder": {"type": "bilstm", "hidden_size": 16, "cell": "gru"},
         "decoder": {**BAHDANAU, "cell": "gru"},
     },
-    "luong, into the next step": {"decoder": LUONG, "score": "general"},
     "luong, before the output only": {
         "decoder": {**LUONG, "input_feeding": False},
         "score": "general",
@@ -42,7 +40,6 @@ LOOKING: dict[str, dict[str, Any]] = {
     "local_p": {"decoder": LUONG, "attention": {"type": "local_p", "window": 2}},
     "multi_head": {"decoder": BAHDANAU, "attention": {"type": "multi_head", "heads": 2}},
     "gnmt": {"encoder": STACK, "decoder": STACK},
-    "transformer": {"encoder": TRANSFORMER, "decoder": TRANSFORMER},
     "lstmn, shallow": {"encoder": READER, "decoder": WRITER},
     "lstmn, deep": {"encoder": READER, "decoder": {**WRITER, "fusion": "deep"}},
     "soft": {"decoder": BAHDANAU, "attention": {"type": "soft", "doubly_stochastic": 0.1}},

@@ -17,17 +17,16 @@ from nmt.model.attention.scores.additive import AdditiveScore
 from nmt.model.decoders.bahdanau import BahdanauDecoder
 from nmt.model.interfaces import select_rows
 from nmt.model.seq2seq import Seq2Seq
-from nmt.registry import ComponentConfig
+from nmt.registry import DECODERS, ComponentConfig
 from tests.model.small import (
     ADDITIVE,
     BILINEAR,
-    GLOBAL,
     PIECES,
     WIDTH,
-    assemblies,
     build,
     config,
     every_part_once,
+    models,
     text,
 )
 
@@ -78,28 +77,18 @@ def test_compiled_step_equals_trained_step(model: ModelConfig, dtype: torch.dtyp
 
 @pytest.mark.slow
 @pytest.mark.parametrize("hypotheses", [1, 3])
-@pytest.mark.parametrize("model", assemblies(scores=[ADDITIVE, BILINEAR]))
+@pytest.mark.parametrize("model", models())
 def test_compiled_step_equals_trained_step_with_all_options(
     model: ModelConfig, hypotheses: int
 ) -> None:
     _assert_equal_steps(model, hypotheses, torch.float32)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("model", assemblies(decoder_changes=2, scores=[ADDITIVE]))
-def test_compiled_step_equals_trained_step_with_two_options_changed(model: ModelConfig) -> None:
-    _assert_equal_steps(model, 2, torch.float64)
-
-
-DECODERS = [
-    parameter
-    for parameter in assemblies(decoder_changes=0, scores=[ADDITIVE])
-    if parameter.values[0].attention == GLOBAL
-]
+EVERY_DECODER = [parameter for parameter in every_part_once() if parameter.id in DECODERS]
 
 
 @pytest.mark.parametrize("precision", ["int8", "bf16"])
-@pytest.mark.parametrize("model", DECODERS)
+@pytest.mark.parametrize("model", EVERY_DECODER)
 def test_lower_precision_of_every_decoder_stays_close(model: ModelConfig, precision: str) -> None:
     built = build(model, torch.float32)
     exact, rounded = (decode(compile_model(built, precision=p)) for p in ("fp32", precision))

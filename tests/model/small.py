@@ -1,8 +1,8 @@
 """Small models of all registered components, so that a new component is tested by existing."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
-from itertools import combinations
+from itertools import combinations, product
 from typing import Any, NamedTuple
 
 import pytest
@@ -51,20 +51,51 @@ def text() -> Text:
 
 
 def choices(registry: Registry[Any], changes: int = 1) -> Iterator[ComponentConfig]:
-    """Yield each component in small sizes, then with up to `changes` other options."""
+    """Yield each component in small sizes, then with `changes` (0 or 1) other options."""
     for part in registry.specs().values():
-        small = {name: WIDTH for name, option in part.options.items() if _is_size(option)}
-        small |= {name: COUNTS[name] for name in part.options if _is_count(name, part)}
-        changed = [
-            (name, value)
-            for name, option in part.options.items()
-            for value in _others(name, option)
-            if not _is_count(name, part)
-        ]
-        for number in range(changes + 1):
-            for chosen in combinations(changed, number):
-                if len({name for name, _ in chosen}) == number:
-                    yield ComponentConfig(part.name, {**small, **dict(chosen)})
+        yield _with(part, {})
+        for name, values in _other_values(part).items() if changes else ():
+            yield from (_with(part, {name: value}) for value in values)
+
+
+def option_pairs(
+    part: ComponentSpec, fits: Callable[[ComponentConfig], bool]
+) -> list[ComponentConfig]:
+    """Return settings of a component in which every pair of option values that fits occurs."""
+    axes = {name: [_usual(part, name), *values] for name, values in _other_values(part).items()}
+    rows: list[dict[str, Any]] = []  # options without a value in a row are free
+    for names in (*combinations(axes, 1), *combinations(axes, 2)):
+        for values in product(*map(axes.__getitem__, names)):
+            pair = dict(zip(names, values, strict=True))
+            if any(pair.items() <= row.items() for row in rows):
+                continue
+            free = (r for r in rows if all(r.get(name, v) == v for name, v in pair.items()))
+            row = next((r for r in free if fits(_with(part, {**r, **pair}))), None)
+            if row is not None:
+                row.update(pair)
+            elif fits(_with(part, pair)):
+                rows.append(pair)
+    return [_with(part, row) for row in rows] or [_with(part, {})]
+
+
+def _with(part: ComponentSpec, values: dict[str, Any]) -> ComponentConfig:
+    small = {name: _usual(part, name) for name in part.options}
+    options = {**small, **values}
+    defaults = {name: option.default for name, option in part.options.items()}
+    return ComponentConfig(part.name, {k: v for k, v in options.items() if v != defaults[k]})
+
+
+def _usual(part: ComponentSpec, name: str) -> Any:
+    """Return a small value for a size or a count, else the default."""
+    if _is_count(name, part):
+        return COUNTS[name]
+    return WIDTH if _is_size(part.options[name]) else part.options[name].default
+
+
+def _other_values(part: ComponentSpec) -> dict[str, list[Any]]:
+    """Return values other than the default of each option that is not a count."""
+    varied = {n: _others(n, option) for n, option in part.options.items()}
+    return {n: values for n, values in varied.items() if values and not _is_count(n, part)}
 
 
 def _is_size(option: Option) -> bool:
@@ -132,43 +163,62 @@ def wires(registry: Registry[Any], choice: ComponentConfig, name: str) -> bool:
     return name in part.injected
 
 
-def assemblies(
-    *, decoder_changes: int = 1, scores: list[ComponentConfig] | None = None
-) -> list[Any]:
-    """Return every decoder x mechanism x score that fits, as parameters of a test.
+@cache
+def models() -> list[Any]:
+    """Return models of all components in pairs, as parameters of a test.
 
-    Options are changed in one of the three at a time, those of a decoder only with the usual
-    attention. The encoder is the usual one, or one with an external memory or a memory tape if the
-    decoder requires it.
+    Every decoder, mechanism and score occurs in one quick model. The slow ones add, where they fit
+    together: every pair of components of two families, every option of a mechanism with every
+    decoder, every option of a score, and every pair of options of a decoder. The encoder is the
+    usual one, or one with an external memory or a memory tape if the decoder requires it.
     """
-    found = []
-    plain = [part for family in (DECODERS, MECHANISMS, SCORES) for part in choices(family, 0)]
-    for decoder in choices(DECODERS, decoder_changes):
-        looks = wires(DECODERS, decoder, "attention")
-        varied = looks and decoder in plain
-        for attention in list(choices(MECHANISMS)) if varied else [GLOBAL]:
-            for score in _scores(attention, scores) if looks else [BILINEAR]:
-                if sum(part not in plain for part in (decoder, attention, score)) > 1:
-                    continue
-                model = _behind_an_encoder(decoder=decoder, attention=attention, score=score)
-                if model is not None:
-                    name = "-".join(map(name_of, (decoder, attention, score)))
-                    found.append(pytest.param(model, id=name))
-    return found
+    quick = every_part_once()
+    covered = set().union(*(_combinations(one.values[0]) for one in quick))
+    slow = []
+    for parts in _candidates():
+        if wanted := _combinations(config(**parts)) - covered:
+            model = _behind_an_encoder(**parts)
+            if model is not None:
+                covered |= wanted
+                used = (model.decoder, model.attention, model.score)
+                name = "-".join(
+                    name_of(part) for part, one in zip(parts.values(), used, strict=True) if one
+                )
+                slow.append(pytest.param(model, id=name, marks=pytest.mark.slow))
+    return quick + slow
+
+
+def _combinations(model: ModelConfig) -> set[tuple[str, ...]]:
+    """Return the components and the pairs of them that count as tested by a model."""
+    decoder, attention, score = (
+        (part.type, name_of(part)) if part else ("", "")
+        for part in (model.decoder, model.attention, model.score)
+    )
+    pairs = {(decoder[0], attention[1]), (decoder[0], score[0]), (attention[0], score[0])}
+    return pairs | {(decoder[1],), (attention[1],), (score[1],)}
+
+
+def _candidates() -> Iterator[dict[str, ComponentConfig]]:
+    mechanisms, scores = list(choices(MECHANISMS)), list(choices(SCORES))
+    for shift, part in enumerate(DECODERS.specs().values()):
+        decoders = option_pairs(part, lambda one: _behind_an_encoder(decoder=one) is not None)
+        # Diagonals meet most pairs in few models.
+        for number in range(max(len(decoders), len(mechanisms), len(scores))):
+            yield {
+                "decoder": decoders[number % len(decoders)],
+                "attention": mechanisms[number % len(mechanisms)],
+                "score": scores[(number + shift) % len(scores)],
+            }
+        for decoder in decoders:
+            yield {"decoder": decoder, "attention": GLOBAL, "score": ADDITIVE}
+    for decoder, attention, score in product(choices(DECODERS, 0), mechanisms, scores):
+        yield {"decoder": decoder, "attention": attention, "score": score}
 
 
 def _behind_an_encoder(**parts: ComponentConfig) -> ModelConfig | None:
     """Return the configuration with the first encoder that fits, or None."""
     models = (config(encoder=encoder, **parts) for encoder in (ENCODER, MACHINE, READER))
     return next(filter(fits, models), None)
-
-
-def _scores(
-    attention: ComponentConfig, scores: list[ComponentConfig] | None
-) -> list[ComponentConfig]:
-    if not wires(MECHANISMS, attention, "score"):
-        return [BILINEAR]
-    return list(choices(SCORES)) if scores is None else scores
 
 
 def every_part_once() -> list[Any]:
@@ -184,20 +234,23 @@ def every_part_once() -> list[Any]:
     return found
 
 
-def encoders(changes: int = 2) -> list[Any]:
-    """Return every encoder with up to so many options changed, as parameters of a test."""
-    decoder = ComponentConfig("bahdanau", {"hidden_size": WIDTH})
-    models = [(config(encoder=e, decoder=decoder), name_of(e)) for e in choices(ENCODERS, changes)]
-    return [pytest.param(model, id=name) for model, name in models if fits(model)]
+@cache
+def encoders() -> list[Any]:
+    """Return every encoder, and slow ones with every pair of options, as parameters of a test."""
 
+    def model(encoder: ComponentConfig) -> ModelConfig:
+        return config(encoder=encoder, decoder=ComponentConfig("bahdanau", {"hidden_size": WIDTH}))
 
-def quick_and_slow(quick: list[Any], others: list[Any]) -> list[Any]:
-    """Return parameters of a test: the quick ones, then the others, marked as slow."""
-    names = {one.id for one in quick}
+    usual = [one for one in choices(ENCODERS, 0) if fits(model(one))]
+    paired = [
+        one
+        for part in ENCODERS.specs().values()
+        for one in option_pairs(part, lambda one: fits(model(one)))
+        if one not in usual and fits(model(one))
+    ]
+    quick = [pytest.param(model(one), id=name_of(one)) for one in usual]
     return quick + [
-        pytest.param(*one.values, id=one.id, marks=pytest.mark.slow)
-        for one in others
-        if one.id not in names
+        pytest.param(model(one), id=name_of(one), marks=pytest.mark.slow) for one in paired
     ]
 
 

@@ -12,7 +12,7 @@ from nmt.errors import UserError
 from nmt.model.build import build_model, check_model
 from nmt.registry import DECODERS, ENCODERS, MECHANISMS, SCORES, ComponentConfig, Registry
 from tests.model.minimal import BlindDecoder, UniformAttention
-from tests.model.small import assemblies, config, encoders
+from tests.model.small import config, encoders, models
 from tests.model.small_images import image_encoders
 
 LUONG = ComponentConfig("luong", {"hidden_size": 3})
@@ -127,6 +127,6 @@ def test_mechanism_without_score_parameter_has_no_score(plugin_dir: Path) -> Non
 )
 def test_every_component_has_contract_tests(registry: Registry[Any], field: str) -> None:
     """A component whose small models are all rejected would otherwise pass unnoticed."""
-    tested = assemblies() + encoders() + image_encoders()
+    tested = models() + encoders() + image_encoders()
     components = [getattr(parameter.values[0], field) for parameter in tested]
     assert {component.type for component in components if component} == set(registry)

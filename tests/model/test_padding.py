@@ -11,25 +11,18 @@ from torch.autograd import backward
 from nmt.config.schema import ModelConfig
 from nmt.model.seq2seq import Seq2Seq
 from tests.model.small import (
-    ADDITIVE,
-    BILINEAR,
     PIECES,
     Text,
-    assemblies,
     build,
     encoders,
-    every_part_once,
     follow,
     gradients,
-    quick_and_slow,
+    models,
     text,
 )
 
-every_model = pytest.mark.parametrize(
-    "model", quick_and_slow(every_part_once(), assemblies(scores=[ADDITIVE, BILINEAR]))
-)
-every_score = pytest.mark.parametrize("model", quick_and_slow([], assemblies(decoder_changes=0)))
-every_encoder = pytest.mark.parametrize("model", quick_and_slow(encoders(0), encoders()))
+every_model = pytest.mark.parametrize("model", models() + encoders())
+every_encoder = pytest.mark.parametrize("model", encoders())
 
 
 def _with_other_padding(given: Text) -> Text:
@@ -76,18 +69,6 @@ def test_padding_tokens_change_no_bit(model: ModelConfig) -> None:
     _same_bits(_outcome(build(model), changed), _outcome(build(model), given))
 
 
-@every_score
-def test_padding_tokens_change_no_bit_with_any_score(model: ModelConfig) -> None:
-    given = text()
-    _same_bits(_outcome(build(model), _with_other_padding(given)), _outcome(build(model), given))
-
-
-@every_encoder
-def test_padding_tokens_change_no_bit_with_any_encoder(model: ModelConfig) -> None:
-    given = text()
-    _same_bits(_outcome(build(model), _with_other_padding(given)), _outcome(build(model), given))
-
-
 def _fill_padding(mask_bs: Tensor, value: float) -> Callable[[Any, Any, Tensor], Tensor]:
     return lambda module, inputs, embedded: embedded.masked_fill(~mask_bs[:, :, None], value)
 
@@ -125,7 +106,8 @@ def _alone(given: Text, row: int) -> Text:
     )
 
 
-def _assert_equal_alone(model: ModelConfig) -> None:
+@every_model
+def test_longer_neighbors_do_not_change_a_sentence(model: ModelConfig) -> None:
     built, given = build(model), text()
     together_btd, _ = built(given.source_bs, given.source_mask_bs, given.target_bt)
     for row in range(3):
@@ -133,22 +115,3 @@ def _assert_equal_alone(model: ModelConfig) -> None:
         alone_1td, _ = built(alone.source_bs, alone.source_mask_bs, alone.target_bt)
         batch_1td = together_btd[row : row + 1, : alone_1td.size(1)]
         torch.testing.assert_close(alone_1td, batch_1td, rtol=1e-10, atol=1e-12)
-
-
-@every_model
-def test_longer_neighbors_do_not_change_a_sentence(model: ModelConfig) -> None:
-    _assert_equal_alone(model)
-
-
-@every_score
-def test_longer_neighbors_do_not_change_a_sentence_with_any_score(
-    model: ModelConfig,
-) -> None:
-    _assert_equal_alone(model)
-
-
-@every_encoder
-def test_longer_neighbors_do_not_change_a_sentence_with_any_encoder(
-    model: ModelConfig,
-) -> None:
-    _assert_equal_alone(model)

@@ -1,4 +1,4 @@
-"""Teacher forcing equals single steps, for every decoder x mechanism x score."""
+"""Teacher forcing equals single steps, for every decoder, mechanism, score and encoder."""
 
 import pytest
 import torch
@@ -7,21 +7,19 @@ from torch.autograd import backward
 from nmt.config.schema import ModelConfig
 from nmt.model.interfaces import Decoder
 from tests.model.small import (
-    ADDITIVE,
-    BILINEAR,
-    assemblies,
     build,
     encoders,
     every_part_once,
     follow,
     gradients,
+    models,
     outputs_by_steps,
-    quick_and_slow,
     text,
 )
 
 
-def _agree(model: ModelConfig) -> None:
+@pytest.mark.parametrize("model", models() + encoders())
+def test_teacher_forcing_equals_steps(model: ModelConfig) -> None:
     built, given = build(model), text()
     towards_btd = torch.randn(3, 4, built.decoder.output_size, dtype=torch.float64)
     at_once_btd, _ = built(given.source_bs, given.source_mask_bs, given.target_bt)
@@ -33,23 +31,7 @@ def _agree(model: ModelConfig) -> None:
     torch.testing.assert_close(at_once, gradients(built), rtol=1e-8, atol=1e-11)
 
 
-@pytest.mark.parametrize("model", quick_and_slow(every_part_once(), assemblies()))
-def test_teacher_forcing_equals_steps(model: ModelConfig) -> None:
-    _agree(model)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("model", assemblies(decoder_changes=2, scores=[ADDITIVE]))
-def test_teacher_forcing_equals_steps_with_two_options_changed(model: ModelConfig) -> None:
-    _agree(model)
-
-
-@pytest.mark.parametrize("model", quick_and_slow(encoders(0), encoders()))
-def test_teacher_forcing_equals_steps_with_every_encoder(model: ModelConfig) -> None:
-    _agree(model)
-
-
-@pytest.mark.parametrize("model", assemblies(scores=[ADDITIVE]))
+@pytest.mark.parametrize("model", every_part_once())
 def test_forward_equals_the_default_loop_over_steps(model: ModelConfig) -> None:
     built, given = build(model), text()
     encoded = built.encode(given.source_bs, given.source_mask_bs)
@@ -62,7 +44,7 @@ def test_forward_equals_the_default_loop_over_steps(model: ModelConfig) -> None:
     )
 
 
-@pytest.mark.parametrize("model", assemblies(scores=[ADDITIVE]))
+@pytest.mark.parametrize("model", every_part_once())
 def test_steps_give_the_log_probabilities_of_training(model: ModelConfig) -> None:
     built, given = build(model), text()
     outputs_btd, _ = built(given.source_bs, given.source_mask_bs, given.target_bt)
@@ -84,23 +66,8 @@ def test_validation_has_the_bits_of_training(model: ModelConfig) -> None:
     assert torch.equal(built(*inputs).output_btd, outputs_btd)
 
 
-@pytest.mark.parametrize(
-    "model",
-    quick_and_slow(
-        every_part_once(), assemblies(scores=[ADDITIVE, BILINEAR]) + assemblies(decoder_changes=0)
-    ),
-)
+@pytest.mark.parametrize("model", models() + encoders())
 def test_every_parameter_receives_a_gradient(model: ModelConfig) -> None:
-    _every_parameter_learns(model)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("model", encoders())
-def test_every_parameter_receives_a_gradient_with_every_encoder(model: ModelConfig) -> None:
-    _every_parameter_learns(model)
-
-
-def _every_parameter_learns(model: ModelConfig) -> None:
     """Require a gradient with one of a few draws, because a rectified unit may be inactive."""
     still = _without_gradient(model, seed=1)
     for seed in (2, 3, 4):

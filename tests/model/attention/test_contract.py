@@ -12,27 +12,19 @@ from nmt.model.seq2seq import Seq2Seq
 from nmt.registry import MECHANISMS, ComponentConfig
 from tests.model.small import (
     ADDITIVE,
-    BILINEAR,
     PIECES,
     WIDTH,
-    assemblies,
     build,
     choices,
     config,
-    every_part_once,
     fits,
     follow,
+    models,
     name_of,
-    quick_and_slow,
     text,
 )
 
-every_model = pytest.mark.parametrize(
-    "model",
-    quick_and_slow(
-        every_part_once(), assemblies(decoder_changes=0) + assemblies(scores=[ADDITIVE, BILINEAR])
-    ),
-)
+every_model = pytest.mark.parametrize("model", models())
 
 
 @every_model
@@ -109,7 +101,7 @@ def _count_prepare(built: Seq2Seq, monkeypatch: pytest.MonkeyPatch) -> list[int]
     return calls
 
 
-@pytest.mark.parametrize("model", quick_and_slow(every_part_once(), assemblies(scores=[ADDITIVE])))
+@every_model
 def test_keys_are_computed_once_per_sentence(
     model: ModelConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
