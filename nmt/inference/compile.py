@@ -17,6 +17,7 @@ from torch import Tensor
 from nmt.data.batch import Source
 from nmt.device import autocast
 from nmt.errors import UserError
+from nmt.inference.arithmetic import RowIndependentArithmetic, use_arithmetic
 from nmt.inference.attention import use_row_independent_attention
 from nmt.inference.decoders import FAST_DECODERS, AnyInferenceDecoder, PlainInference
 from nmt.inference.linear import (
@@ -69,7 +70,12 @@ class InferenceModel:
 
     @torch.inference_mode()
     def start(self, source: Source, source_mask_bs: Bool[Tensor, "b _"]) -> tuple[Memory, State]:
-        """Encode a batch of sources; return the decoder's memory and first state."""
+        """Encode a batch of sources; return the decoder's memory and first state.
+
+        Raises:
+            ValueError: a source has no real position
+        """
+        self._check_positions(source_mask_bs)
         if len(source) > 1:
             return self._start(source, source_mask_bs)
         twice = torch.tensor([0, 0], device=source.device)
@@ -90,6 +96,17 @@ class InferenceModel:
         held = {tensor.data_ptr(): tensor.nbytes for tensor in self._model.state_dict().values()}
         packed = [m.weight_bytes for m in self._model.modules() if isinstance(m, PrepackedLinear)]
         return sum(held.values()) + sum(packed)
+
+    def _check_positions(self, source_mask_bs: Bool[Tensor, "b s"]) -> None:
+        # Images have no padding, and a GPU must not wait for a value.
+        if self.grid is not None or source_mask_bs.device.type != "cpu":
+            return
+        empty = (~source_mask_bs.any(dim=1)).nonzero().flatten().tolist()
+        if empty:
+            raise ValueError(
+                f"source {empty[0]} of the batch has no real position; a sentence has at least one "
+                "token, such as </s>"
+            )
 
     def _start(self, source: Source, source_mask_bs: Bool[Tensor, "b _"]) -> tuple[Memory, State]:
         with autocast(self.precision, self.device):
@@ -134,6 +151,7 @@ def compile_model(
         exact_kind = PrepackedLinear
         if precision in ("fp32", "int8"):
             prepack_encoder(copied.encoder)
+            use_arithmetic(copied, RowIndependentArithmetic())
     # Autocast casts weights at each call, so bf16 and fp16 keep the layers of training.
     kind = {"fp32": exact_kind, "int8": Int8Linear}.get(precision)
     if kind is not None:

@@ -1,16 +1,19 @@
 """Linear layers for decoding on a CPU: prepacked float32 weights and 8-bit integer weights."""
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from nmt.model.attention.mechanism import Mechanism
 from nmt.model.attention.score import Score
 from nmt.model.interfaces import Decoder, Encoder
 from nmt.model.layers.linear import ConcatLinear
+from nmt.model.layers.ntm import TuringMachine
+from nmt.model.layers.recurrent import GRULayer, LayerState, RecurrentLayer
 
 LinearKind = Callable[[Tensor, Tensor | None], nn.Module]
 """(weight_vd, bias_v) -> a layer that computes W x + b."""
@@ -18,6 +21,7 @@ LinearKind = Callable[[Tensor, Tensor | None], nn.Module]
 PACKED_ROWS = 64  # oneDNN chooses a weight layout for a number of rows; it serves any number
 MAX_RELATIVE_ERROR = 1e-5  # of a float32 product; one in bfloat16 is off by about 3e-3
 INT8_MAX = 127
+MIN_INT8_TERMS = 2
 MIN_SCALE = 1e-12  # of a row of inputs, so that a row of zeros is not divided by zero
 
 
@@ -80,6 +84,9 @@ class Int8Linear(nn.Module):
     def __init__(self, weight_vd: Tensor, bias_v: Tensor | None = None) -> None:
         super().__init__()
         weight_vd = weight_vd.detach().float()
+        # torch's product of 8-bit integers is wrong on a CPU if its sums have one term.
+        self.padding = max(0, MIN_INT8_TERMS - weight_vd.size(1))
+        weight_vd = pad(weight_vd, (0, self.padding))
         # A row of zeros keeps a scale of its own; its products are zero.
         scale_v = weight_vd.abs().amax(dim=1).clamp_min(torch.finfo(torch.float32).tiny) / INT8_MAX
         self.weight_dv: Tensor
@@ -92,7 +99,7 @@ class Int8Linear(nn.Module):
 
     def forward(self, inputs_nd: Float[Tensor, "n d"]) -> Float[Tensor, "n v"]:
         """Compute W x + b for every row, in float32."""
-        inputs_nd = inputs_nd.float()
+        inputs_nd = pad(inputs_nd.float(), (0, self.padding))
         # Per row: the largest input of another row must not matter.
         scale_n1 = inputs_nd.abs().amax(dim=1, keepdim=True).clamp_min(MIN_SCALE) / INT8_MAX
         quantized_nd = (inputs_nd / scale_n1).round().to(torch.int8)
@@ -154,13 +161,35 @@ def replace_linear_layers(
             replace_linear_layers(child, exact_kind if is_score else kind, exact_kind)
 
 
+def run_stepwise(
+    layer: RecurrentLayer,
+    inputs_tnm: Float[Tensor, "t n m"],
+    state: LayerState | None = None,
+    hold_tn: Bool[Tensor, "t n"] | None = None,
+) -> tuple[Float[Tensor, "t n d"], LayerState]:
+    """Compute `RecurrentLayer.sequence` by a loop over `step`."""
+    assert hold_tn is None, "only cells are held"
+    if state is None:
+        state = layer.initial_state(inputs_tnm.new_zeros(inputs_tnm.size(1), layer.hidden_size))
+    outputs = []
+    for projected_ng in layer.project(inputs_tnm).unbind(0):
+        state = layer.step(projected_ng, state)
+        outputs.append(state.hidden_nd)
+    return torch.stack(outputs), state
+
+
 def prepack_encoder(encoder: Encoder) -> None:
     """Prepack the linear layers of an encoder, in place.
 
     They do not become faster, but a row's bits become independent of the number of rows, which
-    other matrix libraries do not guarantee. Recurrent layers read their weights themselves.
+    other matrix libraries do not guarantee. An LSTM reads its weights itself, and torch runs it by
+    oneDNN. torch's GRU multiplies by other libraries, so a GRU runs step by step.
     """
     for module in list(encoder.modules()):
+        if isinstance(module, GRULayer):
+            setattr(module, "sequence", partial(run_stepwise, module))  # noqa: B010
+        if isinstance(module, TuringMachine | GRULayer):
+            replace_linear_layers(module, PrepackedLinear, PrepackedLinear)
         for name, child in module.named_children():
             if isinstance(child, nn.Linear):
                 setattr(module, name, PrepackedLinear(child.weight, child.bias))

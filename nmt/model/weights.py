@@ -22,6 +22,10 @@ The names are those within a module: the last part of a name in a checkpoint.
 """
 
 
+FORMER_STATE = ("baseline_p",)
+"""Names of training state that checkpoints of earlier versions hold among the weights."""
+
+
 def rename_weights(weights: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
     """Return the weights of a checkpoint under the names that a model's parameters have today."""
     own = {name for name, _ in model.named_parameters()}
@@ -35,19 +39,40 @@ def rename_weights(weights: Mapping[str, Tensor], model: nn.Module) -> dict[str,
     return renamed
 
 
+def weight_tensors(model: nn.Module) -> dict[str, Tensor]:
+    """Return the weights of a model by name: its parameters and persistent buffers."""
+    kept = model.state_dict().keys()
+    buffers = {name: buffer for name, buffer in model.named_buffers() if name in kept}
+    return dict(model.named_parameters()) | buffers
+
+
+def training_buffers(model: nn.Module) -> dict[str, Tensor]:
+    """Return the other buffers by name: constants, and state of training such as averages.
+
+    A run continues with them. Another run that starts from the weights does not need them.
+    """
+    kept = model.state_dict().keys()
+    return {name: buffer for name, buffer in model.named_buffers() if name not in kept}
+
+
 def load_weights(model: Seq2Seq, weights: Mapping[str, Tensor], location: str) -> None:
-    """Copy weights into a model's parameters and buffers; tied tables are stored once.
+    """Copy weights into a model's parameters and persistent buffers; tied tables are stored once.
 
     Args:
         model: the model to change
-        weights: a tensor per parameter and buffer, by name; names of earlier versions are known
+        weights: a tensor per parameter and persistent buffer, by name; names of earlier versions
+            are known
         location: path of the checkpoint, for the error message
 
     Raises:
         UserError: a name or shape differs
     """
-    weights = rename_weights(weights, model)
-    own = dict(model.named_parameters()) | dict(model.named_buffers())
+    own, ignored = weight_tensors(model), training_buffers(model)
+    weights = {
+        name: tensor
+        for name, tensor in rename_weights(weights, model).items()
+        if name in own or not (name in ignored or name.rpartition(".")[2] in FORMER_STATE)
+    }
     unmatched = sorted(own.keys() ^ weights.keys())
     unmatched += [n for n in own.keys() & weights.keys() if own[n].shape != weights[n].shape]
     if unmatched:

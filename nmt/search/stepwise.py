@@ -22,6 +22,8 @@ from nmt.search.step import (
     without_padding,
 )
 
+MIN_PARAMETER = 1e-100  # of sampling: float32 log-probabilities divided by it fit in float64
+
 SelectTokens = Callable[[Tensor, list[int], int], Tensor]
 """(log_probs_bv, sentence of each row, target position) -> tokens_b"""
 
@@ -224,6 +226,8 @@ def truncate_distribution(
     Equal probabilities are ranked in the order of the vocabulary. Nucleus sampling follows Holtzman
     et al. 2020, equations 2 and 3.
     """
+    # Smaller numbers choose no other token, but may be flushed to zero or overflow the quotient.
+    temperature, top_p = max(temperature, MIN_PARAMETER), max(top_p, MIN_PARAMETER)
     # float64, so that rounding moves no token across the boundary of the nucleus.
     probabilities_bv = (log_probs_bv.double() / temperature).softmax(-1)
     if top_k == 0 and top_p == 1:

@@ -7,10 +7,10 @@ them, and training.safetensors holds the parameters themselves.
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from nmt.model.weights import load_weights, rename_weights
+from nmt.model.weights import load_weights, rename_weights, training_buffers, weight_tensors
 from nmt.storage.atomic import JsonObject
 from nmt.storage.checkpoint import (
     find_checkpoint,
@@ -29,6 +29,9 @@ from nmt.training.validation import BestMetricTracker
 
 RAW = "raw."
 """Prefix of the parameters themselves, if model.safetensors holds their moving average."""
+
+BUFFER = "buffer."
+"""Prefix of the buffers that are not weights."""
 
 
 class Checkpointer:
@@ -71,13 +74,14 @@ class Checkpointer:
     def _write(self, random: dict[str, Tensor]) -> None:
         model, step = self._trainer.model, self._trainer.state.step
         training = optimizer_tensors(self._trainer.optimizer) | random
+        buffers = training_buffers(model).items()
+        training |= {f"{BUFFER}{name}": buffer for name, buffer in buffers}
         if self._average is not None:
             # Copies, because `applied` overwrites the parameters while the checkpoint is written.
             parameters = model.named_parameters()
             training |= {f"{RAW}{name}": p.detach().clone() for name, p in parameters}
         with applied(self._average):
-            weights = dict(model.named_parameters()) | dict(model.named_buffers())
-            write_checkpoint(self._run, step, weights, training, self._state())
+            write_checkpoint(self._run, step, weight_tensors(model), training, self._state())
         # After the checkpoint is complete, so that the link never dangles.
         if self._best.best_step == step:
             link_checkpoint(self._run, "best", step)
@@ -113,6 +117,7 @@ class Checkpointer:
             }
             weights |= rename_weights(parameters, trainer.model)
         load_weights(trainer.model, weights, str(checkpoint))
+        restore_buffers(trainer.model, training, weights)
         restore_optimizer(trainer.optimizer, training)
         trainer.load_state_dict(state)
         self._best.load_state_dict(state["watch"])
@@ -157,6 +162,23 @@ def restore_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> No
     # The options of the groups come from the config; only the state of the parameters is stored.
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+@torch.no_grad()
+def restore_buffers(
+    model: nn.Module, training: Mapping[str, Tensor], weights: Mapping[str, Tensor]
+) -> None:
+    """Restore the buffers of a model that are not weights.
+
+    Args:
+        model: the model to change
+        training: tensors of the training state
+        weights: the weights, which held such buffers in earlier versions
+    """
+    for name, buffer in training_buffers(model).items():
+        saved = training.get(f"{BUFFER}{name}", weights.get(name))
+        if saved is not None:
+            buffer.copy_(saved)
 
 
 def random_states(rank: int = 0) -> dict[str, Tensor]:

@@ -243,3 +243,10 @@ def test_weight_bytes_counts_shared_and_prepacked_weights_once() -> None:
     size = 4 * sum(p.numel() for p in built.parameters())
     assert compile_model(built).weight_bytes() == size
     assert compile_model(built, precision="int8").weight_bytes() < 0.9 * size
+
+
+def test_a_source_without_a_real_position_is_refused() -> None:
+    compiled, given = compile_model(build(BAHDANAU, torch.float32)), text()
+    given.source_mask_bs[1] = False
+    with pytest.raises(ValueError, match="source 1 of the batch has no real position"):
+        compiled.start(given.source_bs, given.source_mask_bs)

@@ -120,6 +120,14 @@ def test_bits_of_an_int8_row_do_not_depend_on_other_rows() -> None:
         assert torch.equal(layer(inputs_nd[row : row + 1])[0], together_nv[row])
 
 
+@pytest.mark.parametrize("rows", [1, 2, 17, 64])
+@pytest.mark.parametrize("width", [1, 2, 3])
+def test_int8_product_of_few_inputs_is_exact_on_the_grid(width: int, rows: int) -> None:
+    torch.manual_seed(3)
+    weight_vd, inputs_nd = _on_grid(40, width, step=0.5), _on_grid(rows, width, step=0.25)
+    assert torch.equal(Int8Linear(weight_vd)(inputs_nd), inputs_nd @ weight_vd.T)
+
+
 def test_int8_product_of_zeros_is_the_bias() -> None:
     bias_v = torch.randn(32)
     assert torch.equal(Int8Linear(torch.zeros(32, 24), bias_v)(torch.zeros(1, 24))[0], bias_v)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from nmt.model.attention.score import Score
 from nmt.model.interfaces import Encoded, FusedSupport
+from nmt.model.layers.arithmetic import TORCH_ARITHMETIC, Arithmetic
 
 AttentionState = tuple[Tensor, ...]
 """State of a mechanism, such as its coverage: tensors with n rows; empty without a state."""
@@ -57,12 +58,14 @@ class Mechanism(FusedSupport, nn.Module, ABC):
         normalized: whether the weights of a query sum to one
         context_is_linear: whether a context is a linear function of `AttentionMemory.values_bse`,
             such as their weighted sum
+        arithmetic: arithmetic of products and sums; row-independent in search
     """
 
     fused_methods = ("start", "forward", "attend")
     recurrent: bool = False
     normalized: bool = True
     context_is_linear: bool = False
+    arithmetic: Arithmetic = TORCH_ARITHMETIC
 
     @abstractmethod
     def prepare(self, source: Encoded) -> AttentionMemory:
@@ -168,7 +171,7 @@ class GatedMechanism(ScoredMechanism):
         memory: AttentionMemory,
     ) -> Float[Tensor, "b q e"]:
         """Compute contexts from weights."""
-        context_bqe = weights_bqs @ memory.values_bse
+        context_bqe = self.arithmetic.context(weights_bqs, memory.values_bse)
         if self.gate is None:
             return context_bqe
         # The last bit of a matrix product with one column, and of a sigmoid in float32, depends on

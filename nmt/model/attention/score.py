@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from nmt.model.interfaces import FusedSupport
+from nmt.model.layers.arithmetic import TORCH_ARITHMETIC, Arithmetic
 from nmt.model.layers.linear import xavier
 
 Form = Literal["bilinear", "additive", "location", "own"]
@@ -24,9 +25,11 @@ class Score(FusedSupport, nn.Module, ABC):
     Attributes:
         form: formula of the energies; see the subclasses
         keys_size: width a of a key, which `prepare` computes from an annotation
+        arithmetic: arithmetic of products and sums; row-independent in search
     """
 
     form: ClassVar[Form] = "own"
+    arithmetic: Arithmetic = TORCH_ARITHMETIC
 
     def __init__(self, query_size: int, key_size: int) -> None:
         super().__init__()
@@ -77,7 +80,7 @@ class BilinearScore(Score):
     def forward(
         self, query_bqd: Float[Tensor, "b q d"], keys_bsa: Float[Tensor, "b s a"]
     ) -> Float[Tensor, "b q s"]:
-        return self.project(query_bqd) @ keys_bsa.mT
+        return self.arithmetic.energies(self.project(query_bqd), keys_bsa)
 
 
 TanhEnergies = Callable[[Tensor, Tensor, Tensor], Tensor]

@@ -16,6 +16,7 @@ from nmt.model.attention.mechanism import (
 from nmt.model.decoders.bahdanau import maxout
 from nmt.model.decoders.recurrent import RecurrentDecoder, RecurrentStep
 from nmt.model.interfaces import Encoded, SourceSizes
+from nmt.model.layers.arithmetic import TORCH_ARITHMETIC, Arithmetic
 from nmt.model.layers.bridge import Bridge
 from nmt.model.layers.dropout import dropout as apply_dropout
 from nmt.model.layers.lstmn import MEMORY_TAPE, LSTMNLayer, Tapes, weight_matrix
@@ -69,6 +70,8 @@ class LSTMNDecoder(RecurrentDecoder[LSTMNMemory, LSTMNState]):
         deep_output: whether a maxout layer precedes the output layer
         readout_size: width of the maxout layer (default: the width of an embedding)
     """
+
+    arithmetic: Arithmetic = TORCH_ARITHMETIC
 
     def __init__(
         self,
@@ -196,8 +199,9 @@ class LSTMNDecoder(RecurrentDecoder[LSTMNMemory, LSTMNState]):
         # α~_t uses the weights p_j of attention to the annotations.
         weights_bks = attended.weights_ns.view(cells_bsd.size(0), -1, cells_bsd.size(1))
         # One tape per sentence serves all its hypotheses.
-        cell_nd = (weights_bks @ cells_bsd).flatten(0, 1)
-        return torch.sigmoid(carry_nd + self.carry_context(attended.context_ne)) * cell_nd
+        cell_nd = self.arithmetic.context(weights_bks, cells_bsd).flatten(0, 1)
+        carry_nd = carry_nd + self.carry_context(attended.context_ne)
+        return self.arithmetic.sigmoid(carry_nd) * cell_nd
 
 
 def _check_memory_tape(source: SourceSizes, hidden_size: int) -> None:

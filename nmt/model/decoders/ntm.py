@@ -108,7 +108,8 @@ class TuringDecoder(RecurrentDecoder[Alignment, NTMState]):
         sentences = memory.mask_bs.size(0)
         # The hypotheses of a sentence share its alignment with the slots.
         read_bki = read_ni.unflatten(0, (sentences, -1))  # type: ignore[no-untyped-call]
-        mass_bks = read_bki @ memory.written_bsi.transpose(1, 2) + EPSILON
+        written_bis = memory.written_bsi.transpose(1, 2)
+        mass_bks = self.machine.arithmetic.matmul(read_bki, written_bis) + EPSILON
         # Summed in float64: rounded to float32, it does not depend on the width of the padding.
         mass_bks = mass_bks.masked_fill(~memory.mask_bs[:, None], 0.0).double()
         # Normalized, because weights of an alignment are a distribution.

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from nmt.model.interfaces import Encoded, SourceSizes
+from nmt.model.layers.arithmetic import TORCH_ARITHMETIC, Arithmetic
 from nmt.model.layers.linear import xavier
 from nmt.model.layers.recurrent import Cell, LayerState
 
@@ -32,6 +33,8 @@ class Bridge(nn.Module):
     Raises:
         ValueError: `last` does not fit the encoder
     """
+
+    arithmetic: Arithmetic = TORCH_ARITHMETIC
 
     def __init__(
         self,
@@ -76,7 +79,8 @@ class Bridge(nn.Module):
             return tuple(LayerState(zero_bd, cell_bd) for _ in range(self.layers))
         if self.kind == "bridge":
             # All layers in one product.
-            hidden_lbd = torch.einsum("ldx,bx->lbd", self.weight_ldx, source.final_state_bx).tanh()
+            final_bx = source.final_state_bx
+            hidden_lbd = self.arithmetic.stacked_linear(final_bx, self.weight_ldx).tanh()
             return tuple(LayerState(hidden_bd, cell_bd) for hidden_bd in hidden_lbd.unbind(0))
         hidden = self._top(source.layer_states.hidden_ble)
         if not self.needs_cells:

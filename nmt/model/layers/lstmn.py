@@ -6,8 +6,9 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import linear, pad
+from torch.nn.functional import pad
 
+from nmt.model.layers.arithmetic import TORCH_ARITHMETIC, Arithmetic
 from nmt.model.layers.linear import orthogonal_gates, xavier, xavier_gates
 from nmt.model.layers.recurrent import LayerState, LSTMLayer, compute_dtype, lstm_cell
 
@@ -52,6 +53,8 @@ class LSTMNLayer(nn.Module):
         feedback_size: width of the feedback; 0 for none
     """
 
+    arithmetic: Arithmetic = TORCH_ARITHMETIC
+
     def __init__(
         self, input_size: int, hidden_size: int, attention_size: int, feedback_size: int = 0
     ) -> None:
@@ -82,7 +85,8 @@ class LSTMNLayer(nn.Module):
 
     def project(self, inputs: Float[Tensor, "*axes m"]) -> Float[Tensor, "*axes x"]:
         """Compute [W x + b; W_x x] for any number of inputs."""
-        return linear(inputs, self.input_weight, pad(self.bias, (0, self.attention_size)))
+        bias_x = pad(self.bias, (0, self.attention_size))
+        return self.arithmetic.linear(inputs, self.input_weight, bias_x)
 
     def empty_tapes(self, like_nx: Float[Tensor, "n x"]) -> Tapes:
         """Return tapes without entries, with as many rows as a tensor has."""
@@ -116,15 +120,16 @@ class LSTMNLayer(nn.Module):
         """
         if feedback_nf is not None:
             assert self.feedback_weight is not None
-            projected_nx = projected_nx + linear(feedback_nf, self.feedback_weight)
+            fed_nx = self.arithmetic.linear(feedback_nf, self.feedback_weight)
+            projected_nx = projected_nx + fed_nx
         sizes = [LSTMLayer.gates * self.hidden_size, self.attention_size]
         gates_ng, query_na = torch.split(projected_nx, sizes, dim=-1)
         # W_x x_t + W_h~ h~_{t-1} + b; the last addend was computed at the last step.
         recalled, weights_nt = self._recall(query_na + tapes.query_na, tapes)
-        recalled_nx = linear(recalled.hidden_nd, self.recalled_weight)
+        recalled_nx = self.arithmetic.linear(recalled.hidden_nd, self.recalled_weight)
         # One product gives the gates of this step and the query of the next one.
         recalled_ng, query_na = torch.split(recalled_nx, sizes, dim=-1)
-        state = lstm_cell(gates_ng + recalled_ng, recalled, added_nd)
+        state = lstm_cell(gates_ng + recalled_ng, recalled, added_nd, self.arithmetic)
         return self._append(tapes._replace(query_na=query_na, weights_nt=weights_nt), state)
 
     def sequence(
@@ -156,7 +161,7 @@ class LSTMNLayer(nn.Module):
         assert cell_nd is not None
         entry_n1x = torch.cat([hidden_nd, cell_nd], dim=-1)[:, None]
         # Once per entry, for all later steps.
-        key_n1a = linear(hidden_nd, self.key_weight_ad)[:, None]
+        key_n1a = self.arithmetic.linear(hidden_nd, self.key_weight_ad)[:, None]
         return tapes._replace(
             entries_ntx=torch.cat([tapes.entries_ntx, entry_n1x], dim=1),
             keys_nta=torch.cat([tapes.keys_nta, key_n1a], dim=1),

@@ -8,9 +8,8 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
-from torch.linalg import vecdot
-from torch.nn.functional import softplus
 
+from nmt.model.layers.arithmetic import TORCH_ARITHMETIC, Arithmetic
 from nmt.model.layers.recurrent import LayerState, LSTMLayer
 
 WRITTEN_MEMORY = "written_memory"
@@ -94,16 +93,18 @@ class Addressing(NamedTuple):
         return width + 3 + SHIFTS
 
     @classmethod
-    def of(cls, numbers_nhx: Float[Tensor, "n h x"]) -> "Addressing":
+    def of(
+        cls, numbers_nhx: Float[Tensor, "n h x"], arithmetic: Arithmetic = TORCH_ARITHMETIC
+    ) -> "Addressing":
         """Map arbitrary numbers into the ranges of the parameters."""
         width = numbers_nhx.size(-1) - cls.size(0)
         sizes = (width, 2, 1, SHIFTS)
         key_nhu, scales_nh2, gate_nh1, shift_nh3 = numbers_nhx.split_with_sizes(sizes, dim=-1)
-        strength_nh1, sharpness_nh1 = softplus(scales_nh2).chunk(2, dim=-1)
+        strength_nh1, sharpness_nh1 = arithmetic.softplus(scales_nh2).chunk(2, dim=-1)
         return cls(
             key_nhu,
             strength_nh1,
-            gate_nh1.sigmoid(),
+            arithmetic.sigmoid(gate_nh1),
             shift_nh3.softmax(dim=-1),
             1 + sharpness_nh1,
         )
@@ -121,6 +122,8 @@ class TuringMachine(nn.Module):
         hidden_size: width of the controller
         sizes: sizes of the memory
     """
+
+    arithmetic: Arithmetic = TORCH_ARITHMETIC
 
     def __init__(self, input_size: int, hidden_size: int, sizes: MemorySizes) -> None:
         super().__init__()
@@ -185,16 +188,17 @@ class TuringMachine(nn.Module):
         """Address the memory, write, then read."""
         heads, reading = self.sizes.heads, self.sizes.read_heads
         addressing_nx, written_nx = numbers_nx.split_with_sizes(self.orders_sizes, dim=1)
-        addressing = Addressing.of(addressing_nx.view(-1, heads, Addressing.size(self.sizes.width)))
+        numbers_nhx = addressing_nx.view(-1, heads, Addressing.size(self.sizes.width))
+        addressing = Addressing.of(numbers_nhx, self.arithmetic)
         # All heads address M_{t-1}, before anything is written.
-        weights_nhi = address(addressing, state.memory_nui, state.weights_nhi)
+        weights_nhi = address(addressing, state.memory_nui, state.weights_nhi, self.arithmetic)
         read_nhi, write_nhi = weights_nhi.split_with_sizes((reading, heads - reading), dim=1)
         if mask_n is not None:
             write_nhi = write_nhi * mask_n[:, None, None]
         written_nxh = written_nx.view(-1, 2 * self.sizes.width, self.sizes.write_heads)
-        memory_nui = write(state.memory_nui, write_nhi, written_nxh)
+        memory_nui = write(state.memory_nui, write_nhi, written_nxh, self.arithmetic)
         # Reading sees the memory after writing, eq. 2.
-        read_nhu = read_nhi @ memory_nui.transpose(1, 2)
+        read_nhu = self.arithmetic.matmul(read_nhi, memory_nui.transpose(1, 2))
         return MemoryState(memory_nui, weights_nhi, read_nhu.flatten(1))
 
 
@@ -202,6 +206,7 @@ def write(
     memory_nui: Float[Tensor, "n u i"],
     weights_nhi: Float[Tensor, "n h i"],
     numbers_nxh: Float[Tensor, "n x h"],
+    arithmetic: Arithmetic = TORCH_ARITHMETIC,
 ) -> Float[Tensor, "n u i"]:
     """Compute M(i) Π_h (1 - w_h(i) e_h) + Σ_h w_h(i) a_h, eqs. 3 and 4: all erase, then all add.
 
@@ -211,25 +216,28 @@ def write(
         memory_nui: M
         weights_nhi: w_h of the write heads
         numbers_nxh: first half: σ of them is e; second half: tanh of them is a
+        arithmetic: row-independent in search
     """
     # e in (0, 1) and a in (-1, 1)
     erase_nuh, add_nuh = numbers_nxh.chunk(2, dim=1)
-    erase_nuh, add_nuh = erase_nuh.sigmoid(), add_nuh.tanh()
+    erase_nuh, add_nuh = arithmetic.sigmoid(erase_nuh), add_nuh.tanh()
     # A loop over heads keeps the product over them in the order of eq. 3; there are few.
     for head in range(weights_nhi.size(1)):
         one = slice(head, head + 1)
         memory_nui = memory_nui - memory_nui * (erase_nuh[:, :, one] * weights_nhi[:, one])
     # Adding commutes, so all heads add in one product, eq. 4.
-    return torch.baddbmm(memory_nui, add_nuh, weights_nhi)
+    return arithmetic.add_matmul(memory_nui, add_nuh, weights_nhi)
 
 
 def address(
     addressing: Addressing,
     memory_nui: Float[Tensor, "n u i"],
     weights_nhi: Float[Tensor, "n h i"],
+    arithmetic: Arithmetic = TORCH_ARITHMETIC,
 ) -> Float[Tensor, "n h i"]:
     """Compute the weights of every head from those before: figure 2."""
-    content_nhi = content_weights(addressing.key_nhu, addressing.strength_nh1, memory_nui)
+    key_nhu, strength_nh1 = addressing.key_nhu, addressing.strength_nh1
+    content_nhi = content_weights(key_nhu, strength_nh1, memory_nui, arithmetic)
     # The order of figure 2: content, interpolation, shift, sharpening.
     gated_nhi = interpolate(weights_nhi, content_nhi, addressing.gate_nh1)
     return sharpen(shift(gated_nhi, addressing.shift_nh3), addressing.sharpness_nh1)
@@ -239,13 +247,14 @@ def content_weights(
     key_nhu: Float[Tensor, "n h u"],
     strength_nh1: Float[Tensor, "n h 1"],
     memory_nui: Float[Tensor, "n u i"],
+    arithmetic: Arithmetic = TORCH_ARITHMETIC,
 ) -> Float[Tensor, "n h i"]:
     """Compute softmax(β K[k, M(i)]) with K[x, y] = x·y / √(|x|² |y|² + ε), eqs. 5 and 6."""
-    key_squared_nh = vecdot(key_nhu, key_nhu, dim=2)
-    memory_squared_ni = vecdot(memory_nui, memory_nui, dim=1)
+    key_squared_nh = arithmetic.square_sum(key_nhu, dim=2)
+    memory_squared_ni = arithmetic.square_sum(memory_nui, dim=1)
     squared_nhi = key_squared_nh[:, :, None] * memory_squared_ni[:, None] + EPSILON
     # The memory stores slots as columns, so this is a plain product.
-    cosine_nhi = key_nhu @ memory_nui * squared_nhi.rsqrt()
+    cosine_nhi = arithmetic.matmul(key_nhu, memory_nui) * squared_nhi.rsqrt()
     return (strength_nh1 * cosine_nhi).softmax(dim=-1)
 
 

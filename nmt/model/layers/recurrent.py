@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from nmt.model.interfaces import FusedSupport
+from nmt.model.layers.arithmetic import TORCH_ARITHMETIC, Arithmetic
 from nmt.model.layers.dropout import dropout
 from nmt.model.layers.linear import ConcatLinear, orthogonal_gates, xavier_gates
 
@@ -43,11 +44,13 @@ class RecurrentLayer(FusedSupport, nn.Module, ABC):
         has_cell: whether the state has a cell
         input: W and b
         recurrent: [V C]
+        arithmetic: row-independent in search
     """
 
     fused_methods = ("project", "feed", "step")
     gates: ClassVar[int]
     has_cell: ClassVar[bool]
+    arithmetic: Arithmetic = TORCH_ARITHMETIC
 
     def __init__(
         self, input_size: int | tuple[int, ...], hidden_size: int, feedback_size: int = 0
@@ -133,7 +136,8 @@ class LSTMLayer(RecurrentLayer):
         state: LayerState,
         feedback_nf: Float[Tensor, "n f"] | None = None,
     ) -> LayerState:
-        return lstm_cell(projected_ng + self.recurrent(state.hidden_nd, feedback_nf), state)
+        gates_ng = projected_ng + self.recurrent(state.hidden_nd, feedback_nf)
+        return lstm_cell(gates_ng, state, arithmetic=self.arithmetic)
 
     def sequence(
         self,
@@ -175,6 +179,7 @@ def lstm_cell(
     gates_ng: Float[Tensor, "n g"],
     state: LayerState,
     added_nd: Float[Tensor, "n d"] | None = None,
+    arithmetic: Arithmetic = TORCH_ARITHMETIC,
 ) -> LayerState:
     """Compute the next state of an LSTM from the sums of its gates, in the order i, f, g, o.
 
@@ -182,17 +187,18 @@ def lstm_cell(
         gates_ng: sums that enter the gates
         state: the state before
         added_nd: an addend of the new cell
+        arithmetic: row-independent in search
     """
     assert state.cell_nd is not None
     input_nd, forget_nd, new_nd, output_nd = gates_ng.chunk(LSTMLayer.gates, dim=-1)
     # The cell accumulates over the whole sentence, so it keeps its precision under autocast.
     # f∘c_{t-1}
-    kept_nd = torch.sigmoid(forget_nd) * state.cell_nd
-    cell_nd = kept_nd + torch.sigmoid(input_nd) * torch.tanh(new_nd)
+    kept_nd = arithmetic.sigmoid(forget_nd) * state.cell_nd
+    cell_nd = kept_nd + arithmetic.sigmoid(input_nd) * torch.tanh(new_nd)
     if added_nd is not None:
         cell_nd = cell_nd + added_nd
     # o∘tanh(c_t), back in the type of the products
-    hidden_nd = torch.sigmoid(output_nd) * torch.tanh(cell_nd)
+    hidden_nd = arithmetic.sigmoid(output_nd) * torch.tanh(cell_nd)
     return LayerState(hidden_nd.to(gates_ng.dtype), cell_nd)
 
 
@@ -227,8 +233,8 @@ class GRULayer(RecurrentLayer):
             self.gates, dim=-1
         )
         # r and z, eqs. 5 and 6
-        reset_nd = torch.sigmoid(reset_nd + recurrent_reset_nd)
-        update_nd = torch.sigmoid(update_nd + recurrent_update_nd)
+        reset_nd = self.arithmetic.sigmoid(reset_nd + recurrent_reset_nd)
+        update_nd = self.arithmetic.sigmoid(update_nd + recurrent_update_nd)
         # n, eq. 8, with its own bias inside the reset gate
         new_nd = torch.tanh(new_nd + reset_nd * (recurrent_new_nd + self.reset_bias))
         # (1 - z)∘n + z∘h_{t-1} with one product less, eq. 7

@@ -52,7 +52,8 @@ class GlobalAttention(ScoredMechanism):
         if self.recurrent:
             # κ_{t+1} = κ_t + α_t
             state = (state[0] + weights_bqs.flatten(0, 1),)
-        return AttentionOutput(weights_bqs @ memory.values_bse, weights_bqs), state
+        context_bqe = self.arithmetic.context(weights_bqs, memory.values_bse)
+        return AttentionOutput(context_bqe, weights_bqs), state
 
     def _coverage_energies(
         self,

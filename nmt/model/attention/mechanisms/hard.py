@@ -70,7 +70,8 @@ class HardAttention(GatedMechanism):
         self.reward_weight, self.entropy_weight = reward_weight, entropy_weight
         self.baseline_p: Tensor
         count = 1 if reward == "sentence" else BASELINES
-        self.register_buffer("baseline_p", torch.full((count,), float("nan")))  # NaN: no batch yet
+        # Training state, not a weight; NaN: no batch yet.
+        self.register_buffer("baseline_p", torch.full((count,), float("nan")), persistent=False)
 
     def start(self, memory: AttentionMemory) -> AttentionState:
         """Choose the sentences that use expected contexts."""

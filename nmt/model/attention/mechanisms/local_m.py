@@ -48,7 +48,8 @@ class MonotonicLocalAttention(LocalMechanism):
         distance_bqs = self.distances(center_bq, memory.mask_bs)
         weights_bqs = self.window_softmax(energies_bqs, distance_bqs, memory.mask_bs)
         weights_bqs = weights_bqs.to(memory.values_bse.dtype)
-        return AttentionOutput(weights_bqs @ memory.values_bse, weights_bqs), (position_n + 1,)
+        context_bqe = self.arithmetic.context(weights_bqs, memory.values_bse)
+        return AttentionOutput(context_bqe, weights_bqs), (position_n + 1,)
 
     def _center(
         self, position_bq: Int[Tensor, "b q"], memory: AttentionMemory

@@ -3,7 +3,6 @@
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
-from torch.nn.functional import linear
 
 from nmt.component_spec import Positive
 from nmt.model.attention.mechanism import (
@@ -52,13 +51,14 @@ class PredictiveLocalAttention(LocalMechanism):
         bell_bqs = torch.exp(-2 * (distance_bqs / self.window).square())  # 2σ² = D²/2
         softmax_bqs = self.window_softmax(energies_bqs, distance_bqs, memory.mask_bs)
         weights_bqs = (softmax_bqs * bell_bqs).to(memory.values_bse.dtype)
-        return AttentionOutput(weights_bqs @ memory.values_bse, weights_bqs), state
+        context_bqe = self.arithmetic.context(weights_bqs, memory.values_bse)
+        return AttentionOutput(context_bqe, weights_bqs), state
 
     def center(
         self, query_bqd: Float[Tensor, "b q d"], mask_bs: Bool[Tensor, "b s"]
     ) -> Float[Tensor, "b q"]:
         """Compute p of every query, in source positions."""
-        hidden_bqa = torch.tanh(linear(query_bqd, self.query_weight_ad))
+        hidden_bqa = torch.tanh(self.arithmetic.linear(query_bqd, self.query_weight_ad))
         # In float64: in bfloat16, p would be off by half a position in a hundred, and the last bit
         # of a matrix product would depend on the number of queries.
         # p relative to the length of the sentence.

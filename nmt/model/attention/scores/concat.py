@@ -11,7 +11,7 @@ from nmt.registry import SCORES
 
 @SCORES.register("concat")
 class ConcatScore(TanhScore):
-    """Concatenation score, v·tanh(W [q; k]). Luong et al. 2015, eq. 8 ("concat").
+    """Concatenation score, v·tanh(W [q; k]). Luong et al. 2015, section 3.1 ("concat").
 
     Since W [q; k] = W_q q + W_k k, the term of the source is computed once per sentence.
 

@@ -36,7 +36,8 @@ class CosineScore(BilinearScore):
         if learned:
             self.log_sharpness = nn.Parameter(value)
         else:
-            self.register_buffer("log_sharpness", value)
+            # An option, not a weight: it is not in checkpoints.
+            self.register_buffer("log_sharpness", value, persistent=False)
 
     def prepare(self, states_bse: Float[Tensor, "b s e"]) -> Float[Tensor, "b s e"]:
         return normalize(states_bse, dim=-1)

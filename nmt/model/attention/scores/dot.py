@@ -6,7 +6,7 @@ from nmt.registry import SCORES
 
 @SCORES.register("dot")
 class DotScore(BilinearScore):
-    """Dot product score, q·k, for q and k of equal width. Luong et al. 2015, eq. 8 ("dot")."""
+    """Dot product score, q·k, for q and k of equal width. Luong et al. 2015, section 3.1, "dot"."""
 
     supports_fused = True
 

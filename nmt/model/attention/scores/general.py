@@ -10,7 +10,7 @@ from nmt.registry import SCORES
 
 @SCORES.register("general")
 class GeneralScore(BilinearScore):
-    """Bilinear score, qᵀ W k. Luong et al. 2015, eq. 8 ("general")."""
+    """Bilinear score, qᵀ W k. Luong et al. 2015, section 3.1 ("general")."""
 
     supports_fused = True
 

@@ -2,7 +2,7 @@
 
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import linear, pad
+from torch.nn.functional import pad
 
 from nmt.component_spec import Positive
 from nmt.model.attention.score import Score
@@ -12,7 +12,7 @@ from nmt.registry import SCORES
 
 @SCORES.register("location")
 class LocationScore(Score):
-    """Location score, W q: energies from the query alone. Luong et al. 2015, eq. 9 ("location").
+    """Location score, W q: energies from the query alone. Luong et al. 2015, eq. 8 ("location").
 
     W has one row per source position.
 
@@ -35,5 +35,5 @@ class LocationScore(Score):
     ) -> Float[Tensor, "b q s"]:
         length, reach = keys_bsa.size(1), self.weight_pd.size(0)
         # Only rows of positions that exist in this batch.
-        energies_bqp = linear(query_bqd, self.weight_pd[:length])
+        energies_bqp = self.arithmetic.linear(query_bqd, self.weight_pd, rows=length)
         return pad(energies_bqp, (0, max(0, length - reach)), value=float("-inf"))

@@ -1,0 +1,81 @@
+"""Operations whose rounding depends on the size of the batch: products and some functions.
+
+Modules call them through an attribute `arithmetic`; linear layers are replaced as a whole. Training
+uses torch's operations. A compiled copy of a model (`nmt.inference`) sets others, in which a row's
+bits do not depend on the other rows.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import linear, softplus
+
+
+class Arithmetic:
+    """Operations by torch."""
+
+    def linear(
+        self,
+        inputs: Float[Tensor, "*axes d"],
+        weight_vd: Float[Tensor, "v d"],
+        bias_v: Float[Tensor, " v"] | None = None,
+        *,
+        rows: int | None = None,
+    ) -> Float[Tensor, "*axes x"]:
+        """Compute W x + b for a weight of the module itself.
+
+        Args:
+            inputs: x
+            weight_vd: W, a parameter and not a part of one
+            bias_v: b
+            rows: how many of the first rows of W to use (default: all); not together with b
+        """
+        return linear(inputs, weight_vd if rows is None else weight_vd[:rows], bias_v)
+
+    def stacked_linear(
+        self, inputs_bx: Float[Tensor, "b x"], weight_ldx: Float[Tensor, "l d x"]
+    ) -> Float[Tensor, "l b d"]:
+        """Compute W_l x for every layer l."""
+        return torch.einsum("ldx,bx->lbd", weight_ldx, inputs_bx)
+
+    def energies(
+        self, query_bqa: Float[Tensor, "b q a"], keys_bsa: Float[Tensor, "b s a"]
+    ) -> Float[Tensor, "b q s"]:
+        """Compute the products q·k of all queries and keys of a sentence."""
+        return query_bqa @ keys_bsa.mT
+
+    def context(
+        self, weights_bqs: Float[Tensor, "b q s"], values_bse: Float[Tensor, "b s e"]
+    ) -> Float[Tensor, "b q e"]:
+        """Compute sums of values, Σ_s α_s h_s."""
+        return weights_bqs @ values_bse
+
+    def matmul(
+        self, left_nxy: Float[Tensor, "n x y"], right_nyz: Float[Tensor, "n y z"]
+    ) -> Float[Tensor, "n x z"]:
+        """Compute the products of small matrices, one per row of a batch."""
+        return left_nxy @ right_nyz
+
+    def add_matmul(
+        self,
+        total_nxz: Float[Tensor, "n x z"],
+        left_nxy: Float[Tensor, "n x y"],
+        right_nyz: Float[Tensor, "n y z"],
+    ) -> Float[Tensor, "n x z"]:
+        """Add such products to a batch of matrices."""
+        return torch.baddbmm(total_nxz, left_nxy, right_nyz)
+
+    def square_sum(self, inputs: Float[Tensor, "n x y"], dim: int) -> Float[Tensor, "n z"]:
+        """Compute the sum of squares along an axis."""
+        return torch.linalg.vecdot(inputs, inputs, dim=dim)
+
+    def sigmoid(self, inputs: Float[Tensor, "*axes x"]) -> Float[Tensor, "*axes x"]:
+        """Compute σ(x) = 1 / (1 + exp(-x))."""
+        return torch.sigmoid(inputs)
+
+    def softplus(self, inputs: Float[Tensor, "*axes x"]) -> Float[Tensor, "*axes x"]:
+        """Compute log(1 + exp(x))."""
+        return softplus(inputs)
+
+
+TORCH_ARITHMETIC = Arithmetic()
