@@ -93,7 +93,7 @@ def test_a_missing_parameter_is_refused() -> None:
 def test_a_continued_run_restores_training_state(place: str) -> None:
     """Checkpoints of earlier versions hold it among the weights."""
     model, other = (build(config(decoder=LUONG, attention=HARD, score=ADDITIVE)) for _ in "ab")
-    (name, buffer), = training_buffers(model).items()
+    ((name, buffer),) = training_buffers(model).items()
     buffer.fill_(-4.25)
     training = {f"{BUFFER}{name}": buffer} if place == "training" else {}
     restore_buffers(other, training, {name: buffer} if place == "weights" else {})

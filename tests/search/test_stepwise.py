@@ -26,6 +26,23 @@ def sample_table(table: Table, order: list[int], **options: Any) -> list[Hypothe
     return sample(table.step, *table.start(order), bos=BOS, eos=EOS, **options)
 
 
+@pytest.mark.parametrize("flush", [False, True])
+@pytest.mark.parametrize(
+    "options", [(1e-310, 0, 1.0), (1e-40, 0, 1.0), (1.0, 0, 1e-310), (5e-324, 2, 5e-324)]
+)
+def test_tiny_temperature_and_tiny_nucleus_choose_the_most_likely_token(
+    options: tuple[float, int, float], flush: bool
+) -> None:
+    log_probs_bv = torch.tensor([[0.2, 0.5, 0.3], [0.0, 0.4, 0.6]]).log()
+    try:
+        torch.set_flush_denormal(flush)
+        found_bv = truncate_distribution(log_probs_bv, *options)
+    finally:
+        torch.set_flush_denormal(False)
+    assert found_bv.argmax(dim=-1).tolist() == [1, 2]
+    assert found_bv.count_nonzero(dim=-1).tolist() == [1, 1]
+
+
 def test_samples_have_the_frequencies_of_the_model() -> None:
     table, count, max_length = Table(1, 3, sharpness=0.7), 6000, 3
     found = sample_table(
