@@ -95,8 +95,8 @@ class RowIndependentArithmetic(Arithmetic):
     ) -> Float[Tensor, "n x z"]:
         return total_nxz + self.matmul(left_nxy, right_nyz)
 
-    def square_sum(self, inputs: Float[Tensor, "n x y"], dim: int) -> Float[Tensor, "n z"]:
-        return inputs.double().square().sum(dim=dim).to(inputs.dtype)
+    def square_sum(self, inputs_nxy: Float[Tensor, "n x y"], dim: int) -> Float[Tensor, "n z"]:
+        return inputs_nxy.double().square().sum(dim=dim).to(inputs_nxy.dtype)
 
     def sigmoid(self, inputs: Float[Tensor, "*axes x"]) -> Float[Tensor, "*axes x"]:
         # torch computes whole vectors and the rest of a row, or of a thread's part, in two ways.

@@ -65,9 +65,9 @@ class Arithmetic:
         """Add such products to a batch of matrices."""
         return torch.baddbmm(total_nxz, left_nxy, right_nyz)
 
-    def square_sum(self, inputs: Float[Tensor, "n x y"], dim: int) -> Float[Tensor, "n z"]:
+    def square_sum(self, inputs_nxy: Float[Tensor, "n x y"], dim: int) -> Float[Tensor, "n z"]:
         """Compute the sum of squares along an axis."""
-        return torch.linalg.vecdot(inputs, inputs, dim=dim)
+        return torch.linalg.vecdot(inputs_nxy, inputs_nxy, dim=dim)
 
     def sigmoid(self, inputs: Float[Tensor, "*axes x"]) -> Float[Tensor, "*axes x"]:
         """Compute σ(x) = 1 / (1 + exp(-x))."""
