@@ -98,6 +98,9 @@ class RowIndependentArithmetic(Arithmetic):
     def square_sum(self, inputs_nxy: Float[Tensor, "n x y"], dim: int) -> Float[Tensor, "n z"]:
         return inputs_nxy.double().square().sum(dim=dim).to(inputs_nxy.dtype)
 
+    def sum_positions(self, states_bse: Float[Tensor, "b s e"]) -> Float[Tensor, "b e"]:
+        return states_bse.double().sum(dim=1).to(states_bse.dtype)
+
     def sigmoid(self, inputs: Float[Tensor, "*axes x"]) -> Float[Tensor, "*axes x"]:
         # torch computes whole vectors and the rest of a row, or of a thread's part, in two ways.
         if inputs.size(-1) % _part_size(torch.get_num_threads()) == 0:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from nmt.component_spec import Positive, Probability
 from nmt.model.interfaces import Encoded, Encoder, LayerStates
+from nmt.model.layers.arithmetic import TORCH_ARITHMETIC, Arithmetic
 from nmt.model.layers.dropout import dropout as apply_dropout
 from nmt.model.layers.multi_head import SelfAttention
 from nmt.model.layers.recurrent import Layers
@@ -41,6 +42,7 @@ class TransformerEncoder(Encoder):
     """
 
     has_cells = False
+    arithmetic: Arithmetic = TORCH_ARITHMETIC
 
     def __init__(
         self,
@@ -80,7 +82,7 @@ class TransformerEncoder(Encoder):
         # The residual connections and biases make padding nonzero again.
         states_bse = self.norm(states_bse).masked_fill(padding_bs1, 0.0)
         # Padding is zero, so the sum is over real positions.
-        mean_be = states_bse.sum(dim=1) / mask_bs.sum(dim=1, keepdim=True)
+        mean_be = self.arithmetic.sum_positions(states_bse) / mask_bs.sum(dim=1, keepdim=True)
         return Encoded(states_bse, mask_bs, mean_be, LayerStates(states_bse[:, :0], None))
 
 

@@ -69,6 +69,10 @@ class Arithmetic:
         """Compute the sum of squares along an axis."""
         return torch.linalg.vecdot(inputs_nxy, inputs_nxy, dim=dim)
 
+    def sum_positions(self, states_bse: Float[Tensor, "b s e"]) -> Float[Tensor, "b e"]:
+        """Compute the sum over positions; padding is zero."""
+        return states_bse.sum(dim=1)
+
     def sigmoid(self, inputs: Float[Tensor, "*axes x"]) -> Float[Tensor, "*axes x"]:
         """Compute σ(x) = 1 / (1 + exp(-x))."""
         return torch.sigmoid(inputs)
