@@ -100,6 +100,13 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, kinds) and any(text in str(error) for text in _OUT_OF_MEMORY)
 
 
+LOWER_MEMORY = (
+    "lower training.batch_tokens or training.output_chunk, or the sizes of the model "
+    "(embedding_size, hidden_size, layers)"
+)
+"""Remedy for training that needs more memory than there is."""
+
+
 @contextmanager
 def explained_out_of_memory(remedy: str) -> Iterator[None]:
     """Report a failed allocation inside the block as a user error.

@@ -1,5 +1,6 @@
 """A tiny model, trained once for all tests by the real command."""
 
+import logging
 import os
 import signal
 import subprocess
@@ -144,6 +145,16 @@ def translator(trained: Path) -> Translator:
 def sources() -> list[str]:
     """The German phrases."""
     return Path(f"{PHRASES}.de").read_text(encoding="utf-8").splitlines()
+
+
+@pytest.fixture
+def log_text(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
+    """The records of the logger `nmt`, also after a command has stopped their propagation."""
+    logger = logging.getLogger("nmt")
+    propagated, handlers = logger.propagate, logger.handlers[:]
+    logger.propagate, logger.handlers = True, []
+    yield caplog
+    logger.propagate, logger.handlers = propagated, handlers
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from nmt.data.corpus import Corpus
 from nmt.data.token_corpus import Array
 from nmt.errors import UserError
 from nmt.storage.atomic import Fingerprint, fingerprint, is_intact, seal_dir, staging_dir
+
+log = logging.getLogger("nmt")
 
 # Part of every fingerprint: increase it when the meaning of the cached arrays changes.
 CACHE_VERSION = 1
@@ -99,6 +102,8 @@ def open_image_store(corpus: Corpus, size: ImageSize, *, cache_dir: Path | None)
     else:
         entry = cache_dir / key_hash
         if not is_intact(entry):
+            if entry.exists():
+                log.warning("%s: is damaged; the images are read again", entry)
             _write_cache(cache_dir, entry, _read_images(corpus, lines, size), len(lines))
         # A plain array that is still memory-mapped; slicing np.memmap costs several times as much.
         images = np.asarray(np.load(entry / CACHE_FILE, mmap_mode="r"))

@@ -7,6 +7,8 @@ that directory, so that a later run reads no text. A text under another name sha
 
 import hashlib
 import json
+import logging
+import re
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import asdict
@@ -38,12 +40,16 @@ from nmt.storage.atomic import (
     JsonObject,
     fingerprint,
     is_intact,
+    is_regular,
     read_metadata,
     replace_file,
     seal_dir,
     staging_dir,
 )
 
+log = logging.getLogger("nmt")
+
+MAX_ENTRY_NAME = 100
 # Part of every fingerprint: increase it when the meaning of the cached arrays changes.
 CACHE_VERSION = 2
 # A text of at most this many blocks is tokenized before a worker process would have started.
@@ -263,12 +269,32 @@ def _tokenize_blocks(
 
 
 def _find_entry(index: Path) -> Path | None:
-    """Return the cache entry that an index file points to; None if absent or corrupt."""
-    if not index.is_file():
+    """Return the cache entry that an index file points to; None if absent or corrupt.
+
+    An entry is read in full once per start: a flipped bit would silently train another model.
+    """
+    if not is_regular(index):
         return None
     # The file may contain anything after a crash; a wrong name leads to no intact entry.
-    entry = index.parent / index.read_text(encoding="utf-8", errors="replace")
-    return entry if is_intact(entry) else None
+    with index.open(encoding="utf-8", errors="replace") as stream:
+        name = stream.read(MAX_ENTRY_NAME)
+    if not re.fullmatch("[0-9a-f]{64}", name):
+        log.warning("%s: is damaged; the text is encoded again", index)
+        return None
+    entry = index.parent / name
+    if is_intact(entry) and _is_complete(entry):
+        return entry
+    log.warning("%s: is damaged; the text is encoded again", entry)
+    return None
+
+
+def _is_complete(entry: Path) -> bool:
+    """Return whether a sealed directory is an entry of this version."""
+    try:
+        CorpusInfo.from_json(read_metadata(entry))
+    except (KeyError, TypeError):
+        return False
+    return all(is_regular(entry / f"{name}.npy") for name in TokenArrays._fields)
 
 
 def _fingerprint_file(file: Path) -> Fingerprint:

@@ -13,13 +13,16 @@ from nmt.model.build import build_model
 from nmt.model.seq2seq import Seq2Seq
 from nmt.model.weights import load_weights, rename_weights
 from nmt.storage.checkpoint import (
+    TRANSLATION_FILES,
     average_weights,
     find_checkpoint,
     find_corruption,
+    read_state,
     read_weights,
 )
 from nmt.storage.links import check_links
 from nmt.storage.run_dir import RunDir
+from nmt.storage.run_inputs import check_for_translation
 
 
 @dataclass(frozen=True)
@@ -67,15 +70,17 @@ def load_saved_model(
         model = build_model(experiment.model, source_size, len(target))
     if checkpoint == "average":
         checkpoints = [run.checkpoint(step) for step in run.steps()]
-        damage = {kept: find_corruption(kept) for kept in checkpoints}
+        damage = {kept: find_corruption(kept, TRANSLATION_FILES) for kept in checkpoints}
         warnings = [f"{kept}: damaged ({d}); not averaged" for kept, d in damage.items() if d]
         intact = [kept for kept in checkpoints if not damage[kept]]
         if not intact:
             raise UserError("has no intact checkpoint to average", str(path))
+        check_for_translation(run, read_state(intact[-1]), experiment)
         weights = (rename_weights(read_weights(kept), model) for kept in intact)
         load_weights(model, average_weights(weights), str(path))
     else:
         found, warnings = find_checkpoint(run, checkpoint)
+        check_for_translation(run, read_state(found), experiment)
         load_weights(model, read_weights(found), str(found))
     model.eval().requires_grad_(False)
     return SavedModel(model, source, target, experiment, tuple(warnings))

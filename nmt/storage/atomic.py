@@ -4,9 +4,11 @@ Both are written under a temporary name on the same file system, flushed to the 
 which is a single step on POSIX systems. A killed process leaves no incomplete file or directory
 behind except those with a temporary name.
 
-Two checksums serve two purposes. SHA-256, in the format of sha256sum, protects checkpoints, which
-are verified in full whenever they are read. CRC-32 protects sealed directories, the entries of a
-cache of gigabytes: their manifest also holds sizes and times, so an unchanged file is not read.
+Two checksums serve two purposes. SHA-256, in the format of sha256sum, protects checkpoints. CRC-32,
+which is faster, protects sealed directories, the entries of a cache of gigabytes. Both are verified
+whenever the files are read, because a bit that flips on a disk changes no time of modification.
+
+Errors of the operating system, such as a full disk, become user errors that name the file.
 """
 
 import hashlib
@@ -14,19 +16,40 @@ import json
 import os
 import secrets
 import shutil
+import stat
+import time
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from nmt.errors import UserError
+from nmt.errors import UserError, file_error
 
 # Values that are read from JSON are checked where they are used.
 JsonObject: TypeAlias = dict[str, Any]
 
 MANIFEST = "seal.json"
 BLOCK_BYTES = 1 << 22
+MAX_LINK_BYTES = 100
+
+
+# A staging directory in a cache that several runs share may belong to a process at work.
+STALE_SECONDS = 24 * 3600
+
+
+@contextmanager
+def file_errors(location: Path, failed: str = "cannot be written") -> Iterator[None]:
+    """Report errors of the operating system inside the block as user errors.
+
+    Args:
+        location: the file or directory that the errors name
+        failed: the operation that failed, in words
+    """
+    try:
+        yield
+    except OSError as error:
+        raise file_error(error, location, failed) from error
 
 
 @contextmanager
@@ -39,7 +62,7 @@ def staging_dir(parent: Path, name: str | None = None) -> Iterator[Path]:
             interrupted attempt; None gives the directory a unique name
 
     Raises:
-        UserError: `parent` cannot be created or written to
+        UserError: `parent` cannot be created or written to, in the body as well
     """
     staging = parent / _staging_name(name)
     shutil.rmtree(staging, ignore_errors=True)
@@ -49,7 +72,8 @@ def staging_dir(parent: Path, name: str | None = None) -> Iterator[Path]:
         message = f"cannot write here: {error.strerror}; choose a writable directory"
         raise UserError(message, str(parent)) from error
     try:
-        yield staging
+        with file_errors(parent / (name or "")):
+            yield staging
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
@@ -70,21 +94,106 @@ def publish_dir(staging: Path, target: Path) -> None:
 def replace_file(path: Path, text: str) -> None:
     """Write a small file such that a reader sees its previous content or the new one."""
     staging = path.parent / _staging_name()
-    try:
-        staging.write_text(text, encoding="utf-8")
-        flush(staging)
-        os.replace(staging, path)
-    finally:
-        staging.unlink(missing_ok=True)
+    with file_errors(path):
+        try:
+            staging.write_text(text, encoding="utf-8")
+            flush(staging)
+            os.replace(staging, path)
+        finally:
+            with suppress(OSError):
+                staging.unlink(missing_ok=True)
 
 
 def replace_link(path: Path, target: str) -> None:
-    """Let the symbolic link `path` point to `target`, without a moment in which it is missing."""
+    """Let the symbolic link `path` point to `target`, without a moment in which it is missing.
+
+    Where the system has no symbolic links, a file with one line, the target, takes its place.
+    """
     staging = path.parent / _staging_name(path.name)
-    staging.unlink(missing_ok=True)
-    # A link cannot be changed in place; renaming a new one over it is a single step.
-    staging.symlink_to(target)
-    os.replace(staging, path)
+    with file_errors(path):
+        staging.unlink(missing_ok=True)
+        try:
+            staging.symlink_to(target)
+        except (OSError, NotImplementedError):
+            replace_file(path, f"{target}\n")
+        else:
+            # A link cannot be changed in place; renaming a new one over it is a single step.
+            os.replace(staging, path)
+
+
+def read_link(path: Path) -> str | None:
+    """Return the target of a link that `replace_link` wrote; None if it is something else.
+
+    The link is not followed, because it may lead anywhere after it was copied or edited.
+    """
+    try:
+        if path.is_symlink():
+            return os.readlink(path)
+        if is_regular(path) and path.stat().st_size < MAX_LINK_BYTES:
+            return path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        return None
+    return None
+
+
+def is_regular(path: Path) -> bool:
+    """Return whether a path, after its links, is a regular file: no directory, pipe or device."""
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except (OSError, RuntimeError):  # RuntimeError: a loop of links
+        return False
+
+
+def exists(path: Path) -> bool:
+    """Return whether there is anything of this name, even a link that leads nowhere."""
+    return path.is_symlink() or path.exists()
+
+
+def move_aside(path: Path) -> Path:
+    """Rename a file or directory to an unused name with `.old` and a number; return that name."""
+    absolute, number = path.absolute(), 1  # the path "." has no name of its own
+    while exists(candidate := absolute.with_name(f"{absolute.name}.old{number}")):
+        number += 1
+    with file_errors(path, "cannot be renamed"):
+        path.rename(candidate)
+    return candidate
+
+
+def remove_leftovers(folder: Path, *, min_age_seconds: float = 0.0) -> None:
+    """Remove files and directories with a temporary name, which killed processes left behind.
+
+    Args:
+        folder: the directory to search, without its subdirectories
+        min_age_seconds: keep those that were written to more recently
+    """
+    if not folder.is_dir():
+        return
+    with file_errors(folder, "cannot be read"):
+        entries = [entry for entry in folder.iterdir() if _is_temporary(entry.name)]
+    for entry in entries:
+        if time.time() - _last_change(entry) < min_age_seconds:
+            continue
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry, ignore_errors=True)
+        else:
+            with suppress(OSError):
+                entry.unlink()
+
+
+def is_leftover(entry: Path) -> bool:
+    """Return whether an entry has a temporary name."""
+    return _is_temporary(entry.name)
+
+
+def _is_temporary(name: str) -> bool:
+    # Versions before 1.0 wrote cache entries to `writing-*`.
+    return (name.startswith(".") and name.endswith(".part")) or name.startswith("writing-")
+
+
+def _last_change(entry: Path) -> float:
+    """Return the time of the last change of an entry and of the files directly in it."""
+    paths = [entry, *(entry.iterdir() if entry.is_dir() and not entry.is_symlink() else ())]
+    return max((path.lstat().st_mtime for path in paths if exists(path)), default=0.0)
 
 
 def flush(file: Path) -> None:
@@ -133,15 +242,11 @@ def seal_dir(staging: Path, target: Path, metadata: JsonObject) -> None:
 
 
 def is_intact(sealed: Path) -> bool:
-    """Return whether the files of a sealed directory are those of its manifest.
-
-    A file with the recorded size and time is not read; the content of any other is compared by
-    checksum.
-    """
+    """Return whether the files of a sealed directory have the checksums of its manifest."""
     try:
         files = json.loads((sealed / MANIFEST).read_text(encoding="utf-8"))["files"]
-        return all(_matches(sealed / name, **expected) for name, expected in files.items())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return all(_matches(sealed / name, expected) for name, expected in files.items())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return False
 
 
@@ -153,17 +258,14 @@ def read_metadata(sealed: Path) -> JsonObject:
 
 
 def _describe(file: Path) -> dict[str, int]:
-    flush(file)  # before its time is recorded
-    status = file.stat()
-    return {"size": status.st_size, "time": status.st_mtime_ns, "checksum": _crc32(file)}
+    flush(file)
+    return {"size": file.stat().st_size, "checksum": _crc32(file)}
 
 
-def _matches(file: Path, *, size: int, time: int, checksum: int) -> bool:
-    status = file.stat()
-    if status.st_size != size:
+def _matches(file: Path, expected: dict[str, int]) -> bool:
+    if not is_regular(file) or file.stat().st_size != expected["size"]:
         return False
-    # A copied directory has new times, and its content decides.
-    return status.st_mtime_ns == time or _crc32(file) == checksum
+    return _crc32(file) == expected["checksum"]
 
 
 def _crc32(file: Path) -> int:

@@ -5,8 +5,11 @@ continues from, the remaining state as JSON, and the checksums of these three fi
 """
 
 import json
+import os
+import re
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+import stat
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -15,8 +18,18 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from nmt.errors import UserError
-from nmt.storage.atomic import JsonObject, publish_dir, replace_link, sha256, staging_dir
+from nmt.errors import UserError, file_error
+from nmt.storage.atomic import (
+    JsonObject,
+    exists,
+    file_errors,
+    move_aside,
+    publish_dir,
+    read_link,
+    replace_link,
+    sha256,
+    staging_dir,
+)
 from nmt.storage.run_dir import RunDir
 
 WEIGHTS, TRAINING, STATE, CHECKSUMS = (
@@ -25,6 +38,12 @@ WEIGHTS, TRAINING, STATE, CHECKSUMS = (
     "state.json",
     "SHA256SUMS",
 )
+
+FILES = (WEIGHTS, TRAINING, STATE)
+TRANSLATION_FILES = (WEIGHTS, STATE)
+"""Files that translation reads; a copy of a run without the others translates."""
+
+MAX_CHECKSUM_BYTES = 1 << 16
 
 Link = Literal["best", "last"]
 
@@ -51,16 +70,20 @@ def write_checkpoint(
     target = run.checkpoint(step)
     with staging_dir(run.checkpoints, target.name) as staging:
         try:
+            (staging / STATE).write_text(json.dumps(dict(state), indent=1) + "\n", encoding="utf-8")
             # Straight from the tensors to the disk: serialized in memory they would need it twice.
             save_file(_contiguous(weights), staging / WEIGHTS)
             save_file(_contiguous(training), staging / TRAINING)
-            (staging / STATE).write_text(json.dumps(dict(state), indent=1) + "\n", encoding="utf-8")
-            sums = [f"{sha256(staging / name)}  {name}\n" for name in (WEIGHTS, TRAINING, STATE)]
+            for name in (WEIGHTS, TRAINING):  # safetensors ignores the umask
+                shutil.copymode(staging / STATE, staging / name)
+            sums = [f"{sha256(staging / name)}  {name}\n" for name in FILES]
             (staging / CHECKSUMS).write_text("".join(sums), encoding="utf-8")
+            if exists(target) and not is_checkpoint(target):
+                move_aside(target)
             publish_dir(staging, target)
         except (OSError, SafetensorError) as error:
             raise UserError(
-                f"the checkpoint cannot be written: {error}; the previous one is kept, "
+                f"the checkpoint cannot be written: {_reason(error)}; the previous one is kept, "
                 "and the same command continues from it",
                 str(run.checkpoints),
             ) from None
@@ -68,39 +91,119 @@ def write_checkpoint(
     return target
 
 
+def _reason(error: Exception) -> str:
+    """Return why a checkpoint cannot be written."""
+    # safetensors reports an error of the system by its number in a text.
+    number = re.search(r"code: (\d+)", str(error))
+    if number:
+        return os.strerror(int(number[1]))
+    return getattr(error, "strerror", None) or str(error)
+
+
 def link_checkpoint(run: RunDir, name: Link, step: int) -> None:
     """Let a link point to the checkpoint of an update, replacing it in one step."""
-    replace_link(run.checkpoint(name), str(step))
+    link = run.checkpoint(name)
+    if link.is_dir() and not link.is_symlink():
+        # A copy of the run that has followed the link.
+        if is_checkpoint(link):
+            shutil.rmtree(link, ignore_errors=True)
+        if exists(link):
+            move_aside(link)
+    replace_link(link, str(step))
 
 
-def prune_checkpoints(run: RunDir, keep: int) -> None:
-    """Remove all checkpoints except the newest `keep` and the targets of the links."""
-    linked = {run.checkpoint(name).resolve().name for name in ("last", "best")}
-    for step in run.steps()[:-keep]:
-        if str(step) not in linked:
-            # A removal that is interrupted leaves a damaged checkpoint, which `find_checkpoint`
-            # passes over.
-            shutil.rmtree(run.checkpoint(step))
+def repair_links(run: RunDir, last: int, best: int) -> None:
+    """Let both links point to the checkpoints that the training state names.
+
+    A process that was killed after it had written a checkpoint may have left the previous links.
+    Newer checkpoints, which are damaged, are renamed, so that the newest one stays the last one.
+
+    Args:
+        run: the run
+        last: the checkpoint that training continues from
+        best: the best one so far; 0 before the first validation
+    """
+    for step in run.steps():
+        if step > last:
+            move_aside(run.checkpoint(step))
+    wanted: dict[Link, int] = {"last": last, "best": best}
+    for name, step in wanted.items():
+        if step in run.steps() and read_link(run.checkpoint(name)) != str(step):
+            link_checkpoint(run, name, step)
 
 
-def find_checkpoint(run: RunDir, name: str) -> tuple[Path, list[str]]:
-    """Return the first intact checkpoint of `candidates`, and a warning per damaged one before it.
+def prune_checkpoints(run: RunDir, keep: int, *, best: int = 0) -> None:
+    """Remove all checkpoints except the newest `keep`, the best one and the targets of the links.
+
+    Only directories that hold nothing but a checkpoint are removed, and none through a link.
+    """
+    if run.checkpoints.is_symlink():
+        return
+    protected = {read_link(run.checkpoint(name)) for name in ("last", "best")} | {str(best)}
+    steps = [step for step in run.steps() if is_checkpoint(run.checkpoint(step))]
+    for step in steps[:-keep]:
+        if str(step) not in protected:
+            _remove(run.checkpoint(step))
+
+
+def _remove(checkpoint: Path) -> None:
+    """Remove a checkpoint; a killed process leaves a temporary name, not half a checkpoint."""
+    temporary = checkpoint.with_name(f".{checkpoint.name}.part")
+    shutil.rmtree(temporary, ignore_errors=True)
+    with file_errors(checkpoint, "cannot be removed"):
+        checkpoint.rename(temporary)
+    shutil.rmtree(temporary, ignore_errors=True)
+
+
+def adopt_copied_links(run: RunDir) -> None:
+    """Rename directories that a copy has put in place of links, unless it has their updates."""
+    for name in ("last", "best"):
+        link = run.checkpoint(name)
+        if not is_checkpoint(link) or find_corruption(link) is not None:
+            continue
+        step = read_state(link).get("step")
+        if isinstance(step, int) and not exists(run.checkpoint(step)):
+            with file_errors(link, "cannot be renamed"):
+                link.rename(run.checkpoint(step))
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Return whether a path is a directory with no other files than those of a checkpoint."""
+    if path.is_symlink() or not path.is_dir():
+        return False
+    return {entry.name for entry in path.iterdir()} <= {*FILES, CHECKSUMS}
+
+
+def find_checkpoint(
+    run: RunDir, name: str, files: Sequence[str] = TRANSLATION_FILES
+) -> tuple[Path, list[str]]:
+    """Return the first intact checkpoint of `candidates`, and warnings about what was passed over.
+
+    Args:
+        run: the run to search
+        name: best, last, or the number of an update, which has no substitute
+        files: files that must be intact
 
     Raises:
         UserError: no candidate is intact
     """
-    warnings: list[str] = []
-    for checkpoint in candidates(run, name):
-        corruption = find_corruption(checkpoint)
+    checkpoints, warnings = candidates(run, name)
+    damaged: list[str] = []
+    for checkpoint in checkpoints:
+        corruption = find_corruption(checkpoint, files)
         if corruption is None:
-            return checkpoint, warnings
-        warnings.append(f"{checkpoint}: damaged ({corruption}); using the previous one")
-    detail = f": {'; '.join(warnings)}" if warnings else ""
+            return checkpoint, [*damaged, *warnings]
+        damaged.append(f"{checkpoint}: damaged ({corruption}); using the previous one")
+    detail = f": {'; '.join(damaged)}" if damaged else ""
     raise UserError(f"has no intact checkpoint '{name}'{detail}", str(run.path))
 
 
-def candidates(run: RunDir, name: str) -> Iterator[Path]:
-    """Yield checkpoints in order of preference: the requested one, older ones, newer ones.
+def candidates(run: RunDir, name: str) -> tuple[list[Path], list[str]]:
+    """Return checkpoints in order of preference, and warnings about a link that is not right.
+
+    The requested checkpoint is followed by older ones, then newer ones. The training state, which
+    has a checksum, decides which one is the last and which one is the best: the links do not
+    survive every copy of a run, nor a process that was killed before it could replace them.
 
     Args:
         run: the run to search
@@ -110,37 +213,119 @@ def candidates(run: RunDir, name: str) -> Iterator[Path]:
         UserError: the run has no checkpoint of that name
     """
     steps = run.steps()
-    if name.isdigit():
-        if int(name) not in steps:
+    if name.isascii() and name.isdecimal():
+        number = name.lstrip("0") or "0"
+        if number not in map(str, steps):
             known = ", ".join(map(str, steps)) or "none"
-            raise UserError(f"has no checkpoint {name}; available: {known}", str(run.path))
-        yield run.checkpoint(name)
-        return
+            shown = name if len(name) < 20 else f"{name[:20]}..."
+            raise UserError(f"has no checkpoint {shown}; available: {known}", str(run.path))
+        return [run.checkpoint(number)], []
     if name not in ("best", "last"):
-        message = f"unknown checkpoint '{name}'; use best, last, average or the number of an update"
+        message = (
+            f"unknown checkpoint '{name[:40]}'; use best, last, average or the number of an update"
+        )
         raise UserError(message)
-    # Without a link, for example in a run before its first validation, start at the newest.
-    target = run.checkpoint(name).resolve().name
-    requested = int(target) if target.isdigit() else max(steps, default=0)
-    # Newer ones come last: they were worse than the best one, and newer than "last" is only one
-    # whose writer was killed before it replaced the link.
-    for step in sorted(steps, key=lambda step: (step > requested, abs(step - requested))):
-        yield run.checkpoint(step)
+    if not steps:
+        return _copied_links(run, name)
+    requested, warnings = _requested(run, name, steps)
+    # Newer ones come last: they were worse than the best one.
+    order = sorted(steps, key=lambda step: (step > requested, abs(step - requested)))
+    found = [run.checkpoint(step) for step in order]
+    link = run.checkpoint(name)
+    if requested not in steps and is_checkpoint(link):
+        return [link, *found], [f"{link}: is a directory; using the checkpoint in it"]
+    return found, warnings
 
 
-def find_corruption(checkpoint: Path) -> str | None:
-    """Return a description of the first damaged file of a checkpoint; None if it is intact."""
+def _copied_links(run: RunDir, name: str) -> tuple[list[Path], list[str]]:
+    """Return the directories that a copy has put in place of the links."""
+    links = [run.checkpoint(link) for link in (name, "best", "last")]
+    found = [link for link in links if not link.is_symlink() and link.is_dir()][:1]
+    return found, [f"{link}: is a directory; using the checkpoint in it" for link in found]
+
+
+def _requested(run: RunDir, name: str, steps: list[int]) -> tuple[int, list[str]]:
+    """Return the update that `best` or `last` means, and a warning if the link disagrees."""
+    link = run.checkpoint(name)
+    target = read_link(link)
+    linked = int(target) if target is not None and target in map(str, steps) else None
+    by_state, source = steps[-1], "the newest checkpoint"
+    if name == "best":
+        best = _best_step(run)
+        if best is None:
+            # Before the first validation, or without an intact state.
+            return (steps[-1] if linked is None else linked), []
+        by_state, source = best, "the best one according to the training state"
+    if by_state == linked:
+        return by_state, []
+    if by_state not in steps:
+        return by_state, [f"{run.checkpoint(by_state)}: not found; it is {source}"]
+    if target is not None:
+        wrong = f"leads to {target[:40]!r}"
+    else:
+        wrong = "is not a link" if exists(link) else "is missing"
+    return by_state, [f"{link}: {wrong}; using update {by_state}, {source}"]
+
+
+def _best_step(run: RunDir) -> int | None:
+    """Return the best update according to the newest intact training state; None if unknown."""
+    watched = newest_state(run).get("watch")
+    best = watched.get("best_step") if isinstance(watched, dict) else None
+    return best if isinstance(best, int) and best > 0 else None
+
+
+def newest_state(run: RunDir) -> JsonObject:
+    """Return the newest training state of a run that is intact; an empty one if there is none."""
+    for step in reversed(run.steps()):
+        checkpoint = run.checkpoint(step)
+        if find_corruption(checkpoint, (STATE,)) is None:
+            return read_state(checkpoint)
+    return {}
+
+
+def find_corruption(checkpoint: Path, files: Sequence[str] = FILES) -> str | None:
+    """Return a description of the first damaged file of a checkpoint; None if it is intact.
+
+    Args:
+        checkpoint: directory of the checkpoint
+        files: the files to verify
+
+    Raises:
+        UserError: a file may not be read, which is no damage
+    """
     try:
-        sums = (checkpoint / CHECKSUMS).read_text(encoding="utf-8").splitlines()
-        for line in sums:
-            expected, _, name = line.partition("  ")
-            if sha256(checkpoint / name) != expected:
+        if (wrong := _not_regular(checkpoint / CHECKSUMS)) is not None:
+            return wrong
+        with (checkpoint / CHECKSUMS).open("rb") as stream:
+            lines = stream.read(MAX_CHECKSUM_BYTES).decode("utf-8").splitlines()
+        sums = {name: expected for expected, _, name in (line.partition("  ") for line in lines)}
+        if not sums:
+            return f"{CHECKSUMS} is empty"
+        for name in files:
+            if name not in sums:
+                return f"{CHECKSUMS} does not list {name}"
+            if (wrong := _not_regular(checkpoint / name)) is not None:
+                return wrong
+            if sha256(checkpoint / name) != sums[name]:
                 return f"{name} does not match its checksum"
+    except PermissionError as error:
+        raise file_error(error, failed="cannot be read") from error
     except OSError as error:
         return f"{Path(str(error.filename)).name} cannot be read: {error.strerror}"
     except UnicodeDecodeError:
         return f"{CHECKSUMS} is not text"
-    return None if sums else f"{CHECKSUMS} is empty"
+    return None
+
+
+def _not_regular(file: Path) -> str | None:
+    """Return the complaint about a directory, pipe or device, which must not be opened."""
+    return None if stat.S_ISREG(file.stat().st_mode) else f"{file.name} is not a regular file"
+
+
+def weights_checksum(checkpoint: Path) -> str:
+    """Return the SHA-256 of the weights of a checkpoint."""
+    with file_errors(checkpoint, "cannot be read"):
+        return sha256(checkpoint / WEIGHTS)
 
 
 def read_weights(checkpoint: Path) -> dict[str, Tensor]:
@@ -154,8 +339,19 @@ def read_training_tensors(checkpoint: Path) -> dict[str, Tensor]:
 
 
 def read_state(checkpoint: Path) -> JsonObject:
-    """Return the JSON state of a checkpoint."""
-    state: JsonObject = json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
+    """Return the JSON state of a checkpoint.
+
+    Raises:
+        UserError: the file is not a JSON object
+    """
+    file = checkpoint / STATE
+    try:
+        with file_errors(file, "cannot be read"):
+            state = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        state = None
+    if not isinstance(state, dict):
+        raise UserError("is not a JSON object", str(file))
     return state
 
 

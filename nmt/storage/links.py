@@ -12,7 +12,7 @@ from nmt.storage.run_dir import RunDir
 def check_links(run: RunDir) -> None:
     """Check that the files which loading reads are inside the run directory.
 
-    The links `best` and `last` lead from one checkpoint to another one and are fine.
+    The links `best` and `last` are not followed: their text is the name of a checkpoint, or ignored.
 
     Raises:
         UserError: a link leads out of the directory
@@ -28,9 +28,10 @@ def check_links(run: RunDir) -> None:
 
 
 def _links(run: RunDir) -> Iterator[Path]:
+    never_followed = {run.checkpoint("best"), run.checkpoint("last")}
     for path in (run.config, run.vocabulary, run.checkpoints, run.plugins):
         if path.is_symlink():
             yield path
         for parent, folders, files in os.walk(path):
             entries = (Path(parent, name) for name in (*folders, *files))
-            yield from (entry for entry in entries if entry.is_symlink())
+            yield from (e for e in entries if e.is_symlink() and e not in never_followed)

@@ -5,6 +5,7 @@ them, and training.safetensors holds the parameters themselves.
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -13,17 +14,21 @@ from torch.optim import Optimizer
 from nmt.model.weights import load_weights, rename_weights, training_buffers, weight_tensors
 from nmt.storage.atomic import JsonObject
 from nmt.storage.checkpoint import (
+    FILES,
+    adopt_copied_links,
     find_checkpoint,
     link_checkpoint,
     prune_checkpoints,
     read_state,
     read_training_tensors,
     read_weights,
+    repair_links,
     write_checkpoint,
 )
 from nmt.storage.run_dir import RunDir
 from nmt.training.ema import ExponentialMovingAverage, applied
 from nmt.training.metrics_log import RunningLoss, Timer
+from nmt.training.text_record import check_texts
 from nmt.training.trainer import Trainer
 from nmt.training.validation import BestMetricTracker
 
@@ -44,6 +49,7 @@ class Checkpointer:
         timer: minutes of training so far
         running: loss that is not logged yet
         average: average of the parameters, if there is one; translation then uses it
+        inputs: record of everything that decides the weights, which becomes part of checkpoints
         keep: number of checkpoints to keep in addition to the best
     """
 
@@ -56,11 +62,12 @@ class Checkpointer:
         running: RunningLoss,
         average: ExponentialMovingAverage | None,
         *,
+        inputs: JsonObject,
         keep: int,
     ) -> None:
         self._run, self._trainer, self._best = run, trainer, best
         self._timer, self._running, self._average = timer, running, average
-        self._keep = keep
+        self._inputs, self._keep = inputs, keep
 
     def save(self) -> None:
         """Write a checkpoint of the current state; called by all ranks, written by the first."""
@@ -85,7 +92,7 @@ class Checkpointer:
         # After the checkpoint is complete, so that the link never dangles.
         if self._best.best_step == step:
             link_checkpoint(self._run, "best", step)
-        prune_checkpoints(self._run, self._keep)
+        prune_checkpoints(self._run, self._keep, best=self._best.best_step)
 
     def _state(self) -> JsonObject:
         """Return the contents of state.json.
@@ -97,15 +104,22 @@ class Checkpointer:
             "minutes": self._timer.minutes,
             "watch": self._best.state_dict(),
             "tally": self._running.state_dict(),
+            "inputs": self._inputs,
         }
 
     def restore(self) -> list[str]:
-        """Restore the newest intact checkpoint; return warnings about damaged ones."""
+        """Restore the newest intact checkpoint; return warnings about damaged ones.
+
+        Raises:
+            UserError: no checkpoint is intact, or the text is another one
+        """
         trainer = self._trainer
-        checkpoint, warnings = trainer.process_group.on_first(
-            lambda: find_checkpoint(self._run, "last")
-        )
+        checkpoint, warnings = trainer.process_group.on_first(self._find)
         state, training = read_state(checkpoint), read_training_tensors(checkpoint)
+        recorded = state.get("inputs", {})
+        check_texts(recorded.get("texts", {}), self._inputs["texts"], state["step"])
+        # Known only to the process that has loaded the weights of the other run.
+        self._inputs |= {key: recorded[key] for key in ("start_from",) if key in recorded}
         weights = rename_weights(read_weights(checkpoint), trainer.model)
         if self._average is not None:
             self._average.load_state_dict(weights)
@@ -123,7 +137,17 @@ class Checkpointer:
         self._best.load_state_dict(state["watch"])
         self._timer.restart(state["minutes"])
         self._running.load_state_dict(state["tally"])
+        self.repair_links()
         return [*warnings, *self._restore_random_states(state, training)]
+
+    def repair_links(self) -> None:
+        """Let the links point to the restored checkpoint and to the best one."""
+        if self._trainer.process_group.is_first:
+            repair_links(self._run, self._trainer.state.step, self._best.best_step)
+
+    def _find(self) -> tuple[Path, list[str]]:
+        adopt_copied_links(self._run)
+        return find_checkpoint(self._run, "last", FILES)
 
     def _restore_random_states(self, state: JsonObject, training: dict[str, Tensor]) -> list[str]:
         group, written_by = self._trainer.process_group, state.get("ranks", 1)

@@ -1,8 +1,7 @@
 """`nmt-train --check`: a trial of the whole setup in seconds, which writes no files."""
 
-import resource
 import sys
-from math import log
+from math import log, nan
 
 import torch
 
@@ -13,7 +12,7 @@ from nmt.data.batch_plan import longest_batch
 from nmt.data.images import ImageSize
 from nmt.data.loader import IndexedBatch, Position, UpdateBatch, make_batch
 from nmt.device import resolve_device
-from nmt.errors import UserError
+from nmt.errors import LOWER_MEMORY, UserError, explained_out_of_memory
 from nmt.evaluation.metrics import make_metrics
 from nmt.model.build import check_model, set_backend
 from nmt.registry import SCHEDULES
@@ -67,8 +66,12 @@ def dry_run(experiment: Experiment, *, device: str) -> str:
     Raises:
         UserError: for any error that would stop a run, and if a parameter gets no gradient
     """
+    with explained_out_of_memory(LOWER_MEMORY):
+        return _dry_run(experiment, resolve_device(device))
+
+
+def _dry_run(experiment: Experiment, on_device: torch.device) -> str:
     training = experiment.training
-    on_device = resolve_device(device)
     limit = MAX_PAIRS if experiment.data.pictures is None else MAX_IMAGE_PAIRS
     datasets = prepare_datasets(experiment, None, limit=limit)
     trainer = build_trainer(experiment, datasets, on_device)
@@ -149,8 +152,15 @@ def _shape(batch: Batch) -> str:
 
 
 def _peak_memory(device: torch.device) -> float:
-    """Return gigabytes: of the whole process on a CPU, of torch's allocations on a GPU."""
+    """Return gigabytes: of the whole process on a CPU, of torch's allocations on a GPU.
+
+    It is NaN on a CPU under Windows, which has no counter of it in the standard library.
+    """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated() / 1e9
+    try:
+        import resource
+    except ImportError:
+        return nan
     unit = 1 if sys.platform == "darwin" else 1024  # bytes on macOS, kibibytes on Linux
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9

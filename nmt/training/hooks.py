@@ -111,15 +111,19 @@ class LogTraining(Hook):
         self._running.add(update.nll, update.target_tokens)
         self._tokens += update.target_tokens
         self._seconds += time.perf_counter() - update.started
-        if update.step % self._log_every == 0 or self._trainer.stop.reason is not None:
+        if update.step % self._log_every == 0:
+            self._log(update)
+            self._running.reset()
+        elif self._trainer.stop.reason is not None:
+            # The sums go on in a run that is continued with a larger limit.
             self._log(update)
 
     def _log(self, update: Update) -> None:
         self._trainer.flush()  # a loss that is not finite is an error, not a value to log
-        nll, tokens = self._running.take()
-        # Keys of metrics.jsonl; the epoch is the number of completed ones.
+        nll, tokens = self._running.sums()
+        # Keys of metrics.jsonl.
         values = {
-            "epoch": update.position.epoch,
+            "epoch": update.position.epoch + (not update.ends_epoch),  # from 1
             "loss": nll / tokens,
             "learning_rate": self._trainer.learning_rate,
             "gradient_norm": float(update.grad_norm),
@@ -132,7 +136,7 @@ class LogTraining(Hook):
             "update %d, epoch %d: loss %.3f, perplexity %.2f, rate %.2e, norm %.2f, "
             "%.0f target tokens/s, %.1f min",
             update.step,
-            update.position.epoch + (not update.ends_epoch),  # from 1, in the log
+            values["epoch"],
             values["loss"],
             exp(min(values["loss"], 700.0)),
             values["learning_rate"],
@@ -217,7 +221,7 @@ class Validate(Hook):
         self._best, self.every = best, every
 
     def run(self, update: Update) -> None:
-        self._validator.validate()
+        self._validator.validate(is_scheduled=self.is_scheduled(update))
         # A validation may take minutes; a signal during it takes effect before the next update.
         self._trainer.sync_interrupt()
         if self._best.exhausted:

@@ -4,16 +4,27 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Set
+from contextlib import suppress
 from typing import Any
 
 from torch import Tensor
 from tqdm import tqdm
 
-from nmt.storage.atomic import JsonObject
+from nmt.errors import file_error
+from nmt.storage.atomic import (
+    JsonObject,
+    exists,
+    file_errors,
+    is_regular,
+    move_aside,
+    replace_file,
+)
 from nmt.storage.run_dir import RunDir
 
 log = logging.getLogger("nmt")
+
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class MetricsLogger:
@@ -23,15 +34,23 @@ class MetricsLogger:
         run: the run directory
         step: number of completed updates; reports of later updates, which an interrupted run has
             written after its last checkpoint, are removed
+        unscheduled: kinds of reports that the end of training has added at this update, and that
+            are removed when it is continued
         silent: write nothing, because another process does
     """
 
-    def __init__(self, run: RunDir, step: int, *, silent: bool = False) -> None:
-        self._file, self._silent = run.metrics, silent
+    def __init__(
+        self,
+        run: RunDir,
+        step: int,
+        *,
+        unscheduled: Collection[str] = (),
+        silent: bool = False,
+    ) -> None:
+        self._run, self._file, self._silent = run, run.metrics, silent
         if silent:
             return
-        kept = [line for line in self._complete_lines() if json.loads(line)["step"] <= step]
-        self._file.write_text("".join(kept), encoding="utf-8")
+        self._keep(step, frozenset(unscheduled))
         self._board = _tensorboard_writer(run, step)
 
     def add(self, kind: str, step: int, values: Mapping[str, int | float]) -> None:
@@ -39,18 +58,60 @@ class MetricsLogger:
         if self._silent:
             return
         # Opened per report, so that a killed process loses none.
-        with self._file.open("a", encoding="utf-8") as stream:
+        with file_errors(self._file), self._file.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps({"kind": kind, "step": step, **values}) + "\n")
         if self._board is not None:
-            for name, value in values.items():
-                self._board.add_scalar(f"{kind}/{name}", value, step)
+            with file_errors(self._run.tensorboard):
+                for name, value in values.items():
+                    self._board.add_scalar(f"{kind}/{name}", value, step)
 
-    def _complete_lines(self) -> list[str]:
-        if not self._file.exists():
-            return []
-        text = self._file.read_text(encoding="utf-8")
-        # A process that was killed may have left half a line at the end.
-        return [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
+    def _keep(self, step: int, unscheduled: Set[str]) -> None:
+        """Keep the reports up to an update, and move a damaged file aside."""
+        if not exists(self._file):
+            return
+        data = b""
+        damage = None if is_regular(self._file) else "is not a regular file"
+        if damage is None:
+            with file_errors(self._file, "cannot be read"):
+                data = self._file.read_bytes()
+        reports, unreadable = read_reports(data)
+        if unreadable and damage is None:
+            damage = f"{unreadable} lines cannot be read"
+        if damage is not None:
+            moved = move_aside(self._file)
+            log.warning("%s: %s; the others are kept, and %s is a copy", self._file, damage, moved)
+        kept = [
+            line
+            for report, line in reports
+            if report["step"] < step
+            or (report["step"] == step and report.get("kind") not in unscheduled)
+        ]
+        text = "".join(f"{line}\n" for line in kept)
+        if text.encode() != data:
+            replace_file(self._file, text)
+
+
+def read_reports(data: bytes) -> tuple[list[tuple[JsonObject, str]], int]:
+    """Return the reports in the bytes of a metrics file, and the number of unreadable lines.
+
+    A power failure may leave zeros or half a line anywhere. An incomplete last line, which a killed
+    process leaves, is not counted.
+    """
+    reports: list[tuple[JsonObject, str]] = []
+    unreadable = 0
+    lines = data.removeprefix(BYTE_ORDER_MARK).split(b"\n")
+    for number, raw in enumerate(lines, start=1):
+        try:
+            line = raw.strip(b"\0 \r\t").decode("utf-8")
+            report = json.loads(line)
+            is_report = isinstance(report, dict) and isinstance(report.get("step"), int)
+        except (ValueError, RecursionError):
+            is_report = False
+        if is_report:
+            reports.append((report, line))
+        elif number < len(lines):
+            unreadable += 1
+    return reports, unreadable
 
 
 def _tensorboard_writer(run: RunDir, step: int) -> Any:
@@ -59,7 +120,8 @@ def _tensorboard_writer(run: RunDir, step: int) -> Any:
     except ImportError:
         return None
     # Later events are hidden, as later reports are removed from metrics.jsonl.
-    return SummaryWriter(str(run.tensorboard), purge_step=step + 1)
+    with file_errors(run.tensorboard):
+        return SummaryWriter(str(run.tensorboard), purge_step=step + 1)
 
 
 class Timer:
@@ -91,11 +153,19 @@ class RunningLoss:
         self._pending.append(nll)
         self._tokens += tokens
 
-    def take(self) -> tuple[float, int]:
-        """Return the sum of the nll in nats and the number of tokens, and reset both."""
+    def sums(self) -> tuple[float, int]:
+        """Return the sum of the nll in nats and the number of tokens."""
         state = self.state_dict()
-        self.load_state_dict({"loss": 0.0, "tokens": 0})
         return state["loss"], state["tokens"]
+
+    def reset(self) -> None:
+        """Start again from zero."""
+        self.load_state_dict({"loss": 0.0, "tokens": 0})
+
+    @property
+    def is_empty(self) -> bool:
+        """Return whether no update was added since the last reset."""
+        return self._tokens == 0
 
     def state_dict(self) -> JsonObject:
         """Return the sums as JSON values."""
@@ -106,6 +176,23 @@ class RunningLoss:
     def load_state_dict(self, state: JsonObject) -> None:
         """Restore the sums from `state_dict`."""
         self._nll, self._tokens, self._pending = state["loss"], state["tokens"], []
+
+
+class _LogFileHandler(logging.FileHandler):
+    """Log handler for train.log, which reports a full disk as a user error."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's name)
+        error = sys.exception()
+        if not isinstance(error, OSError):
+            super().handleError(record)
+            return
+        log.removeHandler(self)
+        self.close()
+        raise file_error(error, self.baseFilename) from error
+
+    def close(self) -> None:
+        with suppress(OSError):  # it writes the lines again that could not be written
+            super().close()
 
 
 class _ProgressBarHandler(logging.Handler):
@@ -125,7 +212,8 @@ def start_logging(run: RunDir, *, silent: bool = False) -> None:
     # Without a handler, logging prints warnings to standard error by itself.
     handlers: list[logging.Handler] = [logging.NullHandler()]
     if not silent:
-        file = logging.FileHandler(run.log, encoding="utf-8")
+        with file_errors(run.log):
+            file = _LogFileHandler(run.log, encoding="utf-8")
         handlers = [_ProgressBarHandler(), file]
     # A process may train several times, as tests do.
     for handler in log.handlers[:]:

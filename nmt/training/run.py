@@ -2,6 +2,7 @@
 
 import logging
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -12,10 +13,17 @@ import torch
 from nmt.config.schema import Experiment, RecurrenceBackend
 from nmt.device import resolve_device
 from nmt.distributed.process_group import SINGLE_PROCESS_GROUP, ProcessGroup
+from nmt.errors import LOWER_MEMORY, explained_out_of_memory
 from nmt.model.build import set_backend
 from nmt.model.decoders.recurrent import RecurrentDecoder
+from nmt.registry import SCHEDULES
+from nmt.storage.atomic import JsonObject
+from nmt.storage.checkpoint import weights_checksum
+from nmt.storage.lock import RunLock
+from nmt.storage.open_run import open_run_dir
 from nmt.storage.plugins import save_plugins
-from nmt.storage.run_dir import RunDir, open_run_dir
+from nmt.storage.run_dir import RunDir
+from nmt.storage.run_inputs import record_inputs
 from nmt.training.batch_size import set_batch_tokens
 from nmt.training.checkpointing import Checkpointer
 from nmt.training.ema import ExponentialMovingAverage
@@ -28,7 +36,13 @@ from nmt.training.hooks import (
     Validate,
 )
 from nmt.training.metrics_log import MetricsLogger, RunningLoss, Timer, start_logging
-from nmt.training.setup import build_trainer, load_initial_weights, prepare_datasets_together
+from nmt.training.setup import (
+    Datasets,
+    build_trainer,
+    load_initial_weights,
+    prepare_datasets_together,
+)
+from nmt.training.text_record import record_texts
 from nmt.training.trainer import Hook, StopRequest, Trainer
 from nmt.training.validation import BestMetricTracker, Validator
 
@@ -61,9 +75,23 @@ def train(
     Raises:
         UserError: if the experiment, its data or the run directory cannot be used
     """
+    # One process writes the files of a run, from its preparation to its end.
+    with RunLock() as lock, explained_out_of_memory(LOWER_MEMORY):
+        return _train(experiment, directory, device, restart, process_group, recurrence, lock)
+
+
+def _train(
+    experiment: Experiment,
+    directory: Path,
+    device: str,
+    restart: bool,
+    process_group: ProcessGroup,
+    recurrence: RecurrenceBackend | None,
+    lock: RunLock,
+) -> bool:
     training = experiment.training
     # A UserError inside this block leaves no trace: a new run is removed, an old one put back.
-    with _open_run(directory, experiment, restart, process_group) as run:
+    with _open_run(directory, experiment, restart, process_group, lock) as run:
         start_logging(run, silent=not process_group.is_first)
         if process_group.is_first:
             save_plugins(run.plugins, experiment.plugins)
@@ -82,8 +110,11 @@ def train(
             average = ExponentialMovingAverage(trainer.model, training.ema)
         best = BestMetricTracker(training.early_stopping.metric, training.early_stopping.patience)
         timer, running = Timer(), RunningLoss()
-        checkpointer = Checkpointer(run, trainer, best, timer, running, average, keep=training.keep)
-        _restore_or_initialize(checkpointer, run, trainer, training.start_from)
+        inputs = _record_inputs(run, experiment, datasets)
+        checkpointer = Checkpointer(
+            run, trainer, best, timer, running, average, inputs=inputs, keep=training.keep
+        )
+        _restore_or_initialize(checkpointer, run, trainer, training.start_from, inputs)
 
     # From here on the run exists, and an error leaves it as it is.
     criteria = StoppingCriteria(
@@ -98,8 +129,15 @@ def train(
         log.info("nothing left to do: %s are done", reason)
         return True
 
+    # Reports and validations that only the end of training had added are not part of a longer one.
+    unscheduled = [] if running.is_empty else ["train"]
+    if best.forget_end():
+        unscheduled.append("valid")
+        checkpointer.repair_links()
     _log_start(trainer)
-    metrics = MetricsLogger(run, trainer.state.step, silent=not process_group.is_first)
+    metrics = MetricsLogger(
+        run, trainer.state.step, unscheduled=unscheduled, silent=not process_group.is_first
+    )
     validator = Validator(experiment, datasets, run, trainer, average, best, metrics)
     progress = ProgressBar(trainer, _total_updates(experiment, trainer))
     # `HookOrder` decides when each of them runs, not the order of this list.
@@ -129,12 +167,27 @@ def train(
 
 
 def _open_run(
-    directory: Path, experiment: Experiment, restart: bool, process_group: ProcessGroup
+    directory: Path,
+    experiment: Experiment,
+    restart: bool,
+    process_group: ProcessGroup,
+    lock: RunLock,
 ) -> AbstractContextManager[RunDir]:
     """Open the run on the first rank, which alone creates it and removes it after an error."""
     if not process_group.is_first:
         return nullcontext(RunDir(directory))
-    return open_run_dir(directory, experiment, restart=restart)
+    # Such a schedule lowers the learning rate after validations.
+    depends = SCHEDULES.build(experiment.training.schedule).depends_on_validation
+    fixed = ("training.validate_every",) if depends else ()
+    return open_run_dir(directory, experiment, restart=restart, lock=lock, fixed_options=fixed)
+
+
+def _record_inputs(run: RunDir, experiment: Experiment, datasets: Datasets) -> JsonObject:
+    """Return the record of everything that decides the weights."""
+    texts = record_texts(
+        datasets.train_corpus, datasets.train, datasets.valid_corpus, datasets.valid
+    )
+    return record_inputs(run, experiment) | {"texts": texts}
 
 
 def _override_recurrence(
@@ -145,15 +198,21 @@ def _override_recurrence(
 
 
 def _restore_or_initialize(
-    checkpointer: Checkpointer, run: RunDir, trainer: Trainer, start_from: Path | None
+    checkpointer: Checkpointer,
+    run: RunDir,
+    trainer: Trainer,
+    start_from: Path | None,
+    inputs: JsonObject,
 ) -> None:
     """Restore the last checkpoint; without one, load the weights of the run to start from."""
-    if trainer.process_group.on_first(lambda: bool(run.steps())):
+    if trainer.process_group.on_first(run.has_checkpoint):
         for warning in checkpointer.restore():
             log.warning(warning)
         log.info("continuing after update %d", trainer.state.step)
     elif start_from is not None:
-        for warning in load_initial_weights(trainer.model, start_from):
+        checkpoint, warnings = load_initial_weights(trainer.model, start_from)
+        inputs["start_from"] = weights_checksum(checkpoint)
+        for warning in warnings:
             log.warning(warning)
 
 
@@ -175,7 +234,13 @@ def _log_start(trainer: Trainer) -> None:
 
 @contextmanager
 def _handle_signals(stop: StopRequest) -> Iterator[None]:
-    """Let the first SIGINT or SIGTERM stop training after the update, and the second at once."""
+    """Let the first SIGINT or SIGTERM stop training after the update, and the second at once.
+
+    Python allows signal handlers only in the main thread; elsewhere the signals are left alone.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
 
     def request_stop(number: int, frame: FrameType | None) -> None:
         if stop.signal_received:

@@ -15,6 +15,11 @@ class Schedule(ABC):
     `state_dict`.
     """
 
+    @property
+    def depends_on_validation(self) -> bool:
+        """Return whether the results of validations change the factor."""
+        return type(self).on_validation is not Schedule.on_validation
+
     @abstractmethod
     def factor(self, step: int) -> float:
         """Return the factor of the optimizer's learning rate at update `step`, from 1."""

@@ -52,13 +52,14 @@ class Datasets:
         target_vocabulary: vocabulary of the target
         train: encoded training pairs
         valid: encoded validation pairs
-        valid_corpus: the files of the validation text
+        train_corpus, valid_corpus: the files of both texts
     """
 
     source: Vocabulary | ImageSize
     target_vocabulary: Vocabulary
     train: TokenCorpus
     valid: TokenCorpus
+    train_corpus: Corpus
     valid_corpus: Corpus
 
     @property
@@ -124,7 +125,7 @@ def prepare_datasets(
 
     kind = images or source
     assert kind is not None
-    return Datasets(kind, target, encode(train), encode(valid), valid)
+    return Datasets(kind, target, encode(train), encode(valid), train, valid)
 
 
 def prepare_datasets_together(
@@ -302,12 +303,12 @@ def _derived_seed(seed: int, index: int) -> int:
     return int(np.random.SeedSequence([seed, index]).generate_state(1)[0])
 
 
-def load_initial_weights(model: Seq2Seq, directory: Path) -> list[str]:
-    """Load the best weights of another run; return warnings about damaged checkpoints.
+def load_initial_weights(model: Seq2Seq, directory: Path) -> tuple[Path, list[str]]:
+    """Load the best weights of another run; return the checkpoint and warnings about damaged ones.
 
     Raises:
         UserError: if that run has no intact checkpoint, or one of another model
     """
     checkpoint, warnings = find_checkpoint(RunDir(directory), "best")
     load_weights(model, read_weights(checkpoint), str(checkpoint))
-    return warnings
+    return checkpoint, warnings

@@ -102,8 +102,10 @@ class Hook(ABC):
 
     def is_due(self, update: Update, stop: StopRequest) -> bool:
         """Return whether to run now: at the interval, and after the last update of training."""
-        if stop.reason is not None:
-            return True
+        return stop.reason is not None or self.is_scheduled(update)
+
+    def is_scheduled(self, update: Update) -> bool:
+        """Return whether the interval of the hook ends with this update."""
         return update.ends_epoch if self.every is None else update.step % self.every == 0
 
     @abstractmethod

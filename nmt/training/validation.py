@@ -16,7 +16,7 @@ from nmt.evaluation.metrics import higher_is_better, score
 from nmt.model.seq2seq import Seq2Seq
 from nmt.search.translation import Translation
 from nmt.search.translator import Translator, number_lines
-from nmt.storage.atomic import JsonObject
+from nmt.storage.atomic import JsonObject, file_errors
 from nmt.storage.run_dir import RunDir
 from nmt.training.ema import ExponentialMovingAverage, applied
 from nmt.training.loss import batch_loss
@@ -42,9 +42,19 @@ class BestMetricTracker:
         self._sign = 1.0 if metric != "loss" and higher_is_better(metric) else -1.0
         self.best: float | None = None
         self.best_step, self.waited = 0, 0
+        self._before_end: JsonObject | None = None
 
-    def update(self, step: int, value: float) -> bool:
-        """Add a validation; return whether it is the best so far."""
+    def update(self, step: int, value: float, *, is_scheduled: bool = True) -> bool:
+        """Add a validation; return whether it is the best so far.
+
+        Args:
+            step: number of completed updates
+            value: value of the metric
+            is_scheduled: whether the validation is due at this update; otherwise it takes place
+                only because training ends, and `forget_end` removes it
+        """
+        if not is_scheduled:
+            self._before_end = self.state_dict()
         # A tie is no improvement: the earlier checkpoint stays the best.
         improved = self.best is None or self._sign * value > self._sign * self.best
         if improved:
@@ -56,16 +66,30 @@ class BestMetricTracker:
     @property
     def exhausted(self) -> bool:
         """Return whether the metric has not improved for `patience` validations."""
-        return self.patience is not None and self.waited >= self.patience
+        waited = (self._before_end or self.state_dict())["waited"]
+        return self.patience is not None and waited >= self.patience
 
     def state_dict(self) -> JsonObject:
         """Return the state as JSON values."""
-        return {"best": self.best, "best_step": self.best_step, "waited": self.waited}
+        state = {"best": self.best, "best_step": self.best_step, "waited": self.waited}
+        return state if self._before_end is None else state | {"before_end": self._before_end}
 
     def load_state_dict(self, state: JsonObject) -> None:
         """Restore the state from `state_dict`."""
         self.best, self.best_step = state["best"], state["best_step"]
         self.waited = state["waited"]
+        self._before_end = state.get("before_end")
+
+    def forget_end(self) -> bool:
+        """Remove the validation at the end of training if it was not due; return whether it was.
+
+        A run that is continued with a larger limit then equals one that had this limit from the
+        beginning.
+        """
+        if self._before_end is None:
+            return False
+        self.load_state_dict(self._before_end)
+        return True
 
 
 @dataclass(frozen=True)
@@ -122,8 +146,12 @@ class Validator:
         # All lines, also those that are too long to train on: scores are of the whole text.
         self._sources, self._references = load_validation_text(experiment.data, datasets)
 
-    def validate(self) -> ValidationResult:
-        """Validate the model: evaluate it, log the result, update tracker and schedule."""
+    def validate(self, *, is_scheduled: bool = True) -> ValidationResult:
+        """Validate the model: evaluate it, log the result, update tracker and schedule.
+
+        Args:
+            is_scheduled: whether the validation is due; the last one of a run may be additional
+        """
         self._trainer.flush()
         step = self._trainer.state.step
         # The averaged parameters are those that a translator will load.
@@ -134,8 +162,10 @@ class Validator:
         if self._trainer.process_group.is_first:
             self._write_samples(result, step)
         # Scores are the same on all ranks, so trackers and schedules of the ranks agree.
-        improved = self._best.update(step, result.value(self._best.metric))
-        self._trainer.schedule.on_validation(step, improved)
+        value = result.value(self._best.metric)
+        improved = self._best.update(step, value, is_scheduled=is_scheduled)
+        if is_scheduled:
+            self._trainer.schedule.on_validation(step, improved)
         log.info(
             "validation after update %d: loss %.4f, perplexity %.2f%s%s",
             step,
@@ -189,10 +219,12 @@ class Validator:
         count = min(evaluation.samples, len(self._references))
         if count:
             samples = result.translations[:count]
-            write_samples(run.samples_file(step), samples, self._references[:count])
+            with file_errors(run.samples_file(step)):
+                write_samples(run.samples_file(step), samples, self._references[:count])
         if evaluation.pictures:
             plotted = result.translations[: evaluation.pictures]
-            plot_translations(run.attention, str(step), plotted)
+            with file_errors(run.attention):
+                plot_translations(run.attention, str(step), plotted)
 
 
 @torch.no_grad()

@@ -123,25 +123,33 @@ def test_added_or_removed_shard_is_detected(
         assert len(tokenized) == count * len(pairs)
 
 
-def test_content_is_verified_only_if_the_modification_time_differs(
-    write: Write, pairs: Pairs, vocabulary: Vocabulary, tmp_path: Path, reads: list[Path]
+def test_flipped_bit_is_found_whatever_the_modification_time(
+    write: Write,
+    pairs: Pairs,
+    vocabulary: Vocabulary,
+    tmp_path: Path,
+    reads: list[Path],
+    log_text: pytest.LogCaptureFixture,
 ) -> None:
     corpus, cache_dir = write(pairs), tmp_path / "cache"
     first = tokenize_corpus(corpus, vocabulary, vocabulary, max_length=60, cache_dir=cache_dir)
-    file = cache_dir / first.fingerprint / "source_tokens.npy"
-    time = file.stat().st_mtime_ns
-    os.utime(file, ns=(1, 1))
-    reads.clear()
-    tokenize_corpus(corpus, vocabulary, vocabulary, max_length=60, cache_dir=cache_dir)
-    assert reads == []
-    # Reading gigabytes at every start would take minutes, so an unchanged time is trusted.
-    flip_a_bit(file.parent)
-    os.utime(file, ns=(time, time))
-    tokenize_corpus(corpus, vocabulary, vocabulary, max_length=60, cache_dir=cache_dir)
-    assert reads == []
-    os.utime(file, ns=(1, 1))
-    tokenize_corpus(corpus, vocabulary, vocabulary, max_length=60, cache_dir=cache_dir)
-    assert reads == corpus.files
+    entry = cache_dir / first.fingerprint
+    for file in sorted(entry.glob("*.npy")):
+        before, time = file.read_bytes(), file.stat().st_mtime_ns
+        # In the header, which NumPy would fail to read, and in the data.
+        for position in (0, 8, len(before) - 1):
+            data = bytearray(before)
+            data[position] ^= 1
+            file.write_bytes(bytes(data))
+            os.utime(file, ns=(time, time))
+            reads.clear()
+            log_text.clear()
+            again = tokenize_corpus(
+                corpus, vocabulary, vocabulary, max_length=60, cache_dir=cache_dir
+            )
+            assert reads == corpus.files, (file.name, position)
+            assert f"{entry}: is damaged" in log_text.text
+            assert ids_of(again) == ids_of(first)
 
 
 def test_same_text_under_another_name_shares_the_cache_entry(

@@ -77,7 +77,7 @@ def test_a_file_keeps_its_content_when_replacing_it_fails(
         raise OSError("disk full")
 
     monkeypatch.setattr(atomic, "flush", fail)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(UserError, match="file: cannot be written: disk full"):
         replace_file(file, "second")
     assert tree_of(tmp_path) == {"file": b"first"}
 

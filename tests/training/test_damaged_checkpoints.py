@@ -87,6 +87,10 @@ def test_translation_uses_previous_checkpoint_with_a_warning(
     _, run = copied
     damage(run / "checkpoints" / "6")
     called = nmt_translate("-m", run, "--checkpoint", "last", given="Guten Morgen!\n")
+    if damage is truncate:
+        # Translation needs no training.safetensors, so it works with a copy that lacks the file.
+        assert (called.code, called.err) == (0, "")
+        return
     assert called.code == 0
     assert f"damaged ({words}" in called.err
     before = nmt_translate("-m", run, "--checkpoint", 4, given="Guten Morgen!\n")
@@ -96,12 +100,11 @@ def test_translation_uses_previous_checkpoint_with_a_warning(
 
 def test_damaged_best_checkpoint_is_replaced_by_the_previous_one(copied: tuple[Path, Path]) -> None:
     _, run = copied
-    (run / "checkpoints" / "best").unlink()
-    (run / "checkpoints" / "best").symlink_to("4")
-    flip_bit(run / "checkpoints" / "4")
+    assert (run / "checkpoints" / "best").resolve().name == "6"
+    flip_bit(run / "checkpoints" / "6")
     called = nmt_translate("-m", run, "--scores", given="Guten Morgen!\n")
     assert "damaged" in called.err
-    expected = nmt_translate("-m", run, "--scores", "--checkpoint", 2, given="Guten Morgen!\n")
+    expected = nmt_translate("-m", run, "--scores", "--checkpoint", 4, given="Guten Morgen!\n")
     assert called.out == expected.out
 
 

@@ -15,7 +15,7 @@ from tests.commands import lines_of, state_of
 
 def test_run_contains_the_documented_files(trained: Path) -> None:
     names = {path.name for path in trained.iterdir()} - {"tensorboard"}  # only where installed
-    expected = {"config.yaml", "vocabulary", "checkpoints", "metrics.jsonl", "train.log"}
+    expected = {"config.yaml", "vocabulary", "checkpoints", "metrics.jsonl", "train.log", ".lock"}
     assert names == expected | {"samples", "attention", "cache"}
     checkpoints = trained / "checkpoints"
     # 150 updates, saved every 50; the newest two and the best are kept.
@@ -76,7 +76,7 @@ def test_metrics_have_documented_keys_and_intervals(trained: Path) -> None:
     assert all(set(row) == {"kind", "step"} | numbers | timed for row in training)
     assert all(set(row) == {"kind", "step", "loss", "perplexity", "bleu"} for row in validation)
     assert training[-1]["loss"] < training[0]["loss"] / 2
-    assert [row["epoch"] for row in training[:4]] == [3, 6, 10, 13]  # 6 updates per epoch
+    assert [row["epoch"] for row in training[:4]] == [4, 7, 10, 14]  # 6 updates per epoch
 
 
 def test_samples_contain_source_reference_and_translation(

@@ -1,0 +1,80 @@
+"""Fingerprints of the texts of a run, recorded in checkpoints and compared when it continues."""
+
+import hashlib
+import os
+import zlib
+
+import numpy as np
+
+from nmt.data.corpus import Corpus
+from nmt.data.token_corpus import TokenCorpus
+from nmt.errors import UserError
+from nmt.storage.atomic import JsonObject, file_errors
+from nmt.storage.run_inputs import START_OVER
+
+
+def record_texts(
+    train_corpus: Corpus, train: TokenCorpus, valid_corpus: Corpus, valid: TokenCorpus
+) -> JsonObject:
+    """Return what a checkpoint records about the training and the validation text."""
+    return {
+        "training": _record(train_corpus, train),
+        "validation": _record(valid_corpus, valid),
+    }
+
+
+def _record(corpus: Corpus, tokens: TokenCorpus) -> JsonObject:
+    sizes = []
+    for file in corpus.files:
+        with file_errors(file, "cannot be read"):
+            sizes.append([file.name, file.stat().st_size])
+    return {"sha256": _fingerprint(corpus, tokens), "pairs": tokens.stats.read, "files": sizes}
+
+
+def _fingerprint(corpus: Corpus, tokens: TokenCorpus) -> str:
+    """Return a checksum of all pairs, and of the content of source images."""
+    if tokens.images is None:
+        return tokens.text_fingerprint
+    # The fingerprint of the text contains the directory of the images, which may move.
+    directory, digest = corpus.files[0].parent, hashlib.sha256()
+    for name, target in corpus.pairs():
+        source = os.path.relpath(name, directory) if name else ""
+        digest.update(f"{source}\n{target}\n".encode())
+    digest.update(zlib.crc32(np.ascontiguousarray(tokens.images).data).to_bytes(4, "big"))
+    return digest.hexdigest()
+
+
+def check_texts(recorded: JsonObject, found: JsonObject, step: int) -> None:
+    """Compare the texts of this start with those that a checkpoint recorded.
+
+    Args:
+        recorded: what `record_texts` returned; empty in checkpoints of earlier versions
+        found: the same of this start
+        step: update of the checkpoint, for the message
+
+    Raises:
+        UserError: a text has changed
+    """
+    for name, before in recorded.items():
+        now = found[name]
+        if before["sha256"] != now["sha256"]:
+            raise UserError(
+                f"the {name} text has changed since update {step} ({_changes(before, now)}); "
+                f"restore it, {START_OVER}"
+            )
+
+
+def _changes(before: JsonObject, now: JsonObject) -> str:
+    """Return the numbers of pairs, and the files whose name or size differs."""
+    changes = [f"{before['pairs']} pairs, now {now['pairs']}"]
+    for position in range(max(len(before["files"]), len(now["files"]))):
+        old, new = (files[position : position + 1] for files in (before["files"], now["files"]))
+        if [list(file) for file in old] != [list(file) for file in new]:
+            changes.append(f"{_shown(old)}, now {_shown(new)}")
+    if len(changes) == 1:
+        changes.append("files of the same size: " + ", ".join(name for name, _ in now["files"]))
+    return "; ".join(changes)
+
+
+def _shown(files: list[list[object]]) -> str:
+    return "no file" if not files else f"{files[0][0]} of {files[0][1]} bytes"
