@@ -12,7 +12,7 @@ from nmt.storage.run_dir import RunDir
 def check_links(run: RunDir) -> None:
     """Check that the files which loading reads are inside the run directory.
 
-    The links `best` and `last` are not followed: their text is the name of a checkpoint, or ignored.
+    The links `best` and `last` are never followed: their text names a checkpoint, or is ignored.
 
     Raises:
         UserError: a link leads out of the directory

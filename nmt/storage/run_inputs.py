@@ -218,6 +218,8 @@ def _same_content(key: str, recorded: JsonObject, experiment: Experiment) -> boo
             return False
         checkpoint, _ = find_checkpoint(RunDir(start), "best")
         return weights_checksum(checkpoint) == recorded["start_from"]
+    if key == "plugins":
+        return plugin_checksums(experiment) == recorded.get("plugins", {})
     return True
 
 

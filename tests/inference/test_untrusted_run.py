@@ -13,6 +13,7 @@ from nmt.data.vocabulary import load_vocabularies
 from nmt.errors import UserError
 from nmt.inference.saved_model import load_saved_model
 from nmt.search.translator import Translator
+from nmt.storage.checkpoint import read_weights
 from nmt.storage.plugins import save_plugins
 from nmt.storage.run_dir import RunDir
 from tests.commands import nmt_eval, nmt_train, nmt_translate, write_experiment
@@ -122,7 +123,9 @@ def test_a_dotted_type_of_a_run_is_not_imported(
     for message in refusals(stranger):
         assert "model.score: 'payload.Mine' imports code; read the module payload; if" in message
     assert not (stranger.parent / "touched").exists()
-    load_saved_model(stranger, trust_plugins=True)
+    # Its code runs, and then the config is found not to be that of the training.
+    with pytest.raises(UserError, match=r"\+ model\.score\.type: payload\.Mine"):
+        load_saved_model(stranger, trust_plugins=True)
     assert (stranger.parent / "touched").exists()
     edit(stranger, model=model, search={"length_penalty": "os.abort"})
     assert all("search.length_penalty: 'os.abort'" in message for message in refusals(stranger))
@@ -143,18 +146,13 @@ def test_a_run_includes_no_file(stranger: Path) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        *("config.yaml", "vocabulary", "vocabulary/joint.model", "checkpoints", "checkpoints/best"),
+        *("config.yaml", "vocabulary", "vocabulary/joint.model", "checkpoints"),
         *("checkpoints/150", "checkpoints/150/model.safetensors"),
     ],
 )
 def test_links_out_of_a_run_are_not_followed(stranger: Path, name: str) -> None:
     outside = stranger.parent / "outside"
     os.rename(stranger / name, outside)
-    target = stranger / "checkpoints" / "150" if name == "checkpoints/best" else outside
-    if name == "checkpoints/best":
-        shutil.rmtree(outside, ignore_errors=True)
-        outside.unlink(missing_ok=True)
-        shutil.copytree(target, outside)
     (stranger / name).symlink_to(outside)
     for message in refusals(stranger):
         # A link to the checkpoint leads out of the run as well.
@@ -162,6 +160,17 @@ def test_links_out_of_a_run_are_not_followed(stranger: Path, name: str) -> None:
         assert ": is a link that leads out of the run" in message
         assert "--trust-plugins" in message
     load_saved_model(stranger, trust_plugins=True)
+
+
+def test_link_to_the_best_checkpoint_is_never_followed(stranger: Path) -> None:
+    shutil.copytree(stranger / "checkpoints" / "100", stranger.parent / "150")
+    (stranger / "checkpoints" / "best").unlink()
+    (stranger / "checkpoints" / "best").symlink_to(stranger.parent / "150")
+    saved = load_saved_model(stranger)
+    (warning,) = saved.warnings
+    assert "using update 150, the best one according to the training state" in warning
+    best = read_weights(stranger / "checkpoints" / "150")
+    assert all(value.equal(best[name]) for name, value in saved.model.named_parameters())
 
 
 def test_a_run_may_be_a_link_itself(stranger: Path) -> None:
