@@ -126,7 +126,7 @@ def check_continuation(
     Raises:
         UserError: something that decides the weights has changed
     """
-    recorded = newest_state(run).get("inputs", {})
+    recorded = recorded_inputs(newest_state(run))
     remedy = START_OVER
     check_unchanged(run, recorded, experiment, remedy=remedy)
     before = _options_of_run(run, experiment, is_recorded=bool(recorded))
@@ -149,9 +149,20 @@ def check_for_translation(run: RunDir, state: JsonObject, experiment: Experiment
     Raises:
         UserError: the config, a vocabulary or a plugin has changed since then
     """
-    recorded = state.get("inputs", {})
     remedy = "restore the file from a copy of the run"
-    check_unchanged(run, recorded, experiment, remedy=remedy)
+    check_unchanged(run, recorded_inputs(state), experiment, remedy=remedy)
+
+
+def recorded_inputs(state: JsonObject) -> JsonObject:
+    """Return the record in a training state; an empty one in states of earlier versions."""
+    inputs = state.get("inputs")
+    # A run of unknown origin may contain anything.
+    sections = inputs.items() if isinstance(inputs, dict) else ()
+    return {
+        name: value
+        for name, value in sections
+        if isinstance(value, str if name == "start_from" else dict)
+    }
 
 
 def _changed_options(recorded: Options, experiment: Experiment) -> list[str]:
@@ -170,7 +181,7 @@ def _updated(recorded: Options, experiment: Experiment) -> Options:
     others = {key: v for key, v in others.items() if key in FREE_OPTIONS | FILE_OPTIONS}
     try:
         return decisive_options(validate(Experiment, _nested(recorded | others)))
-    except UserError:
+    except (UserError, AttributeError, TypeError):  # of another version, or of unknown origin
         return recorded
 
 

@@ -26,6 +26,7 @@ from nmt.storage.checkpoint import (
     write_checkpoint,
 )
 from nmt.storage.run_dir import RunDir
+from nmt.storage.run_inputs import recorded_inputs
 from nmt.training.ema import ExponentialMovingAverage, applied
 from nmt.training.metrics_log import RunningLoss, Timer
 from nmt.training.text_record import check_texts
@@ -116,7 +117,7 @@ class Checkpointer:
         trainer = self._trainer
         checkpoint, warnings = trainer.process_group.on_first(self._find)
         state, training = read_state(checkpoint), read_training_tensors(checkpoint)
-        recorded = state.get("inputs", {})
+        recorded = recorded_inputs(state)
         check_texts(recorded.get("texts", {}), self._inputs["texts"], state["step"])
         # Known only to the process that has loaded the weights of the other run.
         self._inputs |= {key: recorded[key] for key in ("start_from",) if key in recorded}
