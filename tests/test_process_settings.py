@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from nmt.cli.process import configure_process
+from nmt.cli.process import configure_process, limit_shape_caches
 from nmt.errors import UserError
 from tests.commands import nmt_translate
 
@@ -139,3 +139,13 @@ def test_an_unavailable_device_is_a_user_error(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(UserError, match="torch finds no GPU"):
         configure_process("cuda")
+
+
+def test_shape_caches_are_bounded_unless_the_user_sets_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("LRU_CACHE_CAPACITY", "7")
+    monkeypatch.delenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", raising=False)
+    limit_shape_caches()
+    assert os.environ["LRU_CACHE_CAPACITY"] == "7"
+    assert os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] == "128"

@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Callable
 
+MAX_COLUMNS = 1000
 MAX_SHOWN = 40  # characters of a value in an error message
 
 
@@ -20,6 +21,11 @@ def integer(minimum: int, maximum: int) -> Callable[[str], int]:
         return number
 
     return parse
+
+
+def column(text: str) -> int | str:
+    """Parse the number of a column, from 1, or its name."""
+    return integer(1, MAX_COLUMNS)(text) if text.isdecimal() else text
 
 
 def _shown(text: str) -> str:

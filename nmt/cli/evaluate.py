@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from nmt.cli.common import SUCCESS, Parser, run
+from nmt.cli.process import limit_shape_caches
 from nmt.cli.streams import print_result
 from nmt.cli.translate import add_model_options, add_runtime_options
 from nmt.distributed.rank import RankInfo
@@ -140,12 +141,15 @@ def _score_alignments(options: argparse.Namespace) -> dict[str, Result]:
 
 
 def _score_translations(options: argparse.Namespace) -> dict[str, Result]:
+    from nmt.data.table import check_sentences
     from nmt.data.text import read_lines
     from nmt.evaluation.metrics import check_lines, make_metrics, score
     from nmt.evaluation.significance import paired_bootstrap
 
     if len(options.files) < 2:
         raise UserError("a REFERENCE is required", options.files[0])
+    for name in (*options.files, *filter(None, [options.baseline])):
+        check_sentences(name)
     texts, *references = [list(read_lines(Path(name))) for name in options.files]
     # Not a default of the parser, so that `--metrics` without files is recognized as unused.
     metrics = options.metrics or ["bleu", "chrf"]
@@ -165,6 +169,7 @@ def _score_translations(options: argparse.Namespace) -> dict[str, Result]:
 
 def _translate(texts: list[str], options: argparse.Namespace) -> list[str]:
     """Translate as nmt-translate does with the same options."""
+    limit_shape_caches()
     from nmt.cli.search_arguments import check_search_options, search_options
     from nmt.cli.shared_translator import open_translator
     from nmt.search.translator import number_lines

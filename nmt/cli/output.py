@@ -54,7 +54,11 @@ def open_output(name: str | Path) -> Output:
 
 @contextmanager
 def publishing(outputs: Sequence[Output]) -> Iterator[None]:
-    """Publish all outputs if the body succeeds, and discard them otherwise."""
+    """Publish all outputs if the body succeeds, and discard them otherwise.
+
+    Args:
+        outputs: may grow in the body
+    """
     try:
         yield
         for output in outputs:
@@ -144,8 +148,10 @@ class OutputFile(Output):
             self._staged = None
 
     def discard(self) -> None:
-        with suppress(OSError, ValueError):
-            self._close_layers()
+        for stream in (self._stream, *reversed(self._layers)):
+            with suppress(OSError, ValueError):
+                if stream is not None:
+                    stream.close()
         if self._staged is not None:
             self._staged.unlink(missing_ok=True)
             _staged_files.discard(self._staged)

@@ -7,6 +7,22 @@ and not to a model, so a program that imports `nmt` keeps its own.
 import os
 
 
+# Kernels of matrix products that oneDNN keeps, and those that torch keeps. With the 1,024 of each by
+# default, the memory of a text with sentences of all lengths grows by 300 MB over 12,000 lines of a
+# tiny model. With 128 it stays 170 MB lower after 2,500 lines, and the time is equal.
+SHAPE_CACHES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
+CACHED_SHAPES = "128"
+
+
+def limit_shape_caches() -> None:
+    """Bound the memory for shapes of matrix products; takes effect before torch is imported.
+
+    Batches of a translation have almost as many shapes as steps, whereas those of training repeat.
+    """
+    for name in SHAPE_CACHES:
+        os.environ.setdefault(name, CACHED_SHAPES)
+
+
 def configure_process(
     device: str, *, threads: int | None = None, tf32: bool = False, deterministic: bool = False
 ) -> None:

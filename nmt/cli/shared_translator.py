@@ -11,7 +11,7 @@ from nmt.cli.process import configure_process
 from nmt.cli.streams import complain
 from nmt.config.search_options import SearchOptions
 from nmt.distributed.rank import RankInfo
-from nmt.errors import UserError
+from nmt.errors import UserError, explained_out_of_memory
 from nmt.parallel import WorkerPool, usable_cores
 from nmt.search.translation import Translation
 from nmt.search.translator import SourceLine, Translator
@@ -54,6 +54,11 @@ def open_translator(name: str, arguments: argparse.Namespace) -> Iterator[Shared
     Raises:
         UserError: if a model cannot be loaded
     """
+    cores = usable_cores()
+    if arguments.workers > cores:
+        # More would only take memory; the translations do not depend on the number of workers.
+        complain(f"{name}: --workers {arguments.workers}: reduced to {cores}, the usable cores")
+        arguments.workers = cores
     models = ModelArguments.parse(arguments)
     # The workers load their models while this process loads its own.
     with WorkerPool(partial(_load, models), arguments.workers - 1, "--workers") as pool:
@@ -95,13 +100,14 @@ class ModelArguments(NamedTuple):
     def load(self) -> Translator:
         """Configure this process and load the models."""
         configure_process(self.device, threads=self.threads)
-        return Translator.load(
-            *self.models,
-            checkpoint=self.checkpoint,
-            device=self.device,
-            precision=self.precision,
-            trust_plugins=self.trust_plugins,
-        )
+        with explained_out_of_memory("use a smaller model, or lower --workers"):
+            return Translator.load(
+                *self.models,
+                checkpoint=self.checkpoint,
+                device=self.device,
+                precision=self.precision,
+                trust_plugins=self.trust_plugins,
+            )
 
 
 def _load(models: ModelArguments) -> Translator:
@@ -111,4 +117,5 @@ def _load(models: ModelArguments) -> Translator:
 def _translate_share(
     translator: Translator, lines: list[SourceLine], *, options: SearchOptions, file: str
 ) -> list[Translation]:
-    return translator.translate_lines(lines, options, file=file)
+    with explained_out_of_memory("lower --batch-tokens, --beam-size or --workers"):
+        return translator.translate_lines(lines, options, file=file)

@@ -6,9 +6,10 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nmt.cli.arguments import integer
+from nmt.cli.arguments import column, integer
 from nmt.cli.common import SUCCESS, Parser, run
 from nmt.cli.output import check_outputs
+from nmt.cli.process import limit_shape_caches
 from nmt.cli.search_arguments import add_search_options, check_search_options, search_options
 from nmt.cli.streams import complain
 from nmt.distributed.rank import RankInfo
@@ -118,6 +119,13 @@ def make_parser() -> Parser:
         help="text, or file names of images, one per line; .gz, .bz2, .xz and .zst are "
         "decompressed; - is standard input (default: -)",
     )
+    parser.add_argument(
+        "--column",
+        type=column,
+        metavar="N",
+        help="number or name of the column of the sentences, if INPUT is a table such as .tsv or "
+        ".csv; a header row has no translation (default: INPUT is text)",
+    )
     add_model_options(parser, required=True)
     sampling = parser.add_argument_group("sampling")
     sampling.add_argument(
@@ -167,6 +175,12 @@ def make_parser() -> Parser:
         metavar="FILE",
         help="score the translations in this file, one per line; no search (default: off)",
     )
+    add(
+        "--target-column",
+        type=column,
+        metavar="N",
+        help="number or name of their column, if the file is a table (default: the file is text)",
+    )
     add_runtime_options(parser)
     return parser
 
@@ -177,6 +191,7 @@ def _translate(arguments: argparse.Namespace) -> int:
     check_search_options(arguments)
     if rank.is_first:  # other machines need not have the files
         check_files(arguments)
+    limit_shape_caches()
     # Imported now, because these import torch, which takes longer than all checks.
     from nmt.cli.shared_translator import open_translator
     from nmt.cli.translate_io import input_name, read_windows, write_translations
@@ -247,7 +262,14 @@ def check_options(arguments: argparse.Namespace) -> None:
 
 def check_files(arguments: argparse.Namespace) -> None:
     """Raise UserError for a missing input, and for an output that is an input or another output."""
-    check_input(arguments.input)
+    # Imported here because `--help` needs no data.
+    from nmt.data.table import check_sentences
+
+    check_sentences(arguments.input, arguments.column, "--column")
+    if arguments.score_targets is not None:
+        check_sentences(arguments.score_targets, arguments.target_column, "--target-column")
+    elif arguments.target_column is not None:
+        raise UserError("--target-column: has no effect without --score-targets; remove it")
     outputs = {
         "translations": arguments.output,
         "alignments": arguments.alignments,
@@ -257,17 +279,6 @@ def check_files(arguments: argparse.Namespace) -> None:
         [name for name in (arguments.input, arguments.score_targets) if name is not None],
         {content: name for content, name in outputs.items() if name is not None},
     )
-
-
-def check_input(name: str) -> None:
-    """Raise UserError if an input does not exist; `-` is standard input."""
-    try:
-        missing = name != "-" and not Path(name).exists()
-    except (OSError, ValueError) as error:
-        message = f"cannot read: {getattr(error, 'strerror', error)}; give a text file"
-        raise UserError(message, name) from error
-    if missing:
-        raise UserError("not found; give a text file, or - for standard input", name)
 
 
 def _check_alignments(arguments: argparse.Namespace, *, is_image: bool) -> None:

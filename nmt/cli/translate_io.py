@@ -10,7 +10,9 @@ from itertools import islice, zip_longest
 from pathlib import Path
 from typing import TypeVar
 
-from nmt.cli.output import open_output, publishing
+from nmt.cli.output import Output, open_output, publishing
+from nmt.cli.progress import reporting
+from nmt.data.table import Column, Table
 from nmt.data.text import is_blank, read_lines
 from nmt.errors import UserError
 from nmt.prefetch import read_available
@@ -42,14 +44,31 @@ def read_windows(
         stream = io.BufferedReader(io.FileIO(sys.stdin.fileno(), closefd=False))
         texts, directory = read_lines(stream, "standard input"), Path()
     else:
-        texts, directory = read_lines(arguments.input), Path(arguments.input).parent
+        texts = read_sentences(arguments.input, arguments.column, "--column")
+        directory = Path(arguments.input).parent
     texts = (reader.resolve(text, directory) for text in texts)
     if arguments.score_targets is None:
         lines = number_lines(texts)
     else:
-        targets = read_lines(arguments.score_targets)
+        targets = read_sentences(
+            arguments.score_targets, arguments.target_column, "--target-column"
+        )
         lines = pair_lines(texts, targets, input_name(arguments), str(arguments.score_targets))
     return read_available(lines, size) if arguments.input == "-" else full_windows(lines, size)
+
+
+def read_sentences(name: str | Path, column: Column | None, option: str) -> Iterator[str]:
+    """Read the lines of a text, or the cells of a column of a table below its header row.
+
+    Args:
+        name: file name
+        column: number or name of the column; None for a text
+        option: option that selects the column, for error messages
+    """
+    if column is None:
+        return read_lines(name)
+    table = Table(Path(name), [column], option=option)
+    return (cell for _, (cell,) in table.rows())
 
 
 def input_name(arguments: argparse.Namespace) -> str:
@@ -104,15 +123,15 @@ def write_translations(
     num_cut = 0
     with ExitStack() as stack:
         stack.enter_context(closing(translations))
-        output = open_output(arguments.output)
-        outputs = [output]
+        outputs: list[Output] = []
+        stack.enter_context(publishing(outputs))
+        outputs.append(output := open_output(arguments.output))
         alignments = None
         if arguments.alignments is not None:
-            alignments = open_output(arguments.alignments)
-            outputs.append(alignments)
-        stack.enter_context(publishing(outputs))
+            outputs.append(alignments := open_output(arguments.alignments))
         pages = stack.enter_context(AttentionFolder(arguments.attention))
-        for number, translation in enumerate(translations):
+        counted = stack.enter_context(reporting("nmt-translate", translations))
+        for number, translation in enumerate(counted):
             num_cut += not translation.finished
             output.write(format_translation(number, translation, arguments))
             if arguments.input == "-":

@@ -7,7 +7,7 @@ from annotated_types import Ge, Gt, Le
 from pydantic import AliasChoices, ConfigDict, Field, field_validator, model_validator
 from pydantic.json_schema import JsonSchemaValue
 
-from nmt.component_spec import NonNegative, PositiveFloat
+from nmt.component_spec import PositiveFloat
 from nmt.config.validation import DEFAULT, Component, FieldContext, Section, validate
 from nmt.registry import COVERAGE_PENALTIES, LENGTH_PENALTIES, ComponentConfig
 
@@ -16,6 +16,7 @@ from nmt.registry import COVERAGE_PENALTIES, LENGTH_PENALTIES, ComponentConfig
 BeamSize = Annotated[int, Ge(1), Le(1000)]
 MaxLength = Annotated[int, Ge(1), Le(100_000)]
 BatchSize = Annotated[int, Ge(1), Le(100_000_000)]
+TopK = Annotated[int, Ge(0), Le(100_000_000)]
 Ngram = Annotated[int, Ge(0), Le(1000)]
 # Random numbers of a line are seeded by seed * 2^32 + line in 64 bits.
 SamplingSeed = Annotated[int, Ge(0), Le(2**31 - 1)]
@@ -32,7 +33,7 @@ class SamplingOptions(Section):
 
     temperature: PositiveFloat = 1.0
     """divisor of the log-probabilities; below 1 favors likely tokens"""
-    top_k: NonNegative = 0
+    top_k: TopK = 0
     """sample from this many most likely tokens; 0 for all"""
     top_p: ProbabilityMass = 1.0
     """sample from the fewest most likely tokens that hold this share of the probability"""

@@ -37,8 +37,8 @@ class Format(NamedTuple):
 
     name: str
     magic: tuple[bytes, ...]
-    reader: Callable[[Stream], Any]
-    writer: Callable[[Stream], Any]
+    reader: Callable[[Any], Any]
+    writer: Callable[[Any], Any]
 
 
 class _ZstdReader(io.RawIOBase):

@@ -14,26 +14,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nmt.data.compression import FORMATS
-from nmt.data.table import Column, Table, is_table
+from nmt.data.table import Column, Table, check_format, is_table
 from nmt.data.text import read_line_blocks, read_lines
 from nmt.errors import UserError
 
 COMPRESSED = tuple(FORMATS)
-# Formats that are not read, with the remedy.
-OTHER_FORMATS = {
-    ".tmx": "is a translation memory; convert it to a .tsv file or to two text files",
-    ".xliff": "is an XLIFF file; convert it to a .tsv file or to two text files",
-    ".xlf": "is an XLIFF file; convert it to a .tsv file or to two text files",
-    ".xlsx": "is a spreadsheet; export it as .tsv",
-    ".ods": "is a spreadsheet; export it as .tsv",
-    ".docx": "is a document; save its text with one sentence per line",
-    ".json": "is a JSON file; convert it to a .tsv file or to two text files",
-    ".jsonl": "is a JSON file; convert it to a .tsv file or to two text files",
-    ".parquet": "is a Parquet file; convert it to a .tsv file or to two text files",
-    ".zip": "is an archive; extract its files first",
-    ".tar": "is an archive; extract its files first",
-    ".tgz": "is an archive; extract its files first",
-}
 # Pairs that are read, tokenized and written together. A block takes a few megabytes of memory, and
 # its tokenization takes longer than sending it to another process.
 BLOCK_PAIRS = 10_000
@@ -188,7 +173,8 @@ def find_shards(spec: str, source: str, target: str) -> list[Shard]:
     stem = spec.removesuffix(compression)
     # The compression of the spec is preferred, for files that exist in several forms.
     compressions = tuple(dict.fromkeys((compression, "", *COMPRESSED)))
-    _check_other_format(spec)
+    if _is_file(Path(spec)):
+        check_format(spec)
     if is_table(stem):
         finder, names = _ShardFinder(("",), compressions), [stem]
     else:
@@ -208,13 +194,6 @@ def find_shards(spec: str, source: str, target: str) -> list[Shard]:
     raise UserError(
         f"no file matches; give a pattern that matches {candidates}, plain or compressed", spec
     )
-
-
-def _check_other_format(spec: str) -> None:
-    """Raise UserError if a spec is a file of a format that is not read."""
-    remedy = OTHER_FORMATS.get(Path(spec).suffix.lower())
-    if remedy is not None and _is_file(Path(spec)):
-        raise UserError(remedy, spec)
 
 
 def _is_file(path: Path) -> bool:

@@ -17,6 +17,21 @@ from nmt.data.text import MAX_LINE_BYTES, decode_lines, open_text, raw_lines
 from nmt.errors import UserError
 
 TABLES = (".tsv", ".csv")
+# Formats that are not read, with the remedy.
+OTHER_FORMATS = {
+    ".tmx": "is a translation memory; convert it to a .tsv file or to two text files",
+    ".xliff": "is an XLIFF file; convert it to a .tsv file or to two text files",
+    ".xlf": "is an XLIFF file; convert it to a .tsv file or to two text files",
+    ".xlsx": "is a spreadsheet; export it as .tsv",
+    ".ods": "is a spreadsheet; export it as .tsv",
+    ".docx": "is a document; save its text with one sentence per line",
+    ".json": "is a JSON file; convert it to a .tsv file or to two text files",
+    ".jsonl": "is a JSON file; convert it to a .tsv file or to two text files",
+    ".parquet": "is a Parquet file; convert it to a .tsv file or to two text files",
+    ".zip": "is an archive; extract its files first",
+    ".tar": "is an archive; extract its files first",
+    ".tgz": "is an archive; extract its files first",
+}
 # Rows that decide on the delimiter and the quoting of a table.
 SAMPLE_ROWS = 200
 # Names of columns in the first row of a table, besides the languages of the experiment.
@@ -43,6 +58,38 @@ def is_table(name: str | Path) -> bool:
     for suffix in FORMATS:
         stem = stem.removesuffix(suffix)
     return stem.endswith(TABLES)
+
+
+def check_format(name: str | Path) -> None:
+    """Raise UserError if a file name is that of a format that is not read."""
+    remedy = OTHER_FORMATS.get(Path(name).suffix.lower())
+    if remedy is not None:
+        raise UserError(remedy, str(name))
+
+
+def check_sentences(name: str | Path, column: Column | None = None, option: str = "") -> None:
+    """Raise UserError if a file of sentences is missing or has another format.
+
+    Args:
+        name: file name, or `-` for standard input
+        column: the column to read from a table
+        option: option that selects the column; empty if the command has none
+    """
+    if str(name) == "-":
+        if column is not None:
+            raise UserError(f"{option}: requires the name of a file; use cut -f in a pipe")
+        return
+    check_format(name)
+    if column is None and is_table(name):
+        remedy = f"select the column of the sentences with {option} 1" if option else "extract it"
+        raise UserError(f"is a table, not one sentence per line; {remedy}", str(name))
+    try:
+        missing = not Path(name).exists()
+    except (OSError, ValueError) as error:
+        message = f"cannot read: {getattr(error, 'strerror', error)}; give a text file"
+        raise UserError(message, str(name)) from error
+    if missing:
+        raise UserError("not found; give a text file, or - for standard input", str(name))
 
 
 class Dialect(NamedTuple):
@@ -141,7 +188,7 @@ class Table:
 
     @property
     def _suffix(self) -> str:
-        return next(suffix for suffix in (*TABLES, ".tsv") if suffix in self.file.suffixes)
+        return next((suffix for suffix in TABLES if suffix in self.file.suffixes), ".tsv")
 
     @property
     def _spelled_delimiter(self) -> str:

@@ -140,8 +140,8 @@ def decode_lines(lines: Iterable[bytes], name: str, first: int = 1) -> Iterator[
 def _check_encoding(body: bytes, number: int, name: str) -> None:
     """Raise UserError for a line of UTF-16 or UTF-32 text."""
     encodings = [one for mark, one in OTHER_MARKS.items() if number == 1 and body.startswith(mark)]
-    if not encodings and len(body) >= 4:
-        # Of Latin text in UTF-16, every second byte is 0. A line of NUL characters has no others.
+    if not encodings and len(body) >= 8 and number <= 10:
+        # Every second byte of Latin text in UTF-16 is 0, whereas a single odd line may be text.
         shares = [body[side::2].count(0) / len(body[side::2]) for side in (0, 1)]
         if max(shares) >= 0.9 and min(shares) <= 0.1:
             encodings = ["UTF-16LE" if (shares[1] > shares[0]) == (number == 1) else "UTF-16BE"]

@@ -4,6 +4,7 @@ import bz2
 import gzip
 import io
 import lzma
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,11 @@ from nmt.data.text import read_lines
 from nmt.errors import UserError
 
 TEXT = "".join(f"Zeile {number} äöü\n" for number in range(5000)).encode()
-COMPRESS = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress}
+COMPRESS: dict[str, Callable[[bytes], bytes]] = {
+    ".gz": gzip.compress,
+    ".bz2": bz2.compress,
+    ".xz": lzma.compress,
+}
 
 
 def compress(suffix: str, text: bytes) -> bytes:

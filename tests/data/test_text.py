@@ -75,3 +75,9 @@ def test_line_beyond_the_limit_is_reported_without_reading_it(
 def test_names_that_the_system_refuses_are_reported(tmp_path: Path, name: str) -> None:
     (tmp_path / "a").write_text("")
     assert "cannot read: " in error_of(tmp_path / name)
+
+
+def test_odd_lines_with_nul_characters_are_text(tmp_path: Path) -> None:
+    path = tmp_path / "text"
+    path.write_bytes(b"a\n" * 10 + b"\0a" * 8 + b"\n" + b" \0" * 3 + b"\n")
+    assert list(read_lines(path))[-2:] == ["\0a" * 8, " \0" * 3]
