@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from importlib import import_module
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, BinaryIO, NamedTuple, TypeAlias, cast
 
 from nmt.errors import UserError
 
@@ -104,8 +104,8 @@ FORMATS = {
     ".xz": Format(
         "xz",
         (b"\xfd7zXZ\0",),
-        lambda stream: lzma.LZMAFile(stream, "rb"),  # noqa: SIM115
-        lambda stream: lzma.LZMAFile(stream, "wb"),  # noqa: SIM115
+        lambda stream: lzma.LZMAFile(cast(BinaryIO, stream), "rb"),  # noqa: SIM115
+        lambda stream: lzma.LZMAFile(cast(BinaryIO, stream), "wb"),  # noqa: SIM115
     ),
     ".zst": Format(
         "zstd", (b"\x28\xb5\x2f\xfd",), partial(_zstd, mode="rb"), partial(_zstd, mode="wb")

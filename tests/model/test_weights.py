@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from nmt.errors import UserError
+from nmt.model.attention.scores.cosine import CosineScore
 from nmt.model.layers.lstmn import LSTMNLayer
 from nmt.model.seq2seq import Seq2Seq
 from nmt.model.weights import (
@@ -78,6 +79,7 @@ def test_fixed_sharpness_of_a_started_model_is_its_own_option() -> None:
     for weights in (weight_tensors(model), weight_tensors(model) | training_buffers(model)):
         load_weights(other, weights, "checkpoint")
         score = other.get_submodule("decoder.attention.score")
+        assert isinstance(score, CosineScore)
         assert score.log_sharpness.exp().item() == pytest.approx(3.0)
 
 
