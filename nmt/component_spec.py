@@ -13,12 +13,24 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_type_hints
 
-from annotated_types import Ge, Gt, Lt
+from annotated_types import Ge, Gt, Le, Lt
 
-Positive = Annotated[int, Ge(1)]
-NonNegative = Annotated[int, Ge(0)]
-PositiveFloat = Annotated[float, Gt(0)]
-NonNegativeFloat = Annotated[float, Ge(0)]
+# The upper bounds are far above any sensible value. They keep a mistyped or hostile number from
+# allocating all memory, from never ending, and from overflowing.
+LARGE = 1_000_000
+"""Upper bounds from here on only exclude mistakes; lists of options do not show them."""
+Positive = Annotated[int, Ge(1), Le(1_000_000_000)]
+NonNegative = Annotated[int, Ge(0), Le(1_000_000_000)]
+Size = Annotated[int, Ge(1), Le(65_536)]
+"""Width of a layer or of vectors."""
+Count = Annotated[int, Ge(1), Le(256)]
+"""Number of layers, heads or other modules."""
+Length = Annotated[int, Ge(1), Le(100_000)]
+"""Number of positions or tokens of a sentence."""
+Seed = Annotated[int, Ge(0), Lt(1 << 32)]
+PositiveFloat = Annotated[float, Gt(0), Le(1_000_000)]
+NonNegativeFloat = Annotated[float, Ge(0), Le(1_000_000)]
+Exponent = Annotated[float, Ge(0), Le(10)]
 Probability = Annotated[float, Ge(0), Lt(1)]
 
 # Annotations of options are evaluated without importing the component's module, so these names,
@@ -27,12 +39,23 @@ ANNOTATIONS = {
     "Literal": Literal,
     "Positive": Positive,
     "NonNegative": NonNegative,
+    "Size": Size,
+    "Count": Count,
+    "Length": Length,
+    "Seed": Seed,
     "PositiveFloat": PositiveFloat,
     "NonNegativeFloat": NonNegativeFloat,
+    "Exponent": Exponent,
     "Probability": Probability,
 }
 REQUIRED: Final = inspect.Parameter.empty
 PACKAGE = Path(__file__).parent
+
+
+def bound_text(bound: object) -> str:
+    """Return the bound of a range as text: `1,000,000`, not `1e+06`."""
+    assert isinstance(bound, (int, float))
+    return f"{bound:,.15g}"
 
 
 @dataclass(frozen=True)

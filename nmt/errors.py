@@ -6,6 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
 
+MAX_LINE = 2000  # characters of a mistake on one line
+MAX_NAME = 120
+
 
 class UserError(ValueError):
     """A mistake of the user: an invalid option, configuration, file or text.
@@ -25,7 +28,9 @@ class UserError(ValueError):
     @property
     def lines(self) -> list[str]:
         """Return one line per mistake."""
-        return [" ".join(str(self).split("\n"))]
+        line = " ".join(str(self).split("\n"))
+        # A name or a value in it may be longer than any screen.
+        return [line if len(line) <= MAX_LINE else f"{line[: MAX_LINE - 500]} ... {line[-400:]}"]
 
 
 class UserErrors(UserError):
@@ -42,6 +47,12 @@ class UserErrors(UserError):
     @property
     def lines(self) -> list[str]:
         return [line for error in self.errors for line in error.lines]
+
+
+def printable(text: str) -> str:
+    """Return a name that a user gave, shortened and without halves of surrogate pairs."""
+    text = text.encode("utf-8", "backslashreplace").decode()
+    return text if len(text) <= MAX_NAME else f"{text[: MAX_NAME - 20]}...{text[-10:]}"
 
 
 # What to do about an error of the operating system; other errors have no general remedy.

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeAlias, TypeVar
 
 from nmt.component_spec import ComponentSpec, read_component_specs, spec_of
-from nmt.errors import UserError, suggest
+from nmt.errors import UserError, printable, suggest
 
 if TYPE_CHECKING:  # the interfaces import torch, which a configuration error must not
     from torch.optim import Optimizer
@@ -98,7 +98,7 @@ class Registry(Generic[T]):
             return known[name]
         if "." in name:
             return self._import_dotted(name)
-        raise UserError(f"unknown {self.family} '{name}'; {suggest(name, known)}")
+        raise UserError(f"unknown {self.family} '{printable(name)}'; {suggest(name, known)}")
 
     def load(self, name: str) -> Callable[..., T]:
         """Return the class or function, importing its module."""

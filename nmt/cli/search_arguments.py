@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, get_args
 from annotated_types import Ge, Gt, Le
 
 import nmt.config
-from nmt.component_spec import ANNOTATIONS
+from nmt.component_spec import ANNOTATIONS, LARGE, bound_text
 from nmt.errors import UserError
 from nmt.registry import FAMILIES, ComponentConfig
 
@@ -220,9 +220,9 @@ def _range(kind: Any) -> list[str]:
     for limit in getattr(kind, "__metadata__", ()):
         match limit:
             case Ge(least):
-                words.append(f"at least {least:,}")
+                words.append(f"at least {bound_text(least)}")
             case Gt(bound):
-                words.append(f"above {bound:g}")
-            case Le(most):
-                words.append(f"at most {most:,}")
+                words.append(f"above {bound_text(bound)}")
+            case Le(float() | int() as most) if most < LARGE:
+                words.append(f"at most {bound_text(most)}")
     return [" and ".join(words)] if words else []

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pydantic import TypeAdapter
 from pydantic.json_schema import JsonSchemaValue
 
-from nmt.component_spec import REQUIRED, ComponentSpec, Option
+from nmt.component_spec import LARGE, REQUIRED, ComponentSpec, Option, bound_text
 from nmt.config.schema import Experiment
 from nmt.errors import UserError, suggest
 from nmt.registry import FAMILIES
@@ -49,7 +49,11 @@ def _type_words(schema: Mapping[str, object]) -> str:
         case {"enum": list(values)}:
             return " or ".join(map(_yaml, values))
     signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
-    bounds = [f"{sign} {schema[key]:g}" for key, sign in signs.items() if key in schema]
+    bounds = []
+    for key, sign in signs.items():
+        bound = schema.get(key)
+        if isinstance(bound, (int, float)) and bound < LARGE:
+            bounds.append(f"{sign} {bound_text(bound)}")
     return f"{schema.get('type', 'any')} {' and '.join(bounds)}".rstrip()
 
 

@@ -11,9 +11,18 @@ from pydantic import (
     model_validator,
 )
 
-from nmt.component_spec import NonNegative, Positive, PositiveFloat, Probability
+from nmt.component_spec import (
+    Length,
+    NonNegative,
+    Positive,
+    PositiveFloat,
+    Probability,
+    Seed,
+    Size,
+)
 from nmt.config.search_options import SearchOptions
 from nmt.config.validation import DEFAULT, Component, FieldContext, Section, error_at
+from nmt.errors import printable
 from nmt.registry import (
     DECODERS,
     ENCODERS,
@@ -54,7 +63,7 @@ class SamplingConfig(Section):
 class VocabularyConfig(Section):
     """Subword vocabularies of both languages."""
 
-    size: Positive = 8000
+    size: Annotated[int, Field(ge=1, le=1_000_000)] = 8000
     """tokens of a vocabulary that is learned from the training text"""
     type: Literal["unigram", "bpe", "char"] = "unigram"
     """SentencePiece model type"""
@@ -105,11 +114,11 @@ class VocabularyConfig(Section):
 class PicturesConfig(Section):
     """Source images instead of source text: pixels, or precomputed feature maps."""
 
-    size: Positive | None = None
+    size: Size | None = None
     """height and width in pixels to which images are resized, without keeping the aspect ratio"""
-    features: Positive | None = None
+    features: Size | None = None
     """width of each annotation of the feature maps, which are .npy files of floats"""
-    positions: Positive = 196
+    positions: Length = 196
     """annotations of a feature map: rows times columns"""
 
     @model_validator(mode="after")
@@ -142,7 +151,7 @@ class DataConfig(Section):
     the header row (default: the only two, or those named like the suffixes)"""
     pictures: PicturesConfig | None = None
     """source images: the source files list one file name per line, relative to the text file"""
-    max_length: Positive = 100
+    max_length: Length = 100
     """training pairs with more tokens than this on either side are skipped"""
     vocabulary: VocabularyConfig = VocabularyConfig()
     cache: Path | None = None
@@ -161,7 +170,7 @@ class DataConfig(Section):
 class ModelConfig(Section):
     """Components of an encoder-decoder. The widths between them follow from their options."""
 
-    embedding_size: Positive = 256
+    embedding_size: Size = 256
     """width of the token embeddings of both sides"""
     embedding_dropout: Probability = 0.0
     """dropout rate of the embeddings"""
@@ -260,9 +269,9 @@ class TrainingConfig(Section):
     recurrence: RecurrenceBackend = "auto"
     """decoder recurrence: eager (a loop over steps), fused (one operation for all steps, for LSTM
     layers with global attention), or auto (fused where supported)"""
-    seed: NonNegative = 1
+    seed: Seed = 1
     """seed of the initialization, dropout and the order of batches"""
-    threads: Positive | None = None
+    threads: Annotated[int, Field(ge=1, le=1024)] | None = None
     """CPU threads, and processes that encode a long text (default: all cores)"""
     deterministic: bool = False
     """use only deterministic kernels on the GPU"""
@@ -338,7 +347,8 @@ class Experiment(Section):
         if isinstance(training, TrainingConfig) and training.early_stopping.metric not in known:
             raise error_at(
                 "training.early_stopping.metric",
-                f"must be one of {', '.join(known)}, got '{training.early_stopping.metric}'; "
+                f"must be one of {', '.join(known)}, "
+                f"got '{printable(training.early_stopping.metric)}'; "
                 "add it to evaluation.metrics",
             )
         return evaluation

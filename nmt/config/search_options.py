@@ -7,7 +7,6 @@ from annotated_types import Ge, Gt, Le
 from pydantic import AliasChoices, ConfigDict, Field, field_validator, model_validator
 from pydantic.json_schema import JsonSchemaValue
 
-from nmt.component_spec import PositiveFloat
 from nmt.config.validation import DEFAULT, Component, FieldContext, Section, validate
 from nmt.registry import COVERAGE_PENALTIES, LENGTH_PENALTIES, ComponentConfig
 
@@ -22,6 +21,7 @@ Ngram = Annotated[int, Ge(0), Le(1000)]
 SamplingSeed = Annotated[int, Ge(0), Le(2**31 - 1)]
 EarlyStopping = Literal["exact", "heuristic"]
 ProbabilityMass = Annotated[float, Gt(0), Le(1)]
+Temperature = Annotated[float, Ge(0.001), Le(1000)]
 
 # Earlier spellings of options and values, which stay valid.
 OPTION_ALIASES = {"stop": "early_stopping"}
@@ -31,7 +31,7 @@ VALUE_ALIASES: dict[object, str] = {"bound": "exact", "likely": "heuristic"}
 class SamplingOptions(Section):
     """Options of sampling, which replaces beam search."""
 
-    temperature: PositiveFloat = 1.0
+    temperature: Temperature = 1.0
     """divisor of the log-probabilities; below 1 favors likely tokens"""
     top_k: TopK = 0
     """sample from this many most likely tokens; 0 for all"""

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 from typing import Any, NamedTuple, Protocol, TypeVar, get_args, runtime_checkable
 
 from pydantic import (
@@ -21,11 +22,15 @@ from pydantic_core.core_schema import (
     plain_serializer_function_ser_schema,
 )
 
-from nmt.component_spec import REQUIRED, ComponentSpec
+from nmt.component_spec import REQUIRED, ComponentSpec, bound_text
 from nmt.errors import UserError, UserErrors, suggest
 from nmt.registry import AnyRegistry, ComponentConfig
 
 Key = tuple[str, ...]
+
+MAX_MISTAKES = 50
+MAX_SHOWN = 120  # characters
+MAX_SHOWN_BITS = 256
 
 
 class Section(BaseModel):
@@ -36,6 +41,8 @@ class Section(BaseModel):
         frozen=True,
         # YAML has types of its own: `epochs: "3"` is a mistake, and `seed: true` is not 1.
         strict=True,
+        # No option means anything at infinity or NaN.
+        allow_inf_nan=False,
         use_attribute_docstrings=True,
         # Fills in the options of default components.
         validate_default=True,
@@ -136,7 +143,7 @@ def options_model(spec: ComponentSpec) -> type[BaseModel]:
         name: (option.annotation, ... if option.default is REQUIRED else option.default)
         for name, option in spec.options.items()
     }
-    config = ConfigDict(extra="forbid", strict=True)
+    config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
     return create_model(spec.name, __config__=config, **fields)
 
 
@@ -265,13 +272,18 @@ def _explain(
         problem = _problem(detail, root)
         problems.setdefault(problem.key, []).append(problem)
     mistakes = []
-    for key, group in problems.items():
+    for key, group in islice(problems.items(), MAX_MISTAKES):
         # The type of a component may be lines below its key.
         location = locate((*key, "type") if group[0].is_component else key)
-        prefix = f"{spell('.'.join(key))}: " if key else ""  # the root itself has no key
+        # The root itself has no key.
+        prefix = f"{spell('.'.join(map(_shortened, key)))}: " if key else ""
         about_items = [[problem] for problem in group if problem.items]
         for same in about_items or [group]:
             mistakes.append(UserError(prefix + _message(same), location))
+    if len(problems) > MAX_MISTAKES:
+        mistakes.append(
+            UserError(f"and {len(problems) - MAX_MISTAKES:,} more mistakes", locate(()))
+        )
     return mistakes
 
 
@@ -303,6 +315,7 @@ def _problem(detail: ErrorDetails, root: type[Section]) -> _Problem:
 EXPECTED = {
     "int_type": "a whole number",
     "float_type": "a number",
+    "finite_number": "a finite number",
     "bool_type": "true or false",
     "string_type": "text (put it in quotes)",
     "list_type": "a list",
@@ -328,13 +341,13 @@ def _message(group: list[_Problem]) -> str:
             case "value_error":
                 return str(context["error"])
             case "greater_than_equal":
-                bounds.append(f"at least {context['ge']:g}")
+                bounds.append(f"at least {bound_text(context['ge'])}")
             case "greater_than":
-                bounds.append(f"greater than {context['gt']:g}")
+                bounds.append(f"greater than {bound_text(context['gt'])}")
             case "less_than_equal":
-                bounds.append(f"at most {context['le']:g}")
+                bounds.append(f"at most {bound_text(context['le'])}")
             case "less_than":
-                bounds.append(f"less than {context['lt']:g}")
+                bounds.append(f"less than {bound_text(context['lt'])}")
             case "literal_error":
                 literals.append(context["expected"])
             case kind:
@@ -357,6 +370,12 @@ def _shown(value: object) -> str:
         case Mapping():
             return "a mapping"
         case str():
-            return repr(str(value))
+            return _shortened(repr(str(value)))
+        case int() if value.bit_length() > MAX_SHOWN_BITS:  # Python converts 4,300 digits at most
+            return f"an integer of {value.bit_length():,} bits"
         case _:
-            return str(value)
+            return _shortened(" ".join(str(value).split()))
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 20]}...{text[-10:]}"

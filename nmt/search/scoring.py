@@ -6,7 +6,7 @@ from typing import ClassVar, NamedTuple
 from jaxtyping import Bool, Float, Int, Num
 from torch import Tensor
 
-from nmt.component_spec import NonNegativeFloat
+from nmt.component_spec import Exponent, NonNegativeFloat
 from nmt.config.search_options import SearchOptions
 from nmt.errors import UserError
 from nmt.registry import COVERAGE_PENALTIES, LENGTH_PENALTIES
@@ -51,7 +51,7 @@ class AverageLengthPenalty(LengthPenalty):
         alpha: exponent of the length; 0 for no normalization, 1 for the mean
     """
 
-    def __init__(self, *, alpha: NonNegativeFloat = 1.0) -> None:
+    def __init__(self, *, alpha: Exponent = 1.0) -> None:
         assert alpha >= 0
         self.alpha = alpha
 
@@ -69,7 +69,7 @@ class GnmtLengthPenalty(LengthPenalty):
         alpha: exponent of the length; 0 for no normalization, 0.2 in the paper
     """
 
-    def __init__(self, *, alpha: NonNegativeFloat = 0.2) -> None:
+    def __init__(self, *, alpha: Exponent = 0.2) -> None:
         assert alpha >= 0
         self.alpha = alpha
 

@@ -44,7 +44,7 @@ def test_the_list_contains_every_component_and_option(family: str) -> None:
 def test_the_list_shows_types_ranges_and_defaults() -> None:
     text = list_components()
     for line in (
-        "      hidden_size (integer ≥ 1, default 256): ",
+        "      hidden_size (integer ≥ 1 and ≤ 65,536, default 256): ",
         "      merge (concat or sum or mean or null, default null): ",
         "      cell (lstm or gru, default lstm): ",
         "      dropout (number ≥ 0 and < 1, default 0.0): ",

@@ -55,7 +55,7 @@ INVALID: list[tuple[dict[str, Any], str, list[object], str]] = [
         {"sampling": {"temperature": 0}},
         "sampling.temperature",
         ["--sample", "--temperature", 0],
-        "must be greater than 0, got 0",
+        "must be at least 0.001, got 0",
     ),
     (
         {"sampling": {"top_k": -1}},

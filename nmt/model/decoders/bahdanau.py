@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from nmt.component_spec import Positive, Probability
+from nmt.component_spec import Count, Probability, Size
 from nmt.model.attention.mechanism import AttentionFactory, AttentionMemory
 from nmt.model.decoders.recurrent import RecurrentDecoder, RecurrentState, RecurrentStep
 from nmt.model.interfaces import Encoded, SourceSizes
@@ -51,13 +51,13 @@ class BahdanauDecoder(RecurrentDecoder[AttentionMemory, RecurrentState]):
         source: SourceSizes,
         attention: AttentionFactory,
         *,
-        hidden_size: Positive = 512,
-        layers: Positive = 1,
+        hidden_size: Size = 512,
+        layers: Count = 1,
         cell: Literal["lstm", "gru"] = "lstm",
         dropout: Probability = 0.0,
         initial_state: Literal["bridge", "last", "zero"] = "bridge",
         deep_output: bool = True,
-        readout_size: Positive | None = None,
+        readout_size: Size | None = None,
     ) -> None:
         super().__init__()
         if readout_size and not deep_output:

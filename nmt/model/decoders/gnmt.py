@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from nmt.component_spec import Positive, Probability
+from nmt.component_spec import Count, Probability, Size
 from nmt.model.attention.mechanism import AttentionFactory, AttentionMemory
 from nmt.model.decoders.recurrent import RecurrentDecoder, RecurrentState, RecurrentStep
 from nmt.model.interfaces import DecoderOutput, Encoded, SourceSizes, StepOutput
@@ -53,8 +53,8 @@ class GNMTDecoder(RecurrentDecoder[AttentionMemory, RecurrentState]):
         source: SourceSizes,
         attention: AttentionFactory,
         *,
-        hidden_size: Positive = 512,
-        layers: Positive = 4,
+        hidden_size: Size = 512,
+        layers: Count = 4,
         cell: Literal["lstm", "gru"] = "lstm",
         dropout: Probability = 0.0,
         initial_state: Literal["bridge", "last", "zero"] = "bridge",

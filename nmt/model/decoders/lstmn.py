@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from nmt.component_spec import Positive, Probability
+from nmt.component_spec import Probability, Size
 from nmt.model.attention.mechanism import (
     AttentionFactory,
     AttentionMemory,
@@ -79,14 +79,14 @@ class LSTMNDecoder(RecurrentDecoder[LSTMNMemory, LSTMNState]):
         source: SourceSizes,
         attention: AttentionFactory,
         *,
-        hidden_size: Positive = 512,
-        attention_size: Positive | None = None,
+        hidden_size: Size = 512,
+        attention_size: Size | None = None,
         fusion: Literal["shallow", "deep"] = "shallow",
         query: Literal["state", "input"] = "state",
         dropout: Probability = 0.0,
         initial_state: Literal["bridge", "last", "zero"] = "bridge",
         deep_output: bool = True,
-        readout_size: Positive | None = None,
+        readout_size: Size | None = None,
     ) -> None:
         super().__init__()
         if readout_size and not deep_output:

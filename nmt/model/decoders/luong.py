@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from nmt.component_spec import Positive, Probability
+from nmt.component_spec import Count, Probability, Size
 from nmt.model.attention.mechanism import AttentionFactory, AttentionMemory
 from nmt.model.decoders.recurrent import RecurrentDecoder, RecurrentState, RecurrentStep
 from nmt.model.interfaces import DecoderOutput, Encoded, SourceSizes
@@ -54,15 +54,15 @@ class LuongDecoder(RecurrentDecoder[AttentionMemory, RecurrentState]):
         source: SourceSizes,
         attention: AttentionFactory,
         *,
-        hidden_size: Positive = 512,
-        layers: Positive = 1,
+        hidden_size: Size = 512,
+        layers: Count = 1,
         cell: Literal["lstm", "gru"] = "lstm",
         dropout: Probability = 0.0,
         initial_state: Literal["bridge", "last", "zero"] = "bridge",
         input_feeding: bool = True,
         attentional_output: bool = True,
-        attentional_size: Positive | None = None,
-        readout_size: Positive | None = None,
+        attentional_size: Size | None = None,
+        readout_size: Size | None = None,
     ) -> None:
         super().__init__()
         if not (input_feeding or attentional_output):

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from nmt.component_spec import Positive, Probability
+from nmt.component_spec import Probability, Size
 from nmt.model.decoders.recurrent import RecurrentDecoder, RecurrentStep
 from nmt.model.interfaces import Encoded, SourceSizes, StepOutput
 from nmt.model.layers.bridge import Bridge
@@ -55,7 +55,7 @@ class TuringDecoder(RecurrentDecoder[Alignment, NTMState]):
         embedding_size: int,
         source: SourceSizes,
         *,
-        hidden_size: Positive = 100,
+        hidden_size: Size = 100,
         initial_state: Literal["bridge", "last", "zero"] = "zero",
         heads: Literal["first", "last"] = "first",
         dropout: Probability = 0.0,

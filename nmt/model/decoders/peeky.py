@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from nmt.component_spec import Positive, Probability
+from nmt.component_spec import Count, Probability, Size
 from nmt.model.interfaces import Decoder, DecoderOutput, Encoded, SourceSizes, StepOutput
 from nmt.model.layers.bridge import Bridge, sizes_with_both_directions, with_both_directions
 from nmt.model.layers.dropout import dropout as apply_dropout
@@ -37,8 +37,8 @@ class PeekyDecoder(Decoder[Tensor, tuple[LayerState, ...]]):
         embedding_size: int,
         source: SourceSizes,
         *,
-        hidden_size: Positive = 512,
-        layers: Positive = 1,
+        hidden_size: Size = 512,
+        layers: Count = 1,
         cell: Literal["lstm", "gru"] = "lstm",
         dropout: Probability = 0.0,
         initial_state: Literal["bridge", "last", "zero"] = "bridge",

@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from nmt.component_spec import Positive, Probability
+from nmt.component_spec import Count, Length, Probability, Size
 from nmt.model.interfaces import Decoder, DecoderOutput, Encoded, SourceSizes, StepOutput
 from nmt.model.layers.dropout import dropout as apply_dropout
 from nmt.model.layers.multi_head import CrossAttention, Heads, SelfAttention
@@ -61,16 +61,16 @@ class TransformerDecoder(Decoder[TransformerMemory, TransformerState]):
         embedding_size: int,
         source: SourceSizes,
         *,
-        layers: Positive = 6,
-        heads: Positive = 8,
-        feed_forward_size: Positive = 2048,
+        layers: Count = 6,
+        heads: Count = 8,
+        feed_forward_size: Size = 2048,
         dropout: Probability = 0.1,
         attention_dropout: Probability = 0.0,
         activation: Literal["relu", "gelu"] = "relu",
         norm: Literal["post", "pre"] = "post",
         positions: Literal["sinusoid", "learned"] = "sinusoid",
-        max_length: Positive | None = None,
-        alignment_layer: Positive | None = None,
+        max_length: Length | None = None,
+        alignment_layer: Count | None = None,
     ) -> None:
         super().__init__()
         if alignment_layer and alignment_layer > layers:

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from nmt.component_spec import Positive, Probability
+from nmt.component_spec import Count, Probability, Size
 from nmt.model.interfaces import Encoded, Encoder, LayerStates
 from nmt.model.layers.dropout import SequenceDropout
 from nmt.model.layers.padding import Padding, run_layer
@@ -36,8 +36,8 @@ class BiLSTMEncoder(Encoder):
         self,
         embedding_size: int,
         *,
-        hidden_size: Positive = 256,
-        layers: Positive = 1,
+        hidden_size: Size = 256,
+        layers: Count = 1,
         cell: Literal["lstm", "gru"] = "lstm",
         dropout: Probability = 0.0,
         variational: bool = False,

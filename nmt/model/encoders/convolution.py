@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Num
 from torch import Tensor, nn
 
-from nmt.component_spec import Positive, Probability
+from nmt.component_spec import Count, Probability, Size
 from nmt.data.images import ImageSize
 from nmt.model.encoders.features import ImageEncoder
 from nmt.model.interfaces import Encoded
@@ -37,9 +37,9 @@ class ConvolutionEncoder(ImageEncoder):
         self,
         image_size: ImageSize,
         *,
-        channels: Positive = 32,
-        blocks: Positive = 3,
-        convolutions: Positive = 2,
+        channels: Size = 32,
+        blocks: Count = 3,
+        convolutions: Count = 2,
         dropout: Probability = 0.0,
     ) -> None:
         if image_size.size is None:

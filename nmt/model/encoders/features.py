@@ -3,7 +3,7 @@
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from nmt.component_spec import Positive, Probability
+from nmt.component_spec import Probability, Size
 from nmt.data.images import ImageSize, grid_shape
 from nmt.model.interfaces import Encoded, Encoder, LayerStates
 from nmt.model.layers.dropout import dropout as apply_dropout
@@ -50,7 +50,7 @@ class FeaturesEncoder(ImageEncoder):
         self,
         image_size: ImageSize,
         *,
-        hidden_size: Positive | None = None,
+        hidden_size: Size | None = None,
         dropout: Probability = 0.0,
     ) -> None:
         if image_size.features is None:

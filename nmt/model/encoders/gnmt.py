@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from nmt.component_spec import Positive, Probability
+from nmt.component_spec import Count, Probability, Size
 from nmt.model.interfaces import Encoded, Encoder, LayerStates
 from nmt.model.layers.dropout import SequenceDropout
 from nmt.model.layers.padding import LayerOutput, Padding, run_layer
@@ -36,8 +36,8 @@ class GNMTEncoder(Encoder):
         self,
         embedding_size: int,
         *,
-        hidden_size: Positive = 512,
-        layers: Positive = 4,
+        hidden_size: Size = 512,
+        layers: Count = 4,
         cell: Literal["lstm", "gru"] = "lstm",
         dropout: Probability = 0.0,
         residual: bool = True,

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from nmt.component_spec import Positive, Probability
+from nmt.component_spec import Count, Probability, Size
 from nmt.model.interfaces import Encoded, Encoder, LayerStates, SourceSizes
 from nmt.model.layers.dropout import SequenceDropout
 from nmt.model.layers.lstmn import MEMORY_TAPE, LSTMNLayer, weight_matrix
@@ -50,9 +50,9 @@ class LSTMNEncoder(Encoder):
         self,
         embedding_size: int,
         *,
-        hidden_size: Positive = 256,
-        attention_size: Positive | None = None,
-        layers: Positive = 1,
+        hidden_size: Size = 256,
+        attention_size: Size | None = None,
+        layers: Count = 1,
         dropout: Probability = 0.0,
         direction: Literal["forward", "both"] = "forward",
     ) -> None:

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from nmt.component_spec import Positive
+from nmt.component_spec import Count, Size
 from nmt.model.interfaces import Encoded, Encoder, LayerStates, SourceSizes
 from nmt.model.layers.ntm import (
     WRITTEN_MEMORY,
@@ -39,11 +39,11 @@ class TuringEncoder(Encoder):
         self,
         embedding_size: int,
         *,
-        hidden_size: Positive = 100,
-        slots: Positive = 128,
-        width: Positive = 20,
-        read_heads: Positive = 1,
-        write_heads: Positive = 1,
+        hidden_size: Size = 100,
+        slots: Size = 128,
+        width: Size = 20,
+        read_heads: Count = 1,
+        write_heads: Count = 1,
     ) -> None:
         super().__init__()
         self.output_size = self.final_state_size = hidden_size

@@ -5,7 +5,7 @@ from typing import Literal
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from nmt.component_spec import Positive, Probability
+from nmt.component_spec import Count, Length, Probability, Size
 from nmt.model.interfaces import Encoded, Encoder, LayerStates
 from nmt.model.layers.arithmetic import TORCH_ARITHMETIC, Arithmetic
 from nmt.model.layers.dropout import dropout as apply_dropout
@@ -48,15 +48,15 @@ class TransformerEncoder(Encoder):
         self,
         embedding_size: int,
         *,
-        layers: Positive = 6,
-        heads: Positive = 8,
-        feed_forward_size: Positive = 2048,
+        layers: Count = 6,
+        heads: Count = 8,
+        feed_forward_size: Size = 2048,
         dropout: Probability = 0.1,
         attention_dropout: Probability = 0.0,
         activation: Literal["relu", "gelu"] = "relu",
         norm: Literal["post", "pre"] = "post",
         positions: Literal["sinusoid", "learned"] = "sinusoid",
-        max_length: Positive | None = None,
+        max_length: Length | None = None,
     ) -> None:
         super().__init__()
         # The residual connections require one width throughout.

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from nmt.component_spec import Positive
+from nmt.component_spec import Length
 from nmt.model.attention.mechanism import (
     AttentionMemory,
     AttentionOutput,
@@ -29,7 +29,7 @@ class MonotonicLocalAttention(LocalMechanism):
 
     recurrent = True
 
-    def __init__(self, score: Score, *, window: Positive = 10) -> None:
+    def __init__(self, score: Score, *, window: Length = 10) -> None:
         super().__init__(score, window)
 
     def start(self, memory: AttentionMemory) -> AttentionState:

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from nmt.component_spec import Positive
+from nmt.component_spec import Length, Size
 from nmt.model.attention.mechanism import (
     AttentionMemory,
     AttentionOutput,
@@ -36,8 +36,8 @@ class PredictiveLocalAttention(LocalMechanism):
         score: Score,
         query_size: int,
         *,
-        window: Positive = 10,
-        hidden_size: Positive | None = None,
+        window: Length = 10,
+        hidden_size: Size | None = None,
     ) -> None:
         super().__init__(score, window)
         self.query_weight_ad = nn.Parameter(xavier(hidden_size or query_size, query_size))

@@ -3,7 +3,7 @@
 from jaxtyping import Float
 from torch import Tensor
 
-from nmt.component_spec import Positive
+from nmt.component_spec import Count
 from nmt.model.attention.mechanism import (
     AttentionMemory,
     AttentionOutput,
@@ -27,7 +27,7 @@ class MultiHeadAttention(Mechanism):
         heads: number of heads; the width of an annotation must be a multiple of it
     """
 
-    def __init__(self, query_size: int, key_size: int, *, heads: Positive = 4) -> None:
+    def __init__(self, query_size: int, key_size: int, *, heads: Count = 4) -> None:
         super().__init__()
         self.attention = CrossAttention(query_size, key_size, key_size, heads)
 

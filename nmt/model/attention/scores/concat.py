@@ -3,7 +3,7 @@
 from jaxtyping import Float
 from torch import Tensor
 
-from nmt.component_spec import Positive
+from nmt.component_spec import Size
 from nmt.model.attention.score import TanhScore
 from nmt.model.layers.linear import ConcatLinear, xavier
 from nmt.registry import SCORES
@@ -21,9 +21,7 @@ class ConcatScore(TanhScore):
 
     supports_fused = True
 
-    def __init__(
-        self, query_size: int, key_size: int, *, hidden_size: Positive | None = None
-    ) -> None:
+    def __init__(self, query_size: int, key_size: int, *, hidden_size: Size | None = None) -> None:
         super().__init__(query_size, key_size, hidden_size or query_size)
         # Initialized as one matrix, as in the paper.
         weight_ax = xavier(self.keys_size, query_size + key_size)

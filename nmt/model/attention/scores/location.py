@@ -4,7 +4,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from nmt.component_spec import Positive
+from nmt.component_spec import Length
 from nmt.model.attention.score import Score
 from nmt.model.layers.linear import xavier
 from nmt.registry import SCORES
@@ -22,7 +22,7 @@ class LocationScore(Score):
 
     form = "location"
 
-    def __init__(self, query_size: int, key_size: int, *, max_length: Positive = 200) -> None:
+    def __init__(self, query_size: int, key_size: int, *, max_length: Length = 200) -> None:
         super().__init__(query_size, key_size)
         self.keys_size = 0
         self.weight_pd = nn.Parameter(xavier(max_length, query_size))
