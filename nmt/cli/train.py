@@ -75,9 +75,9 @@ def _parser() -> Parser:
         "--list",
         nargs="?",
         const="",
-        metavar="FAMILY",
-        help="list all components, or those of one family such as encoder, with their options, "
-        "defaults and papers; includes the plugins of CONFIG.yaml",
+        metavar="NAME",
+        help="list all options of experiment files and all components with their papers, or one "
+        "section or family, such as training or encoder; includes the plugins of CONFIG.yaml",
     )
     information.add_argument(
         "--schema",
@@ -136,14 +136,14 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _description(options: argparse.Namespace) -> str:
-    """Return the list of components or the JSON Schema, plugins included."""
-    from nmt.config.export import json_schema, list_components
+    """Return the list of options or the JSON Schema, plugins included."""
+    from nmt.config.export import json_schema, list_options
     from nmt.config.loader import import_plugins
 
     if options.config is not None:
         import_plugins(options.config, options.overrides)
     if options.list is not None:
-        return list_components(options.list or None)
+        return list_options(options.list or None)
     return json.dumps(json_schema(), indent=2, ensure_ascii=False)
 
 

@@ -1,29 +1,70 @@
 """Descriptions of the components and of the experiment file: `--list` and JSON Schema."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, get_args
 
 from pydantic import TypeAdapter
+from pydantic.fields import FieldInfo
 from pydantic.json_schema import JsonSchemaValue
 
 from nmt.component_spec import LARGE, REQUIRED, ComponentSpec, Option, bound_text
 from nmt.config.schema import Experiment
+from nmt.config.validation import Section
 from nmt.errors import UserError, suggest
 from nmt.registry import FAMILIES
 
 
-def list_components(family: str | None = None) -> str:
-    """List all components, or those of one family, with their options, defaults and help.
+def list_options(name: str | None = None) -> str:
+    """List the options of all sections and components, or of one section or family.
 
     Raises:
-        UserError: if the family does not exist
+        UserError: if there is no section or family of this name
     """
-    if family is not None and family not in FAMILIES:
-        raise UserError(f"unknown family '{family}'; {suggest(family, FAMILIES)}")
-    names = [family] if family else list(FAMILIES)
-    return "\n\n".join(
-        "\n".join([name, *map(_entry, FAMILIES[name].specs().values())]) for name in names
-    )
+    sections = {key: section for key, section in _sections(Experiment) if key not in FAMILIES}
+    known = [*sections, *FAMILIES]
+    if name is not None and name not in known:
+        raise UserError(f"unknown section or family '{name}'; {suggest(name, known)}")
+    blocks = []
+    for title in [name] if name else known:
+        if title in sections:
+            lines = list(_section_lines(sections[title], ""))
+        else:
+            lines = [_entry(spec) for spec in FAMILIES[title].specs().values()]
+        blocks.append("\n".join([title, *lines]))
+    return "\n\n".join(blocks)
+
+
+def _sections(parent: type[Section]) -> Iterator[tuple[str, type[Section]]]:
+    """Yield the keys of a section that are sections themselves, optional ones included."""
+    for key, field in parent.model_fields.items():
+        for member in (field.annotation, *get_args(field.annotation)):
+            if isinstance(member, type) and issubclass(member, Section):
+                yield key, member
+
+
+def _section_lines(section: type[Section], prefix: str) -> Iterator[str]:
+    """Yield one line per option of a section; those of its sections have dotted names."""
+    nested = dict(_sections(section))
+    for key, field in section.model_fields.items():
+        option = _field_option(field)
+        if key in nested:
+            if option.default is None:
+                yield f"  {prefix}{key} (section, default null): {option.help}"
+            yield from _section_lines(nested[key], f"{prefix}{key}.")
+        elif key in FAMILIES:
+            yield f"  {prefix}{key}: a component; see --list {key}"
+        else:
+            yield f"  {prefix}{key} ({_kind(option)}): {option.help}"
+
+
+def _field_option(field: FieldInfo) -> Option:
+    """Convert a field of a section to the description of an option."""
+    annotation: Any = field.annotation
+    for item in field.metadata:  # pydantic separates the range from the type
+        annotation = Annotated[annotation, item]
+    default = REQUIRED if field.is_required() else field.default
+    return Option(annotation, default, " ".join((field.description or "").split()))
 
 
 def _entry(spec: ComponentSpec) -> str:
@@ -48,6 +89,12 @@ def _type_words(schema: Mapping[str, object]) -> str:
             return " or ".join(_type_words(branch) for branch in branches)
         case {"enum": list(values)}:
             return " or ".join(map(_yaml, values))
+        case {"const": value}:
+            return _yaml(value)
+        case {"items": Mapping() as items}:
+            return f"list of {_type_words(items)}"
+        case {"format": "path"}:
+            return "path"
     signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
     bounds = []
     for key, sign in signs.items():

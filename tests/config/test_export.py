@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from nmt.config.export import json_schema, list_components
+from nmt.config.export import json_schema, list_options
 from nmt.config.schema import Experiment
 from nmt.errors import UserError
 from nmt.registry import ENCODERS, FAMILIES
@@ -28,7 +28,7 @@ training: {schedule: {type: cosine}}
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_list_contains_every_component_and_option(family: str) -> None:
-    text, all_text = list_components(family), list_components()
+    text, all_text = list_options(family), list_options()
     assert text in all_text
     blocks = dict(zip(FAMILIES[family], re.split(r"\n {2}(?=\S)", text)[1:], strict=True))
     for spec in FAMILIES[family].specs().values():
@@ -42,7 +42,7 @@ def test_the_list_contains_every_component_and_option(family: str) -> None:
 
 
 def test_the_list_shows_types_ranges_and_defaults() -> None:
-    text = list_components()
+    text = list_options()
     for line in (
         "      hidden_size (integer ≥ 1 and ≤ 65,536, default 256): ",
         "      merge (concat or sum or mean or null, default null): ",
@@ -55,11 +55,54 @@ def test_the_list_shows_types_ranges_and_defaults() -> None:
         assert line in text
 
 
+@pytest.mark.parametrize("section", ["data", "model", "training", "search", "evaluation"])
+def test_the_list_contains_every_option_of_a_section(section: str) -> None:
+    text = list_options(section)
+    assert text in list_options()
+    schema = json_schema()
+    options = dict(_leaves(schema["properties"][section], schema["$defs"]))
+    lines = dict(
+        re.findall(r"^  ([\w.]+)(?: \(.+?, (?:required|default .+)\))?: (.+)$", text, re.M)
+    )
+    optional_sections = set(re.findall(r"^  ([\w.]+) \(section, default null\)", text, re.M))
+    assert lines.keys() - optional_sections == options.keys()
+    for name, description in options.items():
+        if name.split(".")[-1] not in FAMILIES:
+            assert lines[name] == " ".join(description.split())
+
+
+def _leaves(
+    schema: Mapping[str, Any], definitions: Mapping[str, Any], prefix: str = ""
+) -> Iterator[tuple[str, str]]:
+    """Yield the dotted name and the description of every option of a section's JSON Schema."""
+    for branch in (schema, *schema.get("anyOf", [])):
+        if "$ref" not in branch:
+            continue
+        section = definitions[branch["$ref"].rsplit("/", 1)[1]]
+        for key, value in section["properties"].items():
+            if value.get("deprecated"):
+                continue
+            inner = list(_leaves(value, definitions, f"{prefix}{key}."))
+            yield from inner or [(f"{prefix}{key}", value.get("description", ""))]
+
+
+def test_the_list_of_sections_shows_types_ranges_and_defaults() -> None:
+    text = list_options()
+    for line in (
+        "  train (path or list of path, required): ",
+        "  vocabulary.type (unigram or bpe or char, default unigram): ",
+        "  batch_tokens (integer ≥ 1 or auto, default 4000): ",
+        "  early_stopping.metric (string, default loss): ",
+        "  optimizer: a component; see --list optimizer",
+    ):
+        assert line in text
+
+
 def test_one_family_is_listed_alone_and_an_unknown_one_is_reported() -> None:
-    assert list_components("score").startswith("score\n  additive: ")
-    assert "bilstm" not in list_components("score")
-    with pytest.raises(UserError, match=r"unknown family 'scores'; did you mean 'score'\? known"):
-        list_components("scores")
+    assert list_options("score").startswith("score\n  additive: ")
+    assert "bilstm" not in list_options("score")
+    with pytest.raises(UserError, match=r"family 'scores'; did you mean 'score'\? known"):
+        list_options("scores")
 
 
 def _unknown(value: Any, schema: Mapping[str, Any], where: str = "") -> Iterator[str]:
