@@ -150,14 +150,41 @@ def _compose(text: str, name: str) -> yaml.Node | None:
     try:
         return yaml.compose(text, Loader)
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
+        problem, mark = _explain(error)
         line = f":{mark.line + 1}" if mark else ""
-        problem = _shortened(str(error.problem or error.context))
         raise UserError(f"invalid YAML: {problem}", name + line) from None
     except yaml.YAMLError as error:
         raise UserError(f"invalid YAML: {_shortened(str(error).splitlines()[0])}", name) from None
     except (ValueError, OverflowError):  # "\UFFFFFFFF", or %YAML with 5,000 digits
         raise UserError("invalid YAML: an escape or a version is out of range", name) from None
+
+
+# Remedies by the first words of PyYAML's messages.
+UNFINISHED_REMEDIES = {
+    "could not find expected ':'": "write 'key: value'",
+    "expected ',' or": "close the bracket that this line opens, or add the missing comma",
+    "found unexpected end of stream": "close the quote that this line opens",
+}
+OTHER_REMEDIES = {
+    "expected <block end>": "indent all keys of a section equally",
+    "found character '\\t'": "indent with spaces",
+    "mapping values are not allowed": "indent all keys of a section equally, and quote a text that "
+    "contains ': '",
+}
+
+
+def _explain(error: yaml.MarkedYAMLError) -> tuple[str, yaml.Mark | None]:
+    """Return the problem, with its remedy if it is a common one, and where it is in the text."""
+    problem = str(error.problem or error.context)
+    mark = error.problem_mark or error.context_mark
+    remedy = ""
+    for start, text in (UNFINISHED_REMEDIES | OTHER_REMEDIES).items():
+        if problem.startswith(start):
+            remedy = f"; {text}"
+            # Reading fails behind an unfinished construct; the mistake is where it begins.
+            if start in UNFINISHED_REMEDIES:
+                mark = error.context_mark or mark
+    return _shortened(problem) + remedy, mark
 
 
 class _Constructor:

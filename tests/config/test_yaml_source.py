@@ -74,7 +74,11 @@ def test_a_number_may_be_written_as_an_integer_or_with_an_exponent(
 
 
 INVALID = {
-    "training: {epochs: 2\n": "e.yaml:2: invalid YAML: expected ',' or '}', but got",
+    "training: {epochs: 2\n": "e.yaml:1: invalid YAML: expected ',' or '}', but got",
+    "a: [\n 1\n 2,\n b: 3\n": "e.yaml:1: invalid YAML: expected ',' or ']', but got",
+    "a: 1\nscore additive\nb: 2\n": "e.yaml:2: invalid YAML: could not find expected ':'; write",
+    "a: 1\nb: 'x\nc: 2\n": "e.yaml:2: invalid YAML: found unexpected end of stream; close",
+    "a:\n  b: 1\n c: 2\n": "e.yaml:3: invalid YAML: expected <block end>, but found",
     "a: b: c\n": "e.yaml:1: invalid YAML: mapping values are not allowed here",
     "data:\n\ttrain: a\n": "e.yaml:2: invalid YAML: found character '\\t' that cannot start any",
     "x: 1\na: *b\n": "e.yaml:2: invalid YAML: found undefined alias 'b'",
