@@ -1,7 +1,7 @@
 """Compilation of a trained model into a copy that is fast at step-wise decoding.
 
-Training and decoding want different things of the same weights. `compile_model` leaves the trained
-module as it is and returns an `InferenceModel` that owns its own copies: weights in the layout of
+Decoding needs the trained weights in other forms than training. `compile_model` leaves the trained
+module as it is and returns an `InferenceModel` with copies of its own: weights in the layout of
 the CPU's matrix kernels or in 8-bit integers, products that are made once per sentence or once per
 vocabulary entry, and arithmetic in which a row's result does not depend on the rest of the batch.
 Every shortcut must equal `Seq2Seq.step` up to rounding; the tests compare them.
@@ -157,14 +157,17 @@ def compile_model(
     if kind is not None:
         replace_linear_layers(copied.decoder, kind, exact_kind)
         layer = copied.output_layer
+        # The new layer is no `nn.Linear`, the declared type of the attribute.
         setattr(copied, "output_layer", kind(layer.weight, layer.bias))  # noqa: B010
     decoder: AnyInferenceDecoder = PlainInference(copied.decoder)
     # A GPU multiplies faster than it reads, so products made in advance bring nothing there.
     fast = FAST_DECODERS.get(type(copied.decoder)) if device.type == "cpu" else None
     if fast is not None:
-        # An image has more annotations than its caption has tokens.
+        # Products of the annotations pay off if there are fewer annotations than steps times
+        # hypotheses, which is not so for an image.
         decoder = fast(copied.decoder, copied.encoder.grid is None)
-    # A cached row was computed among other rows than those that use it.
+    # A cached row must have the bits that it would get among any other rows. The prepacked and the
+    # int8 layers guarantee this; the layers of training do not.
     caches_tokens = fast is not None and kind is not None
     return InferenceModel(
         copied, decoder, caches_tokens=caches_tokens, precision=checked, device=device

@@ -59,19 +59,19 @@ def batch_loss(
 
     The training loss is `smoothed_cross_entropy` plus the decoder's auxiliary loss, if it has one.
     """
-    mask_bt, places_r = batch.target_mask_bt, batch.target_indices_r
+    mask_bt, indices_r = batch.target_mask_bt, batch.target_indices_r
     output_btd, auxiliary = model(batch.source, batch.source_mask_bs, batch.target_in_bt)
     # Padding is removed here, so it gets no probability, no loss and no gradient.
     loss, nll_r = smoothed_cross_entropy(
-        output_btd.flatten(0, 1).index_select(0, places_r),
+        output_btd.flatten(0, 1).index_select(0, indices_r),
         *model.output_weights,
-        batch.target_out_bt.flatten().index_select(0, places_r),
+        batch.target_out_bt.flatten().index_select(0, indices_r),
         smoothing=smoothing,
         chunk=chunk,
     )
     if auxiliary:
         nll_x = nll_r.new_zeros(mask_bt.numel())
-        nll_bt = nll_x.index_copy(0, places_r, nll_r).view(mask_bt.shape)
+        nll_bt = nll_x.index_copy(0, indices_r, nll_r).view(mask_bt.shape)
         auxiliary_loss = model.decoder.auxiliary_loss(auxiliary, nll_bt, mask_bt)
         loss = loss if auxiliary_loss is None else loss + auxiliary_loss
     return loss, nll_r.sum()

@@ -307,6 +307,7 @@ class Trainer:
         return loss.detach(), nll
 
     def _handle_interrupts(self, checked: Iterable[UpdateStats]) -> None:
+        """Request a stop if a rank had received a signal at one of these updates."""
         for stats in checked:
             if stats.interrupts > 0:
                 self.stop.is_interrupted = True

@@ -20,7 +20,7 @@ class Heads(NamedTuple):
 
 
 class AttentionFunction(Protocol):
-    """softmax(Q Kᵀ / √w) V of every head, concatenated; Vaswani et al. 2017, eqs. 1 and 5."""
+    """softmax(Q Kᵀ / √w) V of every head, concatenated; Vaswani et al. 2017, section 3.2."""
 
     def __call__(
         self,
