@@ -98,7 +98,7 @@ def prepare_datasets(
         for spec in (data.train, data.valid)
     )
     for note in (*train.notes(), *valid.notes()):
-        log.info(note)
+        log.warning(note)
     train = replace(train, limit=limit)
     source, target = find_vocabularies(experiment, train, run)
     if data.vocabulary.sampling is not None and not all(

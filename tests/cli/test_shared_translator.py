@@ -17,6 +17,12 @@ from nmt.search.translator import Translator
 from tests.commands import nmt_eval, nmt_translate
 
 
+@pytest.fixture(autouse=True)
+def many_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the commands start as many workers as a test requests."""
+    monkeypatch.setattr(shared_translator, "usable_cores", lambda: 8)
+
+
 @pytest.mark.parametrize("count", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_several_workers_give_the_output_of_one(count: int, trained: Path, de: Path) -> None:
     asked = ("-m", trained, de, "--n-best", 2)
@@ -95,3 +101,12 @@ def test_workers_on_a_gpu_are_rejected() -> None:
     pool: WorkerPool[Translator] = WorkerPool(lambda: translator, 1, "--workers")
     with pytest.raises(UserError, match="--workers: divides the cores of a CPU; remove it"):
         SharedTranslator(translator, pool)
+
+
+def test_workers_are_at_most_as_many_as_cores(
+    trained: Path, expected: list[str], sources: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared_translator, "usable_cores", lambda: 1)
+    called = nmt_translate("-m", trained, "--workers", 1000, given=f"{sources[0]}\n")
+    assert called.lines == expected[:1]
+    assert called.err == "nmt-translate: --workers 1000: reduced to 1, the usable cores\n"
