@@ -4,6 +4,7 @@ A regular file is written under another name and renamed when the command has su
 failing command leaves an earlier output as it was. A pipe or a device is opened at the first write.
 """
 
+import errno
 import io
 import os
 import stat
@@ -165,9 +166,9 @@ class OutputFile(Output):
                 raise
             return True
         if stat.S_ISDIR(mode):
-            raise IsADirectoryError(21, "Is a directory")
+            raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
         if not os.access(self._path, os.W_OK):
-            raise PermissionError(13, "Permission denied")
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES))
         # /dev/stdout may lead to a regular file, to which the shell appends.
         return stat.S_ISREG(mode) and not self.name.startswith(("/dev/", "/proc/"))
 
