@@ -23,9 +23,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the option of the campaigns, in the file that pytest reads before it parses options."""
     parser.addoption(
         "--campaign",
-        choices=["short", "full"],
+        metavar="ROUND",
         default="short",
-        help="number of cases in tests/campaigns (default: short)",
+        help="cases in tests/campaigns: short, full, or a maximum per test (default: short)",
     )
 
 

@@ -127,8 +127,6 @@ def _lines(command: str) -> Iterator[tuple[str, list[str]]]:
             yield f"{label} {name}=", [*base, f"{name}="]
             yield f"{label} {name} {name}", [*base, *_plausible(action)[0] * 2]
             for garbage, value in enumerate(GARBAGE):
-                if action.dest == "workers" and value == "9" * 19:
-                    continue
                 yield f"{label} {name}=g{garbage}", [*base, f"{name}={value}"]
         for one, other in itertools.combinations(_options(command), 2):
             for first, second in itertools.product(_plausible(one), _plausible(other)):

@@ -5,6 +5,7 @@ import re
 import shutil
 import signal
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,7 @@ LAST_STEP = 16
 CHECKPOINT_FILES = ("model.safetensors", "training.safetensors")
 # Names of TensorBoard's files contain the time.
 VOLATILE = ("tensorboard",)
+STEP = re.compile(r"checkpoints/\d+(/|$)")
 INDEX = re.compile(r"[0-9a-f]{64}\.index")
 
 
@@ -69,9 +71,16 @@ def events(folder: Path) -> list[str]:
     return (folder / "events").read_text(encoding="utf-8").splitlines()
 
 
-def train(folder: Path, commands: Commands, run: str = "run", **options: Any) -> Ended:
+def train(
+    folder: Path,
+    commands: Commands,
+    run: str = "run",
+    overrides: Sequence[str] = (),
+    **options: Any,
+) -> Ended:
     """Train the experiment of a directory."""
-    return commands.run("nmt-train", "dates.yaml", "--run", run, cwd=folder, **options)
+    words = ("nmt-train", "dates.yaml", *overrides, "--run", run)
+    return commands.run(*words, cwd=folder, **options)
 
 
 def copy_inputs(shared: Path, folder: Path) -> None:
@@ -82,7 +91,11 @@ def copy_inputs(shared: Path, folder: Path) -> None:
 
 def difference(run: Path, expected: Path) -> str | None:
     """Return the first difference of two finished runs that is not one of time; None if equal."""
-    for step in checkpoints(expected):
+    # An interrupted run has checkpoints of its own; the newest is that of the last update in both.
+    kept = checkpoints(run)
+    if str(LAST_STEP) in checkpoints(expected) and str(LAST_STEP) not in kept:
+        return "the last checkpoint is missing"
+    for step in set(checkpoints(expected)) & set(kept):
         one, other = (folder / "checkpoints" / step for folder in (run, expected))
         for name in CHECKPOINT_FILES:
             if (
@@ -118,5 +131,5 @@ def target_of(link: Path) -> str | None:
 def _names(run: Path) -> Counter[str]:
     names = (str(path.relative_to(run)) for path in run.rglob("*"))
     # The name of an index is a hash of the path of the text.
-    kept = (INDEX.sub("*.index", name) for name in names if not name.startswith(VOLATILE))
-    return Counter(kept)
+    kept = (name for name in names if not name.startswith(VOLATILE) and not STEP.match(name))
+    return Counter(INDEX.sub("*.index", name) for name in kept)

@@ -15,7 +15,7 @@ from tests.campaigns.rounds import each
 from tests.campaigns.runs import copy_inputs
 
 KEPT = "an earlier result\n"
-PER_COMMAND = 200
+PER_COMMAND = 150
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def folder(shared: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
-@each(command_lines(PER_COMMAND), short=0)
+@each(command_lines(PER_COMMAND), short=9)
 def test_odd_options_work_or_are_refused_and_leave_the_output(
     case: tuple[str, list[str]], folder: Path, commands: Commands
 ) -> None:

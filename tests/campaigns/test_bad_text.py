@@ -87,7 +87,7 @@ def texts() -> list[tuple[str, Text]]:
         "zst": Text("in.zst", b"\x28\xb5\x2f\xfd" + packed),
         "tsv": Text("in.tsv", base.replace(b" ", b"\t")),
     }
-    for number in range(60):
+    for number in range(50):
         found[f"mutation {number}"] = Text("in.txt", _mutated(base, random.Random(number)))
     for number in range(30):
         found[f"gz mutation {number}"] = Text("in.gz", _mutated(packed, random.Random(number)))
@@ -106,7 +106,7 @@ def _lines(text: Text) -> int | None:
     return data.count(b"\n") + (not data.endswith(b"\n") and data not in (b"", b"\xef\xbb\xbf"))
 
 
-@each(texts(), short=0)
+@each(texts(), short=5)
 def test_translation_of_odd_text_has_its_lines_or_leaves_the_output(
     case: Text, shared: Path, commands: Commands, tmp_path: Path
 ) -> None:
@@ -153,7 +153,7 @@ def test_any_lines_give_as_many_lines(
 
     @seed(1)
     @settings(
-        max_examples=200 if full else 4,
+        max_examples=100 if full else 4,
         database=None,
         deadline=None,
         suppress_health_check=list(HealthCheck),

@@ -59,7 +59,8 @@ def test_translation_of_damaged_run_is_the_same_or_the_damage_is_named(
         return
     known = translations["half"]
     assert ended.out in known.values(), "the result of no checkpoint"
-    assert ended.out == known["best"] or ended.complaints, "silently another checkpoint"
+    if ended.out != known["best"]:
+        assert any("checkpoint" in line for line in ended.complaints), "silently another one"
 
 
 @each(KINDS, short=4)

@@ -19,8 +19,8 @@ class Kill(NamedTuple):
 
 
 # Number of cases per action, spread over all file events of a run.
-KILLS = {"kill": 200, "terminate": 20, "interrupt": 20, "interrupt twice": 20}
-ERRORS = {"ENOSPC": 50, "EIO": 50, "EDQUOT": 10, "EROFS": 10}
+KILLS = {"kill": 150, "terminate": 20, "interrupt": 20, "interrupt twice": 20}
+ERRORS = {"ENOSPC": 40, "EIO": 40, "EDQUOT": 10, "EROFS": 10}
 # An error of a full or read-only disk lasts until the process ends.
 LASTING = ("ENOSPC", "EDQUOT", "EROFS")
 MAX_SECONDS = 3.0
@@ -63,14 +63,14 @@ def test_run_killed_at_file_event_continues_exactly(
         "interrupt twice": [INTERRUPTED, -signal.SIGINT],
     }.get(case.action, [INTERRUPTED])
     # An interrupt at one of the last events finds a run that is complete.
-    codes += [SUCCESS] if case.action != "kill" and case.share > 0.95 else []
+    codes += [SUCCESS] if case.action != "kill" and case.share >= 0.9 else []
     if case.action != "interrupt twice":
         assert ended.fault(codes) is None, ended.fault(codes)
     assert ended.code in codes, ended.err
     _check_continuation(tmp_path, shared, commands, ended)
 
 
-@each(_spread(ERRORS), short=0)
+@each(_spread(ERRORS), short=2)
 def test_run_with_failing_disk_ends_in_one_line_and_continues_exactly(
     case: Kill, shared: Path, commands: Commands, tmp_path: Path
 ) -> None:
@@ -99,12 +99,12 @@ def test_run_killed_several_times_at_random_continues_exactly(
     _check_continuation(tmp_path, shared, commands, ended)
 
 
-@each([(f"{size} bytes", size) for size in (1, 100, 1000, 3000, 10_000, 100_000, 250_000)], short=1)
+@each([(f"{size} bytes", size) for size in (1, 100, 1000, 3000, 10_000, 100_000, 240_000)], short=1)
 def test_file_size_limit_ends_in_one_line_and_run_continues_exactly(
     case: int, shared: Path, commands: Commands, tmp_path: Path
 ) -> None:
     """The kernel itself fails a write in the middle, as it does on a full disk."""
     copy_inputs(shared, tmp_path)
     ended = train(tmp_path, commands, file_bytes=case)
-    assert ended.fault([USER_ERROR]) is None, ended.fault([USER_ERROR])
+    assert ended.fault() is None, ended.fault()
     _check_continuation(tmp_path, shared, commands, ended)
