@@ -1,5 +1,6 @@
 """Loading the trained model of a run."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,15 +10,16 @@ from nmt.config.schema import Experiment
 from nmt.data.images import ImageSize
 from nmt.data.vocabulary import Vocabulary, load_vocabularies
 from nmt.errors import UserError
-from nmt.model.build import build_model
+from nmt.model.build import build_meta_model, build_model
 from nmt.model.seq2seq import Seq2Seq
-from nmt.model.weights import load_weights, rename_weights
+from nmt.model.weights import load_weights, match_weights, rename_weights
 from nmt.storage.checkpoint import (
     TRANSLATION_FILES,
     average_weights,
     find_checkpoint,
     find_corruption,
     read_state,
+    read_weight_shapes,
     read_weights,
 )
 from nmt.storage.links import check_links
@@ -65,22 +67,59 @@ def load_saved_model(
     source = ImageSize.from_config(experiment.data.pictures) or vocabulary
     assert source is not None
     source_size = source if isinstance(source, ImageSize) else len(source)
-    # Initialization draws random numbers, which must not advance the caller's generator.
-    with torch.random.fork_rng(devices=[]):
-        model = build_model(experiment.model, source_size, len(target))
     if checkpoint == "average":
         checkpoints = [run.checkpoint(step) for step in run.steps()]
         damage = {kept: find_corruption(kept, TRANSLATION_FILES) for kept in checkpoints}
         warnings = [f"{kept}: damaged ({d}); not averaged" for kept, d in damage.items() if d]
-        intact = [kept for kept in checkpoints if not damage[kept]]
-        if not intact:
+        used = [kept for kept in checkpoints if not damage[kept]]
+        if not used:
             raise UserError("has no intact checkpoint to average", str(path))
-        check_for_translation(run, read_state(intact[-1]), experiment)
-        weights = (rename_weights(read_weights(kept), model) for kept in intact)
-        load_weights(model, average_weights(weights), str(path))
     else:
         found, warnings = find_checkpoint(run, checkpoint)
-        check_for_translation(run, read_state(found), experiment)
-        load_weights(model, read_weights(found), str(found))
+        used = [found]
+    check_for_translation(run, read_state(used[-1]), experiment)
+    for kept in used:
+        _check_shapes(run, kept, experiment, source_size, len(target))
+    # Initialization draws random numbers, which must not advance the caller's generator.
+    with torch.random.fork_rng(devices=[]):
+        model = build_model(experiment.model, source_size, len(target))
+    if checkpoint == "average":
+        weights = (rename_weights(read_weights(kept), model) for kept in used)
+        load_weights(model, average_weights(weights), str(path))
+    else:
+        load_weights(model, read_weights(used[0]), str(used[0]))
     model.eval().requires_grad_(False)
     return SavedModel(model, source, target, experiment, tuple(warnings))
+
+
+def _check_shapes(
+    run: RunDir,
+    checkpoint: Path,
+    experiment: Experiment,
+    source: int | ImageSize,
+    target_tokens: int,
+) -> None:
+    """Compare the model with the header of its weights, before either takes memory.
+
+    Raises:
+        UserError: they do not fit together
+    """
+    weights = read_weight_shapes(checkpoint)
+
+    def compare(source: int | ImageSize, target_tokens: int) -> None:
+        model = build_meta_model(experiment.model, source, target_tokens)
+        match_weights(model, weights, str(checkpoint))
+
+    is_swapped = False
+    try:
+        compare(source, target_tokens)
+    except UserError:
+        if isinstance(source, int) and source != target_tokens:
+            with suppress(UserError):
+                compare(target_tokens, source)
+                is_swapped = True
+        if not is_swapped:
+            raise
+    if is_swapped:
+        names = f"{run.source_vocabulary.name} and {run.target_vocabulary.name}"
+        raise UserError(f"{names} are swapped; exchange their names", str(run.vocabulary))

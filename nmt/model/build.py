@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import torch
+from torch.overrides import TorchFunctionMode
 
 from nmt.config.schema import ModelConfig, RecurrenceBackend
 from nmt.data.images import ImageSize
@@ -111,5 +112,26 @@ def check_model(
     """
     # Different sizes, so that tying the tables of separate vocabularies fails here already.
     target_tokens = CHECKED_TOKENS if joint else CHECKED_TOKENS + 1
-    with torch.device("meta"):
-        return build_model(config, image_size or CHECKED_TOKENS, target_tokens)
+    return build_meta_model(config, image_size or CHECKED_TOKENS, target_tokens)
+
+
+class _SkipNormal(TorchFunctionMode):
+    """Skip normal initialization, which on the meta device imports torch's compiler for seconds."""
+
+    def __torch_function__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func in (torch.nn.init.normal_, torch.Tensor.normal_):
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
+
+
+def build_meta_model(config: ModelConfig, source: int | ImageSize, target_tokens: int) -> Seq2Seq:
+    """Build a model without memory for its parameters; see `build_model`."""
+    with torch.device("meta"), _SkipNormal():
+        return build_model(config, source, target_tokens)

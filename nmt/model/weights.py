@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from nmt.errors import UserError
+from nmt.errors import UserError, printable
 from nmt.model.seq2seq import Seq2Seq
 
 RENAMED_WEIGHTS = {
@@ -24,6 +24,9 @@ The names are those within a module: the last part of a name in a checkpoint.
 
 FORMER_STATE = ("baseline_p",)
 """Names of training state that checkpoints of earlier versions hold among the weights."""
+
+
+FLOAT_TYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 
 def rename_weights(weights: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
@@ -65,19 +68,47 @@ def load_weights(model: Seq2Seq, weights: Mapping[str, Tensor], location: str) -
         location: path of the checkpoint, for the error message
 
     Raises:
-        UserError: a name or shape differs
+        UserError: a name, shape or type differs, or a weight is NaN or infinite
+    """
+    weights = match_weights(model, weights, location)
+    with torch.no_grad():
+        for name, tensor in weight_tensors(model).items():
+            if not weights[name].isfinite().all():
+                message = f"{name} contains NaN or infinity; use another checkpoint"
+                raise UserError(message, location)
+            tensor.copy_(weights[name])
+
+
+def match_weights(
+    model: Seq2Seq, weights: Mapping[str, Tensor], location: str
+) -> dict[str, Tensor]:
+    """Return the weights of a model under the names of today, without those that it ignores.
+
+    Both may be on the meta device, so that they are compared before they take memory.
+
+    Args:
+        model: the model
+        weights: see `load_weights`
+        location: path of the checkpoint, for the error message
+
+    Raises:
+        UserError: a name, shape or type differs
     """
     own, ignored = weight_tensors(model), training_buffers(model)
-    weights = {
+    found = {
         name: tensor
         for name, tensor in rename_weights(weights, model).items()
         if name in own or not (name in ignored or name.rpartition(".")[2] in FORMER_STATE)
     }
-    unmatched = sorted(own.keys() ^ weights.keys())
-    unmatched += [n for n in own.keys() & weights.keys() if own[n].shape != weights[n].shape]
+    unmatched = sorted(own.keys() ^ found.keys())
+    unmatched += [n for n in own.keys() & found.keys() if own[n].shape != found[n].shape]
     if unmatched:
-        message = f"holds weights of another model ({unmatched[0]} does not fit)"
+        message = f"holds weights of another model ({printable(unmatched[0])} does not fit)"
         raise UserError(message, location)
-    with torch.no_grad():
-        for name, tensor in own.items():
-            tensor.copy_(weights[name])
+    for name, tensor in found.items():
+        # float32 represents the values of these types exactly.
+        if tensor.dtype != own[name].dtype and tensor.dtype not in FLOAT_TYPES:
+            kinds = ", ".join(str(kind).removeprefix("torch.") for kind in FLOAT_TYPES)
+            kind = str(tensor.dtype).removeprefix("torch.")
+            raise UserError(f"{name} has the type {kind}; weights must be {kinds}", location)
+    return found

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -44,6 +44,14 @@ TRANSLATION_FILES = (WEIGHTS, STATE)
 """Files that translation reads; a copy of a run without the others translates."""
 
 MAX_CHECKSUM_BYTES = 1 << 16
+
+# Names of safetensors; the other types are those of integers.
+FLOAT_TYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+}
 
 Link = Literal["best", "last"]
 
@@ -365,6 +373,25 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
         return load_file(file)
     except (SafetensorError, OSError) as error:
         raise UserError(f"cannot be read: {error}", str(file)) from None
+
+
+def read_weight_shapes(checkpoint: Path) -> dict[str, Tensor]:
+    """Return the weights of a checkpoint as tensors without memory, from the header of the file.
+
+    Raises:
+        UserError: the file cannot be read as safetensors
+    """
+    file = checkpoint / WEIGHTS
+    shapes = {}
+    try:
+        with safe_open(file, framework="pt") as opened:
+            for name in opened.keys():  # noqa: SIM118 (not a mapping)
+                header = opened.get_slice(name)
+                dtype = FLOAT_TYPES.get(header.get_dtype(), torch.int64)
+                shapes[name] = torch.empty(header.get_shape(), dtype=dtype, device="meta")
+    except (SafetensorError, OSError, RuntimeError) as error:
+        raise UserError(f"cannot be read: {error}", str(file)) from None
+    return shapes
 
 
 def average_weights(checkpoints: Iterable[Mapping[str, Tensor]]) -> dict[str, Tensor]:

@@ -50,7 +50,11 @@ class Bridge(nn.Module):
         if kind == "bridge":
             # One matrix per layer, in one parameter.
             weights = [xavier(hidden_size, source.final_state) for _ in range(layers)]
-            self.weight_ldx = nn.Parameter(torch.stack(weights))
+            weight_ldx = torch.empty(len(weights), *weights[0].shape)
+            # In place of torch.stack, for the reason given in `xavier_gates`.
+            for layer, weight in zip(weight_ldx, weights, strict=True):
+                layer.copy_(weight)
+            self.weight_ldx = nn.Parameter(weight_ldx)
         if kind == "last":
             self._check(source)
 

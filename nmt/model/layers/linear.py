@@ -79,9 +79,17 @@ def xavier(rows: int, columns: int) -> Float[Tensor, "rows columns"]:
 
 def xavier_gates(gates: int, rows: int, columns: int) -> Float[Tensor, "all_rows columns"]:
     """Stack one Glorot matrix per gate: each gate is a layer of its own."""
-    return torch.cat([xavier(rows, columns) for _ in range(gates)])
+    bound = sqrt(6 / (rows + columns))
+    weight = torch.empty(gates * rows, columns)
+    # In place of torch.cat, which on the meta device imports torch's compiler for seconds.
+    for gate in weight.chunk(gates):
+        gate.uniform_(-bound, bound)
+    return weight
 
 
 def orthogonal_gates(gates: int, size: int) -> Float[Tensor, "rows size"]:
     """Stack one orthogonal matrix per gate. Saxe et al. 2014."""
-    return torch.cat([torch.nn.init.orthogonal_(torch.empty(size, size)) for _ in range(gates)])
+    weight = torch.empty(gates * size, size)
+    for gate in weight.chunk(gates):
+        torch.nn.init.orthogonal_(gate)
+    return weight

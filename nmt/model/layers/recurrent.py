@@ -65,7 +65,9 @@ class RecurrentLayer(FusedSupport, nn.Module, ABC):
         recurrent = orthogonal_gates(self.gates, hidden_size)
         if feedback_size:
             feedback = xavier_gates(self.gates, hidden_size, feedback_size)
-            recurrent = torch.cat([recurrent, feedback], dim=1)
+            whole = torch.empty(len(recurrent), hidden_size + feedback_size)
+            whole[:, :hidden_size], whole[:, hidden_size:] = recurrent, feedback
+            recurrent = whole
         self.recurrent = ConcatLinear((hidden_size, feedback_size), recurrent)
 
     @property
