@@ -106,6 +106,9 @@ def run(name: str, command: Callable[[], int], *, memory: str = "the sizes of th
     except Exception as error:
         reported = _as_user_error(error, memory)
         if reported is None:
+            plugins = sys.modules.get("nmt.config.plugins")  # not imported where none can be in use
+            if plugins is not None and (line := plugins.plugin_line(error)):
+                complain(f"{line}: {type(error).__name__}: {error}")
             raise
         for line in reported.lines:
             complain(f"{name}: {line}")
