@@ -18,7 +18,7 @@ NAME = "nmt-eval"
 METRICS = ["bleu", "chrf", "ter", "exact"]
 # Options that have an effect without files, and without a model.
 WITHOUT_FILES = {"files", "alignments", "gold", "json"}
-WITHOUT_MODEL = {*WITHOUT_FILES, "metrics", "tokenize", "lowercase", "baseline"}
+WITHOUT_MODEL = {*WITHOUT_FILES, "metrics", "tokenize", "language", "lowercase", "baseline"}
 
 # Fields of a `MetricResult` or a `Comparison`, whose modules are too slow to import for `--help`.
 Result: TypeAlias = dict[str, Any]
@@ -57,7 +57,13 @@ def _parser() -> Parser:
     metrics.add_argument(
         "--tokenize",
         metavar="NAME",
-        help="sacreBLEU's tokenizer for BLEU, such as zh or ko-mecab (default: 13a)",
+        help="sacreBLEU's tokenizer for BLEU, such as zh or ko-mecab (default: that of --language)",
+    )
+    metrics.add_argument(
+        "--language",
+        metavar="CODE",
+        help="language of the references, which selects the tokenizer as in sacrebleu -l: zh, ja, "
+        "ko (default: with -m that of the run, otherwise the tokenizer is 13a)",
     )
     metrics.add_argument("--lowercase", action="store_true", help="ignore case (default: off)")
     metrics.add_argument(
@@ -113,6 +119,8 @@ def _check_combination(options: argparse.Namespace) -> None:
     # argparse does not record which options were given, so they are compared with the defaults.
     parser = _parser()
     given = {name for name, value in vars(options).items() if value != parser.get_default(name)}
+    if options.language is not None and options.tokenize is not None:
+        raise UserError("--language has no effect with --tokenize; remove one of them")
     if not options.files and given - WITHOUT_FILES:
         raise UserError(f"{_spelled(given - WITHOUT_FILES)} requires FILE and REFERENCE")
     if not options.model and given - WITHOUT_MODEL:
@@ -143,6 +151,7 @@ def _score_alignments(options: argparse.Namespace) -> dict[str, Result]:
 def _score_translations(options: argparse.Namespace) -> dict[str, Result]:
     from nmt.data.table import check_sentences
     from nmt.data.text import read_lines
+    from nmt.evaluation.languages import choose_for_references
     from nmt.evaluation.metrics import check_lines, make_metrics, score
     from nmt.evaluation.significance import paired_bootstrap
 
@@ -153,12 +162,19 @@ def _score_translations(options: argparse.Namespace) -> dict[str, Result]:
     texts, *references = [list(read_lines(Path(name))) for name in options.files]
     # Not a default of the parser, so that `--metrics` without files is recognized as unused.
     metrics = options.metrics or ["bleu", "chrf"]
-    settings = {"tokenize": options.tokenize, "lowercase": options.lowercase}
+    if options.language is not None and "bleu" not in metrics:
+        raise UserError("--language has no effect without bleu; add bleu or remove it")
+    language = options.language
     if options.model:
         # Both raise UserError, which is better reported before the time of a translation.
         check_lines(texts, references)
-        make_metrics(metrics, **settings)
-        texts = _translate(texts, options)
+        make_metrics(metrics, tokenize=options.tokenize, lowercase=options.lowercase)
+        texts, language_of_run = _translate(texts, options)
+        language = language or language_of_run
+    tokenizer = choose_for_references(metrics, options.tokenize, language, references[0])
+    if tokenizer.warning:
+        print(f"{NAME}: {tokenizer.warning}", file=sys.stderr)
+    settings = {"tokenize": tokenizer.name, "lowercase": options.lowercase}
     if options.baseline is None:
         scores = score(metrics, texts, references, **settings)
         return {name: result._asdict() for name, result in scores.items()}
@@ -167,8 +183,8 @@ def _score_translations(options: argparse.Namespace) -> dict[str, Result]:
     return {name: result._asdict() for name, result in compared.items()}
 
 
-def _translate(texts: list[str], options: argparse.Namespace) -> list[str]:
-    """Translate as nmt-translate does with the same options."""
+def _translate(texts: list[str], options: argparse.Namespace) -> tuple[list[str], str | None]:
+    """Translate as nmt-translate does with the same options; also return the target language."""
     limit_shape_caches()
     from nmt.cli.search_arguments import check_search_options, search_options
     from nmt.cli.shared_translator import open_translator
@@ -180,7 +196,8 @@ def _translate(texts: list[str], options: argparse.Namespace) -> list[str]:
         reader, directory = shared.translator.reader, Path(options.files[0]).parent
         lines = list(number_lines(reader.resolve(text, directory) for text in texts))
         chosen = search_options(options, shared.translator.options)
-        return [one.text for one in shared.translate_lines(lines, chosen, options.files[0])]
+        translated = shared.translate_lines(lines, chosen, options.files[0])
+        return [one.text for one in translated], shared.translator.target_language
 
 
 def _as_text(results: dict[str, Result]) -> str:

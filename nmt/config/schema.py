@@ -232,9 +232,11 @@ class EarlyStoppingConfig(Section):
     """Selection of the best checkpoint, and the end of training without improvement."""
 
     metric: str = "loss"
-    """loss, or one of evaluation.metrics; also selects the best checkpoint"""
+    """loss, or one of evaluation.metrics; also selects the best checkpoint: of equal values, and
+    of bleu below 1, the one with the lower loss"""
     patience: Positive | None = None
-    """validations without improvement after which training stops (default: it does not)"""
+    """validations in which neither the metric nor the loss improves after which training stops
+    (default: it does not)"""
 
 
 RecurrenceBackend = Literal["auto", "eager", "fused"]
@@ -303,7 +305,8 @@ class EvaluationConfig(Section):
     metrics: list[Literal["bleu", "chrf", "ter", "exact"]] = ["bleu"]  # noqa: RUF012 (copied)
     """metrics of the translations of the validation text"""
     tokenize: str | None = None
-    """tokenizer of sacreBLEU (default: the metric's own)"""
+    """tokenizer of sacreBLEU for bleu (default: its own for the language that data.target names,
+    or char for a language without spaces that it has none for)"""
     lowercase: bool = False
     """ignore case"""
     samples: NonNegative = 5

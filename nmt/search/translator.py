@@ -61,6 +61,10 @@ class Translator:
         device: device to translate on
         precision: fp32, bf16, fp16 (on a GPU), or int8 (decoder weights as integers, on a CPU)
 
+    Attributes:
+        warnings: warnings about damaged checkpoints
+        target_language: suffix of the target files in training; None if unknown
+
     Raises:
         UserError: if the device does not support the precision
     """
@@ -81,6 +85,7 @@ class Translator:
         self.target_vocabulary = target_vocabulary
         self.device = device
         self.warnings: tuple[str, ...] = ()
+        self.target_language: str | None = None
 
     @classmethod
     def load(
@@ -125,6 +130,7 @@ class Translator:
             device=resolved,
             precision=precision,
         )
+        translator.target_language = first.experiment.data.target
         translator.warnings = tuple(warning for one in saved for warning in one.warnings)
         return translator
 

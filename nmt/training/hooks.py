@@ -75,7 +75,8 @@ class StoppingCriteria(Hook):
         if self._minutes is not None and process_group.any(self._timer.minutes >= self._minutes):
             return f"{self._minutes:g} minutes"
         if self._best.exhausted:
-            return f"{self._best.waited} validations without a better {self._best.metric}"
+            watched = sorted({self._best.metric, "loss"})
+            return f"{self._best.waited} validations without a better {' or '.join(watched)}"
         return None
 
 

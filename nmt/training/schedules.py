@@ -25,7 +25,7 @@ class Schedule(ABC):
         """Return the factor of the optimizer's learning rate at update `step`, from 1."""
 
     def on_validation(self, step: int, improved: bool) -> None:  # noqa: B027 (optional)
-        """Record a validation after update `step`; `improved` if it is the best so far."""
+        """Record a validation after update `step`; `improved` if its metric is a new record."""
 
     def state_dict(self) -> JsonObject:
         """Return the state as JSON values."""

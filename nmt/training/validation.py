@@ -2,16 +2,17 @@
 
 import logging
 from dataclasses import dataclass
-from math import exp
+from math import exp, inf
 
 import torch
 
-from nmt.config.schema import EvaluationConfig, Experiment
+from nmt.config.schema import Experiment
 from nmt.data.batch_plan import plan_by_length
 from nmt.data.loader import make_batch
 from nmt.data.token_corpus import TokenCorpus
 from nmt.data.vocabulary import SpecialTokenPair
 from nmt.distributed.process_group import SINGLE_PROCESS_GROUP, ProcessGroup
+from nmt.evaluation.languages import choose_for_references
 from nmt.evaluation.metrics import higher_is_better, score
 from nmt.model.seq2seq import Seq2Seq
 from nmt.search.translation import Translation
@@ -28,12 +29,24 @@ from nmt.training.trainer import Trainer
 log = logging.getLogger("nmt")
 
 
+MIN_BLEU = 1.0
+"""BLEU below this is noise: it depends on the few n-grams that match by accident."""
+
+
 class BestMetricTracker:
-    """Best value of a metric over the validations of a run.
+    """Best validation of a run by a metric, and the number of validations without improvement.
+
+    Of equal values, and of BLEU below 1, the one with the lower loss is the best. A validation
+    counts towards `patience` if neither the metric nor the loss is better than ever before.
 
     Args:
         metric: `loss`, or a metric of nmt-eval
-        patience: validations without a better value until `exhausted`; None for no limit
+        patience: validations without improvement until `exhausted`; None for no limit
+
+    Attributes:
+        best: value of the best validation; None before the first one
+        best_step: update after which it was measured
+        waited: number of validations since the last improvement
     """
 
     def __init__(self, metric: str, patience: int | None) -> None:
@@ -42,42 +55,69 @@ class BestMetricTracker:
         self._sign = 1.0 if metric != "loss" and higher_is_better(metric) else -1.0
         self.best: float | None = None
         self.best_step, self.waited = 0, 0
+        self._best_loss = self._lowest_loss = inf
+        self._record: float | None = None
         self._before_end: JsonObject | None = None
 
-    def update(self, step: int, value: float, *, is_scheduled: bool = True) -> bool:
+    def update(self, step: int, value: float, loss: float, *, is_scheduled: bool = True) -> bool:
         """Add a validation; return whether it is the best so far.
 
         Args:
             step: number of completed updates
             value: value of the metric
+            loss: the loss
             is_scheduled: whether the validation is due at this update; otherwise it takes place
                 only because training ends, and `forget_end` removes it
         """
         if not is_scheduled:
             self._before_end = self.state_dict()
-        # A tie is no improvement: the earlier checkpoint stays the best.
-        improved = self.best is None or self._sign * value > self._sign * self.best
-        if improved:
-            self.best, self.best_step, self.waited = value, step, 0
+        is_best = self.best is None or self._key(value, loss) > self._key(
+            self.best, self._best_loss
+        )
+        if self.is_record(value) or loss < self._lowest_loss:
+            self.waited = 0
         else:
             self.waited += 1
-        return improved
+        if is_best:
+            self.best, self._best_loss, self.best_step = value, loss, step
+        if self.is_record(value):
+            self._record = value
+        self._lowest_loss = min(loss, self._lowest_loss)
+        return is_best
+
+    def is_record(self, value: float) -> bool:
+        """Return whether a value of the metric is better than all before."""
+        return self._record is None or self._sign * value > self._sign * self._record
+
+    def _key(self, value: float, loss: float) -> tuple[float, float]:
+        """Return a pair that is greater for a better validation."""
+        if self.metric == "bleu":
+            value = max(value, MIN_BLEU)
+        return self._sign * value, -loss
 
     @property
     def exhausted(self) -> bool:
-        """Return whether the metric has not improved for `patience` validations."""
+        """Return whether `patience` validations have passed without improvement."""
         waited = (self._before_end or self.state_dict())["waited"]
         return self.patience is not None and waited >= self.patience
 
     def state_dict(self) -> JsonObject:
         """Return the state as JSON values."""
-        state = {"best": self.best, "best_step": self.best_step, "waited": self.waited}
+        state = {
+            "best": self.best,
+            "best_step": self.best_step,
+            "waited": self.waited,
+            "record": self._record,
+            # JSON has no infinity, which the losses are before the first validation.
+            "losses": None if self.best is None else [self._best_loss, self._lowest_loss],
+        }
         return state if self._before_end is None else state | {"before_end": self._before_end}
 
     def load_state_dict(self, state: JsonObject) -> None:
         """Restore the state from `state_dict`."""
         self.best, self.best_step = state["best"], state["best_step"]
-        self.waited = state["waited"]
+        self.waited, self._record = state["waited"], state["record"]
+        self._best_loss, self._lowest_loss = state["losses"] or (inf, inf)
         self._before_end = state.get("before_end")
 
     def forget_end(self) -> bool:
@@ -145,6 +185,12 @@ class Validator:
         self._best, self._metrics = best, metrics
         # All lines, also those that are too long to train on: scores are of the whole text.
         self._sources, self._references = load_validation_text(experiment.data, datasets)
+        evaluation = experiment.evaluation
+        self._tokenizer = choose_for_references(
+            evaluation.metrics, evaluation.tokenize, experiment.data.target, self._references
+        )
+        if self._tokenizer.warning:
+            log.warning(self._tokenizer.warning)
 
     def validate(self, *, is_scheduled: bool = True) -> ValidationResult:
         """Validate the model: evaluate it, log the result, update tracker and schedule.
@@ -163,17 +209,23 @@ class Validator:
             self._write_samples(result, step)
         # Scores are the same on all ranks, so trackers and schedules of the ranks agree.
         value = result.value(self._best.metric)
-        improved = self._best.update(step, value, is_scheduled=is_scheduled)
         if is_scheduled:
-            self._trainer.schedule.on_validation(step, improved)
+            self._trainer.schedule.on_validation(step, self._best.is_record(value))
+        is_best = self._best.update(step, value, result.loss, is_scheduled=is_scheduled)
         log.info(
             "validation after update %d: loss %.4f, perplexity %.2f%s%s",
             step,
             result.loss,
             result.perplexity,
             "".join(f", {name} {value:.2f}" for name, value in result.scores.items()),
-            " (best so far)" if improved else "",
+            " (best so far)" if is_best else "",
         )
+        if self._best.metric == "bleu" and value < MIN_BLEU:
+            log.warning(
+                "bleu below %g says nothing yet: the loss decides which checkpoint is the best; if "
+                "it stays so, use early_stopping: {metric: chrf} or loss",
+                MIN_BLEU,
+            )
         return result
 
     def evaluate(self) -> ValidationResult:
@@ -194,10 +246,20 @@ class Validator:
             lambda lines: translator.translate_lines(lines, translator.options),
             list(number_lines(self._sources)),
         )
-        scores = process_group.on_first(
-            lambda: _score(translations, self._references, self._experiment.evaluation)
-        )
+        scores = process_group.on_first(lambda: self._score(translations))
         return ValidationResult(loss, scores, translations)
+
+    def _score(self, translations: list[Translation]) -> dict[str, float]:
+        """Return the scores of translations by metric."""
+        evaluation = self._experiment.evaluation
+        results = score(
+            list(evaluation.metrics),
+            [translation.text for translation in translations],
+            [self._references],
+            tokenize=self._tokenizer.name,
+            lowercase=evaluation.lowercase,
+        )
+        return {name: result.score for name, result in results.items()}
 
     def _translator(self) -> Translator:
         """Compile the current parameters; a compiled model does not follow later updates."""
@@ -263,17 +325,3 @@ def mean_nll(
     sums = process_group.sum(torch.tensor([total, tokens], dtype=torch.float64))
     total, tokens = sums.tolist()
     return total / tokens
-
-
-def _score(
-    translations: list[Translation], references: list[str], evaluation: EvaluationConfig
-) -> dict[str, float]:
-    """Return the scores of translations by metric."""
-    results = score(
-        list(evaluation.metrics),
-        [translation.text for translation in translations],
-        [references],
-        tokenize=evaluation.tokenize,
-        lowercase=evaluation.lowercase,
-    )
-    return {name: result.score for name, result in results.items()}

@@ -1,6 +1,7 @@
 """nmt-eval: scores equal to sacreBLEU's, and errors about invalid options."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,38 @@ def test_alignments_are_scored_against_gold_alignments(tmp_path: Path) -> None:
     ]
 
 
+CHINESE = ["我今天早上去市场买了三个红苹果。", "他的妹妹在图书馆里认真地看书。"]
+
+
+def test_language_selects_the_tokenizer_as_in_sacrebleu(tmp_path: Path) -> None:
+    hypotheses = [line.replace("早上", "晚上").replace("妹妹", "姐姐") for line in CHINESE]
+    (tmp_path / "hyp.zh").write_text("\n".join(hypotheses) + "\n", encoding="utf-8")
+    (tmp_path / "ref.zh").write_text("\n".join(CHINESE) + "\n", encoding="utf-8")
+    files = [tmp_path / "hyp.zh", tmp_path / "ref.zh", "--metrics", "bleu", "--json"]
+    found = json.loads(nmt_eval(*files, "--language", "zh_CN").out)["bleu"]
+    metric = BLEU(trg_lang="zh")
+    assert found["score"] == metric.corpus_score(hypotheses, [CHINESE]).score > 50
+    assert found["signature"] == str(metric.get_signature())
+    called = nmt_eval(*files)
+    assert json.loads(called.out)["bleu"]["score"] < 1
+    assert "almost no spaces" in called.err
+    compared = nmt_eval(*files, "--language", "zh", "--baseline", tmp_path / "hyp.zh")
+    assert json.loads(compared.out)["bleu"]["score"] == pytest.approx(found["score"])
+
+
+def test_a_run_selects_the_tokenizer_by_its_target(trained: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(trained, run, symlinks=True)
+    config = run / "config.yaml"
+    config.write_text(config.read_text().replace("target: en", "target: zh"), encoding="utf-8")
+    called = nmt_eval("-m", run, f"{PHRASES}.de", f"{PHRASES}.en", "-b", 1, "--json")
+    assert "tok:zh" in json.loads(called.out)["bleu"]["signature"]
+    called = nmt_eval(
+        *("-m", run, f"{PHRASES}.de", f"{PHRASES}.en", "-b", 1, "--json", "--tokenize", "char")
+    )
+    assert "tok:char" in json.loads(called.out)["bleu"]["signature"]
+
+
 def test_files_may_precede_and_follow_options(files: tuple[Path, Path, Path]) -> None:
     assert nmt_eval(files[0], "--json", files[1]).out == nmt_eval(files[0], files[1], "--json").out
 
@@ -114,6 +147,9 @@ def test_files_may_precede_and_follow_options(files: tuple[Path, Path, Path]) ->
         (["HYP", "REF", "--metrics", "blue"], "blue"),
         (["HYP", "REF", "--metrics", "ter", "--tokenize", "char"], "has no effect without bleu"),
         (["HYP", "REF", "--tokenize", "letters"], "unknown tokenizer 'letters'"),
+        (["HYP", "REF", "--language", "zh", "--tokenize", "zh"], "no effect with --tokenize"),
+        (["HYP", "REF", "--language", "zh", "--metrics", "ter"], "no effect without bleu"),
+        (["--language", "zh"], "--language requires FILE and REFERENCE"),
         (["HYP", "REF", "--alignments", "LINKS"], "--alignments requires --gold"),
         (["--gold", "LINKS"], "--gold requires --alignments"),
         (["--alignments", "BAD", "--gold", "LINKS"], "bad:1: 'x' is not a link"),

@@ -69,7 +69,7 @@ def test_checkpoint_is_due_for_best_model_and_interrupt() -> None:
     hook = SaveCheckpoint(checkpointer, best, 100)
     assert not hook.is_due(_update(7), StopRequest())
     assert hook.is_due(_update(7), StopRequest(is_interrupted=True))
-    best.update(7, 1.5)
+    best.update(7, 1.5, 1.5)
     assert hook.is_due(_update(7), StopRequest())
     assert not hook.is_due(_update(8), StopRequest())
 

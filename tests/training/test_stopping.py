@@ -18,9 +18,13 @@ from tests.training.conftest import quick
         ({"steps": None, "minutes": 3.0}, 3, "3 minutes"),
         ({"steps": 2, "epochs": 9}, 2, "2 updates"),
         (
-            {"validate_every": 1, "early_stopping": {"metric": "exact", "patience": 2}},
+            {
+                "validate_every": 1,
+                "early_stopping": {"metric": "exact", "patience": 2},
+                "optimizer": {"type": "sgd", "learning_rate": 1e-30},
+            },
             3,
-            "2 validations without a better exact",
+            "2 validations without a better exact or loss",
         ),
     ],
 )
