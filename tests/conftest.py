@@ -129,6 +129,7 @@ def second(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("second")
     tree = tiny_experiment()
     tree["training"] |= {"epochs": None, "steps": 12, "start_from": str(trained), "seed": 2}
+    del tree["data"]["vocabulary"]
     tree["evaluation"] |= {"pictures": 0}
     called = nmt_train(write_experiment(folder / "second.yaml", tree), "--run", folder / "run")
     assert called.code == 0, called.err

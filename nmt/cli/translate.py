@@ -248,7 +248,8 @@ def translate_windows(
 def check_options(arguments: argparse.Namespace) -> None:
     """Raise UserError for options that have no effect with one another."""
     if arguments.score_targets:
-        for name in ("sample", "n_best", "replace_unknown"):
+        unused = ("sample", "n_best", "replace_unknown", "beam_size", "max_length")
+        for name in (*unused, "early_stopping", "block_ngram_repeat"):
             if getattr(arguments, name):
                 option = f"--{name.replace('_', '-')}"
                 raise UserError(f"{option}: has no effect with --score-targets; remove it")

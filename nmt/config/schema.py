@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
+from annotated_types import Len
 from pydantic import (
     AfterValidator,
+    BeforeValidator,
     Field,
     field_validator,
     model_validator,
@@ -60,6 +62,46 @@ class SamplingConfig(Section):
     """number of most probable segmentations to sample from, 2 to 512; -1 for all"""
 
 
+Rule = Literal["nmt_nfkc", "nmt_nfkc_cf", "nfkc", "nfkc_cf", "identity"]
+Rules = Rule | Annotated[list[Rule], Len(2, 2)]
+
+
+class NormalizationConfig(Section):
+    """SentencePiece normalization rules of both sides; a joint vocabulary may have two as well."""
+
+    source: Rule = "nmt_nfkc"
+    """rule of the source; nmt_nfkc unifies variants of characters and spaces"""
+    target: Rule = "identity"
+    """rule of the target; translations contain only characters that it keeps, and identity keeps
+    all"""
+
+
+# The rules of both sides in earlier versions.
+FORMER_NORMALIZATION = NormalizationConfig(source="nmt_nfkc", target="nmt_nfkc")
+
+
+def _expand_rule(value: object) -> object:
+    """Convert `RULE` and `[RULE, RULE]`."""
+    if isinstance(value, str):
+        if value not in get_args(Rule):
+            raise ValueError(f"must be one of {', '.join(get_args(Rule))}, got {value!r}")
+        return {"source": value, "target": value}
+    if isinstance(value, list):
+        if len(value) != 2:
+            raise ValueError(f"expected one rule, or two for source and target, got {len(value)}")
+        return {"source": value[0], "target": value[1]}
+    return value
+
+
+def _check_symbol(symbol: str) -> str:
+    if not symbol or symbol != "".join(symbol.split()):
+        raise ValueError(f"must be text without white space, got {symbol!r}")
+    return symbol
+
+
+Symbol = Annotated[str, AfterValidator(_check_symbol)]
+
+
 class VocabularyConfig(Section):
     """Subword vocabularies of both languages."""
 
@@ -71,25 +113,36 @@ class VocabularyConfig(Section):
     """one vocabulary for both languages; has no effect with data.pictures"""
     byte_fallback: bool = False
     """encode characters outside the vocabulary as bytes"""
-    normalization: Literal["nmt_nfkc", "nmt_nfkc_cf", "nfkc", "nfkc_cf", "identity"] = "nmt_nfkc"
-    """SentencePiece normalization rule, applied before segmentation"""
+    normalization: Annotated[
+        NormalizationConfig,
+        BeforeValidator(_expand_rule, json_schema_input_type=NormalizationConfig | Rules),
+    ] = NormalizationConfig()
+    """SentencePiece normalization rules, applied before segmentation: one for both sides, or
+    {source: RULE, target: RULE}"""
     character_coverage: Annotated[float, Field(gt=0, le=1)] = 1.0
     """share of the characters in the text that become tokens"""
     lines: Positive = 400_000
     """lines to learn from; of a longer training text, a fixed random sample of this many"""
     model: Path | list[Path] | None = None
     """existing SentencePiece model for both sides, or a list of a source and a target model"""
+    user_defined_symbols: list[Symbol] = []  # noqa: RUF012 (copied)
+    """strings that are always one token, such as placeholders"""
+    split_digits: bool = False
+    """make every digit a token of its own"""
     sampling: SamplingConfig | None = None
     """subword regularization of the training text; requires type: unigram"""
 
     @model_validator(mode="after")
     def _check_model(self) -> "VocabularyConfig":
         # `joint` and `sampling` have an effect with an existing model as well.
-        of_training = ["size", "type", "byte_fallback", "normalization", "character_coverage"]
-        # Defaults of a resolved file are not distinguishable from values that were left out.
+        # Defaults of a resolved file are not distinguishable from values that were left out, nor
+        # those of earlier versions.
         fields = type(self).model_fields
         changed = [
-            name for name in [*of_training, "lines"] if getattr(self, name) != fields[name].default
+            name
+            for name in fields
+            if name not in ("model", "joint", "sampling")
+            and getattr(self, name) not in (fields[name].default, FORMER_NORMALIZATION)
         ]
         if self.model is not None and changed:
             raise ValueError(f"{', '.join(changed)} has no effect with model; remove one of them")

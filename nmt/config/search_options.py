@@ -23,6 +23,11 @@ EarlyStopping = Literal["exact", "heuristic"]
 ProbabilityMass = Annotated[float, Gt(0), Le(1)]
 Temperature = Annotated[float, Ge(0.001), Le(1000)]
 
+# Options of beam search, which sampling replaces.
+BEAM_OPTIONS = frozenset(
+    {"beam_size", "length_penalty", "coverage_penalty", "block_ngram_repeat", "early_stopping"}
+)
+
 # Earlier spellings of options and values, which stay valid.
 OPTION_ALIASES = {"stop": "early_stopping"}
 VALUE_ALIASES: dict[object, str] = {"bound": "exact", "likely": "heuristic"}

@@ -23,6 +23,7 @@ from pydantic_core.core_schema import (
 )
 
 from nmt.component_spec import REQUIRED, ComponentSpec, bound_text
+from nmt.config.peers import counterpart
 from nmt.errors import UserError, UserErrors, suggest
 from nmt.registry import AnyRegistry, ComponentConfig
 
@@ -333,7 +334,10 @@ def _message(group: list[_Problem]) -> str:
         context = detail.get("ctx", {})
         match detail["type"]:
             case "extra_forbidden":
-                return f"unknown key; {suggest(key[-1], problem.known)}"
+                other = counterpart(key)
+                return (
+                    f"unknown key; {f'use {other}' if other else suggest(key[-1], problem.known)}"
+                )
             case "missing":
                 return f"is missing; add {f'a section {key[0]!r}' if len(key) == 1 else 'it'}"
             case "custom":

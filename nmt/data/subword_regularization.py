@@ -19,9 +19,8 @@ from itertools import chain, islice, pairwise
 import numpy as np
 
 from nmt.data.token_corpus import Array, TokenArrays, TokenCorpus
-from nmt.data.vocabulary import Vocabulary
+from nmt.data.vocabulary import SPACE, Vocabulary
 
-SPACE = "▁"
 # Number of segmentations of a word that approximates all of them: with alpha 0.1, sentences of
 # Multi30k have 30.8 tokens on average, and 31.8 with all segmentations.
 DEFAULT_NBEST = 64

@@ -7,7 +7,7 @@ special token.
 import hashlib
 import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -27,6 +27,10 @@ VocabularyType = Literal["unigram", "bpe", "char"]
 MAX_LINE_BYTES = 1 << 30
 # SentencePiece uses this character internally, and ignores lines that contain it.
 RESERVED_CHARACTER = "\u2585"
+# Spaces inside tokens.
+SPACE = "\u2581"
+# Name of the normalization rule that changes no character.
+IDENTITY = "identity"
 # <pad>, <s>, </s> and <unk>.
 NUM_SPECIAL_TOKENS = 4
 
@@ -90,6 +94,8 @@ class Vocabulary:
         byte_fallback: bool = False,
         normalization: str = "nmt_nfkc",
         character_coverage: float = 1.0,
+        user_defined_symbols: Sequence[str] = (),
+        split_digits: bool = False,
     ) -> "Vocabulary":
         """Train a vocabulary on text; the same text and options give the same bytes.
 
@@ -102,6 +108,8 @@ class Vocabulary:
             byte_fallback: encode characters outside the vocabulary as bytes instead of `<unk>`
             normalization: SentencePiece rule: nmt_nfkc, nfkc, nmt_nfkc_cf, nfkc_cf or identity
             character_coverage: share of the text's characters that become tokens, 0.98 to 1
+            user_defined_symbols: strings that are always one token, and are never normalized
+            split_digits: make every digit a token of its own
 
         Raises:
             UserError: if the size does not suit the text, the text is empty, or an option is
@@ -115,6 +123,8 @@ class Vocabulary:
                 byte_fallback=byte_fallback,
                 normalization=normalization,
                 character_coverage=character_coverage,
+                user_defined_symbols=user_defined_symbols,
+                split_digits=split_digits,
             )
         )
 
@@ -134,6 +144,33 @@ class Vocabulary:
         except RuntimeError as error:
             message = "is not a SentencePiece model; give a .model file written by SentencePiece"
             raise UserError(message, str(path)) from error
+
+    def with_normalization(self, rule: str) -> "Vocabulary":
+        """Return a vocabulary with the same tokens, and a normalization rule in place of identity.
+
+        It encodes a text as this one encodes the normalized text.
+        """
+        if rule == IDENTITY:
+            return self
+        # Serialized messages of protobuf are merged by concatenation: later fields replace earlier
+        # ones. This one contains only the rule.
+        normalizer = spm.SentencePieceNormalizer(
+            rule_name=rule,
+            add_dummy_prefix=True,
+            escape_whitespaces=True,
+            remove_extra_whitespaces=True,
+        )
+        return Vocabulary(self.model_proto + normalizer.serialized_model_proto())
+
+    def has_same_tokens(self, other: "Vocabulary") -> bool:
+        """Return whether all ids stand for the same tokens in both vocabularies."""
+        ids = range(max(len(self), len(other)))
+        return len(self) == len(other) and self.tokens(ids) == other.tokens(ids)
+
+    def normalize(self, text: str) -> str:
+        """Return the text that is segmented, with spaces as spaces."""
+        normalized: str = self._processor.normalize(text)
+        return normalized.replace(SPACE, " ")
 
     def save(self, path: Path | str) -> None:
         """Write the model in SentencePiece's format; create parent directories."""
@@ -245,7 +282,9 @@ def load_vocabularies(run: RunDir) -> Vocabularies:
         )
     if is_file(run.joint_vocabulary):
         joint = Vocabulary.load(run.joint_vocabulary)
-        return joint, joint
+        # The same tokens, with another normalization of the source.
+        is_normalized = is_file(run.source_vocabulary)
+        return Vocabulary.load(run.source_vocabulary) if is_normalized else joint, joint
     target = Vocabulary.load(run.target_vocabulary)
     if not is_file(run.source_vocabulary) and run.has_images():
         return None, target
@@ -256,12 +295,11 @@ def save_vocabularies(run: RunDir, vocabularies: Vocabularies) -> None:
     """Write the vocabularies of a run atomically."""
     source, target = vocabularies
     with staging_dir(run.path, run.vocabulary.name) as staging:
-        if source is target:
-            target.save(staging / run.joint_vocabulary.name)
-        else:
-            if source is not None:
-                source.save(staging / run.source_vocabulary.name)
-            target.save(staging / run.target_vocabulary.name)
+        is_joint = source is not None and source.has_same_tokens(target)
+        target_file = run.joint_vocabulary if is_joint else run.target_vocabulary
+        target.save(staging / target_file.name)
+        if source is not None and source is not target:
+            source.save(staging / run.source_vocabulary.name)
         publish_dir(staging, run.vocabulary)
 
 
@@ -273,6 +311,8 @@ def train_sentencepiece(
     byte_fallback: bool,
     normalization: str,
     character_coverage: float,
+    user_defined_symbols: Sequence[str] = (),
+    split_digits: bool = False,
 ) -> bytes:
     """Train a SentencePiece model and return it serialized; see `Vocabulary.train`."""
     if size <= NUM_SPECIAL_TOKENS:
@@ -290,6 +330,8 @@ def train_sentencepiece(
             byte_fallback=byte_fallback,
             normalization_rule_name=normalization,
             character_coverage=character_coverage,
+            user_defined_symbols=list(user_defined_symbols),
+            split_digits=split_digits,
             max_sentence_length=MAX_LINE_BYTES,
             pad_id=0,
             bos_id=1,
@@ -325,6 +367,17 @@ class _TrainingText:
         except BaseException as error:
             self.error = error
             raise
+
+
+def make_normalizer(rule: str) -> Callable[[str], str]:
+    """Return the function by which a rule of SentencePiece normalizes a line."""
+    if rule == IDENTITY:
+        return str
+    normalizer = spm.SentencePieceNormalizer(
+        rule_name=rule, add_dummy_prefix=False, escape_whitespaces=False
+    )
+    normalize: Callable[[str], str] = normalizer.normalize
+    return normalize
 
 
 def _explain_training_error(reason: str, size: int) -> str:

@@ -117,6 +117,8 @@ def make_metrics(
     check_names(names)
     if tokenize is not None and "bleu" not in names:
         raise UserError(f"tokenize {tokenize!r} has no effect without bleu; add bleu or remove it")
+    if lowercase and set(names) == {"ter"}:
+        raise UserError("lowercase has no effect on ter, which ignores case; remove it")
     metrics: dict[str, Metric] = {}
     for name in names:
         if name == "bleu":

@@ -1,23 +1,33 @@
 """`nmt-train --check`: a trial of the whole setup in seconds, which writes no files."""
 
+import operator
 import sys
 from math import log, nan
 
 import torch
 
 from nmt.config.loader import LoadedExperiment
-from nmt.config.schema import Experiment
+from nmt.config.schema import Experiment, VocabularyConfig
+from nmt.config.search_options import BEAM_OPTIONS, SearchOptions
+from nmt.config.validation import Section
 from nmt.data.batch import Batch
 from nmt.data.batch_plan import longest_batch
 from nmt.data.images import ImageSize
 from nmt.data.loader import IndexedBatch, Position, UpdateBatch, make_batch
 from nmt.device import resolve_device
-from nmt.errors import LOWER_MEMORY, UserError, explained_out_of_memory
+from nmt.errors import LOWER_MEMORY, UserError, UserErrors, explained_out_of_memory
+from nmt.evaluation.languages import DEFAULT_TOKENIZER, choose_for_references
 from nmt.evaluation.metrics import make_metrics
 from nmt.model.build import check_model, set_backend
 from nmt.registry import SCHEDULES
 from nmt.training.batch_size import set_batch_tokens
-from nmt.training.setup import Datasets, build_trainer, prepare_datasets
+from nmt.training.setup import (
+    Datasets,
+    build_trainer,
+    check_coverage,
+    load_validation_text,
+    prepare_datasets,
+)
 from nmt.training.trainer import Trainer
 
 UPDATES = 2
@@ -32,6 +42,7 @@ def check_components(loaded: LoadedExperiment) -> None:
         UserError: at the location of a component that does not fit
     """
     experiment = loaded.experiment
+    _check_unused_options(loaded)
     vocabulary = experiment.data.vocabulary
     # A list of models is one per side; a single model is for both.
     joint = vocabulary.joint if vocabulary.model is None else not isinstance(vocabulary.model, list)
@@ -60,6 +71,44 @@ def check_components(loaded: LoadedExperiment) -> None:
         raise loaded.error("evaluation", error.message) from None
 
 
+def _check_unused_options(loaded: LoadedExperiment) -> None:
+    """Raise UserErrors for options of the file that others leave without effect.
+
+    Only this check knows which options a file contains. A `config.yaml` of a run contains all of
+    them, so only those that differ from their defaults count there.
+    """
+    experiment = loaded.experiment
+    errors = []
+    if experiment.training.start_from is not None:
+        errors += [
+            loaded.error(
+                f"data.vocabulary.{name}",
+                "has no effect with training.start_from, which provides the vocabulary; remove it",
+            )
+            for name in _given(loaded, "data.vocabulary", VocabularyConfig)
+            if name != "sampling"  # of the training text, whatever the vocabulary
+        ]
+    if experiment.search.sampling is not None:
+        errors += [
+            loaded.error(f"search.{name}", "has no effect with sampling; remove one of them")
+            for name in _given(loaded, "search", SearchOptions)
+            if name in BEAM_OPTIONS
+        ]
+    if errors:
+        raise UserErrors(errors)
+
+
+def _given(loaded: LoadedExperiment, dotted: str, section: type[Section]) -> list[str]:
+    """Return the options of a section that the file contains."""
+    values = loaded.tree.get(tuple(dotted.split(".")))
+    names = [name for name in section.model_fields if isinstance(values, dict) and name in values]
+    if len(names) < len(section.model_fields):
+        return names
+    defaults = section().to_dict()
+    resolved = operator.attrgetter(dotted)(loaded.experiment).to_dict()
+    return [name for name in names if resolved[name] != defaults[name]]
+
+
 def dry_run(experiment: Experiment, *, device: str) -> str:
     """Run two updates on the longest batch; return a report of data, model, loss and memory.
 
@@ -74,6 +123,12 @@ def _dry_run(experiment: Experiment, on_device: torch.device) -> str:
     training = experiment.training
     limit = MAX_PAIRS if experiment.data.pictures is None else MAX_IMAGE_PAIRS
     datasets = prepare_datasets(experiment, None, limit=limit)
+    coverage = check_coverage(experiment, datasets)
+    evaluation = experiment.evaluation
+    _, references = load_validation_text(experiment.data, datasets)
+    tokenizer = choose_for_references(
+        evaluation.metrics, evaluation.tokenize, experiment.data.target, references
+    )
     trainer = build_trainer(experiment, datasets, on_device)
     set_batch_tokens(trainer, training, None)
     # If the longest batch fits into memory, every batch does.
@@ -91,7 +146,14 @@ def _dry_run(experiment: Experiment, on_device: torch.device) -> str:
     update_batch = UpdateBatch([indexed], batch.target_tokens, Position(0, 1))
     updates = [trainer.update(update_batch) for _ in range(UPDATES)]
     losses = [float(update.nll) / update.target_tokens for update in updates]
-    return _report(datasets, trainer, batch, limit, len(plan), losses)
+    report = _report(datasets, trainer, batch, limit, len(plan), losses)
+    report |= {f"{side.side} vocabulary": str(side) for side in coverage}
+    if "bleu" in evaluation.metrics:
+        report["bleu"] = f"with the tokenizer {tokenizer.name or DEFAULT_TOKENIZER}"
+    warnings = [warning for side in coverage for warning in side.warnings()]
+    warnings += [tokenizer.warning] * bool(tokenizer.warning)
+    lines = [*report.items(), *(("warning", warning) for warning in warnings)]
+    return "\n".join(f"{name:<18}{value}" for name, value in lines)
 
 
 def _parameters_without_gradient(trainer: Trainer, indexed: IndexedBatch) -> list[str]:
@@ -115,12 +177,12 @@ def _report(
     limit: int,
     batches: int,
     losses: list[float],
-) -> str:
+) -> dict[str, str]:
     parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
     tokens = len(datasets.target_vocabulary)
     partly = f" (only the first {limit} are tried)" if datasets.train.stats.read == limit else ""
     precision = trainer.precision
-    lines = {
+    return {
         "training text": f"{datasets.train.stats}{partly}",
         "validation text": f"{datasets.valid.stats}",
         "vocabulary": f"{_vocabulary_sizes(datasets)} tokens",
@@ -132,14 +194,13 @@ def _report(
         "memory": f"{_peak_memory(precision.device):.2f} GB at its peak on {precision.device} "
         f"in {precision.name}",
     }
-    return "\n".join(f"{name:<18}{value}" for name, value in lines.items())
 
 
 def _vocabulary_sizes(datasets: Datasets) -> str:
     source, target = datasets.source_vocabulary, datasets.target_vocabulary
     if source is None:
         return f"{len(target)} target"
-    if source is target:
+    if source.has_same_tokens(target):
         return f"{len(target)} joint"
     return f"{len(source)} source, {len(target)} target"
 

@@ -39,6 +39,7 @@ from nmt.training.metrics_log import MetricsLogger, RunningLoss, Timer, start_lo
 from nmt.training.setup import (
     Datasets,
     build_trainer,
+    check_coverage,
     load_initial_weights,
     prepare_datasets_together,
 )
@@ -101,6 +102,10 @@ def _train(
         datasets = prepare_datasets_together(experiment, run, process_group)
         log.info("training text: %s", datasets.train.stats)
         log.info("validation text: %s", datasets.valid.stats)
+        for side in check_coverage(experiment, datasets):
+            log.info("%s vocabulary: %s", side.side, side)
+            for warning in side.warnings():
+                log.warning(warning)
         trainer = build_trainer(experiment, datasets, on_device, process_group)
         if recurrence is not None:
             _override_recurrence(trainer, training.recurrence, recurrence)

@@ -1,6 +1,7 @@
 """Preparation of training: vocabularies, encoded text, batches, model and trainer."""
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -15,13 +16,16 @@ from nmt.data.images import ImageSize, open_image_store
 from nmt.data.line_sampling import sample_lines
 from nmt.data.loader import BatchLoader
 from nmt.data.subword_regularization import sample_segmentations
+from nmt.data.text_coverage import TextCoverage, measure_coverage
 from nmt.data.token_corpus import TokenCorpus
 from nmt.data.tokenization import tokenize_corpus
 from nmt.data.vocabulary import (
+    IDENTITY,
     SpecialTokenPair,
     Vocabularies,
     Vocabulary,
     load_vocabularies,
+    make_normalizer,
     save_vocabularies,
     train_sentencepiece,
 )
@@ -194,28 +198,60 @@ def _learn_vocabularies(config: VocabularyConfig, train: Corpus) -> Vocabularies
         "size": config.size,
         "type": config.type,
         "byte_fallback": config.byte_fallback,
-        "normalization": config.normalization,
         "character_coverage": config.character_coverage,
+        "user_defined_symbols": config.user_defined_symbols,
+        "split_digits": config.split_digits,
     }
+    rules = config.normalization.source, config.normalization.target
 
-    def learn(sides: slice) -> Vocabulary:
-        text = (line for pair in train.pairs() for line in pair[sides])
+    def learn(text: Iterable[str], rule: str) -> Vocabulary:
         lines, total = sample_lines(text, config.lines)
         if len(lines) == total:
-            return Vocabulary.train(lines, **options)
+            return Vocabulary.train(lines, normalization=rule, **options)
         log.info("the vocabulary is learned from %d lines drawn from %d", len(lines), total)
         # SentencePiece needs ten times the memory of the text, which only returns to the system
         # when the process exits.
-        (model,) = map_in_order(partial(train_sentencepiece, **options), [lines], processes=1)
+        job = partial(train_sentencepiece, normalization=rule, **options)
+        (model,) = map_in_order(job, [lines], processes=1)
         return Vocabulary(model)
 
     if train.images:
-        # Only the captions are text.
-        return None, learn(slice(1, 2))
-    if config.joint:
-        joint = learn(slice(0, 2))
+        return None, learn((target for _, target in train.pairs()), rules[1])
+    if not config.joint:
+        return (
+            learn((source for source, _ in train.pairs()), rules[0]),
+            learn((target for _, target in train.pairs()), rules[1]),
+        )
+    if rules[0] == rules[1]:
+        joint = learn((line for pair in train.pairs() for line in pair), rules[0])
         return joint, joint
-    return learn(slice(0, 1)), learn(slice(1, 2))
+    # The tokens are learned from the text of each side as its own rule leaves it.
+    source, target = map(make_normalizer, rules)
+    pairs = ((source(pair[0]), target(pair[1])) for pair in train.pairs())
+    joint = learn((line for pair in pairs for line in pair), IDENTITY)
+    return joint.with_normalization(rules[0]), joint.with_normalization(rules[1])
+
+
+def check_coverage(experiment: Experiment, datasets: Datasets) -> list[TextCoverage]:
+    """Compare the training text with the vocabularies, per side.
+
+    Raises:
+        UserError: if more than a fifth of the tokens are unknown
+    """
+    vocabularies = datasets.source_vocabulary, datasets.target_vocabulary
+    sides = measure_coverage(datasets.train_corpus, datasets.train, *vocabularies)
+    for side in sides:
+        if reason := side.refusal():
+            raise UserError(f"data.vocabulary: {reason}; {_coverage_remedy(experiment)}")
+    return sides
+
+
+def _coverage_remedy(experiment: Experiment) -> str:
+    if experiment.training.start_from is not None:
+        return "remove training.start_from to learn a vocabulary from this text"
+    if experiment.data.vocabulary.model is not None:
+        return "give another model, or remove it to learn a vocabulary from this text"
+    return "raise character_coverage, or set byte_fallback: true"
 
 
 def load_validation_text(data: DataConfig, datasets: Datasets) -> tuple[list[str], list[str]]:

@@ -198,5 +198,6 @@ def test_text_model_cannot_start_from_image_model(
     run: Path, experiment: dict[str, Any], tmp_path: Path
 ) -> None:
     experiment["training"] |= {"start_from": str(run)}
+    del experiment["data"]["vocabulary"]
     called = nmt_train(write_experiment(tmp_path / "a.yaml", experiment), "--run", tmp_path / "r")
     assert f"{run}: reads images and has no source vocabulary" in called.complaint

@@ -106,6 +106,8 @@ def test_an_error_in_the_file_is_reported_with_its_line(
     key: str, value: Any, words: str, check: bool, experiment: dict[str, Any], here: Path
 ) -> None:
     _change(experiment, key, value)
+    if key == "training.start_from":
+        del experiment["data"]["vocabulary"]
     file = write_experiment(here / "a.yaml", experiment)
     before = tree_of(here)
     called = nmt_train(file, *["--check"] * check)

@@ -1,5 +1,6 @@
 """All errors of an experiment file are reported at once, with the key, the file and the line."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -7,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from nmt.component_spec import REQUIRED
-from nmt.config.schema import ModelConfig
+from nmt.config.loader import load_experiment
+from nmt.config.peers import COUNTERPARTS
+from nmt.config.schema import Experiment, ModelConfig
 from nmt.config.search_options import SearchOptions
-from nmt.config.validation import options_model, validate
+from nmt.config.validation import options_model, validate, walk
 from nmt.errors import UserErrors
 from nmt.registry import DECODERS, FAMILIES, MECHANISMS, ComponentConfig
 from tests.config.conftest import REQUIRED_KEYS, Errors, Read
@@ -341,3 +344,77 @@ def test_images_have_no_vocabulary(errors: Errors) -> None:
     assert line.endswith(
         "vocabulary.model: images have no vocabulary; give only the model of the target"
     )
+
+
+@pytest.mark.parametrize(
+    ("given", "rules"),
+    [
+        ("{}", ("nmt_nfkc", "identity")),
+        ("{normalization: nmt_nfkc_cf}", ("nmt_nfkc_cf", "nmt_nfkc_cf")),
+        ("{normalization: {source: nmt_nfkc_cf}}", ("nmt_nfkc_cf", "identity")),
+        ("{normalization: {target: nfkc}}", ("nmt_nfkc", "nfkc")),
+        ("{normalization: [identity, nfkc]}", ("identity", "nfkc")),
+    ],
+)
+def test_normalization_is_per_side(given: str, rules: tuple[str, str], tmp_path: Path) -> None:
+    text = REQUIRED_KEYS.replace("target: en", f"target: en, vocabulary: {given}")
+    (tmp_path / "e.yaml").write_text(text, encoding="utf-8")
+    found = load_experiment(tmp_path / "e.yaml").experiment.data.vocabulary.normalization
+    assert (found.source, found.target) == rules
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("nkfc", "normalization: must be one of nmt_nfkc, nmt_nfkc_cf, nfkc, nfkc_cf, identity"),
+        ("[nfkc]", "normalization: expected one rule, or two for source and target, got 1"),
+        ("{source: nkfc}", "normalization.source: must be one of"),
+        ("{sorce: nfkc}", "normalization.sorce: unknown key; did you mean 'source'?"),
+        ("3", "normalization: expected a section of keys, got 3"),
+    ],
+)
+def test_unknown_rules_are_reported(given: str, message: str, errors: Errors) -> None:
+    vocabulary = f"vocabulary: {{normalization: {given}}}"
+    (line,) = errors(REQUIRED_KEYS.replace("target: en", f"target: en, {vocabulary}"))
+    assert message in line
+
+
+def test_former_rules_of_a_run_with_a_given_model_are_accepted(
+    errors: Errors, tmp_path: Path
+) -> None:
+    given = "{model: a.model, normalization: nmt_nfkc}"
+    text = REQUIRED_KEYS.replace("target: en", f"target: en, vocabulary: {given}")
+    (tmp_path / "former.yaml").write_text(text, encoding="utf-8")
+    rules = load_experiment(tmp_path / "former.yaml").experiment.data.vocabulary.normalization
+    assert (rules.source, rules.target) == ("nmt_nfkc", "nmt_nfkc")
+    (line,) = errors(text.replace("nmt_nfkc", "nfkc"))
+    assert "normalization has no effect with model" in line
+
+
+def test_keys_of_other_toolkits_name_their_counterparts(errors: Errors) -> None:
+    text = REQUIRED_KEYS + "search: {lenpen: 3}\n"
+    text = text.replace("target: en", "target: en, dev: valid, src: {lang: de}, test: t")
+    found = errors(text + "rnn_size: 64\nglobal_attention: mlp\n")
+    expected = {
+        "data.dev": "data.valid",
+        "data.src": "data.source",
+        "data.test": "nmt-translate or nmt-eval",
+        "search.lenpen": "alpha of search.length_penalty",
+        "rnn_size": "hidden_size",
+        "global_attention": "model.score",
+    }
+    for key, words in expected.items():
+        (line,) = [line for line in found if f": {key}: " in line]
+        assert f"unknown key; use {words}" in line
+
+
+def test_counterparts_are_options_of_the_schema() -> None:
+    known = {".".join(key) for key, _ in walk(Experiment)} | {"training.optimizer.learning_rate"}
+    options = [
+        o for family in FAMILIES.values() for s in family.specs().values() for o in s.options
+    ]
+    for key, text in COUNTERPARTS.items():
+        dotted = re.findall(r"\b(?:data|model|training|search|evaluation)\.[a-z_.]*[a-z]", text)
+        assert set(dotted) <= known, key
+        first = text.split(" of ")[0]
+        assert dotted or first in options or "nmt-" in text or "--" in text, key

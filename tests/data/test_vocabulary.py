@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import sentencepiece as spm
 
-from nmt.data.vocabulary import SpecialTokens, Vocabulary, VocabularyType
+from nmt.data.vocabulary import SpecialTokens, Vocabulary, VocabularyType, make_normalizer
 from nmt.errors import UserError
 
 PEOPLE = ("Ein Mann", "Eine Frau", "Ein Mädchen", "Der Hund", "Der Lehrer")
@@ -85,6 +85,37 @@ def test_normalization_option_is_used() -> None:
     identity = Vocabulary.train(text, size=100, type="char", normalization="identity")
     assert normalized.decode(normalized.encode("ﬁne")) == "fine"
     assert identity.decode(identity.encode("ﬁne")) == "ﬁne"
+
+
+def test_rules_of_both_sides_share_tokens() -> None:
+    text = ["ﬁne ﬁre ½", "  a\u200cb\u00a0c  "] * 5
+    identity = Vocabulary.train(text, size=100, type="char", normalization="identity")
+    source = identity.with_normalization("nmt_nfkc")
+    assert source.has_same_tokens(identity) and source.fingerprint != identity.fingerprint
+    assert not identity.has_same_tokens(Vocabulary.train(TEXT, size=41))
+    for line in [*text, "ﬁ", "", " "]:
+        normalized = make_normalizer("nmt_nfkc")(line)
+        assert source.encode(line) == identity.encode(normalized)
+        assert identity.decode(identity.encode(line)) == " ".join(w for w in line.split(" ") if w)
+    assert identity.with_normalization("identity") is identity
+    # The same as a model that is trained with the rule.
+    trained = Vocabulary.train(text, size=100, type="char", normalization="nmt_nfkc")
+    learned = Vocabulary.train(
+        map(make_normalizer("nmt_nfkc"), text), size=100, type="char", normalization="identity"
+    )
+    same = learned.with_normalization("nmt_nfkc")
+    assert same.has_same_tokens(trained) and same.log_probs() == trained.log_probs()
+    assert [same.spans(line) for line in text] == [trained.spans(line) for line in text]
+
+
+def test_symbols_are_tokens_and_digits_are_split() -> None:
+    text = ["a ⟦1⟧ {name} 2026", "b ⟦2⟧ 1999"] * 20
+    vocabulary = Vocabulary.train(
+        text, size=18, user_defined_symbols=["⟦1⟧", "{name}"], split_digits=True, type="bpe"
+    )
+    tokens = vocabulary.tokens(vocabulary.encode("x⟦1⟧{name} 2026"))
+    assert {"⟦1⟧", "{name}", "2", "0", "6"} <= set(tokens)
+    assert vocabulary.decode(vocabulary.encode("a ⟦1⟧ {name} 2026")) == "a ⟦1⟧ {name} 2026"
 
 
 def test_size_is_upper_bound_of_char_vocabulary() -> None:

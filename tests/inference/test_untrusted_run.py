@@ -183,7 +183,8 @@ def test_a_run_may_be_a_link_itself(stranger: Path) -> None:
 def test_start_from_reads_data_only(stranger: Path, experiment: dict[str, object]) -> None:
     plugin = with_plugin(stranger)
     training = experiment["training"]
-    assert isinstance(training, dict)
+    assert isinstance(training, dict) and isinstance(experiment["data"], dict)
+    del experiment["data"]["vocabulary"]
     experiment["training"] = training | {"start_from": str(stranger), "epochs": None, "steps": 1}
     experiment["evaluation"] = {"samples": 0, "pictures": 0}
     file = write_experiment(stranger.parent / "next.yaml", experiment)

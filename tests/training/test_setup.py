@@ -32,6 +32,8 @@ def test_sampling_with_given_non_unigram_vocabulary_is_refused(
 def test_start_from_uses_vocabulary_and_lowers_initial_loss(trained: Path, second: Path) -> None:
     files = [run / "vocabulary" / "joint.model" for run in (trained, second)]
     assert files[0].read_bytes() == files[1].read_bytes()
+    sources = [file.with_name("source.model").read_bytes() for file in files]
+    assert sources[0] == sources[1] != files[0].read_bytes()
     first = [row["loss"] for row in reports(trained) if row["kind"] == "valid"]
     assert next(r["loss"] for r in reports(second) if r["kind"] == "train") < first[0]
     state = state_of(second / "checkpoints" / "last")
@@ -44,6 +46,7 @@ def test_start_from_loads_the_weights(
     trained: Path, experiment: dict[str, Any], tmp_path: Path
 ) -> None:
     tree = quick(experiment, steps=1, start_from=str(trained))
+    del tree["data"]["vocabulary"]
     tree["training"]["optimizer"] = {"type": "sgd", "learning_rate": 1e-30}
     run = tmp_path / "run"
     assert nmt_train(write_experiment(tmp_path / "a.yaml", tree), "--run", run).code == 0

@@ -1,0 +1,136 @@
+"""Report of the characters that a vocabulary changes or cannot represent."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import islice
+
+from nmt.data.corpus import Corpus
+from nmt.data.token_corpus import Array, TokenCorpus
+from nmt.data.vocabulary import Vocabulary
+
+# Lines that are compared with their normalized form, which takes about a second.
+MAX_LINES = 20_000
+MAX_NAMED_CHARACTERS = 5
+# Shares of unknown tokens that are warned about, and refused.
+MAX_UNKNOWN_UNNOTICED = 0.001
+MAX_UNKNOWN = 0.2
+
+
+@dataclass
+class TextCoverage:
+    """How one side of a corpus fares in its vocabulary.
+
+    Attributes:
+        side: source or target
+        lines: lines that were examined for changes by normalization
+        changed_lines: those that normalization changes, apart from repeated and outer spaces
+        changed: characters that are lost by that, and their numbers of occurrences
+        tokens, unknown_tokens: tokens of the whole corpus, and the unknown ones among them
+        unknown: characters of the examined lines that are not in the vocabulary, and their numbers
+    """
+
+    side: str
+    lines: int = 0
+    changed_lines: int = 0
+    changed: Counter[str] = field(default_factory=Counter)
+    tokens: int = 0
+    unknown_tokens: int = 0
+    unknown: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def unknown_share(self) -> float:
+        """Return the share of tokens that are unknown."""
+        return self.unknown_tokens / max(self.tokens, 1)
+
+    def __str__(self) -> str:
+        changes = f"normalization changes {self.changed_lines} of {self.lines} lines"
+        unknown = f"{100 * self.unknown_share:.2f} % of the tokens are unknown"
+        return f"{changes}{_named(self.changed)}, {unknown}{_named(self.unknown)}"
+
+    def warnings(self) -> list[str]:
+        """Return warnings about text that a model cannot write, and about unknown tokens."""
+        warnings = []
+        if self.changed_lines and self.side == "target":
+            warnings.append(
+                f"{self.changed_lines} of {self.lines} target lines cannot be translated exactly: "
+                f"normalization changes their characters{_named(self.changed)}; use "
+                "data.vocabulary.normalization: {target: identity} in a new vocabulary to keep them"
+            )
+        if self.unknown_share >= MAX_UNKNOWN_UNNOTICED:
+            warnings.append(f"{self._unknown_words()}; use a vocabulary that was learned from it")
+        return warnings
+
+    def refusal(self) -> str | None:
+        """Return the reason why the vocabulary does not suit the text, or None."""
+        return self._unknown_words() if self.unknown_share > MAX_UNKNOWN else None
+
+    def _unknown_words(self) -> str:
+        share = f"{100 * self.unknown_share:.2f} % of the {self.side} tokens"
+        return f"{share} are not in the vocabulary{_named(self.unknown)}"
+
+
+def measure_coverage(
+    text: Corpus, encoded: TokenCorpus, source: Vocabulary | None, target: Vocabulary
+) -> list[TextCoverage]:
+    """Compare a corpus with its vocabularies.
+
+    Args:
+        text: the corpus, of which the first lines are compared with their normalized form
+        encoded: the same corpus, encoded
+        source: vocabulary of the source; None if the source is images
+        target: vocabulary of the target
+    """
+    sides = TextCoverage("source"), TextCoverage("target")
+    pairs = list(islice(text.pairs(), MAX_LINES))
+    arrays = encoded.arrays
+    found = []
+    for number, (side, vocabulary, ids) in enumerate(
+        zip(sides, (source, target), (arrays.source_tokens, arrays.target_tokens), strict=True)
+    ):
+        if vocabulary is not None:
+            _examine(side, vocabulary, [pair[number] for pair in pairs], ids)
+            found.append(side)
+    return found
+
+
+def _examine(side: TextCoverage, vocabulary: Vocabulary, lines: list[str], ids: Array) -> None:
+    characters = Counter[str]()
+    for line in lines:
+        characters.update(line)
+        normalized, kept = _spaced(vocabulary.normalize(line)), _spaced(line)
+        if normalized != kept:
+            side.changed_lines += 1
+            side.changed += Counter(kept) - Counter(normalized)
+    side.lines = len(lines)
+    # A character that is unknown by itself is unknown in every word.
+    encoded = vocabulary.encode_batch(list(characters))
+    side.unknown = Counter(
+        {
+            character: count
+            for (character, count), tokens in zip(characters.items(), encoded, strict=True)
+            if vocabulary.unk in tokens
+        }
+    )
+    side.tokens = len(ids)
+    side.unknown_tokens = int((ids == vocabulary.unk).sum())
+
+
+def _spaced(text: str) -> str:
+    """Return a text without repeated and outer spaces, which every vocabulary removes."""
+    return " ".join(word for word in text.split(" ") if word)
+
+
+def _named(characters: Counter[str]) -> str:
+    """Return the most frequent characters with their code points, in parentheses."""
+    names = list(map(_name, _most_common(characters)))
+    return f" ({', '.join(names)}{', …' * (len(characters) > len(names))})" if names else ""
+
+
+def _most_common(characters: Counter[str]) -> Iterable[str]:
+    return (character for character, _ in characters.most_common(MAX_NAMED_CHARACTERS))
+
+
+def _name(character: str) -> str:
+    shown = f"{character} " if character.isprintable() and not character.isspace() else ""
+    return f"{shown}U+{ord(character):04X}"
