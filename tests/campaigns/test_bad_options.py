@@ -58,7 +58,7 @@ def test_odd_options_of_a_real_process(case: tuple[str, list[str]], folder: Path
             env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            timeout=120,
+            timeout=600,
         )
     except OSError as error:  # the system refuses some arguments
         pytest.skip(str(error))
@@ -104,7 +104,7 @@ def test_closed_or_full_standard_streams_are_one_line(
             env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
             stdin=given,
             capture_output=True,
-            timeout=120,
+            timeout=600,
         )
     err = ended.stderr.decode()
     assert "Traceback" not in err
