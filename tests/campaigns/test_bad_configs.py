@@ -76,7 +76,7 @@ def _checked(count: int) -> list[tuple[str, tuple[tuple[str, ...], str]]]:
     return [(f"{'.'.join(key)}={value}", (key, value)) for key, value in chosen]
 
 
-@each([(".".join(key) or "file", key) for key in keys()], short=0)
+@each([(".".join(key) or "file", key) for key in keys()], short=3)
 def test_odd_value_is_accepted_or_refused_by_location(
     case: tuple[str, ...], tmp_path: Path, tally: Tally
 ) -> None:

@@ -99,7 +99,9 @@ def test_run_killed_several_times_at_random_continues_exactly(
     _check_continuation(tmp_path, shared, commands, ended)
 
 
-@each([(f"{size} bytes", size) for size in (1, 100, 1000, 3000, 10_000, 100_000, 240_000)], short=1)
+@each(
+    [(f"{size} bytes", size) for size in (500, 1000, 2000, 3000, 10_000, 100_000, 240_000)], short=1
+)
 def test_file_size_limit_ends_in_one_line_and_run_continues_exactly(
     case: int, shared: Path, commands: Commands, tmp_path: Path
 ) -> None:
