@@ -34,7 +34,7 @@ def test_changed_lines_and_characters_are_counted(tmp_path: Path) -> None:
     assert "{target: identity}" in report.warnings()[0]
 
 
-def test_identity_changes_only_the_character_that_stands_for_a_space(tmp_path: Path) -> None:
+def test_identity_changes_only_the_escape_character_of_spaces(tmp_path: Path) -> None:
     target = ["a\u200cb", "it´s", "a▁b", " a  b"]
     _, report = _measure(tmp_path, ["ab"] * 4, target, "identity")
     assert (report.changed_lines, set(report.changed)) == (1, {"▁"})
