@@ -33,6 +33,29 @@ class UserError(ValueError):
         return [line if len(line) <= MAX_LINE else f"{line[: MAX_LINE - 500]} ... {line[-400:]}"]
 
 
+class OptionError(UserError):
+    """A mistake in an option of an experiment that only its data, model or device reveals.
+
+    Its location is the dotted key of the option, until `LoadedExperiment.located` adds the line.
+    """
+
+
+@contextmanager
+def blamed_on(option: str, kind: type[UserError] = UserError) -> Iterator[None]:
+    """Turn a user error inside the block into one about an option, unless it is one already.
+
+    Args:
+        option: dotted key of the option
+        kind: class of the errors
+    """
+    try:
+        yield
+    except OptionError:
+        raise
+    except kind as error:
+        raise OptionError(str(error), option) from error
+
+
 class UserErrors(UserError):
     """Several mistakes that are reported together.
 

@@ -116,13 +116,15 @@ def _train(options: argparse.Namespace) -> int:
     if options.check:
         from nmt.training.dry_run import dry_run
 
-        print_result(dry_run(loaded.experiment, device=options.device))
+        with loaded.located():
+            report = dry_run(loaded.experiment, device=options.device)
+        print_result(report)
         return SUCCESS
     from nmt.distributed.process_group import join
     from nmt.training.run import train
 
     folder = options.run or Path("runs") / options.config.stem
-    with join(rank, options.device) as ranks:
+    with loaded.located(), join(rank, options.device) as ranks:
         finished = train(
             loaded.experiment,
             folder,

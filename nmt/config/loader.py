@@ -1,7 +1,7 @@
 """Loading of an experiment file: includes, overrides, plugins and validation."""
 
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -13,7 +13,7 @@ from nmt.config.plugins import import_plugin
 from nmt.config.schema import Experiment
 from nmt.config.validation import Component, Key, component_of, types_of, validate, walk
 from nmt.config.yaml_source import Tree, leaves, read_value, read_yaml
-from nmt.errors import UserError, UserErrors
+from nmt.errors import OptionError, UserError, UserErrors
 from nmt.files import exists, resolve
 
 COMMAND_LINE = "command line"
@@ -39,6 +39,14 @@ class LoadedExperiment:
     def error(self, key: str, message: str) -> UserError:
         """Return an error about a dotted key, at its location."""
         return UserError(f"{key}: {message}", self.tree.location(tuple(key.split("."))))
+
+    @contextmanager
+    def located(self) -> Iterator[None]:
+        """Add the location of the option to an error about one that is raised inside the block."""
+        try:
+            yield
+        except OptionError as error:
+            raise self.error(error.location, error.message) from error
 
 
 def load_experiment(file: Path, overrides: Sequence[str] = ()) -> LoadedExperiment:

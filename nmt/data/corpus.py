@@ -16,7 +16,7 @@ from typing import NamedTuple
 from nmt.data.compression import FORMATS
 from nmt.data.table import Column, Table, check_format, is_table
 from nmt.data.text import read_line_blocks, read_lines
-from nmt.errors import UserError
+from nmt.errors import OptionError, UserError
 
 COMPRESSED = tuple(FORMATS)
 # Pairs that are read, tokenized and written together. A block takes a few megabytes of memory, and
@@ -24,6 +24,8 @@ COMPRESSED = tuple(FORMATS)
 BLOCK_PAIRS = 10_000
 # Maximum number of shards that an error names.
 MAX_NAMED_SHARDS = 3
+# Maximum number of similar names that an error lists.
+MAX_SIMILAR = 5
 
 Block = tuple[list[str], list[str]]
 """Source lines and target lines of the same length."""
@@ -158,7 +160,7 @@ def find_corpus(
         raise UserError("the list of corpora is empty; give at least one, such as corpus/train")
     shards = tuple(shard for spec in listed for shard in find_shards(str(spec), source, target))
     if columns is not None and all(len(shard) > 1 for shard in shards):
-        raise UserError("data.columns: has no effect without a .tsv or .csv file; remove it")
+        raise OptionError("has no effect without a .tsv or .csv file; remove it", "data.columns")
     selected = None if columns is None else tuple(columns)
     return Corpus(shards, images=images, columns=selected, languages=(source, target))
 
@@ -299,11 +301,16 @@ def _suggest_files(path: Path) -> str:
     except OSError as error:
         return f"the directory {directory} cannot be read: {error.strerror}"
     stem = path.name.split(".")[0]
-    # Files with the same stem come first, because often only the suffix is wrong.
+    # Files with the same stem come first, because often only the suffix is wrong; of several, those
+    # of the same language.
     similar = [name for name in names if name.split(".")[0] == stem]
-    similar += difflib.get_close_matches(path.name, [n for n in names if n not in similar])
-    if similar:
-        return f"similar names: {', '.join(similar[:5])}"
+    others = [name for name in names if name not in similar]
+    similar, close = (
+        sorted(group, key=lambda name: path.suffix not in Path(name).suffixes)
+        for group in (similar, difflib.get_close_matches(path.name, others, n=MAX_SIMILAR))
+    )
+    if similar or close:
+        return f"similar names: {', '.join([*similar, *close][:MAX_SIMILAR])}"
     return f"nothing similar in {directory}; give an existing file"
 
 

@@ -33,6 +33,12 @@ SPACE = "\u2581"
 IDENTITY = "identity"
 # <pad>, <s>, </s> and <unk>.
 NUM_SPECIAL_TOKENS = 4
+# Tokens that byte_fallback adds.
+NUM_BYTES = 256
+
+
+class SizeError(UserError):
+    """A size of a vocabulary that does not suit its text."""
 
 
 class SpecialTokens(NamedTuple):
@@ -112,8 +118,8 @@ class Vocabulary:
             split_digits: make every digit a token of its own
 
         Raises:
-            UserError: if the size does not suit the text, the text is empty, or an option is
-                unknown
+            SizeError: if the size does not suit the text
+            UserError: if the text is empty, or an option is unknown
         """
         return cls(
             train_sentencepiece(
@@ -316,7 +322,7 @@ def train_sentencepiece(
 ) -> bytes:
     """Train a SentencePiece model and return it serialized; see `Vocabulary.train`."""
     if size <= NUM_SPECIAL_TOKENS:
-        raise UserError(
+        raise SizeError(
             f"vocabulary size {size} has no room for text; use more than {NUM_SPECIAL_TOKENS}"
         )
     text = _TrainingText(lines)
@@ -344,7 +350,9 @@ def train_sentencepiece(
         # An error of the text itself, such as invalid UTF-8, is reported as it is.
         if text.error:
             raise text.error from None
-        raise UserError(_explain_training_error(str(error), size)) from error
+        required = len(text.characters) + len(user_defined_symbols) + NUM_BYTES * byte_fallback
+        advice = _advisable_size(text.num_lines, required + NUM_SPECIAL_TOKENS)
+        raise _explain_training_error(str(error), size, advice) from error
     return model.getvalue()
 
 
@@ -353,15 +361,21 @@ class _TrainingText:
 
     Attributes:
         error: the exception that ended the iteration, if any
+        num_lines: number of lines that were read
+        characters: the characters in them
     """
 
     def __init__(self, lines: Iterable[str]) -> None:
         self.lines = lines
         self.error: BaseException | None = None
+        self.num_lines = 0
+        self.characters: set[str] = set()
 
     def __iter__(self) -> Iterator[str]:
         try:
             for line in self.lines:
+                self.num_lines += 1
+                self.characters.update(line)
                 yield line.replace(RESERVED_CHARACTER, " ")
         # BaseException, because KeyboardInterrupt would be replaced as well.
         except BaseException as error:
@@ -380,16 +394,27 @@ def make_normalizer(rule: str) -> Callable[[str], str]:
     return normalize
 
 
-def _explain_training_error(reason: str, size: int) -> str:
+def _advisable_size(num_lines: int, required: int) -> int:
+    """Return a size for a small text: a tenth of its lines, but more than the required tokens."""
+    size = max(num_lines // 10, 2 * required)
+    scale: int = 10 ** (len(str(size)) - 1)
+    return size // scale * scale
+
+
+def _explain_training_error(reason: str, size: int, advisable: int) -> UserError:
     """Return the cause of a SentencePiece error and its remedy in terms of the options."""
     # The messages contain the nearest valid size.
     if maximum := re.search(r"too high .* <= (\d+)", reason):
-        return f"vocabulary size {size} is too large for this text; use {maximum[1]} or fewer"
+        # Most tokens of the largest vocabulary occur once or twice.
+        return SizeError(
+            f"vocabulary size {size} is too large for this text; "
+            f"use {min(advisable, int(maximum[1]))} (at most {maximum[1]})"
+        )
     if minimum := re.search(r"required_chars\. \d+ vs (\d+)", reason):
-        return (
+        return SizeError(
             f"vocabulary size {size} is too small for the characters of the text; "
             f"use {minimum[1]} or more, or a lower character_coverage"
         )
     if "sentences_.empty()" in reason:
-        return "the text to train a vocabulary on is empty; give a file with text"
-    return f"SentencePiece cannot train a vocabulary: {' '.join(reason.split())}"
+        return UserError("the text to train a vocabulary on is empty; give a file with text")
+    return UserError(f"SentencePiece cannot train a vocabulary: {' '.join(reason.split())}")

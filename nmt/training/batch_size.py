@@ -10,7 +10,7 @@ from torch import Tensor
 from nmt.config.schema import TrainingConfig
 from nmt.data.batch_plan import longest_batch, plan_by_length
 from nmt.data.loader import IndexedBatch, make_batch
-from nmt.errors import UserError
+from nmt.errors import OptionError, UserError
 from nmt.storage.atomic import replace_file
 from nmt.storage.run_dir import RunDir
 from nmt.training.setup import MIN_BATCH_TOKENS
@@ -35,13 +35,13 @@ def set_batch_tokens(trainer: Trainer, training: TrainingConfig, run: RunDir | N
         run: the run directory; None to save nothing
 
     Raises:
-        UserError: on a CPU, which has no limit to measure, or if no batch fits
+        OptionError: on a CPU, which has no limit to measure, or if no batch fits
     """
     if training.batch_tokens != "auto":
         return
     if trainer.precision.device.type != "cuda":
-        raise UserError(
-            "training.batch_tokens: auto measures the memory of a GPU; use a number on a CPU"
+        raise OptionError(
+            "auto measures the memory of a GPU; use a number on a CPU", "training.batch_tokens"
         )
     process_group = trainer.process_group
     # Only the first rank reads and writes the file; the others may be on other machines.
@@ -90,9 +90,10 @@ def find_batch_tokens(trainer: Trainer) -> int:
     with torch.random.fork_rng(devices):
         largest = largest_fitting(fits, MIN_BATCH_TOKENS, whole_corpus)
     if largest == 0:
-        raise UserError(
-            f"training.batch_tokens: a batch of {MIN_BATCH_TOKENS} tokens does not fit into the "
-            "memory of the GPU; use a smaller number or a smaller model"
+        raise OptionError(
+            f"a batch of {MIN_BATCH_TOKENS} tokens does not fit into the memory of the GPU; "
+            "use a smaller number or a smaller model",
+            "training.batch_tokens",
         )
     return max(MIN_BATCH_TOKENS, int(SAFETY_FACTOR * largest))
 

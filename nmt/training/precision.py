@@ -9,7 +9,7 @@ from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
 
 from nmt.device import autocast
-from nmt.errors import UserError
+from nmt.errors import OptionError
 from nmt.storage.atomic import JsonObject
 
 
@@ -21,7 +21,7 @@ class Precision:
         device: device of the model
 
     Raises:
-        UserError: for fp16 on a CPU
+        OptionError: for fp16 on a CPU
     """
 
     def __init__(self, name: str, device: torch.device) -> None:
@@ -30,7 +30,9 @@ class Precision:
             name = "bf16" if torch.cuda.is_bf16_supported() else "fp16"
         self.name = "fp32" if name == "auto" else name
         if self.name == "fp16" and device.type == "cpu":
-            raise UserError("training.precision: fp16 requires a GPU; use bf16 or fp32 on a CPU")
+            raise OptionError(
+                "fp16 requires a GPU; use bf16 or fp32 on a CPU", "training.precision"
+            )
         self.device = device
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.name == "fp16")
 

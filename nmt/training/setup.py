@@ -1,7 +1,7 @@
 """Preparation of training: vocabularies, encoded text, batches, model and trainer."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from nmt.data.token_corpus import TokenCorpus
 from nmt.data.tokenization import tokenize_corpus
 from nmt.data.vocabulary import (
     IDENTITY,
+    SizeError,
     SpecialTokenPair,
     Vocabularies,
     Vocabulary,
@@ -30,7 +31,7 @@ from nmt.data.vocabulary import (
     train_sentencepiece,
 )
 from nmt.distributed.process_group import SINGLE_PROCESS_GROUP, ProcessGroup
-from nmt.errors import UserError
+from nmt.errors import OptionError, UserError, blamed_on
 from nmt.model.build import build_model
 from nmt.model.seq2seq import Seq2Seq
 from nmt.model.weights import load_weights
@@ -97,10 +98,17 @@ def prepare_datasets(
     """
     data = experiment.data
     images = ImageSize.from_config(data.pictures)
-    train, valid = (
-        find_corpus(spec, data.source, data.target, images=images is not None, columns=data.columns)
-        for spec in (data.train, data.valid)
+    find = partial(
+        find_corpus,
+        source=data.source,
+        target=data.target,
+        images=images is not None,
+        columns=data.columns,
     )
+    with blamed_on("data.train"):
+        train = find(data.train)
+    with blamed_on("data.valid"):
+        valid = find(data.valid)
     for note in (*train.notes(), *valid.notes()):
         log.warning(note)
     train = replace(train, limit=limit)
@@ -108,9 +116,9 @@ def prepare_datasets(
     if data.vocabulary.sampling is not None and not all(
         v.supports_sampling for v in (source, target) if v
     ):
-        raise UserError(
-            "data.vocabulary.sampling: requires a vocabulary of type unigram; "
-            "use one or remove sampling"
+        raise OptionError(
+            "requires a vocabulary of type unigram; use one or remove sampling",
+            "data.vocabulary.sampling",
         )
     # A cache of its own lets several runs share the encoded text.
     cache = None if run is None else data.cache or run.cache
@@ -171,14 +179,16 @@ def find_vocabularies(experiment: Experiment, train: Corpus, run: RunDir | None)
     config = experiment.data.vocabulary
     start_from = experiment.training.start_from
     if start_from is not None:
-        source, target = load_vocabularies(RunDir(start_from))
-        if source is None and not train.images:
-            raise UserError(
-                "reads images and has no source vocabulary; start from a run that reads text",
-                str(start_from),
-            )
+        with blamed_on("training.start_from"):
+            source, target = load_vocabularies(RunDir(start_from))
+            if source is None and not train.images:
+                raise UserError(
+                    "reads images and has no source vocabulary; start from a run that reads text",
+                    str(start_from),
+                )
     elif config.model is not None:
-        source, target = _load_models(config.model)
+        with blamed_on("data.vocabulary.model"):
+            source, target = _load_models(config.model)
     else:
         source, target = _learn_vocabularies(config, train)
     found = (None if train.images else source), target
@@ -206,14 +216,20 @@ def _learn_vocabularies(config: VocabularyConfig, train: Corpus) -> Vocabularies
 
     def learn(text: Iterable[str], rule: str) -> Vocabulary:
         lines, total = sample_lines(text, config.lines)
-        if len(lines) == total:
-            return Vocabulary.train(lines, normalization=rule, **options)
-        log.info("the vocabulary is learned from %d lines drawn from %d", len(lines), total)
-        # SentencePiece needs ten times the memory of the text, which only returns to the system
-        # when the process exits.
-        job = partial(train_sentencepiece, normalization=rule, **options)
-        (model,) = map_in_order(job, [lines], processes=1)
-        return Vocabulary(model)
+        if not any(lines):
+            raise OptionError("the training text is empty; give files with text", "data.train")
+        job: Callable[[list[str]], bytes] = partial(
+            train_sentencepiece, normalization=rule, **options
+        )
+        # The text has been read, so that only an option can be wrong.
+        with blamed_on("data.vocabulary"), blamed_on("data.vocabulary.size", SizeError):
+            if len(lines) == total:
+                return Vocabulary(job(lines))
+            log.info("the vocabulary is learned from %d lines drawn from %d", len(lines), total)
+            # SentencePiece needs ten times the memory of the text, which only returns to the
+            # system when the process exits.
+            (model,) = map_in_order(job, [lines], processes=1)
+            return Vocabulary(model)
 
     if train.images:
         return None, learn((target for _, target in train.pairs()), rules[1])
@@ -242,7 +258,7 @@ def check_coverage(experiment: Experiment, datasets: Datasets) -> list[TextCover
     sides = measure_coverage(datasets.train_corpus, datasets.train, *vocabularies)
     for side in sides:
         if reason := side.refusal():
-            raise UserError(f"data.vocabulary: {reason}; {_coverage_remedy(experiment)}")
+            raise OptionError(f"{reason}; {_coverage_remedy(experiment)}", "data.vocabulary")
     return sides
 
 
@@ -262,7 +278,7 @@ def load_validation_text(data: DataConfig, datasets: Datasets) -> tuple[list[str
     """
     pairs = list(datasets.valid_corpus.pairs())
     if not pairs:
-        raise UserError("the validation text is empty; add at least one pair", str(data.valid))
+        raise OptionError("the validation text is empty; add at least one pair", "data.valid")
     sources, targets = zip(*pairs, strict=True)
     return list(sources), list(targets)
 

@@ -146,10 +146,17 @@ def test_an_error_in_the_data_creates_no_run(
     _write_text(here, "latin", b"a\nf\xfcr\n", b"a\nfor\n")
     _write_text(here, "empty", b"", b"")
     _change(experiment, key, value)
+    if key == "training.start_from":
+        del experiment["data"]["vocabulary"]
     file = write_experiment(here / "a.yaml", experiment)
     before = tree_of(here)
     called = nmt_train(file, *["--check"] * check)
     assert words in called.complaint
+    # A mistake in the text is located there, all others in the experiment file.
+    if value not in ("unequal", "latin") and (key, value) != ("data.valid", "empty"):
+        name = key.split(".")[-1]
+        number = 1 + next(i for i, line in enumerate(lines_of(file)) if f"{name}:" in line)
+        assert called.complaint.startswith(f"nmt-train: {file}:{number}: {key}: ")
     assert tree_of(here) == before
     assert not (here / "runs" / "a").exists()
 

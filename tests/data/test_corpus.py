@@ -213,6 +213,10 @@ def test_missing_file_error_suggests_similar_names(tmp_path: Path) -> None:
     assert "notes.txt" not in message
     with pytest.raises(UserError, match=r"similar names: .*valid\.de"):
         find_corpus(tmp_path / "vaild", "de", "en")
+    (tmp_path / "valid.en").touch()
+    (tmp_path / "valid.xx").touch()
+    with pytest.raises(UserError, match=r"similar names: valid\.xx, .*valid\.en"):
+        find_corpus(tmp_path / "vaild", "xx", "en")
     with pytest.raises(UserError, match="nothing similar in"):
         find_corpus(tmp_path / "quux", "ja", "zh")
     with pytest.raises(UserError, match=r"directory .*elsewhere does not exist"):

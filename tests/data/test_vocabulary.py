@@ -3,6 +3,7 @@
 import hashlib
 import io
 import math
+import re
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
@@ -11,7 +12,13 @@ from typing import Any
 import pytest
 import sentencepiece as spm
 
-from nmt.data.vocabulary import SpecialTokens, Vocabulary, VocabularyType, make_normalizer
+from nmt.data.vocabulary import (
+    SizeError,
+    SpecialTokens,
+    Vocabulary,
+    VocabularyType,
+    make_normalizer,
+)
 from nmt.errors import UserError
 
 PEOPLE = ("Ein Mann", "Eine Frau", "Ein Mädchen", "Der Hund", "Der Lehrer")
@@ -130,17 +137,40 @@ def test_long_lines_and_reserved_characters_are_used_in_training() -> None:
     assert vocabulary.unk not in vocabulary.encode("xyz q")
 
 
-@pytest.mark.parametrize(("size", "bound"), [(10_000, "or fewer"), (6, "or more")])
+@pytest.mark.parametrize(
+    ("size", "bound"),
+    [(10_000, r"large for .* \(at most (\d+)\)"), (6, r"small .* use (\d+) or more")],
+)
 @pytest.mark.parametrize("type", ["unigram", "bpe"])
 def test_unsuitable_size_error_names_nearest_suitable_size(
     type: VocabularyType, size: int, bound: str
 ) -> None:
-    with pytest.raises(UserError, match=rf"size {size} is too .*; use (\d+) {bound}") as raised:
+    with pytest.raises(SizeError, match=f"size {size} is too ") as raised:
         Vocabulary.train(TEXT, size=size, type=type)
-    suitable = int(str(raised.value).split("; use ")[1].split()[0])
+    nearest = re.search(bound, str(raised.value))
+    assert nearest
+    suitable = int(nearest[1])
     assert len(Vocabulary.train(TEXT, size=suitable, type=type)) == suitable
     with pytest.raises(UserError):
         Vocabulary.train(TEXT, size=suitable + (1 if size > suitable else -1), type=type)
+
+
+@pytest.mark.parametrize(
+    ("text", "advice"),
+    [
+        # A tenth of the lines; more than the characters; the maximum, if that is less.
+        ([f"{one:04} {one * 7:05}" for one in range(2_345)], "use 200 (at most "),
+        ([f"{one:04} {one * 7:05}" for one in range(123)], "use 30 (at most "),
+        (["ab", "ac"], "use 9 (at most 9)"),
+    ],
+)
+def test_error_of_too_large_a_size_suggests_a_tenth_of_the_lines(
+    text: list[str], advice: str
+) -> None:
+    with pytest.raises(SizeError) as raised:
+        Vocabulary.train(text, size=60_000)
+    assert advice in str(raised.value)
+    Vocabulary.train(text, size=int(advice.split()[1]))
 
 
 @pytest.mark.parametrize("size", [0, 4])
@@ -213,7 +243,7 @@ def test_file_that_is_not_a_model_raises_user_error(
 
 
 def test_missing_model_raises_user_error(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"none\.model: cannot read the vocabulary"):
+    with pytest.raises(UserError, match=r"none\.model: not found"):
         Vocabulary.load(tmp_path / "none.model")
 
 
