@@ -65,7 +65,7 @@ def load_experiment(file: Path, overrides: Sequence[str] = ()) -> LoadedExperime
     try:
         experiment = validate(Experiment, tree.values, tree.location)
     except UserErrors as errors:
-        mistakes += errors.errors
+        mistakes += [_remaining_option(error, tree) or error for error in errors.errors]
     if mistakes:
         raise UserErrors(sorted(mistakes, key=_file_and_line))
     return LoadedExperiment(experiment, tree)
@@ -287,6 +287,20 @@ def _override(tree: Tree, text: str) -> UserError | None:
         tree.put(key, above.get(key), COMMAND_LINE)
     else:
         _merge(tree, above)
+    return None
+
+
+def _remaining_option(error: UserError, tree: Tree) -> UserError | None:
+    """Return the error about an option of a file whose component `KEY.type=NAME` has replaced."""
+    for key in _components():
+        dotted = ".".join(key)
+        is_option = error.message.startswith(f"{dotted}.") and error.location != COMMAND_LINE
+        if is_option and tree.location((*key, "type")) == COMMAND_LINE:
+            problem, _, _ = error.message.partition("; ")
+            name = tree.get((*key, "type"))
+            if problem.endswith(f"unknown option of '{name}'"):
+                remedy = f"{dotted}.type={name} keeps it; write '{dotted}={{type: {name}}}'"
+                return UserError(f"{problem}; {remedy} to replace all options", error.location)
     return None
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from nmt.config.loader import load_experiment, load_resolved
+from nmt.config.loader import MAX_INCLUDE_DEPTH, MAX_INCLUDES, load_experiment, load_resolved
 from nmt.errors import UserError
 from nmt.registry import DECODERS, ComponentConfig
 from tests.config.conftest import REQUIRED_KEYS, Errors, Read, Write
@@ -125,6 +125,38 @@ def test_an_invalid_include_is_reported(errors: Errors) -> None:
         ]
 
 
+def test_includes_are_limited_in_depth(write: Write) -> None:
+    write(BASE, "0.yaml")
+    for depth in range(1, MAX_INCLUDE_DEPTH + 2):
+        write(f"include: {depth - 1}.yaml\n", f"{depth}.yaml")
+    deepest = write(f"include: {MAX_INCLUDE_DEPTH - 1}.yaml\n")
+    load_experiment(deepest)
+    message = rf"1\.yaml:1: include: more than {MAX_INCLUDE_DEPTH} files deep; merge some of them$"
+    with pytest.raises(UserError, match=message):
+        load_experiment(write(f"include: {MAX_INCLUDE_DEPTH}.yaml\n"))
+
+
+def test_includes_are_limited_in_number(write: Write) -> None:
+    write(BASE, "0.yaml")
+    # Every file includes the one before it twice, so that reading all would take years.
+    for number in range(1, MAX_INCLUDE_DEPTH):
+        write(f"include: [{number - 1}.yaml, {number - 1}.yaml]\n", f"{number}.yaml")
+    message = rf"include: more than {MAX_INCLUDES} files; merge some of them$"
+    with pytest.raises(UserError, match=message):
+        load_experiment(write(f"include: {MAX_INCLUDE_DEPTH - 1}.yaml\n"))
+    load_experiment(write(f"include: [{', '.join(['0.yaml'] * MAX_INCLUDES)}]\n"))
+    with pytest.raises(UserError, match=message):
+        load_experiment(write(f"include: [{', '.join(['0.yaml'] * (MAX_INCLUDES + 1))}]\n"))
+
+
+def test_an_included_file_of_another_kind_is_not_quoted(write: Write, errors: Errors) -> None:
+    for name in ("secret.txt", "secret.yaml"):
+        write("password: hunter2\n", name)
+        (line,) = errors(f"include: {name}\n")
+        assert "hunter2" not in line
+        assert "password" not in line
+
+
 def test_invalid_yaml_of_an_included_file_is_reported(write: Write) -> None:
     write("a: [\n", "broken.yaml")
     with pytest.raises(UserError, match=r"broken\.yaml:2: invalid YAML"):
@@ -190,7 +222,15 @@ def test_an_override_of_the_type_keeps_the_options(read: Read, errors: Errors) -
     assert decoder.model.decoder.type == "bahdanau"
     assert decoder.model.decoder.options["hidden_size"] == 9
     (line,) = errors(f"{REQUIRED_KEYS}{BAHDANAU}\n", "model.decoder.type=luong")
-    assert line.startswith("e.yaml:3: model.decoder.deep_output: unknown option of 'luong'")
+    assert line == (
+        "e.yaml:3: model.decoder.deep_output: unknown option of 'luong'; model.decoder.type=luong "
+        "keeps it; write 'model.decoder={type: luong}' to replace all options"
+    )
+    # Options of the command line itself are wrong in themselves.
+    wrong = ["model.decoder={type: luong}", "model.decoder.deep_output=true"]
+    (line,) = errors(f"{REQUIRED_KEYS}{BAHDANAU}\n", *wrong)
+    assert line.startswith("command line: model.decoder.deep_output: unknown option")
+    assert "replace" not in line
 
 
 @pytest.mark.parametrize("luong", ["luong", "{type: luong}"])

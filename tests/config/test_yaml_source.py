@@ -1,14 +1,16 @@
 """Values and errors of YAML files."""
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from nmt.config.loader import load_experiment
-from nmt.config.yaml_source import read_value
+from nmt.config.yaml_source import MAX_DEPTH, MAX_NODES, MAX_SCALAR, read_value, read_yaml
 from nmt.errors import UserError
+from nmt.files import MAX_CONFIG_BYTES
 from tests.config.conftest import Errors, Read
 
 VALUES: dict[str, Any] = {
@@ -116,3 +118,54 @@ def test_an_unreadable_file_is_reported(tmp_path: Path) -> None:
         load_experiment(tmp_path / "latin.yaml")
     with pytest.raises(UserError, match="cannot be read: is a directory; give a file"):
         load_experiment(tmp_path)
+
+
+def _laughs(levels: int) -> str:
+    """Return aliases that stand for 9 ** levels values."""
+    lines = ["a0: &a0 [1, 2, 3, 4, 5, 6, 7, 8, 9]"]
+    for level in range(1, levels):
+        lines.append(f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 9)}]")
+    return "\n".join(lines) + "\n"
+
+
+BOMBS = {
+    "aliases": (_laughs(12), "more than 20,000 values, aliases included"),
+    "values": ("a: [" + "1, " * MAX_NODES + "1]\n", "more than 20,000 values"),
+    "lists": ("a: " + "[" * 5_000 + "]" * 5_000 + "\n", "more than 40 levels of nesting"),
+    "mappings": ("{a: " * 5_000 + "1" + "}" * 5_000, "more than 40 levels of nesting"),
+    "levels of aliases": (
+        "a0: &a0 [1]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}]\n" for i in range(1, 60)),
+        "more than 40 levels of nesting",
+    ),
+    "digits": ("a: " + "9" * 5_000, "tag:yaml.org,2002:int of 5000 characters; put it in quotes"),
+    "base 60": ("a: " + "1:" * 500 + "1", "of 1001 characters"),
+    "merge key": (
+        _laughs(3) + "b: &b {a: 1}\nc:\n  <<: [" + "*b, " * MAX_NODES + "*b]\n",
+        "more than 20,000 values",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "message"), BOMBS.values(), ids=BOMBS)
+def test_bombs_are_refused_on_one_short_line(text: str, message: str, errors: Errors) -> None:
+    (line,) = errors(text)
+    assert message in line
+    assert re.match(r"e\.yaml:\d+: invalid YAML: ", line)
+    assert len(line) < 250
+
+
+def test_values_up_to_the_limits_are_read() -> None:
+    levels = MAX_DEPTH - 1
+    assert read_value("[" * levels + "1" + "]" * levels, "here") is not None
+    values = read_value("[" + "1, " * (MAX_NODES - 2) + "1]", "here")
+    assert isinstance(values, list)
+    assert len(values) == MAX_NODES - 1
+    assert read_value("9" * MAX_SCALAR, "here") == int("9" * MAX_SCALAR)
+
+
+def test_a_file_above_the_limit_is_not_read(tmp_path: Path) -> None:
+    file = tmp_path / "large.yaml"
+    with file.open("wb") as stream:
+        stream.truncate(MAX_CONFIG_BYTES + 1)
+    with pytest.raises(UserError, match=r"large\.yaml: is larger than 1 MiB"):
+        read_yaml(file)
