@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
+from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any, NamedTuple
@@ -121,3 +122,16 @@ def tree_of(folder: Path) -> dict[str, bytes | str]:
         for path in sorted(folder.rglob("*"))
         if path.is_symlink() or path.is_file()
     }
+
+
+def forget_inputs(run: Path) -> None:
+    """Rewrite the checkpoints of a run as a version without recorded inputs wrote them."""
+    for checkpoint in (run / "checkpoints").iterdir():
+        if not checkpoint.name.isdecimal():
+            continue
+        state = json.loads((checkpoint / "state.json").read_text(encoding="utf-8"))
+        del state["inputs"]
+        (checkpoint / "state.json").write_text(json.dumps(state), encoding="utf-8")
+        names = ("model.safetensors", "training.safetensors", "state.json")
+        sums = [f"{sha256((checkpoint / n).read_bytes()).hexdigest()}  {n}\n" for n in names]
+        (checkpoint / "SHA256SUMS").write_text("".join(sums), encoding="utf-8")

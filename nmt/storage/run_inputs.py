@@ -149,7 +149,7 @@ def check_for_translation(run: RunDir, state: JsonObject, experiment: Experiment
     Raises:
         UserError: the config, a vocabulary or a plugin has changed since then
     """
-    remedy = "restore the file from a copy of the run"
+    remedy = "or copy the run again from where it was trained"
     check_unchanged(run, recorded_inputs(state), experiment, remedy=remedy)
 
 

@@ -9,7 +9,7 @@ from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 from sacrebleu.metrics.ter import TER
 
-from tests.commands import PHRASES, lines_of, nmt_eval, nmt_translate
+from tests.commands import PHRASES, forget_inputs, lines_of, nmt_eval, nmt_translate
 
 
 @pytest.fixture
@@ -125,6 +125,7 @@ def test_a_run_selects_the_tokenizer_by_its_target(trained: Path, tmp_path: Path
     shutil.copytree(trained, run, symlinks=True)
     config = run / "config.yaml"
     config.write_text(config.read_text().replace("target: en", "target: zh"), encoding="utf-8")
+    forget_inputs(run)
     called = nmt_eval("-m", run, f"{PHRASES}.de", f"{PHRASES}.en", "-b", 1, "--json")
     assert "tok:zh" in json.loads(called.out)["bleu"]["signature"]
     called = nmt_eval(
@@ -143,7 +144,7 @@ def test_files_may_precede_and_follow_options(files: tuple[Path, Path, Path]) ->
         ([], "HYPOTHESIS and REFERENCE are required"),
         (["HYP"], "worse.en: a REFERENCE is required"),
         (["HYP", "SHORT"], "60 hypotheses but 2 lines in reference 1"),
-        (["HYP", "nowhere"], "nowhere: cannot read"),
+        (["HYP", "nowhere"], "nowhere: not found"),
         (["HYP", "REF", "--metrics", "blue"], "blue"),
         (["HYP", "REF", "--metrics", "ter", "--tokenize", "char"], "has no effect without bleu"),
         (["HYP", "REF", "--tokenize", "letters"], "unknown tokenizer 'letters'"),

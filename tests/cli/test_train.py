@@ -145,6 +145,8 @@ def test_an_error_in_the_data_creates_no_run(
     _write_text(here, "unequal", b"a\nb\nc\n", b"a\nb\n")
     _write_text(here, "latin", b"a\nf\xfcr\n", b"a\nfor\n")
     _write_text(here, "empty", b"", b"")
+    if key == "training.start_from":
+        del experiment["data"]["vocabulary"]
     _change(experiment, key, value)
     if key == "training.start_from":
         del experiment["data"]["vocabulary"]

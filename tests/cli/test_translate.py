@@ -135,7 +135,7 @@ def test_precision_bf16_and_int8_translate(
         (["--beam-size", "many"], "expected a whole number"),
         (["--temperature", 2], "--temperature: requires --sample"),
         (["--sample", "--top-p", 2], "--top-p: must be at most 1, got 2"),
-        (["--sample", "--temperature", 0], "--temperature: must be greater than 0, got 0"),
+        (["--sample", "--temperature", 0], "--temperature: must be at least 0.001, got 0"),
         (["--sample", "--n-best", 3], "--sample: returns one translation per sentence"),
         (["--alpha", "-1"], "--alpha: must be at least 0, got -1"),
         (
@@ -156,7 +156,7 @@ def test_precision_bf16_and_int8_translate(
         (["-o", "nowhere/out.en"], "nowhere/out.en: cannot write"),
         (["--alignments", "nowhere/links"], "nowhere/links: cannot write"),
         (["-m", "nowhere"], "nowhere: is not a run"),
-        (["--force", "nowhere.en"], "nowhere.en: cannot read"),
+        (["--force", "nowhere.en"], "nowhere.en: not found"),
     ],
 )
 def test_invalid_use_is_reported_in_one_line(

@@ -43,8 +43,8 @@ def files(here: Path, experiment: dict[str, Any]) -> Path:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["folder"], "folder: cannot be read: Is a directory; give a file"),
-        (["good.yaml/x"], "good.yaml/x: cannot be read: Not a directory"),
+        (["folder"], "folder: cannot be read: is a directory; give a file"),
+        (["good.yaml/x"], "good.yaml/x: not found"),
         (["tabs.yaml"], "tabs.yaml:2: invalid YAML: found character '\\t'"),
         (["latin.yaml"], "latin.yaml:2: is not UTF-8"),
         (["windows.yaml"], "windows.yaml:1: is not UTF-8"),
@@ -58,7 +58,10 @@ def files(here: Path, experiment: dict[str, Any]) -> Path:
         (["good.yaml", "training.seed=-1"], "training.seed: must be at least 0, got -1"),
         (["good.yaml", "evaluation.tokenize=letters"], "unknown tokenizer 'letters'"),
         (["good.yaml", "evaluation.metrics=[]"], "no metric is given"),
-        (["good.yaml", "training.start_from=folder"], "folder: is not a run"),
+        (
+            ["good.yaml", "data.vocabulary=null", "training.start_from=folder"],
+            "folder: is not a run",
+        ),
     ],
 )
 def test_errors_of_train(arguments: list[str], words: str, check: bool, files: Path) -> None:

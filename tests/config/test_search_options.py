@@ -15,7 +15,7 @@ from nmt.config.search_options import SamplingOptions, SearchOptions
 from nmt.errors import UserError
 from nmt.registry import ComponentConfig
 from nmt.search.translator import Translator
-from tests.commands import nmt_translate
+from tests.commands import forget_inputs, nmt_translate
 from tests.config.conftest import REQUIRED_KEYS, Errors, Read
 
 AT_LEAST_ONE = "must be at least 1, got 0"
@@ -182,6 +182,7 @@ def test_run_directory_with_the_earlier_spelling_loads(trained: Path, tmp_path: 
     assert tree["search"].pop("early_stopping") == "exact"
     tree["search"]["stop"] = "likely"
     (run / "config.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
+    forget_inputs(run)
     assert Translator.load(run).options.early_stopping == "heuristic"
 
 

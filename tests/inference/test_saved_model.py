@@ -23,7 +23,10 @@ def test_a_loaded_model_is_in_evaluation_mode_without_gradients(trained: Path) -
     saved = load_saved_model(trained)
     assert not saved.model.training
     assert not any(parameter.requires_grad for parameter in saved.model.parameters())
-    assert saved.source is saved.target_vocabulary
+    # A joint vocabulary: the same subwords, with another normalization of the source.
+    assert saved.source is not None
+    assert saved.source.fingerprint != saved.target_vocabulary.fingerprint
+    assert len(saved.source) == len(saved.target_vocabulary)
     assert saved.warnings == ()
 
 

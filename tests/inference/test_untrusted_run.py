@@ -248,6 +248,7 @@ def test_two_plugins_of_one_name_are_refused(plugin_dir: Path) -> None:
 def test_vocabularies_of_captions_need_no_trust(stranger: Path) -> None:
     plugin = with_plugin(stranger)
     (stranger / "vocabulary" / "joint.model").rename(stranger / "vocabulary" / "target.model")
+    (stranger / "vocabulary" / "source.model").unlink()
     tree = yaml.safe_load((stranger / "config.yaml").read_text(encoding="utf-8"))
     edit(stranger, data=tree["data"] | {"pictures": {"size": 16}})
     source, _ = load_vocabularies(RunDir(stranger))

@@ -18,6 +18,7 @@ from nmt.search.hypothesis import Hypothesis
 from nmt.search.scoring import AverageLengthPenalty, GnmtCoveragePenalty
 from nmt.search.step import Step
 from nmt.search.translator import Translator
+from tests.commands import forget_inputs
 
 from .tables import BOS, EOS, Table
 
@@ -128,5 +129,6 @@ def test_runs_with_different_vocabularies_raise(
     Vocabulary.train(lines, size=20, type="char").save(
         tmp_path / "other" / "vocabulary" / "joint.model"
     )
+    forget_inputs(tmp_path / "other")
     with pytest.raises(UserError, match="another"):
         Translator.load(trained, tmp_path / "other")

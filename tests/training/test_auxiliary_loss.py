@@ -129,7 +129,7 @@ def test_hard_attention_baseline_continues_bit_identically(
     torch.manual_seed(99)
     assert nmt_train(file, "--run", run).code == 0
     one, two = whole / "checkpoints" / "6", run / "checkpoints" / "6"
-    assert b"decoder.attention.baseline" in (one / "model.safetensors").read_bytes()
+    assert b"decoder.attention.baseline" in (one / "training.safetensors").read_bytes()
     for name in ("model.safetensors", "training.safetensors"):
         assert (one / name).read_bytes() == (two / name).read_bytes(), name
     assert state_of(one) == state_of(two)

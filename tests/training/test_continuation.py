@@ -1,11 +1,9 @@
 """What may change between two starts of a run, and what is refused."""
 
-import json
 import os
 import re
 import shutil
 from collections.abc import Callable
-from hashlib import sha256
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -19,6 +17,7 @@ from nmt.training.hooks import SaveCheckpoint
 from tests.commands import (
     PHRASES,
     Called,
+    forget_inputs,
     lines_of,
     nmt_train,
     nmt_translate,
@@ -165,7 +164,7 @@ def test_translation_with_a_changed_input_is_refused(
     change(project)
     called = nmt_translate("-m", project / "run", "--trust-plugins", given="Hallo\n")
     assert re.search(words, called.complaint)
-    assert "restore" in called.complaint
+    assert "copy the run again" in called.complaint
     with pytest.raises(UserError, match=words):
         Translator.load(project / "run", trust_plugins=True)
 
@@ -179,22 +178,11 @@ def test_edited_config_of_a_run_is_undone_when_training_continues(project: Path)
     assert "beam_size: 1" in (project / "run" / "config.yaml").read_text(encoding="utf-8")
 
 
-def _forget_inputs(run: Path) -> None:
-    """Rewrite the checkpoints as a version without recorded inputs wrote them."""
-    for checkpoint in (run / "checkpoints" / "2", run / "checkpoints" / "4"):
-        state = json.loads((checkpoint / "state.json").read_text())
-        del state["inputs"]
-        (checkpoint / "state.json").write_text(json.dumps(state))
-        names = ("model.safetensors", "training.safetensors", "state.json")
-        sums = [f"{sha256((checkpoint / n).read_bytes()).hexdigest()}  {n}\n" for n in names]
-        (checkpoint / "SHA256SUMS").write_text("".join(sums))
-
-
 def test_run_of_a_version_without_recorded_inputs_continues_without_warnings(
     finished: Path, tmp_path: Path
 ) -> None:
     run = shutil.copytree(finished / "run", tmp_path / "run", symlinks=True)
-    _forget_inputs(run)
+    forget_inputs(run)
     called = nmt_train(finished / "a.yaml", "training.steps=5", "--run", run)
     assert called.code == 0, called.err
     assert "damaged" not in called.err

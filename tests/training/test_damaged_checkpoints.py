@@ -89,13 +89,14 @@ def test_translation_uses_previous_checkpoint_with_a_warning(
     called = nmt_translate("-m", run, "--checkpoint", "last", given="Guten Morgen!\n")
     if damage is truncate:
         # Translation needs no training.safetensors, so it works with a copy that lacks the file.
-        assert (called.code, called.err) == (0, "")
+        assert called.code == 0
+        assert "damaged" not in called.err
         return
     assert called.code == 0
     assert f"damaged ({words}" in called.err
     before = nmt_translate("-m", run, "--checkpoint", 4, given="Guten Morgen!\n")
     assert before.out == called.out
-    assert before.err == ""
+    assert "damaged" not in before.err
 
 
 def test_damaged_best_checkpoint_is_replaced_by_the_previous_one(copied: tuple[Path, Path]) -> None:

@@ -26,8 +26,10 @@ def test_run_without_the_recurrence_option_continues(
     text = config.read_text(encoding="utf-8").replace("  recurrence: auto\n", "")
     config.write_text(text, encoding="utf-8")
     assert "nothing left to do" in nmt_train(file, "--run", run).err
+    text = config.read_text(encoding="utf-8")
+    assert "  recurrence: auto\n" in text
     changed = nmt_train(file, "training.recurrence=eager", "--run", run)
-    assert "-  recurrence: auto; +  recurrence: eager" in changed.complaint
+    assert "- training.recurrence: auto; + training.recurrence: eager" in changed.complaint
     assert config.read_text(encoding="utf-8") == text
 
 
