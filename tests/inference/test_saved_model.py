@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from nmt.data.vocabulary import Vocabulary
 from nmt.errors import UserError
 from nmt.inference.saved_model import load_saved_model
 from nmt.model.weights import load_weights
@@ -24,7 +25,7 @@ def test_a_loaded_model_is_in_evaluation_mode_without_gradients(trained: Path) -
     assert not saved.model.training
     assert not any(parameter.requires_grad for parameter in saved.model.parameters())
     # A joint vocabulary: the same subwords, with another normalization of the source.
-    assert saved.source is not None
+    assert isinstance(saved.source, Vocabulary)
     assert saved.source.fingerprint != saved.target_vocabulary.fingerprint
     assert len(saved.source) == len(saved.target_vocabulary)
     assert saved.warnings == ()
