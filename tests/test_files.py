@@ -146,7 +146,7 @@ def test_a_name_that_the_system_refuses_is_reported(
 
 
 def test_a_name_without_a_path_is_reported(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="cannot be read: .*null"):
+    with pytest.raises(UserError, match=r"cannot be read: .*null"):
         resolve(_make(tmp_path, "null"))
     if sys.version_info < (3, 13):  # later versions return the link
         with pytest.raises(UserError, match="cannot be read: Too many levels of symbolic links"):

@@ -139,17 +139,29 @@ class Vocabulary:
         """Load a SentencePiece model file.
 
         Raises:
-            UserError: if the file cannot be read or is not a SentencePiece model
+            UserError: if the file cannot be read or is not a usable SentencePiece model
         """
         model_proto = read_regular(Path(path), max_bytes=MAX_VOCABULARY_BYTES)
         try:
             # SentencePiece accepts empty bytes and fails later.
             if not model_proto:
                 raise RuntimeError("empty file")
-            return cls(model_proto)
+            vocabulary = cls(model_proto)
+            # It also accepts tokens that Python cannot represent.
+            vocabulary.tokens(range(len(vocabulary)))
+            vocabulary.decode([vocabulary.unk])
         except RuntimeError as error:
             message = "is not a SentencePiece model; give a .model file written by SentencePiece"
             raise UserError(message, str(path)) from error
+        except UnicodeDecodeError as error:
+            message = "has a token that is not UTF-8; give the file that SentencePiece has written"
+            raise UserError(message, str(path)) from error
+        if len({*vocabulary.special_tokens, vocabulary.unk}) < NUM_SPECIAL_TOKENS:
+            raise UserError(
+                "has one token as two of <pad>, <s>, </s> and <unk>; train it with different ones",
+                str(path),
+            )
+        return vocabulary
 
     def with_normalization(self, rule: str) -> "Vocabulary":
         """Return a vocabulary with the same tokens, and a normalization rule in place of identity.

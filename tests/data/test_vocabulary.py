@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -240,6 +241,76 @@ def test_file_that_is_not_a_model_raises_user_error(
         Vocabulary.load(path)
     assert raised.value.location == str(path)
     assert capfd.readouterr().err == ""
+
+
+def _field(number: int, value: bytes | int) -> bytes:
+    """Return a field of a message of protobuf; a second one of a message is merged into it."""
+    if isinstance(value, int):
+        return bytes([number << 3 & 0xFF | 0x80, number >> 4, value])
+    return bytes([number << 3 & 0xFF | 2 | 0x80, number >> 4, len(value)]) + value
+
+
+def _piece(text: bytes, kind: int) -> bytes:
+    return _field(1, _field(1, text) + _field(3, kind))
+
+
+NORMAL, CONTROL = 1, 3
+UNK_SURFACE, BOS_PIECE, EOS_PIECE, PAD_PIECE = 44, 46, 47, 48
+NOT_UTF8 = "has a token that is not UTF-8; give the file that SentencePiece has written"
+EQUAL = "has one token as two of <pad>, <s>, </s> and <unk>; train it with different ones"
+
+
+@pytest.mark.parametrize(
+    ("addition", "message"),
+    [
+        (_piece(b"\xff\xfe", NORMAL), NOT_UTF8),
+        (_piece("ü".encode()[:1], NORMAL), NOT_UTF8),
+        (_piece(b"\xff", CONTROL), NOT_UTF8),
+        (_field(2, _field(UNK_SURFACE, b"\xff")), NOT_UTF8),
+        (_field(2, _field(EOS_PIECE, b"<s>")), EQUAL),
+        (_field(2, _field(PAD_PIECE, b"</s>")), EQUAL),
+        (_field(2, _field(BOS_PIECE, b"<pad>")), EQUAL),
+    ],
+)
+def test_unusable_model_raises_user_error(addition: bytes, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "odd.model"
+    path.write_bytes(Vocabulary.train(TEXT, size=40).model_proto + addition)
+    with pytest.raises(UserError) as raised:
+        Vocabulary.load(path)
+    assert str(raised.value) == f"{path}: {message}"
+
+
+def test_special_tokens_are_control_tokens_within_the_vocabulary(tmp_path: Path) -> None:
+    path = tmp_path / "odd.model"
+    # A word as <s>, and ids out of range: SentencePiece finds special tokens by name and kind.
+    ids = b"".join(_field(number, 127) for number in (40, 41, 42, 43))
+    word = _field(BOS_PIECE, "\u2581".encode())
+    path.write_bytes(Vocabulary.train(TEXT, size=40).model_proto + _field(2, ids + word))
+    vocabulary = Vocabulary.load(path)
+    assert (vocabulary.pad, vocabulary.eos, vocabulary.unk) == (0, 2, 3)
+    assert (vocabulary.bos, len(vocabulary)) == (40, 41)
+
+
+def test_mutated_model_is_usable_or_raises_user_error(tmp_path: Path) -> None:
+    model, random = Vocabulary.train(TEXT, size=40).model_proto, Random(1)
+    path = tmp_path / "odd.model"
+    refused = 0
+    for _ in range(300):
+        # Mostly among the tokens, before the table of the normalization.
+        start = random.randrange(800 if random.random() < 0.8 else len(model))
+        path.write_bytes(model[:start] + random.randbytes(1) + model[start + 1 :])
+        try:
+            vocabulary = Vocabulary.load(path)
+        except UserError as error:
+            assert error.location == str(path)
+            assert len(error.lines) == 1
+            refused += 1
+            continue
+        ids = vocabulary.encode(TEXT[0])
+        assert max([*ids, *vocabulary.special_tokens]) < len(vocabulary)
+        assert len(vocabulary.log_probs()) == len(vocabulary)
+        vocabulary.decode_with_spans(range(len(vocabulary)))
+    assert 20 < refused < 280
 
 
 def test_missing_model_raises_user_error(tmp_path: Path) -> None:

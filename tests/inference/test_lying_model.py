@@ -4,6 +4,7 @@ import hashlib
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,6 +16,8 @@ from nmt.errors import UserError
 from nmt.inference import saved_model
 from nmt.inference.saved_model import load_saved_model
 from nmt.storage.checkpoint import WEIGHTS
+from tests.commands import nmt_train, nmt_translate, write_experiment
+from tests.training.conftest import quick
 
 
 @pytest.fixture
@@ -84,3 +87,25 @@ def test_an_additional_tensor_is_refused(run: Path) -> None:
     change_weights(run, lambda w: w.update({"more": torch.zeros(1, dtype=torch.int64)}))
     with pytest.raises(UserError, match=r"holds weights of another model \(more does not fit\)"):
         load_saved_model(run)
+
+
+def test_exchanged_vocabularies_are_refused(
+    experiment: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment["data"]["vocabulary"] = {"size": 500, "type": "char", "joint": False}
+    quick(experiment, steps=1)
+    file, run = write_experiment(tmp_path / "a.yaml", experiment), tmp_path / "run"
+    assert nmt_train(file, "--run", run).code == 0
+    source, target = (run / "vocabulary" / f"{side}.model" for side in ("source", "target"))
+    content = source.read_bytes()
+    source.write_bytes(target.read_bytes())
+    target.write_bytes(content)
+    for complaint in (
+        nmt_train(file, "--run", run, "training.steps=2").complaint,
+        nmt_translate("-m", run, given="Ein Mann\n").complaint,
+    ):
+        assert "source.model: has changed since" in complaint
+    # Without a record of the vocabularies, their sizes tell.
+    monkeypatch.setattr(saved_model, "check_for_translation", lambda *given: None)
+    complaint = nmt_translate("-m", run, given="Ein Mann\n").complaint
+    assert "source.model and target.model are swapped; exchange their names" in complaint
