@@ -40,7 +40,7 @@ def add_model_options(parser: Parser, *, required: bool) -> None:
         type=Path,
         required=required,
         metavar="RUN",
-        help="run directory; several form an ensemble",
+        help="run directory; several with the same target vocabulary form an ensemble",
     )
     add(
         "--checkpoint",

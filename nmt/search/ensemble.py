@@ -10,13 +10,19 @@ from nmt.model.interfaces import Memory, Prediction, State
 from nmt.search.step import Step
 
 
-def ensemble(steps: Sequence[Step]) -> Step:
+def ensemble(steps: Sequence[Step], attending: Sequence[bool] | None = None) -> Step:
     """Return a step function with the mean probabilities: log(sum_i exp(log_probs_i) / models).
 
     Its memory and state are tuples with one entry per model. The attention weights are averaged
     over the models with attention; they are None if no model has any. All models must have the same
-    vocabularies.
+    target vocabulary.
+
+    Args:
+        steps: step functions of the models
+        attending: per model, whether its source positions are those of the result, so that its
+            attention weights count; None if all are
     """
+    counted = [True] * len(steps) if attending is None else attending
 
     def step(tokens_n: Tensor, memories: Memory, states: State) -> Prediction:
         assert isinstance(memories, tuple) and isinstance(states, tuple)
@@ -27,7 +33,11 @@ def ensemble(steps: Sequence[Step]) -> Step:
         # In the log domain: float32 probabilities underflow where log-probabilities do not.
         log_probs_nv = torch.stack([p.log_probs_nv.float() for p in predictions]).logsumexp(0)
         # Averaged weights are not the attention of any one model, but sum to 1 as well.
-        weights = [p.weights_ns for p in predictions if p.weights_ns is not None]
+        weights = [
+            p.weights_ns
+            for p, counts in zip(predictions, counted, strict=True)
+            if counts and p.weights_ns is not None
+        ]
         return Prediction(
             log_probs_nv - math.log(len(steps)),
             torch.stack(weights).mean(0) if weights else None,

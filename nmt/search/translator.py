@@ -54,14 +54,19 @@ class Translator:
     """A compiled model or an ensemble, with its vocabularies and default search options.
 
     Args:
-        models: trained models with the same vocabularies; not modified
-        source: source vocabulary, or size of the images
+        models: trained models with the same target vocabulary; not modified
+        source: source vocabulary of the first model, or size of the images; it decides the pieces,
+            the attention and the alignment of a translation
         target_vocabulary: target vocabulary
         options: search options that apply unless a call changes them
         device: device to translate on
         precision: fp32, bf16, fp16 (on a GPU), or int8 (decoder weights as integers, on a CPU)
+        other_sources: sources of the other models, each of which reads its own segmentation; empty
+            if they have that of the first
 
     Attributes:
+        readers: the different readers of source lines, that of the first model first
+        reader: the first of them
         warnings: warnings about damaged checkpoints
         target_language: suffix of the target files in training; None if unknown
 
@@ -78,10 +83,18 @@ class Translator:
         *,
         device: torch.device,
         precision: str = "fp32",
+        other_sources: Sequence[Vocabulary | ImageSize] = (),
     ) -> None:
         self.models = [compile_model(model, precision=precision, device=device) for model in models]
         self.options = options
-        self.reader = make_reader(source, self.models[0].grid)
+        sources = [source, *(other_sources or [source] * (len(models) - 1))]
+        grids = [model.grid for model in self.models]
+        readers = [make_reader(*one) for one in zip(sources, grids, strict=True)]
+        # Models with the same source share a reader, and read the same batch.
+        names = list(dict.fromkeys(one.fingerprint for one in readers))
+        self.readers = [next(one for one in readers if one.fingerprint == name) for name in names]
+        self._reader_of_model = [names.index(one.fingerprint) for one in readers]
+        self.reader = self.readers[0]
         self.target_vocabulary = target_vocabulary
         self.device = device
         self.warnings: tuple[str, ...] = ()
@@ -107,7 +120,7 @@ class Translator:
                 of their directories; a run from an unknown source could do anything then
 
         Raises:
-            UserError: if a run cannot be read, or the vocabularies of the runs differ
+            UserError: if a run cannot be read, or the target vocabularies of the runs differ
         """
         if not runs:
             raise UserError("no run directory is given; name at least one")
@@ -117,10 +130,9 @@ class Translator:
             load_saved_model(Path(run), checkpoint, trust_plugins=trust_plugins) for run in runs
         ]
         first = saved[0]
-        # Models of an ensemble exchange token ids, so their vocabularies must be the same files.
         for run, other in zip(runs, saved, strict=True):
-            if _fingerprints(other) != _fingerprints(first):
-                raise UserError(f"has another vocabulary than {runs[0]}", str(run))
+            if difference := _difference(first, other):
+                raise UserError(f"has {difference} than {runs[0]}; give another run", str(run))
         # The options of the first run apply to the ensemble.
         translator = cls(
             [one.model for one in saved],
@@ -129,6 +141,7 @@ class Translator:
             first.experiment.search,
             device=resolved,
             precision=precision,
+            other_sources=[one.source for one in saved[1:]],
         )
         translator.target_language = first.experiment.data.target
         translator.warnings = tuple(warning for one in saved for warning in one.warnings)
@@ -191,12 +204,17 @@ class Translator:
         """
         if options.replace_unknown and self.reader.grid is not None:
             raise UserError("replace_unknown has no effect with images, which have no words")
-        ids = self.reader.encode([line.text for line in lines])
+        texts = [line.text for line in lines]
+        # By reader, then by line.
+        encoded = [reader.encode(texts) for reader in self.readers]
+        ids = encoded[0]
+        lengths = [max(map(len, own)) if own[0] else 0 for own in zip(*encoded, strict=True)]
         # Empty lines are in no batch and keep these empty translations.
         translations = [Translation(line.text) for line in lines]
-        for rows in plan_batches([len(positions) for positions in ids], options):
+        for rows in plan_batches(lengths, options):
             selected = [lines[row] for row in rows]
-            batch = self._encode_batch(selected, [ids[row] for row in rows], options, file)
+            selected_ids = [[own[row] for row in rows] for own in encoded]
+            batch = self._encode_batch(selected, selected_ids, options, file)
             hypotheses_b = self._decode(batch, selected, options)
             for row, hypotheses in zip(rows, hypotheses_b, strict=True):
                 pieces, spans = self.reader.pieces(ids[row]), self.reader.spans(lines[row].text)
@@ -222,20 +240,31 @@ class Translator:
         return translations
 
     def _encode_batch(
-        self, lines: list[SourceLine], ids: list[list[int]], options: SearchOptions, file: str
+        self, lines: list[SourceLine], ids: list[list[list[int]]], options: SearchOptions, file: str
     ) -> "EncodedBatch":
+        """Encode lines by every model; `ids` are their source positions, by reader."""
         locations = [f"{file}:{line.number + 1}" if file else "" for line in lines]
-        source, mask_bs = self.reader.batch([line.text for line in lines], ids, locations)
-        source, mask = source.to(self.device), mask_bs.to(self.device)
-        starts = [model.start(source, mask) for model in self.models]
+        texts = [line.text for line in lines]
+        inputs = [
+            reader.batch(texts, own, locations)
+            for reader, own in zip(self.readers, ids, strict=True)
+        ]
+        on_device = [(source.to(self.device), mask.to(self.device)) for source, mask in inputs]
+        starts = [
+            model.start(*on_device[reader])
+            for model, reader in zip(self.models, self._reader_of_model, strict=True)
+        ]
         steps: list[Step] = [model.step for model in self.models]
         if len(starts) == 1:
             step, (memory, state) = steps[0], starts[0]
         else:
             memory, state = zip(*starts, strict=True)
-            step = ensemble(steps)
+            # Attention to another segmentation cannot be averaged with that to the first.
+            step = ensemble(steps, [reader == 0 for reader in self._reader_of_model])
         # The mask stays on the CPU as well: search reads it there and copies it when it needs to.
-        max_lengths_b = [options.max_length or self.reader.default_max_length(one) for one in ids]
+        _, mask_bs = inputs[0]
+        length_of = self.reader.default_max_length
+        max_lengths_b = [options.max_length or length_of(one) for one in ids[0]]
         target = self.target_vocabulary
         return EncodedBatch(step, memory, state, mask_bs, max_lengths_b, target.bos, target.eos)
 
@@ -355,6 +384,14 @@ def plan_batches(lengths: Sequence[int], options: SearchOptions) -> Iterator[lis
         yield batch
 
 
-def _fingerprints(saved: SavedModel) -> tuple[str, str]:
-    source = make_reader(saved.source, saved.model.encoder.grid)
-    return source.fingerprint, saved.target_vocabulary.fingerprint
+def _difference(first: SavedModel, other: SavedModel) -> str | None:
+    """Return the reason why two models form no ensemble, or None."""
+    # They exchange ids of target tokens; each reads its own segmentation of a text.
+    if first.target_vocabulary.fingerprint != other.target_vocabulary.fingerprint:
+        return "another target vocabulary"
+    kinds = {(one.model.encoder.grid, _images(one.source)) for one in (first, other)}
+    return "another kind of source" if len(kinds) > 1 else None
+
+
+def _images(source: Vocabulary | ImageSize) -> ImageSize | None:
+    return source if isinstance(source, ImageSize) else None

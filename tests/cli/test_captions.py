@@ -191,7 +191,9 @@ def test_translator_accepts_file_names_of_images(run: Path, bars: Path) -> None:
 
 def test_ensemble_of_text_and_image_models_is_a_user_error(run: Path, trained: Path) -> None:
     called = nmt_translate("-m", run, "-m", trained, given="a\n")
-    assert f"{trained}: has another vocabulary than {run}" in called.complaint
+    assert (
+        f"{trained}: has another target vocabulary than {run}; give another run" in called.complaint
+    )
 
 
 def test_text_model_cannot_start_from_image_model(

@@ -18,7 +18,9 @@ from nmt.search.hypothesis import Hypothesis
 from nmt.search.scoring import AverageLengthPenalty, GnmtCoveragePenalty
 from nmt.search.step import Step
 from nmt.search.translator import Translator
-from tests.commands import forget_inputs
+from tests.commands import PHRASES, forget_inputs, lines_of, nmt_train, write_experiment
+from tests.conftest import tiny_experiment
+from tests.training.conftest import quick
 
 from .tables import BOS, EOS, Table
 
@@ -121,14 +123,81 @@ def test_token_scores_of_an_ensemble_are_mean_probabilities(
         torch.testing.assert_close(joint.attention, torch.stack(weights).mean(0))
 
 
-def test_runs_with_different_vocabularies_raise(
+def test_runs_with_different_target_vocabularies_raise(
     trained: Path, second: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(second, tmp_path / "other", symlinks=True)
-    lines = ["Ein Mann", "a man", "Das Haus", "the house"] * 3
-    Vocabulary.train(lines, size=20, type="char").save(
+    lines = [line for side in ("de", "en") for line in lines_of(PHRASES.with_suffix(f".{side}"))]
+    Vocabulary.train(lines, size=180, type="bpe").save(
         tmp_path / "other" / "vocabulary" / "joint.model"
     )
     forget_inputs(tmp_path / "other")
-    with pytest.raises(UserError, match="another"):
+    with pytest.raises(UserError, match=r"other: has another target vocabulary than .*; give"):
         Translator.load(trained, tmp_path / "other")
+
+
+@pytest.fixture(scope="module")
+def two_segmentations(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Runs with different source vocabularies and the same target vocabulary."""
+    folder = tmp_path_factory.mktemp("segmentations")
+    text = {side: lines_of(PHRASES.with_suffix(f".{side}")) for side in ("de", "en")}
+    Vocabulary.train(text["en"], size=90).save(folder / "en.model")
+    Vocabulary.train(text["de"], size=120).save(folder / "0.model")
+    Vocabulary.train(text["de"], size=1000, type="char").save(folder / "1.model")
+    runs = [folder / "run-0", folder / "run-1"]
+    for number, run in enumerate(runs):
+        experiment = quick(tiny_experiment(), seed=number)
+        models = [f"{number}.model", "en.model"]
+        experiment["data"]["vocabulary"] = {"model": models}
+        file = write_experiment(folder / f"{number}.yaml", experiment)
+        assert nmt_train(file, "--run", run).code == 0
+    return runs
+
+
+def test_each_model_reads_its_own_segmentation(
+    two_segmentations: list[Path], sources: list[str]
+) -> None:
+    one, two = (Translator.load(run) for run in two_segmentations)
+    both = Translator.load(*two_segmentations)
+    assert one.reader.fingerprint != two.reader.fingerprint
+    texts, targets = [*sources[:7], ""], [*(t.text for t in one.translate(sources[:7])), ""]
+    parts = zip(*(each.score(texts, targets) for each in (both, one, two)), strict=True)
+    for joint, first, second in parts:
+        pairs = zip(first.piece_scores, second.piece_scores, strict=True)
+        mean = [float(torch.tensor(p).double().exp().mean().log()) for p in pairs]
+        assert list(joint.piece_scores) == pytest.approx(mean, abs=1e-5)
+        # Pieces and attention are those of the first run.
+        assert joint.source_pieces == first.source_pieces
+        assert joint.source_spans == first.source_spans
+        if joint.text:
+            assert joint.source_pieces != second.source_pieces
+            assert joint.attention is not None and first.attention is not None
+            torch.testing.assert_close(joint.attention, first.attention)
+            assert joint.alignment == first.alignment
+
+
+def test_batches_change_no_result_of_different_segmentations(
+    two_segmentations: list[Path], sources: list[str]
+) -> None:
+    both = Translator.load(*two_segmentations, *two_segmentations[:1])
+    together = both.translate(sources[:9], beam_size=3)
+    for text, found in zip(sources[:9], together, strict=True):
+        (alone,) = both.translate(text, beam_size=3)
+        assert (alone.text, alone.piece_scores) == (found.text, found.piece_scores)
+
+
+def test_a_line_that_one_segmentation_leaves_empty(two_segmentations: list[Path]) -> None:
+    both = Translator.load(*two_segmentations)
+    text = "Ein Mann"
+    own = both.reader.encode
+
+    def encode(texts: Sequence[str]) -> list[list[int]]:
+        return [[] for _ in texts]
+
+    other = next(r for r in both.readers if r is not both.reader)
+    other.encode = encode  # type: ignore[method-assign]
+    (found,) = both.translate([text])
+    assert found.source_pieces
+    both.reader.encode, other.encode = encode, own  # type: ignore[method-assign]
+    (found,) = both.translate([text])
+    assert (found.text, found.source_pieces) == ("", ())
