@@ -131,6 +131,8 @@ def forget_inputs(run: Path) -> None:
             continue
         state = json.loads((checkpoint / "state.json").read_text(encoding="utf-8"))
         del state["inputs"]
+        for name in ("record", "losses"):
+            del state["watch"][name]
         (checkpoint / "state.json").write_text(json.dumps(state), encoding="utf-8")
         names = ("model.safetensors", "training.safetensors", "state.json")
         sums = [f"{sha256((checkpoint / n).read_bytes()).hexdigest()}  {n}\n" for n in names]

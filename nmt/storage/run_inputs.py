@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from nmt.config.loader import load_resolved
-from nmt.config.schema import Experiment
+from nmt.config.schema import Experiment, VocabularyConfig
 from nmt.config.validation import Key, validate
 from nmt.config.yaml_source import leaves
 from nmt.errors import UserError
@@ -49,6 +49,10 @@ FILE_OPTIONS = frozenset(
         "plugins",
     }
 )
+
+# Options that act before the first update only, with their defaults in earlier versions. A run of
+# such a version continues, and its vocabulary keeps the rule.
+FORMER_DEFAULTS = {"data.vocabulary.normalization.target": "nmt_nfkc"}
 
 START_OVER = "use --restart to start over, or choose another --run"
 
@@ -131,6 +135,8 @@ def check_continuation(
     check_unchanged(run, recorded, experiment, remedy=remedy)
     before = _options_of_run(run, experiment, is_recorded=bool(recorded))
     now = _flat(experiment.to_dict())
+    if not recorded:
+        before = _with_defaults_of_today(before, now)
     changes = _differences(before, now)
     free = FREE_OPTIONS - frozenset(fixed_options)
     if recorded:  # otherwise the paths are the only evidence
@@ -211,6 +217,16 @@ def _options_of_run(run: RunDir, experiment: Experiment, *, is_recorded: bool) -
             )
             before |= decisive_options(experiment)
     return before
+
+
+def _with_defaults_of_today(before: Options, now: Options) -> Options:
+    """Return options of an earlier version with former defaults replaced by those of today."""
+    today = _flat(VocabularyConfig().model_dump())
+    return before | {
+        key: now[key]
+        for key, former in FORMER_DEFAULTS.items()
+        if before.get(key) == former and now[key] == today[key.removeprefix("data.vocabulary.")]
+    }
 
 
 def _same_content(key: str, recorded: JsonObject, experiment: Experiment) -> bool:

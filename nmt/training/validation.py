@@ -116,8 +116,10 @@ class BestMetricTracker:
     def load_state_dict(self, state: JsonObject) -> None:
         """Restore the state from `state_dict`."""
         self.best, self.best_step = state["best"], state["best_step"]
-        self.waited, self._record = state["waited"], state["record"]
-        self._best_loss, self._lowest_loss = state["losses"] or (inf, inf)
+        self.waited = state["waited"]
+        # Earlier versions recorded the best value alone.
+        self._record = state.get("record", self.best)
+        self._best_loss, self._lowest_loss = state.get("losses") or (inf, inf)
         self._before_end = state.get("before_end")
 
     def forget_end(self) -> bool:

@@ -9,6 +9,7 @@ from threading import Thread
 from typing import Any
 
 import pytest
+import yaml
 
 from nmt.errors import UserError
 from nmt.search.translator import Translator
@@ -183,6 +184,9 @@ def test_run_of_a_version_without_recorded_inputs_continues_without_warnings(
 ) -> None:
     run = shutil.copytree(finished / "run", tmp_path / "run", symlinks=True)
     forget_inputs(run)
+    config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+    config["data"]["vocabulary"]["normalization"] = "nmt_nfkc"
+    (run / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     called = nmt_train(finished / "a.yaml", "training.steps=5", "--run", run)
     assert called.code == 0, called.err
     assert "damaged" not in called.err
