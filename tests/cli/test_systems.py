@@ -84,10 +84,10 @@ def _learn(task: Path, model: dict[str, Any]) -> Called:
         "model": {"embedding_size": 16, "encoder": encoder, **model},
         "training": {
             "optimizer": {"type": "adam", "learning_rate": 0.01},
-            "schedule": {"type": "cosine", "steps": 400, "warmup": 20},
+            "schedule": {"type": "cosine", "steps": 250, "warmup": 20},
             "batch_sentences": 25,
-            "steps": 400,
-            "validate_every": 400,
+            "steps": 250,
+            "validate_every": 250,
             "label_smoothing": 0.0,
             "threads": 1,
         },

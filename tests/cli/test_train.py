@@ -148,8 +148,6 @@ def test_an_error_in_the_data_creates_no_run(
     if key == "training.start_from":
         del experiment["data"]["vocabulary"]
     _change(experiment, key, value)
-    if key == "training.start_from":
-        del experiment["data"]["vocabulary"]
     file = write_experiment(here / "a.yaml", experiment)
     before = tree_of(here)
     called = nmt_train(file, *["--check"] * check)

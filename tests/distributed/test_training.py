@@ -174,7 +174,7 @@ def test_a_run_with_three_failures_equals_the_uninterrupted_one_bit_for_bit(
 
 @pytest.mark.slow
 def test_a_non_finite_loss_on_one_rank_is_printed_once_with_its_lines(failing: Path) -> None:
-    options = ["training.optimizer.type=sgd", "training.optimizer.learning_rate=1e38"]
+    options = ["training.optimizer.type=sgd", "training.optimizer.learning_rate=1e6"]
     code, err = _ranks(failing, "--run-dir", "high", *options, "training.clip_norm=null")
     assert code == 1
     (message,) = _own_lines(err)
@@ -190,8 +190,9 @@ def test_another_number_of_processes_continues_with_a_warning(
 ) -> None:
     run = tmp_path / "run"
     shutil.copytree(failing / "whole", run, symlinks=True)
-    (run / "checkpoints/last").unlink()
-    (run / "checkpoints/last").symlink_to("10")
+    for checkpoint in (run / "checkpoints").iterdir():
+        if checkpoint.name.isdecimal() and int(checkpoint.name) > 10:
+            shutil.rmtree(checkpoint)
     monkeypatch.chdir(failing)
     called = nmt_train("a.yaml", "--run", run)
     assert called.code == 0, called.err

@@ -144,6 +144,6 @@ def test_example_trains_and_translates(block: Block, plugin_files: Path) -> None
         if (report := yaml.safe_load(line))["kind"] == "train"
     ]
     assert losses[-1] < losses[0]
-    translated = nmt_translate("-m", run, given="Das ist gut.\nJa.\n")
+    translated = nmt_translate("-m", run, "--trust-plugins", given="Das ist gut.\nJa.\n")
     assert translated.code == 0, translated.err
     assert len(translated.lines) == 2
