@@ -92,6 +92,7 @@ def run(name: str, command: Callable[[], int], *, memory: str = "the sizes of th
         name = name if info.is_first else f"{name}, rank {info.rank}"
         command = partial(run_as_rank, name, info, command)
     _handle_signals(_interrupt)
+    threading.excepthook = _report_thread
     try:
         code = command()
         _flush_output()
@@ -128,6 +129,16 @@ def _as_user_error(error: Exception, memory: str) -> UserError | None:
     if isinstance(error, OSError) and (error.filename or error.errno in DISK_ERRORS):
         return file_error(error, failed="failed")
     return None
+
+
+def _report_thread(arguments: threading.ExceptHookArgs) -> None:
+    """Print the traceback of a thread, except for a failing disk.
+
+    TensorBoard's thread passes such an error on to the main thread, which reports it in one line.
+    """
+    error = arguments.exc_value
+    if not (isinstance(error, OSError) and error.errno in DISK_ERRORS):
+        threading.__excepthook__(arguments)
 
 
 def _flush_output() -> None:
