@@ -41,8 +41,8 @@ class OptionError(UserError):
 
 
 @contextmanager
-def blamed_on(option: str, kind: type[UserError] = UserError) -> Iterator[None]:
-    """Turn a user error inside the block into one about an option, unless it is one already.
+def option_errors(option: str, kind: type[UserError] = UserError) -> Iterator[None]:
+    """Report user errors inside the block as errors of an option, unless they are some already.
 
     Args:
         option: dotted key of the option

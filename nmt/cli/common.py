@@ -165,6 +165,6 @@ def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def _exit_at_once(number: int, frame: FrameType | None) -> NoReturn:
-    # Without the exit handlers of Python, which would print the tracebacks of what they interrupt.
+    # Without the exit handlers of Python, which print a traceback when they are interrupted.
     remove_staged_files()
     os._exit(INTERRUPTED)

@@ -19,7 +19,7 @@ def list_options(name: str | None = None) -> str:
     """List the options of all sections and components, or of one section or family.
 
     Raises:
-        UserError: if there is no section or family of this name
+        UserError: if no section or family has this name
     """
     sections = {key: section for key, section in _sections(Experiment) if key not in FAMILIES}
     known = [*sections, *FAMILIES]

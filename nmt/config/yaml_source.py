@@ -201,7 +201,7 @@ class _Constructor:
     def __init__(self, file: str, locations: dict[Key, str]) -> None:
         self.file, self.locations = file, locations
         self.nodes = 0
-        # PyYAML converts scalars only by a loader, although there is nothing to load here.
+        # PyYAML converts scalars only by a loader, although nothing is loaded here.
         self.loader = Loader("")
 
     def construct(

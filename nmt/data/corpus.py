@@ -113,7 +113,7 @@ class Corpus:
         return Table(shard[0], self.columns, self.languages)
 
     def notes(self) -> list[str]:
-        """Return sentences about what was recognized in the tables, for the log."""
+        """Return the recognized header rows and quotes of all tables as sentences for the log."""
         tables = (self.table(shard) for shard in self.shards if len(shard) == 1)
         return [note for table in tables for note in table.notes()]
 

@@ -154,7 +154,7 @@ def error_location(location: Callable[[], str]) -> Iterator[None]:
     """Prefix user errors in the body with the location of the line that names the image.
 
     Args:
-        location: returns `FILE:LINE`, or '' if there is no such line; called only for an error
+        location: returns `FILE:LINE`, or '' for an unknown line; called only for an error
     """
     try:
         yield

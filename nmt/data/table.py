@@ -178,7 +178,7 @@ class Table:
                 yield number, [cells[index] for index in indices]
 
     def notes(self) -> list[str]:
-        """Return sentences about what was recognized, for the log."""
+        """Return the recognized header row and quotes as sentences for the log."""
         found = []
         if self.header is not None:
             found.append(f"{self.file}:1: the first row names the columns and is not a sentence")
@@ -269,8 +269,7 @@ def _is_quoted(lines: Sequence[str]) -> bool:
     """Return whether cells are quoted as spreadsheets do, rather than quotations.
 
     Every cell that begins with a quote must be a quoted cell, and all rows must have as many cells.
-    One of them must have a tab or a
-    doubled quote inside, or all cells of a column must be quoted.
+    One of them must have a tab or a doubled quote inside, or all cells of a column must be quoted.
     """
     if not all(map(ROW.fullmatch, lines)):
         return False

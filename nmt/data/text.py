@@ -1,4 +1,4 @@
-"""Lines of text: decoding, compression, blank lines, and limits on what is read."""
+"""Lines of text: decoding, compression, blank lines, and limits of size."""
 
 import unicodedata
 from collections.abc import Iterable, Iterator

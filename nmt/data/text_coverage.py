@@ -19,7 +19,7 @@ MAX_UNKNOWN = 0.2
 
 @dataclass
 class TextCoverage:
-    """How one side of a corpus fares in its vocabulary.
+    """Normalized characters and unknown tokens of one side of a corpus.
 
     Attributes:
         side: source or target

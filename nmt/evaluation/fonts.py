@@ -109,7 +109,7 @@ def add_packaged_font() -> bool:
 
 @cache
 def add_new_fonts() -> bool:
-    """Add fonts of the system that matplotlib's list lacks; return whether there are any."""
+    """Add fonts of the system that matplotlib's list lacks; return whether any was added."""
     known = {font.fname for font in fontManager.ttflist}
     count = len(fontManager.ttflist)
     for path in sorted({*findSystemFonts()} - known):

@@ -169,7 +169,7 @@ def remove_leftovers(folder: Path, *, min_age_seconds: float = 0.0) -> None:
     if not folder.is_dir():
         return
     with file_errors(folder, "cannot be read"):
-        entries = [entry for entry in folder.iterdir() if _is_temporary(entry.name)]
+        entries = [entry for entry in folder.iterdir() if is_leftover(entry.name)]
     for entry in entries:
         if time.time() - _last_change(entry) < min_age_seconds:
             continue
@@ -180,12 +180,8 @@ def remove_leftovers(folder: Path, *, min_age_seconds: float = 0.0) -> None:
                 entry.unlink()
 
 
-def is_leftover(entry: Path) -> bool:
-    """Return whether an entry has a temporary name."""
-    return _is_temporary(entry.name)
-
-
-def _is_temporary(name: str) -> bool:
+def is_leftover(name: str) -> bool:
+    """Return whether a name is a temporary one, which a killed process left behind."""
     # Versions before 1.0 wrote cache entries to `writing-*`.
     return (name.startswith(".") and name.endswith(".part")) or name.startswith("writing-")
 
@@ -258,7 +254,6 @@ def read_metadata(sealed: Path) -> JsonObject:
 
 
 def _describe(file: Path) -> dict[str, int]:
-    flush(file)
     return {"size": file.stat().st_size, "checksum": _crc32(file)}
 
 

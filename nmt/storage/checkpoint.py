@@ -185,7 +185,7 @@ def is_checkpoint(path: Path) -> bool:
 def find_checkpoint(
     run: RunDir, name: str, files: Sequence[str] = TRANSLATION_FILES
 ) -> tuple[Path, list[str]]:
-    """Return the first intact checkpoint of `candidates`, and warnings about what was passed over.
+    """Return the first intact checkpoint of `candidates`, and warnings about damaged ones.
 
     Args:
         run: the run to search
@@ -283,7 +283,7 @@ def _best_step(run: RunDir) -> int | None:
 
 
 def newest_state(run: RunDir) -> JsonObject:
-    """Return the newest training state of a run that is intact; an empty one if there is none."""
+    """Return the newest training state of a run that is intact; an empty one if none is."""
     for step in reversed(run.steps()):
         checkpoint = run.checkpoint(step)
         if find_corruption(checkpoint, (STATE,)) is None:

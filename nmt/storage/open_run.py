@@ -107,7 +107,7 @@ def _make_directory(run: RunDir) -> None:
     """Create the directory of a run unless it exists; refuse one with other content."""
     with file_errors(run.path, "cannot be created"):
         run.path.mkdir(parents=True, exist_ok=True)
-        entries = [entry for entry in run.path.iterdir() if not is_leftover(entry)]
+        entries = [entry for entry in run.path.iterdir() if not is_leftover(entry.name)]
     if entries and run.config not in entries and entries != [run.lock]:
         raise UserError("is not empty and holds no run; choose another --run", str(run.path))
 
@@ -122,7 +122,7 @@ def _remove_leftovers(run: RunDir, experiment: Experiment) -> None:
 
 
 def _prepare_new(run: RunDir, experiment: Experiment) -> None:
-    """Write the config, and remove what a killed process may have prepared for another text."""
+    """Write the config, and remove the files that a killed process prepared for another text."""
     with file_errors(run.path):
         for directory in (run.vocabulary, run.plugins):
             if directory.is_dir():

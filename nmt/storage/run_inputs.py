@@ -21,7 +21,7 @@ from nmt.storage.run_dir import RunDir
 
 log = logging.getLogger("nmt")
 
-# Limits and reports, which decide when training stops and what it writes, but not the weights.
+# Limits and reports, which decide the end of training and its output, but not the weights.
 FREE_OPTIONS = frozenset(
     {
         "training.epochs",
@@ -61,7 +61,7 @@ Options = dict[str, Any]
 
 
 def record_inputs(run: RunDir, experiment: Experiment) -> JsonObject:
-    """Return what a checkpoint records about the options, the vocabularies and the plugins."""
+    """Return the record of the options, vocabularies and plugins for a checkpoint."""
     return {
         "options": decisive_options(experiment),
         "vocabulary": vocabulary_checksums(run),
@@ -96,7 +96,7 @@ def check_unchanged(
 
     Args:
         run: the run
-        recorded: what `record_inputs` returned; empty for a checkpoint of an earlier version
+        recorded: the record of `record_inputs`; empty for a checkpoint of an earlier version
         experiment: the experiment to compare
         remedy: what to do about a difference
 
@@ -120,7 +120,7 @@ def check_unchanged(
 def check_continuation(
     run: RunDir, experiment: Experiment, fixed_options: Collection[str] = ()
 ) -> list[str]:
-    """Check that a run continues with the inputs that it was started with; return what may differ.
+    """Check that a run continues with its own inputs, and return the permitted differences.
 
     Args:
         run: a run with a checkpoint
@@ -136,7 +136,7 @@ def check_continuation(
     before = _options_of_run(run, experiment, is_recorded=bool(recorded))
     now = _flat(experiment.to_dict())
     if not recorded:
-        before = _with_defaults_of_today(before, now)
+        before = _with_current_defaults(before, now)
     changes = _differences(before, now)
     free = FREE_OPTIONS - frozenset(fixed_options)
     if recorded:  # otherwise the paths are the only evidence
@@ -219,13 +219,13 @@ def _options_of_run(run: RunDir, experiment: Experiment, *, is_recorded: bool) -
     return before
 
 
-def _with_defaults_of_today(before: Options, now: Options) -> Options:
-    """Return options of an earlier version with former defaults replaced by those of today."""
-    today = _flat(VocabularyConfig().model_dump())
+def _with_current_defaults(before: Options, now: Options) -> Options:
+    """Return options of an earlier version with former defaults replaced by the current ones."""
+    current = _flat(VocabularyConfig().model_dump())
     return before | {
         key: now[key]
         for key, former in FORMER_DEFAULTS.items()
-        if before.get(key) == former and now[key] == today[key.removeprefix("data.vocabulary.")]
+        if before.get(key) == former and now[key] == current[key.removeprefix("data.vocabulary.")]
     }
 
 

@@ -31,7 +31,7 @@ from nmt.data.vocabulary import (
     train_sentencepiece,
 )
 from nmt.distributed.process_group import SINGLE_PROCESS_GROUP, ProcessGroup
-from nmt.errors import OptionError, UserError, blamed_on
+from nmt.errors import OptionError, UserError, option_errors
 from nmt.model.build import build_model
 from nmt.model.seq2seq import Seq2Seq
 from nmt.model.weights import load_weights
@@ -105,9 +105,9 @@ def prepare_datasets(
         images=images is not None,
         columns=data.columns,
     )
-    with blamed_on("data.train"):
+    with option_errors("data.train"):
         train = find(data.train)
-    with blamed_on("data.valid"):
+    with option_errors("data.valid"):
         valid = find(data.valid)
     for note in (*train.notes(), *valid.notes()):
         log.warning(note)
@@ -179,7 +179,7 @@ def find_vocabularies(experiment: Experiment, train: Corpus, run: RunDir | None)
     config = experiment.data.vocabulary
     start_from = experiment.training.start_from
     if start_from is not None:
-        with blamed_on("training.start_from"):
+        with option_errors("training.start_from"):
             source, target = load_vocabularies(RunDir(start_from))
             if source is None and not train.images:
                 raise UserError(
@@ -187,7 +187,7 @@ def find_vocabularies(experiment: Experiment, train: Corpus, run: RunDir | None)
                     str(start_from),
                 )
     elif config.model is not None:
-        with blamed_on("data.vocabulary.model"):
+        with option_errors("data.vocabulary.model"):
             source, target = _load_models(config.model)
     else:
         source, target = _learn_vocabularies(config, train)
@@ -222,7 +222,7 @@ def _learn_vocabularies(config: VocabularyConfig, train: Corpus) -> Vocabularies
             train_sentencepiece, normalization=rule, **options
         )
         # The text has been read, so that only an option can be wrong.
-        with blamed_on("data.vocabulary"), blamed_on("data.vocabulary.size", SizeError):
+        with option_errors("data.vocabulary"), option_errors("data.vocabulary.size", SizeError):
             if len(lines) == total:
                 return Vocabulary(job(lines))
             log.info("the vocabulary is learned from %d lines drawn from %d", len(lines), total)

@@ -16,7 +16,7 @@ from nmt.storage.run_inputs import START_OVER
 def record_texts(
     train_corpus: Corpus, train: TokenCorpus, valid_corpus: Corpus, valid: TokenCorpus
 ) -> JsonObject:
-    """Return what a checkpoint records about the training and the validation text."""
+    """Return the record of the training and the validation text for a checkpoint."""
     return {
         "training": _record(train_corpus, train),
         "validation": _record(valid_corpus, valid),
@@ -48,7 +48,7 @@ def check_texts(recorded: JsonObject, found: JsonObject, step: int) -> None:
     """Compare the texts of this start with those that a checkpoint recorded.
 
     Args:
-        recorded: what `record_texts` returned; empty in checkpoints of earlier versions
+        recorded: the record of `record_texts`; empty in checkpoints of earlier versions
         found: the same of this start
         step: update of the checkpoint, for the message
 

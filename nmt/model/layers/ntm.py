@@ -115,7 +115,7 @@ class TuringMachine(nn.Module):
 
     h_t = LSTM([x_t; r_{t-1}], h_{t-1}). A linear map of h_t parametrizes all heads, which address
     M_{t-1} by its contents. Reading follows writing, M_t = write(M_{t-1}) and
-    r_t = Σ_i w_t(i) M_t(i), so a step can read what it has written.
+    r_t = Σ_i w_t(i) M_t(i), so a step reads its own writes.
 
     Args:
         input_size: width of x_t
