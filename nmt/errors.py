@@ -72,10 +72,11 @@ class UserErrors(UserError):
         return [line for error in self.errors for line in error.lines]
 
 
-def printable(text: str) -> str:
-    """Return a name that a user gave, shortened and without halves of surrogate pairs."""
+def printable(text: str, max_length: int = MAX_NAME) -> str:
+    """Return a name that a user gave, shortened and without control and surrogate characters."""
     text = text.encode("utf-8", "backslashreplace").decode()
-    return text if len(text) <= MAX_NAME else f"{text[: MAX_NAME - 20]}...{text[-10:]}"
+    text = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+    return text if len(text) <= max_length else f"{text[: max_length - 20]}...{text[-10:]}"
 
 
 # What to do about an error of the operating system; other errors have no general remedy.

@@ -11,9 +11,10 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
-from nmt.errors import UserError, file_error
+from nmt.errors import UserError, file_error, printable
 
 MIB = 1 << 20
+MAX_PATH = 300  # characters of a path in an error message
 MAX_CONFIG_BYTES = MIB
 MAX_PLUGIN_BYTES = 4 * MIB
 MAX_CHECKSUMS_BYTES = MIB
@@ -44,7 +45,7 @@ def open_regular(path: Path, *, max_bytes: int | None = None) -> BinaryIO:
     # Before opening, because opening a device may already have an effect.
     mode = _mode(path)
     if mode is None:
-        raise UserError("not found", _printable(path))
+        raise UserError("not found", printable(str(path), MAX_PATH))
     _check_kind(path, mode)
     try:
         # Without O_NONBLOCK, a pipe that replaces the file at this moment would block.
@@ -129,7 +130,7 @@ def resolve(path: Path) -> Path:
 
 def name_error(path: Path, error: Exception) -> UserError:
     """Return the error about a name that the operating system or Python rejects."""
-    name = _printable(path)
+    name = printable(str(path), MAX_PATH)
     if isinstance(error, FileNotFoundError):
         return UserError("not found", name)
     if isinstance(error, RuntimeError):
@@ -159,10 +160,3 @@ def _check_kind(path: Path, mode: int) -> None:
 def _too_large(path: Path, max_bytes: int) -> UserError:
     size = f"{max_bytes / MIB:g} MiB"
     return UserError(f"is larger than {size}, the limit for a file of this kind", str(path))
-
-
-def _printable(path: Path) -> str:
-    """Return a name shortened to a length that fits on a line, without control characters."""
-    text = str(path).encode("utf-8", "backslashreplace").decode()
-    text = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
-    return text if len(text) <= 300 else f"{text[:200]}...{text[-60:]}"

@@ -16,13 +16,13 @@ from nmt.model.weights import load_weights, match_weights, rename_weights
 from nmt.storage.checkpoint import (
     TRANSLATION_FILES,
     average_weights,
-    find_checkpoint,
     find_corruption,
     read_state,
     read_weight_shapes,
     read_weights,
 )
 from nmt.storage.links import check_links
+from nmt.storage.run_checkpoints import find_checkpoint
 from nmt.storage.run_dir import RunDir
 from nmt.storage.run_inputs import check_for_translation
 

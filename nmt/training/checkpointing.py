@@ -15,15 +15,17 @@ from nmt.model.weights import load_weights, rename_weights, training_buffers, we
 from nmt.storage.atomic import JsonObject
 from nmt.storage.checkpoint import (
     FILES,
-    adopt_copied_links,
-    find_checkpoint,
     link_checkpoint,
-    prune_checkpoints,
     read_state,
     read_training_tensors,
     read_weights,
-    repair_links,
     write_checkpoint,
+)
+from nmt.storage.run_checkpoints import (
+    adopt_copied_links,
+    find_checkpoint,
+    prune_checkpoints,
+    repair_links,
 )
 from nmt.storage.run_dir import RunDir
 from nmt.storage.run_inputs import recorded_inputs

@@ -37,7 +37,8 @@ from nmt.model.seq2seq import Seq2Seq
 from nmt.model.weights import load_weights
 from nmt.parallel import map_in_order, usable_cores
 from nmt.registry import OPTIMIZERS, SCHEDULES
-from nmt.storage.checkpoint import find_checkpoint, read_weights
+from nmt.storage.checkpoint import read_weights
+from nmt.storage.run_checkpoints import find_checkpoint
 from nmt.storage.run_dir import RunDir
 from nmt.training.precision import Precision
 from nmt.training.trainer import Trainer

@@ -11,15 +11,13 @@ from safetensors.torch import load_file, save_file
 from nmt.errors import UserError
 from nmt.storage.checkpoint import (
     average_weights,
-    candidates,
-    find_checkpoint,
     find_corruption,
     link_checkpoint,
-    prune_checkpoints,
     read_tensors,
     read_weights,
     write_checkpoint,
 )
+from nmt.storage.run_checkpoints import candidates, find_checkpoint, prune_checkpoints
 from nmt.storage.run_dir import RunDir
 
 

@@ -9,14 +9,12 @@ import pytest
 import torch
 
 from nmt.storage.atomic import read_link, replace_link
-from nmt.storage.checkpoint import (
+from nmt.storage.checkpoint import is_checkpoint, link_checkpoint, write_checkpoint
+from nmt.storage.run_checkpoints import (
     adopt_copied_links,
     find_checkpoint,
-    is_checkpoint,
-    link_checkpoint,
     prune_checkpoints,
     repair_links,
-    write_checkpoint,
 )
 from nmt.storage.run_dir import RunDir
 
