@@ -55,6 +55,7 @@ class InferenceModel:
         self,
         model: Seq2Seq,
         decoder: AnyInferenceDecoder,
+        arithmetic: RowIndependentArithmetic | None,
         *,
         caches_tokens: bool,
         precision: Precision,
@@ -62,7 +63,7 @@ class InferenceModel:
     ) -> None:
         self.device, self.precision = device, precision
         self.grid = model.encoder.grid
-        self._model, self._decoder = model, decoder
+        self._model, self._decoder, self._arithmetic = model, decoder, arithmetic
         self._project_tokens = self._compute_projections
         if caches_tokens:
             vocabulary = len(model.target_embedding.weight)
@@ -95,6 +96,8 @@ class InferenceModel:
         """Return the memory of the weights in bytes; shared tensors count once."""
         held = {tensor.data_ptr(): tensor.nbytes for tensor in self._model.state_dict().values()}
         packed = [m.weight_bytes for m in self._model.modules() if isinstance(m, PrepackedLinear)]
+        if self._arithmetic is not None:
+            packed.append(self._arithmetic.weight_bytes())
         return sum(held.values()) + sum(packed)
 
     def _check_positions(self, source_mask_bs: Bool[Tensor, "b s"]) -> None:
@@ -147,11 +150,13 @@ def compile_model(
     # A float64 model, as in tests, keeps its own products.
     is_float32 = copied.output_layer.weight.dtype == torch.float32
     exact_kind: LinearKind | None = None
+    arithmetic: RowIndependentArithmetic | None = None
     if device.type == "cpu" and is_float32 and supports_prepacking():
         exact_kind = PrepackedLinear
         if precision in ("fp32", "int8"):
             prepack_encoder(copied.encoder)
-            use_arithmetic(copied, RowIndependentArithmetic())
+            arithmetic = RowIndependentArithmetic()
+            use_arithmetic(copied, arithmetic)
     # Autocast casts weights at each call, so bf16 and fp16 keep the layers of training.
     kind = {"fp32": exact_kind, "int8": Int8Linear}.get(precision)
     if kind is not None:
@@ -170,7 +175,7 @@ def compile_model(
     # int8 layers guarantee this; the layers of training do not.
     caches_tokens = fast is not None and kind is not None
     return InferenceModel(
-        copied, decoder, caches_tokens=caches_tokens, precision=checked, device=device
+        copied, decoder, arithmetic, caches_tokens=caches_tokens, precision=checked, device=device
     )
 
 

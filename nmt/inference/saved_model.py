@@ -34,7 +34,7 @@ class SavedModel:
     Attributes:
         model: on the CPU, in evaluation mode, without gradients
         source: source vocabulary, or the sizes of source images
-        target_vocabulary: target vocabulary; the same object as `source` if joint
+        target_vocabulary: target vocabulary; if joint, it has the tokens of `source`
         experiment: the experiment that trained the model
         warnings: one line per damaged checkpoint that was passed over
     """

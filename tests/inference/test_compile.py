@@ -243,6 +243,10 @@ def test_weight_bytes_counts_shared_and_prepacked_weights_once() -> None:
     size = 4 * sum(p.numel() for p in built.parameters())
     assert compile_model(built).weight_bytes() == size
     assert compile_model(built, precision="int8").weight_bytes() < 0.9 * size
+    # The bridge's weights are prepacked at their first use.
+    compiled, given = compile_model(built), text()
+    compiled.start(given.source_bs, given.source_mask_bs)
+    assert (compiled.weight_bytes() > size) == supports_prepacking()
 
 
 def test_a_source_without_a_real_position_is_refused() -> None:
