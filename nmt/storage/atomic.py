@@ -1,17 +1,16 @@
-"""Files and directories that are complete or absent, and checksums that detect damage.
+"""Files and directories that are complete or absent, and sealed ones that detect damage.
 
 Both are written under a temporary name on the same file system, flushed to the disk and renamed,
 which is a single step on POSIX systems. A killed process leaves no incomplete file or directory
 behind except those with a temporary name.
 
-Two checksums serve two purposes. SHA-256, in the format of sha256sum, protects checkpoints. CRC-32,
-which is faster, protects sealed directories, the entries of a cache of gigabytes. Both are verified
-whenever the files are read, because a bit that flips on a disk changes no time of modification.
+CRC-32, which is faster than the SHA-256 of checkpoints, protects sealed directories, the entries of
+a cache of gigabytes. It is verified whenever the files are read, because a bit that flips on a disk
+changes no time of modification.
 
 Errors of the operating system, such as a full disk, become user errors that name the file.
 """
 
-import hashlib
 import json
 import os
 import secrets
@@ -196,12 +195,6 @@ def flush(file: Path) -> None:
     """Write the buffered content of a file to the disk."""
     with file.open("r+b") as stream:
         os.fsync(stream.fileno())
-
-
-def sha256(file: Path) -> str:
-    """Return the SHA-256 of a file's content, as sha256sum prints it."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 Fingerprint = tuple[str, int, int, int]

@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from nmt.errors import UserError, file_error
+from nmt.files import MAX_CHECKSUMS_BYTES
 from nmt.storage.atomic import (
     JsonObject,
     exists,
@@ -26,23 +27,15 @@ from nmt.storage.atomic import (
     move_aside,
     publish_dir,
     replace_link,
-    sha256,
     staging_dir,
 )
+from nmt.storage.checksums import CHECKSUMS, parse_checksums, sha256, write_checksums
 from nmt.storage.run_dir import RunDir
 
-WEIGHTS, TRAINING, STATE, CHECKSUMS = (
-    "model.safetensors",
-    "training.safetensors",
-    "state.json",
-    "SHA256SUMS",
-)
-
+WEIGHTS, TRAINING, STATE = "model.safetensors", "training.safetensors", "state.json"
 FILES = (WEIGHTS, TRAINING, STATE)
 TRANSLATION_FILES = (WEIGHTS, STATE)
 """Files that translation reads; a copy of a run without the others translates."""
-
-MAX_CHECKSUM_BYTES = 1 << 16
 
 # Names of safetensors; the other types are those of integers.
 FLOAT_TYPES = {
@@ -83,8 +76,7 @@ def write_checkpoint(
             save_file(_contiguous(training), staging / TRAINING)
             for name in (WEIGHTS, TRAINING):  # safetensors ignores the umask
                 shutil.copymode(staging / STATE, staging / name)
-            sums = [f"{sha256(staging / name)}  {name}\n" for name in FILES]
-            (staging / CHECKSUMS).write_text("".join(sums), encoding="utf-8")
+            write_checksums(staging, FILES)
             if exists(target) and not is_checkpoint(target):
                 move_aside(target)
             publish_dir(staging, target)
@@ -140,8 +132,7 @@ def find_corruption(checkpoint: Path, files: Sequence[str] = FILES) -> str | Non
         if (wrong := _not_regular(checkpoint / CHECKSUMS)) is not None:
             return wrong
         with (checkpoint / CHECKSUMS).open("rb") as stream:
-            lines = stream.read(MAX_CHECKSUM_BYTES).decode("utf-8").splitlines()
-        sums = {name: expected for expected, _, name in (line.partition("  ") for line in lines)}
+            sums = parse_checksums(stream.read(MAX_CHECKSUMS_BYTES).decode("utf-8"))
         if not sums:
             return f"{CHECKSUMS} is empty"
         for name in files:

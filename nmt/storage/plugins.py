@@ -17,9 +17,8 @@ from nmt.files import (
     read_regular,
     read_text,
 )
-from nmt.storage.atomic import publish_dir, sha256, staging_dir
-
-CHECKSUMS = "SHA256SUMS"
+from nmt.storage.atomic import publish_dir, staging_dir
+from nmt.storage.checksums import CHECKSUMS, parse_checksums, write_checksums
 
 
 def save_plugins(folder: Path, plugins: Sequence[Path]) -> None:
@@ -33,8 +32,7 @@ def save_plugins(folder: Path, plugins: Sequence[Path]) -> None:
     with staging_dir(folder.parent, folder.name) as staging:
         for plugin in plugins:
             (staging / plugin.name).write_bytes(read_regular(plugin, max_bytes=MAX_PLUGIN_BYTES))
-        sums = [f"{sha256(staging / plugin.name)}  {plugin.name}\n" for plugin in plugins]
-        (staging / CHECKSUMS).write_text("".join(sums), encoding="utf-8")
+        write_checksums(staging, [plugin.name for plugin in plugins])
         publish_dir(staging, folder)
 
 
@@ -53,8 +51,8 @@ def verified_plugins(folder: Path) -> list[Path] | None:
     if not exists(sums):
         return None
     plugins = []
-    for line in read_text(sums, max_bytes=MAX_CHECKSUMS_BYTES).splitlines():
-        expected, _, name = line.partition("  ")
+    listed = parse_checksums(read_text(sums, max_bytes=MAX_CHECKSUMS_BYTES))
+    for name, expected in listed.items():
         if Path(name).name != name:
             raise UserError(f"lists '{name}', which is not the name of a plugin", str(sums))
         content = read_regular(folder / name, max_bytes=MAX_PLUGIN_BYTES)

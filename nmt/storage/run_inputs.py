@@ -15,8 +15,9 @@ from nmt.config.schema import Experiment, VocabularyConfig
 from nmt.config.validation import Key, validate
 from nmt.config.yaml_source import leaves
 from nmt.errors import UserError
-from nmt.storage.atomic import JsonObject, file_errors, is_regular, sha256
+from nmt.storage.atomic import JsonObject, file_errors, is_regular
 from nmt.storage.checkpoint import weights_checksum
+from nmt.storage.checksums import sha256
 from nmt.storage.run_checkpoints import find_checkpoint, newest_state
 from nmt.storage.run_dir import RunDir
 

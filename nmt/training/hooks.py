@@ -4,7 +4,6 @@ import logging
 import sys
 import time
 from math import exp
-from types import TracebackType
 
 from tqdm import tqdm
 
@@ -188,12 +187,7 @@ class ProgressBar(Hook):
     def __enter__(self) -> "ProgressBar":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._bar.close()
 
 

@@ -14,7 +14,6 @@ from nmt.storage.atomic import (
     replace_file,
     replace_link,
     seal_dir,
-    sha256,
     staging_dir,
 )
 from tests.commands import tree_of
@@ -94,13 +93,6 @@ def test_a_link_is_replaced_even_after_a_killed_attempt(tmp_path: Path) -> None:
         replace_link(tmp_path / "last", target)
         assert os.readlink(tmp_path / "last") == target
     assert [path.name for path in tmp_path.iterdir()] == ["last"]
-
-
-def test_sha256_is_that_of_sha256sum(tmp_path: Path) -> None:
-    (tmp_path / "file").write_bytes(b"abc")  # FIPS 180-2, appendix B.1
-    assert sha256(tmp_path / "file") == (
-        "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-    )
 
 
 def _seal(folder: Path, content: bytes) -> Path:
