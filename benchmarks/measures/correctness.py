@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from harness.results import Row
+from nmt.config.choices import RecurrenceBackend
 from nmt.config.loader import load_experiment
-from nmt.config.schema import Experiment, ModelConfig, RecurrenceBackend
+from nmt.config.schema import Experiment, ModelConfig
 from nmt.data.batch import Batch, collate, collate_images
 from nmt.data.images import ImageSize
-from nmt.data.vocabulary import SpecialTokens
+from nmt.data.special_tokens import SpecialTokens
 from nmt.device import autocast
 from nmt.model.build import build_model
 from nmt.model.seq2seq import Seq2Seq

@@ -21,8 +21,8 @@ from harness.text import random_ids
 from nmt.data.batch import collate
 from nmt.data.batch_plan import plan_epoch
 from nmt.data.loader import make_batch
+from nmt.data.special_tokens import SpecialTokens
 from nmt.data.token_corpus import FilterStats, TokenArrays, TokenCorpus
-from nmt.data.vocabulary import SpecialTokens
 from workers.ids import Sizes
 from workers.nmt_worker import NmtWorker
 

@@ -12,7 +12,7 @@ from nmt.cli.process import configure_process
 from nmt.config.schema import ModelConfig
 from nmt.data.batch import collate, pad
 from nmt.data.loader import BatchLoader, IndexedBatch, Position, UpdateBatch
-from nmt.data.vocabulary import SpecialTokens
+from nmt.data.special_tokens import SpecialTokens
 from nmt.device import resolve_device
 from nmt.inference.compile import InferenceModel, compile_model
 from nmt.model.build import build_model

@@ -14,7 +14,7 @@ from nmt.distributed.rank import RankInfo
 from nmt.errors import UserError
 
 if TYPE_CHECKING:
-    from nmt.config.schema import RecurrenceBackend
+    from nmt.config.choices import RecurrenceBackend
 
 NAME = "nmt-train"
 
@@ -151,7 +151,7 @@ def _description(options: argparse.Namespace) -> str:
 
 def _recurrence_override() -> "RecurrenceBackend | None":
     """Return the backend set for debugging by the environment variable NMT_RECURRENCE."""
-    from nmt.config.schema import RecurrenceBackend
+    from nmt.config.choices import RecurrenceBackend
 
     # For debugging alone, and therefore no command-line option; the run logs the override.
     value = os.environ.get("NMT_RECURRENCE")

@@ -11,8 +11,8 @@ from pydantic import AliasChoices
 
 from nmt.config.plugins import import_plugin
 from nmt.config.schema import Experiment
-from nmt.config.validation import Component, Key, component_of, types_of, validate, walk
-from nmt.config.yaml_source import Tree, leaves, read_value, read_yaml
+from nmt.config.validation import Component, component_of, types_of, validate, walk
+from nmt.config.yaml_source import Key, Tree, leaves, read_value, read_yaml
 from nmt.errors import OptionError, UserError, UserErrors
 from nmt.files import exists, resolve
 

@@ -22,6 +22,7 @@ from nmt.component_spec import (
     Seed,
     Size,
 )
+from nmt.config.choices import RecurrenceBackend, TiedEmbeddings
 from nmt.config.search_options import SearchOptions
 from nmt.config.validation import DEFAULT, Component, FieldContext, Section, error_at
 from nmt.errors import printable
@@ -227,7 +228,7 @@ class ModelConfig(Section):
     """width of the token embeddings of both sides"""
     embedding_dropout: Probability = 0.0
     """dropout rate of the embeddings"""
-    tied_embeddings: Literal["none", "decoder", "all"] = "none"
+    tied_embeddings: TiedEmbeddings = "none"
     """tables that share weights: target embedding and output layer (decoder), and also the source
     embedding (all)"""
     # In the order of injection: the validator of a field knows only the fields before it.
@@ -290,10 +291,6 @@ class EarlyStoppingConfig(Section):
     patience: Positive | None = None
     """validations in which neither the metric nor the loss improves after which training stops
     (default: it does not)"""
-
-
-RecurrenceBackend = Literal["auto", "eager", "fused"]
-"""How a decoder's recurrence is computed under teacher forcing; see `nmt.model.recurrence`."""
 
 
 class TrainingConfig(Section):

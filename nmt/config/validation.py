@@ -24,10 +24,9 @@ from pydantic_core.core_schema import (
 
 from nmt.component_spec import REQUIRED, ComponentSpec, bound_text
 from nmt.config.peers import counterpart
+from nmt.config.yaml_source import Key
 from nmt.errors import UserError, UserErrors, suggest
 from nmt.registry import AnyRegistry, ComponentConfig
-
-Key = tuple[str, ...]
 
 MAX_MISTAKES = 50
 MAX_SHOWN = 120  # characters

@@ -8,9 +8,10 @@ from typing import Any
 
 import yaml
 
-from nmt.config.validation import Key
 from nmt.errors import UserError
 from nmt.files import MAX_CONFIG_BYTES, read_text
+
+Key = tuple[str, ...]
 
 # An experiment file has a few hundred values. A few lines of aliases can stand for billions.
 MAX_NODES = 20_000

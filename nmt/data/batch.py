@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
+from nmt.data.special_tokens import SpecialTokens
 from nmt.data.token_corpus import Array
-from nmt.data.vocabulary import SpecialTokens
 
 Source = Int[Tensor, "b s"] | UInt8[Tensor, "b 3 y z"] | Float[Tensor, "b p x"]
 """Input of an encoder: token ids of text, pixels of images, or precomputed feature maps."""

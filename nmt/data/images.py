@@ -10,13 +10,12 @@ from functools import partial
 from itertools import chain
 from math import isqrt
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.lib import format as npy
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from nmt.config.schema import PicturesConfig
 from nmt.data.corpus import Corpus
 from nmt.data.token_corpus import Array
 from nmt.errors import UserError
@@ -27,6 +26,19 @@ log = logging.getLogger("nmt")
 # Part of every fingerprint: increase it when the meaning of the cached arrays changes.
 CACHE_VERSION = 1
 CACHE_FILE = "pictures.npy"
+
+
+# Not the section itself, whose import needs pydantic; checked at run time in the tests.
+@runtime_checkable
+class PictureOptions(Protocol):
+    """The section `data.pictures`; see `PicturesConfig`."""
+
+    @property
+    def size(self) -> int | None: ...
+    @property
+    def features(self) -> int | None: ...
+    @property
+    def positions(self) -> int: ...
 
 
 class ImageSize(NamedTuple):
@@ -47,7 +59,7 @@ class ImageSize(NamedTuple):
     positions: int = 196
 
     @classmethod
-    def from_config(cls, config: PicturesConfig | None) -> "ImageSize | None":
+    def from_config(cls, config: PictureOptions | None) -> "ImageSize | None":
         """Return the image format of a config's `data.pictures`; None if the source is text."""
         if config is None:
             return None

@@ -8,8 +8,8 @@ import numpy as np
 from nmt.data.batch import Batch, collate, collate_images
 from nmt.data.batch_plan import plan_epoch
 from nmt.data.images import upcast_features
+from nmt.data.special_tokens import SpecialTokenPair
 from nmt.data.token_corpus import Array, TokenCorpus
-from nmt.data.vocabulary import SpecialTokenPair
 from nmt.distributed.rank import SINGLE_PROCESS, RankInfo
 
 

@@ -10,10 +10,11 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import sentencepiece as spm
 
+from nmt.data.special_tokens import SpecialTokens
 from nmt.errors import UserError
 from nmt.files import MAX_VOCABULARY_BYTES, is_dir, is_file, read_regular
 from nmt.storage.atomic import publish_dir, staging_dir
@@ -41,19 +42,8 @@ class SizeError(UserError):
     """A size of a vocabulary that does not suit its text."""
 
 
-class SpecialTokens(NamedTuple):
-    """Ids of the special tokens that batching needs: padding, begin and end of a sentence."""
-
-    pad: int
-    bos: int
-    eos: int
-
-
 Span = tuple[int, int]
 """First character of a token in a text, and the one after its last; equal if it covers none."""
-
-SpecialTokenPair = tuple[SpecialTokens | None, SpecialTokens]
-"""Special tokens of source and target; images have none."""
 
 
 class Vocabulary:

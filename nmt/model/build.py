@@ -1,12 +1,12 @@
 """Assembly of a model from its configuration: sizes pass from the source to the output layer."""
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch.overrides import TorchFunctionMode
 
-from nmt.config.schema import ModelConfig, RecurrenceBackend
+from nmt.config.choices import RecurrenceBackend, TiedEmbeddings
 from nmt.data.images import ImageSize
 from nmt.errors import UserError
 from nmt.model.attention.mechanism import Mechanism
@@ -20,8 +20,29 @@ Component = TypeVar("Component")
 CHECKED_TOKENS = 8  # size of the vocabularies of a model that is only checked
 
 
+# Not the section itself, whose import needs pydantic; checked at run time in the tests.
+@runtime_checkable
+class ModelOptions(Protocol):
+    """The section `model` of an experiment; see `ModelConfig`."""
+
+    @property
+    def embedding_size(self) -> int: ...
+    @property
+    def embedding_dropout(self) -> float: ...
+    @property
+    def tied_embeddings(self) -> TiedEmbeddings: ...
+    @property
+    def encoder(self) -> ComponentConfig: ...
+    @property
+    def decoder(self) -> ComponentConfig: ...
+    @property
+    def attention(self) -> ComponentConfig | None: ...
+    @property
+    def score(self) -> ComponentConfig | None: ...
+
+
 def build_model(
-    config: ModelConfig,
+    config: ModelOptions,
     source: int | ImageSize,
     target_tokens: int,
     *,
@@ -98,7 +119,7 @@ def set_backend(decoder: AnyDecoder, recurrence: RecurrenceBackend) -> None:
 
 
 def check_model(
-    config: ModelConfig, *, joint: bool, image_size: ImageSize | None = None
+    config: ModelOptions, *, joint: bool, image_size: ImageSize | None = None
 ) -> Seq2Seq:
     """Build the model without memory for its parameters, to check that its components fit.
 
@@ -131,7 +152,7 @@ class _SkipNormal(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
-def build_meta_model(config: ModelConfig, source: int | ImageSize, target_tokens: int) -> Seq2Seq:
+def build_meta_model(config: ModelOptions, source: int | ImageSize, target_tokens: int) -> Seq2Seq:
     """Build a model without memory for its parameters; see `build_model`."""
     with torch.device("meta"), _SkipNormal():
         return build_model(config, source, target_tokens)

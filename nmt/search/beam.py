@@ -14,11 +14,16 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from nmt.config.search_options import EarlyStopping
 from nmt.device import AsyncHostCopy
 from nmt.model.interfaces import Memory, Prediction, State, select_rows
 from nmt.search.candidates import block_repeated_ngrams, select_candidates
-from nmt.search.finished import NEG_INF, BeamStep, Detokenize, FinishedHypotheses
+from nmt.search.finished import (
+    NEG_INF,
+    BeamStep,
+    Detokenize,
+    EarlyStopping,
+    FinishedHypotheses,
+)
 from nmt.search.hypothesis import Hypothesis
 from nmt.search.scoring import CoveragePenalty, LengthPenalty, Scoring
 from nmt.search.step import Step, device_of, source_mask_on_cpu, to_device

@@ -1,19 +1,21 @@
 """The host's side of beam search: finished hypotheses, and the decision when to stop."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from nmt.config.search_options import EarlyStopping
 from nmt.search.candidates import Candidates
 from nmt.search.hypothesis import Hypothesis
 from nmt.search.scoring import Scoring
 from nmt.search.step import check_no_nan, without_padding
 
 NEG_INF = float("-inf")
+
+EarlyStopping = Literal["exact", "heuristic"]
+"""When a sentence is done; see `beam_search`."""
 
 Detokenize = Callable[[list[int]], str]
 """Token ids of a hypothesis, the end of sentence excluded -> its text."""

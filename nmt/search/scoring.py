@@ -7,7 +7,6 @@ from jaxtyping import Bool, Float, Int, Num
 from torch import Tensor
 
 from nmt.component_spec import Exponent, NonNegativeFloat
-from nmt.config.search_options import SearchOptions
 from nmt.errors import UserError
 from nmt.registry import COVERAGE_PENALTIES, LENGTH_PENALTIES
 
@@ -136,18 +135,6 @@ class Scoring(NamedTuple):
 
     length: LengthPenalty
     coverage: CoveragePenalty
-
-    @classmethod
-    def from_options(cls, options: SearchOptions) -> "Scoring":
-        """Build the penalties of search options.
-
-        Raises:
-            UserError: if a penalty rejects its options
-        """
-        return cls(
-            LENGTH_PENALTIES.build(options.length_penalty),
-            COVERAGE_PENALTIES.build(options.coverage_penalty),
-        )
 
     def check(self, weights_ns: Float[Tensor, "n s"] | None) -> None:
         """Raise UserError if the coverage penalty requires weights and the model has none."""

@@ -19,6 +19,7 @@ from nmt.inference.compile import compile_model
 from nmt.inference.saved_model import SavedModel, load_saved_model
 from nmt.model.interfaces import Memory, State
 from nmt.model.seq2seq import Seq2Seq
+from nmt.registry import COVERAGE_PENALTIES, LENGTH_PENALTIES
 from nmt.search.beam import beam_search
 from nmt.search.ensemble import ensemble
 from nmt.search.finished import Detokenize
@@ -303,7 +304,7 @@ class EncodedBatch(NamedTuple):
 
     def beam_search(self, options: SearchOptions, detokenize: Detokenize) -> list[list[Hypothesis]]:
         """Return the `n_best` best hypotheses of distinct texts per sentence."""
-        scoring = Scoring.from_options(options)
+        scoring = build_scoring(options)
         return beam_search(
             self.step,
             self.memory,
@@ -352,10 +353,22 @@ class EncodedBatch(NamedTuple):
             targets,
             bos=self.bos,
             eos=self.eos,
-            scoring=Scoring.from_options(options),
+            scoring=build_scoring(options),
             source_mask_bs=self.source_mask_bs,
         )
         return [[hypothesis] for hypothesis in hypotheses]
+
+
+def build_scoring(options: SearchOptions) -> Scoring:
+    """Build the penalties of search options.
+
+    Raises:
+        UserError: if a penalty rejects its options
+    """
+    return Scoring(
+        LENGTH_PENALTIES.build(options.length_penalty),
+        COVERAGE_PENALTIES.build(options.coverage_penalty),
+    )
 
 
 def plan_batches(lengths: Sequence[int], options: SearchOptions) -> Iterator[list[int]]:

@@ -12,8 +12,8 @@ from typing import Any
 
 from nmt.config.loader import load_resolved
 from nmt.config.schema import Experiment, VocabularyConfig
-from nmt.config.validation import Key, validate
-from nmt.config.yaml_source import leaves
+from nmt.config.validation import validate
+from nmt.config.yaml_source import Key, leaves
 from nmt.errors import UserError
 from nmt.storage.atomic import JsonObject, file_errors, is_regular
 from nmt.storage.checkpoint import weights_checksum

@@ -10,7 +10,8 @@ from types import FrameType
 
 import torch
 
-from nmt.config.schema import Experiment, RecurrenceBackend
+from nmt.config.choices import RecurrenceBackend
+from nmt.config.schema import Experiment
 from nmt.device import resolve_device
 from nmt.distributed.process_group import SINGLE_PROCESS_GROUP, ProcessGroup
 from nmt.errors import LOWER_MEMORY, explained_out_of_memory

@@ -15,6 +15,7 @@ from nmt.data.corpus import Corpus, find_corpus
 from nmt.data.images import ImageSize, open_image_store
 from nmt.data.line_sampling import sample_lines
 from nmt.data.loader import BatchLoader
+from nmt.data.special_tokens import SpecialTokenPair
 from nmt.data.subword_regularization import sample_segmentations
 from nmt.data.text_coverage import TextCoverage, measure_coverage
 from nmt.data.token_corpus import TokenCorpus
@@ -22,7 +23,6 @@ from nmt.data.tokenization import tokenize_corpus
 from nmt.data.vocabulary import (
     IDENTITY,
     SizeError,
-    SpecialTokenPair,
     Vocabularies,
     Vocabulary,
     load_vocabularies,

@@ -9,8 +9,8 @@ import torch
 from nmt.config.schema import Experiment
 from nmt.data.batch_plan import plan_by_length
 from nmt.data.loader import make_batch
+from nmt.data.special_tokens import SpecialTokenPair
 from nmt.data.token_corpus import TokenCorpus
-from nmt.data.vocabulary import SpecialTokenPair
 from nmt.distributed.process_group import SINGLE_PROCESS_GROUP, ProcessGroup
 from nmt.evaluation.languages import choose_for_references
 from nmt.evaluation.metrics import higher_is_better, score

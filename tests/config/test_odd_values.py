@@ -9,7 +9,8 @@ import pytest
 from nmt.component_spec import REQUIRED
 from nmt.config.schema import Experiment
 from nmt.config.search_options import SearchOptions
-from nmt.config.validation import Key, component_of, section_of, validate, walk
+from nmt.config.validation import component_of, section_of, validate, walk
+from nmt.config.yaml_source import Key
 from nmt.errors import MAX_LINE, UserError
 from nmt.registry import FAMILIES
 from tests.config.conftest import Errors, Read

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from nmt.data.batch import Batch, collate
-from nmt.data.vocabulary import SpecialTokens
+from nmt.data.special_tokens import SpecialTokens
 
 
 def test_collate_pads_and_adds_special_tokens() -> None:

@@ -7,9 +7,10 @@ import pytest
 
 from nmt.data.corpus import find_corpus
 from nmt.data.loader import BatchLoader, Position, UpdateBatch
+from nmt.data.special_tokens import SpecialTokens
 from nmt.data.token_corpus import FilterStats, TokenArrays, TokenCorpus
 from nmt.data.tokenization import tokenize_corpus
-from nmt.data.vocabulary import SpecialTokens, Vocabulary
+from nmt.data.vocabulary import Vocabulary
 from nmt.distributed.rank import RankInfo
 from tests.commands import PHRASES
 

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import sentencepiece as spm
 
+from nmt.data.special_tokens import SpecialTokens
 from nmt.data.vocabulary import (
     SizeError,
-    SpecialTokens,
     Vocabulary,
     VocabularyType,
     make_normalizer,

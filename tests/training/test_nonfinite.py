@@ -14,7 +14,7 @@ from nmt.config.loader import load_experiment
 from nmt.config.schema import ModelConfig
 from nmt.data.batch import collate
 from nmt.data.loader import BatchLoader, IndexedBatch, Position, UpdateBatch
-from nmt.data.vocabulary import SpecialTokens
+from nmt.data.special_tokens import SpecialTokens
 from nmt.errors import UserError
 from nmt.registry import SCHEDULES, ComponentConfig
 from nmt.training import nonfinite

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from nmt.config.schema import RecurrenceBackend
+from nmt.config.choices import RecurrenceBackend
 from nmt.model.attention.mechanism import AttentionState, Mechanism
 from nmt.model.interfaces import Decoder, DecoderOutput, Encoded, FusedSupport, M, S, StepOutput
 from nmt.model.layers.recurrent import LayerState

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import backward
 
-from nmt.config.schema import ModelConfig, RecurrenceBackend
+from nmt.config.choices import RecurrenceBackend
+from nmt.config.schema import ModelConfig
 from nmt.model.attention.score import BilinearScore, Score
 from nmt.model.attention.scores.additive import AdditiveScore
 from nmt.model.decoders.recurrent import RecurrentDecoder

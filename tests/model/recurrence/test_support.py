@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from nmt.config.schema import RecurrenceBackend
+from nmt.config.choices import RecurrenceBackend
 from nmt.errors import UserError
 from nmt.model.attention.mechanisms.global_attention import GlobalAttention
 from nmt.model.attention.scores.additive import AdditiveScore
