@@ -160,7 +160,7 @@ def _prepare(arguments: argparse.Namespace) -> Bench:
     folder.mkdir(parents=True, exist_ok=True)
     amount = QUICK if arguments.quick else Amount()
     amount = replace(amount, repetitions=arguments.repetitions or amount.repetitions)
-    configure_process(arguments.device, threads=arguments.threads, tf32=True)
+    configure_process(arguments.device, threads=arguments.threads)
     text = find_text(arguments.data, folder)
     vocabulary = find_vocabulary(text, PIECES, folder)
     ids = write_ids(text, vocabulary, SENTENCES, folder / "ids.npz")

@@ -69,7 +69,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def _run(arguments: argparse.Namespace) -> int:
     start = perf_counter()
-    configure_process(arguments.device, tf32=True)
+    configure_process(arguments.device)
     device = resolve_device(arguments.device)
     arguments.work.mkdir(parents=True, exist_ok=True)
     described = machine.describe()

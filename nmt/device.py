@@ -3,21 +3,24 @@
 import os
 from collections import deque
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from importlib.util import find_spec
 from shutil import which
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map_only
+from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from nmt.errors import UserError
 
 Tree = TypeVar("Tree")
 
 HALF_PRECISION = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+GPU_PRECISIONS = ("tf32", "fp16")
+"""Precisions that a CPU does not support."""
 
 
 def resolve_device(name: str) -> torch.device:
@@ -32,16 +35,47 @@ def resolve_device(name: str) -> torch.device:
     return torch.device("cuda" if has_gpu and name != "cpu" else "cpu")
 
 
-def autocast(precision: str, device: torch.device) -> AbstractContextManager[object]:
-    """Return the autocast context of bf16 or fp16; for other precisions, a context without effect.
+@contextmanager
+def autocast(precision: str, device: torch.device) -> Iterator[None]:
+    """Open the context of a forward pass: autocast for bf16 and fp16, and `float32_products`.
 
     Args:
-        precision: fp32, bf16, fp16 or int8
+        precision: fp32, tf32, bf16, fp16 or int8
         device: device of the forward pass
     """
-    if precision not in HALF_PRECISION:
-        return nullcontext()
-    return torch.autocast(device.type, HALF_PRECISION[precision])
+    dtype = HALF_PRECISION.get(precision)
+    with float32_products(precision, device):
+        if dtype is None:
+            yield
+        else:
+            with torch.autocast(device.type, dtype):
+                yield
+
+
+def float32_products(precision: str, device: torch.device) -> AbstractContextManager[None]:
+    """Return the context in which a GPU rounds the inputs of float32 products to TF32, or not.
+
+    TF32 has a mantissa of 10 bits. By default torch uses it in cuDNN's layers, and not in products.
+    The settings are those of the process, and the context restores them; on a CPU it has no effect.
+
+    Args:
+        precision: tf32; with any other one, float32 products are exact to float32
+        device: device of the products
+    """
+    return nullcontext() if device.type != "cuda" else _tf32(precision == "tf32")
+
+
+@contextmanager
+def _tf32(allowed: bool) -> Iterator[None]:
+    settings: list[Any] = [torch.backends.cuda.matmul, torch.backends.cudnn]
+    before = [setting.allow_tf32 for setting in settings]
+    for setting in settings:
+        setting.allow_tf32 = allowed
+    try:
+        yield
+    finally:
+        for setting, value in zip(settings, before, strict=True):
+            setting.allow_tf32 = value
 
 
 @cache
@@ -54,9 +88,10 @@ def compiles_kernels() -> bool:
 class AsyncHostCopy(Generic[Tree]):
     """A queue of pytrees on their way from a device to the host.
 
-    CUDA tensors are copied to pinned memory asynchronously and become readable after `lag` newer
-    items were enqueued, so the GPU always has queued work while the host reads. CPU tensors are
-    readable immediately. The lag is constant, which keeps control flow deterministic.
+    CUDA tensors are copied to pinned memory asynchronously, those of one dtype together, and become
+    readable after `lag` newer items were enqueued, so the GPU always has queued work while the host
+    reads. CPU tensors are readable immediately. The lag is constant, which keeps control flow
+    deterministic.
 
     Args:
         device: device of the tensors
@@ -72,9 +107,11 @@ class AsyncHostCopy(Generic[Tree]):
         """Start the copy of a pytree; lists in it are passed through uncopied, however long."""
         event = None
         if self._is_cuda:
-            tree = tree_map_only(
-                Tensor, _to_host, tree, is_leaf=lambda node: isinstance(node, list)
-            )
+            leaves, spec = tree_flatten(tree, is_leaf=lambda node: isinstance(node, list))
+            places = [n for n, leaf in enumerate(leaves) if isinstance(leaf, Tensor)]
+            for place, tensor in zip(places, copy_packed([leaves[n] for n in places]), strict=True):
+                leaves[place] = tensor
+            tree = tree_unflatten(leaves, spec)
             event = torch.cuda.Event()  # type: ignore[no-untyped-call]
             event.record()
         self._queue.append((tree, event))
@@ -96,6 +133,18 @@ class AsyncHostCopy(Generic[Tree]):
             yield tree
 
 
-def _to_host(tensor: Tensor) -> Tensor:
-    # A non-blocking copy to the CPU goes to pinned memory; it is complete when the event is.
-    return tensor.to("cpu", non_blocking=True)
+def copy_packed(tensors: list[Tensor]) -> list[Tensor]:
+    """Start the copy of tensors to the host, with a single transfer for all that have one dtype.
+
+    Each transfer costs the host several microseconds, however small it is.
+    """
+    copies = list(tensors)
+    for dtype in {tensor.dtype for tensor in tensors}:
+        places = [n for n, tensor in enumerate(tensors) if tensor.dtype == dtype]
+        packed = torch.cat([tensors[n].flatten() for n in places])
+        # A non-blocking copy to the CPU goes to pinned memory; it is complete when the event is.
+        on_host = packed.to("cpu", non_blocking=True)
+        parts = torch.split(on_host, [tensors[n].numel() for n in places])
+        for place, part in zip(places, parts, strict=True):
+            copies[place] = part.view(tensors[place].shape)
+    return copies

@@ -111,7 +111,7 @@ def file_error(
     return UserError(f"{failed}: {reason}" + (f"; {remedy}" if remedy else ""), file)
 
 
-# Texts of the exceptions that torch, oneDNN and NumPy raise when an allocation fails.
+# Texts of the exceptions that torch and its libraries raise when an allocation fails.
 _OUT_OF_MEMORY = (
     "can't allocate memory",
     "not enough memory",
@@ -124,6 +124,11 @@ _OUT_OF_MEMORY = (
     "can't start new thread",
     "failed to map segment",  # the dynamic linker
     "Cannot allocate memory",
+    # On a GPU that is nearly full, the workspaces of cuBLAS and cuDNN fail before torch's tensors.
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUBLAS_STATUS_NOT_INITIALIZED",  # a handle, which takes memory as well
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_INTERNAL_ERROR",
 )
 
 

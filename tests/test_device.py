@@ -1,13 +1,14 @@
 """Choosing a device, and host copies in order and with a constant lag."""
 
 from collections.abc import Iterable
+from contextlib import nullcontext, suppress
 from typing import ClassVar, NamedTuple
 
 import pytest
 import torch
 from torch import Tensor
 
-from nmt.device import AsyncHostCopy, resolve_device
+from nmt.device import AsyncHostCopy, autocast, copy_packed, resolve_device
 from nmt.errors import UserError
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
@@ -84,3 +85,45 @@ def test_the_newest_gpu_tensors_are_held_back(lag: int, synchronized: list[int])
     assert _numbers(copy.flush()) == list(range(5 - lag, 5))
     assert synchronized == list(range(5))
     assert _numbers(copy.flush()) == []
+
+
+def test_tensors_of_one_dtype_are_copied_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    copies: list[Tensor] = []
+    to = Tensor.to
+
+    def recorded(tensor: Tensor, device: str, *, non_blocking: bool) -> Tensor:
+        copies.append(tensor)
+        return to(tensor, device, non_blocking=non_blocking)
+
+    monkeypatch.setattr(Tensor, "to", recorded)
+    tensors = [
+        torch.arange(6).view(2, 3),
+        torch.tensor(1.5),
+        torch.zeros(0, 4),
+        torch.tensor([7]),
+        torch.rand(3, 2).t(),
+    ]
+    found = copy_packed(tensors)
+    assert len(copies) == 2
+    for tensor, copied in zip(tensors, found, strict=True):
+        assert copied.dtype == tensor.dtype
+        assert torch.equal(copied, tensor)
+
+
+def _tf32() -> list[bool]:
+    return [torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16", "fp16"])
+def test_only_tf32_rounds_float32_products_on_a_gpu(
+    precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # torch's own context refuses a GPU that it does not find.
+    monkeypatch.setattr(torch, "autocast", lambda *_: nullcontext())
+    before = _tf32()
+    with suppress(ZeroDivisionError), autocast(precision, GPU):
+        assert _tf32() == [precision == "tf32"] * 2
+        raise ZeroDivisionError
+    assert _tf32() == before
+    with autocast(precision, CPU):
+        assert _tf32() == before

@@ -122,19 +122,6 @@ def test_determinism_sets_a_cublas_workspace_that_torch_accepts(
     assert environment["CUBLAS_WORKSPACE_CONFIG"] == (given or ":4096:8")
 
 
-@pytest.mark.parametrize("tf32", [False, True])
-def test_tf32_is_a_choice_of_the_command(tf32: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
-    before = matmul.allow_tf32, cudnn.allow_tf32
-    try:
-        matmul.allow_tf32, cudnn.allow_tf32 = False, False
-        configure_process("cuda", tf32=tf32)
-        assert (matmul.allow_tf32, cudnn.allow_tf32) == (tf32, tf32)
-    finally:
-        matmul.allow_tf32, cudnn.allow_tf32 = before
-
-
 def test_an_unavailable_device_is_a_user_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(UserError, match="torch finds no GPU"):

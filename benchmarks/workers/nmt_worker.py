@@ -65,7 +65,7 @@ class NmtWorker(Worker):
 
     def build(self, dtype: str, device: str, options: dict[str, Any]) -> tuple[int, str]:
         sizes, special_tokens = self.sizes, self.ids.special_tokens
-        configure_process(device, tf32=True)
+        configure_process(device)
         torch_device = resolve_device(device)
         self.special_tokens = SpecialTokens(
             special_tokens.pad, special_tokens.bos, special_tokens.eos

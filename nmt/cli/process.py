@@ -1,7 +1,7 @@
 """Process-wide settings of the commands; no other module of `nmt` changes any.
 
-The allocator, denormal numbers, thread count, matrix products and determinism belong to the process
-and not to a model, so a program that imports `nmt` keeps its own.
+The allocator, denormal numbers, thread count, matrix products on a CPU and determinism belong to
+the process and not to a model, so a program that imports `nmt` keeps its own.
 """
 
 import os
@@ -23,14 +23,13 @@ def limit_shape_caches() -> None:
 
 
 def configure_process(
-    device: str, *, threads: int | None = None, tf32: bool = False, deterministic: bool = False
+    device: str, *, threads: int | None = None, deterministic: bool = False
 ) -> None:
     """Set up this process for a command, before its first forward pass.
 
     Args:
         device: auto, cpu or cuda; a CPU is tuned as `nmt.cpu_tuning` describes
         threads: CPU threads of torch; None keeps torch's own choice
-        tf32: let float32 matrix products on a GPU round their inputs to TF32
         deterministic: use only kernels that give the same bits in every run
 
     Raises:
@@ -51,7 +50,3 @@ def configure_process(
         torch.backends.cudnn.benchmark = False
     if resolve_device(device).type == "cpu":
         cpu_tuning.apply()
-    elif tf32:
-        # For training alone: products rounded to 10 bits of mantissa would change translations.
-        torch.backends.cuda.matmul.allow_tf32 = True
-        torch.backends.cudnn.allow_tf32 = True

@@ -111,7 +111,7 @@ def _train(options: argparse.Namespace) -> int:
 
     training = loaded.experiment.training
     configure_process(
-        options.device, threads=training.threads, tf32=True, deterministic=training.deterministic
+        options.device, threads=training.threads, deterministic=training.deterministic
     )
     if options.check:
         from nmt.training.dry_run import dry_run

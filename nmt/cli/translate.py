@@ -80,9 +80,9 @@ def add_runtime_options(parser: Parser) -> None:
     )
     add(
         "--precision",
-        choices=["fp32", "bf16", "fp16", "int8"],
+        choices=["fp32", "tf32", "bf16", "fp16", "int8"],
         default="fp32",
-        help="number format of the model; fp16 requires a GPU, int8 a CPU (default: fp32)",
+        help="number format of the model; tf32 and fp16 require a GPU, int8 a CPU (default: fp32)",
     )
     add(
         "--threads",

@@ -316,8 +316,9 @@ class TrainingConfig(Section):
     """probability spread uniformly over the vocabulary; Szegedy et al. 2016, section 7"""
     output_chunk: Positive = 1024
     """target tokens whose logits are in memory at the same time"""
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    """auto: bf16 on a GPU that supports it, otherwise fp16; fp32 on the CPU"""
+    precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"] = "auto"
+    """auto: bf16 on a GPU that supports it, otherwise fp16; fp32 on the CPU. tf32: float32, except
+    that a GPU rounds the inputs of products to 10 bits of mantissa; tf32 and fp16 require a GPU"""
     recurrence: RecurrenceBackend = "auto"
     """decoder recurrence: eager (a loop over steps), fused (one operation for all steps, for LSTM
     layers with global attention), or auto (fused where supported)"""

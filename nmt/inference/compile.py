@@ -32,7 +32,7 @@ from nmt.inference.token_cache import Projections, TokenProjectionCache
 from nmt.model.interfaces import Memory, Prediction, State, select_rows
 from nmt.model.seq2seq import Seq2Seq
 
-Precision = Literal["fp32", "bf16", "fp16", "int8"]
+Precision = Literal["fp32", "tf32", "bf16", "fp16", "int8"]
 
 
 class InferenceModel:
@@ -41,9 +41,10 @@ class InferenceModel:
     It holds no parameters and is no `nn.Module`: it cannot be trained, saved or moved. Compile the
     trained model again instead.
 
-    Lone rows are computed twice. Matrix libraries take another code path for one row than for
-    several and round differently on it; from two rows on, a row's bits do not depend on their
-    number. With this rule a sentence gets the same score alone and in a batch.
+    On a CPU lone rows are computed twice. Matrix libraries take another code path for one row than
+    for several and round differently on it; from two rows on, a row's bits do not depend on their
+    number. With this rule a sentence gets the same score alone and in a batch. On a GPU the kernel
+    of a product depends on the number of rows in any case.
 
     Attributes:
         device: device of all inputs and outputs
@@ -77,18 +78,18 @@ class InferenceModel:
             ValueError: a source has no real position
         """
         self._check_positions(source_mask_bs)
-        if len(source) > 1:
+        if len(source) > 1 or self.device.type != "cpu":
             return self._start(source, source_mask_bs)
-        twice = torch.tensor([0, 0], device=source.device)
+        twice = torch.tensor([0, 0])
         started = self._start(source[twice], source_mask_bs[twice])
         return select_rows(started, twice[:1])
 
     @torch.inference_mode()
     def step(self, tokens_n: Int[Tensor, " n"], memory: Memory, state: State) -> Prediction:
         """Return the distribution of the next token of n hypotheses, given their last tokens."""
-        if len(tokens_n) > 1:
+        if len(tokens_n) > 1 or self.device.type != "cpu":
             return self._step(tokens_n, memory, state)
-        twice = torch.tensor([0, 0], device=tokens_n.device)
+        twice = torch.tensor([0, 0])
         memory, state = select_rows((memory, state), twice)
         return select_rows(self._step(tokens_n[twice], memory, state), twice[:1])
 
@@ -135,8 +136,9 @@ def compile_model(
 
     Args:
         model: the trained model, which is not modified
-        precision: fp32; bf16 or fp16 for products by autocast; int8 for the weights of the output
-            layer and of the decoder's recurrent layers, on a CPU
+        precision: fp32; bf16, or on a GPU fp16, for products by autocast; tf32 for products of
+            rounded float32, on a GPU; int8 for the weights of the output layer and of the
+            decoder's recurrent layers, on a CPU
         device: device of the copy (default: that of the model)
 
     Raises:
@@ -184,7 +186,7 @@ def _check_precision(precision: str, device: torch.device) -> Precision:
     known: dict[str, Precision] = {name: name for name in get_args(Precision)}
     if precision not in known:
         raise UserError(f"precision '{precision}' must be one of {', '.join(known)}")
-    required = {"int8": "cpu", "fp16": "cuda"}.get(precision, device.type)
+    required = {"int8": "cpu", "tf32": "cuda", "fp16": "cuda"}.get(precision, device.type)
     if device.type != required:
         name = "a CPU" if required == "cpu" else "a GPU"
         raise UserError(f"precision {precision} requires {name}; use bf16 or fp32 on {device.type}")

@@ -61,7 +61,8 @@ class Translator:
         target_vocabulary: target vocabulary
         options: search options that apply unless a call changes them
         device: device to translate on
-        precision: fp32, bf16, fp16 (on a GPU), or int8 (decoder weights as integers, on a CPU)
+        precision: fp32, bf16, tf32 or fp16 (on a GPU), or int8 (decoder weights as integers, on a
+            CPU)
         other_sources: sources of the other models, each of which reads its own segmentation; empty
             if they have that of the first
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from nmt.config.schema import TrainingConfig
 from nmt.data.batch_plan import longest_batch, plan_by_length
 from nmt.data.loader import IndexedBatch, make_batch
-from nmt.errors import OptionError, UserError
+from nmt.errors import OptionError, UserError, is_out_of_memory
 from nmt.storage.atomic import replace_file
 from nmt.storage.run_dir import RunDir
 from nmt.training.setup import MIN_BATCH_TOKENS
@@ -48,8 +48,7 @@ def set_batch_tokens(trainer: Trainer, training: TrainingConfig, run: RunDir | N
     file = None if run is None else run.batch_tokens
     tokens = process_group.on_first(lambda: _read(file) if file and file.is_file() else None)
     if tokens is None:
-        per_rank = process_group.gather(find_batch_tokens(trainer))
-        tokens = process_group.on_first(lambda: min(per_rank))
+        tokens = find_batch_tokens(trainer)
         if process_group.is_first and file is not None:
             replace_file(file, f"{tokens}\n")
         log.info("batch_tokens: %d, a tenth less than the largest batch that fits", tokens)
@@ -66,7 +65,9 @@ def _read(file: Path) -> int:
 
 
 def find_batch_tokens(trainer: Trainer) -> int:
-    """Return a batch size that fits; parameters and random states do not change.
+    """Return a batch size that fits on all ranks; parameters and random states do not change.
+
+    All ranks try the same sizes together, and one that does not fit on one of them is too large.
 
     Raises:
         UserError: if not even the smallest batch fits
@@ -83,7 +84,8 @@ def find_batch_tokens(trainer: Trainer) -> int:
         # The batch with the most padded tokens needs the most memory.
         rows = longest_batch(plan, *lengths)
         batch = make_batch(corpus, rows, trainer.loader.special_tokens)
-        return _fits(trainer, IndexedBatch(batch, corpus.lines[rows] + 1))
+        fits_here = _fits(trainer, IndexedBatch(batch, corpus.lines[rows] + 1))
+        return not trainer.process_group.any(not fits_here)
 
     # The trials use dropout, and must not change the random numbers of the first update.
     devices = [trainer.precision.device] if trainer.precision.device.type == "cuda" else []
@@ -124,10 +126,13 @@ def _fits(trainer: Trainer, indexed: IndexedBatch) -> bool:
     try:
         reserved = _reserve_update_memory(trainer)
         trainer.model.train()
-        with trainer.process_group.no_sync(trainer.loss):  # ranks may try different sizes
-            trainer.backward(indexed, indexed.batch.target_tokens)
+        # Without collective operations, which a rank that runs out of memory would not reach.
+        trainer.backward(indexed, indexed.batch.target_tokens, all_ranks=False)
         del reserved  # before the cache is emptied
-    except torch.OutOfMemoryError:
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        log.debug("%s: %s", type(error).__name__, error)
         return False
     finally:
         trainer.optimizer.zero_grad()

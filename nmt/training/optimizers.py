@@ -75,9 +75,15 @@ def sgd(
         momentum: fraction of the previous step that is kept
         weight_decay: factor of the weights that are added to the gradient
     """
-    return torch.optim.SGD(
+    optimizer = torch.optim.SGD(
         parameters, learning_rate, momentum, weight_decay=weight_decay, fused=True
     )
+    if momentum:
+        # torch allocates the momentum at the first step and does not initialize it if that step is
+        # skipped, as fp16 training does. From zero, the first step has the same result.
+        for parameter in optimizer.param_groups[0]["params"]:
+            optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    return optimizer
 
 
 @OPTIMIZERS.register("adadelta")

@@ -1,14 +1,14 @@
-"""Number formats of training: fp32, bf16 or fp16 with a loss scale."""
+"""Number formats of training: fp32, tf32, bf16 or fp16 with a loss scale."""
 
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import clip_grad_norm_
+from torch.nn.utils import clip_grad_norm_, get_total_norm
 from torch.optim import Optimizer
 
-from nmt.device import autocast
+from nmt.device import GPU_PRECISIONS, autocast, float32_products
 from nmt.errors import OptionError
 from nmt.storage.atomic import JsonObject
 
@@ -17,11 +17,12 @@ class Precision:
     """Autocast of the forward pass, and loss scaling for fp16.
 
     Args:
-        name: fp32, bf16, fp16, or auto: on a GPU bf16 if it supports it, else fp16; fp32 on a CPU
+        name: fp32, tf32, bf16, fp16, or auto: on a GPU bf16 if it supports it, else fp16; fp32 on a
+            CPU
         device: device of the model
 
     Raises:
-        OptionError: for fp16 on a CPU
+        OptionError: for tf32 or fp16 on a CPU
     """
 
     def __init__(self, name: str, device: torch.device) -> None:
@@ -29,9 +30,9 @@ class Precision:
         if name == "auto" and device.type == "cuda":
             name = "bf16" if torch.cuda.is_bf16_supported() else "fp16"
         self.name = "fp32" if name == "auto" else name
-        if self.name == "fp16" and device.type == "cpu":
+        if self.name in GPU_PRECISIONS and device.type == "cpu":
             raise OptionError(
-                "fp16 requires a GPU; use bf16 or fp32 on a CPU", "training.precision"
+                f"{self.name} requires a GPU; use bf16 or fp32 on a CPU", "training.precision"
             )
         self.device = device
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.name == "fp16")
@@ -42,7 +43,9 @@ class Precision:
 
     def backward(self, loss: Tensor) -> None:
         """Compute the gradients of the loss, which is scaled for fp16."""
-        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        # Products of the backward pass have the types of the forward pass, but TF32 is a setting.
+        with float32_products(self.name, self.device):
+            self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
 
     def clip(
         self, optimizer: Optimizer, parameters: Iterable[nn.Parameter], clip_norm: float | None
@@ -50,7 +53,10 @@ class Precision:
         """Clip the unscaled gradients; return the norm of all of them before clipping."""
         self.scaler.unscale_(optimizer)
         # The norm is needed even without clipping: the log shows it, and NaN is found by it.
-        return clip_grad_norm_(parameters, clip_norm or float("inf"), foreach=True)
+        if clip_norm is None:
+            gradients = [p.grad for p in parameters if p.grad is not None]
+            return get_total_norm(gradients, foreach=True)
+        return clip_grad_norm_(parameters, clip_norm, foreach=True)
 
     def may_skip(self, optimizer: Optimizer) -> bool:
         """Return whether the optimizer can skip a step on the device, without synchronization."""

@@ -177,7 +177,8 @@ class Trainer:
         self.label_smoothing, self.output_chunk = label_smoothing, output_chunk
         self.state, self.stop = TrainerState(), StopRequest()
         # DDP hooks into the forward pass of the module it wraps, which therefore returns the loss.
-        self.loss = process_group.wrap(BatchLoss(model))
+        self._local_loss = BatchLoss(model)
+        self.loss = process_group.wrap(self._local_loss)
         self._base_learning_rate: float = optimizer.param_groups[0]["lr"]
         # If the optimizer skips a non-finite update on the GPU, the host can launch the next update
         # before it reads the verdict.
@@ -287,17 +288,21 @@ class Trainer:
             nlls.append(nll)
         return losses, nlls
 
-    def backward(self, indexed: IndexedBatch, target_tokens: int) -> tuple[Tensor, Tensor]:
+    def backward(
+        self, indexed: IndexedBatch, target_tokens: int, *, all_ranks: bool = True
+    ) -> tuple[Tensor, Tensor]:
         """Add the gradients of a batch; return the sums of its loss and nll.
 
         Args:
             indexed: the batch
             target_tokens: number of target tokens of the whole update, to average the loss over
+            all_ranks: whether the ranks average their gradients, unless `no_sync` prevents it; all
+                of them must call this method then
         """
         # From pinned memory, this does not wait for the GPU either.
         device_batch = indexed.batch.to(self.precision.device)
         with self.precision.autocast():
-            loss, nll = self.loss(
+            loss, nll = (self.loss if all_ranks else self._local_loss)(
                 device_batch, smoothing=self.label_smoothing, chunk=self.output_chunk
             )
         if indexed.is_dummy:

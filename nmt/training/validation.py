@@ -1,10 +1,12 @@
 """Validation: loss and beam-search scores on held-out text, and the best value so far."""
 
 import logging
+from contextlib import closing
 from dataclasses import dataclass
 from math import exp, inf
 
 import torch
+from torch import Tensor
 
 from nmt.config.schema import Experiment
 from nmt.data.batch_plan import plan_by_length
@@ -15,6 +17,7 @@ from nmt.distributed.process_group import SINGLE_PROCESS_GROUP, ProcessGroup
 from nmt.evaluation.languages import choose_for_references
 from nmt.evaluation.metrics import higher_is_better, score
 from nmt.model.seq2seq import Seq2Seq
+from nmt.prefetch import prefetch
 from nmt.search.translation import Translation
 from nmt.search.translator import Translator, number_lines
 from nmt.storage.atomic import JsonObject, file_errors
@@ -314,15 +317,23 @@ def mean_nll(
         process_group: processes that share the work
     """
     model.eval()
+    nlls: list[Tensor] = []
     total, tokens = 0.0, 0
     # Sentences of similar length share a batch, which has little padding then.
     plan = plan_by_length(corpus.source_lengths, corpus.target_lengths, batch_tokens=batch_tokens)
-    for rows in plan[process_group.rank :: process_group.world_size]:
-        batch = make_batch(corpus, rows, special_tokens).to(precision.device)
-        with precision.autocast():
-            _, nll = batch_loss(model, batch, smoothing=0.0, chunk=chunk)
+    own = plan[process_group.rank :: process_group.world_size]
+    batches = (make_batch(corpus, rows, special_tokens) for rows in own)
+    if precision.device.type == "cuda":
+        batches = (batch.pin_memory() for batch in batches)
+    # No value is read before all batches are queued, so that a GPU computes without a pause.
+    with closing(prefetch(batches)) as prefetched:
+        for batch in prefetched:
+            with precision.autocast():
+                _, nll = batch_loss(model, batch.to(precision.device), smoothing=0.0, chunk=chunk)
+            nlls.append(nll)
+            tokens += batch.target_tokens
+    for nll in nlls:
         total += float(nll)
-        tokens += batch.target_tokens
     # Every rank gets the same sums, so that early stopping decides the same on all of them.
     sums = process_group.sum(torch.tensor([total, tokens], dtype=torch.float64))
     total, tokens = sums.tolist()

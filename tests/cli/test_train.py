@@ -136,6 +136,7 @@ def _write_text(folder: Path, name: str, source: bytes, target: bytes) -> None:
         ("data.vocabulary.size", 5000, "vocabulary size 5000 is too large"),
         ("data.vocabulary.size", 10, "vocabulary size 10 is too small"),
         ("training.precision", "fp16", "fp16 requires a GPU"),
+        ("training.precision", "tf32", "tf32 requires a GPU; use bf16 or fp32 on a CPU"),
         ("training.start_from", "nowhere", "nowhere"),
     ],
 )

@@ -150,6 +150,7 @@ def test_precision_bf16_and_int8_translate(
         (["--checkpoint", "bset"], "use best, last, average or the number of an update"),
         (["--checkpoint", "51"], "no checkpoint 51; available: 100, 150"),
         (["--precision", "fp16", "--device", "cpu"], "precision fp16 requires a GPU"),
+        (["--precision", "tf32", "--device", "cpu"], "precision tf32 requires a GPU"),
         (["--precision", "fp64"], "fp64"),
         (["--devise", "cpu"], "--devise"),
         (["nowhere.de"], "nowhere.de: not found; give a text file"),

@@ -230,7 +230,10 @@ def test_bits_of_a_short_sentence_do_not_depend_on_the_number_of_sentences(
         assert torch.equal(some.log_probs_nv, together.log_probs_nv[rows])
 
 
-@pytest.mark.parametrize(("precision", "message"), [("fp16", "requires a GPU"), ("fp8", "one of")])
+@pytest.mark.parametrize(
+    ("precision", "message"),
+    [("fp16", "requires a GPU"), ("tf32", "requires a GPU"), ("fp8", "one of")],
+)
 def test_unsupported_precision_is_refused(precision: str, message: str) -> None:
     with pytest.raises(UserError, match=f"precision '?{precision}'? .*{message}"):
         compile_model(build(BAHDANAU, torch.float32), precision=precision)

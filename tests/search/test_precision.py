@@ -32,6 +32,7 @@ def test_bf16_scores_are_nearly_those_of_fp32(
     assert len(half.translate(sources[:8])) == 8
 
 
-def test_fp16_on_a_cpu_raises(trained: Path) -> None:
-    with pytest.raises(UserError, match="precision fp16 requires a GPU"):
-        Translator.load(trained, precision="fp16", device="cpu")
+@pytest.mark.parametrize("precision", ["fp16", "tf32"])
+def test_precisions_of_a_gpu_are_refused_on_a_cpu(precision: str, trained: Path) -> None:
+    with pytest.raises(UserError, match=f"precision {precision} requires a GPU; use bf16 or fp32"):
+        Translator.load(trained, precision=precision, device="cpu")

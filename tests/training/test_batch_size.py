@@ -1,5 +1,9 @@
 """`batch_tokens: auto`, with a simulated limit of memory."""
 
+import os
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -10,6 +14,8 @@ import torch
 from nmt.config.loader import load_experiment
 from nmt.config.schema import TrainingConfig
 from nmt.data.loader import IndexedBatch
+from nmt.distributed.process_group import ProcessGroup
+from nmt.distributed.rank import RankInfo
 from nmt.errors import UserError
 from nmt.storage.run_dir import RunDir
 from nmt.training import batch_size
@@ -19,6 +25,7 @@ from nmt.training.trainer import Trainer
 from tests.commands import nmt_train, write_experiment
 from tests.training.conftest import quick
 
+ROOT = Path(__file__).parents[2]
 AUTO = TrainingConfig(batch_tokens="auto", steps=1)
 
 
@@ -58,15 +65,27 @@ def trainer(experiment: dict[str, Any], tmp_path: Path) -> Trainer:
     return made
 
 
-def _holding(most: int) -> Any:
+CUBLAS = RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`")
+OUT_OF_MEMORY = [
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+    CUBLAS,
+    RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+    RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"),
+]
+
+
+def _size(indexed: IndexedBatch) -> int:
+    return max(indexed.batch.source.numel(), indexed.batch.target_in_bt.numel())
+
+
+def _holding(most: int, error: RuntimeError = OUT_OF_MEMORY[0]) -> Any:
     """Simulate a GPU that has no memory for batches of more than `most` tokens."""
     backward = Trainer.backward
 
-    def limited(self: Trainer, numbered: IndexedBatch, tokens: int) -> Any:
-        found = backward(self, numbered, tokens)
-        batch = numbered.batch
-        if max(batch.source.numel(), batch.target_in_bt.numel()) > most:
-            raise torch.OutOfMemoryError
+    def limited(self: Trainer, indexed: IndexedBatch, tokens: int, **options: bool) -> Any:
+        found = backward(self, indexed, tokens, **options)
+        if _size(indexed) > most:
+            raise error
         return found
 
     return patch.object(Trainer, "backward", limited)
@@ -89,6 +108,94 @@ def test_find_batch_tokens_changes_no_state(
     assert not trainer.optimizer.state
     with _holding(10), pytest.raises(UserError, match="a batch of 32 tokens does not fit"):
         find_batch_tokens(trainer)
+
+
+@pytest.mark.parametrize("error", OUT_OF_MEMORY)
+def test_every_error_of_a_full_gpu_is_a_size_that_does_not_fit(
+    error: RuntimeError, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch_size, "MIN_BATCH_TOKENS", 32)
+    with _holding(300, error):
+        found = find_batch_tokens(trainer)
+    assert 0.9 * 300 * 7 / 8 - 1 <= found <= 0.9 * 300 + 32
+
+
+def test_another_error_of_a_trial_is_raised(trainer: Trainer) -> None:
+    error = RuntimeError("CUDA error: an illegal memory access was encountered")
+    with _holding(300, error), pytest.raises(RuntimeError, match="illegal memory access"):
+        find_batch_tokens(trainer)
+
+
+def test_a_size_that_does_not_fit_on_another_rank_is_too_large(
+    trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch_size, "MIN_BATCH_TOKENS", 32)
+    tried: list[int] = []
+    fits = batch_size._fits
+
+    def recorded(trainer: Trainer, indexed: IndexedBatch) -> bool:
+        tried.append(_size(indexed))
+        return fits(trainer, indexed)
+
+    class WithSmallerGPU(ProcessGroup):
+        """A group whose other rank has memory for 150 tokens."""
+
+        def any(self, flag: bool) -> bool:
+            return flag or tried[-1] > 150
+
+    trainer.process_group = WithSmallerGPU(RankInfo(0, world_size=2))
+    monkeypatch.setattr(batch_size, "_fits", recorded)
+    with _holding(300):
+        found = find_batch_tokens(trainer)
+    assert 0.9 * 150 * 7 / 8 - 1 <= found <= 0.9 * 150 + 32
+
+
+PROGRAM = """
+    import sys
+    from pathlib import Path
+    import torch
+    from nmt.config.loader import load_experiment
+    from nmt.distributed.process_group import join
+    from nmt.distributed.rank import RankInfo
+    from nmt.training import batch_size
+    from nmt.training.setup import build_trainer, prepare_datasets
+    from tests.training.test_batch_size import CUBLAS, _holding
+
+    batch_size.MIN_BATCH_TOKENS = 32
+    info = RankInfo.from_environment()
+    with join(info, "cpu") as group:
+        experiment = load_experiment(Path(sys.argv[1])).experiment
+        trainer = build_trainer(
+            experiment, prepare_datasets(experiment, None), torch.device("cpu"), group
+        )
+        with _holding((300, 150)[group.rank], CUBLAS):
+            found = batch_size.find_batch_tokens(trainer)
+        assert group.all_equal(found) and 0.9 * 150 * 7 / 8 - 1 <= found <= 0.9 * 150 + 32
+        del trainer
+    if info.is_first:
+        print("done")
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_find_the_size_of_the_smaller_gpu(
+    experiment: dict[str, Any], tmp_path: Path
+) -> None:
+    # Hard attention has a buffer, which DDP broadcasts in the forward pass.
+    experiment["model"]["attention"] = "hard"
+    config = write_experiment(tmp_path / "auto.yaml", experiment)
+    program = tmp_path / "program.py"
+    program.write_text(textwrap.dedent(PROGRAM), encoding="utf-8")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    result = subprocess.run(
+        [*torchrun, "--nproc-per-node=2", str(program), str(config)],
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert result.stdout == "done\n", result.stderr
 
 
 def test_found_batch_tokens_are_saved_in_the_run(

@@ -140,3 +140,20 @@ def test_sgd_without_momentum_has_no_state() -> None:
     optimizer = OPTIMIZERS.build(ComponentConfig("sgd", {}), [parameter])
     _step(optimizer, parameter, GRADIENTS[0])
     assert optimizer_tensors(optimizer) == {}
+
+
+def test_momentum_starts_from_zero_if_the_first_step_is_skipped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With fp16 the first steps are often skipped, until the loss scale is low enough."""
+    empty_like = torch.empty_like
+    monkeypatch.setattr(torch, "empty_like", lambda tensor: empty_like(tensor).fill_(torch.nan))
+    parameter = nn.Parameter(torch.tensor(START, dtype=torch.float32))
+    optimizer = _build("sgd", parameter)
+    optimizer.found_inf = torch.ones(())  # type: ignore[attr-defined]
+    _step(optimizer, parameter, np.full(3, np.inf))
+    np.testing.assert_array_equal(parameter.detach().numpy(), START)
+    optimizer.found_inf = torch.zeros(())  # type: ignore[attr-defined]
+    for gradient, expected in zip(GRADIENTS, sgd(iter(GRADIENTS)), strict=True):
+        _step(optimizer, parameter, gradient)
+        np.testing.assert_allclose(parameter.detach().numpy(), expected, rtol=1e-6)

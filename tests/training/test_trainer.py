@@ -136,6 +136,22 @@ def test_clipping_scales_gradients_to_the_norm(
         torch.testing.assert_close(before[name] - weight, expected, rtol=1e-4, atol=1e-12)
 
 
+def test_gradients_are_not_multiplied_without_clipping(
+    made: tuple[Trainer, Datasets], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer, datasets = made
+    multiplied: list[object] = []
+    multiply = torch._foreach_mul_
+    monkeypatch.setattr(
+        torch, "_foreach_mul_", lambda *values: multiplied.append(multiply(*values))
+    )
+    free = trainer.update(_update_batch(datasets, [0, 1, 2]))
+    assert not multiplied
+    trainer.clip_norm = 0.5 * float(free.grad_norm)
+    trainer.update(_update_batch(datasets, [0, 1, 2]))
+    assert multiplied
+
+
 def test_last_update_of_epoch_has_the_remaining_batches(
     made: tuple[Trainer, Datasets],
 ) -> None:
