@@ -1,12 +1,8 @@
 """Devices: choosing one, mixed precision, and copies to the host that do not stall a GPU."""
 
-import os
 from collections import deque
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import cache
-from importlib.util import find_spec
-from shutil import which
 from typing import Any, Generic, TypeVar
 
 import torch
@@ -16,6 +12,9 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 from nmt.errors import UserError
 
 Tree = TypeVar("Tree")
+
+TORCH_VERSION = tuple(map(int, torch.__version__.split(".")[:2]))
+"""Major and minor version of torch."""
 
 HALF_PRECISION = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -76,13 +75,6 @@ def _tf32(allowed: bool) -> Iterator[None]:
     finally:
         for setting, value in zip(settings, before, strict=True):
             setting.allow_tf32 = value
-
-
-@cache
-def compiles_kernels() -> bool:
-    """Return whether Triton and the C compiler that it calls are installed."""
-    compilers = (os.environ.get("CC"), "cc", "gcc", "clang")
-    return find_spec("triton") is not None and any(name and which(name) for name in compilers)
 
 
 class AsyncHostCopy(Generic[Tree]):

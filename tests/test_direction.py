@@ -21,6 +21,8 @@ LEVELS = [
     ("nmt.config",),
     (
         "nmt.device",
+        "nmt.kernels",
+        "nmt.kernel_trial",
         "nmt.cpu_tuning",
         "nmt.parallel",
         "nmt.prefetch",

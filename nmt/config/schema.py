@@ -314,8 +314,9 @@ class TrainingConfig(Section):
     """maximum norm of the gradient of all parameters; null: no clipping"""
     label_smoothing: Probability = 0.1
     """probability spread uniformly over the vocabulary; Szegedy et al. 2016, section 7"""
-    output_chunk: Positive = 1024
-    """target tokens whose logits are in memory at the same time"""
+    output_chunk: Positive | Literal["auto"] = "auto"
+    """target tokens whose logits are in memory at the same time; auto: 1024 on a CPU, 8192 on a
+    GPU"""
     precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"] = "auto"
     """auto: bf16 on a GPU that supports it, otherwise fp16; fp32 on the CPU. tf32: float32, except
     that a GPU rounds the inputs of products to 10 bits of mantissa; tf32 and fp16 require a GPU"""

@@ -23,7 +23,8 @@ from nmt.storage.run_dir import RunDir
 
 log = logging.getLogger("nmt")
 
-# Limits and reports, which decide the end of training and its output, but not the weights.
+# Limits, reports and the use of the machine, which decide the end of training, its output and its
+# rounding errors, but nothing else about the weights.
 FREE_OPTIONS = frozenset(
     {
         "training.epochs",
@@ -35,6 +36,7 @@ FREE_OPTIONS = frozenset(
         "training.save_every",
         "training.keep",
         "training.threads",
+        "training.output_chunk",
         "evaluation.metrics",
         "evaluation.samples",
         "evaluation.pictures",

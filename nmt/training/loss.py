@@ -1,6 +1,5 @@
 """Label-smoothed cross entropy that never holds all logits in memory."""
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -11,12 +10,22 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import linear, pad
 
 from nmt.data.batch import Batch
-from nmt.device import compiles_kernels
+from nmt.device import TORCH_VERSION
+from nmt.kernels import compiles_kernels, run_or_fall_back
+from nmt.model.layers.padding import remove_padding
 from nmt.model.seq2seq import Seq2Seq
 
 ROW_MULTIPLE = 64
 """Rows are padded to a multiple of this. Libraries cache a compiled product of some megabytes for
 every number of rows, and nearly every batch has another number of target tokens."""
+
+CPU_CHUNK, GPU_CHUNK = 1024, 8192
+"""Default rows per chunk. A CPU computes on what fits into its caches. A GPU reads and writes the
+gradient of the whole output layer once per chunk, so it prefers few."""
+
+HALF_SCALE = 1024.0
+"""Factor of the gradient of float16 logits. Most of its entries are near smoothing / vocabulary,
+below 6e-5 and thus imprecise in float16, and the scale of `GradScaler` comes only afterwards."""
 
 
 def smoothed_cross_entropy(
@@ -61,9 +70,9 @@ def batch_loss(
     """
     mask_bt, indices_r = batch.target_mask_bt, batch.target_indices_r
     output_btd, auxiliary = model(batch.source, batch.source_mask_bs, batch.target_in_bt)
-    # Padding is removed here, so it gets no probability, no loss and no gradient.
+    # Without padding, which gets no probability, no loss and no gradient.
     loss, nll_r = smoothed_cross_entropy(
-        output_btd.flatten(0, 1).index_select(0, indices_r),
+        remove_padding(output_btd, mask_bt, indices_r),
         *model.output_weights,
         batch.target_out_bt.flatten().index_select(0, indices_r),
         smoothing=smoothing,
@@ -115,6 +124,7 @@ class _ChunkedCrossEntropy(Function):
         # Padding rows have a zero gradient; see `chunk_loss`.
         padding = -rows % min(ROW_MULTIPLE, chunk)
         outputs_rd, targets_r = pad(outputs_rd, (0, 0, 0, padding)), pad(targets_r, (0, padding))
+        scale = HALF_SCALE if outputs_rd.dtype == torch.float16 else 1.0
         d_outputs_rd = torch.empty_like(outputs_rd)
         d_weight_vd = torch.zeros_like(weight_vd, dtype=exact)
         d_bias_v = torch.zeros_like(bias_v, dtype=exact)
@@ -123,8 +133,8 @@ class _ChunkedCrossEntropy(Function):
             # Inputs are cast already, and the loss is float32 under autocast too.
             with torch.autocast(outputs_rd.device.type, enabled=False):
                 logits_rv = linear(outputs_rd[part], weight_vd, bias_v)
-                part_loss, nll_r, d_logits_rv = _implementation(logits_rv)(
-                    logits_rv, targets_r[part], max(0, rows - start), smoothing
+                part_loss, nll_r, d_logits_rv = _chunk_loss(
+                    logits_rv, targets_r[part], max(0, rows - start), smoothing, scale
                 )
                 loss += part_loss
                 nlls.append(nll_r)
@@ -135,9 +145,11 @@ class _ChunkedCrossEntropy(Function):
                 d_logits_rv = d_logits_rv.to(outputs_rd.dtype)
                 torch.mm(d_logits_rv, weight_vd, out=d_outputs_rd[part])
                 _add_product(d_weight_vd, d_logits_rv.t(), outputs_rd[part])
-        ctx.save_for_backward(
-            d_outputs_rd[:rows], d_weight_vd.to(weight_vd.dtype), d_bias_v.to(bias_v.dtype)
-        )
+        if scale == 1.0:
+            # Scaled sums over all rows could exceed float16; in bfloat16 they take half the memory.
+            d_weight_vd, d_bias_v = d_weight_vd.to(weight_vd.dtype), d_bias_v.to(bias_v.dtype)
+        ctx.save_for_backward(d_outputs_rd[:rows], d_weight_vd, d_bias_v)
+        ctx.scale = scale
         nll_r = torch.cat(nlls) if nlls else loss.new_zeros(0)
         ctx.mark_non_differentiable(nll_r)
         return loss, nll_r
@@ -147,7 +159,7 @@ class _ChunkedCrossEntropy(Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         d_outputs_rd, d_weight_vd, d_bias_v = ctx.saved_tensors
         # The gradient with respect to the loss, a scalar such as 1 / target tokens; nll has none.
-        scale = gradients[0]
+        scale = gradients[0] / ctx.scale
         return (
             d_outputs_rd * scale.to(d_outputs_rd.dtype),
             d_weight_vd * scale.to(d_weight_vd.dtype),
@@ -158,24 +170,32 @@ class _ChunkedCrossEntropy(Function):
         )
 
 
-def _implementation(logits_rv: Tensor) -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
-    """Return the Triton kernel for logits on a GPU that can compile it, and torch otherwise."""
-    if logits_rv.is_cuda and logits_rv.dtype != torch.float64 and compiles_kernels():
-        from nmt.training.loss_kernel import chunk_loss as chunk_loss_by_kernel
+def _chunk_loss(logits_rv: Tensor, *arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
+    """Compute `chunk_loss` by the Triton kernel if it runs here, and by torch otherwise."""
+    if logits_rv.dtype == torch.float64 or not compiles_kernels(logits_rv.device):
+        return chunk_loss(logits_rv, *arguments)
+    from nmt.training.loss_kernel import chunk_loss as chunk_loss_by_kernel
 
-        return chunk_loss_by_kernel
-    return chunk_loss
+    return run_or_fall_back(
+        lambda: chunk_loss_by_kernel(logits_rv, *arguments),
+        # A kernel that cannot be launched has not overwritten the logits.
+        lambda: chunk_loss(logits_rv, *arguments),
+    )
 
 
 def chunk_loss(
-    logits_rv: Float[Tensor, "r v"], targets_r: Int[Tensor, " r"], rows: int, smoothing: float
+    logits_rv: Float[Tensor, "r v"],
+    targets_r: Int[Tensor, " r"],
+    rows: int,
+    smoothing: float,
+    scale: float,
 ) -> tuple[Float[Tensor, ""], Float[Tensor, " rows"], Float[Tensor, "r v"]]:
     """Compute the loss and the nll of the first `rows` rows, and the gradient of the logits.
 
     The gradient is zero in the other rows, which are padding. It may overwrite the logits.
 
     Returns:
-        sum of the smoothed loss, nll of each row, gradient
+        sum of the smoothed loss, nll of each row, `scale` times the gradient
     """
     logits_rv = logits_rv.to(torch.promote_types(logits_rv.dtype, torch.float32))
     targets_r1 = targets_r[:, None]
@@ -191,12 +211,19 @@ def chunk_loss(
     spike_r1 = d_logits_rv.new_full((1, 1), smoothing - 1).expand_as(targets_r1)
     d_logits_rv.scatter_add_(1, targets_r1, spike_r1)
     d_logits_rv[rows:] = 0.0
+    if scale != 1.0:
+        d_logits_rv.mul_(scale)
     return (1 - smoothing) * nll_r.sum() + smoothing * uniform, nll_r, d_logits_rv
 
 
 def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
-    """Add left @ right to `total`, without a temporary tensor if all have one dtype."""
+    """Add left @ right to `total`, on a GPU without rounding the product to half precision."""
     if total.dtype == left.dtype:
         total.addmm_(left, right)
+    elif total.is_cpu:
+        total += left @ right  # a CPU has no product with another dtype than its factors
+    elif TORCH_VERSION >= (2, 10):
+        torch.addmm(total, left, right, total.dtype, out=total)
     else:
-        total += left @ right
+        # Earlier versions take an addend in half precision only.
+        total += torch.mm(left, right, total.dtype)

@@ -14,26 +14,44 @@ import triton.language as tl
 from jaxtyping import Float, Int
 from torch import Tensor
 
-MAX_BLOCK = 4096
-"""Number of logits that a program holds at once."""
+from nmt.kernels import launch
+
+MAX_BLOCK_BYTES = 8192
+"""Size of the logits that a program holds at once; twice as many spill out of its registers."""
 
 
 def chunk_loss(
-    logits_rv: Float[Tensor, "r v"], targets_r: Int[Tensor, " r"], rows: int, smoothing: float
+    logits_rv: Float[Tensor, "r v"],
+    targets_r: Int[Tensor, " r"],
+    rows: int,
+    smoothing: float,
+    scale: float,
 ) -> tuple[Float[Tensor, ""], Float[Tensor, " rows"], Float[Tensor, "r v"]]:
     """Compute `nmt.training.loss.chunk_loss`, with the gradient in the dtype of the logits."""
     all_rows, vocabulary = logits_rv.shape
     # The sizes are constants of the kernel, which is compiled once per vocabulary.
     loss_r = logits_rv.new_empty(all_rows, dtype=torch.float32)
     nll_r = torch.empty_like(loss_r)
-    block = min(MAX_BLOCK, triton.next_power_of_2(vocabulary))
-    _cross_entropy_kernel[(all_rows,)](
-        logits_rv, targets_r, loss_r, nll_r, rows, smoothing, vocabulary, block, num_warps=8
+    block = min(MAX_BLOCK_BYTES // logits_rv.element_size(), triton.next_power_of_2(vocabulary))
+    launch(
+        _cross_entropy_kernel,
+        (all_rows,),
+        logits_rv,
+        targets_r,
+        loss_r,
+        nll_r,
+        rows,
+        smoothing,
+        scale,
+        vocabulary,
+        block,
+        num_warps=8,
     )
     return loss_r.sum(), nll_r[:rows], logits_rv
 
 
-@triton.jit
+# The number of rows differs from batch to batch, and with it the alignment of the last targets.
+@triton.jit(do_not_specialize=["rows"], do_not_specialize_on_alignment=["targets"])
 @no_type_check
 def _cross_entropy_kernel(
     logits,
@@ -42,10 +60,11 @@ def _cross_entropy_kernel(
     nlls,
     rows,
     smoothing,
+    scale,
     vocabulary: tl.constexpr,
     block: tl.constexpr,
 ):
-    """Compute loss, nll and gradient of one row; loss and gradient are zero from `rows` on."""
+    """Compute loss, nll and scaled gradient of a row; loss and gradient are 0 from `rows` on."""
     row = tl.program_id(0)
     row_logits = logits + row.to(tl.int64) * vocabulary
     target = tl.load(targets + row)
@@ -76,5 +95,5 @@ def _cross_entropy_kernel(
         logit = tl.load(row_logits + token, mask=inside, other=0.0).to(tl.float32)
         gradient = tl.exp(logit - log_sum) - smoothing / vocabulary
         gradient -= tl.where(token == target, 1 - smoothing, 0.0)
-        gradient = tl.where(row < rows, gradient, 0.0)
+        gradient = tl.where(row < rows, scale * gradient, 0.0)
         tl.store(row_logits + token, gradient.to(logits.dtype.element_ty), mask=inside)

@@ -40,6 +40,7 @@ from nmt.registry import OPTIMIZERS, SCHEDULES
 from nmt.storage.checkpoint import read_weights
 from nmt.storage.run_checkpoints import find_checkpoint
 from nmt.storage.run_dir import RunDir
+from nmt.training.loss import CPU_CHUNK, GPU_CHUNK
 from nmt.training.precision import Precision
 from nmt.training.trainer import Trainer
 
@@ -323,7 +324,9 @@ def build_trainer(
 
     All ranks initialize the parameters with the same random numbers. Their dropout differs.
     """
-    training = experiment.training
+    training, chunk = experiment.training, experiment.training.output_chunk
+    if chunk == "auto":
+        chunk = GPU_CHUNK if device.type == "cuda" else CPU_CHUNK
     # The order of random numbers is part of reproducibility: initialization comes first.
     torch.manual_seed(training.seed)
     source = datasets.source
@@ -341,7 +344,7 @@ def build_trainer(
         accumulate=training.accumulate,
         clip_norm=training.clip_norm,
         label_smoothing=training.label_smoothing,
-        output_chunk=training.output_chunk,
+        output_chunk=chunk,
         process_group=process_group,
     )
     # A single process goes on with the generator that has initialized the parameters.

@@ -125,6 +125,27 @@ def test_frozen_inputs_get_no_gradient() -> None:
     assert weight_vd.grad is not None
 
 
+def test_float16_gradient_of_improbable_tokens_is_precise() -> None:
+    """Smoothing / vocabulary is 2e-6, of which float16 has 5 bits; the scaled gradient has 11."""
+    loss_scale = 65536 / 8  # of `GradScaler`, per target token
+    generator = torch.Generator().manual_seed(1)
+    given = [torch.randn(shape, generator=generator).half() for shape in ((8, 4), (5000, 4))]
+    given.append(torch.zeros(5000).half())
+    given[2][:8] = 20.0  # all other tokens have nearly no probability
+    gradients = []
+    for dtype in (torch.float16, torch.float64):
+        inputs = [tensor.to(dtype, copy=True).requires_grad_() for tensor in given]
+        loss, _ = _loss(inputs, torch.arange(8), smoothing=0.01, chunk=3)
+        backward(loss_scale * loss)
+        gradients.append([tensor.grad for tensor in inputs])
+    for near, right in zip(*gradients, strict=True):
+        assert near is not None and right is not None
+        assert near.dtype == torch.float16
+        if len(near) > 8:
+            near, right = near[8:], right[8:]  # without the targets
+        assert (near.double() - right).norm() < 0.003 * right.norm()
+
+
 def test_autocast_loss_is_close_to_float32() -> None:
     """Products are in bfloat16 with a precision of 0.4 %; sums are in float32."""
     *exact, targets_r = _inputs(torch.float32)

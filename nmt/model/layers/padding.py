@@ -1,10 +1,16 @@
-"""Recurrent layers over padded sentences, forward or backward."""
+"""Padded batches: recurrent layers over them in both directions, and removal of the padding.
 
-from typing import NamedTuple
+The gradients of gathered rows are gathered as well. Autograd would scatter them by additions, which
+a GPU computes by atomic operations, or by sorting if it has to be deterministic.
+"""
+
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 
 from nmt.model.layers.recurrent import RecurrentLayer
 
@@ -15,12 +21,14 @@ class Padding(NamedTuple):
     Attributes:
         mask_sb: real positions
         last_1b: last real position of each sentence
+        is_last_sb: True at these positions
         reversal_n: for each of the s * b rows, the row that takes its place if each sentence is
             reversed within its own length; two reversals restore the order
     """
 
     mask_sb: Bool[Tensor, "s b"]
     last_1b: Int[Tensor, "1 b"]
+    is_last_sb: Bool[Tensor, "s b"]
     reversal_n: Int[Tensor, " n"]
 
     @classmethod
@@ -33,7 +41,7 @@ class Padding(NamedTuple):
         # Position s of a sentence of length S goes to S - 1 - s; padding stays.
         reversed_sb = torch.where(mask_sb, last_1b - position_s1, position_s1)
         row_sb = reversed_sb * sentences + torch.arange(sentences, device=mask_bs.device)
-        return cls(mask_sb, last_1b, row_sb.flatten())
+        return cls(mask_sb, last_1b, position_s1 == last_1b, row_sb.flatten())
 
     def clear(self, inputs_sbx: Float[Tensor, "s b x"]) -> Float[Tensor, "s b x"]:
         """Set padding to zero, NaN included."""
@@ -42,13 +50,17 @@ class Padding(NamedTuple):
     def reverse(self, inputs_sbx: Float[Tensor, "s b x"]) -> Float[Tensor, "s b x"]:
         """Reverse each sentence within its own length; padding stays at its end."""
         # One gather of rows, which is faster than gathering single elements.
-        return inputs_sbx.flatten(0, 1).index_select(0, self.reversal_n).view_as(inputs_sbx)
+        rows_nx: Tensor = _SwapRows.apply(  # type: ignore[no-untyped-call]
+            inputs_sbx.flatten(0, 1), self.reversal_n
+        )
+        return rows_nx.view_as(inputs_sbx)
 
     def last(self, inputs_sbx: Float[Tensor, "s b x"]) -> Float[Tensor, "b x"]:
         """Select the last real position of each sentence."""
-        # `gather` needs an index of the shape of its result.
-        index_1bx = self.last_1b[:, :, None].expand(1, -1, inputs_sbx.size(2))
-        return inputs_sbx.gather(0, index_1bx)[0]
+        last_bx: Tensor = _SelectLast.apply(  # type: ignore[no-untyped-call]
+            inputs_sbx, self.last_1b, self.is_last_sb
+        )
+        return last_bx
 
 
 class LayerOutput(NamedTuple):
@@ -94,3 +106,71 @@ def run_layer(
     # Back to the order of the tokens.
     states_sbd = padding.reverse(states_sbd) if backward else states_sbd
     return LayerOutput(states_sbd, last_bd, cell_bd if needs_cell else None)
+
+
+def remove_padding(
+    inputs_btx: Float[Tensor, "b t x"], mask_bt: Bool[Tensor, "b t"], indices_r: Int[Tensor, " r"]
+) -> Float[Tensor, "r x"]:
+    """Select the real tokens of a padded batch, sentence after sentence; padding gets no gradient.
+
+    Args:
+        inputs_btx: one vector per token
+        mask_bt: real tokens
+        indices_r: their indices in the flattened mask, as in `Batch.target_indices_r`
+    """
+    rows_rx: Tensor = _RemovePadding.apply(  # type: ignore[no-untyped-call]
+        inputs_btx.flatten(0, 1), mask_bt.flatten(), indices_r
+    )
+    return rows_rx
+
+
+class _SwapRows(Function):
+    """A permutation of rows that is its own inverse."""
+
+    @staticmethod
+    def forward(ctx: Any, rows_nx: Tensor, index_n: Tensor) -> Tensor:
+        ctx.save_for_backward(index_n)
+        return rows_nx.index_select(0, index_n)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, d_rows_nx: Tensor) -> tuple[Tensor, None]:
+        (index_n,) = ctx.saved_tensors
+        return d_rows_nx.index_select(0, index_n), None
+
+
+class _SelectLast(Function):
+    """Selection of one position per sentence."""
+
+    @staticmethod
+    def forward(ctx: Any, inputs_sbx: Tensor, last_1b: Tensor, is_last_sb: Tensor) -> Tensor:
+        ctx.save_for_backward(is_last_sb)
+        # `gather` needs an index of the shape of its result.
+        index_1bx = last_1b[:, :, None].expand(1, -1, inputs_sbx.size(2))
+        return inputs_sbx.gather(0, index_1bx)[0]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, d_last_bx: Tensor) -> tuple[Tensor, None, None]:
+        (is_last_sb,) = ctx.saved_tensors
+        return d_last_bx[None].where(is_last_sb[:, :, None], 0.0), None, None
+
+
+class _RemovePadding(Function):
+    """Selection of the rows where a mask is True."""
+
+    @staticmethod
+    def forward(ctx: Any, rows_nx: Tensor, mask_n: Tensor, indices_r: Tensor) -> Tensor:
+        ctx.save_for_backward(mask_n)
+        return rows_nx.index_select(0, indices_r)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, d_rows_rx: Tensor) -> tuple[Tensor, None, None]:
+        (mask_n,) = ctx.saved_tensors
+        if not len(d_rows_rx):
+            return d_rows_rx.new_zeros(len(mask_n), d_rows_rx.size(1)), None, None
+        # The number of real tokens before each token; for padding, the row does not matter.
+        index_n = (mask_n.cumsum(0) - 1).clamp_(min=0)
+        d_inputs_nx = d_rows_rx.index_select(0, index_n)
+        return d_inputs_nx.masked_fill_(~mask_n[:, None], 0.0), None, None

@@ -5,7 +5,9 @@ only `SavedActivations`: among others, it recomputes the tanh of the additive sc
 tensor of a step. It also computes the gradient of each weight in one product over all steps.
 """
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -13,7 +15,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from nmt.device import compiles_kernels
+from nmt.kernels import compiles_kernels, run_or_fall_back
 from nmt.model.layers.dropout import dropout
 from nmt.model.layers.recurrent import compute_dtype
 from nmt.model.recurrence.loop import (
@@ -26,6 +28,8 @@ from nmt.model.recurrence.loop import (
 )
 from nmt.model.recurrence.spec import AttentionOrder, LayerWeights, RecurrenceSpec
 from nmt.model.recurrence.torch_ops import CellOps, TorchCellOps
+
+Result = TypeVar("Result")
 
 
 def run(
@@ -54,7 +58,7 @@ def run(
 
 def choose_ops(inputs: Inputs) -> CellOps:
     """Return the Triton kernels if they support these tensors, else the torch operations."""
-    if compiles_kernels():
+    if compiles_kernels(inputs.keys_bsa.device):
         # Triton is an optional dependency, and its import takes time.
         from nmt.model.recurrence.triton_ops import TritonCellOps
 
@@ -131,7 +135,7 @@ class _FusedRecurrence(Function):
         # Autograd does not track tensors inside tuples, so they are passed one by one.
         inputs = Inputs(*tensors)  # type: ignore[arg-type]
         recurrence = Recurrence(inputs, allocate(inputs, order), order, ops)
-        recurrence.forward()
+        _run(recurrence, lambda chosen: chosen.forward())
         ctx.order, ctx.ops = order, ops
         # The backward pass does not read the projected inputs, so they are not kept alive.
         inputs = inputs._replace(projected_tbg=inputs.projected_tbg.new_empty(0, 0, 0))
@@ -146,9 +150,17 @@ class _FusedRecurrence(Function):
         inputs, saved = Inputs(*tensors[:count]), SavedActivations(*tensors[count:])
         recurrence = Recurrence(inputs, saved, ctx.order, ctx.ops)
         with torch.autocast(inputs.keys_bsa.device.type, enabled=False):
-            gradients = input_gradients(recurrence, recurrence.backward(*d_outputs))
+            gradients = _run(
+                recurrence, lambda chosen: input_gradients(chosen, chosen.backward(*d_outputs))
+            )
         # Order, ops and the two masks at the end of `Inputs` have no gradient.
         return (None, None, *gradients, None, None)
+
+
+def _run(recurrence: Recurrence, compute: Callable[[Recurrence], Result]) -> Result:
+    """Compute a pass; if the launch of a kernel fails, compute all of it by torch's operations."""
+    plain = replace(recurrence, ops=TorchCellOps())
+    return run_or_fall_back(lambda: compute(recurrence), lambda: compute(plain))
 
 
 class InputGradients(NamedTuple):

@@ -12,8 +12,8 @@ import torch
 import triton
 import triton.language as tl
 from torch import Tensor
-from triton.runtime.interpreter import InterpretedFunction
 
+from nmt.kernels import launch
 from nmt.model.recurrence.torch_ops import AdditiveGradients, AttendedSource, CellOps
 
 MAX_SOURCE_LENGTH = 1024
@@ -34,19 +34,26 @@ class TritonCellOps(CellOps):
 
     @staticmethod
     def supports(source: AttendedSource) -> bool:
-        """Return whether the kernels support tensors like these."""
-        runs = source.keys_bsa.is_cuda or isinstance(_attend_kernel, InterpretedFunction)
+        """Return whether the kernels support dtype and lengths of these tensors."""
         # The kernels compute in float32, which would round float64.
         narrow = source.keys_bsa.dtype != torch.float64
-        return runs and narrow and source.mask_bs.size(1) <= MAX_SOURCE_LENGTH
+        return narrow and source.mask_bs.size(1) <= MAX_SOURCE_LENGTH
 
     def lstm(
         self, gates_bg: Tensor, previous_cell_bd: Tensor, cell_bd: Tensor, hidden_bd: Tensor
     ) -> None:
         sentences, units = cell_bd.shape
         block = _block_size(units)
-        _lstm_kernel[sentences, triton.cdiv(units, block)](
-            gates_bg, previous_cell_bd, cell_bd, hidden_bd, hidden_bd.stride(0), units, block
+        launch(
+            _lstm_kernel,
+            (sentences, triton.cdiv(units, block)),
+            gates_bg,
+            previous_cell_bd,
+            cell_bd,
+            hidden_bd,
+            hidden_bd.stride(0),
+            units,
+            block,
         )
 
     def lstm_backward(
@@ -60,7 +67,9 @@ class TritonCellOps(CellOps):
     ) -> None:
         sentences, units = cell_bd.shape
         block = _block_size(units)
-        _lstm_backward_kernel[sentences, triton.cdiv(units, block)](
+        launch(
+            _lstm_backward_kernel,
+            (sentences, triton.cdiv(units, block)),
             gates_bg,
             previous_cell_bd,
             cell_bd,
@@ -76,7 +85,9 @@ class TritonCellOps(CellOps):
         self, query_ba: Tensor, source: AttendedSource, weights_bs: Tensor, context_be: Tensor
     ) -> None:
         # One program per sentence: softmax needs all positions.
-        _attend_kernel[(len(query_ba),)](
+        launch(
+            _attend_kernel,
+            (len(query_ba),),
             query_ba,
             query_ba.stride(0),
             *_pointers(source),
@@ -96,7 +107,9 @@ class TritonCellOps(CellOps):
         d_query_ba: Tensor,
         additive: AdditiveGradients | None,
     ) -> None:
-        _attend_backward_kernel[(len(query_ba),)](
+        launch(
+            _attend_backward_kernel,
+            (len(query_ba),),
             query_ba,
             query_ba.stride(0),
             *_pointers(source),
@@ -122,7 +135,9 @@ class TritonCellOps(CellOps):
         # The program holds keys and their gradients: twice the tile of the other kernels.
         block = _block_size(units, 2 * position_block)
         d_v_ba = d_energies_tbs.new_empty(sentences, units)
-        _finish_additive_kernel[sentences, triton.cdiv(units, block)](
+        launch(
+            _finish_additive_kernel,
+            (sentences, triton.cdiv(units, block)),
             query_tba,
             source.keys_bsa,
             source.v_a,
@@ -164,9 +179,11 @@ def _block_size(units: int, positions: int = 1) -> int:
 
 # Arguments of the kernels are addresses, so their names have no shape suffixes. A stride is the
 # distance between rows of a tensor that is a slice of a wider one. Sizes of the model are
-# compile-time constants (`tl.constexpr`), because loops over them are unrolled; sizes of a batch
-# are not, because each new value would compile the kernel again. Offsets into keys and values are
-# 64-bit integers: a batch may have more than 2^31 of their elements.
+# compile-time constants (`tl.constexpr`), because loops over them are unrolled. Sizes of a batch
+# are not, nor is Triton allowed to compile a kernel again for multiples of 16, or for the alignment
+# of a row of weights, which differs from step to step: a run would compile for its whole first
+# epoch. Offsets into keys and values are 64-bit integers: a batch may have more than 2^31 of their
+# elements.
 
 
 @triton.jit
@@ -267,7 +284,7 @@ def _lstm_backward_kernel(
     tl.store(d_cell + offset, d_c * f, mask=inside)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["positions"], do_not_specialize_on_alignment=["weights"])
 @no_type_check
 def _attend_kernel(
     query,
@@ -314,7 +331,9 @@ def _attend_kernel(
         tl.store(context + sentence * context_stride + unit, c, mask=unit < value_units)
 
 
-@triton.jit
+@triton.jit(
+    do_not_specialize=["positions"], do_not_specialize_on_alignment=["weights", "d_energies"]
+)
 @no_type_check
 def _attend_backward_kernel(
     query,
@@ -364,7 +383,7 @@ def _attend_backward_kernel(
         tl.store(pointer, d_q.to(d_query.dtype.element_ty), mask=inside)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["sentences", "steps", "positions"])
 @no_type_check
 def _finish_additive_kernel(
     query,

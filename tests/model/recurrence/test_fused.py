@@ -8,13 +8,16 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import backward
 
+from nmt import kernels
 from nmt.config.choices import RecurrenceBackend
 from nmt.config.schema import ModelConfig
+from nmt.kernels import KernelError
 from nmt.model.attention.score import BilinearScore, Score
 from nmt.model.attention.scores.additive import AdditiveScore
 from nmt.model.decoders.recurrent import RecurrentDecoder
 from nmt.model.recurrence import fused
 from nmt.model.recurrence.loop import Recurrence
+from nmt.model.recurrence.torch_ops import CellOps, TorchCellOps
 from nmt.model.seq2seq import Seq2Seq
 from nmt.registry import MECHANISMS, SCORES, ComponentConfig
 from tests.model.small import (
@@ -273,3 +276,33 @@ def test_without_gradients_nothing_is_saved() -> None:
         outputs_btd = built(*inputs).output_btd
     assert outputs_btd.grad_fn is None
     torch.testing.assert_close(outputs_btd, built(*inputs).output_btd, rtol=1e-10, atol=1e-12)
+
+
+def _failing_ops(operation: str, calls: int) -> CellOps:
+    """Return operations of which one fails like a kernel after a number of calls."""
+    remaining = [calls]
+
+    def fail_at_last(self: CellOps, *arguments: Any) -> None:
+        if not remaining[0]:
+            raise KernelError("out of resource: shared memory")
+        remaining[0] -= 1
+        getattr(TorchCellOps, operation)(self, *arguments)
+
+    failing: type[CellOps] = type("FailingOps", (TorchCellOps,), {operation: fail_at_last})
+    return failing()
+
+
+@pytest.mark.parametrize("operation", ["lstm", "lstm_backward", "attend", "attend_backward"])
+@pytest.mark.parametrize("decoder", [DECODERS[1], DECODERS[5]], ids=name_of)
+def test_failed_kernel_is_replaced_by_torch_in_the_same_pass(
+    decoder: ComponentConfig, operation: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pass starts again, also if some steps have written their results already."""
+    monkeypatch.setattr(kernels, "_failures", [])
+    built = build(config(decoder=decoder, score=ADDITIVE))
+    expected = _results(built, "fused")
+    monkeypatch.setattr(fused, "choose_ops", lambda inputs: _failing_ops(operation, calls=2))
+    found = _results(built, "fused")
+    assert len(kernels._failures) == 1
+    for name, tensor in expected.items():
+        torch.testing.assert_close(found[name], tensor, rtol=0, atol=0, msg=name)
