@@ -183,7 +183,7 @@ def _score_translations(options: argparse.Namespace) -> dict[str, Result]:
     return {name: result._asdict() for name, result in compared.items()}
 
 
-def _translate(texts: list[str], options: argparse.Namespace) -> tuple[list[str], str | None]:
+def _translate(texts: list[str], options: argparse.Namespace) -> tuple[list[str], str]:
     """Translate as nmt-translate does with the same options; also return the target language."""
     limit_shape_caches()
     from nmt.cli.search_arguments import check_search_options, search_options
@@ -197,7 +197,7 @@ def _translate(texts: list[str], options: argparse.Namespace) -> tuple[list[str]
         lines = list(number_lines(reader.resolve(text, directory) for text in texts))
         chosen = search_options(options, shared.translator.options)
         translated = shared.translate_lines(lines, chosen, options.files[0])
-        return [one.text for one in translated], shared.translator.target_language
+        return [one.text for one in translated], shared.translator.languages[-1]
 
 
 def _as_text(results: dict[str, Result]) -> str:

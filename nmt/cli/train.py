@@ -65,6 +65,7 @@ def _parser() -> Parser:
         help="device; auto is a GPU if there is one (default: auto)",
     )
     information = parser.add_argument_group("information, without training")
+    information = information.add_mutually_exclusive_group()
     information.add_argument(
         "--check",
         action="store_true",
@@ -93,6 +94,8 @@ def _train(options: argparse.Namespace) -> int:
     # Under torchrun, every rank would print the same.
     if options.list is not None or options.schema or options.check:
         rank.require_single_process("--list, --schema or --check")
+        if options.restart:
+            raise UserError("--restart: has no effect with --list, --schema or --check; remove it")
     if options.list is not None or options.schema:
         print_result(_description(options))
         return SUCCESS

@@ -160,7 +160,6 @@ def make_parser() -> Parser:
     add(
         "--alignment-level",
         choices=["word", "piece"],
-        default="word",
         help="units of the links: words, or pieces of SentencePiece (default: word)",
     )
     add(
@@ -203,7 +202,7 @@ def _translate(arguments: argparse.Namespace) -> int:
         _check_alignments(arguments, is_image=reader.grid is not None)
         size = WINDOW * rank.world_size * arguments.workers
         translations = translate_windows(
-            read_windows(arguments, reader, size),
+            read_windows(arguments, reader, size, shared.translator.languages),
             lambda lines: shared.translate_lines(lines, options, file),
             group,
         )
@@ -253,6 +252,8 @@ def check_options(arguments: argparse.Namespace) -> None:
             if getattr(arguments, name):
                 option = f"--{name.replace('_', '-')}"
                 raise UserError(f"{option}: has no effect with --score-targets; remove it")
+    if arguments.alignment_level is not None and arguments.alignments is None:
+        raise UserError("--alignment-level: has no effect without --alignments; remove it")
     for name in ("n_best", "jsonl"):
         if arguments.scores and getattr(arguments, name):
             option = f"--{name.replace('_', '-')}"
@@ -283,7 +284,7 @@ def check_files(arguments: argparse.Namespace) -> None:
 
 
 def _check_alignments(arguments: argparse.Namespace, *, is_image: bool) -> None:
-    if is_image and arguments.alignments is not None and arguments.alignment_level == "word":
+    if is_image and arguments.alignments is not None and arguments.alignment_level != "piece":
         message = "--alignments: an image has no words to link; add --alignment-level piece"
         raise UserError(message)
 

@@ -4,7 +4,7 @@ import argparse
 import io
 import json
 import sys
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from itertools import islice, zip_longest
 from pathlib import Path
@@ -25,7 +25,10 @@ Item = TypeVar("Item")
 
 
 def read_windows(
-    arguments: argparse.Namespace, reader: SourceReader, size: int
+    arguments: argparse.Namespace,
+    reader: SourceReader,
+    size: int,
+    languages: Sequence[str] = (),
 ) -> Iterator[list[SourceLine]]:
     """Yield windows of the lines of the input, with their targets if these are to be scored.
 
@@ -33,6 +36,7 @@ def read_windows(
         arguments: of nmt-translate
         reader: reader of the model, which resolves file names of images
         size: maximum number of lines per window
+        languages: those of the model, which may name the columns of a table
 
     Raises:
         UserError: if a file cannot be read, or input and targets do not correspond
@@ -44,30 +48,33 @@ def read_windows(
         stream = io.BufferedReader(io.FileIO(sys.stdin.fileno(), closefd=False))
         texts, directory = read_lines(stream, "standard input"), Path()
     else:
-        texts = read_sentences(arguments.input, arguments.column, "--column")
+        texts = read_sentences(arguments.input, arguments.column, "--column", languages)
         directory = Path(arguments.input).parent
     texts = (reader.resolve(text, directory) for text in texts)
     if arguments.score_targets is None:
         lines = number_lines(texts)
     else:
         targets = read_sentences(
-            arguments.score_targets, arguments.target_column, "--target-column"
+            arguments.score_targets, arguments.target_column, "--target-column", languages
         )
         lines = pair_lines(texts, targets, input_name(arguments), str(arguments.score_targets))
     return read_available(lines, size) if arguments.input == "-" else full_windows(lines, size)
 
 
-def read_sentences(name: str | Path, column: Column | None, option: str) -> Iterator[str]:
+def read_sentences(
+    name: str | Path, column: Column | None, option: str, languages: Sequence[str] = ()
+) -> Iterator[str]:
     """Read the lines of a text, or the cells of a column of a table below its header row.
 
     Args:
         name: file name
         column: number or name of the column; None for a text
         option: option that selects the column, for error messages
+        languages: languages that may name the columns in a header row
     """
     if column is None:
         return read_lines(name)
-    table = Table(Path(name), [column], option=option)
+    table = Table(Path(name), [column], languages, option)
     return (cell for _, (cell,) in table.rows())
 
 
@@ -137,7 +144,7 @@ def write_translations(
             if arguments.input == "-":
                 output.flush()  # the other end of the pipe may wait for this line
             if alignments is not None:
-                of_words = arguments.alignment_level == "word"
+                of_words = arguments.alignment_level != "piece"
                 links = translation.alignment if of_words else translation.piece_alignment
                 alignments.write(to_pharaoh(links) + "\n")
             pages.plot(number, translation)

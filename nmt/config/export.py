@@ -120,4 +120,8 @@ def json_schema() -> JsonSchemaValue:
     # Any key may be in an included file instead, or in one that includes this one.
     for section in (schema, *schema["$defs"].values()):
         section.pop("required", None)
+        for name, field in section.get("properties", {}).items():
+            if "$ref" in field and "default" in field:  # a section, which null gives its defaults
+                branches = [{"$ref": field.pop("$ref")}, {"type": "null"}]
+                section["properties"][name] = {"anyOf": branches, **field}
     return schema

@@ -135,9 +135,9 @@ class VocabularyConfig(Section):
 
     @model_validator(mode="after")
     def _check_model(self) -> "VocabularyConfig":
-        # `joint` and `sampling` have an effect with an existing model as well.
-        # Defaults of a resolved file are not distinguishable from values that were left out, nor
-        # those of earlier versions.
+        # `sampling` has an effect with an existing model as well, and `joint` may agree with it.
+        # Defaults of a resolved file, and of earlier versions, are not distinguishable from values
+        # that were left out; `nmt.training.unused_options` knows which options a file contains.
         fields = type(self).model_fields
         changed = [
             name

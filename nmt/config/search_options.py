@@ -1,6 +1,6 @@
 """Options of search: one schema for experiment files, command lines and Python."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le
@@ -8,6 +8,7 @@ from pydantic import AliasChoices, ConfigDict, Field, field_validator, model_val
 from pydantic.json_schema import JsonSchemaValue
 
 from nmt.config.validation import DEFAULT, Component, FieldContext, Section, validate
+from nmt.errors import UserError, UserErrors
 from nmt.registry import COVERAGE_PENALTIES, LENGTH_PENALTIES, ComponentConfig
 
 # A search of 1,000 hypotheses is exhaustive for any practical purpose; more would only exhaust the
@@ -27,6 +28,9 @@ Temperature = Annotated[float, Ge(0.001), Le(1000)]
 BEAM_OPTIONS = frozenset(
     {"beam_size", "length_penalty", "coverage_penalty", "block_ngram_repeat", "early_stopping"}
 )
+
+# Options that have no effect on a single hypothesis per sentence.
+WIDE_BEAM_OPTIONS = frozenset({"early_stopping"})
 
 # Earlier spellings of options and values, which stay valid.
 OPTION_ALIASES = {"stop": "early_stopping"}
@@ -133,9 +137,35 @@ class SearchOptions(Section):
                 error messages
 
         Raises:
-            UserErrors: unknown options and invalid values, one line each
+            UserErrors: unknown options, invalid values and options without effect, one line each
         """
         renamed = {OPTION_ALIASES.get(name, name) for name in changes}
         # Not pydantic's `model_copy`, which does not validate.
         values = {name: value for name, value in self if name not in renamed}
-        return validate(type(self), {**values, **changes}, spell=spell)
+        updated = validate(type(self), {**values, **changes}, spell=spell)
+        unused = find_unused(updated, renamed, spell)
+        errors = [
+            UserError(f"{spell(name)}: has no effect with {cause}; remove one of them")
+            for name, cause in unused.items()
+        ]
+        if errors:
+            raise UserErrors(errors)
+        return updated
+
+
+def find_unused(
+    options: SearchOptions, given: Collection[str], spell: Callable[[str], str] = str
+) -> dict[str, str]:
+    """Return those of the given options that others leave without effect, each with its cause.
+
+    Args:
+        options: complete search options
+        given: names of the options that a user gave, whatever their values
+        spell: returns the spelling of an option in messages
+    """
+    if options.sampling is not None:
+        return dict.fromkeys(sorted(BEAM_OPTIONS.intersection(given)), spell("sampling"))
+    if options.beam_size == 1:
+        cause = f"{spell('beam_size')} 1, which is greedy search"
+        return dict.fromkeys(sorted(WIDE_BEAM_OPTIONS.intersection(given)), cause)
+    return {}

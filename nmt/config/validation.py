@@ -13,6 +13,7 @@ from pydantic import (
     GetJsonSchemaHandler,
     ValidationError,
     create_model,
+    model_validator,
 )
 from pydantic.fields import FieldInfo
 from pydantic.json_schema import JsonSchemaValue
@@ -47,6 +48,15 @@ class Section(BaseModel):
         # Fills in the options of default components.
         validate_default=True,
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_sections(cls, values: object) -> object:
+        """Give a section without content, or an override with null, its defaults."""
+        if not isinstance(values, Mapping):
+            return values
+        filled = {name for name, info in cls.model_fields.items() if _has_defaults(info)}
+        return {k: v for k, v in values.items() if v is not None or k not in filled}
 
     def to_dict(self) -> dict[str, Any]:
         """Return the section as plain data for YAML, defaults included."""
@@ -227,6 +237,11 @@ def section_of(info: FieldInfo) -> type[Section] | None:
         if isinstance(kind, type) and issubclass(kind, Section):
             return kind
     return None
+
+
+def _has_defaults(info: FieldInfo) -> bool:
+    """Return whether a field is a section that may be left out, and then has its defaults."""
+    return isinstance(info.default, Section)
 
 
 def types_of(annotation: object) -> Iterator[object]:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from nmt.data.compression import FORMATS
 from nmt.data.table import Column, Table, check_format, is_table
 from nmt.data.text import read_line_blocks, read_lines
-from nmt.errors import OptionError, UserError
+from nmt.errors import UserError
 
 COMPRESSED = tuple(FORMATS)
 # Pairs that are read, tokenized and written together. A block takes a few megabytes of memory, and
@@ -58,10 +58,14 @@ class Corpus:
         return [file for shard in self.shards for file in shard]
 
     @property
+    def has_tables(self) -> bool:
+        """Return whether some of the files are tables."""
+        return any(len(shard) == 1 for shard in self.shards)
+
+    @property
     def reading(self) -> tuple[object, ...]:
         """Return the settings that decide the pairs of the same files, besides the limit."""
-        is_table = any(len(shard) == 1 for shard in self.shards)
-        return (self.columns, self.languages) if is_table else ()
+        return (self.columns, self.languages) if self.has_tables else ()
 
     def pairs(self) -> Iterator[tuple[str, str]]:
         """Yield the source and target line of each pair, streaming."""
@@ -159,8 +163,6 @@ def find_corpus(
     if not listed:
         raise UserError("the list of corpora is empty; give at least one, such as corpus/train")
     shards = tuple(shard for spec in listed for shard in find_shards(str(spec), source, target))
-    if columns is not None and all(len(shard) > 1 for shard in shards):
-        raise OptionError("has no effect without a .tsv or .csv file; remove it", "data.columns")
     selected = None if columns is None else tuple(columns)
     return Corpus(shards, images=images, columns=selected, languages=(source, target))
 

@@ -6,6 +6,7 @@ header row is recognized by the names of its cells.
 
 import csv
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import islice
@@ -34,13 +35,27 @@ OTHER_FORMATS = {
 }
 # Rows that decide on the delimiter and the quoting of a table.
 SAMPLE_ROWS = 200
-# Names of columns in the first row of a table, besides the languages of the experiment.
+# Names of columns in the first row of a table, besides the languages of the experiment: source,
+# target, text, sentence, translation and names of languages, in common languages.
 HEADER_NAMES = frozenset(
-    {"id", "lang", "reference", "sentence", "sentence1", "sentence2", "source", "source_sentence"}
-    | {"source_text", "src", "target", "target_sentence", "target_text", "text", "text1", "text2"}
-    | {"tgt", "translation", "trg"}
-    | {"arabic", "chinese", "czech", "dutch", "english", "french", "german", "italian", "japanese"}
-    | {"korean", "polish", "portuguese", "russian", "spanish", "turkish"}
+    """
+    id lang reference sentence sentence1 sentence2 source source_sentence source_text src target
+    target_sentence target_text text text1 text2 tgt translation trg original
+    quelle ziel satz quelltext zieltext ausgangstext übersetzung cible texte phrase traduction
+    fuente origen destino objetivo texto frase oración traducción origine sorgente destinazione
+    testo traduzione origem fonte alvo tradução bron doel tekst zin vertaling źródło cel zdanie
+    tłumaczenie zdroj cíl věta překlad источник оригинал текст предложение перевод оригінал переклад
+    kaynak hedef metin cümle çeviri المصدر الهدف النص الترجمة منبع مقصد متن ترجمه स्रोत लक्ष्य वाक्य
+    अनुवाद 原文 译文 譯文 訳文 源 目标 源语言 目标语言 翻译 翻訳 원문 번역문 번역 원본 문장
+    arabic العربية chinese chinesisch chinois chino 中文 汉语 漢語 中国語 중국어 czech tschechisch
+    čeština dutch niederländisch nederlands english englisch anglais inglés inglese inglês
+    английский 英语 英語 英文 영어 french französisch français francés francese francês французский
+    法语 フランス語 프랑스어 german deutsch allemand alemán tedesco alemão немецкий 德语 ドイツ語
+    독일어 hindi हिन्दी italian italienisch italiano japanese japanisch japonais japonés 日本語 日语
+    일본어 korean koreanisch coréen coreano 한국어 韩语 韓国語 persian farsi فارسی polish polnisch
+    polski portuguese portugiesisch português russian russisch russe русский spanish spanisch
+    español espagnol     西班牙语 스페인어 turkish türkisch türkçe ukrainian українська
+    """.split()  # noqa: SIM905 (a list of words)
 )
 
 # A cell of a .tsv file and the tab before it; a row of cells of which those with quotes are quoted.
@@ -140,12 +155,12 @@ class Table:
         if first is None:
             return None
         cells = [cell.strip() for cell in first[1]]
-        lowered = [cell.lower() for cell in cells]
         if self._columns is not None and any(isinstance(one, str) for one in self._columns):
             return cells
-        named = self._languages and set(self._languages) <= set(lowered)
+        names = self._column_names(cells)
+        named = self._languages and set(self._languages) <= set(names)
         known = HEADER_NAMES | set(self._languages)
-        return cells if named or (len(cells) > 1 and known.issuperset(lowered)) else None
+        return cells if named or (len(cells) > 1 and known.issuperset(names)) else None
 
     def rows(self) -> Iterator[tuple[int, list[str]]]:
         """Yield the number of each row's first line, from 1, and the cells of its columns.
@@ -198,14 +213,23 @@ class Table:
     def _indices(self) -> list[int]:
         if self._columns is not None:
             return [self._index(column) for column in self._columns]
-        lowered = [cell.lower() for cell in self.header or ()]
-        if self._languages and set(self._languages) <= set(lowered):
-            return [lowered.index(name) for name in self._languages]
+        names = self._column_names(self.header or ())
+        if self._languages and set(self._languages) <= set(names):
+            return [names.index(name) for name in self._languages]
         if self.header is not None and len(self.header) != 2:
             listed = ", ".join(self.header)
             message = f"has the columns {listed}; select two of them with {self._option}"
             raise UserError(message, f"{self.file}:1")
         return [0, 1]
+
+    def _column_names(self, cells: Iterable[str]) -> list[str]:
+        """Return the cells of a header row for comparison: `DE-ch` is de if that is a language."""
+        names = [unicodedata.normalize("NFC", cell).lower() for cell in cells]
+        codes = [re.split("[-_]", name)[0] for name in names]
+        return [
+            code if code in self._languages and name not in self._languages else name
+            for name, code in zip(names, codes, strict=True)
+        ]
 
     def _index(self, column: Column) -> int:
         if isinstance(column, int):

@@ -16,6 +16,7 @@ character remains without a font, the fonts of the system are therefore listed a
 import logging
 import unicodedata
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import PackageNotFoundError, files
 
@@ -125,8 +126,24 @@ def add_new_fonts() -> bool:
 def font_characters(family: str) -> frozenset[str]:
     """Return the characters of the font that matplotlib draws a family with."""
     # The list may contain oblique and condensed fonts of the family, which have fewer characters.
-    path = fontManager.findfont(FontProperties(family=family), fallback_to_default=False)
+    with _ignored_weights():
+        path = fontManager.findfont(FontProperties(family=family), fallback_to_default=False)
     return frozenset(map(chr, get_font(path).get_charmap()))
+
+
+@contextmanager
+def _ignored_weights() -> Iterator[None]:
+    """Drop matplotlib's warnings about families that lack the weight "normal"."""
+
+    def keep(record: logging.LogRecord) -> bool:
+        return "font weight" not in record.getMessage()
+
+    logger = logging.getLogger("matplotlib.font_manager")
+    logger.addFilter(keep)
+    try:
+        yield
+    finally:
+        logger.removeFilter(keep)
 
 
 @cache

@@ -215,10 +215,12 @@ class Decoder(nn.Module, ABC, Generic[M, S]):
     Attributes:
         output_size: width of the input of the output layer
         needs_cells: whether `start` reads the cells of `Encoded.layer_states`
+        has_attention: whether `step` returns attention weights
     """
 
     output_size: int
     needs_cells: bool = False
+    has_attention: bool = True
 
     @abstractmethod
     def start(self, source: Encoded) -> tuple[M, S]:

@@ -70,7 +70,7 @@ class Translator:
         readers: the different readers of source lines, that of the first model first
         reader: the first of them
         warnings: warnings about damaged checkpoints
-        target_language: suffix of the target files in training; None if unknown
+        languages: suffixes of the source and target files in training; empty if unknown
 
     Raises:
         UserError: if the device does not support the precision
@@ -100,7 +100,7 @@ class Translator:
         self.target_vocabulary = target_vocabulary
         self.device = device
         self.warnings: tuple[str, ...] = ()
-        self.target_language: str | None = None
+        self.languages: tuple[str, ...] = ()
 
     @classmethod
     def load(
@@ -145,7 +145,8 @@ class Translator:
             precision=precision,
             other_sources=[one.source for one in saved[1:]],
         )
-        translator.target_language = first.experiment.data.target
+        data = first.experiment.data
+        translator.languages = (data.source, data.target)
         translator.warnings = tuple(warning for one in saved for warning in one.warnings)
         return translator
 

@@ -1,21 +1,18 @@
 """`nmt-train --check`: a trial of the whole setup in seconds, which writes no files."""
 
-import operator
 import sys
 from math import log, nan
 
 import torch
 
 from nmt.config.loader import LoadedExperiment
-from nmt.config.schema import Experiment, VocabularyConfig
-from nmt.config.search_options import BEAM_OPTIONS, SearchOptions
-from nmt.config.validation import Section
+from nmt.config.schema import Experiment
 from nmt.data.batch import Batch
 from nmt.data.batch_plan import longest_batch
 from nmt.data.images import ImageSize
 from nmt.data.loader import IndexedBatch, Position, UpdateBatch, make_batch
 from nmt.device import resolve_device
-from nmt.errors import LOWER_MEMORY, UserError, UserErrors, explained_out_of_memory
+from nmt.errors import LOWER_MEMORY, UserError, explained_out_of_memory
 from nmt.evaluation.languages import DEFAULT_TOKENIZER, choose_for_references
 from nmt.evaluation.metrics import make_metrics
 from nmt.model.build import check_model, set_backend
@@ -29,6 +26,7 @@ from nmt.training.setup import (
     prepare_datasets,
 )
 from nmt.training.trainer import Trainer
+from nmt.training.unused_options import check_options_of_attention, check_unused_options
 
 UPDATES = 2
 MAX_PAIRS = 50_000  # training pairs to read; they take seconds
@@ -42,7 +40,7 @@ def check_components(loaded: LoadedExperiment) -> None:
         UserError: at the location of a component that does not fit
     """
     experiment = loaded.experiment
-    _check_unused_options(loaded)
+    check_unused_options(loaded)
     vocabulary = experiment.data.vocabulary
     # A list of models is one per side; a single model is for both.
     joint = vocabulary.joint if vocabulary.model is None else not isinstance(vocabulary.model, list)
@@ -54,6 +52,7 @@ def check_components(loaded: LoadedExperiment) -> None:
         model = check_model(experiment.model, joint=joint, image_size=images)
     except UserError as error:
         raise loaded.error("model", error.message) from None
+    check_options_of_attention(loaded, model)
     try:
         set_backend(model.decoder, experiment.training.recurrence)
     except UserError as error:
@@ -69,44 +68,6 @@ def check_components(loaded: LoadedExperiment) -> None:
         )
     except UserError as error:
         raise loaded.error("evaluation", error.message) from None
-
-
-def _check_unused_options(loaded: LoadedExperiment) -> None:
-    """Raise UserErrors for options of the file that others leave without effect.
-
-    Only this check knows which options a file contains. A `config.yaml` of a run contains all of
-    them, so only those that differ from their defaults count there.
-    """
-    experiment = loaded.experiment
-    errors = []
-    if experiment.training.start_from is not None:
-        errors += [
-            loaded.error(
-                f"data.vocabulary.{name}",
-                "has no effect with training.start_from, which provides the vocabulary; remove it",
-            )
-            for name in _given(loaded, "data.vocabulary", VocabularyConfig)
-            if name != "sampling"  # of the training text, whatever the vocabulary
-        ]
-    if experiment.search.sampling is not None:
-        errors += [
-            loaded.error(f"search.{name}", "has no effect with sampling; remove one of them")
-            for name in _given(loaded, "search", SearchOptions)
-            if name in BEAM_OPTIONS
-        ]
-    if errors:
-        raise UserErrors(errors)
-
-
-def _given(loaded: LoadedExperiment, dotted: str, section: type[Section]) -> list[str]:
-    """Return the options of a section that the file contains."""
-    values = loaded.tree.get(tuple(dotted.split(".")))
-    names = [name for name in section.model_fields if isinstance(values, dict) and name in values]
-    if len(names) < len(section.model_fields):
-        return names
-    defaults = section().to_dict()
-    resolved = operator.attrgetter(dotted)(loaded.experiment).to_dict()
-    return [name for name in names if resolved[name] != defaults[name]]
 
 
 def dry_run(experiment: Experiment, *, device: str) -> str:

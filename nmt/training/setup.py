@@ -111,6 +111,9 @@ def prepare_datasets(
         train = find(data.train)
     with option_errors("data.valid"):
         valid = find(data.valid)
+    # One of the two texts may be a table alone.
+    if data.columns is not None and not (train.has_tables or valid.has_tables):
+        raise OptionError("has no effect without a .tsv or .csv file; remove it", "data.columns")
     for note in (*train.notes(), *valid.notes()):
         log.warning(note)
     train = replace(train, limit=limit)

@@ -58,7 +58,7 @@ def files(here: Path, experiment: dict[str, Any]) -> Path:
         (["good.yaml", "training.seed=-1"], "training.seed: must be at least 0, got -1"),
         (["good.yaml", "evaluation.tokenize=letters"], "unknown tokenizer 'letters'"),
         (["good.yaml", "evaluation.metrics=[]"], "no metric is given"),
-        (["good.yaml", "training.start_from=folder"], "has no effect with training.start_from"),
+        (["good.yaml", "training.start_from=folder"], "folder: is not a run: it has no vocabulary"),
     ],
 )
 def test_errors_of_train(arguments: list[str], words: str, check: bool, files: Path) -> None:

@@ -74,7 +74,6 @@ ONE_ERROR = {
     ),
     "model: [encoder]": "model: expected a section of keys, got ['encoder']",
     "model: small": "model: expected a section of keys, got 'small'",
-    "model:": "model: expected a section of keys, got nothing",
     "search: {block_ngram_repeat: -1}": "search.block_ngram_repeat: must be at least 0, got -1",
     "search: {length_penalty: {type: gnmt, alpha: -1}}": (
         "search.length_penalty.alpha: must be at least 0, got -1"

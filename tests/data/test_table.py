@@ -58,7 +58,19 @@ def test_more_columns_than_two_name_the_option(tmp_path: Path) -> None:
     assert f"{tmp_path}/a.tsv:1: expected at least 9 columns, got 4" in message
 
 
-@pytest.mark.parametrize("names", [("de", "en"), ("DE", "EN"), ("source", "target")])
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("de", "en"),
+        ("DE", "EN"),
+        ("de-CH", "en_US"),
+        ("source", "target"),
+        ("Quelle", "Ziel"),
+        ("원문", "번역"),
+        ("Deutsch", "Englisch"),
+        ("U\u0308bersetzung", "Text"),
+    ],
+)
 def test_header_row_is_recognized(tmp_path: Path, names: tuple[str, str]) -> None:
     corpus = corpus_of(tmp_path / "a.tsv", table(names, *PAIRS))
     assert list(corpus.pairs()) == PAIRS
@@ -72,6 +84,12 @@ def test_header_row_is_recognized(tmp_path: Path, names: tuple[str, str]) -> Non
 def test_header_row_with_both_languages_selects_their_columns(tmp_path: Path) -> None:
     rows = [(en, "x", de) for de, en in PAIRS]
     corpus = corpus_of(tmp_path / "a.tsv", table(("en", "id", "de"), *rows))
+    assert list(corpus.pairs()) == PAIRS
+
+
+def test_regions_of_both_languages_select_their_columns(tmp_path: Path) -> None:
+    rows = [(en, "x", de) for de, en in PAIRS]
+    corpus = corpus_of(tmp_path / "a.tsv", table(("en-GB", "id", "de-DE"), *rows))
     assert list(corpus.pairs()) == PAIRS
 
 
@@ -122,13 +140,6 @@ def test_quoted_cell_without_end_is_named(tmp_path: Path) -> None:
     assert message.startswith(f"{tmp_path}/a.csv:2: a quoted cell does not end")
     message = error_of(corpus_of(tmp_path / "a.csv", 'ein,one\n"zwei"x,"two"\n'))
     assert message.startswith(f"{tmp_path}/a.csv:2: is not valid CSV")
-
-
-def test_columns_have_no_effect_without_a_table(tmp_path: Path) -> None:
-    for language in ("de", "en"):
-        (tmp_path / f"a.{language}").write_text("x\n")
-    with pytest.raises(UserError, match=r"data\.columns: has no effect without"):
-        find_corpus(tmp_path / "a", "de", "en", columns=[1, 2])
 
 
 @pytest.mark.parametrize(

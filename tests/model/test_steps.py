@@ -45,6 +45,14 @@ def test_forward_equals_the_default_loop_over_steps(model: ModelConfig) -> None:
 
 
 @pytest.mark.parametrize("model", every_part_once())
+def test_steps_return_attention_weights_as_the_decoder_states(model: ModelConfig) -> None:
+    built, given = build(model), text()
+    memory, state = built.start(given.source_bs, given.source_mask_bs)
+    prediction = built.step(given.target_bt[:, 0], memory, state)
+    assert (prediction.weights_ns is not None) == built.decoder.has_attention
+
+
+@pytest.mark.parametrize("model", every_part_once())
 def test_steps_give_the_log_probabilities_of_training(model: ModelConfig) -> None:
     built, given = build(model), text()
     outputs_btd, _ = built(given.source_bs, given.source_mask_bs, given.target_bt)

@@ -32,6 +32,8 @@ class PeekyDecoder(Decoder[Tensor, tuple[LayerState, ...]]):
             zero
     """
 
+    has_attention = False
+
     def __init__(
         self,
         embedding_size: int,

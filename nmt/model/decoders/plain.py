@@ -29,6 +29,8 @@ class PlainDecoder(Decoder[tuple[()], tuple[LayerState, ...]]):
         initial_state: s_0 from the encoder: a projection of its final state, or its last states
     """
 
+    has_attention = False
+
     def __init__(
         self,
         embedding_size: int,

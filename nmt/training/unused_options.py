@@ -1,0 +1,152 @@
+"""Options of an experiment file that others leave without effect, which are errors.
+
+The validator of the schema fills in defaults. Only the checks here know which options a file
+contains, so that an option with its default value is reported as well.
+"""
+
+import operator
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from nmt.config.loader import LoadedExperiment
+from nmt.config.schema import EvaluationConfig, VocabularyConfig
+from nmt.config.search_options import SearchOptions, find_unused
+from nmt.config.validation import Section, validate
+from nmt.config.yaml_source import read_yaml
+from nmt.errors import UserErrors, printable
+from nmt.files import is_file
+from nmt.model.seq2seq import Seq2Seq
+from nmt.storage.run_dir import RunDir
+
+Unused = Iterator[tuple[str, str]]
+"""Dotted keys of options, each with the reason why it has no effect and the remedy."""
+
+# Options of a vocabulary that act whatever its origin: on the training text.
+ALWAYS_USED = frozenset({"sampling"})
+
+
+def check_unused_options(loaded: LoadedExperiment) -> None:
+    """Raise UserErrors for options of the file that others leave without effect.
+
+    A `config.yaml` of a run contains all options, so only those that differ from their defaults
+    count there.
+    """
+    _raise(loaded, _unused_vocabulary_options, _unused_search_options)
+
+
+def check_options_of_attention(loaded: LoadedExperiment, model: Seq2Seq) -> None:
+    """Raise UserErrors for options that require attention, with a decoder that has none."""
+    if model.decoder.has_attention:
+        return
+    cause = f"has no effect with decoder '{loaded.experiment.model.decoder.type}'"
+    message = f"{cause}, which has no attention; remove it"
+
+    def unused(loaded: LoadedExperiment) -> Unused:
+        search = loaded.experiment.search
+        if search.coverage_penalty.type != "none":
+            yield "search.coverage_penalty", message
+        if search.replace_unknown:
+            yield "search.replace_unknown", message
+        given = _given(loaded, "evaluation", EvaluationConfig)
+        if "pictures" in given and loaded.experiment.evaluation.pictures:
+            yield "evaluation.pictures", message
+
+    _raise(loaded, unused)
+
+
+def _raise(loaded: LoadedExperiment, *checks: Callable[[LoadedExperiment], Unused]) -> None:
+    errors = [loaded.error(*one) for check in checks for one in check(loaded)]
+    if errors:
+        raise UserErrors(errors)
+
+
+def _unused_vocabulary_options(loaded: LoadedExperiment) -> Unused:
+    data, training = loaded.experiment.data, loaded.experiment.training
+    given = set(_given(loaded, "data.vocabulary", VocabularyConfig)) - ALWAYS_USED
+    if training.start_from is not None:
+        yield from _other_vocabulary_options(data.vocabulary, sorted(given), training.start_from)
+        return
+    if data.vocabulary.model is not None:
+        # One file serves both sides, and two are one per side.
+        is_joint = not isinstance(data.vocabulary.model, list) or len(data.vocabulary.model) == 1
+        agreeing = {"joint"} if data.vocabulary.joint == is_joint else set()
+        for name in sorted(given - {"model"} - agreeing):
+            yield f"data.vocabulary.{name}", "has no effect with model; remove one of them"
+    if data.pictures is not None:
+        if "joint" in given:
+            yield "data.vocabulary.joint", "has no effect with data.pictures; remove it"
+        rules = loaded.tree.get(("data", "vocabulary", "normalization"))
+        if "normalization" in given and isinstance(rules, dict) and "source" in rules:
+            message = "has no effect with data.pictures, since images have no text; remove it"
+            yield "data.vocabulary.normalization.source", message
+
+
+def _other_vocabulary_options(config: VocabularyConfig, given: list[str], run: Path) -> Unused:
+    """Yield those of the given options that differ from the vocabulary that a run starts from.
+
+    Equal ones have their effect: the vocabulary is as they require.
+    """
+    expected = _vocabulary_options(run) if given else None
+    if expected is None:  # no run, which is reported when its vocabulary is loaded
+        return
+    values = config.to_dict()
+    for name in given:
+        if values[name] != expected[name]:
+            message = (
+                "differs from the vocabulary of training.start_from, which is used: "
+                f"{name} is {_shown(expected[name])} there, not {_shown(values[name])}; "
+                "remove data.vocabulary"
+            )
+            yield f"data.vocabulary.{name}", message
+
+
+def _vocabulary_options(directory: Path) -> dict[str, Any] | None:
+    """Return the options by which the vocabulary of a run was made, or None without a run."""
+    seen: set[Path] = set()
+    while directory not in seen:
+        seen.add(directory)
+        config = RunDir(directory).config
+        if not is_file(config):
+            return None
+        tree = read_yaml(config)
+        start_from = tree.get(("training", "start_from"))
+        if not isinstance(start_from, str):
+            values = tree.get(("data", "vocabulary"))
+            values = dict(values) if isinstance(values, dict) else {}
+            model = values.pop("model", None)
+            return validate(VocabularyConfig, values).to_dict() | {"model": model}
+        directory = Path(start_from)  # its vocabulary is that of another run in turn
+    return None
+
+
+def _unused_search_options(loaded: LoadedExperiment) -> Unused:
+    search = loaded.experiment.search
+    for name, cause in find_unused(search, _given(loaded, "search", SearchOptions)).items():
+        yield f"search.{name}", f"has no effect with {cause}; remove one of them"
+    if search.replace_unknown and loaded.experiment.data.pictures is not None:
+        message = "has no effect with images, which have no words; remove it"
+        yield "search.replace_unknown", message
+
+
+def _shown(value: object) -> str:
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return str(value).lower()
+        case dict():
+            return f"{{{', '.join(f'{name}: {_shown(one)}' for name, one in value.items())}}}"
+        case _:
+            return printable(str(value))
+
+
+def _given(loaded: LoadedExperiment, dotted: str, section: type[Section]) -> list[str]:
+    """Return the options of a section that the file contains."""
+    values = loaded.tree.get(tuple(dotted.split(".")))
+    names = [name for name in section.model_fields if isinstance(values, dict) and name in values]
+    if len(names) < len(section.model_fields):
+        return names
+    defaults = section().to_dict()
+    resolved = operator.attrgetter(dotted)(loaded.experiment).to_dict()
+    return [name for name in names if resolved[name] != defaults[name]]
