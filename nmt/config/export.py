@@ -123,5 +123,7 @@ def json_schema() -> JsonSchemaValue:
         for name, field in section.get("properties", {}).items():
             if "$ref" in field and "default" in field:  # a section, which null gives its defaults
                 branches = [{"$ref": field.pop("$ref")}, {"type": "null"}]
-                section["properties"][name] = {"anyOf": branches, **field}
+                definition = schema["$defs"][branches[0]["$ref"].rpartition("/")[2]]
+                whole = {"description": definition["description"], "anyOf": branches, **field}
+                section["properties"][name] = whole
     return schema

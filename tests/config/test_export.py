@@ -197,6 +197,15 @@ def test_the_schema_allows_null_for_the_default_component() -> None:
         assert None in fields[name]["anyOf"][0]["enum"]
 
 
+def test_the_schema_allows_null_for_sections_with_defaults() -> None:
+    sections = json_schema()["properties"]
+    assert [key for key, one in sections.items() if {"type": "null"} in one.get("anyOf", [])] == [
+        "model",
+        "search",
+        "evaluation",
+    ]
+
+
 def test_every_key_has_a_description() -> None:
     def described(section: Mapping[str, Any], where: str) -> Iterator[str]:
         for name, schema in section["properties"].items():
