@@ -8,7 +8,6 @@ from functools import partial
 from harness.results import Row
 from harness.text import Text
 from harness.worker_process import Contender, Plan, WorkerPool
-from measures import gpu
 from measures.growth import corpus_curve, draw, growth_rows, length_curve, vocabulary_curve
 from measures.memory import memory_rows
 from measures.one_sentence import cold_row, short_run, warm_rows
@@ -163,10 +162,6 @@ def _shards(bench: Bench) -> Iterator[Row]:
     )
 
 
-def _gpu(bench: Bench) -> Iterator[Row]:
-    yield from gpu.rows(bench.plan)
-
-
 MEASURES: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "training": _training,
     "translation": _translation,
@@ -175,6 +170,5 @@ MEASURES: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "profile": _profile,
     "growth": _growth,
     "shards": _shards,
-    "gpu": _gpu,
 }
 """Every measure by its name on the command line."""

@@ -56,12 +56,11 @@ class NmtWorker(Worker):
     """Worker for this toolkit.
 
     The task `prepare` has the options `model: gnmt`, and `loop: eager`, a loop over whole decoder
-    steps. Additional tasks are `busy`, the time in which a GPU runs kernels during updates, and
-    `profile`, the operations that take the most time in another task.
+    steps. An additional task is `profile`, the operations that take the most time in another task.
     """
 
     packages = ("sentencepiece",)
-    tasks = (*Worker.tasks, "busy", "profile")
+    tasks = (*Worker.tasks, "profile")
 
     def build(self, dtype: str, device: str, options: dict[str, Any]) -> tuple[int, str]:
         sizes, special_tokens = self.sizes, self.ids.special_tokens
@@ -148,13 +147,6 @@ class NmtWorker(Worker):
     def _suppress_eos(self) -> None:
         self.model.output_layer.bias[self.special_tokens.eos] = SUPPRESSED
         self.compiled, self.suppresses_eos = None, True
-
-    def busy(self, first: int, updates: int) -> dict[str, Any]:
-        """Return seconds in which kernels ran, and seconds of the updates."""
-        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
-            answer = self.train(first, updates)
-        microseconds = sum(_times(profile, on_gpu=True).values())
-        return {"kernels": microseconds / 1e6, "seconds": answer["seconds"]}
 
     def profile(self, task: str, operations: int = 12, **arguments: Any) -> dict[str, Any]:
         """Return the longest operations, on a GPU kernels, of a task: names and shares of time."""
