@@ -118,10 +118,12 @@ _OUT_OF_MEMORY = (
     "out of memory",
     "could not create a primitive",
     "could not create a memory",
+    "could not execute a primitive",  # for want of a scratchpad
     "bad_alloc",
     "bad allocation",
     "Storage size calculation overflowed",
     "can't start new thread",
+    "Resource temporarily unavailable",  # of a thread in C++
     "failed to map segment",  # the dynamic linker
     "Cannot allocate memory",
     # On a GPU that is nearly full, the workspaces of cuBLAS and cuDNN fail before torch's tensors.

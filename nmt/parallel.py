@@ -17,7 +17,7 @@ from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from typing import Any, Generic, NoReturn, TypeVar
 
-from nmt.errors import UserError
+from nmt.errors import UserError, is_out_of_memory
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -68,6 +68,8 @@ class Worker(Generic[Item, Result]):
             received = self._connection.recv()
         except (EOFError, OSError):
             self._raise_exit()
+        if isinstance(received, MemoryError):
+            raise UserError(f"out of memory; use fewer workers ({self._option})")
         if isinstance(received, UserError):
             raise received
         result: Result = received
@@ -240,6 +242,10 @@ def _serve(connection: Connection) -> None:
                 connection.send(function(item))
             except UserError as error:
                 connection.send(error)
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                connection.send(MemoryError())
     except (EOFError, ConnectionError):
         return
 

@@ -56,6 +56,11 @@ def test_a_killed_worker_is_a_user_error() -> None:
         list(map_in_order(signal.raise_signal, [signal.SIGKILL], 1))
 
 
+def test_memory_error_of_a_worker_is_a_user_error() -> None:
+    with pytest.raises(UserError, match="out of memory; use fewer workers"):
+        list(map_in_order(bytearray, [1 << 62], 1))
+
+
 def is_running(process: int) -> bool:
     try:
         os.kill(process, 0)
@@ -165,28 +170,3 @@ def test_a_failing_resource_is_a_user_error_when_the_pool_gets_ready() -> None:
         pytest.raises(UserError, match="no such model"),
     ):
         pool.wait_until_ready()
-
-
-PARENT = """
-import time
-from nmt.parallel import Worker
-worker = Worker(time.sleep, "--workers")
-print(worker._process.pid, flush=True)
-worker.submit({seconds})
-time.sleep(60)
-"""
-
-
-@pytest.mark.parametrize("seconds", [0, 60])
-def test_worker_exits_when_its_parent_is_killed(seconds: int) -> None:
-    command = [sys.executable, "-c", PARENT.format(seconds=seconds)]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1]
-    ) as parent:
-        assert parent.stdout is not None
-        worker = int(parent.stdout.readline())
-        parent.kill()
-    deadline = time.monotonic() + 30
-    while is_running(worker):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)

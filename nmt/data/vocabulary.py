@@ -15,7 +15,7 @@ from typing import Literal
 import sentencepiece as spm
 
 from nmt.data.special_tokens import SpecialTokens
-from nmt.errors import UserError
+from nmt.errors import UserError, is_out_of_memory
 from nmt.files import MAX_VOCABULARY_BYTES, is_dir, is_file, read_regular
 from nmt.storage.atomic import publish_dir, staging_dir
 from nmt.storage.run_dir import RunDir
@@ -348,10 +348,12 @@ def train_sentencepiece(
             num_threads=1,
             minloglevel=3,
         )
-    except (RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError, MemoryError) as error:
         # An error of the text itself, such as invalid UTF-8, is reported as it is.
         if text.error:
             raise text.error from None
+        if is_out_of_memory(error):
+            raise UserError("out of memory; lower data.vocabulary.lines") from error
         required = len(text.characters) + len(user_defined_symbols) + NUM_BYTES * byte_fallback
         advice = _advisable_size(text.num_lines, required + NUM_SPECIAL_TOKENS)
         raise _explain_training_error(str(error), size, advice) from error

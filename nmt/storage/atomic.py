@@ -23,7 +23,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from nmt.errors import UserError, file_error
+from nmt.errors import DISK_ERRORS, UserError, file_error
 
 # Values that are read from JSON are checked where they are used.
 JsonObject: TypeAlias = dict[str, Any]
@@ -113,7 +113,9 @@ def replace_link(path: Path, target: str) -> None:
         staging.unlink(missing_ok=True)
         try:
             staging.symlink_to(target)
-        except (OSError, NotImplementedError):
+        except (OSError, NotImplementedError) as error:
+            if getattr(error, "errno", None) in DISK_ERRORS:
+                raise
             replace_file(path, f"{target}\n")
         else:
             # A link cannot be changed in place; renaming a new one over it is a single step.

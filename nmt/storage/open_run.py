@@ -55,13 +55,11 @@ def open_run_dir(
     run = RunDir(path)
     _check_kinds(run)
     with ExitStack() as stack:
-        _make_directory(run)
-        lock.acquire(run.lock)
+        _make_and_lock(run, lock)
         is_new = not exists(run.config)
         if restart and not is_new:
             stack.enter_context(_renamed(run))
-            _make_directory(run)
-            lock.acquire(run.lock)
+            _make_and_lock(run, lock)
             is_new = True
         if is_new:
             stack.enter_context(_removed_on_user_error(path, lock))
@@ -103,13 +101,21 @@ def _check_kinds(run: RunDir) -> None:
                 raise UserError("is not a regular file; rename or remove it", str(file))
 
 
-def _make_directory(run: RunDir) -> None:
-    """Create the directory of a run unless it exists; refuse one with other content."""
+def _make_and_lock(run: RunDir, lock: RunLock) -> None:
+    """Lock the directory of a run, created if it does not exist; refuse one with other content."""
     with file_errors(run.path, "cannot be created"):
+        is_absent = not exists(run.path)
         run.path.mkdir(parents=True, exist_ok=True)
         entries = [entry for entry in run.path.iterdir() if not is_leftover(entry.name)]
     if entries and run.config not in entries and entries != [run.lock]:
         raise UserError("is not empty and holds no run; choose another --run", str(run.path))
+    try:
+        lock.acquire(run.lock)
+    except UserError:
+        if is_absent:
+            with suppress(OSError):  # another process may have taken it meanwhile
+                run.path.rmdir()
+        raise
 
 
 def _remove_leftovers(run: RunDir, experiment: Experiment) -> None:

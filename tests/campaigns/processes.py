@@ -90,6 +90,7 @@ class Commands:
         given: Path | bytes = b"",
         seconds: float = SECONDS,
         megabytes: int = MEGABYTES,
+        free_megabytes: int | None = None,
         file_bytes: int | None = None,
         faults: Faults | None = None,
         signals: Sequence[tuple[float, int]] = (),
@@ -105,6 +106,7 @@ class Commands:
             given: standard input, or a file for it
             seconds: limit of the time
             megabytes: limit of the address space
+            free_megabytes: limit of the addresses besides those of an idle command, instead
             file_bytes: limit of the size of every file that the command writes
             faults: what happens at a file event
             signals: signals by the time after the start
@@ -128,6 +130,7 @@ class Commands:
             "stderr": str(self._err),
             "seconds": seconds,
             "megabytes": megabytes,
+            "free_megabytes": free_megabytes,
             "file_bytes": file_bytes,
             "faults": faults and faults.to_json(),
             "signals": list(signals),

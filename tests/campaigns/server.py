@@ -111,6 +111,8 @@ def _run(request: dict[str, Any]) -> int:
     os.environ.update(request["environment"])
     signal.signal(signal.SIGINT, signal.default_int_handler)
     limit = request["megabytes"] << 20
+    if request["free_megabytes"] is not None:
+        limit = _address_space() + (request["free_megabytes"] << 20)
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     if request["file_bytes"] is not None:
         limit = request["file_bytes"]
@@ -121,6 +123,12 @@ def _run(request: dict[str, Any]) -> int:
     module = sys.modules[f"nmt.cli.{COMMANDS[request['command']]}"]
     code: int = module.main(request["arguments"])
     return code
+
+
+def _address_space() -> int:
+    """Return the size of the address space of this process."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+    return pages * resource.getpagesize()
 
 
 def _leave(code: object) -> NoReturn:

@@ -2,6 +2,8 @@
 
 import signal
 import threading
+import time
+from contextlib import suppress
 from pathlib import Path
 from queue import Queue
 from subprocess import PIPE, run
@@ -9,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from nmt.parallel import usable_cores
 from tests.conftest import start_command
 
 
@@ -36,6 +39,42 @@ def test_pipe_input_is_translated_line_by_line_until_interrupted(
     for stream in (process.stdin, process.stdout, process.stderr):
         assert stream is not None
         stream.close()
+
+
+def _living() -> dict[int, int]:
+    """Return the parent of each process that has not ended."""
+    found = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it has ended meanwhile
+            state, parent = stat.read_text(encoding="utf-8").rpartition(")")[2].split()[:2]
+            if state != "Z":
+                found[int(stat.parent.name)] = int(parent)
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="lists processes by /proc")
+@pytest.mark.skipif(usable_cores() < 2, reason="workers divide the cores")
+@pytest.mark.parametrize("is_loading", [True, False], ids=["loading", "translating"])
+def test_killed_command_leaves_no_worker(
+    is_loading: bool, trained: Path, expected: list[str], sources: list[str]
+) -> None:
+    words = ("-m", trained, "--workers", 2, "--threads", 1)
+    process = start_command("translate", *words, cwd=trained, stdin=PIPE)
+    assert process.stdin is not None
+    process.stdin.write(sources[0] + "\n")
+    process.stdin.flush()
+    if not is_loading:
+        assert _read_line(process) == expected[0] + "\n"
+    limit = time.monotonic() + 60
+    while not (workers := {one for one, parent in _living().items() if parent == process.pid}):
+        assert time.monotonic() < limit
+        time.sleep(0.01)
+    process.kill()
+    process.communicate()
+    while left := workers & set(_living()):
+        assert time.monotonic() < limit, left
+        time.sleep(0.01)
 
 
 @pytest.mark.slow

@@ -180,6 +180,18 @@ def test_size_of_special_tokens_only_raises_user_error(size: int) -> None:
         Vocabulary.train(TEXT, size=size, type="char")
 
 
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("Resource temporarily unavailable")], ids=repr
+)
+def test_want_of_memory_is_named(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(**options: object) -> None:
+        raise error
+
+    monkeypatch.setattr("sentencepiece.SentencePieceTrainer.train", fail)
+    with pytest.raises(UserError, match="out of memory; lower"):
+        Vocabulary.train(["a"], size=10)
+
+
 @pytest.mark.parametrize("text", [[], ["", ""]])
 def test_empty_text_raises_user_error(text: list[str]) -> None:
     with pytest.raises(UserError, match="is empty"):

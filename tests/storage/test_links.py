@@ -1,5 +1,6 @@
 """The links `best` and `last`, which do not survive every copy of a run."""
 
+import errno
 import os
 import shutil
 from collections.abc import Callable
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from nmt.errors import UserError
 from nmt.storage.atomic import read_link, replace_link
 from nmt.storage.checkpoint import is_checkpoint, link_checkpoint, write_checkpoint
 from nmt.storage.run_checkpoints import (
@@ -132,6 +134,19 @@ def test_without_symbolic_links_text_files_are_written(
     assert run.checkpoint("best").read_text() == "2\n"
     replace_link(run.checkpoint("best"), "6")
     assert read_link(run.checkpoint("best")) == "6"
+
+
+def test_failing_disk_leaves_the_previous_link(
+    run: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, target: str) -> None:
+        raise OSError(errno.EIO, "I/O error")
+
+    link_checkpoint(run, "best", 2)
+    monkeypatch.setattr(Path, "symlink_to", refuse)
+    with pytest.raises(UserError, match="best: cannot be written: Input/output error"):
+        link_checkpoint(run, "best", 6)
+    assert os.readlink(run.checkpoint("best")) == "2"
 
 
 def test_copy_of_the_best_checkpoint_alone_is_found_and_adopted(run: RunDir) -> None:
