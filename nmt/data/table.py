@@ -7,8 +7,10 @@ header row is recognized by the names of its cells.
 import csv
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
-from functools import cached_property
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from functools import cached_property, partial
+from io import BufferedReader
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -128,6 +130,7 @@ class Table:
             header row names those of `languages`
         languages: names of the columns in a header row
         option: option that selects columns, for error messages
+        opener: opens the text as UTF-8; None for a plain or compressed file
     """
 
     def __init__(
@@ -136,8 +139,10 @@ class Table:
         columns: Sequence[Column] | None = None,
         languages: Sequence[str] = (),
         option: str = "data.columns: [1, 2]",
+        opener: Callable[[], AbstractContextManager[BufferedReader]] | None = None,
     ) -> None:
         self.file, self._columns, self._option = file, columns, option
+        self._open = opener or partial(open_text, file)
         self._languages = [name.lower() for name in languages]
 
     @cached_property
@@ -192,6 +197,11 @@ class Table:
             else:
                 yield number, [cells[index] for index in indices]
 
+    def sample(self, count: int) -> list[list[str]]:
+        """Return all cells of the first rows, a header row included, without blank rows."""
+        rows = (cells for _, cells in self._all_rows())
+        return list(islice((cells for cells in rows if any(map(str.strip, cells))), count))
+
     def notes(self) -> list[str]:
         """Return the recognized header row and quotes as sentences for the log."""
         found = []
@@ -242,7 +252,7 @@ class Table:
         return header.index(column)
 
     def _lines(self) -> Iterator[str]:
-        with open_text(self.file) as stream:
+        with self._open() as stream:
             yield from decode_lines(raw_lines(stream), str(self.file))
 
     def _all_rows(self) -> Iterator[tuple[int, list[str]]]:
@@ -251,7 +261,7 @@ class Table:
             for number, line in enumerate(self._lines(), start=1):
                 yield number, line.split(delimiter)
             return
-        with open_text(self.file) as stream:
+        with self._open() as stream:
             yield from _quoted_rows(stream, delimiter, self.file)
 
 

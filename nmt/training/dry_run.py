@@ -9,6 +9,7 @@ from nmt.config.loader import LoadedExperiment
 from nmt.config.schema import Experiment
 from nmt.data.batch import Batch
 from nmt.data.batch_plan import longest_batch
+from nmt.data.examination.corpus import corpus_warnings
 from nmt.data.images import ImageSize
 from nmt.data.loader import IndexedBatch, Position, UpdateBatch, make_batch
 from nmt.device import resolve_device
@@ -113,6 +114,7 @@ def _dry_run(experiment: Experiment, on_device: torch.device) -> str:
         report["bleu"] = f"with the tokenizer {tokenizer.name or DEFAULT_TOKENIZER}"
     warnings = [warning for side in coverage for warning in side.warnings()]
     warnings += [tokenizer.warning] * bool(tokenizer.warning)
+    warnings += corpus_warnings(datasets.train_corpus, datasets.valid_corpus)
     lines = [*report.items(), *(("warning", warning) for warning in warnings)]
     return "\n".join(f"{name:<18}{value}" for name, value in lines)
 

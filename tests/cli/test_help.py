@@ -6,13 +6,14 @@ from subprocess import run
 
 import pytest
 
-from nmt.cli import evaluate, train, translate
+from nmt.cli import evaluate, init, train, translate
 from nmt.cli.common import Parser
 
 
 @pytest.mark.parametrize(
     ("command", "options"),
     [
+        ("init", "--languages --columns --valid --test -o --clean --minutes --seed --device FILE"),
         ("train", "--run --restart --check --device --list --schema CONFIG.yaml"),
         (
             "translate",
@@ -54,6 +55,7 @@ def test_help_lists_every_option_without_importing_heavy_libraries(
 @pytest.mark.parametrize(
     ("parser", "groups"),
     [
+        (init._parser(), ["text", "output", "training", "runtime"]),
         (train._parser(), ["experiment", "output", "runtime", "information, without training"]),
         (
             translate.make_parser(),
@@ -64,7 +66,7 @@ def test_help_lists_every_option_without_importing_heavy_libraries(
             ["files", "metrics", "word alignments", "output", "model", "search", "runtime"],
         ),
     ],
-    ids=["train", "translate", "evaluate"],
+    ids=["init", "train", "translate", "evaluate"],
 )
 def test_options_are_grouped_and_state_their_defaults(parser: Parser, groups: list[str]) -> None:
     found = {group.title: group._group_actions for group in parser._action_groups}

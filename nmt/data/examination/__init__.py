@@ -1,0 +1,1 @@
+"""Examination of sentence pairs: faults and their report, cleaning, and division into parts."""

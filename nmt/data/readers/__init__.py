@@ -1,0 +1,1 @@
+"""Readers of sentence pairs in the formats that people have, for `nmt-init`."""

@@ -1,0 +1,98 @@
+"""nmt-init as a process: from files to a report and a trainable experiment."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from nmt.cli import init, train
+from tests.commands import PHRASES, Called, call, lines_of
+
+ROOT = Path(__file__).parents[2]
+SIDES = [lines_of(Path(f"{PHRASES}.{side}")) for side in ("de", "en")]
+
+
+def _table(folder: Path, extra: str = "") -> Path:
+    pairs = zip(*SIDES, strict=True)
+    rows = "".join(f"{de}\t{en}\tCC-BY #{i}\n" for i, (de, en) in enumerate(pairs))
+    file = folder / "phrases.tsv"
+    file.write_text(rows + extra, encoding="utf-8")
+    return file
+
+
+def _process(*arguments: object) -> Called:
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "nmt.cli.init", *map(str, arguments)]
+    found = subprocess.run(command, capture_output=True, text=True, env=environment)
+    return Called(found.returncode, found.stdout, found.stderr)
+
+
+def test_report_alone_writes_nothing(here: Path) -> None:
+    file = _table(here, "\tone side\tCC-BY #99\n")
+    found = _process(file.name)
+    assert found.code == 0, found.err
+    assert found.lines[1].split() == ["train", str(len(SIDES[0]) + 1), "pairs"]
+    assert any("empty" in line and "1 pair" in line for line in found.lines)
+    assert [path.name for path in here.iterdir()] == [file.name]
+
+
+@pytest.mark.slow
+def test_experiment_of_a_table_can_be_checked_and_trained(here: Path) -> None:
+    file = _table(here, "das <b>\tthe <b>\tCC-BY #99\n")
+    languages = ("--languages", "de", "en")
+    found = _process(file.name, "-o", "my.yaml", "--clean", *languages, "--threads", 1)
+    assert found.code == 0, found.err
+    text = (here / "my.yaml").read_text(encoding="utf-8")
+    experiment = yaml.safe_load(text)
+    assert experiment["data"]["train"] == "my-data/train"
+    assert f"nmt-init {file.name} -o my.yaml --clean --languages de en --threads 1" in text
+    assert "nearest training sentence" in found.out
+    written = [lines_of(here / "my-data" / f"{part}.de") for part in ("train", "valid", "test")]
+    assert sorted(line for lines in written for line in lines) == sorted(SIDES[0])
+    assert lines_of(here / "my-data" / "removed.tsv") == [
+        f"{file.name}:{len(SIDES[0]) + 1}\tmarkup\tdas <b>\tthe <b>"
+    ]
+    assert call(train.main, "my.yaml", "--check").code == 0
+    trained = call(train.main, "my.yaml", "training.steps=2", "training.validate_every=2")
+    assert trained.code == 0, trained.err
+    # Nothing that a user may have changed is overwritten.
+    again = call(init.main, file, "-o", "my.yaml")
+    assert again.complaint == "nmt-init: my.yaml: already exists; choose another name, or remove it"
+    other = call(init.main, file, "-o", "my.yml", *languages)
+    assert "my-data: already exists" in other.complaint
+
+
+@pytest.mark.slow
+def test_given_parts_stay_in_their_place(here: Path) -> None:
+    for part in ("train", "dev"):
+        for lines, suffix in zip(SIDES, ("de", "en"), strict=True):
+            (here / f"{part}.{suffix}").write_text("".join(f"{line}\n" for line in lines))
+    found = call(init.main, here, "-o", here / "my.yaml", "--minutes", 1, "--threads", 1)
+    assert found.code == 0, found.err
+    data = yaml.safe_load((here / "my.yaml").read_text(encoding="utf-8"))["data"]
+    assert (data["train"], data["valid"]) == ("train", "dev")
+    assert not (here / "my-data").exists()
+    assert f"{len(SIDES[0])} pairs (100 %)" in found.out  # all of them leak
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["none.tsv"], "none.tsv: not found"),
+        (["few.tsv", "-o", "a.yaml"], "few.tsv: has 3 usable pairs; at least 40 are needed"),
+        (["few.tsv", "--clean"], "--clean has no effect without -o"),
+        (["few.tsv", "--minutes", "5"], "--minutes has no effect without -o"),
+        (["few.tsv", "-o", "a.txt"], "a.txt: is not the name of an experiment file; use .yaml"),
+        (["few.tsv", "-o", "a.yaml", "--minutes", "0"], "--minutes: must be more than 0"),
+        (["few.tsv", "--columns", "1", "9"], "few.tsv: no column 9; the file has 2"),
+        (["a.de", "b.en", "c.en"], "more than two files"),
+    ],
+)
+def test_mistake_is_one_line(arguments: list[str], message: str, here: Path) -> None:
+    (here / "few.tsv").write_text("one a\teins a\ntwo b\tzwei b\nthree\tdrei\n", encoding="utf-8")
+    found = call(init.main, *arguments)
+    assert message in found.complaint
+    assert [path.name for path in here.iterdir()] == ["few.tsv"]
