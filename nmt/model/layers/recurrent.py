@@ -1,17 +1,22 @@
 """Recurrent layers: the long short-term memory, the gated recurrent unit, and stacks of them."""
 
+import logging
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from typing import ClassVar, Generic, Literal, NamedTuple, TypeVar, cast
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from nmt.device import TORCH_VERSION
 from nmt.model.interfaces import FusedSupport
 from nmt.model.layers.arithmetic import TORCH_ARITHMETIC, Arithmetic
 from nmt.model.layers.dropout import dropout
 from nmt.model.layers.linear import ConcatLinear, orthogonal_gates, xavier_gates
+
+log = logging.getLogger("nmt")
 
 Cell = Literal["lstm", "gru"]
 
@@ -161,7 +166,7 @@ class LSTMLayer(RecurrentLayer):
         assert state.cell_nd is not None
         # torch adds a second bias, which an LSTM does not need.
         biases = (self.bias, torch.zeros_like(self.bias))
-        weights = [w.to(dtype) for w in (input_weight_gm, self.recurrent.weight, *biases)]
+        weights = _cast_weights((input_weight_gm, self.recurrent.weight, *biases), dtype)
         start = (state.hidden_nd[None].to(dtype), state.cell_nd[None].to(dtype))
         # cuDNN's autocast rule casts to float16 whatever the autocast type, so we cast ourselves.
         with torch.autocast(inputs_tnm.device.type, enabled=False):
@@ -256,7 +261,7 @@ class GRULayer(RecurrentLayer):
         # torch has two biases; only that of n is inside the reset gate, so the others are ours.
         zeros_x = torch.zeros_like(self.bias[: 2 * self.hidden_size])
         biases = (self.bias, torch.cat([zeros_x, self.reset_bias]))
-        weights = [w.to(dtype) for w in (self.input.weight, self.recurrent.weight, *biases)]
+        weights = _cast_weights((self.input.weight, self.recurrent.weight, *biases), dtype)
         start_1nd = state.hidden_nd[None].to(dtype)
         # As in `LSTMLayer.sequence`.
         with torch.autocast(inputs_tnm.device.type, enabled=False):
@@ -264,6 +269,40 @@ class GRULayer(RecurrentLayer):
                 inputs_tnm.to(dtype), start_1nd, weights, True, 1, 0.0, True, False, False
             )
         return outputs_tnd, LayerState(hidden_1nd[0])
+
+
+def _cast_weights(weights: Sequence[Tensor], dtype: torch.dtype) -> list[Tensor]:
+    """Cast the weights of torch's own recurrent layer."""
+    if weights[0].is_cuda:
+        return cudnn_weights(weights, dtype)
+    return [weight.to(dtype) for weight in weights]
+
+
+def cudnn_weights(weights: Sequence[Tensor], dtype: torch.dtype) -> list[Tensor]:
+    """Cast the weights of one layer and direction into one buffer; return views of it.
+
+    In this order and without gaps they have cuDNN's own layout. Weights in several buffers would be
+    copied into one at every call, with a warning.
+
+    Args:
+        weights: W, V and both biases
+        dtype: type of the buffer
+    """
+    if dtype == torch.bfloat16 and TORCH_VERSION < (2, 10):
+        _warn_of_bfloat16()
+    # A concatenation and a cast for all weights, and in the backward pass the same.
+    buffer_x = torch.cat([weight.flatten() for weight in weights]).to(dtype)
+    parts = buffer_x.split([weight.numel() for weight in weights])
+    return [part.view_as(weight) for part, weight in zip(parts, weights, strict=True)]
+
+
+@cache
+def _warn_of_bfloat16() -> None:
+    log.warning(
+        "torch %s computes recurrent layers in bf16 step by step, without cuDNN; install torch "
+        "2.10 or later, or use fp16",
+        torch.__version__,
+    )
 
 
 CELLS: dict[Cell, type[RecurrentLayer]] = {"lstm": LSTMLayer, "gru": GRULayer}

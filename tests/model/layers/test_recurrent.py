@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.autograd import backward
 
+from nmt.model.layers import recurrent
 from nmt.model.layers.lstmn import LSTMNLayer
 from nmt.model.layers.recurrent import CELLS, GRULayer, LSTMLayer, RecurrentLayer, RecurrentStack
 from tests.model.numpy_formulas import array, draw, gru_step, lstm_step
@@ -68,6 +70,74 @@ def test_held_steps_keep_the_cell() -> None:
     _, whole = layer.sequence(inputs_tnm)
     torch.testing.assert_close(held.cell_nd[0], short.cell_nd[0], rtol=1e-13, atol=0)
     torch.testing.assert_close(held.cell_nd[1], whole.cell_nd[1], rtol=1e-13, atol=0)
+
+
+@pytest.fixture
+def cudnn_buffers(monkeypatch: pytest.MonkeyPatch) -> list[list[Tensor]]:
+    """The weights that torch's layer receives on a GPU; a CPU uses the same ones in this test."""
+    received = []
+
+    def record(weights: Any, dtype: torch.dtype) -> list[Tensor]:
+        received.append(recurrent.cudnn_weights(weights, dtype))
+        return received[-1]
+
+    monkeypatch.setattr(recurrent, "_cast_weights", record)
+    return received
+
+
+@every_cell
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_weights_of_cudnn_follow_each_other_in_one_buffer(
+    kind: type[RecurrentLayer], dtype: torch.dtype, cudnn_buffers: list[list[Tensor]]
+) -> None:
+    layer = kind(INPUTS, UNITS)
+    inputs_tnm = torch.randn(5, 2, INPUTS)
+    with torch.autocast("cpu", dtype, enabled=dtype == torch.bfloat16):
+        layer.sequence(inputs_tnm)
+    (weights,) = cudnn_buffers
+    gates = layer.gates * UNITS
+    assert [tuple(w.shape) for w in weights] == [(gates, INPUTS), (gates, UNITS), (gates,), (gates,)]
+    start = weights[0].untyped_storage().data_ptr()
+    for weight in weights:
+        assert weight.data_ptr() == start
+        assert weight.is_contiguous()
+        assert weight.dtype == dtype
+        start += weight.nbytes
+    assert weights[0].untyped_storage().nbytes() == sum(w.nbytes for w in weights)
+
+
+@every_cell
+def test_one_buffer_gives_the_same_bits_as_single_weights(
+    kind: type[RecurrentLayer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer = kind(INPUTS, UNITS)
+    layer.bias.data.normal_()
+    inputs_tnm = torch.randn(5, 2, INPUTS)
+    hold_tn = torch.zeros(5, 2, dtype=torch.bool) if layer.has_cell else None
+    found = []
+    for cast in (recurrent._cast_weights, recurrent.cudnn_weights):
+        monkeypatch.setattr(recurrent, "_cast_weights", cast)
+        layer.zero_grad()
+        outputs_tnd, last = layer.sequence(inputs_tnm, hold_tn=hold_tn)
+        backward(outputs_tnd.square().sum())
+        found.append([outputs_tnd, last, *(p.grad for p in layer.parameters())])
+    assert all(gradient is not None and gradient.any() for gradient in found[0][2:])
+    torch.testing.assert_close(*found, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(("version", "warnings"), [((2, 9), 1), ((2, 10), 0)])
+def test_bf16_without_cudnn_is_one_warning(
+    version: tuple[int, int],
+    warnings: int,
+    monkeypatch: pytest.MonkeyPatch,
+    log_text: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(recurrent, "TORCH_VERSION", version)
+    recurrent._warn_of_bfloat16.cache_clear()
+    for dtype in (torch.float32, torch.float16, torch.bfloat16, torch.bfloat16):
+        recurrent.cudnn_weights([torch.ones(2, 2)], dtype)
+    assert len(log_text.records) == warnings
+    assert all("install torch 2.10" in record.getMessage() for record in log_text.records)
 
 
 def _assert_orthogonal_gates(weight_gd: Tensor) -> None:
