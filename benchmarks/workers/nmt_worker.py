@@ -111,7 +111,7 @@ class NmtWorker(Worker):
         group = UpdateBatch(
             [IndexedBatch(batch, np.arange(1))], batch.target_tokens, Position(0, 1)
         )
-        return group.pin_memory() if self.torch_device.type == "cuda" else group
+        return group.for_gpu() if self.torch_device.type == "cuda" else group
 
     def search(self, sentences: list[Array], beam: int, length: int | None) -> list[list[int]]:
         self.model.eval()

@@ -7,12 +7,26 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
+from torch.utils._pytree import tree_map_only
 
 from nmt.data.special_tokens import SpecialTokens
 from nmt.data.token_corpus import Array
 
 Source = Int[Tensor, "b s"] | UInt8[Tensor, "b 3 y z"] | Float[Tensor, "b p x"]
 """Input of an encoder: token ids of text, pixels of images, or precomputed feature maps."""
+
+
+class TokenGroups(NamedTuple):
+    """The positions of a batch, grouped by their token, for the gradient of an embedding table.
+
+    Attributes:
+        order_n: positions in the flattened batch, sorted by token; of one token, in their order
+        starts_x: start of each group in `order_n`; all entries after the last group are the number
+            of positions, so that the shape does not depend on the number of groups
+    """
+
+    order_n: Int[Tensor, " n"]
+    starts_x: Int[Tensor, " x"]
 
 
 class Batch(NamedTuple):
@@ -27,6 +41,8 @@ class Batch(NamedTuple):
         target_mask_bt: mask of `target_out_bt`
         target_indices_r: indices of the real tokens in the flattened `target_out_bt`. They are
             computed on the CPU, because `nonzero` on a GPU would synchronize.
+        source_groups: groups of the source tokens, for training on a GPU
+        target_groups: groups of `target_in_bt`, likewise
     """
 
     source: Source
@@ -35,6 +51,8 @@ class Batch(NamedTuple):
     target_out_bt: Int[Tensor, "b t"]
     target_mask_bt: Bool[Tensor, "b t"]
     target_indices_r: Int[Tensor, " r"]
+    source_groups: TokenGroups | None = None
+    target_groups: TokenGroups | None = None
 
     @classmethod
     def create(
@@ -58,18 +76,37 @@ class Batch(NamedTuple):
             target_indices_r=self.target_indices_r[:0],
         )
 
+    def with_groups(self) -> "Batch":
+        """Return the same batch with the groups of its tokens, computed on the CPU."""
+        is_text = self.source.dtype == torch.int64  # pixels and features have other types
+        return self._replace(
+            source_groups=group_tokens(self.source) if is_text else None,
+            target_groups=group_tokens(self.target_in_bt),
+        )
+
     def to(self, device: torch.device | str) -> "Batch":
         """Copy the batch to a device; asynchronously if it is in pinned memory."""
-        return Batch(*(tensor.to(device, non_blocking=True) for tensor in self))
+        return tree_map_only(Tensor, lambda tensor: tensor.to(device, non_blocking=True), self)
 
     def pin_memory(self) -> "Batch":
         """Copy the batch to page-locked memory."""
-        return Batch(*(tensor.pin_memory() for tensor in self))
+        return tree_map_only(Tensor, Tensor.pin_memory, self)
 
     @property
     def target_tokens(self) -> int:
         """Return the number of target tokens to predict, including `</s>`."""
         return len(self.target_indices_r)
+
+
+def group_tokens(tokens_bs: Int[Tensor, "b s"]) -> TokenGroups:
+    """Group the positions of a batch by their token."""
+    ids_n = tokens_bs.flatten().numpy()
+    order_n = ids_n.argsort(kind="stable")
+    # A group starts where the sorted token differs from the one before; -1 is no token.
+    first_x = np.flatnonzero(np.diff(ids_n[order_n], prepend=-1))
+    starts_x = np.full(len(ids_n) + 1, len(ids_n), np.int32)
+    starts_x[: len(first_x)] = first_x
+    return TokenGroups(torch.from_numpy(order_n.astype(np.int32)), torch.from_numpy(starts_x))
 
 
 def collate(

@@ -47,9 +47,12 @@ class UpdateBatch(NamedTuple):
     target_tokens: int
     next_position: Position
 
-    def pin_memory(self) -> "UpdateBatch":
-        """Copy the batches to page-locked memory."""
-        batches = [indexed._replace(batch=indexed.batch.pin_memory()) for indexed in self.batches]
+    def for_gpu(self) -> "UpdateBatch":
+        """Group the tokens of the batches, and copy the batches to page-locked memory."""
+        batches = [
+            indexed._replace(batch=indexed.batch.with_groups().pin_memory())
+            for indexed in self.batches
+        ]
         return self._replace(batches=batches)
 
 

@@ -6,7 +6,7 @@ from typing import Literal
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from nmt.data.batch import Source
+from nmt.data.batch import Source, TokenGroups
 from nmt.model.interfaces import (
     AnyDecoder,
     DecoderOutput,
@@ -17,6 +17,7 @@ from nmt.model.interfaces import (
     State,
 )
 from nmt.model.layers.dropout import dropout as apply_dropout
+from nmt.model.layers.embedding import embed
 from nmt.model.layers.linear import xavier
 
 Tying = Literal["none", "decoder", "all"]
@@ -50,8 +51,14 @@ class Embedding(nn.Module):
         """Return the table, one row per token."""
         return self.table.weight
 
-    def forward(self, tokens: Int[Tensor, "*axes"]) -> Float[Tensor, "*axes m"]:
-        return apply_dropout(self.scale * self.table(tokens), self.dropout, self.training)
+    def forward(
+        self, tokens: Int[Tensor, "*axes"], groups: TokenGroups | None = None
+    ) -> Float[Tensor, "*axes m"]:
+        """Look up tokens; with their groups, a Triton kernel computes the gradient on a GPU."""
+        embedded: Tensor = (
+            self.table(tokens) if groups is None else embed(tokens, self.weight, groups)
+        )
+        return apply_dropout(self.scale * embedded, self.dropout, self.training)
 
 
 class Seq2Seq(nn.Module):
@@ -112,11 +119,16 @@ class Seq2Seq(nn.Module):
         """Return weight and bias of the output layer, for the loss."""
         return self.output_layer.weight, self.output_layer.bias
 
-    def encode(self, source: Source, source_mask_bs: Bool[Tensor, "b _"]) -> Encoded:
+    def encode(
+        self,
+        source: Source,
+        source_mask_bs: Bool[Tensor, "b _"],
+        groups: TokenGroups | None = None,
+    ) -> Encoded:
         """Encode a batch of source sentences or images."""
         # An encoder of images reads pixels or features, not embeddings.
         if self.source_embedding is not None:
-            source = self.source_embedding(source)
+            source = self.source_embedding(source, groups)
         return self.encoder(source, source_mask_bs)
 
     def forward(
@@ -124,13 +136,16 @@ class Seq2Seq(nn.Module):
         source: Source,
         source_mask_bs: Bool[Tensor, "b _"],
         target_in_bt: Int[Tensor, "b t"],
+        *,
+        source_groups: TokenGroups | None = None,
+        target_groups: TokenGroups | None = None,
     ) -> DecoderOutput:
         """Compute the inputs of the output layer at every target position (teacher forcing).
 
         The loss multiplies them by the output layer, a part of the positions at a time.
         """
-        encoded = self.encode(source, source_mask_bs)
-        return self.decoder(self.target_embedding(target_in_bt), encoded)
+        encoded = self.encode(source, source_mask_bs, source_groups)
+        return self.decoder(self.target_embedding(target_in_bt, target_groups), encoded)
 
     def start(self, source: Source, source_mask_bs: Bool[Tensor, "b _"]) -> tuple[Memory, State]:
         """Encode a batch of sources; return the decoder's memory and initial state."""

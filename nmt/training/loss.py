@@ -69,7 +69,13 @@ def batch_loss(
     The training loss is `smoothed_cross_entropy` plus the decoder's auxiliary loss, if it has one.
     """
     mask_bt, indices_r = batch.target_mask_bt, batch.target_indices_r
-    output_btd, auxiliary = model(batch.source, batch.source_mask_bs, batch.target_in_bt)
+    output_btd, auxiliary = model(
+        batch.source,
+        batch.source_mask_bs,
+        batch.target_in_bt,
+        source_groups=batch.source_groups,
+        target_groups=batch.target_groups,
+    )
     # Without padding, which gets no probability, no loss and no gradient.
     loss, nll_r = smoothed_cross_entropy(
         remove_padding(output_btd, mask_bt, indices_r),

@@ -232,7 +232,7 @@ class Trainer:
         )
         if self.precision.device.type == "cuda":
             # Only from pinned memory does a copy to the GPU overlap with computation.
-            batches = (batch.pin_memory() for batch in batches)
+            batches = (batch.for_gpu() for batch in batches)
         # Closing ends the thread that reads ahead, when training stops in mid-epoch.
         with closing(prefetch(batches)) as prefetched:
             started = time.perf_counter()

@@ -1,9 +1,12 @@
 """Batches: padding, special tokens and masks."""
 
+from itertools import pairwise
+
 import numpy as np
 import torch
+from torch.utils._pytree import tree_leaves
 
-from nmt.data.batch import Batch, collate
+from nmt.data.batch import Batch, TokenGroups, collate
 from nmt.data.special_tokens import SpecialTokens
 
 
@@ -21,7 +24,7 @@ def test_collate_pads_and_adds_special_tokens() -> None:
     assert batch.target_mask_bt.tolist() == [[True, True, False], [True, True, True]]
     assert batch.target_tokens == 5
     assert isinstance(batch.target_tokens, int)
-    assert [tensor.dtype for tensor in batch] == [
+    assert [tensor.dtype for tensor in batch if isinstance(tensor, torch.Tensor)] == [
         torch.int64,
         torch.bool,
         torch.int64,
@@ -51,6 +54,31 @@ def test_masks_do_not_depend_on_the_padding_id() -> None:
 
 def test_to_copies_all_tensors() -> None:
     specials = SpecialTokens(pad=0, bos=1, eos=2)
-    batch = collate([np.array([4])], [np.array([5])], specials, specials).to("meta")
+    batch = collate([np.array([4])], [np.array([5])], specials, specials).with_groups().to("meta")
     assert isinstance(batch, Batch)
-    assert {tensor.device.type for tensor in batch} == {"meta"}
+    assert isinstance(batch.source_groups, TokenGroups)
+    tensors = tree_leaves(batch)
+    assert len(tensors) == 10
+    assert {tensor.device.type for tensor in tensors} == {"meta"}
+
+
+def test_groups_list_the_positions_of_each_token_in_order() -> None:
+    specials = SpecialTokens(pad=0, bos=1, eos=2)
+    sources = [np.array([5, 4, 5], np.uint16), np.array([4], np.uint16)]
+    targets = [np.array([6], np.uint16), np.array([7, 7], np.uint16)]
+    batch = collate(sources, targets, specials, specials).with_groups()
+    for tokens_bs, groups in (
+        (batch.source, batch.source_groups),
+        (batch.target_in_bt, batch.target_groups),
+    ):
+        assert groups is not None
+        ids_n = tokens_bs.flatten()
+        starts = groups.starts_x.tolist()
+        assert len(starts) == len(ids_n) + 1
+        groups_of_order = [
+            groups.order_n[start:end].tolist() for start, end in pairwise(starts) if start < end
+        ]
+        expected = [
+            (ids_n == token).nonzero()[:, 0].tolist() for token in sorted(set(ids_n.tolist()))
+        ]
+        assert groups_of_order == expected

@@ -292,7 +292,7 @@ def cudnn_weights(weights: Sequence[Tensor], dtype: torch.dtype) -> list[Tensor]
         _warn_of_bfloat16()
     # A concatenation and a cast for all weights, and in the backward pass the same.
     buffer_x = torch.cat([weight.flatten() for weight in weights]).to(dtype)
-    parts = buffer_x.split([weight.numel() for weight in weights])
+    parts = torch.split(buffer_x, [weight.numel() for weight in weights])
     return [part.view_as(weight) for part, weight in zip(parts, weights, strict=True)]
 
 

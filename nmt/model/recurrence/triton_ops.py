@@ -134,6 +134,7 @@ class TritonCellOps(CellOps):
         position_block = triton.next_power_of_2(positions)
         # The program holds keys and their gradients: twice the tile of the other kernels.
         block = _block_size(units, 2 * position_block)
+        warps = 8 if position_block * block > MAX_TILE else 4  # so that it fits into registers
         d_v_ba = d_energies_tbs.new_empty(sentences, units)
         launch(
             _finish_additive_kernel,
@@ -151,6 +152,7 @@ class TritonCellOps(CellOps):
             units,
             position_block,
             block,
+            num_warps=warps,
         )
         # Summed over the sentences here: atomic additions in the kernel would have no fixed order.
         additive.v_a.add_(d_v_ba.sum(dim=0))

@@ -96,7 +96,12 @@ def test_weights_of_cudnn_follow_each_other_in_one_buffer(
         layer.sequence(inputs_tnm)
     (weights,) = cudnn_buffers
     gates = layer.gates * UNITS
-    assert [tuple(w.shape) for w in weights] == [(gates, INPUTS), (gates, UNITS), (gates,), (gates,)]
+    assert [tuple(w.shape) for w in weights] == [
+        (gates, INPUTS),
+        (gates, UNITS),
+        (gates,),
+        (gates,),
+    ]
     start = weights[0].untyped_storage().data_ptr()
     for weight in weights:
         assert weight.data_ptr() == start
@@ -120,8 +125,9 @@ def test_one_buffer_gives_the_same_bits_as_single_weights(
         layer.zero_grad()
         outputs_tnd, last = layer.sequence(inputs_tnm, hold_tn=hold_tn)
         backward(outputs_tnd.square().sum())
-        found.append([outputs_tnd, last, *(p.grad for p in layer.parameters())])
-    assert all(gradient is not None and gradient.any() for gradient in found[0][2:])
+        gradients = [p.grad for p in layer.parameters()]
+        assert all(gradient is not None and gradient.any() for gradient in gradients)
+        found.append([outputs_tnd, last, *gradients])
     torch.testing.assert_close(*found, rtol=0, atol=0)
 
 
