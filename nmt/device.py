@@ -1,13 +1,14 @@
-"""Devices: choosing one, mixed precision, and copies to the host that do not stall a GPU."""
+"""Devices: choosing one, mixed precision, two streams, and copies to the host without a stall."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
 from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_flatten, tree_unflatten
+from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 
 from nmt.errors import UserError
 
@@ -77,6 +78,49 @@ def _tf32(allowed: bool) -> Iterator[None]:
             setting.allow_tf32 = value
 
 
+_branch_stream: ContextVar["torch.cuda.Stream | None"] = ContextVar("branch stream", default=None)
+
+
+@contextmanager
+def parallel_branches(stream: "torch.cuda.Stream") -> Iterator[None]:
+    """Let `run_branches` use a second stream of the GPU inside the context."""
+    token = _branch_stream.set(stream)
+    try:
+        yield
+    finally:
+        _branch_stream.reset(token)
+
+
+def run_branches(
+    first: Callable[[], Tree], second: Callable[[], Tree], shared: object
+) -> tuple[Tree, Tree]:
+    """Run two functions that do not depend on each other; return the results of both.
+
+    Inside `parallel_branches` the second one runs on the other stream, forward and backward: torch
+    computes a gradient on the stream of its forward pass.
+
+    Args:
+        first, second: the functions
+        shared: pytree of all tensors that `second` reads
+    """
+    other = _branch_stream.get()
+    if other is None:
+        return first(), second()
+    current = torch.cuda.current_stream()
+    other.wait_stream(current)
+    with torch.cuda.stream(other):
+        second_result = second()
+    first_result = first()
+    current.wait_stream(other)
+    # The allocator knows only the stream that allocates a tensor, and must not reuse its memory
+    # while the other one may still read it.
+    for tensor, stream in ((shared, other), (second_result, current)):
+        for leaf in tree_leaves(tensor):
+            if isinstance(leaf, Tensor):
+                leaf.record_stream(stream)
+    return first_result, second_result
+
+
 class AsyncHostCopy(Generic[Tree]):
     """A queue of pytrees on their way from a device to the host.
 
@@ -126,13 +170,13 @@ class AsyncHostCopy(Generic[Tree]):
 
 
 def copy_packed(tensors: list[Tensor]) -> list[Tensor]:
-    """Start the copy of tensors to the host, with a single transfer for all that have one dtype.
+    """Start the copy of tensors to the host, with one transfer per device and dtype.
 
     Each transfer costs the host several microseconds, however small it is.
     """
     copies = list(tensors)
-    for dtype in {tensor.dtype for tensor in tensors}:
-        places = [n for n, tensor in enumerate(tensors) if tensor.dtype == dtype]
+    for kind in {(tensor.device, tensor.dtype) for tensor in tensors}:
+        places = [n for n, tensor in enumerate(tensors) if (tensor.device, tensor.dtype) == kind]
         packed = torch.cat([tensors[n].flatten() for n in places])
         # A non-blocking copy to the CPU goes to pinned memory; it is complete when the event is.
         on_host = packed.to("cpu", non_blocking=True)

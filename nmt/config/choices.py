@@ -4,5 +4,12 @@ from typing import Literal
 
 RecurrenceBackend = Literal["auto", "eager", "fused"]
 """How a decoder's recurrence is computed under teacher forcing; see `nmt.model.recurrence`."""
+Recurrence = Literal["auto", "eager", "fused", "graph"]
+"""`training.recurrence`: a backend, or auto inside a CUDA graph of the whole update."""
 TiedEmbeddings = Literal["none", "decoder", "all"]
 """Tables that share weights: target embedding and output layer, and also the source embedding."""
+
+
+def backend_of(recurrence: Recurrence) -> RecurrenceBackend:
+    """Return the backend of the decoder; a graph contains the fastest one."""
+    return "auto" if recurrence == "graph" else recurrence

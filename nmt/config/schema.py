@@ -22,7 +22,7 @@ from nmt.component_spec import (
     Seed,
     Size,
 )
-from nmt.config.choices import RecurrenceBackend, TiedEmbeddings
+from nmt.config.choices import Recurrence, TiedEmbeddings
 from nmt.config.search_options import SearchOptions
 from nmt.config.validation import DEFAULT, Component, FieldContext, Section, error_at
 from nmt.errors import printable
@@ -320,9 +320,10 @@ class TrainingConfig(Section):
     precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"] = "auto"
     """auto: bf16 on a GPU that supports it, otherwise fp16; fp32 on the CPU. tf32: float32, except
     that a GPU rounds the inputs of products to 10 bits of mantissa; tf32 and fp16 require a GPU"""
-    recurrence: RecurrenceBackend = "auto"
+    recurrence: Recurrence = "auto"
     """decoder recurrence: eager (a loop over steps), fused (one operation for all steps, for LSTM
-    layers with global attention), or auto (fused where supported)"""
+    layers with global attention), or auto (fused where supported). graph: auto, with the whole
+    update as a CUDA graph per shape of batches, whose sizes are rounded for this; requires a GPU"""
     seed: Seed = 1
     """seed of the initialization, dropout and the order of batches"""
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None

@@ -7,8 +7,10 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
+from torch.nn.functional import pad as pad_tensor
 from torch.utils._pytree import tree_map_only
 
+from nmt.data.batch_plan import padding_length
 from nmt.data.special_tokens import SpecialTokens
 from nmt.data.token_corpus import Array
 
@@ -40,7 +42,8 @@ class Batch(NamedTuple):
             entry t of `target_in_bt`
         target_mask_bt: mask of `target_out_bt`
         target_indices_r: indices of the real tokens in the flattened `target_out_bt`. They are
-            computed on the CPU, because `nonzero` on a GPU would synchronize.
+            computed on the CPU, because `nonzero` on a GPU would synchronize. After `round_lengths`
+            they are the indices of all positions.
         source_groups: groups of the source tokens, for training on a GPU
         target_groups: groups of `target_in_bt`, likewise
     """
@@ -94,8 +97,34 @@ class Batch(NamedTuple):
 
     @property
     def target_tokens(self) -> int:
-        """Return the number of target tokens to predict, including `</s>`."""
-        return len(self.target_indices_r)
+        """Return the number of target tokens to predict, including `</s>`; not on a GPU."""
+        return int(self.target_mask_bt.sum())
+
+    def round_lengths(self, source_pad: int | None, target_pad: int) -> "Batch":
+        """Return the batch padded to lengths of few shapes.
+
+        The shape of `target_indices_r` depends on the lengths alone as well. The loss has to ignore
+        the padding among these positions.
+
+        Args:
+            source_pad: padding token of the source; None for images, whose sizes are equal
+            target_pad: padding token of the target
+        """
+        source, source_mask_bs = self.source, self.source_mask_bs
+        if source_pad is not None:
+            columns = (0, padding_length(source.size(1)))
+            source = pad_tensor(source, columns, value=source_pad)
+            source_mask_bs = pad_tensor(source_mask_bs, columns, value=False)
+        columns = (0, padding_length(self.target_in_bt.size(1)))
+        target_mask_bt = pad_tensor(self.target_mask_bt, columns, value=False)
+        return Batch(
+            source,
+            source_mask_bs,
+            pad_tensor(self.target_in_bt, columns, value=target_pad),
+            pad_tensor(self.target_out_bt, columns, value=target_pad),
+            target_mask_bt,
+            torch.arange(target_mask_bt.numel()),
+        )
 
 
 def group_tokens(tokens_bs: Int[Tensor, "b s"]) -> TokenGroups:

@@ -14,6 +14,11 @@ from nmt.data.token_corpus import Array
 # one batch again in the next epoch is 46 % instead of 65 %, for 1.4 % more padding.
 LENGTH_JITTER = 0.05
 
+# Batches for CUDA graphs have few shapes: the rows are a multiple of ROW_MULTIPLE, or a power of
+# two below it, and the lengths are padded to a multiple of LENGTH_MULTIPLE.
+ROW_MULTIPLE = 16
+LENGTH_MULTIPLE = 8
+
 
 def plan_epoch(
     source_lengths: Array,
@@ -23,6 +28,7 @@ def plan_epoch(
     batch_sentences: int | None = None,
     seed: int,
     epoch: int,
+    few_shapes: bool = False,
 ) -> list[Array]:
     """Plan the batches of an epoch in random order; each pair is in exactly one batch.
 
@@ -35,6 +41,7 @@ def plan_epoch(
         batch_sentences: maximum number of pairs per batch; None for no limit
         seed: seed of the run
         epoch: number of the epoch
+        few_shapes: whether batches have rounded sizes, as `LENGTH_MULTIPLE` describes
     """
     # Seeded by both numbers, so that any epoch can be planned without the ones before it.
     generator = np.random.default_rng([seed, epoch])
@@ -42,7 +49,9 @@ def plan_epoch(
     # The shuffle decides the order of pairs with equal keys, which the stable sort keeps.
     keys = [_jitter(lengths, generator) for lengths in (source_lengths, target_lengths)]
     order = _sort_pairs(generator.permutation(_indices(num_pairs)), *keys)
-    batches = _split(order, source_lengths, target_lengths, batch_tokens, batch_sentences)
+    batches = _split(
+        order, source_lengths, target_lengths, batch_tokens, batch_sentences, few_shapes
+    )
     # Shuffled, because consecutive batches of similar length would bias the updates.
     return [batches[i] for i in generator.permutation(len(batches))]
 
@@ -53,10 +62,11 @@ def plan_by_length(
     *,
     batch_tokens: int,
     batch_sentences: int | None = None,
+    few_shapes: bool = False,
 ) -> list[Array]:
     """Plan batches like `plan_epoch`, but from short to long and without randomness."""
     order = _sort_pairs(_indices(len(source_lengths)), source_lengths, target_lengths)
-    return _split(order, source_lengths, target_lengths, batch_tokens, batch_sentences)
+    return _split(order, source_lengths, target_lengths, batch_tokens, batch_sentences, few_shapes)
 
 
 def longest_batch(plan: list[Array], source_lengths: Array, target_lengths: Array) -> Array:
@@ -90,9 +100,12 @@ def _split(
     target_lengths: Array,
     batch_tokens: int,
     batch_sentences: int | None,
+    few_shapes: bool,
 ) -> list[Array]:
     """Split sorted pairs into consecutive batches, each as large as the limits allow."""
     sources, targets = source_lengths[order] + 1, target_lengths[order] + 1
+    if few_shapes:
+        sources, targets = (_round_up(lengths) for lengths in (sources, targets))
     batches = []
     start = 0
     while start < len(order):
@@ -103,10 +116,31 @@ def _split(
         longest = np.maximum.accumulate(np.maximum(sources[start:end], targets[start:end]))
         # The size of a prefix increases with its rows, so the fitting prefixes are the first ones.
         num_fitting = int(np.count_nonzero(rows * longest <= batch_tokens))
-        end = start + max(1, num_fitting)
+        num_rows = max(1, num_fitting)
+        # The last batch of all may have any number of rows: it is one of many.
+        if few_shapes and start + num_rows < len(order):
+            num_rows = _round_rows(num_rows)
+        end = start + num_rows
         batches.append(order[start:end])
         start = end
     return batches
+
+
+def padding_length(length: int) -> int:
+    """Return the number of padding tokens that make a length one of few."""
+    return -length % LENGTH_MULTIPLE
+
+
+def _round_up(lengths: Array) -> Array:
+    rounded: Array = lengths + -lengths % LENGTH_MULTIPLE
+    return rounded
+
+
+def _round_rows(rows: int) -> int:
+    """Return the largest number of rows, at most this one, that a batch of few shapes may have."""
+    if rows >= ROW_MULTIPLE:
+        return rows - rows % ROW_MULTIPLE
+    return 1 << (rows.bit_length() - 1)
 
 
 def _sort_pairs(order: Array, source_keys: Array, target_keys: Array) -> Array:

@@ -63,7 +63,7 @@ class BatchLoader:
         corpus_of_epoch: returns the corpus of an epoch; without subword regularization always the
             same one
         special_tokens: special tokens of source and target
-        batch_tokens, batch_sentences, seed: options of `plan_epoch`
+        batch_tokens, batch_sentences, seed, few_shapes: options of `plan_epoch`
     """
 
     def __init__(
@@ -74,9 +74,11 @@ class BatchLoader:
         batch_tokens: int,
         batch_sentences: int | None,
         seed: int,
+        few_shapes: bool = False,
     ) -> None:
         self.corpus_of_epoch, self.special_tokens = corpus_of_epoch, special_tokens
         self.batch_tokens, self.batch_sentences, self.seed = batch_tokens, batch_sentences, seed
+        self.few_shapes = few_shapes
         # Corpus and plan of one epoch.
         self._cached: tuple[int, tuple[TokenCorpus, list[Array]]] | None = None
 
@@ -99,6 +101,7 @@ class BatchLoader:
             batch_sentences=self.batch_sentences,
             seed=self.seed,
             epoch=epoch,
+            few_shapes=self.few_shapes,
         )
         return corpus, batches
 
@@ -135,15 +138,21 @@ class BatchLoader:
         # each pair has one </s>.
         lengths = corpus.target_lengths
         target_tokens = sum(int(lengths[rows].sum()) + len(rows) for rows in batches)
-        own = [self._load_batch(corpus, rows) for rows in batches[rank.rank :: rank.world_size]]
+        own = [self.load_batch(corpus, rows) for rows in batches[rank.rank :: rank.world_size]]
         if not own:
             # One pair of a real batch: as cheap as possible, with valid tokens.
-            indexed = self._load_batch(corpus, batches[0][:1])
+            indexed = self.load_batch(corpus, batches[0][:1])
             own = [IndexedBatch(indexed.batch.without_targets(), indexed.lines, is_dummy=True)]
         return UpdateBatch(own, target_tokens, following)
 
-    def _load_batch(self, corpus: TokenCorpus, rows: Array) -> IndexedBatch:
-        return IndexedBatch(make_batch(corpus, rows, self.special_tokens), corpus.lines[rows] + 1)
+    def load_batch(self, corpus: TokenCorpus, rows: Array) -> IndexedBatch:
+        """Collate the pairs with the given indices, and note their lines."""
+        batch = make_batch(corpus, rows, self.special_tokens)
+        if self.few_shapes:
+            source_special, target_special = self.special_tokens
+            source_pad = None if source_special is None else source_special.pad
+            batch = batch.round_lengths(source_pad, target_special.pad)
+        return IndexedBatch(batch, corpus.lines[rows] + 1)
 
 
 def make_batch(corpus: TokenCorpus, rows: Array, special_tokens: SpecialTokenPair) -> Batch:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from nmt.config.schema import TrainingConfig
 from nmt.data.batch_plan import longest_batch, plan_by_length
-from nmt.data.loader import IndexedBatch, make_batch
+from nmt.data.loader import IndexedBatch
 from nmt.errors import OptionError, UserError, is_out_of_memory
 from nmt.storage.atomic import replace_file
 from nmt.storage.run_dir import RunDir
@@ -19,6 +19,7 @@ from nmt.training.trainer import Trainer
 log = logging.getLogger("nmt")
 
 SAFETY_FACTOR = 0.9  # memory becomes fragmented in the course of a run
+GRAPH_SAFETY_FACTOR = 0.6  # graphs share their memory, but not with updates outside of them
 PRECISION = 8  # the largest size is found to within an eighth
 OPTIMIZER_STATES = 2  # tensors that an optimizer keeps per parameter, at most; Adam has two
 
@@ -51,7 +52,7 @@ def set_batch_tokens(trainer: Trainer, training: TrainingConfig, run: RunDir | N
         tokens = find_batch_tokens(trainer)
         if process_group.is_first and file is not None:
             replace_file(file, f"{tokens}\n")
-        log.info("batch_tokens: %d, a tenth less than the largest batch that fits", tokens)
+        log.info("batch_tokens: %d, somewhat less than the largest batch that fits", tokens)
     trainer.loader.set_batch_tokens(tokens)
 
 
@@ -78,13 +79,16 @@ def find_batch_tokens(trainer: Trainer) -> int:
     whole_corpus = int(max(lengths[0].max(), lengths[1].max()) + 1) * len(lengths[0])
 
     def fits(tokens: int) -> bool:
+        loader = trainer.loader
         plan = plan_by_length(
-            *lengths, batch_tokens=tokens, batch_sentences=trainer.loader.batch_sentences
+            *lengths,
+            batch_tokens=tokens,
+            batch_sentences=loader.batch_sentences,
+            few_shapes=loader.few_shapes,
         )
         # The batch with the most padded tokens needs the most memory.
         rows = longest_batch(plan, *lengths)
-        batch = make_batch(corpus, rows, trainer.loader.special_tokens)
-        fits_here = _fits(trainer, IndexedBatch(batch, corpus.lines[rows] + 1))
+        fits_here = _fits(trainer, loader.load_batch(corpus, rows))
         return not trainer.process_group.any(not fits_here)
 
     # The trials use dropout, and must not change the random numbers of the first update.
@@ -97,7 +101,8 @@ def find_batch_tokens(trainer: Trainer) -> int:
             "use a smaller number or a smaller model",
             "training.batch_tokens",
         )
-    return max(MIN_BATCH_TOKENS, int(SAFETY_FACTOR * largest))
+    factor = SAFETY_FACTOR if trainer.graphs is None else GRAPH_SAFETY_FACTOR
+    return max(MIN_BATCH_TOKENS, int(factor * largest))
 
 
 def largest_fitting(fits: Callable[[int], bool], first: int, maximum: int) -> int:

@@ -5,13 +5,14 @@ from math import log, nan
 
 import torch
 
+from nmt.config.choices import backend_of
 from nmt.config.loader import LoadedExperiment
 from nmt.config.schema import Experiment
 from nmt.data.batch import Batch
 from nmt.data.batch_plan import longest_batch
 from nmt.data.examination.corpus import corpus_warnings
 from nmt.data.images import ImageSize
-from nmt.data.loader import IndexedBatch, Position, UpdateBatch, make_batch
+from nmt.data.loader import IndexedBatch, Position, UpdateBatch
 from nmt.device import resolve_device
 from nmt.errors import LOWER_MEMORY, UserError, explained_out_of_memory
 from nmt.evaluation.languages import DEFAULT_TOKENIZER, choose_for_references
@@ -55,7 +56,7 @@ def check_components(loaded: LoadedExperiment) -> None:
         raise loaded.error("model", error.message) from None
     check_options_of_attention(loaded, model)
     try:
-        set_backend(model.decoder, experiment.training.recurrence)
+        set_backend(model.decoder, backend_of(experiment.training.recurrence))
     except UserError as error:
         raise loaded.error("training.recurrence", error.message) from None
     try:
@@ -96,8 +97,8 @@ def _dry_run(experiment: Experiment, on_device: torch.device) -> str:
     # If the longest batch fits into memory, every batch does.
     corpus, plan = trainer.loader.plan(0)
     rows = longest_batch(plan, corpus.source_lengths, corpus.target_lengths)
-    batch = make_batch(datasets.train, rows, datasets.special_tokens)
-    indexed = IndexedBatch(batch, datasets.train.lines[rows] + 1)
+    indexed = trainer.loader.load_batch(corpus, rows)
+    batch = indexed.batch
     # Before the first update: gradients at the initial parameters.
     without = _parameters_without_gradient(trainer, indexed)
     if without:

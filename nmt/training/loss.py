@@ -15,6 +15,9 @@ from nmt.kernels import compiles_kernels, run_or_fall_back
 from nmt.model.layers.padding import remove_padding
 from nmt.model.seq2seq import Seq2Seq
 
+IGNORED = -1
+"""Target of a row that has no loss."""
+
 ROW_MULTIPLE = 64
 """Rows are padded to a multiple of this. Libraries cache a compiled product of some megabytes for
 every number of rows, and nearly every batch has another number of target tokens."""
@@ -36,6 +39,7 @@ def smoothed_cross_entropy(
     *,
     smoothing: float,
     chunk: int,
+    ignores: bool = False,
 ) -> tuple[Float[Tensor, ""], Float[Tensor, " r"]]:
     """Compute the sum of the smoothed loss over the rows r, and the nll of each row, in nats.
 
@@ -50,23 +54,30 @@ def smoothed_cross_entropy(
         targets_r: target tokens
         smoothing: ε
         chunk: rows per chunk
+        ignores: whether targets may be `IGNORED`; such a row has no loss, nll and gradient
     """
     if torch.is_autocast_enabled(outputs_rd.device.type):
         # A custom function has to cast its inputs itself.
         dtype = torch.get_autocast_dtype(outputs_rd.device.type)
         outputs_rd, weight_vd, bias_v = (x.to(dtype) for x in (outputs_rd, weight_vd, bias_v))
     loss, nll_r = _ChunkedCrossEntropy.apply(  # type: ignore[no-untyped-call]
-        outputs_rd, weight_vd, bias_v, targets_r, smoothing, chunk
+        outputs_rd, weight_vd, bias_v, targets_r, smoothing, chunk, ignores
     )
     return loss, nll_r
 
 
 def batch_loss(
-    model: Seq2Seq, batch: Batch, *, smoothing: float, chunk: int
+    model: Seq2Seq, batch: Batch, *, smoothing: float, chunk: int, all_positions: bool = False
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
     """Compute the sums of the training loss and of the nll over the target tokens of a batch.
 
     The training loss is `smoothed_cross_entropy` plus the decoder's auxiliary loss, if it has one.
+
+    Args:
+        model: the model
+        batch: the batch
+        smoothing, chunk: see `smoothed_cross_entropy`
+        all_positions: whether `target_indices_r` contains padding; see `Batch.round_lengths`
     """
     mask_bt, indices_r = batch.target_mask_bt, batch.target_indices_r
     output_btd, auxiliary = model(
@@ -76,13 +87,20 @@ def batch_loss(
         source_groups=batch.source_groups,
         target_groups=batch.target_groups,
     )
-    # Without padding, which gets no probability, no loss and no gradient.
+    # Padding gets no probability, no loss and no gradient.
+    if all_positions:
+        outputs_rd = output_btd.flatten(0, 1)
+        targets_r = batch.target_out_bt.masked_fill(~mask_bt, IGNORED).flatten()
+    else:
+        outputs_rd = remove_padding(output_btd, mask_bt, indices_r)
+        targets_r = batch.target_out_bt.flatten().index_select(0, indices_r)
     loss, nll_r = smoothed_cross_entropy(
-        remove_padding(output_btd, mask_bt, indices_r),
+        outputs_rd,
         *model.output_weights,
-        batch.target_out_bt.flatten().index_select(0, indices_r),
+        targets_r,
         smoothing=smoothing,
         chunk=chunk,
+        ignores=all_positions,
     )
     if auxiliary:
         nll_x = nll_r.new_zeros(mask_bt.numel())
@@ -95,15 +113,17 @@ def batch_loss(
 class BatchLoss(nn.Module):
     """`batch_loss` as a module, which DistributedDataParallel can wrap."""
 
-    def __init__(self, model: Seq2Seq) -> None:
+    def __init__(self, model: Seq2Seq, *, all_positions: bool = False) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.all_positions = model, all_positions
 
     def forward(
         self, batch: Batch, *, smoothing: float, chunk: int
     ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
         """Compute `batch_loss`."""
-        return batch_loss(self.model, batch, smoothing=smoothing, chunk=chunk)
+        return batch_loss(
+            self.model, batch, smoothing=smoothing, chunk=chunk, all_positions=self.all_positions
+        )
 
 
 class _ChunkedCrossEntropy(Function):
@@ -122,6 +142,7 @@ class _ChunkedCrossEntropy(Function):
         targets_r: Tensor,
         smoothing: float,
         chunk: int,
+        ignores: bool,
     ) -> tuple[Tensor, Tensor]:
         # Sums are in float32 at least; float64 stays float64.
         rows, exact = len(outputs_rd), torch.promote_types(outputs_rd.dtype, torch.float32)
@@ -140,7 +161,7 @@ class _ChunkedCrossEntropy(Function):
             with torch.autocast(outputs_rd.device.type, enabled=False):
                 logits_rv = linear(outputs_rd[part], weight_vd, bias_v)
                 part_loss, nll_r, d_logits_rv = _chunk_loss(
-                    logits_rv, targets_r[part], max(0, rows - start), smoothing, scale
+                    logits_rv, targets_r[part], max(0, rows - start), smoothing, scale, ignores
                 )
                 loss += part_loss
                 nlls.append(nll_r)
@@ -173,19 +194,23 @@ class _ChunkedCrossEntropy(Function):
             None,
             None,
             None,
+            None,
         )
 
 
-def _chunk_loss(logits_rv: Tensor, *arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
+def _chunk_loss(
+    logits_rv: Tensor, targets_r: Tensor, rows: int, smoothing: float, scale: float, ignores: bool
+) -> tuple[Tensor, Tensor, Tensor]:
     """Compute `chunk_loss` by the Triton kernel if it runs here, and by torch otherwise."""
+    arguments = targets_r, rows, smoothing, scale
     if logits_rv.dtype == torch.float64 or not compiles_kernels(logits_rv.device):
-        return chunk_loss(logits_rv, *arguments)
+        return chunk_loss(logits_rv, *arguments, ignores)
     from nmt.training.loss_kernel import chunk_loss as chunk_loss_by_kernel
 
     return run_or_fall_back(
         lambda: chunk_loss_by_kernel(logits_rv, *arguments),
         # A kernel that cannot be launched has not overwritten the logits.
-        lambda: chunk_loss(logits_rv, *arguments),
+        lambda: chunk_loss(logits_rv, *arguments, ignores),
     )
 
 
@@ -195,28 +220,40 @@ def chunk_loss(
     rows: int,
     smoothing: float,
     scale: float,
+    ignores: bool = False,
 ) -> tuple[Float[Tensor, ""], Float[Tensor, " rows"], Float[Tensor, "r v"]]:
     """Compute the loss and the nll of the first `rows` rows, and the gradient of the logits.
 
-    The gradient is zero in the other rows, which are padding. It may overwrite the logits.
+    The gradient is zero in the other rows, which are padding. It may overwrite the logits. A target
+    that is `IGNORED` has neither loss nor gradient; the kernel always expects such targets, this
+    function only with `ignores`.
 
     Returns:
         sum of the smoothed loss, nll of each row, `scale` times the gradient
     """
     logits_rv = logits_rv.to(torch.promote_types(logits_rv.dtype, torch.float32))
     targets_r1 = targets_r[:, None]
+    if ignores:
+        ignored_r1 = targets_r1 == IGNORED
+        targets_r1 = targets_r1.clamp(min=0)
     logits_rv.sub_(logits_rv.amax(dim=1, keepdim=True))  # so that exp does not overflow
     target_r1, mean_r1 = logits_rv.gather(1, targets_r1), logits_rv.mean(dim=1, keepdim=True)
     exp_rv = logits_rv.exp_()
     sum_r1 = exp_rv.sum(dim=1, keepdim=True)
     # With shifted logits z: -log p(u) = log Σ exp(z) - z_u, for the target and on average over u.
     nll_r = (sum_r1.log() - target_r1)[:rows, 0]
-    uniform = (sum_r1.log() - mean_r1)[:rows].sum()
+    uniform_r1 = (sum_r1.log() - mean_r1)[:rows]
+    if ignores:
+        nll_r = nll_r.masked_fill(ignored_r1[:rows, 0], 0.0)
+        uniform_r1 = uniform_r1.masked_fill(ignored_r1[:rows], 0.0)
+    uniform = uniform_r1.sum()
     # The gradient overwrites the probabilities, which overwrote the logits.
     d_logits_rv = exp_rv.div_(sum_r1).sub_(smoothing / exp_rv.size(1))
     spike_r1 = d_logits_rv.new_full((1, 1), smoothing - 1).expand_as(targets_r1)
     d_logits_rv.scatter_add_(1, targets_r1, spike_r1)
     d_logits_rv[rows:] = 0.0
+    if ignores:
+        d_logits_rv.masked_fill_(ignored_r1, 0.0)
     if scale != 1.0:
         d_logits_rv.mul_(scale)
     return (1 - smoothing) * nll_r.sum() + smoothing * uniform, nll_r, d_logits_rv

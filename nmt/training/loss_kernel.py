@@ -64,10 +64,12 @@ def _cross_entropy_kernel(
     vocabulary: tl.constexpr,
     block: tl.constexpr,
 ):
-    """Compute loss, nll and scaled gradient of a row; loss and gradient are 0 from `rows` on."""
+    """Compute loss, nll and scaled gradient of a row: 0 from `rows` on, or if it is ignored."""
     row = tl.program_id(0)
     row_logits = logits + row.to(tl.int64) * vocabulary
     target = tl.load(targets + row)
+    counts = (row < rows) & (target >= 0)  # a negative target is `nmt.training.loss.IGNORED`
+    target = tl.maximum(target, 0)
     # Read before the loops: their reductions synchronize the threads, so that none overwrites this
     # logit with its gradient before all have read it.
     target_logit = tl.load(row_logits + target).to(tl.float32)
@@ -86,8 +88,8 @@ def _cross_entropy_kernel(
     log_sum = maximum + tl.log(exp_sum)
     nll = log_sum - target_logit
     loss = (1 - smoothing) * nll + smoothing * (log_sum - logit_sum / vocabulary)
-    tl.store(nlls + row, nll)
-    tl.store(losses + row, tl.where(row < rows, loss, 0.0))
+    tl.store(nlls + row, tl.where(counts, nll, 0.0))
+    tl.store(losses + row, tl.where(counts, loss, 0.0))
     # d loss / d logits = p - ε/v - (1 - ε) onehot(y), as in `nmt.training.loss`.
     for start in range(0, vocabulary, block):
         token = start + tl.arange(0, block)
@@ -95,5 +97,5 @@ def _cross_entropy_kernel(
         logit = tl.load(row_logits + token, mask=inside, other=0.0).to(tl.float32)
         gradient = tl.exp(logit - log_sum) - smoothing / vocabulary
         gradient -= tl.where(token == target, 1 - smoothing, 0.0)
-        gradient = tl.where(row < rows, scale * gradient, 0.0)
+        gradient = tl.where(counts, scale * gradient, 0.0)
         tl.store(row_logits + token, gradient.to(logits.dtype.element_ty), mask=inside)

@@ -69,15 +69,21 @@ class Precision:
 
         Args:
             optimizer: the optimizer
-            skipped: whether to skip the step, computed on the device; only if `may_skip`
+            skipped: whether to skip the step, computed on the device; only for fused optimizers.
+                With a loss scale, the scaler itself decides it
         """
-        if skipped is None:
+        if skipped is None or self.scaler.is_enabled():
             self.scaler.step(optimizer)
             self.scaler.update()
             return
         # GradScaler sets the same attribute for fused optimizers.
         optimizer.found_inf = skipped.float()  # type: ignore[attr-defined]
         optimizer.step()
+
+    def abandon_step(self) -> None:
+        """Forget an update that has failed between `clip` and `step`."""
+        if self.scaler.is_enabled():
+            self.scaler._per_optimizer_states.clear()
 
     def state_dict(self) -> JsonObject:
         """Return the state of the loss scaler; empty if there is none."""

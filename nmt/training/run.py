@@ -10,7 +10,7 @@ from types import FrameType
 
 import torch
 
-from nmt.config.choices import RecurrenceBackend
+from nmt.config.choices import Recurrence, RecurrenceBackend
 from nmt.config.schema import Experiment
 from nmt.device import resolve_device
 from nmt.distributed.process_group import SINGLE_PROCESS_GROUP, ProcessGroup
@@ -197,10 +197,11 @@ def _record_inputs(run: RunDir, experiment: Experiment, datasets: Datasets) -> J
 
 
 def _override_recurrence(
-    trainer: Trainer, configured: RecurrenceBackend, override: RecurrenceBackend
+    trainer: Trainer, configured: Recurrence, override: RecurrenceBackend
 ) -> None:
     log.warning("NMT_RECURRENCE=%s overrides training.recurrence: %s", override, configured)
     set_backend(trainer.model.decoder, override)
+    trainer.graphs = None
 
 
 def _restore_or_initialize(
@@ -233,6 +234,8 @@ def _log_start(trainer: Trainer) -> None:
     decoder = trainer.model.decoder
     if isinstance(decoder, RecurrentDecoder):
         log.info("recurrence: %s", "fused" if decoder.uses_fused else "eager")
+    if trainer.graphs is not None:
+        log.info("updates run as CUDA graphs, one per shape of batches")
     processes = trainer.process_group.world_size
     if processes > 1:
         log.info("%d processes, %d batches per update", processes, trainer.accumulate * processes)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from nmt.config.choices import backend_of
 from nmt.config.schema import DataConfig, Experiment, VocabularyConfig
 from nmt.data.corpus import Corpus, find_corpus
 from nmt.data.images import ImageSize, open_image_store
@@ -40,6 +41,7 @@ from nmt.registry import OPTIMIZERS, SCHEDULES
 from nmt.storage.checkpoint import read_weights
 from nmt.storage.run_checkpoints import find_checkpoint
 from nmt.storage.run_dir import RunDir
+from nmt.training.graphed_update import check_graph_support
 from nmt.training.loss import CPU_CHUNK, GPU_CHUNK
 from nmt.training.precision import Precision
 from nmt.training.trainer import Trainer
@@ -314,6 +316,7 @@ def build_loader(experiment: Experiment, datasets: Datasets) -> BatchLoader:
         batch_tokens=batch_tokens,
         batch_sentences=training.batch_sentences,
         seed=training.seed,
+        few_shapes=training.recurrence == "graph",
     )
 
 
@@ -336,11 +339,21 @@ def build_trainer(
     source_size = len(source) if isinstance(source, Vocabulary) else source
     target_size = len(datasets.target_vocabulary)
     model = build_model(
-        experiment.model, source_size, target_size, recurrence=training.recurrence
+        experiment.model, source_size, target_size, recurrence=backend_of(training.recurrence)
     ).to(device)
+    optimizer = OPTIMIZERS.build(training.optimizer, model.parameters())
+    uses_graphs = training.recurrence == "graph"
+    if uses_graphs:
+        check_graph_support(
+            device,
+            optimizer,
+            accumulate=training.accumulate,
+            ranks=process_group.world_size,
+            deterministic=training.deterministic,
+        )
     trainer = Trainer(
         model,
-        OPTIMIZERS.build(training.optimizer, model.parameters()),
+        optimizer,
         SCHEDULES.build(training.schedule),
         build_loader(experiment, datasets),
         Precision(training.precision, device),
@@ -348,6 +361,7 @@ def build_trainer(
         clip_norm=training.clip_norm,
         label_smoothing=training.label_smoothing,
         output_chunk=chunk,
+        uses_graphs=uses_graphs,
         process_group=process_group,
     )
     # A single process goes on with the generator that has initialized the parameters.

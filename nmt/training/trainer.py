@@ -9,14 +9,17 @@ from enum import IntEnum
 from typing import ClassVar, NamedTuple
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.optim import Optimizer
 
+from nmt.data.batch import Batch
 from nmt.data.loader import BatchLoader, IndexedBatch, Position, UpdateBatch
 from nmt.distributed.process_group import SINGLE_PROCESS_GROUP, ProcessGroup
 from nmt.model.seq2seq import Seq2Seq
 from nmt.prefetch import prefetch
 from nmt.storage.atomic import JsonObject
+from nmt.training.graphed_update import GraphedUpdate, make_capturable
 from nmt.training.loss import BatchLoss
 from nmt.training.nonfinite import NonFiniteCheck, UpdateStats
 from nmt.training.precision import Precision
@@ -148,9 +151,13 @@ class Trainer:
         clip_norm: maximum norm of the gradient; None for no clipping
         label_smoothing: probability mass that is spread over the vocabulary
         output_chunk: number of target tokens whose logits are in memory at once
+        uses_graphs: whether updates run as CUDA graphs, for batches of few shapes;
+            `check_graph_support` names the conditions
         process_group: processes that train the model together
 
     Attributes:
+        graphs: updates as CUDA graphs; None without them
+        learning_rate: learning rate of the last update
         state: step and position
         stop: request to stop after the current update
         skips_on_device: whether the optimizer itself skips an update that is not finite, so that
@@ -169,6 +176,7 @@ class Trainer:
         clip_norm: float | None = 1.0,
         label_smoothing: float = 0.0,
         output_chunk: int = 1024,
+        uses_graphs: bool = False,
         process_group: ProcessGroup = SINGLE_PROCESS_GROUP,
     ) -> None:
         self.model, self.optimizer, self.schedule = model, optimizer, schedule
@@ -177,12 +185,19 @@ class Trainer:
         self.label_smoothing, self.output_chunk = label_smoothing, output_chunk
         self.state, self.stop = TrainerState(), StopRequest()
         # DDP hooks into the forward pass of the module it wraps, which therefore returns the loss.
-        self._local_loss = BatchLoss(model)
+        self._local_loss = BatchLoss(model, all_positions=uses_graphs)
         self.loss = process_group.wrap(self._local_loss)
         self._base_learning_rate: float = optimizer.param_groups[0]["lr"]
+        self.learning_rate = self._base_learning_rate
+        self.graphs: GraphedUpdate | None = None
+        if uses_graphs:
+            self._learning_rate_on_device = make_capturable(optimizer, precision.device)
+            self.graphs = GraphedUpdate(self.compute_update, precision.device)
         # If the optimizer skips a non-finite update on the GPU, the host can launch the next update
         # before it reads the verdict.
-        self.skips_on_device = precision.device.type == "cuda" and precision.may_skip(optimizer)
+        self.skips_on_device = precision.device.type == "cuda" and (
+            uses_graphs or precision.may_skip(optimizer)
+        )
         self._nonfinite_check = NonFiniteCheck(
             process_group,
             precision.device,
@@ -190,11 +205,6 @@ class Trainer:
             has_loss_scale=precision.scaler.is_enabled(),
         )
         self._hooks: list[Hook] = []
-
-    @property
-    def learning_rate(self) -> float:
-        """Return the learning rate of the last update."""
-        return float(self.optimizer.param_groups[0]["lr"])
 
     def add_hooks(self, hooks: Iterable[Hook]) -> None:
         """Add hooks; they run in their declared order."""
@@ -248,11 +258,14 @@ class Trainer:
                 `skips_on_device` the error is about the update before this one
         """
         self.model.train()
+        # Always from the base rate, so that a continued run has the same bits.
+        self.learning_rate = self._base_learning_rate * self.schedule.factor(self.state.step + 1)
+        if self.graphs is not None:
+            return self._update_by_graph(batch, self.graphs)
         losses, nlls = self._accumulate_gradients(batch)
         step = self.state.step + 1
-        # Always from the base rate, so that a continued run has the same bits.
         for parameters in self.optimizer.param_groups:
-            parameters["lr"] = self._base_learning_rate * self.schedule.factor(step)
+            parameters["lr"] = self.learning_rate
         grad_norm = self.precision.clip(self.optimizer, self.model.parameters(), self.clip_norm)
 
         # One all-reduce carries the sums for the log, the check for NaN and the signals to stop.
@@ -275,6 +288,46 @@ class Trainer:
         self.optimizer.zero_grad()
         self.state = TrainerState(step, batch.next_position)
         return Update(step, batch.next_position, loss, nll, batch.target_tokens, grad_norm)
+
+    def _update_by_graph(self, batch: UpdateBatch, graphs: GraphedUpdate) -> Update:
+        """Update the parameters by `compute_update`, and check the results as in `update`."""
+        step = self.state.step + 1
+        for parameters in self.optimizer.param_groups:
+            parameters["lr"] = self._learning_rate_on_device.fill_(self.learning_rate)
+        (indexed,) = batch.batches
+        loss, nll, grad_norm = graphs(indexed.batch, batch.target_tokens)
+        interrupts = torch.tensor(float(self.stop.signal_received))
+        stats = UpdateStats(step, [indexed.lines], loss[None], loss, grad_norm, interrupts)
+        self._handle_interrupts(self._nonfinite_check.enqueue(stats))
+        self.state = TrainerState(step, batch.next_position)
+        return Update(step, batch.next_position, loss, nll, batch.target_tokens, grad_norm)
+
+    def compute_update(self, batch: Batch, target_tokens: Tensor) -> Float[Tensor, "3"]:
+        """Update the parameters by one batch; return its loss, its nll and the gradient norm.
+
+        All tensors are on the device, and the host reads none of them. An update whose loss or
+        gradient is not finite is skipped on the device.
+
+        Args:
+            batch: the batch
+            target_tokens: number of its target tokens
+        """
+        try:
+            with self.precision.autocast():
+                loss, nll = self._local_loss(
+                    batch, smoothing=self.label_smoothing, chunk=self.output_chunk
+                )
+            self.precision.backward(loss / target_tokens)
+            loss = loss.detach()
+            grad_norm = self.precision.clip(self.optimizer, self.model.parameters(), self.clip_norm)
+            is_finite = loss.isfinite() & grad_norm.isfinite()
+            self.precision.step(self.optimizer, ~is_finite)
+        except RuntimeError:
+            self.precision.abandon_step()
+            raise
+        finally:
+            self.optimizer.zero_grad()
+        return torch.stack([loss, nll, grad_norm])
 
     def _accumulate_gradients(self, batch: UpdateBatch) -> tuple[list[Tensor], list[Tensor]]:
         """Add up the gradients of all batches; return the loss and the nll of each batch."""

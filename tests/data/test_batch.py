@@ -35,6 +35,23 @@ def test_collate_pads_and_adds_special_tokens() -> None:
     assert batch.target_indices_r.tolist() == [0, 1, 3, 4, 5]
 
 
+def test_rounded_lengths_add_only_padding() -> None:
+    specials = SpecialTokens(pad=0, bos=1, eos=2), SpecialTokens(pad=90, bos=91, eos=92)
+    batch = collate([np.arange(3, 10)], [np.array([6, 7])], *specials)
+    rounded = batch.round_lengths(0, 90)
+    assert torch.equal(rounded.source, batch.source), "8 tokens with </s>"
+    assert rounded.target_in_bt.tolist() == [[91, 6, 7] + [90] * 5]
+    assert rounded.target_out_bt.tolist() == [[6, 7, 92] + [90] * 5]
+    assert rounded.target_mask_bt.tolist() == [[True] * 3 + [False] * 5]
+    assert rounded.target_indices_r.tolist() == list(range(8))
+    assert rounded.target_tokens == batch.target_tokens == 3
+    longer = collate([np.arange(3, 11)], [np.array([6])], *specials).round_lengths(0, 90)
+    assert longer.source.tolist() == [[*range(3, 11), 2] + [0] * 7]
+    assert longer.source_mask_bs.tolist() == [[True] * 9 + [False] * 7]
+    image = batch._replace(source=torch.zeros(1, 3, 5, 5, dtype=torch.uint8))
+    assert image.round_lengths(None, 90).source.shape == (1, 3, 5, 5)
+
+
 def test_empty_sides_have_only_special_tokens() -> None:
     empty = np.array([], np.uint16)
     specials = SpecialTokens(pad=0, bos=1, eos=2)

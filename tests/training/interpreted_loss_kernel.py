@@ -10,14 +10,14 @@ from itertools import product
 import torch
 
 from nmt.training import loss_kernel
-from nmt.training.loss import chunk_loss
+from nmt.training.loss import IGNORED, chunk_loss
 
 loss_kernel.MAX_BLOCK_BYTES = 16  # several blocks, the last of them partly filled
 ROWS, VOCABULARY = 6, 21
 
 
 def main() -> None:
-    """Compare both dtypes, with and without padding rows and smoothing, and with large logits."""
+    """Compare all dtypes, with padding rows, ignored rows, smoothing and large logits."""
     found = []
     for dtype, rows, smoothing, size in product(
         (torch.float32, torch.bfloat16, torch.float16), (0, 4, ROWS), (0.0, 0.1), (1, 30)
@@ -25,8 +25,9 @@ def main() -> None:
         generator = torch.Generator().manual_seed(1)
         logits_rv = (size * torch.randn(ROWS, VOCABULARY, generator=generator)).to(dtype)
         targets_r = torch.randint(0, VOCABULARY, (ROWS,), generator=generator)
+        targets_r[2] = IGNORED
         given = (targets_r, rows, smoothing, 1024.0 if dtype is torch.float16 else 1.0)
-        exact = chunk_loss(logits_rv.double(), *given)
+        exact = chunk_loss(logits_rv.double(), *given, ignores=True)
         near = loss_kernel.chunk_loss(logits_rv, *given)
         case = f"{dtype} {rows} {smoothing} {size}"
         types = [str(tensor.dtype) for tensor in near]

@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy, linear
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from nmt.training.loss import smoothed_cross_entropy
+from nmt.training.loss import IGNORED, smoothed_cross_entropy
 
 ROWS, WIDTH, VOCABULARY = 10, 4, 7
 
@@ -48,6 +48,34 @@ def test_loss_and_gradients_equal_torch_cross_entropy(smoothing: float, chunk: i
     backward(loss)
     backward(whole)
     for our, their in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(our.grad, their.grad, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("chunk", [3, 1000])
+def test_ignored_rows_have_no_loss_and_no_gradient(smoothing: float, chunk: int) -> None:
+    outputs_rd, weight_vd, bias_v, targets_r = _inputs()
+    *theirs, _ = _inputs()
+    ignored_r = torch.arange(ROWS) % 4 == 1
+    loss, nll_r = smoothed_cross_entropy(
+        outputs_rd,
+        weight_vd,
+        bias_v,
+        targets_r.masked_fill(ignored_r, IGNORED),
+        smoothing=smoothing,
+        chunk=chunk,
+        ignores=True,
+    )
+    logits_rv = linear(*theirs)[~ignored_r]
+    targets_r = targets_r[~ignored_r]
+    whole = cross_entropy(logits_rv, targets_r, label_smoothing=smoothing, reduction="sum")
+    torch.testing.assert_close(loss, whole, rtol=1e-12, atol=0)
+    plain_r = cross_entropy(logits_rv, targets_r, reduction="none")
+    torch.testing.assert_close(nll_r[~ignored_r], plain_r, rtol=1e-12, atol=0)
+    assert not nll_r[ignored_r].any()
+    backward(loss)
+    backward(whole)
+    for our, their in zip((outputs_rd, weight_vd, bias_v), theirs, strict=True):
         torch.testing.assert_close(our.grad, their.grad, rtol=1e-10, atol=1e-12)
 
 

@@ -1,5 +1,7 @@
 """The encoder of Bahdanau et al. 2014: a stack of bidirectional recurrent layers."""
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Literal
 
 import torch
@@ -7,9 +9,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from nmt.component_spec import Count, Probability, Size
+from nmt.device import run_branches
 from nmt.model.interfaces import Encoded, Encoder, LayerStates
 from nmt.model.layers.dropout import SequenceDropout
-from nmt.model.layers.padding import Padding, run_layer
+from nmt.model.layers.padding import LayerOutput, Padding, run_layer
 from nmt.model.layers.recurrent import CELLS, Layers
 from nmt.registry import ENCODERS
 
@@ -77,10 +80,22 @@ class BiLSTMEncoder(Encoder):
         hidden_lbe, cell_lbe = [], []
         for number, directions in enumerate(self.stack):
             inputs_sbe = states_sbe if number == 0 else self.dropout(states_sbe)
-            outputs = [
-                run_layer(layer, inputs_sbe, padding, backward=back, needs_cell=self.keeps_cells)
+            runs = [
+                partial(
+                    run_layer,
+                    layer,
+                    inputs_sbe,
+                    padding,
+                    backward=back,
+                    needs_cell=self.keeps_cells,
+                )
                 for layer, back in zip(directions, self.backward, strict=True)
             ]
+            outputs: Sequence[LayerOutput] = (
+                [runs[0]()]
+                if len(runs) == 1
+                else run_branches(runs[0], runs[1], (inputs_sbe, padding))
+            )
             # Hidden states in padding are meaningless.
             states_sbe = padding.clear(self._merge([output.states_sbd for output in outputs]))
             # From the second layer on, where both have equal width.

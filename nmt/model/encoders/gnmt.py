@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from nmt.component_spec import Count, Probability, Size
+from nmt.device import run_branches
 from nmt.model.interfaces import Encoded, Encoder, LayerStates
 from nmt.model.layers.dropout import SequenceDropout
 from nmt.model.layers.padding import LayerOutput, Padding, run_layer
@@ -61,10 +62,11 @@ class GNMTEncoder(Encoder):
         padding = Padding.of(mask_bs)
         run = partial(run_layer, padding=padding, needs_cell=self.keeps_cells)
         embedded_sbm = padding.clear(embedded_bsm.transpose(0, 1))
-        forward, backward = (
-            run(layer, embedded_sbm, backward=back)
+        runs = [
+            partial(run, layer, embedded_sbm, backward=back)
             for layer, back in zip(self.bottom, (False, True), strict=True)
-        )
+        ]
+        forward, backward = run_branches(runs[0], runs[1], (embedded_sbm, padding))
         # The second layer reads both directions, figure 3.
         states_sbe = torch.cat([forward.states_sbd, backward.states_sbd], dim=-1)
         # The layer states begin with the backward direction of the bottom layer.
