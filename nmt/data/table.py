@@ -164,8 +164,10 @@ class Table:
             return cells
         names = self._column_names(cells)
         named = self._languages and set(self._languages) <= set(names)
-        known = HEADER_NAMES | set(self._languages)
-        return cells if named or (len(cells) > 1 and known.issuperset(names)) else None
+        known = [name in HEADER_NAMES or name in self._languages for name in names]
+        read = [known[i] for i in self._numbers() or range(len(known)) if i < len(known)]
+        # One word that names a column may be a sentence; two of them are a header.
+        return cells if named or (all(read) and sum(known) > 1) else None
 
     def rows(self) -> Iterator[tuple[int, list[str]]]:
         """Yield the number of each row's first line, from 1, and the cells of its columns.
@@ -231,6 +233,10 @@ class Table:
             message = f"has the columns {listed}; select two of them with {self._option}"
             raise UserError(message, f"{self.file}:1")
         return [0, 1]
+
+    def _numbers(self) -> list[int]:
+        """Return the indices of the columns to read that are given by number."""
+        return [column - 1 for column in self._columns or () if isinstance(column, int)]
 
     def _column_names(self, cells: Iterable[str]) -> list[str]:
         """Return the cells of a header row for comparison: `DE-ch` is de if that is a language."""

@@ -187,7 +187,9 @@ def _changed_options(recorded: Options, experiment: Experiment) -> list[str]:
 
 def _updated(recorded: Options, experiment: Experiment) -> Options:
     """Return recorded options as this version would record them, with the defaults of new ones."""
-    others = {key: v for key, v in _flat(experiment.to_dict()).items() if key not in recorded}
+    # Not `to_dict`, which spells paths as text that the validation refuses.
+    values = _flat(experiment.model_dump())
+    others = {key: v for key, v in values.items() if key not in recorded}
     others = {key: v for key, v in others.items() if key in FREE_OPTIONS | FILE_OPTIONS}
     try:
         return decisive_options(validate(Experiment, _nested(recorded | others)))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from nmt.data.corpus import Corpus, find_corpus
-from nmt.data.table import Column
+from nmt.data.table import Column, Table
 from nmt.errors import UserError
 
 PAIRS = [("ein", "one"), ("zwei", "two"), ("drei", "three")]
@@ -91,6 +91,16 @@ def test_regions_of_both_languages_select_their_columns(tmp_path: Path) -> None:
     rows = [(en, "x", de) for de, en in PAIRS]
     corpus = corpus_of(tmp_path / "a.tsv", table(("en-GB", "id", "de-DE"), *rows))
     assert list(corpus.pairs()) == PAIRS
+
+
+def test_only_the_columns_that_are_read_decide_on_a_header_row(tmp_path: Path) -> None:
+    rows = table(("Nr.", "Quelle", "Ziel", "Lizenz"), *LICENSED)
+    assert list(corpus_of(tmp_path / "a.tsv", rows, [2, 3]).pairs()) == PAIRS
+    assert len(list(corpus_of(tmp_path / "a.tsv", rows, [1, 3]).pairs())) == 4
+    assert [cell for _, (cell,) in Table(tmp_path / "a.tsv", [3]).rows()] == ["one", "two", "three"]
+    one = tmp_path / "one.tsv"
+    one.write_text("Text\tx\nein\tone\n", encoding="utf-8")
+    assert [cell for _, (cell,) in Table(one, [1]).rows()] == ["Text", "ein"]
 
 
 def test_blank_rows_are_empty_pairs(tmp_path: Path) -> None:
