@@ -117,10 +117,10 @@ COUNTERPARTS = {
     "model_dir": "the option --run",
     "save_model": "the option --run",
     "save_dir": "the option --run",
-    "optimization": "training",
-    "dataset": "data and training",
-    "checkpoint": "training",
-    "decode": "search",
+    "optimization": "training.optimizer and training.schedule",
+    "dataset": "data.train and training.batch_tokens",
+    "checkpoint": "training.save_every and the option --run",
+    "decode": "search, or the options of nmt-translate",
     "translate": "search, or the options of nmt-translate",
 }
 

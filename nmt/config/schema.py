@@ -94,10 +94,23 @@ def _expand_rule(value: object) -> object:
     return value
 
 
+# Tokens of every vocabulary, besides U+2581 in place of a space.
+SPECIAL_TOKENS = ("<pad>", "<s>", "</s>", "<unk>")
+
+
 def _check_symbol(symbol: str) -> str:
     if not symbol or symbol != "".join(symbol.split()):
         raise ValueError(f"must be text without white space, got {symbol!r}")
+    if "\u2581" in symbol or symbol in SPECIAL_TOKENS:
+        raise ValueError(f"{symbol!r} is reserved by SentencePiece; use another symbol")
     return symbol
+
+
+def _check_symbols(symbols: list[str]) -> list[str]:
+    twice = [symbol for symbol in symbols if symbols.count(symbol) > 1]
+    if twice:
+        raise ValueError(f"contains {twice[0]!r} twice; remove one")
+    return symbols
 
 
 Symbol = Annotated[str, AfterValidator(_check_symbol)]
@@ -126,7 +139,7 @@ class VocabularyConfig(Section):
     """lines to learn from; of a longer training text, a fixed random sample of this many"""
     model: Path | list[Path] | None = None
     """existing SentencePiece model for both sides, or a list of a source and a target model"""
-    user_defined_symbols: list[Symbol] = []  # noqa: RUF012 (copied)
+    user_defined_symbols: Annotated[list[Symbol], AfterValidator(_check_symbols)] = []  # noqa: RUF012 (copied)
     """strings that are always one token, such as placeholders"""
     split_digits: bool = False
     """make every digit a token of its own"""

@@ -1,7 +1,7 @@
 """Report of the characters that a vocabulary changes or cannot represent."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -28,6 +28,7 @@ class TextCoverage:
         changed: characters that are lost by that, and their numbers of occurrences
         tokens, unknown_tokens: tokens of the whole corpus, and the unknown ones among them
         unknown: characters of the examined lines that are not in the vocabulary, and their numbers
+        unseen: symbols of the vocabulary that occur on neither side of the corpus
     """
 
     side: str
@@ -37,6 +38,7 @@ class TextCoverage:
     tokens: int = 0
     unknown_tokens: int = 0
     unknown: Counter[str] = field(default_factory=Counter)
+    unseen: list[str] = field(default_factory=list)
 
     @property
     def unknown_share(self) -> float:
@@ -46,7 +48,9 @@ class TextCoverage:
     def __str__(self) -> str:
         changes = f"normalization changes {self.changed_lines} of {self.lines} lines"
         unknown = f"{100 * self.unknown_share:.2f} % of the tokens are unknown"
-        return f"{changes}{_named(self.changed)}, {unknown}{_named(self.unknown)}"
+        # Without an unknown token, characters outside the vocabulary are parts of symbols.
+        names = _named(self.unknown) if self.unknown_tokens else ""
+        return f"{changes}{_named(self.changed)}, {unknown}{names}"
 
     def warnings(self) -> list[str]:
         """Return warnings about text that a model cannot write, and about unknown tokens."""
@@ -59,6 +63,11 @@ class TextCoverage:
             )
         if self.unknown_share >= MAX_UNKNOWN_UNNOTICED:
             warnings.append(f"{self._unknown_words()}; use a vocabulary that was learned from it")
+        if self.unseen:
+            warnings.append(
+                f"the training text does not contain {', '.join(self.unseen)}, so translations "
+                "will have other tokens in their place; add sentences with these symbols"
+            )
         return warnings
 
     def refusal(self) -> str | None:
@@ -71,7 +80,11 @@ class TextCoverage:
 
 
 def measure_coverage(
-    text: Corpus, encoded: TokenCorpus, source: Vocabulary | None, target: Vocabulary
+    text: Corpus,
+    encoded: TokenCorpus,
+    source: Vocabulary | None,
+    target: Vocabulary,
+    symbols: Sequence[str] = (),
 ) -> list[TextCoverage]:
     """Compare a corpus with its vocabularies.
 
@@ -80,6 +93,7 @@ def measure_coverage(
         encoded: the same corpus, encoded
         source: vocabulary of the source; None if the source is images
         target: vocabulary of the target
+        symbols: user-defined symbols of the vocabularies
     """
     sides = TextCoverage("source"), TextCoverage("target")
     pairs = list(islice(text.pairs(), MAX_LINES))
@@ -91,7 +105,19 @@ def measure_coverage(
         if vocabulary is not None:
             _examine(side, vocabulary, [pair[number] for pair in pairs], ids)
             found.append(side)
+    texts = ((source, arrays.source_tokens), (target, arrays.target_tokens))
+    sides[1].unseen = [
+        symbol for symbol in symbols if not any(_occurs(symbol, *side) for side in texts)
+    ]
     return found
+
+
+def _occurs(symbol: str, vocabulary: Vocabulary | None, ids: Array) -> bool:
+    if vocabulary is None:
+        return False
+    tokens = vocabulary.encode(symbol)
+    numbers = [n for n, one in zip(tokens, vocabulary.tokens(tokens), strict=True) if one == symbol]
+    return bool(numbers) and bool((ids == numbers[0]).any())
 
 
 def _examine(side: TextCoverage, vocabulary: Vocabulary, lines: list[str], ids: Array) -> None:

@@ -262,7 +262,8 @@ def check_coverage(experiment: Experiment, datasets: Datasets) -> list[TextCover
         UserError: if more than a fifth of the tokens are unknown
     """
     vocabularies = datasets.source_vocabulary, datasets.target_vocabulary
-    sides = measure_coverage(datasets.train_corpus, datasets.train, *vocabularies)
+    symbols = experiment.data.vocabulary.user_defined_symbols
+    sides = measure_coverage(datasets.train_corpus, datasets.train, *vocabularies, symbols)
     for side in sides:
         if reason := side.refusal():
             raise OptionError(f"{reason}; {_coverage_remedy(experiment)}", "data.vocabulary")

@@ -49,7 +49,8 @@ def test_all_errors_are_reported_with_their_lines(errors: Errors) -> None:
         + ", ".join(DECODERS),
         "e.yaml:11: model.score.width: unknown option of 'additive'; known: hidden_size",
         "e.yaml:13: training.epochs: expected a whole number, got 'three'",
-        "e.yaml:14: training.precision: must be one of 'auto', 'fp32', 'bf16' or 'fp16', got 'fp8'",
+        "e.yaml:14: training.precision: must be one of 'auto', 'fp32', 'tf32', 'bf16' or 'fp16', "
+        "got 'fp8'",
         "e.yaml:15: serch: unknown key; did you mean 'search'? known: data, model, training, "
         "search, evaluation, plugins",
     ]
@@ -199,6 +200,23 @@ def test_nbest_must_allow_a_choice(nbest: int, errors: Errors) -> None:
         "command line: data.vocabulary.sampling.nbest: must be 2 to 512, or -1 for all "
         f"segmentations, got {nbest}"
     ]
+
+
+@pytest.mark.parametrize(
+    ("symbols", "message"),
+    [
+        ("[a b]", "must be text without white space, got 'a b'"),
+        ("['']", "must be text without white space, got ''"),
+        ("[x, y, x]", "contains 'x' twice; remove one"),
+        ("[</s>]", "'</s>' is reserved by SentencePiece; use another symbol"),
+        ("[a▁b]", "'a▁b' is reserved by SentencePiece; use another symbol"),
+    ],
+)
+def test_symbols_are_single_words_that_sentencepiece_does_not_use(
+    symbols: str, message: str, errors: Errors
+) -> None:
+    key = "data.vocabulary.user_defined_symbols"
+    assert errors(REQUIRED_KEYS, f"{key}={symbols}") == [f"command line: {key}: {message}"]
 
 
 def test_components_get_all_their_options(read: Read) -> None:

@@ -40,6 +40,20 @@ def test_identity_changes_only_the_escape_character_of_spaces(tmp_path: Path) ->
     assert (report.changed_lines, set(report.changed)) == (1, {"▁"})
 
 
+def test_symbols_that_no_text_contains_are_warned_about(tmp_path: Path) -> None:
+    symbols = ["⟦1⟧", "⟦2⟧", "{x}"]
+    vocabulary = Vocabulary.train(LEARNED, size=100, type="char", user_defined_symbols=symbols)
+    for side, lines in (("de", "a⟦1⟧b"), ("en", "{x} a")):
+        (tmp_path / f"text.{side}").write_text(lines + "\n", encoding="utf-8")
+    corpus = find_corpus(tmp_path / "text", "de", "en")
+    encoded = tokenize_corpus(corpus, vocabulary, vocabulary, max_length=100, cache_dir=None)
+    _, target = measure_coverage(corpus, encoded, vocabulary, vocabulary, symbols)
+    assert target.unseen == ["⟦2⟧"]
+    (warning,) = target.warnings()
+    assert "does not contain ⟦2⟧" in warning
+    assert str(target).endswith("0.00 % of the tokens are unknown")  # although `{` alone would be
+
+
 @pytest.mark.parametrize(
     ("target", "share", "warned", "refused"),
     [
