@@ -120,6 +120,8 @@ def decode_lines(lines: Iterable[bytes], name: str, first: int = 1) -> Iterator[
             raise UserError(message, f"{name}:{number}")
         has_mark = number == 1 and line.startswith(BYTE_ORDER_MARK)
         body = line[len(BYTE_ORDER_MARK) :] if has_mark else line
+        if has_mark and not body:
+            return  # a file of nothing but the mark is empty
         if body.endswith(b"\n"):
             body = body[:-2] if body.endswith(b"\r\n") else body[:-1]
         elif number == 1 and b"\r" in body.strip(b"\r"):

@@ -46,6 +46,14 @@ def test_other_encodings_are_named_with_remedy(tmp_path: Path, encoding: str, te
     assert "to UTF-8" in message
 
 
+@pytest.mark.parametrize(
+    ("rest", "lines"), [(b"", []), (b"\n", [""]), (b"a", ["a"]), (b"\na\n", ["", "a"])]
+)
+def test_byte_order_mark_is_no_line(tmp_path: Path, rest: bytes, lines: list[str]) -> None:
+    (tmp_path / "text").write_bytes(b"\xef\xbb\xbf" + rest)
+    assert list(read_lines(tmp_path / "text")) == lines
+
+
 def test_lines_that_end_in_cr_alone_are_named(tmp_path: Path) -> None:
     path = tmp_path / "text"
     path.write_bytes(b"Guten Morgen\rGute Nacht\r")
