@@ -18,6 +18,10 @@ log = logging.getLogger("nmt")
 MAX_REASON = 200
 """Maximum length of the reason in a warning: a compiler's error contains its whole command."""
 
+MAX_REGISTERS = 255
+"""Registers per thread, all that a GPU has. By default, the assembler spills some in order to run
+more programs at the same time."""
+
 _failures: list[Exception] = []  # at most one: no kernel is launched after it
 
 
@@ -41,6 +45,8 @@ def launch(kernel: Any, grid: tuple[int, ...], *arguments: object, **options: ob
     Raises:
         KernelError: the kernel could not be compiled or launched
     """
+    if torch.version.hip is None:  # Triton for AMD has no such option
+        options["maxnreg"] = MAX_REGISTERS
     try:
         kernel[grid](*arguments, **options)
     except Exception as error:

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from nmt.kernels import launch
 
-MAX_BLOCK_BYTES = 8192
-"""Size of the logits that a program holds at once; twice as many spill out of its registers."""
+MAX_BLOCK = 4096
+"""Number of logits that a program holds at once."""
 
 
 def chunk_loss(
@@ -32,7 +32,7 @@ def chunk_loss(
     # The sizes are constants of the kernel, which is compiled once per vocabulary.
     loss_r = logits_rv.new_empty(all_rows, dtype=torch.float32)
     nll_r = torch.empty_like(loss_r)
-    block = min(MAX_BLOCK_BYTES // logits_rv.element_size(), triton.next_power_of_2(vocabulary))
+    block = min(MAX_BLOCK, triton.next_power_of_2(vocabulary))
     launch(
         _cross_entropy_kernel,
         (all_rows,),

@@ -12,7 +12,7 @@ import torch
 from nmt.training import loss_kernel
 from nmt.training.loss import IGNORED, chunk_loss
 
-loss_kernel.MAX_BLOCK_BYTES = 16  # several blocks, the last of them partly filled
+loss_kernel.MAX_BLOCK = 8  # several blocks, the last of them partly filled
 ROWS, VOCABULARY = 6, 21
 
 

@@ -28,6 +28,10 @@ MAX_BLOCK = 128
 MIN_BLOCK = 8
 """Smallest number of units in a block, for any number of source positions."""
 
+ATTENTION_WARPS = 8
+"""Number of warps, of 32 threads each, that share a tile. A GPU may have no more programs than
+multiprocessors, as many as sentences, so a program should use all the parts of one."""
+
 
 class TritonCellOps(CellOps):
     """Triton kernels for float32 and narrower, on a GPU or in Triton's interpreter."""
@@ -95,6 +99,7 @@ class TritonCellOps(CellOps):
             context_be,
             context_be.stride(0),
             *_sizes(source),
+            num_warps=ATTENTION_WARPS,
         )
 
     def attend_backward(
@@ -119,6 +124,7 @@ class TritonCellOps(CellOps):
             d_energies_bs,
             d_query_ba,
             *_sizes(source),
+            num_warps=ATTENTION_WARPS,
         )
 
     def finish_additive(
@@ -134,7 +140,6 @@ class TritonCellOps(CellOps):
         position_block = triton.next_power_of_2(positions)
         # The program holds keys and their gradients: twice the tile of the other kernels.
         block = _block_size(units, 2 * position_block)
-        warps = 8 if position_block * block > MAX_TILE else 4  # so that it fits into registers
         d_v_ba = d_energies_tbs.new_empty(sentences, units)
         launch(
             _finish_additive_kernel,
@@ -152,7 +157,7 @@ class TritonCellOps(CellOps):
             units,
             position_block,
             block,
-            num_warps=warps,
+            num_warps=ATTENTION_WARPS,
         )
         # Summed over the sentences here: atomic additions in the kernel would have no fixed order.
         additive.v_a.add_(d_v_ba.sum(dim=0))
