@@ -68,6 +68,8 @@ def run_or_fall_back(by_kernels: Callable[[], Result], plain: Callable[[], Resul
         try:
             return by_kernels()
         except KernelError as error:
+            if torch.cuda.is_available() and torch.cuda.is_current_stream_capturing():
+                raise  # the capture may be the cause, and has to fail as a whole
             _failures.append(error)
             log.warning(
                 "a Triton kernel failed (%s); slower operations of torch replace all kernels from "

@@ -125,3 +125,16 @@ def test_other_errors_are_not_hidden() -> None:
 
     with pytest.raises(AssertionError, match="shapes"):
         run_or_fall_back(wrong, lambda: None)
+
+
+def test_failed_launch_during_a_capture_fails_the_capture(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kernels may work outside of it."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
+
+    def fail() -> None:
+        raise KernelError("operation not permitted when stream is capturing")
+
+    with pytest.raises(KernelError):
+        run_or_fall_back(fail, lambda: None)
+    assert kernels._failures == []
