@@ -114,7 +114,7 @@ def _update_waits(context: Context) -> Iterator[Result]:
     """Count synchronizations of an update, with kernels that are compiled already."""
     one = System(read_system(context.config), MANY_PAIRS)
     model, _ = one.on(context.device, torch.float32, "auto")
-    trainer, group = make_trainer(model, "bf16", "adam"), make_group(one.batch).pin_memory()
+    trainer, group = make_trainer(model, "bf16", "adam"), make_group(one.batch).for_gpu()
     for _ in range(3):
         trainer.update(group)
     trainer.flush()

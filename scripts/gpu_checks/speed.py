@@ -82,7 +82,7 @@ def _batches(context: Context, vocabulary: int, sentences: int) -> list[UpdateBa
     for _ in range(min(BATCHES, max(2, 50_000 // sentences))):
         source, target = generator.integers(4, vocabulary, (2, sentences, LENGTH - 1))
         group = make_group(collate(list(source), list(target), SPECIAL_TOKENS, SPECIAL_TOKENS))
-        groups.append(group.pin_memory() if context.is_gpu else group)
+        groups.append(group.for_gpu() if context.is_gpu else group)
     return groups
 
 

@@ -69,7 +69,7 @@ class System:
         """Copy the model and the batch to a device."""
         model = self._build(recurrence)
         model.load_state_dict(self.model.state_dict())
-        batch = self.batch.to(device)
+        batch = self.batch.with_groups().to(device)  # as in training on a GPU
         if batch.source.is_floating_point():
             batch = batch._replace(source=batch.source.to(dtype))
         return model.to(device, dtype), batch

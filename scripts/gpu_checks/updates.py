@@ -61,7 +61,7 @@ def updated(
     model, _ = one.on(context.device, torch.float32, recurrence)
     trainer, group = make_trainer(model, precision, "adam"), make_group(one.batch)
     for _ in range(updates):
-        trainer.update(group.pin_memory() if context.is_gpu else group)
+        trainer.update(group.for_gpu() if context.is_gpu else group)
     trainer.flush()
     return weights(model), trainer
 
