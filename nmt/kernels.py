@@ -62,7 +62,7 @@ def run_or_fall_back(by_kernels: Callable[[], Result], plain: Callable[[], Resul
 
     Args:
         by_kernels: computation that may raise `KernelError`
-        plain: the same computation without kernels, which overwrites what the other has written
+        plain: the same computation without kernels; it overwrites incomplete results
     """
     if not _failures:
         try:

@@ -1,12 +1,13 @@
 """Every Triton kernel compiles for GPUs without spills, and in few variants. No GPU is needed.
 
-`--campaign full` compiles all combinations of dtypes, lengths and widths, which takes some minutes.
+`scripts/campaign.sh` compiles all combinations of dtypes, lengths and widths, which takes minutes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import product
 from pathlib import Path
+from shutil import rmtree
 
 import pytest
 import torch
@@ -109,10 +110,11 @@ def _all_cases() -> dict[str, Case]:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A directory for machine code, and an empty cache of compiled kernels."""
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A directory for machine code and for Triton's cache, which is not kept."""
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "cache"))
-    return tmp_path
+    yield tmp_path
+    rmtree(tmp_path / "cache")
 
 
 def _assert_compiles(case: Case, folder: Path) -> None:
@@ -138,10 +140,11 @@ def test_every_kernel_compiles_without_spills(case: Case, folder: Path) -> None:
 
 @pytest.mark.campaign
 def test_every_combination_compiles_without_spills(
-    folder: Path, request: pytest.FixtureRequest
+    request: pytest.FixtureRequest,
 ) -> None:
     if request.config.getoption("--campaign") != "full":
-        pytest.skip("--campaign full compiles all combinations")
+        pytest.skip("bash scripts/campaign.sh compiles all combinations")
+    folder: Path = request.getfixturevalue("folder")
     for case in _all_cases().values():
         _assert_compiles(case, folder)
 
