@@ -13,7 +13,7 @@ from nmt.component_spec import Option
 from nmt.config.schema import ModelConfig
 from nmt.errors import UserError
 from nmt.model.build import build_model
-from nmt.registry import DECODERS, ENCODERS, MECHANISMS, SCORES, ComponentConfig
+from nmt.registry import DECODERS, ENCODERS, MECHANISMS, SCORES, ComponentConfig, Registry
 from tests.model.small import PIECES, text
 from tests.model.small_images import MAPS, PIXELS, random_images
 
@@ -38,7 +38,12 @@ VALUES: dict[tuple[str, str], object] = {
     ("transformer", "alignment_layer"): 1,
     ("hard", "expected"): 0.99,
 }
-FAMILIES = {"encoder": ENCODERS, "decoder": DECODERS, "attention": MECHANISMS, "score": SCORES}
+FAMILIES: dict[str, Registry[Any]] = {
+    "encoder": ENCODERS,
+    "decoder": DECODERS,
+    "attention": MECHANISMS,
+    "score": SCORES,
+}
 IMAGES = {"convolution": PIXELS, "features": MAPS}
 # Encoders and decoders that have a partner of the same name.
 PAIRED = ("ntm", "gnmt", "lstmn", "transformer")
@@ -61,7 +66,11 @@ def _others(option: Option, usual: object) -> list[Any]:
     values: list[Any] = []
     for branch in schema.get("anyOf", [schema]):
         values += branch.get("enum", [])
-        kinds = {"boolean": [False, True], "integer": [4, 2, 8], "number": [0.3, 0.9]}
+        kinds: dict[str | None, list[Any]] = {
+            "boolean": [False, True],
+            "integer": [4, 2, 8],
+            "number": [0.3, 0.9],
+        }
         values += kinds.get(branch.get("type"), [])
     return [value for value in values if value not in (option.default, usual)]
 
@@ -79,7 +88,7 @@ def _model(family: str, component: ComponentConfig) -> ModelConfig:
     names = {"encoder": "bilstm", "decoder": "bahdanau"}
     if component.type in PAIRED:
         names = dict.fromkeys(names, component.type)
-    parts = {one: _small(one, name) for one, name in names.items()}
+    parts: dict[str, Any] = {one: _small(one, name) for one, name in names.items()}
     if component.type not in PAIRED:  # annotations as wide as queries
         parts["encoder"] = _small("encoder", "bilstm", hidden_size=4)
     return ModelConfig(embedding_size=8, **{**parts, family: component})
@@ -112,7 +121,7 @@ def _cached_behavior(json: str) -> list[Any]:
         with torch.no_grad():
             for parameter in built.parameters():
                 if parameter.grad is not None:
-                    parameter -= 0.5 * parameter.grad
+                    parameter.sub_(0.5 * parameter.grad)
         behavior.append(loss.item())
     behavior += [parameter.detach().flatten().tolist() for parameter in built.parameters()]
     built.eval()
