@@ -79,7 +79,6 @@ def _batches(pairs: Sequence[Pair], source: Vocabulary, target: Vocabulary) -> I
 
 def read(model: nn.Module, mechanism: PredictiveLocalAttention, batch: Batch) -> Windows:
     """Record the windows of a batch under teacher forcing."""
-    source_bs, source_mask_bs, target_in_bt, _, target_mask_bt, _ = batch
     centers, weights = [], []
 
     def record(module: nn.Module, given: tuple[Any, ...], result: tuple[Any, ...]) -> None:
@@ -89,9 +88,9 @@ def read(model: nn.Module, mechanism: PredictiveLocalAttention, batch: Batch) ->
 
     hook = mechanism.register_forward_hook(record)
     with torch.inference_mode():
-        model(source_bs, source_mask_bs, target_in_bt)
+        model(batch.source, batch.source_mask_bs, batch.target_in_bt)
     hook.remove()
-    real_bts = target_mask_bt[:, :, None] & source_mask_bs[:, None]
+    real_bts = batch.target_mask_bt[:, :, None] & batch.source_mask_bs[:, None]
     return measure(torch.cat(centers, 1), torch.cat(weights, 1), real_bts, mechanism.window)
 
 
