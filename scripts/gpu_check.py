@@ -204,7 +204,10 @@ class Process:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             process_group=0,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))},
+            # Several processes share the cores, and models on the CPU are small.
+            env={"OMP_NUM_THREADS": "4"}
+            | os.environ
+            | {"PYTHONPATH": os.pathsep.join(filter(None, paths))},
         )
         LIVE.add(self._process)
 

@@ -52,6 +52,9 @@ def _gpu() -> Iterator[Result]:
     yield require("GPU", True, f"{name}, {gpu.total_memory / 2**30:.0f} GiB")
     cuda, architectures = torch.version.cuda, torch.cuda.get_arch_list()
     yield require("CUDA", True, f"CUDA {cuda}, cuDNN {_cudnn()}, {architectures}")
+
+
+def _triton() -> Iterator[Result]:
     header = Path(sysconfig.get_path("include")) / "Python.h"
     compilers = [path for name in ("cc", "gcc", "clang") if (path := which(name))]
     found = "exists" if header.is_file() else "is missing (package python3-dev)"
@@ -72,9 +75,10 @@ def _version(package: str) -> str:
 
 
 def encoder(context: Context) -> list[Case]:
-    """Return the cases of an encoder with LSTMs in half precision."""
+    """Return the cases of Triton's compiler, and of an encoder with LSTMs in half precision."""
     names = list(HALF_PRECISION) if context.is_gpu else ["bf16"]
-    return [Case(name, partial(_encoder, context, name)) for name in names]
+    cases = [Case(name, partial(_encoder, context, name)) for name in names]
+    return [Case("Triton", _triton), *cases] if context.is_gpu else cases
 
 
 def _encoder(context: Context, precision: str) -> Iterator[Result]:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import cycle, islice
 from statistics import median
-from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -16,7 +15,7 @@ from gpu_checks.profiles import profile
 from gpu_checks.results import Case, Result, describe, measured, require
 from gpu_checks.systems import SPECIAL_TOKENS
 from gpu_checks.updates import make_group, make_trainer
-from nmt.config.choices import RecurrenceBackend
+from nmt.config.choices import Recurrence, RecurrenceBackend, backend_of
 from nmt.data.batch import collate
 from nmt.data.loader import UpdateBatch
 from nmt.errors import is_out_of_memory
@@ -75,13 +74,16 @@ def _build(
         return build_model(config, vocabulary, vocabulary, recurrence=recurrence)
 
 
-def _batches(context: Context, vocabulary: int, sentences: int) -> list[UpdateBatch]:
+def _batches(
+    context: Context, vocabulary: int, sentences: int, *, few_shapes: bool = False
+) -> list[UpdateBatch]:
     """Return batches of random sentences of equal lengths, in pinned memory."""
     generator = np.random.default_rng(1)
     groups = []
     for _ in range(min(BATCHES, max(2, 50_000 // sentences))):
         source, target = generator.integers(4, vocabulary, (2, sentences, LENGTH - 1))
-        group = make_group(collate(list(source), list(target), SPECIAL_TOKENS, SPECIAL_TOKENS))
+        batch = collate(list(source), list(target), SPECIAL_TOKENS, SPECIAL_TOKENS)
+        group = make_group(batch, few_shapes=few_shapes)
         groups.append(group.for_gpu() if context.is_gpu else group)
     return groups
 
@@ -122,22 +124,21 @@ def _speed(
 
 def bahdanau(context: Context) -> list[Case]:
     """Return the cases of training Bahdanau's decoder, the profile first."""
-    ways: list[tuple[RecurrenceBackend, str]] = [("auto", "bf16"), ("eager", "bf16")]
+    ways: list[tuple[Recurrence, str]] = [("auto", "bf16"), ("eager", "bf16")]
     if context.is_gpu:
-        graph: list[Any] = [n for n in get_args(RecurrenceBackend) if n == "graph"]
-        ways = [ways[0], *((name, "bf16") for name in graph), ("auto", "fp16"), ways[1]]
-        ways += [("auto", "tf32")]
+        ways[1:1] = [("graph", "bf16"), ("auto", "fp16"), ("graph", "fp16"), ("auto", "tf32")]
     return [
         Case(f"{backend} {precision}", partial(_bahdanau, context, backend, precision))
         for backend, precision in ways
     ]
 
 
-def _bahdanau(context: Context, backend: RecurrenceBackend, precision: str) -> Iterator[Result]:
+def _bahdanau(context: Context, backend: Recurrence, precision: str) -> Iterator[Result]:
     width, vocabulary, sentences = BAHDANAU[context.device_name]
-    groups = _batches(context, vocabulary, sentences)
-    model = _build(context, _bahdanau_config(width), vocabulary, backend)
-    trainer = make_trainer(model, precision, "adam")
+    uses_graphs = backend == "graph"
+    groups = _batches(context, vocabulary, sentences, few_shapes=uses_graphs)
+    model = _build(context, _bahdanau_config(width), vocabulary, backend_of(backend))
+    trainer = make_trainer(model, precision, uses_graphs=uses_graphs)
     case = f"{backend} {precision}, {sentences} sentences"
     if context.is_gpu:
         yield from _profile(case, trainer, groups)
@@ -173,7 +174,7 @@ def gnmt(context: Context) -> list[Case]:
 def _gnmt(context: Context) -> Iterator[Result]:
     """Measure several batch sizes; a failure keeps the results before it."""
     width, vocabulary, sizes = GNMT[context.device_name]
-    trainer = make_trainer(_build(context, _gnmt_config(width), vocabulary), "bf16", "adam")
+    trainer = make_trainer(_build(context, _gnmt_config(width), vocabulary), "bf16")
     best: Result | None = None
     for sentences in sizes:
         if context.seconds_left < 2 * SPARE_SECONDS:

@@ -31,6 +31,8 @@ FLOOR = 1e-4
 Gradients that are zero in exact arithmetic, such as that of the bias of keys, have rounding errors.
 """
 
+LOSS_SCALE = 1024.0
+
 Tensors = dict[str, Tensor]
 
 
@@ -69,7 +71,10 @@ class System:
         """Copy the model and the batch to a device."""
         model = self._build(recurrence)
         model.load_state_dict(self.model.state_dict())
-        batch = self.batch.with_groups().to(device)  # as in training on a GPU
+        batch = self.batch
+        if device.type == "cuda" and recurrence != "eager":
+            batch = batch.with_groups()  # as in training, for the kernel of embedding gradients
+        batch = batch.to(device)
         if batch.source.is_floating_point():
             batch = batch._replace(source=batch.source.to(dtype))
         return model.to(device, dtype), batch
@@ -105,6 +110,9 @@ class System:
 
 def _results(model: Seq2Seq, batch: Batch, precision_name: str) -> Tensors:
     precision = Precision(precision_name, batch.source.device)
+    if precision.scaler.is_enabled():
+        # A training skips updates until its loss scale is small enough.
+        precision.scaler = torch.amp.GradScaler(batch.source.device.type, init_scale=LOSS_SCALE)
     with precision.autocast():
         loss, _ = batch_loss(model, batch, smoothing=0.1, chunk=256)
     precision.backward(loss / batch.target_tokens)

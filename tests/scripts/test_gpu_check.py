@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import gpu_check
 from gpu_check import Check
@@ -132,6 +133,16 @@ def test_missing_packages_are_named_at_once(
 def test_unknown_check_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert gpu_check.main(["--device", "cpu", "--only", "bahdanu"]) == 2
     assert "--only bahdanu: no check has this name" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is available")
+def test_missing_gpu_ends_the_program(tmp_path: Path) -> None:
+    assert gpu_check.main(["-o", str(tmp_path / "gpu")]) == 2
+    first, *others = results(tmp_path / "gpu")
+    assert "finds no GPU" in first["note"]
+    assert {row["verdict"] for row in others} == {"not run"}
+    assert len(others) == len(gpu_check.checks()) - 1
 
 
 def test_program_imports_the_standard_library_alone() -> None:
