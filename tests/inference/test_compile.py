@@ -10,6 +10,7 @@ from torch import Tensor
 
 from nmt.config.schema import ModelConfig
 from nmt.errors import UserError
+from nmt.inference import compile as compile_module
 from nmt.inference.compile import InferenceModel, Precision, compile_model
 from nmt.inference.decoders import BahdanauInference, PlainInference
 from nmt.inference.linear import supports_prepacking
@@ -18,6 +19,7 @@ from nmt.model.decoders.bahdanau import BahdanauDecoder
 from nmt.model.interfaces import select_rows
 from nmt.model.seq2seq import Seq2Seq
 from nmt.registry import DECODERS, ComponentConfig
+from tests.meta import make_ready
 from tests.model.small import (
     ADDITIVE,
     BILINEAR,
@@ -228,6 +230,27 @@ def test_bits_of_a_short_sentence_do_not_depend_on_the_number_of_sentences(
     for rows in (slice(0, 1), slice(0, 2), slice(5, 8)):
         some = compiled.step(tokens_n[rows], *compiled.start(source_bs[rows], mask_bs[rows]))
         assert torch.equal(some.log_probs_nv, together.log_probs_nv[rows])
+
+
+@pytest.mark.parametrize(("device", "times"), [("cpu", 3), ("meta", 0)])
+def test_lone_rows_are_doubled_on_a_cpu_alone(
+    device: str, times: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a GPU it would copy the memory of the sentence at every step, and bring nothing."""
+    make_ready(monkeypatch)
+    selections: list[int] = []
+
+    def counted(tree: Any, rows: Tensor) -> Any:
+        selections.append(len(rows))
+        return select_rows(tree, rows)
+
+    monkeypatch.setattr(compile_module, "select_rows", counted)
+    compiled = compile_model(build(BAHDANAU, torch.float32), device=torch.device(device))
+    source_bs = torch.full((1, 4), 4, device=device)
+    memory, state = compiled.start(source_bs, torch.ones_like(source_bs, dtype=torch.bool))
+    prediction = compiled.step(torch.full((1,), 4, device=device), memory, state)
+    assert prediction.log_probs_nv.shape == (1, PIECES)
+    assert len(selections) == times
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,72 @@
+"""The loss of a validation: its value, and that a GPU is not waited for between batches."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from nmt.config.loader import load_experiment
+from nmt.data.loader import make_batch
+from nmt.training import validation
+from nmt.training.loss import batch_loss
+from nmt.training.setup import Datasets, build_trainer, prepare_datasets
+from nmt.training.trainer import Trainer
+from tests.commands import write_experiment
+
+
+@pytest.fixture
+def made(experiment: dict[str, Any], tmp_path: Path) -> tuple[Trainer, Datasets]:
+    loaded = load_experiment(write_experiment(tmp_path / "one.yaml", experiment)).experiment
+    datasets = prepare_datasets(loaded, None)
+    trainer = build_trainer(loaded, datasets, torch.device("cpu"))
+    trainer.model.double()
+    return trainer, datasets
+
+
+def _mean_nll(trainer: Trainer, datasets: Datasets) -> float:
+    return validation.mean_nll(
+        trainer.model,
+        datasets.valid,
+        datasets.special_tokens,
+        trainer.precision,
+        batch_tokens=100,
+        chunk=1024,
+    )
+
+
+def test_mean_nll_is_the_mean_over_the_tokens_of_all_sentences(
+    made: tuple[Trainer, Datasets],
+) -> None:
+    trainer, datasets = made
+    found = _mean_nll(trainer, datasets)
+    total, tokens = 0.0, 0
+    for row in range(len(datasets.valid.source_lengths)):
+        batch = make_batch(datasets.valid, np.array([row]), datasets.special_tokens)
+        _, nll = batch_loss(trainer.model, batch, smoothing=0.0, chunk=1024)
+        total += nll.item()
+        tokens += batch.target_tokens
+    assert found == pytest.approx(total / tokens, rel=1e-10)
+
+
+def test_no_loss_is_read_before_all_batches_are_computed(
+    made: tuple[Trainer, Datasets], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[str] = []
+
+    def computed(*given: Any, **options: Any) -> tuple[Tensor, Tensor]:
+        events.append("compute")
+        return batch_loss(*given, **options)
+
+    def read(tensor: Tensor) -> float:
+        events.append("read")
+        return tensor.item()
+
+    monkeypatch.setattr(validation, "batch_loss", computed)
+    monkeypatch.setattr(Tensor, "__float__", read)
+    _mean_nll(*made)
+    batches = events.count("compute")
+    assert batches > 2
+    assert events == ["compute"] * batches + ["read"] * batches
