@@ -33,6 +33,8 @@ from nmt.training.probe import Probe, probe
 PARTS = ("train", "valid", "test")
 # The nearest training sentences of longer texts take minutes.
 MAX_BASELINE_PAIRS, MAX_BASELINE_LINES = 20_000, 2_000
+# A longer training is no advice.
+MAX_ADVISABLE_MINUTES = 24 * 60
 UNKNOWN_LANGUAGES = ("source", "target")
 
 
@@ -305,4 +307,6 @@ def finish(planned: Plan, texts: Texts, output: Path, summary: Sequence[str], co
 def _duration(minutes: float) -> str:
     if minutes < 90:
         return f"{max(1, ceil(minutes))} minutes"
-    return f"{minutes / 60:.1f} hours"
+    if minutes < MAX_ADVISABLE_MINUTES:
+        return f"{minutes / 60:.1f} hours"
+    return f"{minutes / 60:,.0f} hours (use a GPU, or a smaller experiment by --minutes)"

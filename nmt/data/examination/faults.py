@@ -47,9 +47,9 @@ FAULTS = {
         Fault("long", f"a side has more than {MAX_CHARACTERS:,} characters"),
         Fault("control", "control, replacement or private-use characters"),
         Fault("markup", "HTML or XML tags, or character entities"),
-        Fault("leak", "the same pair is in the validation or the test text"),
+        Fault("leak", "the same pair is in another part"),
         Fault("normalization", "not in Unicode normalization form C, unlike usual text", False),
-        Fault("shared side", "one side is in the validation or the test text", False),
+        Fault("shared side", "one side is in another part", False),
     )
 }
 
@@ -77,7 +77,7 @@ def find_faults(measured: Measurements) -> dict[str, Mask]:
 
 
 def find_leaks(measured: Measurements, others: Mapping[str, Measurements]) -> dict[str, Mask]:
-    """Return which training pairs, and which single sides, also are in other parts."""
+    """Return which pairs, and which single sides, also are in other parts."""
     if not others:
         return {}
     pairs = np.concatenate([other.pair_hashes for other in others.values()])

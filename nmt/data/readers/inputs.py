@@ -121,7 +121,9 @@ def _find_collection(path: Path, selection: Selection) -> Inputs:
 def _assign_parts(readers: dict[str, Reader], path: Path) -> Inputs:
     by_part: dict[str, list[str]] = defaultdict(list)
     for stem in readers:
-        name = Path(stem).name.partition(".")[0] if Path(stem).suffix else Path(stem).name
+        name = LANGUAGE_PAIR.sub("", Path(stem).name)
+        if Path(name).suffix in (*SINGLE_FILES, ".txt"):
+            name = Path(name).stem
         part = next((one for one, pattern in PART_NAMES.items() if pattern.search(name)), "other")
         by_part[part].append(stem)
     training = by_part["train"] or by_part["other"]

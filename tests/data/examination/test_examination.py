@@ -183,7 +183,8 @@ def test_leaks_are_pairs_of_other_parts() -> None:
     faults = found["train"].faults
     assert np.flatnonzero(faults["leak"]).tolist() == [3]
     assert np.flatnonzero(faults["shared side"]).tolist() == [5]
-    assert found["valid"].faults == {}
+    assert np.flatnonzero(found["valid"].faults["leak"]).tolist() == [0]
+    assert np.flatnonzero(found["valid"].faults["shared side"]).tolist() == [1]
 
 
 @pytest.mark.parametrize(
@@ -274,7 +275,9 @@ def _warnings(tmp_path: Path, train: Pairs, valid: Pairs) -> str:
 def test_corpora_of_an_experiment_get_warnings(tmp_path: Path) -> None:
     train, valid = translations(500), translations(50, seed=2)
     assert _warnings(tmp_path, train, valid) == ""
-    assert "train: 500 pairs (100 %) leak" in _warnings(tmp_path, train, train)
+    assert "valid: 500 pairs (100 %) leak" in _warnings(tmp_path, train, train)
+    shared = [(source, f"{target} again") for source, target in train[:5]]
+    assert "valid: 5 pairs (9.1 %) shared side" in _warnings(tmp_path, train, [*valid, *shared])
     assert "train: 500 pairs (50 %) duplicate" in _warnings(tmp_path, train * 2, valid)
     sources, targets = zip(*train, strict=True)
     shifted = list(zip(sources[1:], targets[:-1], strict=True))

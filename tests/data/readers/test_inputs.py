@@ -124,6 +124,18 @@ def test_folder_and_archive_have_parts(in_archive: bool, tmp_path: Path) -> None
         assert sentences(text) == PAIRS
 
 
+@pytest.mark.parametrize("name", ["{}.tsv", "{}.de-en.tsv.gz", "news-{}.tsv", "{}.txt"])
+def test_tables_of_a_folder_are_parts_by_their_names(name: str, tmp_path: Path) -> None:
+    for part, count in (("train", 40), ("valid", 15), ("test", 5)):
+        file = tmp_path / name.format(part)
+        text = "".join(f"{de}\t{en}\n" for de, en in PAIRS[:count]).encode()
+        file.write_bytes(gzip.compress(text) if file.suffix == ".gz" else text)
+    inputs = find_inputs([tmp_path])
+    assert sentences(inputs.train) == PAIRS[:40]
+    assert sentences(inputs.valid) == PAIRS[:15]
+    assert sentences(inputs.test) == PAIRS[:5]
+
+
 def test_languages_select_two_of_three(tmp_path: Path) -> None:
     for suffix, side in (("de", 0), ("en", 1), ("fr", 1)):
         write(tmp_path / f"train.{suffix}", _side(side))
