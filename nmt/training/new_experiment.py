@@ -1,5 +1,6 @@
 """A new experiment from examined texts: their division, the settings, and the YAML file."""
 
+import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -232,7 +233,7 @@ def plan(
     choice = choose(facts, minutes)
     data = choice.settings["data"]
     choice.settings["data"] = {
-        **{part: relpath(texts.prefixes[part], output.parent) for part in ("train", "valid")},
+        **{part: _path_from(output.parent, texts.prefixes[part]) for part in ("train", "valid")},
         "source": texts.suffixes[0],
         "target": texts.suffixes[1],
         **data,
@@ -285,6 +286,8 @@ def describe(planned: Plan, texts: Texts, scores: Sequence[tuple[str, float]]) -
         part = "test" if "test" in texts.prefixes else "valid"
         shown = ", ".join(f"{name} {value:.1f}" for name, value in scores)
         lines.append(f"A useful model must exceed these chrF on {part}: {shown}.")
+    else:
+        lines.append(f"Trivial baselines are not scored: more than {MAX_BASELINE_PAIRS:,} pairs.")
     return lines
 
 
@@ -302,6 +305,12 @@ def finish(planned: Plan, texts: Texts, output: Path, summary: Sequence[str], co
     header.append(f"  nmt-eval -m runs/{output.stem} {files} --metrics chrf bleu")
     replace_file(output, write_yaml(choice.settings, choice.reasons, "\n".join(header)))
     load_experiment(output)  # a mistake in the presets must not reach the user
+
+
+def _path_from(folder: Path, path: Path) -> str:
+    """Return a path relative to a folder, or an absolute one if they have little in common."""
+    relative = relpath(path, folder)
+    return str(path.absolute()) if relative.startswith(os.path.join("..", "..", "..")) else relative
 
 
 def _duration(minutes: float) -> str:

@@ -2,7 +2,10 @@
 
 import codecs
 import io
+import lzma
+import struct
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -17,6 +20,12 @@ BLOCK_BYTES = 1 << 16
 # That of UTF-32 in little-endian order begins with that of UTF-16.
 UTF_16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 UTF_32_MARKS = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
+# Exceptions of zipfile and of the decompression of a member. A damaged offset is an OSError, and a
+# damaged name or number a ValueError or struct.error.
+DAMAGED_ARCHIVE = (
+    *(zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError),
+    *(zlib.error, lzma.LZMAError, struct.error, ValueError),
+)
 
 
 class InputFile(NamedTuple):
@@ -109,7 +118,9 @@ def _open_archive(path: Path) -> Iterator[zipfile.ZipFile]:
     try:
         with open_regular(path) as stream, zipfile.ZipFile(stream) as archive:
             yield archive
-    except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
+    except UserError:
+        raise
+    except DAMAGED_ARCHIVE as error:
         raise UserError(f"cannot be read: {error}; download the archive again", str(path)) from None
 
 

@@ -4,6 +4,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -218,6 +219,30 @@ def test_language_that_contradicts_the_script_is_a_warning(
 )
 def test_script_identifies_its_language(text: str, code: str) -> None:
     assert identify([text]).code == code
+
+
+class Detector:
+    """A replacement of lingua's detector, which knows German by its articles."""
+
+    def detect_language_of(self, line: str) -> object:
+        code = "DE" if {"der", "das", "Haus", "und"} & set(line.split()) else "EN"
+        return SimpleNamespace(iso_code_639_1=SimpleNamespace(name=code))
+
+
+def test_lines_in_another_language_are_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nmt.data.languages._detector", Detector)
+    sources = [f"das Haus und der Baum und der kleine Hund {i}" for i in range(90)]
+    sources += [f"the house and the tree and the small dog {i}" for i in range(10)]
+    targets = [f"a house and a tree and a small dog and more {i}" for i in range(100)]
+    pairs = list(zip(sources, targets, strict=True))
+    found = examine({"train": Text(pairs)})["train"]
+    assert [language.code for language in found.measured.languages] == ["de", "en"]
+    assert found.warnings == ["about 10 % of the long source lines are en, not de; check the text"]
+    found = examine({"train": Text(pairs[:90])}, ("en", "de"))["train"]
+    assert found.warnings == [
+        "the source is named en, but its lines are mostly de; check it",
+        "the target is named de, but its lines are mostly en; check it",
+    ]
 
 
 def test_scripts_of_letters() -> None:

@@ -7,6 +7,7 @@ import lzma
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -213,6 +214,23 @@ def test_archive_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         archive.writestr("a.de", "x\n" * 100_000)
     with pytest.raises(UserError, match="expands to more than 200 times its size"):
         find_inputs([path])
+
+
+def test_damaged_archive_is_a_user_error(tmp_path: Path) -> None:
+    path, random, damaged = tmp_path / "a.zip", Random(1), 0
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for side, suffix in enumerate(("de", "en")):
+            archive.writestr(f"a.{suffix}", _side(side))
+    intact = path.read_bytes()
+    for _ in range(150):
+        content = bytearray(intact)
+        content[random.randrange(len(content))] ^= 1 << random.randrange(8)
+        path.write_bytes(content)
+        try:
+            assert len(sentences(find_inputs([path]).train)) == len(PAIRS)
+        except UserError:
+            damaged += 1
+    assert damaged > 50
 
 
 @pytest.mark.parametrize("longer", [0, 1])
