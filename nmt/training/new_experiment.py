@@ -20,7 +20,7 @@ from nmt.config.presets import VALIDATIONS, Choice, Facts, choose, reduce_vocabu
 from nmt.config.writing import write_yaml
 from nmt.data.examination.faults import Mask, removal_reasons
 from nmt.data.examination.report import Examination
-from nmt.data.examination.split import MIN_PAIRS, divide, part_size
+from nmt.data.examination.split import MIN_PAIRS, TEST, VALID, divide, part_size
 from nmt.data.examination.writing import NOWHERE, REMOVED, Copy, remove
 from nmt.data.readers.pair_text import PairText, TwoFiles
 from nmt.data.text import is_blank, read_lines
@@ -145,7 +145,12 @@ def _divide(
         raise UserError(message, train.text.name)
     size = part_size(count)
     sizes = (size, size if needs_test else 0)
-    return divide(train.measured.hashes, usable, sizes, seed).parts
+    parts = divide(train.measured.hashes, usable, sizes, seed).parts
+    needed = (VALID, TEST) if needs_test else (VALID,)
+    if not all((parts == part).any() for part in needed):
+        message = "almost all pairs share sentences, so no part can be divided off; give --valid"
+        raise UserError(message, train.text.name)
+    return parts
 
 
 def _plain_prefix(text: PairText, suffixes: tuple[str, str]) -> Path | None:

@@ -78,6 +78,14 @@ def test_given_parts_stay_in_their_place(here: Path) -> None:
     assert f"{len(SIDES[0])} pairs (100 %)" in found.out  # all of them leak
 
 
+def test_pairs_that_all_share_a_side_cannot_be_divided(here: Path) -> None:
+    text = "".join(f"line number {i}\tyes\n" for i in range(100))
+    (here / "a.tsv").write_text(text, encoding="utf-8")
+    found = call(init.main, "a.tsv", "-o", "a.yaml")
+    assert "a.tsv: almost all pairs share sentences" in found.complaint
+    assert [path.name for path in here.iterdir()] == ["a.tsv"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

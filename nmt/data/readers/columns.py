@@ -66,8 +66,8 @@ def choose_columns(
     Raises:
         UserError: if the columns are not those of two texts
     """
+    width = max(map(len, rows), default=0)
     if columns is not None:
-        width = max(map(len, rows), default=0)
         return _named(names, [_index(one, names, width, location) for one in columns], languages)
     codes = [language_code(name) for name in names or ()]
     if languages is not None:
@@ -82,7 +82,7 @@ def choose_columns(
     ]
     if by_role[0] is not None and by_role[1] is not None:
         return _named(names, [by_role[0], by_role[1]], languages)
-    texts = [index for index in range(max(map(len, rows), default=0)) if _is_text(rows, index)]
+    texts = [index for index in range(width) if width == 2 or _is_text(rows, index)]
     with_code = [index for index, code in enumerate(codes) if code is not None and index in texts]
     if len(texts) != 2 and len(with_code) == 2:
         texts = with_code
