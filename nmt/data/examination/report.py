@@ -157,7 +157,7 @@ def warnings(one: Examination[Any]) -> list[str]:
     found = list(one.warnings)
     for name, mask in one.faults.items():
         limit = NOTABLE_SHARE.get(name, DEFAULT_NOTABLE_SHARE)
-        # What counts is the share of the validation text that training has seen.
+        # Only the share of the validation text that training has seen is of interest.
         if mask.mean() < limit or (one.name == "train" and name in ("leak", "shared side")):
             continue
         if name == "identical" and mask.mean() > MAX_REMOVED_SHARE:

@@ -30,7 +30,7 @@ PART_NAMES: dict[Part, re.Pattern[str]] = {
 }
 # Suffixes of language codes: de, deu, zh-CN, sr_Latn.
 LANGUAGE_SUFFIX = re.compile(r"\.[a-z]{2,3}([-_][A-Za-z]{2,4})?")
-# Suffixes of this form, or of files beside a corpus, that are no languages.
+# Suffixes that are no languages, of files in the folder of a corpus.
 OTHER_SUFFIXES = frozenset(
     {".txt", ".md", ".xml", ".ids", ".scores", ".py", ".sh", ".yml", ".csv", ".tsv", ".tmx"}
     | {".log", ".pdf", ".png", ".jpg", ".out", ".bin", ".idx", ".npy", ".doc", ".rst", ".gz"}
