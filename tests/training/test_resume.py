@@ -1,13 +1,12 @@
 """A run that is interrupted and continued equals the uninterrupted one bit for bit."""
 
 import signal
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from subprocess import DEVNULL, Popen
+from subprocess import DEVNULL
 from typing import Any
 
 import pytest
@@ -200,35 +199,10 @@ def test_killed_run_repeats_updates_after_last_checkpoint(uninterrupted: Path) -
     def kill() -> None:
         raise Killed
 
-    run = uninterrupted.parent / "killed"
+    folder, run = uninterrupted.parent, uninterrupted.parent / "killed"
     with _disturbed(11, kill), pytest.raises(Killed):
-        nmt_train(uninterrupted.parent / "exact.yaml", "--run", run)
-    assert nmt_train(uninterrupted.parent / "exact.yaml", "--run", run).code == 0
-    _assert_same(run, uninterrupted)
-
-
-def _wait_for_update(run: Path, update: int, process: "Popen[str]") -> None:
-    """Wait until metrics.jsonl contains an update; every second update is logged."""
-    while process.poll() is None:
-        file = run / "metrics.jsonl"
-        if file.exists() and f'"step": {update},' in file.read_text(encoding="utf-8"):
-            return
-        time.sleep(0.002)
-    raise AssertionError(f"ended before update {update}")
-
-
-@pytest.mark.slow
-def test_terminated_and_killed_process_continues_bit_identically(
-    uninterrupted: Path,
-) -> None:
-    folder, run = uninterrupted.parent, uninterrupted.parent / "process"
-    ends = [(4, signal.SIGTERM, 130), (8, signal.SIGKILL, -9)]
-    for update, number, code in ends:
-        process = start_command("train", folder / "exact.yaml", "--run", run, cwd=folder)
-        _wait_for_update(run, update, process)
-        process.send_signal(number)
-        _, err = process.communicate()
-        assert process.returncode == code, err
+        nmt_train(folder / "exact.yaml", "--run", run)
+    # In another process, which shares no state with the first.
     assert "continuing after update" in _finish_in_a_process(folder, "--run", run)
     _assert_same(run, uninterrupted)
 
