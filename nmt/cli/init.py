@@ -1,6 +1,7 @@
 """nmt-init: examine sentence pairs, divide them, and write an experiment file for them."""
 
 import argparse
+import re
 import shlex
 import sys
 from collections.abc import Sequence
@@ -9,10 +10,12 @@ from pathlib import Path
 from nmt.cli.arguments import column, integer
 from nmt.cli.common import SUCCESS, Parser, run
 from nmt.cli.streams import complain, print_result
-from nmt.errors import UserError
+from nmt.errors import UserError, printable
 
 NAME = "nmt-init"
 MAX_SEED = 2**31 - 1
+MAX_COMMAND = 2000  # characters
+LANGUAGE = re.compile(r"\w+([-_@]\w+)*")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -153,7 +156,7 @@ def _init(options: argparse.Namespace, arguments: Sequence[str]) -> int:
         )
         scores = new_experiment.baselines(texts)
         summary = new_experiment.describe(planned, texts, scores)
-        command = shlex.join([NAME, *arguments])
+        command = printable(shlex.join([NAME, *arguments]), MAX_COMMAND)
         new_experiment.finish(planned, texts, output, summary, command)
     print_result("\n".join(["", *summary]))
     return SUCCESS
@@ -161,6 +164,10 @@ def _init(options: argparse.Namespace, arguments: Sequence[str]) -> int:
 
 def _check_options(options: argparse.Namespace) -> None:
     """Raise UserError for options without effect, and for an output that exists."""
+    for code in options.languages or ():
+        if not LANGUAGE.fullmatch(code):
+            message = f"--languages: '{printable(code)}' is no code of a language, such as de"
+            raise UserError(message)
     output: Path | None = options.output
     if output is None:
         for name in ("clean", "minutes", "threads"):

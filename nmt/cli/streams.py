@@ -61,7 +61,8 @@ def standard_output() -> io.TextIOWrapper:
         message = "is closed; redirect it to a file or to /dev/null"
         raise UserError(message, STANDARD_OUTPUT)
     assert isinstance(sys.stdout, io.TextIOWrapper)
-    sys.stdout.reconfigure(encoding="utf-8", newline="\n")
+    # Names of files need not be UTF-8.
+    sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace", newline="\n")
     return sys.stdout
 
 

@@ -20,18 +20,21 @@ from nmt.data.text import MAX_LINE_BYTES, decode_lines, open_text, raw_lines
 from nmt.errors import UserError
 
 TABLES = (".tsv", ".csv")
+# nmt-init reads more formats.
+BY_INIT = "; pairs for training also by: nmt-init FILE -o my.yaml"
+CONVERSION = f"convert it to a .tsv file or to two text files{BY_INIT}"
 # Formats that are not read, with the remedy.
 OTHER_FORMATS = {
-    ".tmx": "is a translation memory; convert it to a .tsv file or to two text files",
+    ".tmx": f"is a translation memory; {CONVERSION}",
     ".xliff": "is an XLIFF file; convert it to a .tsv file or to two text files",
     ".xlf": "is an XLIFF file; convert it to a .tsv file or to two text files",
     ".xlsx": "is a spreadsheet; export it as .tsv",
     ".ods": "is a spreadsheet; export it as .tsv",
     ".docx": "is a document; save its text with one sentence per line",
     ".json": "is a JSON file; convert it to a .tsv file or to two text files",
-    ".jsonl": "is a JSON file; convert it to a .tsv file or to two text files",
-    ".parquet": "is a Parquet file; convert it to a .tsv file or to two text files",
-    ".zip": "is an archive; extract its files first",
+    ".jsonl": f"is a JSON file; {CONVERSION}",
+    ".parquet": f"is a Parquet file; {CONVERSION}",
+    ".zip": f"is an archive; extract its files first{BY_INIT}",
     ".tar": "is an archive; extract its files first",
     ".tgz": "is an archive; extract its files first",
 }

@@ -96,6 +96,7 @@ def test_pairs_that_all_share_a_side_cannot_be_divided(here: Path) -> None:
         (["few.tsv", "-o", "a.txt"], "a.txt: is not the name of an experiment file; use .yaml"),
         (["few.tsv", "-o", "a.yaml", "--minutes", "0"], "--minutes: must be more than 0"),
         (["few.tsv", "--columns", "1", "9"], "few.tsv: no column 9; the file has 2"),
+        (["few.tsv", "--languages", "../x", "de"], "'../x' is no code of a language, such as de"),
         (["a.de", "b.en", "c.en"], "more than two files"),
     ],
 )

@@ -125,7 +125,8 @@ def _open_archive(path: Path) -> Iterator[zipfile.ZipFile]:
 
 
 def _member(path: Path, name: str) -> InputFile:
-    location = path / name
+    # An absolute name, or one with "..", stays inside of the archive: nothing below a file exists.
+    location = Path(f"{path}/{name}")
 
     @contextmanager
     def opener() -> Iterator[io.BufferedReader]:

@@ -1,6 +1,7 @@
 """Readers of rows with cells: tables (.tsv, .csv, tab-separated .txt), JSON Lines and Parquet."""
 
 import json
+import re
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +14,10 @@ from nmt.data.readers.input_file import InputFile
 from nmt.data.readers.pair_text import Pair, Reader
 from nmt.data.table import Column, Table
 from nmt.errors import UserError
+
+MAX_NAMES = 1000
+# JSON writes a character beyond U+FFFF as two surrogates, so that one may be alone.
+SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 Selection = tuple[Sequence[Column] | None, tuple[str, str] | None]
 """Columns and languages that the user has selected, if any."""
@@ -82,6 +87,9 @@ class JsonLinesReader(RecordReader):
     def _sample(self) -> tuple[list[str] | None, list[list[str]]]:
         records = [record for _, record in islice(self._records(), SAMPLE_ROWS)]
         names = list(dict.fromkeys(name for record in records for name in record))
+        if len(names) > MAX_NAMES:
+            message = f"has more than {MAX_NAMES} names in its objects; give one object per pair"
+            raise UserError(message, str(self.files[0].path))
         if not names:
             message = "has no objects with texts; give one object per line"
             raise UserError(message, str(self.files[0].path))
@@ -101,6 +109,9 @@ class JsonLinesReader(RecordReader):
                 raise UserError(message, location) from None
             if not isinstance(record, dict):
                 raise UserError("is not a JSON object; write one object per line", location)
+            if SURROGATE.search(line) and not _is_unicode(record):
+                message = "has one half of a surrogate pair, which is no character; remove it"
+                raise UserError(message, location)
             inner = record.pop("translation", None)
             record |= inner if isinstance(inner, dict) else {"translation": inner}
             yield number, {key: value for key, value in record.items() if isinstance(value, str)}
@@ -167,6 +178,15 @@ class ParquetReader(RecordReader):
         with self._open() as parquet:
             for number, cells in enumerate(self._rows(parquet, self._indices), start=1):
                 yield Pair(number, *cells)
+
+
+def _is_unicode(record: object) -> bool:
+    """Return whether the texts of a record have no surrogates, which UTF-8 cannot represent."""
+    try:
+        json.dumps(record, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _pyarrow_types() -> Any:

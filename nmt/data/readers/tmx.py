@@ -1,5 +1,6 @@
 """Translation memories (TMX), parsed as a stream without entities or external files."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
@@ -9,12 +10,17 @@ from xml.parsers import expat
 from nmt.data.readers.input_file import BLOCK_BYTES, InputFile
 from nmt.data.readers.pair_text import Pair, Reader
 from nmt.data.text import MAX_LINE_BYTES
-from nmt.errors import UserError
+from nmt.errors import UserError, printable
 
 # Elements inside a segment whose content is formatting code of another format.
 CODES = frozenset({"bpt", "ept", "it", "ph", "ut"})
 SAMPLE_UNITS = 1000
 MAX_DEPTH = 64
+# Bytes of a tag, which the parser begins anew for every block that does not end it.
+MAX_TAG_BYTES = 1 << 20
+MAX_LISTED = 8
+# The first part of a language tag, which becomes the suffix of a file.
+LANGUAGE = re.compile(r"[A-Za-z]{1,8}")
 
 Unit = tuple[int, dict[str, str]]
 """Line of a translation unit, and its segments by language."""
@@ -40,7 +46,10 @@ class TmxReader(Reader):
         codes = Counter[str]()
         for code, count in counts.items():
             codes[_primary(code)] += count
-        found = ", ".join(codes) or "none"
+        shown = [printable(code) or "(none given)" for code in islice(codes, MAX_LISTED)]
+        found = ", ".join(shown) or "none"
+        if len(codes) > MAX_LISTED:
+            found += f" and {len(codes) - MAX_LISTED} more"
         if wanted is not None:
             missing = [one for one in wanted if _primary(one) not in codes]
             if missing:
@@ -54,7 +63,8 @@ class TmxReader(Reader):
         else:
             message = f"has the languages {found}; select two of them with --languages"
             raise UserError(message, str(file.path))
-        self.languages = self._pair
+        source, target = (one if LANGUAGE.fullmatch(one) else None for one in self._pair)
+        self.languages = (source, target)
 
     def pairs(self) -> Iterator[Pair]:
         for line, segments in self._units():
@@ -88,12 +98,14 @@ class _Handler:
         parser.EndElementHandler = self._end
         parser.CharacterDataHandler = self._text
         parser.EntityDeclHandler = self._refuse_entity
+        parser.SkippedEntityHandler = self._refuse_undeclared
         parser.ExternalEntityRefHandler = None  # external files are never opened
         self.source_language = ""
         self._units: list[Unit] = []
         self._elements: list[str] = []
         self._segments: dict[str, str] = {}
         self._language, self._line, self._in_code, self._size = "", 0, 0, 0
+        self._fed = 0
         self._segment: list[str] | None = None
 
     def feed(self, block: bytes) -> None:
@@ -112,11 +124,21 @@ class _Handler:
     def _parse(self, block: bytes, is_end: bool) -> None:
         try:
             self._parser.Parse(block, is_end)
+        except UserError:  # of the handlers below
+            raise
+        except (LookupError, ValueError):
+            message = (
+                "is in an encoding that is not read; convert text and XML declaration to UTF-8"
+            )
+            raise UserError(message, self._name) from None
         except expat.ExpatError as error:
             reason = expat.ErrorString(error.code)
             location = f"{self._name}:{error.lineno}"
             message = f"is not valid XML: {reason}; export the file again"
             raise UserError(message, location) from None
+        self._fed += len(block)
+        if self._fed - self._parser.CurrentByteIndex > MAX_TAG_BYTES and not is_end:
+            raise self._error(f"has a tag of more than {MAX_TAG_BYTES:,} bytes; give a TMX file")
 
     def _error(self, message: str) -> UserError:
         return UserError(message, f"{self._name}:{self._parser.CurrentLineNumber}")
@@ -124,6 +146,9 @@ class _Handler:
     def _refuse_entity(self, *_: Any) -> None:
         # Nested entities expand exponentially, and external ones read other files.
         raise self._error("declares an XML entity, which TMX does not need; remove it")
+
+    def _refuse_undeclared(self, name: str, *_: Any) -> None:
+        raise self._error(f"the entity &{name}; is not declared; write its character")
 
     def _start(self, element: str, attributes: dict[str, str]) -> None:
         if not self._elements and element != "tmx":

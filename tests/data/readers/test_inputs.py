@@ -169,6 +169,18 @@ MALFORMED = {
     "bad.jsonl": (b'{"de": "a", "en": "b"}\n{"de"\n', r"bad\.jsonl:2: is not JSON"),
     "list.jsonl": (b"[1, 2]\n", r"list\.jsonl:1: is not a JSON object"),
     "empty.tsv": (b"", r"empty\.tsv: is empty"),
+    "half.jsonl": (b'{"de": "a \\ud83d b", "en": "c d"}\n', r"half\.jsonl:1: has one half of"),
+    "names.jsonl": (
+        "".join(f'{{"{i}": "a", "x{i}": "b"}}\n' for i in range(501)).encode(),
+        r"names\.jsonl: has more than 1000 names",
+    ),
+    "klingon.tmx": (b'<?xml version="1.0" encoding="klingon"?><tmx/>', r"klingon\.tmx: is in an e"),
+    "jis.tmx": (b'<?xml version="1.0" encoding="Shift_JIS"?><tmx/>', r"jis\.tmx: is in an enc"),
+    "undeclared.tmx": (
+        b'<!DOCTYPE tmx SYSTEM "t.dtd">\n<tmx><body><tu><tuv><seg>a&nbsp;b</seg>',
+        r"undeclared\.tmx:2: the entity &nbsp; is not declared",
+    ),
+    "long.tmx": (b'<tmx a="' + b"x" * (1 << 21), r"long\.tmx:1: has a tag of more than"),
     "page.tmx": (b"<html></html>", r"page\.tmx:1: begins with <html>"),
     "cut.tmx": (b"<tmx><body>", r"cut\.tmx:1: is not valid XML"),
     "one.txt": (b"only text\n", r"one\.txt: has one side"),
@@ -184,6 +196,20 @@ def test_malformed_file_is_reported_with_its_location(name: str, tmp_path: Path)
     file.write_bytes(content)
     with pytest.raises(UserError, match=message):
         list(find_inputs([file]).train.pairs())
+
+
+def test_suffixes_of_a_memory_are_codes_of_languages(tmp_path: Path) -> None:
+    file = write(tmp_path / "t.tmx", _tmx().replace('"de', '"../de'))
+    assert find_inputs([file]).train.languages == (None, "en")
+
+
+@pytest.mark.parametrize("name", ["../{}", "/tmp/{}"])
+def test_members_of_an_archive_are_named_below_it(name: str, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for suffix in ("de", "en"):
+            archive.writestr(name.format(f"t.{suffix}"), "a b\n")
+    (reader,) = find_inputs([tmp_path / "a.zip"]).train.readers
+    assert all(str(file.path).startswith(f"{tmp_path}/a.zip/") for file in reader.files)
 
 
 @pytest.mark.parametrize(
