@@ -33,7 +33,12 @@ COMMANDS = [
     for document in DOCUMENTS
     for line, command in commands(document)
 ]
-MODULES = {"nmt-train": "train", "nmt-translate": "translate", "nmt-eval": "evaluate"}
+MODULES = {
+    "nmt-init": "init",
+    "nmt-train": "train",
+    "nmt-translate": "translate",
+    "nmt-eval": "evaluate",
+}
 DATA = {"train": "t", "valid": "v", "source": "a", "target": "b", "vocabulary": {"size": 100}}
 MODEL = {
     "encoder": {"type": "bilstm", "hidden_size": 8},
