@@ -1,9 +1,11 @@
 """Devices: choosing one, mixed precision, two streams, and copies to the host without a stall."""
 
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
+from functools import cache
 from typing import Any, Generic, TypeVar
 
 import torch
@@ -67,6 +69,7 @@ def float32_products(precision: str, device: torch.device) -> AbstractContextMan
 
 @contextmanager
 def _tf32(allowed: bool) -> Iterator[None]:
+    _receive_deprecation()
     settings: list[Any] = [torch.backends.cuda.matmul, torch.backends.cudnn]
     before = [setting.allow_tf32 for setting in settings]
     for setting in settings:
@@ -76,6 +79,17 @@ def _tf32(allowed: bool) -> Iterator[None]:
     finally:
         for setting, value in zip(settings, before, strict=True):
             setting.allow_tf32 = value
+
+
+@cache
+def _receive_deprecation() -> None:
+    """Receive the warning of torch 2.9 that these settings have another name, which 2.8 lacks.
+
+    torch warns once per process. It refuses to run if a program uses both names.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        _ = torch.backends.cuda.matmul.allow_tf32
 
 
 _branch_stream: ContextVar["torch.cuda.Stream | None"] = ContextVar("branch stream", default=None)

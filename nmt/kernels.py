@@ -3,11 +3,13 @@
 import logging
 import os
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from importlib.util import find_spec
 from typing import Any, TypeVar
 
 import torch
+from torch import Tensor
 
 from nmt.errors import is_out_of_memory
 
@@ -40,7 +42,7 @@ def compiles_kernels(device: torch.device) -> bool:
 
 
 def launch(kernel: Any, grid: tuple[int, ...], *arguments: object, **options: object) -> None:
-    """Launch a Triton kernel.
+    """Launch a Triton kernel on the device of its first argument.
 
     Raises:
         KernelError: the kernel could not be compiled or launched
@@ -48,7 +50,8 @@ def launch(kernel: Any, grid: tuple[int, ...], *arguments: object, **options: ob
     if torch.version.hip is None:  # Triton for AMD has no such option
         options["maxnreg"] = MAX_REGISTERS
     try:
-        kernel[grid](*arguments, **options)
+        with _device_of(*arguments[:1]):
+            kernel[grid](*arguments, **options)
     except Exception as error:
         if is_out_of_memory(error):
             raise
@@ -77,6 +80,15 @@ def run_or_fall_back(by_kernels: Callable[[], Result], plain: Callable[[], Resul
                 error,
             )
     return plain()
+
+
+def _device_of(argument: object = None) -> AbstractContextManager[object]:
+    """Return the context of a launch: Triton launches on the current GPU, wherever tensors are."""
+    if not isinstance(argument, Tensor) or not argument.is_cuda:
+        return nullcontext()
+    # A change of the device takes the host longer than this comparison.
+    is_current = argument.device.index == torch.cuda.current_device()
+    return nullcontext() if is_current else torch.cuda.device(argument.device)
 
 
 @cache

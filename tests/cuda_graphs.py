@@ -18,17 +18,31 @@ NAN = float("nan")
 
 
 class Stream:
-    """A stream that notes for which others it waits."""
+    """A stream that notes for which others it waits, with the rules of a capture.
+
+    A stream that waits for one of a capture becomes part of it. It has to be joined again: the
+    stream on which the capture began has to wait for it. That one may wait for no other stream.
+    """
 
     __class__ = torch.cuda.Stream  # type: ignore[assignment]  # for the checks of types in tests
 
     def __init__(self, cuda: "CudaGraphs") -> None:
+        self._cuda = cuda
         self.waited: list[Stream] = []
         cuda.streams.append(self)
 
     def wait_stream(self, other: "Stream") -> None:
         """Note the other stream."""
         self.waited.append(other)
+        joined = self._cuda.joined
+        if self in joined and other not in joined:
+            raise RuntimeError(
+                "CUDA error: dependency created on uncaptured work in another stream"
+            )
+        if other in joined:
+            joined.setdefault(self, False)
+        if self in joined and self is self._cuda.captured_on[-1]:
+            joined[other] = True
 
 
 class Graph:
@@ -42,10 +56,6 @@ class Graph:
         self.result: Tensor | None = None
         self.is_reset = False
         cuda.graphs.append(self)
-
-    def pool(self) -> str:
-        """Return the pool of memory, which all graphs share."""
-        return "pool"
 
     def replay(self) -> None:
         """Repeat the call, and write its result where the capture had it."""
@@ -65,6 +75,8 @@ class CudaGraphs:
         graphs: all graphs that were made
         captured_on: stream of each capture
         pools: pool of each capture
+        pools_left: pools that the allocator was made to leave
+        joined: streams of the capture under way, and whether each one is joined
         failure: error of the next captures
         is_unusable: whether the device fails after such an error
     """
@@ -74,6 +86,8 @@ class CudaGraphs:
         self.graphs: list[Graph] = []
         self.captured_on: list[Stream] = []
         self.pools: list[str | None] = []
+        self.pools_left: list[tuple[int, str]] = []
+        self.joined: dict[Stream, bool] = {}
         self.ran_on: list[Stream] = []
         self.failure: RuntimeError | None = None
         self.is_unusable = False
@@ -85,6 +99,9 @@ class CudaGraphs:
         patch.setattr(torch.cuda, "current_stream", lambda: self._current)
         patch.setattr(torch.cuda, "stream", self._stream)
         patch.setattr(torch.cuda, "graph", self._capture)
+        patch.setattr(torch.cuda, "graph_pool_handle", lambda: "pool")
+        patch.setattr(torch.cuda, "current_device", lambda: 0)
+        patch.setattr(torch._C, "_cuda_endAllocateToPool", self._leave_pool)
         patch.setattr(torch.cuda, "synchronize", self._synchronize)
         patch.setattr(Tensor, "record_stream", lambda tensor, stream: None)
 
@@ -117,13 +134,20 @@ class CudaGraphs:
         self.captured_on.append(stream)
         self.pools.append(pool)
         with self._stream(stream):
-            self._capturing = graph
-            yield
-            self._capturing = None
+            self._capturing, self.joined = graph, {stream: True}
+            try:
+                yield
+            finally:
+                self._capturing, joined, self.joined = None, self.joined, {}
+        if not all(joined.values()):
+            raise RuntimeError("CUDA error: capturing stream has unjoined work")
         if self.failure is not None:
             # As torch: a capture that fails at its end leaves its stream the current one.
             self._current = stream
             raise self.failure
+
+    def _leave_pool(self, device: int, pool: str) -> None:
+        self.pools_left.append((device, pool))
 
     def _synchronize(self, device: torch.device) -> None:
         if self.is_unusable:

@@ -1,5 +1,6 @@
 """Choosing a device, and host copies in order and with a constant lag."""
 
+import warnings
 from collections.abc import Iterable
 from contextlib import nullcontext, suppress
 from typing import ClassVar, NamedTuple
@@ -8,7 +9,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from nmt.device import AsyncHostCopy, autocast, copy_packed, resolve_device
+from nmt import device
+from nmt.device import (
+    AsyncHostCopy,
+    autocast,
+    copy_packed,
+    float32_products,
+    resolve_device,
+)
 from nmt.errors import UserError
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
@@ -127,3 +135,29 @@ def test_only_tf32_rounds_float32_products_on_a_gpu(
     assert _tf32() == before
     with autocast(precision, CPU):
         assert _tf32() == before
+
+
+def test_old_names_of_settings_are_no_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every user of a GPU would see the warning of torch 2.9 at their first use in a process."""
+
+    class Settings:
+        uses = 0
+
+        @property
+        def allow_tf32(self) -> bool:
+            self.uses += 1
+            if self.uses == 1:
+                warnings.warn("Please use the new API settings", UserWarning, stacklevel=2)
+            return False
+
+        @allow_tf32.setter
+        def allow_tf32(self, value: bool) -> None:
+            assert self.uses
+
+    monkeypatch.setattr(torch.backends.cuda, "matmul", Settings())
+    device._receive_deprecation.cache_clear()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(2):
+            with float32_products("fp32", GPU):
+                pass

@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
@@ -91,6 +93,39 @@ class BrokenKernel:
 def test_a_failed_launch_raises_a_kernel_error() -> None:
     with pytest.raises(KernelError, match=r"^ValueError: out of resource: shared memory$"):
         launch(BrokenKernel(ValueError("out of resource:\nshared memory")), (1,))
+
+
+def test_kernels_run_on_the_gpu_of_their_first_argument(monkeypatch: pytest.MonkeyPatch) -> None:
+    current = [0]
+
+    @contextmanager
+    def use(device: torch.device) -> Iterator[None]:
+        before, current[0] = current[0], device.index
+        yield
+        current[0] = before
+
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: current[0])
+    monkeypatch.setattr(torch.cuda, "device", use)
+    ran_on = []
+
+    class Kernel:
+        def __getitem__(self, grid: tuple[int, ...]) -> Any:
+            return lambda *_, **__: ran_on.append(current[0])
+
+    for index in (0, 1, 0):
+        launch(Kernel(), (1,), CudaTensor(index))
+    launch(Kernel(), (1,), torch.zeros(1))
+    assert ran_on == [0, 1, 0, 0]
+
+
+class CudaTensor:
+    """A tensor that claims to be on a GPU."""
+
+    __class__ = torch.Tensor  # type: ignore[assignment]
+    is_cuda = True
+
+    def __init__(self, index: int) -> None:
+        self.device = torch.device("cuda", index)
 
 
 def test_out_of_memory_stays_out_of_memory() -> None:

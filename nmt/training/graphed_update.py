@@ -12,7 +12,7 @@ graph is launched.
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from typing import NamedTuple
 
@@ -70,6 +70,7 @@ class GraphedUpdate:
         self._compute, self._device, self._max_graphs = compute, device, max_graphs
         self._warm: set[Shape] = set()
         self._graphs: OrderedDict[Shape, _Captured] = OrderedDict()
+        self._pool = torch.cuda.graph_pool_handle()
         self._has_failed = False
         self.captures = self.launches = 0
 
@@ -116,14 +117,16 @@ class GraphedUpdate:
     def _capture(self, batch: Batch, target_tokens: Tensor) -> _Captured | None:
         """Capture an update without running it; return None if that fails."""
         graph = torch.cuda.CUDAGraph()
-        pool = next((one.graph.pool() for one in self._graphs.values()), None)
         try:
             # torch does not return to the current stream if the end of a capture fails. Other
             # threads go on with their work: one of them pins the memory of the next batches.
             with (
                 torch.cuda.stream(torch.cuda.current_stream()),
                 torch.cuda.graph(
-                    graph, pool=pool, stream=_streams()[0], capture_error_mode="thread_local"
+                    graph,
+                    pool=self._pool,
+                    stream=_streams()[0],
+                    capture_error_mode="thread_local",
                 ),
                 _two_branches(),
             ):
@@ -143,6 +146,7 @@ class GraphedUpdate:
             except RuntimeError as second:
                 log.debug("%s: %s", type(second).__name__, second)
         self._graphs.clear()
+        self._leave_pool()
         try:
             # After an error such as an illegal address every call fails. A failed capture may also
             # leave the random generator unusable: github.com/pytorch/pytorch/issues/171263.
@@ -156,6 +160,16 @@ class GraphedUpdate:
             "set training.recurrence: auto to avoid the attempt (%s)",
             str(error).partition("\n")[0],
         )
+
+    def _leave_pool(self) -> None:
+        """Let the allocator leave the memory of the graphs after a capture that has failed.
+
+        Before torch 2.12 it would take the capture to be under way for the rest of the process, and
+        never again free cached memory when a GPU is full: github.com/pytorch/pytorch/pull/180395.
+        """
+        for leave in (torch._C._cuda_endAllocateToPool, torch._C._cuda_releasePool):
+            with suppress(RuntimeError):  # this version of torch has left it
+                leave(torch.cuda.current_device(), self._pool)
 
     def _keep(self, shape: Shape, captured: _Captured) -> None:
         self._graphs[shape] = captured
@@ -219,6 +233,9 @@ def _streams() -> tuple[torch.cuda.Stream, torch.cuda.Stream]:
 def _two_branches() -> Iterator[None]:
     """Let the directions of encoders run at the same time."""
     stream, branch = _streams()
+    # Not every encoder has two directions. A capture may wait only for a stream that belongs to it,
+    # and it has to end on the stream on which it began.
+    branch.wait_stream(stream)
     with parallel_branches(branch):
         yield
-    stream.wait_stream(branch)  # a capture has to end on the stream on which it began
+    stream.wait_stream(branch)

@@ -17,8 +17,8 @@ class Precision:
     """Autocast of the forward pass, and loss scaling for fp16.
 
     Args:
-        name: fp32, tf32, bf16, fp16, or auto: on a GPU bf16 if it supports it, else fp16; fp32 on a
-            CPU
+        name: fp32, tf32, bf16, fp16, or auto: on a GPU bf16 if it computes in it, else fp16; fp32
+            on a CPU
         device: device of the model
 
     Raises:
@@ -28,7 +28,9 @@ class Precision:
     def __init__(self, name: str, device: torch.device) -> None:
         # bf16 has the exponent range of fp32 and needs no loss scale, so it is preferred to fp16.
         if name == "auto" and device.type == "cuda":
-            name = "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+            # torch emulates bf16 on GPUs before Ampere, slowly.
+            has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
+            name = "bf16" if has_bf16 else "fp16"
         self.name = "fp32" if name == "auto" else name
         if self.name in GPU_PRECISIONS and device.type == "cpu":
             raise OptionError(

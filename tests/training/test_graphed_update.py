@@ -104,9 +104,25 @@ def test_first_updates_and_captures_share_one_stream_and_one_pool(
     current, stream, branch = cuda.streams  # no other stream was made
     assert cuda.captured_on == [stream] * 2
     assert cuda.ran_on == [stream] * 2
-    assert cuda.pools == [None, "pool"]
+    assert cuda.pools == ["pool"] * 2
     # Both directions of the encoder are joined, and other work waits for the first updates.
     assert branch in stream.waited and stream in current.waited
+
+
+@pytest.mark.parametrize("directions", [1, 2])
+def test_encoder_of_one_or_two_directions_is_captured(directions: int, cuda: CudaGraphs) -> None:
+    record = cuda.recorded(lambda batch, tokens: tokens.expand(3))
+
+    def compute(*given: Any) -> Tensor:
+        if directions == 2:
+            run_branches(lambda: None, lambda: None, None)
+        return record(*given)
+
+    update = GraphedUpdate(compute, CPU)
+    ids, mask = torch.zeros(1, 1, dtype=torch.long), torch.ones(1, 1).bool()
+    for _ in range(2):
+        update(Batch.create(ids, mask, ids, ids, mask), 1)
+    assert (update.captures, update.launches) == (1, 1)
 
 
 def test_least_recently_used_graph_is_dropped(cuda: CudaGraphs) -> None:
@@ -157,6 +173,7 @@ def test_failed_capture_is_one_warning_and_training_goes_on(
     assert record.message.endswith("when stream is capturing)")
     assert all(graph.is_reset for graph in cuda.graphs)
     assert (trainer.graphs.captures, trainer.graphs.launches) == (1, 2)
+    assert cuda.pools_left == [(0, "pool")]
     # After the failure everything runs on the current stream.
     current, stream, _ = cuda.streams
     assert cuda.ran_on == [stream, stream, current, current, current]
