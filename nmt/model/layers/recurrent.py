@@ -158,8 +158,10 @@ class LSTMLayer(RecurrentLayer):
         if hold_tn is not None:
             # One more input column closes the input gate and opens the forget gate, exactly, so the
             # last cell is that of the last real step. Hidden states of held steps are meaningless.
-            inputs_tnm = torch.cat([inputs_tnm, hold_tn[:, :, None].to(inputs_tnm.dtype)], dim=-1)
-            input_weight_gm = torch.cat([input_weight_gm, self._hold_column()], dim=-1)
+            columns = _hold_columns(inputs_tnm)
+            hold_tnx = hold_tn[:, :, None].expand(-1, -1, columns).to(inputs_tnm.dtype)
+            inputs_tnm = torch.cat([inputs_tnm, hold_tnx], dim=-1)
+            input_weight_gm = torch.cat([input_weight_gm, self._hold_weight(columns)], dim=-1)
         if state is None:
             zero_nd = inputs_tnm.new_zeros(inputs_tnm.size(1), self.hidden_size)
             state = LayerState(zero_nd, zero_nd)
@@ -175,11 +177,20 @@ class LSTMLayer(RecurrentLayer):
             )
         return outputs_tnd, LayerState(hidden_1nd[0], cell_1nd[0])
 
-    def _hold_column(self) -> Float[Tensor, "g 1"]:
-        column_g = self.input.weight.new_zeros(self.gates, self.hidden_size)
+    def _hold_weight(self, columns: int) -> Float[Tensor, "g x"]:
+        """Return the weight of input columns that hold the cell; all but the first one are zero."""
+        weight_gx = self.input.weight.new_zeros(self.gates, self.hidden_size, columns)
         # Gates i and f of every unit; g and o are unaffected.
-        column_g[0], column_g[1] = -GATE_SATURATION, GATE_SATURATION
-        return column_g.flatten()[:, None]
+        weight_gx[0, :, 0], weight_gx[1, :, 0] = -GATE_SATURATION, GATE_SATURATION
+        return weight_gx.flatten(0, 1)
+
+
+def _hold_columns(inputs_tnm: Float[Tensor, "t n m"]) -> int:
+    """Return the number of input columns to add: one, or for products of cuDNN eight.
+
+    In half precision they use tensor cores only if the width is a multiple of 8.
+    """
+    return 8 if inputs_tnm.is_cuda else 1
 
 
 def lstm_cell(

@@ -61,7 +61,10 @@ def test_sequence_equals_its_steps(kind: type[RecurrentLayer]) -> None:
     torch.testing.assert_close(state, last, rtol=1e-10, atol=1e-12)
 
 
-def test_held_steps_keep_the_cell() -> None:
+@pytest.mark.parametrize("columns", [1, 8])
+def test_held_steps_keep_the_cell(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    if columns == 8:  # as on a GPU
+        monkeypatch.setattr(recurrent, "_hold_columns", lambda _: columns)
     layer = draw(LSTMLayer(INPUTS, UNITS))
     inputs_tnm = torch.randn(5, 2, INPUTS, dtype=torch.float64)
     hold_tn = torch.tensor([[False] * 2] * 3 + [[True, False]] * 2)
