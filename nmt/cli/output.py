@@ -16,6 +16,7 @@ from typing import Any
 from nmt.cli.streams import STANDARD_OUTPUT, output_error, standard_output
 from nmt.data.compression import FORMATS
 from nmt.errors import UserError
+from nmt.storage.run_dir import owner
 
 STANDARD = "-"
 # Files under their temporary names, which a process that exits at once removes.
@@ -202,7 +203,7 @@ class OutputFile(Output):
 
 
 def check_outputs(inputs: Sequence[str | Path], outputs: Mapping[str, str | Path]) -> None:
-    """Raise UserError if an output is also an input, or two outputs are the same file.
+    """Raise UserError if an output is an input or part of a run, or two are the same file.
 
     Args:
         inputs: file names; `-` is standard input
@@ -217,6 +218,8 @@ def check_outputs(inputs: Sequence[str | Path], outputs: Mapping[str, str | Path
             continue
         if identity in read:
             raise UserError("is both input and output; choose another output file", location)
+        if str(name) != STANDARD and (run := owner(Path(name))) is not None:
+            raise UserError(f"is part of the run {run}; choose another output file", location)
         if identity in written:
             message = f"is the output of both {written[identity]} and {content}"
             raise UserError(f"{message}; choose another file for one", location)

@@ -29,6 +29,7 @@ from nmt.storage.atomic import (
     replace_link,
     staging_dir,
 )
+from nmt.storage.checkpoint_state import check_state
 from nmt.storage.checksums import CHECKSUMS, parse_checksums, sha256, write_checksums
 from nmt.storage.run_dir import RunDir
 
@@ -176,7 +177,7 @@ def read_state(checkpoint: Path) -> JsonObject:
     """Return the JSON state of a checkpoint.
 
     Raises:
-        UserError: the file is not a JSON object
+        UserError: the file is not a JSON object, or has a value of another kind
     """
     file = checkpoint / STATE
     try:
@@ -186,6 +187,7 @@ def read_state(checkpoint: Path) -> JsonObject:
         state = None
     if not isinstance(state, dict):
         raise UserError("is not a JSON object", str(file))
+    check_state(state, str(file))
     return state
 
 

@@ -1,5 +1,6 @@
 """The run directory and the names of its files."""
 
+import os
 from pathlib import Path
 
 from nmt.config.loader import load_resolved
@@ -7,7 +8,7 @@ from nmt.config.schema import Experiment
 from nmt.config.yaml_source import read_yaml
 from nmt.errors import UserError
 from nmt.files import is_file
-from nmt.storage.atomic import file_errors
+from nmt.storage.atomic import file_errors, is_regular
 from nmt.storage.plugins import list_plugins, verified_plugins
 
 MAX_STEP_DIGITS = 18
@@ -51,6 +52,11 @@ class RunDir:
         self.samples = path / "samples"
         self.attention = path / "attention"
         self.lock = path / ".lock"
+
+    def owns(self, file: Path) -> bool:
+        """Return whether a file has the place of one that training writes."""
+        own = {path for path in vars(self).values() if path != self.path}
+        return not own.isdisjoint({file, *file.parents})
 
     def checkpoint(self, step: int | str) -> Path:
         """Return the directory of a checkpoint, by the number of its update or by its link."""
@@ -103,6 +109,15 @@ class RunDir:
         """Return whether there is a checkpoint, or a directory that a copy made of a link."""
         links = [self.checkpoint(name) for name in ("last", "best")]
         return bool(self.steps()) or any(p.is_dir() and not p.is_symlink() for p in links)
+
+
+def owner(file: Path) -> Path | None:
+    """Return the directory of the run that a file is part of; None for all other files."""
+    resolved = Path(os.path.realpath(file))
+    for run in map(RunDir, resolved.parents):
+        if is_regular(run.config) and run.checkpoints.is_dir() and run.owns(resolved):
+            return run.path
+    return None
 
 
 def _is_step(name: str) -> bool:

@@ -4,23 +4,27 @@ If the parameters are averaged, model.safetensors holds the averages, because a 
 them, and training.safetensors holds the parameters themselves.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from nmt.errors import UserError, is_out_of_memory, printable
 from nmt.model.weights import load_weights, rename_weights, training_buffers, weight_tensors
 from nmt.storage.atomic import JsonObject
 from nmt.storage.checkpoint import (
     FILES,
+    STATE,
     link_checkpoint,
     read_state,
     read_training_tensors,
     read_weights,
     write_checkpoint,
 )
+from nmt.storage.checkpoint_state import check_complete
 from nmt.storage.run_checkpoints import (
     adopt_copied_links,
     find_checkpoint,
@@ -119,6 +123,7 @@ class Checkpointer:
         trainer = self._trainer
         checkpoint, warnings = trainer.process_group.on_first(self._find)
         state, training = read_state(checkpoint), read_training_tensors(checkpoint)
+        check_complete(state, str(checkpoint / STATE))
         recorded = recorded_inputs(state)
         check_texts(recorded.get("texts", {}), self._inputs["texts"], state["step"])
         # Known only to the process that has loaded the weights of the other run.
@@ -134,14 +139,16 @@ class Checkpointer:
             }
             weights |= rename_weights(parameters, trainer.model)
         load_weights(trainer.model, weights, str(checkpoint))
-        restore_buffers(trainer.model, training, weights)
-        restore_optimizer(trainer.optimizer, training)
-        trainer.load_state_dict(state)
-        self._best.load_state_dict(state["watch"])
-        self._timer.restart(state["minutes"])
-        self._running.load_state_dict(state["tally"])
+        with _errors_of_content(checkpoint):
+            restore_buffers(trainer.model, training, weights)
+            restore_optimizer(trainer.optimizer, training)
+            trainer.load_state_dict(state)
+            self._best.load_state_dict(state["watch"])
+            self._timer.restart(state["minutes"])
+            self._running.load_state_dict(state["tally"])
+            warnings += self._restore_random_states(state, training)
         self.repair_links()
-        return [*warnings, *self._restore_random_states(state, training)]
+        return warnings
 
     def repair_links(self) -> None:
         """Let the links point to the restored checkpoint and to the best one."""
@@ -165,6 +172,19 @@ class Checkpointer:
             f"takes {group.world_size} times 'accumulate' batches, and dropout uses new random "
             "numbers"
         ]
+
+
+@contextmanager
+def _errors_of_content(checkpoint: Path) -> Iterator[None]:
+    """Report the content of a checkpoint that does not fit the model and its optimizer."""
+    try:
+        yield
+    except (KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
+        if isinstance(error, UserError) or is_out_of_memory(error):
+            raise
+        reason = printable(f"{type(error).__name__}: {error}")
+        message = f"does not fit the model and its optimizer ({reason}); use another checkpoint"
+        raise UserError(message, str(checkpoint)) from error
 
 
 def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:

@@ -75,6 +75,16 @@ def test_alignments_may_be_printed(trained: Path, here: Path) -> None:
     assert len(lines_of(here / "out")) == 1
 
 
+def test_output_that_is_part_of_a_run_is_refused(here: Path) -> None:
+    (here / "run" / "checkpoints").mkdir(parents=True)
+    (here / "run" / "config.yaml").write_text("model: {}", encoding="utf-8")
+    (here / "link").symlink_to("run/config.yaml")
+    for name in ("run/config.yaml", "run/checkpoints/8/state.json", "link"):
+        with pytest.raises(UserError, match=f"^{name}: is part of the run"):
+            check_outputs([], {"translations": name})
+    check_outputs([], {"translations": "run/test.de"})
+
+
 @pytest.mark.parametrize(
     ("inputs", "outputs", "location"),
     [

@@ -1,5 +1,6 @@
 """Damaged checkpoints, which are reported and replaced by the previous one."""
 
+import json
 import resource
 import shutil
 from collections.abc import Callable
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from nmt.storage.checksums import write_checksums
 from tests.commands import nmt_train, nmt_translate, state_of, write_experiment
 
 Damage = Callable[[Path], None]
@@ -163,3 +165,23 @@ def test_full_disk_is_an_error_and_keeps_the_last_checkpoint(
     again = nmt_train(file, "--run", run)
     assert "continuing after update 4" in again.err
     assert (run / "checkpoints" / "last").resolve().name == "6"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("step", "6", "step is not a count"),
+        ("position", {"epoch": 0}, "lacks position.batch"),
+        ("position", {"epoch": 0, "batch": 0, "other": 0}, "does not fit the model"),
+    ],
+)
+def test_state_of_other_kinds_is_refused(
+    key: str, value: object, message: str, copied: tuple[Path, Path]
+) -> None:
+    file, run = copied
+    checkpoint = run / "checkpoints" / "6"
+    state = json.loads((checkpoint / "state.json").read_text(encoding="utf-8"))
+    (checkpoint / "state.json").write_text(json.dumps(state | {key: value}), encoding="utf-8")
+    write_checksums(checkpoint, ["model.safetensors", "training.safetensors", "state.json"])
+    found = nmt_train(file, "training.steps=7", "--run", run)
+    assert (found.code, message in found.complaint) == (2, True), found.complaint
