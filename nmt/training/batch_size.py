@@ -1,11 +1,12 @@
 """`batch_tokens: auto`: search for the largest batch that fits into the memory of the GPU."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from nmt.config.schema import TrainingConfig
 from nmt.data.batch_plan import longest_batch, plan_by_length
@@ -66,7 +67,7 @@ def _read(file: Path) -> int:
 
 
 def find_batch_tokens(trainer: Trainer) -> int:
-    """Return a batch size that fits on all ranks; parameters and random states do not change.
+    """Return a batch size that fits on all ranks; model and random states do not change.
 
     All ranks try the same sizes together, and one that does not fit on one of them is too large.
 
@@ -93,7 +94,7 @@ def find_batch_tokens(trainer: Trainer) -> int:
 
     # The trials use dropout, and must not change the random numbers of the first update.
     devices = [trainer.precision.device] if trainer.precision.device.type == "cuda" else []
-    with torch.random.fork_rng(devices):
+    with torch.random.fork_rng(devices), _unchanged_buffers(trainer.model):
         largest = largest_fitting(fits, MIN_BATCH_TOKENS, whole_corpus)
     if largest == 0:
         raise OptionError(
@@ -103,6 +104,15 @@ def find_batch_tokens(trainer: Trainer) -> int:
         )
     factor = SAFETY_FACTOR if trainer.graphs is None else GRAPH_SAFETY_FACTOR
     return max(MIN_BATCH_TOKENS, int(factor * largest))
+
+
+@contextmanager
+def _unchanged_buffers(model: nn.Module) -> Iterator[None]:
+    """Restore the buffers of a model at the end: hard attention updates its baselines in them."""
+    before = [(buffer, buffer.clone()) for buffer in model.buffers()]
+    yield
+    for buffer, value in before:
+        buffer.copy_(value)
 
 
 def largest_fitting(fits: Callable[[int], bool], first: int, maximum: int) -> int:

@@ -134,6 +134,20 @@ def test_graph_that_is_wrong_or_did_not_run_fails(
     assert [row["case"] for row in rows if row["verdict"] == "FAILED"] == failed
 
 
+@pytest.mark.parametrize(("launches", "verdict"), [(2, "passed"), (0, "FAILED")])
+def test_system_whose_update_is_not_captured_fails(
+    launches: int, verdict: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def updated(*_: object, uses_graphs: bool, **__: object) -> tuple[systems.Tensors, Any]:
+        assert uses_graphs
+        return {}, SimpleNamespace(graphs=SimpleNamespace(captures=1, launches=launches))
+
+    monkeypatch.setattr(correctness, "updated", updated)
+    context = Context("cuda", CPU.deadline, "date_format_transformer")
+    (case,) = (case for case in correctness.brief(context) if case.name == "graph")
+    assert [row["verdict"] for row in run([case])] == [verdict, "end"]
+
+
 @pytest.fixture
 def pretended_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """Run the code for GPUs on the CPU: its values are meaningless, and its names exist."""

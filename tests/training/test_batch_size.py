@@ -110,6 +110,22 @@ def test_find_batch_tokens_changes_no_state(
         find_batch_tokens(trainer)
 
 
+def test_trials_do_not_change_the_baselines_of_hard_attention(
+    experiment: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment["model"]["attention"] = "hard"
+    experiment["training"]["batch_tokens"] = "auto"
+    loaded = load_experiment(write_experiment(tmp_path / "hard.yaml", experiment)).experiment
+    trainer = build_trainer(loaded, prepare_datasets(loaded, None), torch.device("cpu"))
+    before = [buffer.clone() for buffer in trainer.model.buffers()]
+    assert before
+    monkeypatch.setattr(batch_size, "MIN_BATCH_TOKENS", 32)
+    with _holding(300):
+        find_batch_tokens(trainer)
+    for buffer, value in zip(trainer.model.buffers(), before, strict=True):
+        torch.testing.assert_close(buffer, value, rtol=0, atol=0, equal_nan=True)
+
+
 @pytest.mark.parametrize("error", OUT_OF_MEMORY)
 def test_every_error_of_a_full_gpu_is_a_size_that_does_not_fit(
     error: RuntimeError, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
