@@ -1,7 +1,7 @@
 """CUDA streams and graphs that are simulated on a CPU.
 
-A simulated capture computes nothing, like a real one: it notes the call, whose result is a tensor
-without values. A replay repeats the call with the tensors of the capture.
+A simulated capture computes nothing, like a real one: it notes the call, whose result has no
+values. A replay repeats the call with the tensors of the capture.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,8 +11,12 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map_only
 
-from nmt.training import graphed_update
+from nmt import cuda_graphs
+from nmt.search import beam
+from nmt.search.graphed_steps import GraphedSteps
+from tests.lagging_copy import lagging_copy
 
 NAN = float("nan")
 
@@ -52,15 +56,15 @@ class Graph:
 
     def __init__(self, cuda: "CudaGraphs") -> None:
         self._cuda = cuda
-        self.call: Callable[[], Tensor] | None = None
-        self.result: Tensor | None = None
+        self.call: Callable[[], Any] | None = None
+        self.result: Any = None
         self.is_reset = False
         cuda.graphs.append(self)
 
     def replay(self) -> None:
         """Repeat the call, and write its result where the capture had it."""
-        assert self.call is not None and self.result is not None and not self.is_reset
-        self.result.copy_(self.call())
+        assert self.call is not None and not self.is_reset
+        cuda_graphs.copy_tensors(self.call(), self.result)
 
     def reset(self) -> None:
         """Note the end of the graph."""
@@ -93,7 +97,7 @@ class CudaGraphs:
         self.is_unusable = False
         self._capturing: Graph | None = None
         self._current = Stream(self)
-        graphed_update._streams.cache_clear()
+        cuda_graphs.streams.cache_clear()
         patch.setattr(torch.cuda, "Stream", lambda: Stream(self))
         patch.setattr(torch.cuda, "CUDAGraph", lambda: Graph(self))
         patch.setattr(torch.cuda, "current_stream", lambda: self._current)
@@ -105,15 +109,24 @@ class CudaGraphs:
         patch.setattr(torch.cuda, "synchronize", self._synchronize)
         patch.setattr(Tensor, "record_stream", lambda tensor, stream: None)
 
-    def recorded(self, compute: Callable[..., Tensor]) -> Callable[..., Tensor]:
-        """Return a function that only notes its call during a capture."""
+    def recorded(
+        self,
+        compute: Callable[..., Any],
+        result: Callable[..., Any] = lambda *_: torch.full((3,), NAN),
+    ) -> Callable[..., Any]:
+        """Return a function that only notes its call during a capture.
 
-        def call(*arguments: Any) -> Tensor:
+        Args:
+            compute: the function
+            result: returns the result of a capture, of tensors without values, for its arguments
+        """
+
+        def call(*arguments: Any) -> Any:
             if self._capturing is None:
                 self.ran_on.append(self._current)
                 return compute(*arguments)
             self._capturing.call = lambda: compute(*arguments)
-            self._capturing.result = torch.full((3,), NAN)
+            self._capturing.result = result(*arguments)
             return self._capturing.result
 
         return call
@@ -152,3 +165,32 @@ class CudaGraphs:
     def _synchronize(self, device: torch.device) -> None:
         if self.is_unusable:
             raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+
+class _CopyingQueue(lagging_copy(1)):  # type: ignore[misc]
+    """A host copy that lags as on a GPU, and that graphs cannot overwrite."""
+
+    def enqueue(self, tree: Any) -> None:
+        """Copy the tensors, as a transfer does."""
+        super().enqueue(tree_map_only(Tensor, Tensor.clone, tree))
+
+
+def simulate_search(patch: pytest.MonkeyPatch) -> CudaGraphs:
+    """Return a simulated device on which steps of beam search can be captured."""
+    simulated, compute = CudaGraphs(patch), GraphedSteps._compute
+
+    def recorded(self: GraphedSteps, inputs: Any) -> Any:
+        def without_values(inputs: Any) -> Any:
+            extension = compute(self, tree_map_only(Tensor, Tensor.clone, inputs))
+            empty = tree_map_only(
+                Tensor,
+                lambda tensor: torch.full_like(tensor, NAN if tensor.is_floating_point() else -1),
+                extension,
+            )
+            return empty._replace(beam=inputs.beam, state=inputs.state)
+
+        return simulated.recorded(lambda same: compute(self, same), without_values)(inputs)
+
+    patch.setattr(GraphedSteps, "_compute", recorded)
+    patch.setattr(beam, "AsyncHostCopy", _CopyingQueue)
+    return simulated

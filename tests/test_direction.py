@@ -21,6 +21,7 @@ LEVELS = [
     ("nmt.config",),
     (
         "nmt.device",
+        "nmt.cuda_graphs",
         "nmt.kernels",
         "nmt.kernel_trial",
         "nmt.cpu_tuning",

@@ -77,6 +77,7 @@ class ModelArguments(NamedTuple):
     checkpoint: str
     device: str
     precision: str
+    recurrence: str
     threads: int | None
     trust_plugins: bool
 
@@ -93,6 +94,7 @@ class ModelArguments(NamedTuple):
             arguments.checkpoint,
             arguments.device,
             arguments.precision,
+            arguments.recurrence,
             threads,
             arguments.trust_plugins,
         )
@@ -106,6 +108,7 @@ class ModelArguments(NamedTuple):
                 checkpoint=self.checkpoint,
                 device=self.device,
                 precision=self.precision,
+                recurrence=self.recurrence,
                 trust_plugins=self.trust_plugins,
             )
 

@@ -85,6 +85,13 @@ def add_runtime_options(parser: Parser) -> None:
         help="number format of the model; tf32 and fp16 require a GPU, int8 a CPU (default: fp32)",
     )
     add(
+        "--recurrence",
+        choices=["auto", "graph"],
+        default="auto",
+        help="graph runs steps of beam search as CUDA graphs on a GPU; experimental "
+        "(default: auto)",
+    )
+    add(
         "--threads",
         type=integer(1, MAX_THREADS),
         metavar="N",
@@ -252,6 +259,11 @@ def check_options(arguments: argparse.Namespace) -> None:
             if getattr(arguments, name):
                 option = f"--{name.replace('_', '-')}"
                 raise UserError(f"{option}: has no effect with --score-targets; remove it")
+    if arguments.recurrence == "graph":
+        for name in ("score_targets", "sample", "block_ngram_repeat"):
+            if getattr(arguments, name):
+                option = f"--{name.replace('_', '-')}"
+                raise UserError(f"--recurrence: graph has no effect with {option}; remove it")
     if arguments.alignment_level is not None and arguments.alignments is None:
         raise UserError("--alignment-level: has no effect without --alignments; remove it")
     for name in ("n_best", "jsonl"):

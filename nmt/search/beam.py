@@ -8,7 +8,7 @@ already queued while the host works.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from nmt.device import AsyncHostCopy
 from nmt.model.interfaces import Memory, Prediction, State, select_rows
-from nmt.search.candidates import block_repeated_ngrams, select_candidates
+from nmt.search.candidates import Candidates, block_repeated_ngrams, select_candidates
 from nmt.search.finished import (
     NEG_INF,
     BeamStep,
@@ -27,6 +27,9 @@ from nmt.search.finished import (
 from nmt.search.hypothesis import Hypothesis
 from nmt.search.scoring import CoveragePenalty, LengthPenalty, Scoring
 from nmt.search.step import Step, device_of, source_mask_on_cpu, to_device
+
+if TYPE_CHECKING:
+    from nmt.search.graphed_steps import GraphedSteps
 
 
 @torch.inference_mode()
@@ -46,6 +49,7 @@ def beam_search(
     early_stopping: EarlyStopping = "exact",
     source_mask_bs: Bool[Tensor, "b s"] | None = None,
     detokenize: Detokenize | None = None,
+    graphs: "GraphedSteps | None" = None,
 ) -> list[list[Hypothesis]]:
     """Search the `n_best` best hypotheses of each sentence; return them best first.
 
@@ -75,12 +79,15 @@ def beam_search(
         source_mask_bs: False for padding; None if no position is padding
         detokenize: function from tokens to their text; of hypotheses with equal texts only the best
             one is kept, and the search goes on to find others. None to distinguish tokens
+        graphs: steps with the same step function and `eos` as CUDA graphs; n-grams cannot be
+            blocked then. None to launch every kernel of its own
 
     Raises:
         UserError: if the coverage penalty is used with a model without attention, or if the model's
             probabilities are NaN
     """
     assert min(beam_size, n_best) >= 1 and block_ngram >= 0
+    assert graphs is None or block_ngram == 0
     assert all(length >= 1 for length in max_lengths_b)
     device = device_of(memory, state)
     scoring = Scoring(length_penalty, coverage_penalty)
@@ -100,6 +107,8 @@ def beam_search(
         to_device(source_mask_bs, device), beam_size, bos=bos, keep_prefixes=block_ngram > 0
     )
     all_rows_b = torch.arange(len(max_lengths_b), device=device)
+    own_slots_k = torch.arange(beam_size, device=device)
+    keeps_coverage = coverage_penalty.needs_weights
     # The state has a row per slot from now on: row = batch row * k + slot. Memory keeps a row per
     # sentence, which the k slots share.
     state = select_rows(state, all_rows_b.repeat_interleave(beam_size))
@@ -107,24 +116,35 @@ def beam_search(
     length = 0
     while sentences:
         length += 1
-        prediction = step(beam.tokens_bk.flatten(), memory, state)
-        beam, parent_bk, result = extend_beam(
-            beam, prediction, sentences, length, eos=eos, scoring=scoring, block_ngram=block_ngram
-        )
-        host_copy.enqueue(result)
+        if graphs is None or graphs.has_failed:
+            prediction = step(beam.tokens_bk.flatten(), memory, state)
+            extension = extend_beam(
+                beam, prediction, eos=eos, keeps_coverage=keeps_coverage, block_ngram=block_ngram
+            )
+        else:
+            extension = graphs.extend(
+                beam, state, memory, length=length, keeps_coverage=keeps_coverage
+            )
+        host_copy.enqueue(extension.beam_step(sentences, scoring, length))
         # On a GPU this is the result of the step before. A sentence that it completes has been
         # extended once more than necessary, which `finished` ignores.
         for arrived in host_copy.ready():
             finished.update(arrived)
         # Remove the sentences that are done, as far as the host knows, from the batch, and give
         # every hypothesis the state of the hypothesis that it extends.
+        beam, parent_bk, state = extension.beam, extension.parent_bk, extension.state
         rows_b = all_rows_b[: len(sentences)]
         kept = [row for row, one in enumerate(sentences) if finished.is_active(one, length)]
+        if graphs is not None:
+            kept = graphs.rows_to_keep(kept, len(sentences))
         if len(kept) < len(sentences):
             sentences = [sentences[row] for row in kept]
             rows_b = to_device(torch.tensor(kept, dtype=torch.long), device)
             beam, parent_bk, memory = select_rows((beam, parent_bk, memory), rows_b)
-        state = select_rows(prediction.state, (rows_b[:, None] * beam_size + parent_bk).flatten())
+            if parent_bk is None:
+                parent_bk = own_slots_k
+        if parent_bk is not None:
+            state = select_rows(state, (rows_b[:, None] * beam_size + parent_bk).flatten())
     for arrived in host_copy.flush():
         finished.update(arrived)
     return finished.results_b
@@ -151,6 +171,52 @@ class BeamState(NamedTuple):
     source_mask_bs: Bool[Tensor, "b #s"]
 
 
+class Extension(NamedTuple):
+    """The result of one step.
+
+    Attributes:
+        beam: the next beam
+        state: the new state of the hypotheses before their extension
+        parent_bk: the slot in the old beam that each hypothesis of the next one extends; None if
+            the rows of the state are in this order already
+        candidates: the best continuations of each sentence, best first
+        coverage_bcs: sum of each candidate's attention weights; see `BeamState`
+        survivor_bk: column of the candidate in each slot of the next beam
+        weights_bks: attention weights of the hypotheses that were extended
+    """
+
+    beam: BeamState
+    state: State
+    parent_bk: Int[Tensor, "b k"] | None
+    candidates: Candidates
+    coverage_bcs: Float[Tensor, "b c #s"]
+    survivor_bk: Int[Tensor, "b k"]
+    weights_bks: Float[Tensor, "b k s"] | None
+
+    def beam_step(self, sentences: list[int], scoring: Scoring, length: int) -> BeamStep:
+        """Return the candidates for the host, with their scores.
+
+        Args:
+            sentences: the sentence of each row
+            scoring: length and coverage penalty
+            length: number of tokens of the extended hypotheses
+
+        Raises:
+            UserError: if the coverage penalty is used with a model without attention
+        """
+        scoring.check(self.weights_bks)
+        mask_b1s = self.beam.source_mask_bs[:, None]
+        score_bc = scoring.scores(self.candidates.log_prob_bc, length, self.coverage_bcs, mask_b1s)
+        return BeamStep(
+            sentences,
+            self.candidates,
+            score_bc,
+            self.survivor_bk,
+            self.beam.log_prob_bk,
+            self.weights_bks,
+        )
+
+
 def start_beam(
     source_mask_bs: Bool[Tensor, "b #s"], beam_size: int, *, bos: int, keep_prefixes: bool
 ) -> BeamState:
@@ -171,38 +237,27 @@ def start_beam(
 def extend_beam(
     beam: BeamState,
     prediction: Prediction,
-    sentences: list[int],
-    length: int,
     *,
     eos: int,
-    scoring: Scoring,
+    keeps_coverage: bool,
     block_ngram: int,
-) -> tuple[BeamState, Int[Tensor, "b k"], BeamStep]:
+) -> Extension:
     """Append a token to the hypotheses; never reads a value from the device.
 
     Args:
         beam: the active hypotheses
         prediction: output of the step function for them
-        sentences: the sentence of each row
-        length: number of tokens of the extended hypotheses
-        eos, scoring, block_ngram: see `beam_search`
-
-    Returns:
-        the next beam, the slot in the old beam that each of its hypotheses extends, and the
-        candidates for the host
-
-    Raises:
-        UserError: if the coverage penalty is used with a model without attention
+        eos, block_ngram: see `beam_search`
+        keeps_coverage: whether to sum the attention weights, for a coverage penalty
     """
     beam_size = beam.tokens_bk.size(1)
-    scoring.check(prediction.weights_ns)
     # The weights of this step belong to the hypotheses before their extension: all continuations of
     # a hypothesis share them.
     coverage_bks, weights_bks = beam.coverage_bks, None
     if prediction.weights_ns is not None:
         # Coverage is a sum over all steps, so it is not in half precision.
         weights_bks = prediction.weights_ns.float().reshape(*beam.tokens_bk.shape, -1)
-        if scoring.coverage.needs_weights:
+        if keeps_coverage:
             coverage_bks = coverage_bks + weights_bks
     log_probs_nv = prediction.log_probs_nv
     if beam.prefixes_bkt is not None:  # only if n-grams are blocked
@@ -211,9 +266,6 @@ def extend_beam(
 
     # Each hypothesis has one continuation by `eos`, so at least k of 2k candidates continue.
     candidates = select_candidates(beam.log_prob_bk, log_probs_nv, 2 * beam_size)
-    coverage_bcs = _of_parents(coverage_bks, candidates.parent_bc)
-    mask_b1s = beam.source_mask_bs[:, None]
-    score_bc = scoring.scores(candidates.log_prob_bc, length, coverage_bcs, mask_b1s)
 
     # The first k candidates that continue, in order: a stable sort puts them before the others.
     continues_bc = candidates.token_bc.ne(eos) & candidates.log_prob_bc.isfinite()
@@ -233,8 +285,16 @@ def extend_beam(
         prefixes_bkt,
         beam.source_mask_bs,
     )
-    result = BeamStep(sentences, candidates, score_bc, survivor_bk, log_prob_bk, weights_bks)
-    return next_beam, parent_bk, result
+    coverage_bcs = _of_parents(coverage_bks, candidates.parent_bc)
+    return Extension(
+        next_beam, prediction.state, parent_bk, candidates, coverage_bcs, survivor_bk, weights_bks
+    )
+
+
+def state_rows(parent_bk: Int[Tensor, "b k"]) -> Int[Tensor, " n"]:
+    """Return the row of the state that each hypothesis extends."""
+    rows_b1 = torch.arange(len(parent_bk), device=parent_bk.device)[:, None]
+    return (rows_b1 * parent_bk.size(1) + parent_bk).flatten()
 
 
 def _of_parents(values_bkx: Tensor, parent_bc: Int[Tensor, "b c"]) -> Tensor:

@@ -136,7 +136,7 @@ class Scoring(NamedTuple):
     length: LengthPenalty
     coverage: CoveragePenalty
 
-    def check(self, weights_ns: Float[Tensor, "n s"] | None) -> None:
+    def check(self, weights_ns: Float[Tensor, "*rows s"] | None) -> None:
         """Raise UserError if the coverage penalty requires weights and the model has none."""
         if weights_ns is None and self.coverage.needs_weights:
             raise UserError(

@@ -9,8 +9,10 @@ import numpy as np
 import torch
 from jaxtyping import Bool
 from torch import Tensor
+from torch.nn.functional import pad as pad_tensor
 
 from nmt.data.batch import Source, pad
+from nmt.data.batch_plan import padding_length
 from nmt.data.corpus import image_path
 from nmt.data.images import ImageSize, error_location, read_image, upcast_features
 from nmt.data.text import is_blank
@@ -75,10 +77,11 @@ class TextReader(SourceReader):
 
     Args:
         vocabulary: source vocabulary
+        few_shapes: whether sentences are padded to rounded lengths
     """
 
-    def __init__(self, vocabulary: Vocabulary) -> None:
-        self.vocabulary = vocabulary
+    def __init__(self, vocabulary: Vocabulary, *, few_shapes: bool = False) -> None:
+        self.vocabulary, self._few_shapes = vocabulary, few_shapes
         self.fingerprint = vocabulary.fingerprint
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
@@ -95,7 +98,12 @@ class TextReader(SourceReader):
     ) -> tuple[Source, Bool[Tensor, "b s"]]:
         sentences = [np.array(sentence) for sentence in ids]
         source_bs, mask_bs = pad(sentences, self.vocabulary.special_tokens)
-        return torch.from_numpy(source_bs), torch.from_numpy(mask_bs)
+        source, mask = torch.from_numpy(source_bs), torch.from_numpy(mask_bs)
+        if self._few_shapes:
+            columns = (0, padding_length(source.size(1)))
+            source = pad_tensor(source, columns, value=self.vocabulary.special_tokens.pad)
+            mask = pad_tensor(mask, columns, value=False)
+        return source, mask
 
     def default_max_length(self, ids: Sequence[int]) -> int:
         # The constant gives short sentences room, and the factor languages that need more tokens.
@@ -141,9 +149,11 @@ class ImageReader(SourceReader):
         return image_path(text, directory)
 
 
-def make_reader(source: Vocabulary | ImageSize, grid: tuple[int, int] | None) -> SourceReader:
+def make_reader(
+    source: Vocabulary | ImageSize, grid: tuple[int, int] | None, *, few_shapes: bool = False
+) -> SourceReader:
     """Return the reader for a source vocabulary, or for images and the model's annotation grid."""
     if isinstance(source, Vocabulary):
-        return TextReader(source)
+        return TextReader(source, few_shapes=few_shapes)
     assert grid is not None, "an encoder of images has a grid"
     return ImageReader(source, grid)

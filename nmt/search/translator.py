@@ -4,13 +4,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from nmt.config.choices import SearchRecurrence
 from nmt.config.search_options import SearchOptions
+from nmt.data.batch_plan import padding_length
 from nmt.data.images import ImageSize
 from nmt.data.vocabulary import Vocabulary
 from nmt.device import resolve_device
@@ -23,6 +25,7 @@ from nmt.registry import COVERAGE_PENALTIES, LENGTH_PENALTIES
 from nmt.search.beam import beam_search
 from nmt.search.ensemble import ensemble
 from nmt.search.finished import Detokenize
+from nmt.search.graphed_steps import GraphedSteps, round_rows_down
 from nmt.search.hypothesis import Hypothesis
 from nmt.search.scoring import Scoring
 from nmt.search.source_reader import make_reader
@@ -65,6 +68,8 @@ class Translator:
             CPU)
         other_sources: sources of the other models, each of which reads its own segmentation; empty
             if they have that of the first
+        recurrence: auto, or graph to run beam search as CUDA graphs, for batches of few shapes (on
+            a GPU, experimental)
 
     Attributes:
         readers: the different readers of source lines, that of the first model first
@@ -73,7 +78,7 @@ class Translator:
         languages: suffixes of the source and target files in training; empty if unknown
 
     Raises:
-        UserError: if the device does not support the precision
+        UserError: if the device does not support the precision or CUDA graphs
     """
 
     def __init__(
@@ -86,12 +91,17 @@ class Translator:
         device: torch.device,
         precision: str = "fp32",
         other_sources: Sequence[Vocabulary | ImageSize] = (),
+        recurrence: str = "auto",
     ) -> None:
+        _check_recurrence(recurrence, device)
         self.models = [compile_model(model, precision=precision, device=device) for model in models]
         self.options = options
         sources = [source, *(other_sources or [source] * (len(models) - 1))]
         grids = [model.grid for model in self.models]
-        readers = [make_reader(*one) for one in zip(sources, grids, strict=True)]
+        uses_graphs = recurrence == "graph"
+        readers = [
+            make_reader(*one, few_shapes=uses_graphs) for one in zip(sources, grids, strict=True)
+        ]
         # Models with the same source share a reader, and read the same batch.
         names = list(dict.fromkeys(one.fingerprint for one in readers))
         self.readers = [next(one for one in readers if one.fingerprint == name) for name in names]
@@ -99,6 +109,13 @@ class Translator:
         self.reader = self.readers[0]
         self.target_vocabulary = target_vocabulary
         self.device = device
+        steps: list[Step] = [model.step for model in self.models]
+        # Attention to another segmentation cannot be averaged with that to the first.
+        attending = [reader == 0 for reader in self._reader_of_model]
+        self._step = steps[0] if len(steps) == 1 else ensemble(steps, attending)
+        self._graphs = (
+            GraphedSteps(self._step, target_vocabulary.eos, device) if uses_graphs else None
+        )
         self.warnings: tuple[str, ...] = ()
         self.languages: tuple[str, ...] = ()
 
@@ -109,6 +126,7 @@ class Translator:
         checkpoint: str = "best",
         device: str = "auto",
         precision: str = "fp32",
+        recurrence: str = "auto",
         trust_plugins: bool = False,
     ) -> "Translator":
         """Load the model of a run directory, or an ensemble of several.
@@ -117,7 +135,7 @@ class Translator:
             runs: run directories
             checkpoint: best, last, average or the number of an update
             device: auto (a GPU if available), cpu or cuda
-            precision: see `Translator`
+            precision, recurrence: see `Translator`
             trust_plugins: run the Python code that the runs contain or name, and follow links out
                 of their directories; a run from an unknown source could do anything then
 
@@ -128,6 +146,7 @@ class Translator:
             raise UserError("no run directory is given; name at least one")
         # Before the weights are read, which takes longer than this check.
         resolved = resolve_device(device)
+        _check_recurrence(recurrence, resolved)
         saved = [
             load_saved_model(Path(run), checkpoint, trust_plugins=trust_plugins) for run in runs
         ]
@@ -144,6 +163,7 @@ class Translator:
             device=resolved,
             precision=precision,
             other_sources=[one.source for one in saved[1:]],
+            recurrence=recurrence,
         )
         data = first.experiment.data
         translator.languages = (data.source, data.target)
@@ -214,7 +234,7 @@ class Translator:
         lengths = [max(map(len, own)) if own[0] else 0 for own in zip(*encoded, strict=True)]
         # Empty lines are in no batch and keep these empty translations.
         translations = [Translation(line.text) for line in lines]
-        for rows in plan_batches(lengths, options):
+        for rows in plan_batches(lengths, options, few_shapes=self._graphs is not None):
             selected = [lines[row] for row in rows]
             selected_ids = [[own[row] for row in rows] for own in encoded]
             batch = self._encode_batch(selected, selected_ids, options, file)
@@ -257,19 +277,15 @@ class Translator:
             model.start(*on_device[reader])
             for model, reader in zip(self.models, self._reader_of_model, strict=True)
         ]
-        steps: list[Step] = [model.step for model in self.models]
-        if len(starts) == 1:
-            step, (memory, state) = steps[0], starts[0]
-        else:
-            memory, state = zip(*starts, strict=True)
-            # Attention to another segmentation cannot be averaged with that to the first.
-            step = ensemble(steps, [reader == 0 for reader in self._reader_of_model])
+        memory, state = starts[0] if len(starts) == 1 else zip(*starts, strict=True)
         # The mask stays on the CPU as well: search reads it there and copies it when it needs to.
         _, mask_bs = inputs[0]
         length_of = self.reader.default_max_length
         max_lengths_b = [options.max_length or length_of(one) for one in ids[0]]
         target = self.target_vocabulary
-        return EncodedBatch(step, memory, state, mask_bs, max_lengths_b, target.bos, target.eos)
+        return EncodedBatch(
+            self._step, memory, state, mask_bs, max_lengths_b, target.bos, target.eos, self._graphs
+        )
 
     def _decode(
         self, batch: "EncodedBatch", lines: list[SourceLine], options: SearchOptions
@@ -294,6 +310,7 @@ class EncodedBatch(NamedTuple):
         source_mask_bs: False for padding; on the CPU
         max_lengths_b: maximum number of target tokens per sentence, `eos` included
         bos, eos: special tokens of the target vocabulary
+        graphs: steps of beam search as CUDA graphs; None to run without
     """
 
     step: Step
@@ -303,6 +320,7 @@ class EncodedBatch(NamedTuple):
     max_lengths_b: list[int]
     bos: int
     eos: int
+    graphs: GraphedSteps | None = None
 
     def beam_search(self, options: SearchOptions, detokenize: Detokenize) -> list[list[Hypothesis]]:
         """Return the `n_best` best hypotheses of distinct texts per sentence."""
@@ -322,6 +340,8 @@ class EncodedBatch(NamedTuple):
             early_stopping=options.early_stopping,
             source_mask_bs=self.source_mask_bs,
             detokenize=detokenize,
+            # The tokens to compare are one more at every step.
+            graphs=None if options.block_ngram_repeat else self.graphs,
         )
 
     def sample(self, numbers: list[int], options: SearchOptions) -> list[list[Hypothesis]]:
@@ -373,12 +393,15 @@ def build_scoring(options: SearchOptions) -> Scoring:
     )
 
 
-def plan_batches(lengths: Sequence[int], options: SearchOptions) -> Iterator[list[int]]:
+def plan_batches(
+    lengths: Sequence[int], options: SearchOptions, *, few_shapes: bool = False
+) -> Iterator[list[int]]:
     """Group sentences of similar length within the limits of a batch; skip empty sentences.
 
     Args:
         lengths: source length of each sentence, `</s>` excluded
         options: `batch_tokens` and `batch_sentences`
+        few_shapes: whether lengths and numbers of rows are rounded
 
     Yields:
         indices of the sentences of one batch
@@ -388,15 +411,26 @@ def plan_batches(lengths: Sequence[int], options: SearchOptions) -> Iterator[lis
     order = sorted((row for row, length in enumerate(lengths) if length), key=lengths.__getitem__)
     batch: list[int] = []
     for row in order:
-        rows = len(batch) + 1
         # Lengths ascend, so the new sentence determines the padded length, with its `</s>`.
-        tokens = rows * (lengths[row] + 1)
-        if batch and (tokens > options.batch_tokens or rows > (options.batch_sentences or rows)):
-            yield batch
-            batch = []
+        length = lengths[row] + 1
+        if few_shapes:
+            length += padding_length(length)
+        max_rows = min(options.batch_tokens // length, options.batch_sentences or len(order))
+        while batch and len(batch) >= max_rows:
+            size = round_rows_down(len(batch)) if few_shapes else len(batch)
+            yield batch[:size]
+            batch = batch[size:]
         batch.append(row)
     if batch:
         yield batch
+
+
+def _check_recurrence(recurrence: str, device: torch.device) -> None:
+    known = get_args(SearchRecurrence)
+    if recurrence not in known:
+        raise UserError(f"recurrence '{recurrence}' must be one of {', '.join(known)}")
+    if recurrence == "graph" and device.type != "cuda":
+        raise UserError("recurrence graph requires a GPU; use auto")
 
 
 def _difference(first: SavedModel, other: SavedModel) -> str | None:

@@ -12,7 +12,7 @@ import torch
 
 from gpu_checks.context import Context, SystemConfig, system_config
 from gpu_checks.profiles import profile
-from gpu_checks.results import Case, Result, describe, measured, require
+from gpu_checks.results import Case, Result, compare, describe, measured, require
 from gpu_checks.systems import SPECIAL_TOKENS
 from gpu_checks.updates import make_group, make_trainer
 from nmt.config.choices import Recurrence, RecurrenceBackend, backend_of
@@ -24,6 +24,7 @@ from nmt.model.build import build_model
 from nmt.model.seq2seq import Seq2Seq
 from nmt.registry import COVERAGE_PENALTIES, LENGTH_PENALTIES, ComponentConfig
 from nmt.search.beam import beam_search
+from nmt.search.graphed_steps import GraphedSteps
 from nmt.training.trainer import Trainer
 
 LENGTH = 30  # tokens per sentence, </s> included
@@ -34,6 +35,8 @@ GNMT = {"cuda": (1024, 32_000, (1024, 2048, 4096, 512, 128)), "cpu": (8, 50, (4,
 SEARCH = {"cuda": (1024, 32_000, 128), "cpu": (8, 50, 4)}
 SPARE_SECONDS = 10.0
 """Time that remains for an end in order."""
+MAX_DIFFERENT = 0.02
+"""Share of translations by graphs that may differ: libraries may choose other kernels."""
 SUPPRESSED = -1e4
 """Bias of </s>, so that all translations have the same length."""
 
@@ -208,18 +211,24 @@ def _free(context: Context, trainer: Trainer) -> None:
 def search(context: Context) -> list[Case]:
     """Return the cases of translating with the size of GNMT."""
     names = ("bf16", "fp16", "fp32") if context.is_gpu else ("fp32",)
-    return [Case(name, partial(_search, context, name)) for name in names]
+    cases = [Case(name, partial(_search, context, name)) for name in names]
+    if context.is_gpu:
+        cases.insert(1, Case("graph bf16", partial(_search, context, "bf16", uses_graphs=True)))
+    return cases
 
 
 @torch.no_grad()
-def _search(context: Context, precision: str) -> Iterator[Result]:
+def _search(context: Context, precision: str, *, uses_graphs: bool = False) -> Iterator[Result]:
+    """Measure translations; those by graphs are compared with those without."""
     width, vocabulary, sentences = SEARCH[context.device_name]
     model = _build(context, _gnmt_config(width), vocabulary).eval()
     model.output_layer.bias[SPECIAL_TOKENS.eos] = SUPPRESSED
     compiled = compile_model(model, precision=precision)
     batch = _batches(context, vocabulary, sentences)[0].batches[0].batch.to(context.device)
 
-    def translate() -> int:
+    steps = GraphedSteps(compiled.step, SPECIAL_TOKENS.eos, context.device) if uses_graphs else None
+
+    def search_all(graphs: GraphedSteps | None) -> list[list[int]]:
         found = beam_search(
             compiled.step,
             *compiled.start(batch.source, batch.source_mask_bs),
@@ -230,15 +239,26 @@ def _search(context: Context, precision: str) -> Iterator[Result]:
             length_penalty=LENGTH_PENALTIES.build(ComponentConfig("average")),
             coverage_penalty=COVERAGE_PENALTIES.build(ComponentConfig("none")),
             source_mask_bs=batch.source_mask_bs,
+            graphs=graphs,
         )
-        return sum(len(best[0].tokens) for best in found)
+        return [best[0].tokens for best in found]
 
-    tokens = translate()  # compiles and caches
+    def translate() -> int:
+        return sum(map(len, search_all(steps)))
+
+    case = f"{'graph ' if uses_graphs else ''}{precision}: beam 5, {sentences} sentences"
+    tokens = translate()  # compiles, captures and caches
     yield require(
-        f"{precision}: all translations have full length", tokens == sentences * LENGTH, str(tokens)
+        f"{case}: all translations have full length", tokens == sentences * LENGTH, str(tokens)
     )
+    if steps is not None:
+        graphs = steps.graphs
+        note = f"{graphs.captures} captures, {graphs.launches} launches"
+        yield require(f"{case}: ran", not graphs.has_failed and graphs.launches > 0, note)
+        pairs = zip(search_all(steps), search_all(None), strict=True)
+        differ = sum(one != other for one, other in pairs)
+        yield compare(f"{case}: other translations", differ / sentences, MAX_DIFFERENT)
     times = [_seconds(context, translate) for _ in range(REPETITIONS if context.is_gpu else 1)]
-    case = f"{precision}: beam 5, {sentences} sentences"
     yield measured(case, tokens / median(times), "target tokens/s", f"{min(times):.3f} s at best")
     if context.is_gpu:
         found = profile(translate)

@@ -19,8 +19,8 @@ from nmt.cli.common import Parser
             "translate",
             "-m --checkpoint -o -b --beam-size --batch-tokens --max-length --length-penalty "
             "--alpha --coverage-penalty --beta --block-ngram-repeat --stop --replace-unknown "
-            "--sample --temperature --top-k --top-p --seed --device --precision --n-best --scores "
-            "--alignments --alignment-level --jsonl --force INPUT",
+            "--sample --temperature --top-k --top-p --seed --device --precision --recurrence "
+            "--n-best --scores --alignments --alignment-level --jsonl --force INPUT",
         ),
         (
             "evaluate",

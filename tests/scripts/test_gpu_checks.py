@@ -22,6 +22,7 @@ from gpu_checks.results import Case, Result, compare, write_results
 from nmt.config.loader import load_experiment
 from nmt.data.images import ImageSize
 from nmt.data.loader import UpdateBatch
+from tests.cuda_graphs import simulate_search
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 
@@ -169,7 +170,7 @@ def pretended_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("pretended_gpu")
 def test_measures_of_a_gpu_are_complete() -> None:
-    rows = run([*speed.bahdanau(CPU)[:1], *speed.gnmt(CPU), *speed.search(CPU)[2:]])
+    rows = run([*speed.bahdanau(CPU)[:1], *speed.gnmt(CPU), *speed.search(CPU)[3:]])
     rows += run(facts.encoder(CPU)[1:2])  # after the case of Triton
     assert failures(rows) == []
     units = {row["unit"] for row in rows if row["verdict"] == "measured"}
@@ -177,6 +178,23 @@ def test_measures_of_a_gpu_are_complete() -> None:
         *("target tokens/s", "GB", "per update", "ms per update", "µs per update"),
         *("per step", "µs per step", "µs of kernels"),
     }
+
+
+def test_search_by_graphs_is_compared_with_plain_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    cuda = simulate_search(monkeypatch)
+
+    def rows() -> list[dict[str, Any]]:
+        return run([Case("graph", lambda: speed._search(CPU, "fp32", uses_graphs=True))])
+
+    found = rows()
+    assert failures(found) == []
+    assert [row["case"] for row in found if row["verdict"] == "passed"] == [
+        f"graph fp32: beam 5, 4 sentences: {name}"
+        for name in ("all translations have full length", "ran", "other translations")
+    ]
+    cuda.failure = RuntimeError("CUDA error: operation not permitted when stream is capturing")
+    (failed,) = failures(rows())
+    assert "4 sentences: ran: 0 captures" in failed
 
 
 @pytest.mark.slow

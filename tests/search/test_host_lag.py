@@ -78,11 +78,17 @@ def test_step_reads_no_value_from_its_device(
     state = select_rows(state, torch.arange(3, device=META).repeat_interleave(4))
     for length in (1, 2, 3):
         prediction = built.step(active.tokens_bk.flatten(), memory, state)
-        active, parent_bk, result = beam.extend_beam(
-            active, prediction, [0, 1, 2], length, eos=1, scoring=scoring, block_ngram=2
+        extension = beam.extend_beam(
+            active,
+            prediction,
+            eos=1,
+            keeps_coverage=coverage.needs_weights,
+            block_ngram=2,
         )
-        rows_bk = torch.arange(3, device=META)[:, None] * 4 + parent_bk
-        state = select_rows(prediction.state, rows_bk.flatten())
-    assert parent_bk.shape == (3, 4)
+        result = extension.beam_step([0, 1, 2], scoring, length)
+        active, parent_bk = extension.beam, extension.parent_bk
+        assert parent_bk is not None
+        state = select_rows(extension.state, beam.state_rows(parent_bk))
+    assert active.tokens_bk.shape == (3, 4)
     tensors = [part for part in result.candidates if isinstance(part, Tensor)]
     assert {part.device.type for part in tensors} == {"meta"}

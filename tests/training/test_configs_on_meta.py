@@ -98,8 +98,8 @@ def test_search_reads_no_value(experiment: Experiment) -> None:
     batch = make_batch(experiment).to(META)
     model = compile_model(make_model(experiment).eval())  # in the form of a GPU
     memory, state = model.start(batch.source, batch.source_mask_bs)
-    parent_bk = _search(model.step, memory, state, batch.source_mask_bs)
-    assert parent_bk.shape == (len(LENGTHS), BEAM)
+    tokens_bk = _search(model.step, memory, state, batch.source_mask_bs)
+    assert tokens_bk.shape == (len(LENGTHS), BEAM)
 
 
 def _search(step: Any, memory: Any, state: Any, source_mask_bs: Tensor) -> Tensor:
@@ -114,8 +114,11 @@ def _search(step: Any, memory: Any, state: Any, source_mask_bs: Tensor) -> Tenso
     state = select_rows(state, rows.repeat_interleave(BEAM))
     for length in range(1, STEPS + 1):
         prediction = step(active.tokens_bk.flatten(), memory, state)
-        active, parent_bk, _ = beam.extend_beam(
-            active, prediction, sentences, length, eos=2, scoring=scoring, block_ngram=2
+        extension = beam.extend_beam(
+            active, prediction, eos=2, keeps_coverage=coverage.needs_weights, block_ngram=2
         )
-        state = select_rows(prediction.state, (rows[:, None] * BEAM + parent_bk).flatten())
-    return parent_bk
+        extension.beam_step(sentences, scoring, length)
+        active, parent_bk = extension.beam, extension.parent_bk
+        assert parent_bk is not None
+        state = select_rows(extension.state, beam.state_rows(parent_bk))
+    return active.tokens_bk

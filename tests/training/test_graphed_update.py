@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 
 from nmt.config.loader import load_experiment
+from nmt.cuda_graphs import MAX_GRAPHS, streams
 from nmt.data.batch import Batch
 from nmt.data.batch_plan import plan_epoch
 from nmt.data.loader import Position, UpdateBatch
 from nmt.device import parallel_branches, run_branches
 from nmt.errors import OptionError, UserError
 from nmt.registry import OPTIMIZERS, ComponentConfig
-from nmt.training import graphed_update
-from nmt.training.graphed_update import MAX_GRAPHS, GraphedUpdate, check_graph_support
+from nmt.training.graphed_update import GraphedUpdate, check_graph_support
 from nmt.training.setup import build_trainer, prepare_datasets
 from nmt.training.trainer import Trainer
 from tests.commands import nmt_train, write_experiment
@@ -302,7 +302,7 @@ def test_graph_on_a_cpu_is_refused_with_its_line(
 
 def test_branches_wait_for_each_other(cuda: CudaGraphs) -> None:
     current = cuda.streams[0]
-    branch: Any = graphed_update._streams()[1]
+    branch: Any = streams()[1]
     ran: list[Any] = []
 
     def note(name: str) -> str:
