@@ -169,7 +169,7 @@ class LSTMLayer(RecurrentLayer):
         # torch adds a second bias, which an LSTM does not need.
         biases = (self.bias, torch.zeros_like(self.bias))
         weights = _cast_weights((input_weight_gm, self.recurrent.weight, *biases), dtype)
-        start = (state.hidden_nd[None].to(dtype), state.cell_nd[None].to(dtype))
+        start = (_initial(state.hidden_nd, dtype), _initial(state.cell_nd, dtype))
         # cuDNN's autocast rule casts to float16 whatever the autocast type, so we cast ourselves.
         with torch.autocast(inputs_tnm.device.type, enabled=False):
             outputs_tnd, hidden_1nd, cell_1nd = torch.lstm(
@@ -273,13 +273,18 @@ class GRULayer(RecurrentLayer):
         zeros_x = torch.zeros_like(self.bias[: 2 * self.hidden_size])
         biases = (self.bias, torch.cat([zeros_x, self.reset_bias]))
         weights = _cast_weights((self.input.weight, self.recurrent.weight, *biases), dtype)
-        start_1nd = state.hidden_nd[None].to(dtype)
+        start_1nd = _initial(state.hidden_nd, dtype)
         # As in `LSTMLayer.sequence`.
         with torch.autocast(inputs_tnm.device.type, enabled=False):
             outputs_tnd, hidden_1nd = torch.gru(
                 inputs_tnm.to(dtype), start_1nd, weights, True, 1, 0.0, True, False, False
             )
         return outputs_tnd, LayerState(hidden_1nd[0])
+
+
+def _initial(state_nd: Float[Tensor, "n d"], dtype: torch.dtype) -> Float[Tensor, "1 n d"]:
+    """Cast an initial state of torch's own recurrent layer; cuDNN takes contiguous ones alone."""
+    return state_nd[None].to(dtype).contiguous()
 
 
 def _cast_weights(weights: Sequence[Tensor], dtype: torch.dtype) -> list[Tensor]:
