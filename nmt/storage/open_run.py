@@ -1,5 +1,6 @@
 """Starting, continuing and replacing a run."""
 
+import json
 import logging
 import shutil
 from collections.abc import Collection, Iterator
@@ -9,7 +10,8 @@ from pathlib import Path
 import yaml
 
 from nmt.config.schema import Experiment
-from nmt.errors import UserError
+from nmt.config.yaml_source import leaves
+from nmt.errors import UserError, printable
 from nmt.storage.atomic import (
     STALE_SECONDS,
     exists,
@@ -53,6 +55,7 @@ def open_run_dir(
         UserError: the directory is in use, or holds a run of another experiment or something else
     """
     run = RunDir(path)
+    _check_names(path, experiment)
     _check_kinds(run)
     with ExitStack() as stack:
         _make_and_lock(run, lock)
@@ -82,6 +85,16 @@ def to_yaml(experiment: Experiment) -> str:
     """Return the resolved experiment as YAML, every option written out."""
     text: str = yaml.safe_dump(experiment.to_dict(), sort_keys=False, allow_unicode=True, width=100)
     return text
+
+
+def _check_names(path: Path, experiment: Experiment) -> None:
+    """Refuse names that are not UTF-8, which neither YAML nor safetensors can represent."""
+    for key, value in ((("--run",), str(path)), *leaves(experiment.to_dict())):
+        try:
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
+        except UnicodeEncodeError:
+            message = f"{printable(str(value))} is not UTF-8; rename the file or its folder"
+            raise UserError(message, ".".join(map(str, key))) from None
 
 
 def _check_kinds(run: RunDir) -> None:

@@ -29,3 +29,21 @@ def test_failing_lock_leaves_no_new_directory(
     with pytest.raises(UserError, match=r"\.lock: cannot be written: No space left"), opening:
         pass
     assert (tmp_path / "run").exists() == exists
+
+
+@pytest.mark.parametrize("is_data", [True, False])
+def test_name_that_is_not_utf_8_is_refused_before_training(
+    is_data: bool, experiment: dict[str, Any], tmp_path: Path
+) -> None:
+    loaded = load_experiment(write_experiment(tmp_path / "a.yaml", experiment)).experiment
+    name = "run"
+    if is_data:
+        data = loaded.data.model_copy(update={"train": "corpus\udcff"})
+        loaded = loaded.model_copy(update={"data": data})
+    else:
+        name = "run\udcff"
+    opening = open_run_dir(tmp_path / name, loaded, restart=False, lock=RunLock())
+    place = "data.train" if is_data else "--run"
+    with pytest.raises(UserError, match=rf"^{place}: .*\\udcff is not UTF-8; rename"), opening:
+        pass
+    assert not (tmp_path / name).exists()
