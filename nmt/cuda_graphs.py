@@ -19,7 +19,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 from nmt.device import parallel_branches
 
@@ -48,7 +48,7 @@ class Purpose(NamedTuple):
 
 @dataclass(frozen=True)
 class Captured(Generic[Inputs, Outputs]):
-    """A graph, the pytree of tensors that it reads, and the one that it writes its results to."""
+    """A graph, the pytree of tensors that it reads, and the one of its results."""
 
     graph: torch.cuda.CUDAGraph
     inputs: Inputs
@@ -113,10 +113,11 @@ class GraphCache(Generic[Inputs, Outputs]):
     def capture(self, key: Hashable, inputs: Inputs) -> Captured[Inputs, Outputs] | None:
         """Capture the function without running it; return None if that fails.
 
-        The graph reads and writes the tensors of `inputs` from then on.
+        The graph reads and writes clones of the tensors, which may be views or belong to others.
         """
         graph = torch.cuda.CUDAGraph()
         try:
+            static = tree_map_only(Tensor, Tensor.clone, inputs)
             # torch does not return to the current stream if the end of a capture fails. Other
             # threads go on with their work: one of them pins the memory of the next batches.
             with (
@@ -129,12 +130,12 @@ class GraphCache(Generic[Inputs, Outputs]):
                 ),
                 _two_branches(),
             ):
-                outputs = self._compute(inputs)
+                outputs = self._compute(static)
         except RuntimeError as error:
             self._recover(graph, error)
             return None
         self.captures += 1
-        captured = self._graphs[key] = Captured(graph, inputs, outputs)
+        captured = self._graphs[key] = Captured(graph, static, outputs)
         if len(self._graphs) > self._max_graphs:
             _, oldest = self._graphs.popitem(last=False)
             oldest.graph.reset()

@@ -3,8 +3,6 @@
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
-from torch.utils._pytree import tree_map_only
 
 from nmt.cuda_graphs import Captured, GraphCache, Purpose, copy_tensors, shapes_of
 from nmt.model.interfaces import Memory, State, select_rows
@@ -98,9 +96,7 @@ class GraphedSteps:
         if captured is not None:
             copy_tensors(inputs, captured.inputs)
         elif self.graphs.is_warm(key) and key not in self._growing:
-            # Clones, since memory may contain views and tensors of others.
-            static = tree_map_only(Tensor, Tensor.clone, inputs)
-            captured = self.graphs.capture(key, static)
+            captured = self.graphs.capture(key, inputs)
         return captured
 
     def _compute(self, inputs: _Inputs) -> Extension:

@@ -2,21 +2,26 @@
 
 import logging
 from itertools import chain
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from nmt.config.schema import ModelConfig
 from nmt.config.search_options import SearchOptions
 from nmt.errors import UserError
 from nmt.inference.saved_model import load_saved_model
-from nmt.model.interfaces import Prediction
-from nmt.search.graphed_steps import GraphedSteps, round_rows_down, round_rows_up
+from nmt.model.interfaces import Prediction, select_rows
+from nmt.search import beam
+from nmt.search.graphed_steps import GraphedSteps, _Inputs, round_rows_down, round_rows_up
 from nmt.search.hypothesis import Hypothesis
 from nmt.search.scoring import AverageLengthPenalty, GnmtCoveragePenalty
 from nmt.search.translator import Translator, plan_batches
 from tests.cuda_graphs import CudaGraphs, simulate_search
+from tests.meta import META, make_ready
+from tests.model.small import build, every_part_once, text
 
 from .searching import NO_COVERAGE, search
 from .tables import EOS, Table
@@ -205,6 +210,23 @@ def test_sentences_are_padded_to_few_lengths(cuda: CudaGraphs, trained: Any) -> 
     assert isinstance(source, Tensor)
     assert source.shape == mask_bs.shape == (1, -8 * (-(len(ids) + 1) // 8))
     assert mask_bs.sum() == len(ids) + 1
+
+
+@pytest.mark.parametrize("model", every_part_once())
+@torch.inference_mode()
+def test_step_of_every_model_reads_no_value_and_keeps_its_shapes(
+    model: ModelConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_ready(monkeypatch)
+    inputs, built = text(), build(model, torch.float32).to(META)
+    mask_bs = inputs.source_mask_bs.to(META)
+    memory, state = built.start(inputs.source_bs.to(META), mask_bs)
+    state = select_rows(state, torch.arange(3, device=META).repeat_interleave(4))
+    active = beam.start_beam(mask_bs, 4, bos=0, keep_prefixes=False)
+    steps: Any = SimpleNamespace(_step=built.step, _eos=1)
+    extension = GraphedSteps._compute(steps, _Inputs(active, state, memory, False))
+    can_be_captured = extension.parent_bk is None
+    assert can_be_captured == (model.decoder.type not in ("transformer", "lstmn"))
 
 
 def test_rows_are_rounded_to_few_numbers() -> None:
