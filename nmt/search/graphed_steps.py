@@ -41,7 +41,6 @@ class GraphedSteps:
         self.graphs = GraphCache(self._compute, device, PURPOSE)
         self._growing: set[object] = set()
         self._current: Captured[_Inputs, Extension] | None = None
-        self._memory: Memory = None  # whose values the current graph has
 
     @property
     def has_failed(self) -> bool:
@@ -62,12 +61,12 @@ class GraphedSteps:
         Args:
             beam: the active hypotheses
             state: their state
-            memory: constant per sentence
+            memory: constant per sentence; the same one with a beam that the last call returned
             length: number of tokens of the extended hypotheses
             keeps_coverage: see `extend_beam`
         """
         current = self._current
-        if current is None or beam is not current.inputs.beam or memory is not self._memory:
+        if current is None or beam is not current.inputs.beam:
             inputs = _Inputs(beam, state, memory, keeps_coverage)
             key = shapes_of(inputs)
             current = self._current = self._load(key, inputs)
@@ -80,7 +79,6 @@ class GraphedSteps:
                     if length > 1:
                         self.graphs.give_up("the state of the decoder grows with every step")
                 return extension
-            self._memory = memory
         return self.graphs.launch(current)
 
     def rows_to_keep(self, active: list[int], rows: int) -> list[int]:
