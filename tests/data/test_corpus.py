@@ -164,6 +164,8 @@ def test_lines_do_not_depend_on_block_size(texts: list[str], size: int) -> None:
     text = "".join(texts)
     *complete, last = text.split("\n")
     expected = [line.removesuffix("\r") for line in complete] + [last] * bool(last)
+    if text == "\ufeff":
+        expected = []  # a text of nothing but the byte order mark is empty
     expected[:1] = [line.removeprefix("\ufeff") for line in expected[:1]]
     with TemporaryDirectory() as directory, pytest.MonkeyPatch.context() as patch:
         patch.setattr(corpus_module, "BLOCK_PAIRS", size)

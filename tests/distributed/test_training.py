@@ -177,6 +177,7 @@ def test_a_non_finite_loss_on_one_rank_is_printed_once_with_its_lines(failing: P
     options = ["training.optimizer.type=sgd", "training.optimizer.learning_rate=1e6"]
     code, err = _ranks(failing, "--run-dir", "high", *options, "training.clip_norm=null")
     assert code == 1
+    assert len(_own_lines(err)) == 1, err
     (message,) = _own_lines(err)
     assert "the loss is" in message
     assert "training lines" in message
