@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -46,6 +47,7 @@ def shard_rows(
     *,
     pairs: int,
     updates: int,
+    overrides: Sequence[str] = (),
 ) -> list[Row]:
     """Measure two starts of nmt-train on a training text with random words appended to each line.
 
@@ -56,11 +58,13 @@ def shard_rows(
         folder: directory of the shards and the run
         pairs: pairs of the generated corpus
         updates: updates per start, at least two; memory grows with every new batch shape
+        overrides: changes of the experiment, as SECTION.KEY=VALUE
     """
     pattern = make_shards(train, languages, folder, pairs)
     config, run = folder / "shards.yaml", folder / f"run-shards-{pairs}"
     write_config(config, f"'{pattern}'", train, languages, vocabulary, STEPS)
-    first, again = start(config, run, updates, "--restart"), start(config, run, updates)
+    first = start(config, run, updates, *overrides, "--restart")
+    again = start(config, run, updates, *overrides)
     speed = 2 * pairs / (first.text - again.text)
     conditions: dict[str, Any] = {"pairs": f"{pairs:,}", "shards": SHARDS}
     starts = {"first": first, "second": again}

@@ -9,6 +9,9 @@ from nmt.data.vocabulary import Vocabulary
 from tests.commands import PHRASES, lines_of
 
 PAIRS = 400
+SMALL = [
+    f"model.{key}=8" for key in ("embedding_size", "encoder.hidden_size", "decoder.hidden_size")
+]
 
 
 def test_shards_are_generated_once(tmp_path: Path) -> None:
@@ -25,6 +28,8 @@ def test_all_rows_are_measured(tmp_path: Path) -> None:
     lines = [line for side in ("de", "en") for line in lines_of(PHRASES.with_suffix(f".{side}"))]
     vocabulary = tmp_path / "vocabulary.model"
     Vocabulary.train(lines, size=100).save(vocabulary)
-    rows = shard_rows(PHRASES, ("de", "en"), vocabulary, tmp_path, pairs=PAIRS, updates=2)
+    rows = shard_rows(
+        PHRASES, ("de", "en"), vocabulary, tmp_path, pairs=PAIRS, updates=2, overrides=SMALL
+    )
     assert [row.unit for row in rows] == ["lines/s", "s", "GB", "GB"]
     assert all(row.values[0] > 0 for row in rows[1:])
