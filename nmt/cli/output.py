@@ -16,7 +16,6 @@ from typing import Any
 from nmt.cli.streams import STANDARD_OUTPUT, output_error, standard_output
 from nmt.data.compression import FORMATS
 from nmt.errors import UserError
-from nmt.storage.run_dir import owner
 
 STANDARD = "-"
 # Files under their temporary names, which a process that exits at once removes.
@@ -209,6 +208,8 @@ def check_outputs(inputs: Sequence[str | Path], outputs: Mapping[str, str | Path
         inputs: file names; `-` is standard input
         outputs: file names by the output that they hold; `-` is standard output
     """
+    from nmt.storage.run_dir import owner  # reads configurations, for which --help does not wait
+
     read = {_identity(name, 0) for name in inputs}
     written: dict[object, str] = {}
     for content, name in outputs.items():

@@ -227,6 +227,9 @@ class Translator:
         """
         if options.replace_unknown and self.reader.grid is not None:
             raise UserError("replace_unknown has no effect with images, which have no words")
+        if options.block_ngram_repeat and self._graphs is not None:
+            # The tokens to compare are one more at every step.
+            raise UserError("block_ngram_repeat is not possible with recurrence graph; use auto")
         texts = [line.text for line in lines]
         # By reader, then by line.
         encoded = [reader.encode(texts) for reader in self.readers]
@@ -340,8 +343,7 @@ class EncodedBatch(NamedTuple):
             early_stopping=options.early_stopping,
             source_mask_bs=self.source_mask_bs,
             detokenize=detokenize,
-            # The tokens to compare are one more at every step.
-            graphs=None if options.block_ngram_repeat else self.graphs,
+            graphs=self.graphs,
         )
 
     def sample(self, numbers: list[int], options: SearchOptions) -> list[list[Hypothesis]]:
