@@ -199,12 +199,21 @@ def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
 
 
 def restore_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Restore the state that `optimizer_tensors` returned; other tensors are ignored."""
+    """Restore the state that `optimizer_tensors` returned; other tensors are ignored.
+
+    Raises:
+        ValueError: a tensor belongs to no parameter, or does not have its shape
+    """
+    parameters = [one for group in optimizer.param_groups for one in group["params"]]
+    shapes = {str(number): one.shape for number, one in enumerate(parameters)}
     state: dict[int, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
         kind, _, rest = key.partition(".")
         if kind == "optimizer":
             number, _, name = rest.partition(".")
+            # Scalars are counts of steps, for parameters of all shapes.
+            if number not in shapes or (tensor.dim() and tensor.shape != shapes[number]):
+                raise ValueError(f"{key} has shape {list(tensor.shape)}")
             state.setdefault(int(number), {})[name] = tensor
     # The options of the groups come from the config; only the state of the parameters is stored.
     groups = optimizer.state_dict()["param_groups"]

@@ -1,5 +1,6 @@
 """Optimizers against the formulas of their papers in float64, and across a checkpoint."""
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -133,6 +134,15 @@ def test_restored_optimizer_steps_bit_identically(name: str, tmp_path: Path) -> 
         _step(optimizer, parameter, gradient)
         _step(restored, copy, gradient)
         assert torch.equal(parameter, copy)
+
+
+@pytest.mark.parametrize(
+    "key", ["optimizer.0.exp_avg", "optimizer.1.exp_avg", "optimizer.x.exp_avg"]
+)
+def test_state_of_another_model_is_refused(key: str) -> None:
+    optimizer = _build("adam", nn.Parameter(torch.ones(3)))
+    with pytest.raises(ValueError, match=re.escape(f"{key} has shape [4]")):
+        restore_optimizer(optimizer, {key: torch.ones(4)})
 
 
 def test_sgd_without_momentum_has_no_state() -> None:
