@@ -66,7 +66,7 @@ def _parser() -> Parser:
             type=Path,
             default=[],
             metavar="FILE",
-            help=f"files of the {part} part (default: divided off from the text)",
+            help=f"files of the {part} part (default: split off from the text)",
         )
     output = parser.add_argument_group("output")
     output.add_argument(

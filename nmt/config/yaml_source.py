@@ -13,7 +13,7 @@ from nmt.files import MAX_CONFIG_BYTES, read_text
 
 Key = tuple[str, ...]
 
-# An experiment file has a few hundred values. A few lines of aliases can stand for billions.
+# An experiment file has a few hundred values. A few lines of aliases can expand to billions.
 MAX_NODES = 20_000
 MAX_DEPTH = 40
 MAX_SCALAR = 200

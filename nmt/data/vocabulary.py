@@ -171,7 +171,7 @@ class Vocabulary:
         return Vocabulary(self.model_proto + normalizer.serialized_model_proto())
 
     def has_same_tokens(self, other: "Vocabulary") -> bool:
-        """Return whether all ids stand for the same tokens in both vocabularies."""
+        """Return whether all ids are of the same tokens in both vocabularies."""
         ids = range(max(len(self), len(other)))
         return len(self) == len(other) and self.tokens(ids) == other.tokens(ids)
 

@@ -146,7 +146,7 @@ def is_regular(path: Path) -> bool:
 
 
 def exists(path: Path) -> bool:
-    """Return whether there is anything of this name, even a link that leads nowhere."""
+    """Return whether a path exists, even as a broken link."""
     return path.is_symlink() or path.exists()
 
 

@@ -137,7 +137,7 @@ def largest_fitting(fits: Callable[[int], bool], first: int, maximum: int) -> in
 
 
 def _fits(trainer: Trainer, indexed: IndexedBatch) -> bool:
-    """Return whether there is memory for forward and backward pass of a batch and the optimizer."""
+    """Return whether memory suffices for forward and backward pass of a batch and the optimizer."""
     try:
         reserved = _reserve_update_memory(trainer)
         trainer.model.train()

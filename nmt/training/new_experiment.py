@@ -92,7 +92,7 @@ def prepare_texts(
     Plain text files that are complete as they are stay in their place.
 
     Args:
-        examined: the parts; validation and test are divided off if there are no others
+        examined: the parts; validation and test are split off unless they are given
         suffixes: suffixes of the written files
         folder: directory to write to
         clean: remove faulty training pairs, and normalize text
@@ -148,7 +148,7 @@ def _divide(
     parts = divide(train.measured.hashes, usable, sizes, seed).parts
     needed = (VALID, TEST) if needs_test else (VALID,)
     if not all((parts == part).any() for part in needed):
-        message = "almost all pairs share sentences, so no part can be divided off; give --valid"
+        message = "almost all pairs share sentences, so no part can be split off; give --valid"
         raise UserError(message, train.text.name)
     return parts
 

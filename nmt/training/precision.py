@@ -88,7 +88,7 @@ class Precision:
             self.scaler._per_optimizer_states.clear()
 
     def state_dict(self) -> JsonObject:
-        """Return the state of the loss scaler; empty if there is none."""
+        """Return the state of the loss scaler; empty without one."""
         return self.scaler.state_dict()
 
     def load_state_dict(self, state: JsonObject) -> None:

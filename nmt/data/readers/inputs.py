@@ -45,7 +45,7 @@ class Inputs:
     """The parts of an input.
 
     Attributes:
-        train: pairs for training; they are divided if there are no others
+        train: pairs for training; validation and test are split off from them unless given
         valid, test: pairs for validation and test, if they are given
         notes: sentences about the choice of files
     """
@@ -77,7 +77,7 @@ def find_inputs(
         selection: columns and languages that the user has selected
 
     Raises:
-        UserError: if there are no sentence pairs of two languages in them
+        UserError: if they contain no sentence pairs of two languages
     """
     if len(paths) == 1 and (is_dir(paths[0]) or paths[0].suffix.lower() == ARCHIVE):
         inputs = _find_collection(paths[0], selection)

@@ -48,7 +48,7 @@ class RecordReader(Reader):
 
     @abstractmethod
     def _sample(self) -> tuple[list[str] | None, list[list[str]]]:
-        """Return the names of the columns, if there are any, and the cells of the first rows."""
+        """Return the names of the columns, if they have names, and the cells of the first rows."""
 
 
 class TableReader(RecordReader):

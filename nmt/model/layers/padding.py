@@ -69,7 +69,7 @@ class LayerOutput(NamedTuple):
     Attributes:
         states_sbd: hidden states, meaningless in padding
         last_bd: hidden state after the last step of each sentence
-        cell_bd: cell after that step, if it was asked for
+        cell_bd: cell after that step, if it was requested
     """
 
     states_sbd: Float[Tensor, "s b d"]

@@ -91,7 +91,7 @@ class RecurrentLayer(FusedSupport, nn.Module, ABC):
         return self.recurrent.term(1, feedback)
 
     def initial_state(self, hidden_nd: Float[Tensor, "n d"]) -> LayerState:
-        """Return the state with this hidden state and a zero cell, if there is one."""
+        """Return the state with this hidden state and a zero cell, if the layer has cells."""
         return LayerState(hidden_nd, torch.zeros_like(hidden_nd) if self.has_cell else None)
 
     @abstractmethod
