@@ -59,7 +59,7 @@ HEADER_NAMES = frozenset(
     독일어 hindi हिन्दी italian italienisch italiano japanese japanisch japonais japonés 日本語 日语
     일본어 korean koreanisch coréen coreano 한국어 韩语 韓国語 persian farsi فارسی polish polnisch
     polski portuguese portugiesisch português russian russisch russe русский spanish spanisch
-    español espagnol     西班牙语 스페인어 turkish türkisch türkçe ukrainian українська
+    español espagnol 西班牙语 스페인어 turkish türkisch türkçe ukrainian українська
     """.split()  # noqa: SIM905 (a list of words)
 )
 
