@@ -68,8 +68,9 @@ def read_pharaoh(path: str | PathLike[str]) -> list[GoldLinks]:
     Raises:
         UserError: if the file cannot be read, or something in it is not a link
     """
-    lines = enumerate(read_lines(Path(path)), start=1)
-    return [parse_pharaoh(line, f"{path}:{number}") for number, line in lines]
+    # The file is read, and so closed, before a malformed link raises.
+    lines = list(read_lines(Path(path)))
+    return [parse_pharaoh(line, f"{path}:{number}") for number, line in enumerate(lines, start=1)]
 
 
 def alignment_error_rate(
