@@ -7,30 +7,23 @@ from pathlib import Path
 from typing import NamedTuple, get_args
 
 import torch
-from jaxtyping import Bool
-from torch import Tensor
 
 from nmt.config.choices import SearchRecurrence
 from nmt.config.search_options import SearchOptions
-from nmt.data.batch_plan import padding_length
 from nmt.data.images import ImageSize
 from nmt.data.vocabulary import Vocabulary
 from nmt.device import resolve_device
 from nmt.errors import UserError
 from nmt.inference.compile import compile_model
 from nmt.inference.saved_model import SavedModel, load_saved_model
-from nmt.model.interfaces import Memory, State
 from nmt.model.seq2seq import Seq2Seq
-from nmt.registry import COVERAGE_PENALTIES, LENGTH_PENALTIES
-from nmt.search.beam import beam_search
+from nmt.search.batch_planning import plan_batches
+from nmt.search.encoded_batch import EncodedBatch
 from nmt.search.ensemble import ensemble
-from nmt.search.finished import Detokenize
-from nmt.search.graphed_steps import GraphedSteps, round_rows_down
+from nmt.search.graphed_steps import GraphedSteps
 from nmt.search.hypothesis import Hypothesis
-from nmt.search.scoring import Scoring
 from nmt.search.source_reader import make_reader
 from nmt.search.step import Step
-from nmt.search.stepwise import force_decode, sample
 from nmt.search.translation import Translation, to_translation
 
 
@@ -267,7 +260,7 @@ class Translator:
 
     def _encode_batch(
         self, lines: list[SourceLine], ids: list[list[list[int]]], options: SearchOptions, file: str
-    ) -> "EncodedBatch":
+    ) -> EncodedBatch:
         """Encode lines by every model; `ids` are their source positions, by reader."""
         locations = [f"{file}:{line.number + 1}" if file else "" for line in lines]
         texts = [line.text for line in lines]
@@ -291,7 +284,7 @@ class Translator:
         )
 
     def _decode(
-        self, batch: "EncodedBatch", lines: list[SourceLine], options: SearchOptions
+        self, batch: EncodedBatch, lines: list[SourceLine], options: SearchOptions
     ) -> list[list[Hypothesis]]:
         """Return the hypotheses of each line, best first."""
         targets = [line.target for line in lines if line.target is not None]
@@ -301,130 +294,6 @@ class Translator:
         if options.sampling is not None:
             return batch.sample([line.number for line in lines], options)
         return batch.beam_search(options, self.target_vocabulary.decode)
-
-
-class EncodedBatch(NamedTuple):
-    """A batch of sentences after the encoder, to be decoded in one of three ways.
-
-    Attributes:
-        step: step function of the model or the ensemble
-        memory: constant per sentence
-        state: first state, one row per sentence
-        source_mask_bs: False for padding; on the CPU
-        max_lengths_b: maximum number of target tokens per sentence, `eos` included
-        bos, eos: special tokens of the target vocabulary
-        graphs: steps of beam search as CUDA graphs; None to run without
-    """
-
-    step: Step
-    memory: Memory
-    state: State
-    source_mask_bs: Bool[Tensor, "b s"]
-    max_lengths_b: list[int]
-    bos: int
-    eos: int
-    graphs: GraphedSteps | None = None
-
-    def beam_search(self, options: SearchOptions, detokenize: Detokenize) -> list[list[Hypothesis]]:
-        """Return the `n_best` best hypotheses of distinct texts per sentence."""
-        scoring = build_scoring(options)
-        return beam_search(
-            self.step,
-            self.memory,
-            self.state,
-            bos=self.bos,
-            eos=self.eos,
-            beam_size=options.beam_size,
-            max_lengths_b=self.max_lengths_b,
-            n_best=options.n_best,
-            length_penalty=scoring.length,
-            coverage_penalty=scoring.coverage,
-            block_ngram=options.block_ngram_repeat,
-            early_stopping=options.early_stopping,
-            source_mask_bs=self.source_mask_bs,
-            detokenize=detokenize,
-            graphs=self.graphs,
-        )
-
-    def sample(self, numbers: list[int], options: SearchOptions) -> list[list[Hypothesis]]:
-        """Return one sample per sentence, drawn with a seed that follows from its line number."""
-        assert options.sampling is not None
-        hypotheses = sample(
-            self.step,
-            self.memory,
-            self.state,
-            bos=self.bos,
-            eos=self.eos,
-            max_lengths_b=self.max_lengths_b,
-            temperature=options.sampling.temperature,
-            top_k=options.sampling.top_k,
-            top_p=options.sampling.top_p,
-            # By line number and not by position in the batch, so that batches, windows, workers
-            # and ranks change no sample. Pairs of seed and number have distinct sums.
-            seeds_b=[options.sampling.seed * (1 << 32) + number for number in numbers],
-            source_mask_bs=self.source_mask_bs,
-        )
-        return [[hypothesis] for hypothesis in hypotheses]
-
-    def force_decode(
-        self, targets: list[list[int]], options: SearchOptions
-    ) -> list[list[Hypothesis]]:
-        """Return one given target per sentence as a hypothesis."""
-        hypotheses = force_decode(
-            self.step,
-            self.memory,
-            self.state,
-            targets,
-            bos=self.bos,
-            eos=self.eos,
-            scoring=build_scoring(options),
-            source_mask_bs=self.source_mask_bs,
-        )
-        return [[hypothesis] for hypothesis in hypotheses]
-
-
-def build_scoring(options: SearchOptions) -> Scoring:
-    """Build the penalties of search options.
-
-    Raises:
-        UserError: if a penalty rejects its options
-    """
-    return Scoring(
-        LENGTH_PENALTIES.build(options.length_penalty),
-        COVERAGE_PENALTIES.build(options.coverage_penalty),
-    )
-
-
-def plan_batches(
-    lengths: Sequence[int], options: SearchOptions, *, few_shapes: bool = False
-) -> Iterator[list[int]]:
-    """Group sentences of similar length within the limits of a batch; skip empty sentences.
-
-    Args:
-        lengths: source length of each sentence, `</s>` excluded
-        options: `batch_tokens` and `batch_sentences`
-        few_shapes: whether lengths and numbers of rows are rounded
-
-    Yields:
-        indices of the sentences of one batch
-    """
-    # Similar lengths share a batch, which has little padding then. The sort is stable, so the plan
-    # is a function of the lengths alone.
-    order = sorted((row for row, length in enumerate(lengths) if length), key=lengths.__getitem__)
-    batch: list[int] = []
-    for row in order:
-        # Lengths ascend, so the new sentence determines the padded length, with its `</s>`.
-        length = lengths[row] + 1
-        if few_shapes:
-            length += padding_length(length)
-        max_rows = min(options.batch_tokens // length, options.batch_sentences or len(order))
-        while batch and len(batch) >= max_rows:
-            size = round_rows_down(len(batch)) if few_shapes else len(batch)
-            yield batch[:size]
-            batch = batch[size:]
-        batch.append(row)
-    if batch:
-        yield batch
 
 
 def _check_recurrence(recurrence: str, device: torch.device) -> None:

@@ -15,10 +15,11 @@ from nmt.errors import UserError
 from nmt.inference.saved_model import load_saved_model
 from nmt.model.interfaces import Prediction, select_rows
 from nmt.search import beam
+from nmt.search.batch_planning import plan_batches
 from nmt.search.graphed_steps import GraphedSteps, _Inputs, round_rows_down, round_rows_up
 from nmt.search.hypothesis import Hypothesis
 from nmt.search.scoring import AverageLengthPenalty, GnmtCoveragePenalty
-from nmt.search.translator import Translator, plan_batches
+from nmt.search.translator import Translator
 from tests.cuda_graphs import CudaGraphs, simulate_search
 from tests.meta import META, make_ready
 from tests.model.small import build, every_part_once, text
