@@ -154,18 +154,19 @@ class ProgressBar(Hook):
     Args:
         trainer: the trainer
         total: number of updates of the whole run; None if it is unknown
+        quiet: show no bar
     """
 
     order = HookOrder.LOG
 
-    def __init__(self, trainer: Trainer, total: int | None) -> None:
+    def __init__(self, trainer: Trainer, total: int | None, *, quiet: bool = False) -> None:
         self._trainer = trainer
         self._bar = tqdm(
             total=total,
             initial=trainer.state.step,
             unit=" updates",
             file=sys.stderr,
-            disable=not (sys.stderr.isatty() and trainer.process_group.is_first),
+            disable=quiet or not (sys.stderr.isatty() and trainer.process_group.is_first),
             dynamic_ncols=True,
         )
         self._tokens, self._since = 0, time.perf_counter()

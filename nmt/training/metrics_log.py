@@ -4,7 +4,7 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Collection, Mapping, Set
+from collections.abc import Callable, Collection, Iterable, Mapping, Set
 from contextlib import suppress
 from typing import Any
 
@@ -23,6 +23,9 @@ from nmt.storage.atomic import (
 from nmt.storage.run_dir import RunDir
 
 log = logging.getLogger("nmt")
+
+ReportListener = Callable[[str, int, Mapping[str, int | float]], None]
+"""Function of the kind of a report, the number of updates, and the values."""
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -48,13 +51,23 @@ class MetricsLogger:
         silent: bool = False,
     ) -> None:
         self._run, self._file, self._silent = run, run.metrics, silent
+        self._listeners: list[ReportListener] = []
         if silent:
             return
         self._keep(step, frozenset(unscheduled))
         self._board = _tensorboard_writer(run, step)
 
+    def add_listeners(self, listeners: Iterable[ReportListener]) -> None:
+        """Call these functions with every further report."""
+        self._listeners += listeners
+
     def add(self, kind: str, step: int, values: Mapping[str, int | float]) -> None:
         """Write one report of kind "train" or "valid"."""
+        self._write(kind, step, values)
+        for listener in self._listeners:
+            listener(kind, step, values)
+
+    def _write(self, kind: str, step: int, values: Mapping[str, int | float]) -> None:
         if self._silent:
             return
         # Opened per report, so that a killed process loses none.
@@ -202,19 +215,20 @@ class _ProgressBarHandler(logging.Handler):
         tqdm.write(self.format(record), file=sys.stderr)
 
 
-def start_logging(run: RunDir, *, silent: bool = False) -> None:
+def start_logging(run: RunDir, *, silent: bool = False, quiet: bool = False) -> None:
     """Send the log of this process to standard error and to `train.log`, or nowhere.
 
     Args:
         run: the run directory
         silent: log nothing, because another process does
+        quiet: log to the file alone
     """
     # Without a handler, logging prints warnings to standard error by itself.
     handlers: list[logging.Handler] = [logging.NullHandler()]
     if not silent:
         with file_errors(run.log):
             file = _LogFileHandler(run.log, encoding="utf-8")
-        handlers = [_ProgressBarHandler(), file]
+        handlers = [file] if quiet else [_ProgressBarHandler(), file]
     # A process may train several times, as tests do.
     for handler in log.handlers[:]:
         handler.close()

@@ -3,8 +3,9 @@
 import logging
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -26,6 +27,7 @@ from nmt.storage.plugins import save_plugins
 from nmt.storage.run_dir import RunDir
 from nmt.storage.run_inputs import record_inputs
 from nmt.training.batch_size import set_batch_tokens
+from nmt.training.callback import Callback, RunCallback
 from nmt.training.checkpointing import Checkpointer
 from nmt.training.ema import ExponentialMovingAverage
 from nmt.training.hooks import (
@@ -62,9 +64,41 @@ def train(
 ) -> bool:
     """Train the model of an experiment; return whether training finished or was interrupted.
 
-    An unfinished run continues from its last checkpoint. Of several processes the first writes all
-    files; the others read the text and the checkpoint, and train, validate and stop together with
-    it.
+    An unfinished run continues from its last checkpoint. The arguments are those of `open_trainer`.
+
+    Raises:
+        UserError: if the experiment, its data or the run directory cannot be used
+    """
+    with open_trainer(
+        experiment,
+        directory,
+        device=device,
+        restart=restart,
+        process_group=process_group,
+        recurrence=recurrence,
+    ) as trainer:
+        stop = trainer.train()
+    return stop.reason is not None
+
+
+@contextmanager
+def open_trainer(
+    experiment: Experiment,
+    directory: Path,
+    *,
+    device: str,
+    restart: bool,
+    process_group: ProcessGroup = SINGLE_PROCESS_GROUP,
+    recurrence: RecurrenceBackend | None = None,
+    callbacks: Sequence[Callback] = (),
+    quiet: bool = False,
+) -> Iterator[Trainer]:
+    """Prepare a run, new or to be continued, and yield its trainer before the next update.
+
+    The trainer has the hooks of the run. Its `train`, or a loop over its `updates`, does the
+    updates that are left. The run is locked until the block ends. Of several processes the first
+    writes all files; the others read the text and the checkpoint, and train, validate and stop
+    together with it.
 
     Args:
         experiment: the experiment
@@ -73,28 +107,42 @@ def train(
         restart: move an existing run aside and start over
         process_group: processes that train the model together
         recurrence: overrides `training.recurrence` for debugging; the config stays as it is
+        callbacks: actions of the calling program
+        quiet: show neither log lines nor a progress bar; `train.log` is written all the same
 
     Raises:
         UserError: if the experiment, its data or the run directory cannot be used
     """
     # One process writes the files of a run, from its preparation to its end.
     with RunLock() as lock, explained_out_of_memory(LOWER_MEMORY):
-        return _train(experiment, directory, device, restart, process_group, recurrence, lock)
+        yield from _open_trainer(
+            experiment,
+            directory,
+            device,
+            restart,
+            process_group,
+            recurrence,
+            callbacks,
+            quiet,
+            lock,
+        )
 
 
-def _train(
+def _open_trainer(
     experiment: Experiment,
     directory: Path,
     device: str,
     restart: bool,
     process_group: ProcessGroup,
     recurrence: RecurrenceBackend | None,
+    callbacks: Sequence[Callback],
+    quiet: bool,
     lock: RunLock,
-) -> bool:
+) -> Iterator[Trainer]:
     training = experiment.training
     # A UserError inside this block leaves no trace: a new run is removed, an old one put back.
     with _open_run(directory, experiment, restart, process_group, lock) as run:
-        start_logging(run, silent=not process_group.is_first)
+        start_logging(run, silent=not process_group.is_first, quiet=quiet)
         if process_group.is_first:
             save_plugins(run.plugins, experiment.plugins)
         on_device = resolve_device(device)
@@ -133,7 +181,9 @@ def _train(
     )
     if reason := criteria.reached():
         log.info("nothing left to do: %s are done", reason)
-        return True
+        trainer.stop.finish(reason)
+        yield trainer
+        return
 
     # Reports and validations that only the end of training had added are not part of a longer one.
     unscheduled = [] if running.is_empty else ["train"]
@@ -144,8 +194,9 @@ def _train(
     metrics = MetricsLogger(
         run, trainer.state.step, unscheduled=unscheduled, silent=not process_group.is_first
     )
+    metrics.add_listeners(partial(callback.on_report, trainer) for callback in callbacks)
     validator = Validator(experiment, datasets, run, trainer, average, best, metrics)
-    progress = ProgressBar(trainer, _total_updates(experiment, trainer))
+    progress = ProgressBar(trainer, _total_updates(experiment, trainer), quiet=quiet)
     # `HookOrder` decides when each of them runs, not the order of this list.
     hooks: list[Hook] = [
         criteria,
@@ -156,20 +207,19 @@ def _train(
     ]
     if average is not None:
         hooks.append(AverageParameters(average))
-    trainer.add_hooks(hooks)
+    trainer.add_hooks([*hooks, *(RunCallback(trainer, callback) for callback in callbacks)])
     with progress, _handle_signals(trainer.stop):
-        stop = trainer.train()
-    if stop.reason is None:
+        yield trainer
+    if trainer.stop.reason is None:
         log.info("interrupted after update %d; the same command continues", trainer.state.step)
-        return False
+        return
     log.info(
         "finished after %s; best %s %.4f after update %d",
-        stop.reason,
+        trainer.stop.reason,
         best.metric,
         best.best,
         best.best_step,
     )
-    return True
 
 
 def _open_run(

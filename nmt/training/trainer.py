@@ -213,13 +213,14 @@ class Trainer:
     def train(self) -> StopRequest:
         """Train until a stop is requested; return the request."""
         for update in self.updates():
-            for hook in self._hooks:
-                if hook.is_due(update, self.stop):
-                    hook.run(update)
-            if self.stop.is_requested:
-                break
-        self.flush()
+            self.run_hooks(update)
         return self.stop
+
+    def run_hooks(self, update: Update) -> None:
+        """Run the hooks that are due after an update: reports, validations, checkpoints, limits."""
+        for hook in self._hooks:
+            if hook.is_due(update, self.stop):
+                hook.run(update)
 
     def flush(self) -> None:
         """Check all updates that are not checked yet, before their result is used.
@@ -235,7 +236,12 @@ class Trainer:
             self.stop.is_interrupted = True
 
     def updates(self) -> Iterator[Update]:
-        """Yield one update after another, across epochs."""
+        """Yield one update after another, across epochs, until a stop is requested.
+
+        The caller decides what follows an update; `run_hooks` does what training does.
+        """
+        if self.stop.is_requested:
+            return
         batches_per_update = self.accumulate * self.process_group.world_size
         batches = self.loader.updates(
             self.state.position, batches_per_update, self.process_group.info
@@ -248,7 +254,10 @@ class Trainer:
             started = time.perf_counter()
             for batch in prefetched:
                 yield self.update(batch)._replace(started=started)
+                if self.stop.is_requested:
+                    break
                 started = time.perf_counter()  # the hooks have run during the yield
+        self.flush()
 
     def update(self, batch: UpdateBatch) -> Update:
         """Update the parameters once.
