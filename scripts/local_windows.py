@@ -24,7 +24,8 @@ from torch import Tensor, nn
 from experiments import Pair, markdown
 from nmt.data.batch import Batch, collate
 from nmt.data.corpus import find_corpus
-from nmt.data.vocabulary import Vocabulary, load_vocabularies
+from nmt.data.vocabularies.saved import load_vocabularies
+from nmt.data.vocabulary import Vocabulary
 from nmt.inference.saved_model import load_saved_model
 from nmt.model.attention.mechanisms.local_p import PredictiveLocalAttention
 from nmt.storage.run_dir import RunDir

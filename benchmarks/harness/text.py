@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from nmt.data.batch_plan import plan_epoch
 from nmt.data.corpus import find_corpus
+from nmt.data.vocabularies.sentencepiece import SentencePieceVocabulary
 from nmt.data.vocabulary import Vocabulary
 from workers.ids import flat
 
@@ -98,8 +99,10 @@ def find_vocabulary(text: Text, size: int, folder: Path) -> Vocabulary:
     path = folder / f"{text.train.parent.name}-{text.train.name}-{size}.model"
     if not path.is_file():
         corpus = find_corpus(text.train, *text.languages)
-        Vocabulary.train((line for pair in corpus.pairs() for line in pair), size=size).save(path)
-    return Vocabulary.load(path)
+        SentencePieceVocabulary.train(
+            (line for pair in corpus.pairs() for line in pair), size=size
+        ).save(path)
+    return SentencePieceVocabulary.load(path)
 
 
 def write_ids(text: Text, vocabulary: Vocabulary, sentences: int, path: Path) -> Path:

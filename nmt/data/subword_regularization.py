@@ -19,7 +19,8 @@ from itertools import chain, islice, pairwise
 import numpy as np
 
 from nmt.data.token_corpus import Array, TokenArrays, TokenCorpus
-from nmt.data.vocabulary import SPACE, Vocabulary
+from nmt.data.vocabularies.sentencepiece import SPACE, SentencePieceVocabulary
+from nmt.data.vocabulary import Vocabulary
 
 # Number of segmentations of a word that approximates all of them: with alpha 0.1, sentences of
 # Multi30k have 30.8 tokens on average, and 31.8 with all segmentations.
@@ -55,8 +56,6 @@ def sample_segmentations(
         nbest: number of segmentations of a word to sample from, 2 to 512; -1 for 64
         seed: seed, not negative
     """
-    assert source_vocabulary is None or source_vocabulary.supports_sampling
-    assert target_vocabulary.supports_sampling
     arrays = corpus.arrays
     sides = (
         (source_vocabulary, arrays.source_tokens, arrays.source_offsets),
@@ -69,7 +68,7 @@ def sample_segmentations(
         else _sample_side(
             tokens,
             offsets,
-            _segmentation_table(vocabulary, alpha, nbest),
+            _segmentation_table(_sampled(vocabulary), alpha, nbest),
             np.random.default_rng(side_seed),
         )
         for (vocabulary, tokens, offsets), side_seed in zip(sides, seeds, strict=True)
@@ -80,6 +79,11 @@ def sample_segmentations(
         arrays=TokenArrays(*sampled[0], *sampled[1], arrays.lines),
         fingerprint=hashlib.sha256(key.encode()).hexdigest(),
     )
+
+
+def _sampled(vocabulary: Vocabulary) -> SentencePieceVocabulary:
+    assert isinstance(vocabulary, SentencePieceVocabulary) and vocabulary.supports_sampling
+    return vocabulary
 
 
 def _sample_side(
@@ -103,7 +107,9 @@ def _sample_side(
 
 # Two tables: one for each side. The words of a corpus are segmented in the first epoch only.
 @lru_cache(maxsize=2)
-def _segmentation_table(vocabulary: Vocabulary, alpha: float, nbest: int) -> "_SegmentationTable":
+def _segmentation_table(
+    vocabulary: SentencePieceVocabulary, alpha: float, nbest: int
+) -> "_SegmentationTable":
     return _SegmentationTable(vocabulary, alpha, DEFAULT_NBEST if nbest == -1 else nbest)
 
 
@@ -116,7 +122,7 @@ class _SegmentationTable:
     and not below bounds[c - 1]. One binary search then samples for every word.
     """
 
-    def __init__(self, vocabulary: Vocabulary, alpha: float, nbest: int) -> None:
+    def __init__(self, vocabulary: SentencePieceVocabulary, alpha: float, nbest: int) -> None:
         self.vocabulary, self.alpha, self.nbest = vocabulary, alpha, nbest
         tokens = vocabulary.tokens(range(len(vocabulary)))
         self.has_space = np.array([token.startswith(SPACE) for token in tokens])

@@ -8,7 +8,8 @@ import torch
 
 from nmt.config.schema import Experiment
 from nmt.data.images import ImageSize
-from nmt.data.vocabulary import Vocabulary, load_vocabularies
+from nmt.data.vocabularies.saved import load_vocabularies
+from nmt.data.vocabulary import Vocabulary
 from nmt.errors import UserError
 from nmt.model.build import build_meta_model, build_model
 from nmt.model.seq2seq import Seq2Seq

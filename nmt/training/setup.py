@@ -1,42 +1,33 @@
 """Preparation of training: vocabularies, encoded text, batches, model and trainer."""
 
 import logging
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
 from nmt.config.choices import backend_of
-from nmt.config.schema import DataConfig, Experiment, VocabularyConfig
+from nmt.config.schema import DataConfig, Experiment
 from nmt.data.corpus import Corpus, find_corpus
 from nmt.data.images import ImageSize, open_image_store
-from nmt.data.line_sampling import sample_lines
 from nmt.data.loader import BatchLoader
 from nmt.data.special_tokens import SpecialTokenPair
 from nmt.data.subword_regularization import sample_segmentations
 from nmt.data.text_coverage import TextCoverage, measure_coverage
 from nmt.data.token_corpus import TokenCorpus
 from nmt.data.tokenization import tokenize_corpus
-from nmt.data.vocabulary import (
-    IDENTITY,
-    SizeError,
-    Vocabularies,
-    Vocabulary,
-    load_vocabularies,
-    make_normalizer,
-    save_vocabularies,
-    train_sentencepiece,
-)
+from nmt.data.vocabularies.learning import learn_vocabularies
+from nmt.data.vocabularies.saved import load_vocabularies, save_vocabularies
+from nmt.data.vocabularies.sentencepiece import SentencePieceVocabulary
+from nmt.data.vocabulary import Vocabularies, Vocabulary
 from nmt.distributed.process_group import SINGLE_PROCESS_GROUP, ProcessGroup
 from nmt.errors import OptionError, UserError, option_errors
 from nmt.model.build import build_model
 from nmt.model.seq2seq import Seq2Seq
 from nmt.model.weights import load_weights
-from nmt.parallel import map_in_order, usable_cores
+from nmt.parallel import usable_cores
 from nmt.registry import OPTIMIZERS, SCHEDULES
 from nmt.storage.checkpoint import read_weights
 from nmt.storage.run_checkpoints import find_checkpoint
@@ -197,7 +188,7 @@ def find_vocabularies(experiment: Experiment, train: Corpus, run: RunDir | None)
         with option_errors("data.vocabulary.model"):
             source, target = _load_models(config.model)
     else:
-        source, target = _learn_vocabularies(config, train)
+        source, target = learn_vocabularies(config, train)
     found = (None if train.images else source), target
     if run is not None:
         save_vocabularies(run, found)
@@ -205,54 +196,12 @@ def find_vocabularies(experiment: Experiment, train: Corpus, run: RunDir | None)
 
 
 def _load_models(files: Path | list[Path]) -> Vocabularies:
-    loaded = [Vocabulary.load(file) for file in (files if isinstance(files, list) else [files])]
+    loaded = [
+        SentencePieceVocabulary.load(file)
+        for file in (files if isinstance(files, list) else [files])
+    ]
     # One file serves both sides.
     return loaded[0], loaded[-1]
-
-
-def _learn_vocabularies(config: VocabularyConfig, train: Corpus) -> Vocabularies:
-    options: dict[str, Any] = {
-        "size": config.size,
-        "type": config.type,
-        "byte_fallback": config.byte_fallback,
-        "character_coverage": config.character_coverage,
-        "user_defined_symbols": config.user_defined_symbols,
-        "split_digits": config.split_digits,
-    }
-    rules = config.normalization.source, config.normalization.target
-
-    def learn(text: Iterable[str], rule: str) -> Vocabulary:
-        lines, total = sample_lines(text, config.lines)
-        if not any(lines):
-            raise OptionError("the training text is empty; give files with text", "data.train")
-        job: Callable[[list[str]], bytes] = partial(
-            train_sentencepiece, normalization=rule, **options
-        )
-        # The text has been read, so that only an option can be wrong.
-        with option_errors("data.vocabulary"), option_errors("data.vocabulary.size", SizeError):
-            if len(lines) == total:
-                return Vocabulary(job(lines))
-            log.info("the vocabulary is learned from %d lines drawn from %d", len(lines), total)
-            # SentencePiece needs ten times the memory of the text, which only returns to the
-            # system when the process exits.
-            (model,) = map_in_order(job, [lines], processes=1)
-            return Vocabulary(model)
-
-    if train.images:
-        return None, learn((target for _, target in train.pairs()), rules[1])
-    if not config.joint:
-        return (
-            learn((source for source, _ in train.pairs()), rules[0]),
-            learn((target for _, target in train.pairs()), rules[1]),
-        )
-    if rules[0] == rules[1]:
-        joint = learn((line for pair in train.pairs() for line in pair), rules[0])
-        return joint, joint
-    # The tokens are learned from the text of each side as its own rule leaves it.
-    source, target = map(make_normalizer, rules)
-    pairs = ((source(pair[0]), target(pair[1])) for pair in train.pairs())
-    joint = learn((line for pair in pairs for line in pair), IDENTITY)
-    return joint.with_normalization(rules[0]), joint.with_normalization(rules[1])
 
 
 def check_coverage(experiment: Experiment, datasets: Datasets) -> list[TextCoverage]:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from measures.sharded_corpus import SHARDS, make_shards, shard_rows
-from nmt.data.vocabulary import Vocabulary
+from nmt.data.vocabularies.sentencepiece import SentencePieceVocabulary
 from tests.commands import PHRASES, lines_of
 
 PAIRS = 400
@@ -27,7 +27,7 @@ def test_shards_are_generated_once(tmp_path: Path) -> None:
 def test_all_rows_are_measured(tmp_path: Path) -> None:
     lines = [line for side in ("de", "en") for line in lines_of(PHRASES.with_suffix(f".{side}"))]
     vocabulary = tmp_path / "vocabulary.model"
-    Vocabulary.train(lines, size=100).save(vocabulary)
+    SentencePieceVocabulary.train(lines, size=100).save(vocabulary)
     rows = shard_rows(
         PHRASES, ("de", "en"), vocabulary, tmp_path, pairs=PAIRS, updates=2, overrides=SMALL
     )

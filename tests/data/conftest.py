@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from nmt.data.corpus import Corpus, find_corpus
+from nmt.data.vocabularies.sentencepiece import SentencePieceVocabulary
 from nmt.data.vocabulary import Vocabulary
 
 PEOPLE = {
@@ -32,13 +33,15 @@ def pairs() -> list[tuple[str, str]]:
 @pytest.fixture(scope="session")
 def vocabulary() -> Vocabulary:
     """Train a joint unigram vocabulary on the pairs."""
-    return Vocabulary.train((line for pair in PAIRS for line in pair), size=60)
+    return SentencePieceVocabulary.train((line for pair in PAIRS for line in pair), size=60)
 
 
 @pytest.fixture(scope="session")
 def bpe() -> Vocabulary:
     """Train a joint BPE vocabulary on the pairs."""
-    return Vocabulary.train((line for pair in PAIRS for line in pair), size=60, type="bpe")
+    return SentencePieceVocabulary.train(
+        (line for pair in PAIRS for line in pair), size=60, type="bpe"
+    )
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from nmt.data.loader import BatchLoader, Position, UpdateBatch
 from nmt.data.special_tokens import SpecialTokens
 from nmt.data.token_corpus import FilterStats, TokenArrays, TokenCorpus
 from nmt.data.tokenization import tokenize_corpus
-from nmt.data.vocabulary import Vocabulary
+from nmt.data.vocabularies.sentencepiece import SentencePieceVocabulary
 from nmt.distributed.rank import RankInfo
 from tests.commands import PHRASES
 
@@ -20,7 +20,7 @@ def loader() -> BatchLoader:
     """Return a loader of sixty phrases in batches of at most 7."""
     corpus = find_corpus(PHRASES, "de", "en")
     lines = (line for pair in corpus.pairs() for line in pair)
-    vocabulary = Vocabulary.train(lines, size=180)
+    vocabulary = SentencePieceVocabulary.train(lines, size=180)
     tokenized = tokenize_corpus(corpus, vocabulary, vocabulary, max_length=100, cache_dir=None)
     specials = (vocabulary.special_tokens, vocabulary.special_tokens)
     return BatchLoader(lambda _: tokenized, specials, batch_tokens=4000, batch_sentences=7, seed=1)

@@ -18,6 +18,7 @@ from nmt.data.corpus import Corpus
 from nmt.data.subword_regularization import sample_segmentations
 from nmt.data.token_corpus import TokenCorpus
 from nmt.data.tokenization import tokenize_corpus
+from nmt.data.vocabularies.sentencepiece import SentencePieceVocabulary
 from nmt.data.vocabulary import Vocabulary
 from tests.data.corpora import Pairs, Write, ids_of
 
@@ -25,9 +26,10 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from nmt.data.corpus import find_corpus
+from nmt.data.vocabularies.sentencepiece import SentencePieceVocabulary
 from nmt.data.vocabulary import Vocabulary
 from tests.data.test_subword_regularization import digest, sample, tokenize
-vocabulary = Vocabulary.load(sys.argv[2])
+vocabulary = SentencePieceVocabulary.load(sys.argv[2])
 print(digest(sample(tokenize(find_corpus(Path(sys.argv[1]), "de", "en"), vocabulary), vocabulary)))
 """
 
@@ -76,7 +78,7 @@ def test_sampling_changes_segmentations_but_not_text(
 def test_each_side_is_segmented_by_its_own_vocabulary(
     write: Write, pairs: Pairs, vocabulary: Vocabulary
 ) -> None:
-    english = Vocabulary.train([target for _, target in pairs], size=32)
+    english = SentencePieceVocabulary.train([target for _, target in pairs], size=32)
     corpus = write(pairs)
     tokenized = tokenize_corpus(corpus, vocabulary, english, max_length=60, cache_dir=None)
     sampled = sample_segmentations(tokenized, vocabulary, english, alpha=0.1, nbest=-1, seed=1)
@@ -107,7 +109,7 @@ def test_samples_do_not_depend_on_earlier_words_or_chunk_size(
 ) -> None:
     tokenized = tokenize(write(pairs), vocabulary)
     expected = ids_of(sample(tokenized, vocabulary))
-    fresh = Vocabulary(vocabulary.model_proto)
+    fresh = SentencePieceVocabulary(vocabulary.serialized)
     monkeypatch.setattr(subword_regularization, "CHUNK_PAIRS", 5)
     sample(tokenize(write(pairs[::-1]), fresh), fresh)
     assert ids_of(sample(tokenized, fresh)) == expected
@@ -143,7 +145,7 @@ def segmentations_of(word: str, scores: dict[str, float]) -> Iterator[tuple[list
 def test_frequencies_are_proportional_to_probability_to_the_alpha(
     alpha: float, nbest: int, write: Write, vocabulary: Vocabulary
 ) -> None:
-    processor = spm.SentencePieceProcessor(model_proto=vocabulary.model_proto)
+    processor = spm.SentencePieceProcessor(model_proto=vocabulary.serialized)
     scores = {processor.id_to_piece(i): processor.get_score(i) for i in range(4, len(vocabulary))}
     segmentations = sorted(segmentations_of("▁Mann", scores), key=lambda s: -s[1])
     assert 3 < len(segmentations) <= 64
@@ -190,7 +192,7 @@ def test_words_with_unknown_tokens_are_unchanged(
 
 def test_words_with_byte_tokens_are_unchanged(write: Write, pairs: Pairs) -> None:
     lines = (line for pair in pairs for line in pair)
-    vocabulary = Vocabulary.train(lines, size=310, byte_fallback=True)
+    vocabulary = SentencePieceVocabulary.train(lines, size=310, byte_fallback=True)
     tokenized = tokenize(write([("Ein 漢Mann wartet.", "A man 😀.")] * 20), vocabulary)
     sampled = sample(tokenized, vocabulary)
     assert texts_of(sampled, vocabulary) == texts_of(tokenized, vocabulary)
@@ -209,7 +211,7 @@ def foreign_vocabulary(pairs: Pairs, **options: Any) -> Vocabulary:
         minloglevel=3,
         **options,
     )
-    return Vocabulary(model.getvalue())
+    return SentencePieceVocabulary(model.getvalue())
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from nmt.data.corpus import find_corpus
 from nmt.data.text_coverage import TextCoverage, measure_coverage
 from nmt.data.tokenization import tokenize_corpus
-from nmt.data.vocabulary import Vocabulary
+from nmt.data.vocabularies.sentencepiece import SentencePieceVocabulary
 
 LEARNED = ["abcd efgh", "it s fine 1/2 ..."]
 
@@ -15,7 +15,7 @@ LEARNED = ["abcd efgh", "it s fine 1/2 ..."]
 def _measure(tmp_path: Path, source: list[str], target: list[str], rule: str) -> list[TextCoverage]:
     for side, lines in (("de", source), ("en", target)):
         (tmp_path / f"text.{side}").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    vocabulary = Vocabulary.train(LEARNED, size=100, type="char", normalization=rule)
+    vocabulary = SentencePieceVocabulary.train(LEARNED, size=100, type="char", normalization=rule)
     corpus = find_corpus(tmp_path / "text", "de", "en")
     encoded = tokenize_corpus(corpus, vocabulary, vocabulary, max_length=100, cache_dir=None)
     return measure_coverage(corpus, encoded, vocabulary, vocabulary)
@@ -42,7 +42,9 @@ def test_identity_changes_only_the_escape_character_of_spaces(tmp_path: Path) ->
 
 def test_symbols_that_no_text_contains_are_warned_about(tmp_path: Path) -> None:
     symbols = ["⟦1⟧", "⟦2⟧", "{x}"]
-    vocabulary = Vocabulary.train(LEARNED, size=100, type="char", user_defined_symbols=symbols)
+    vocabulary = SentencePieceVocabulary.train(
+        LEARNED, size=100, type="char", user_defined_symbols=symbols
+    )
     for side, lines in (("de", "a⟦1⟧b"), ("en", "{x} a")):
         (tmp_path / f"text.{side}").write_text(lines + "\n", encoding="utf-8")
     corpus = find_corpus(tmp_path / "text", "de", "en")

@@ -20,6 +20,7 @@ from nmt.data.token_corpus import (
     read_npy_buffer,
 )
 from nmt.data.tokenization import tokenize_corpus
+from nmt.data.vocabularies.sentencepiece import SentencePieceVocabulary
 from nmt.data.vocabulary import Vocabulary
 from nmt.errors import UserError
 from tests.data.corpora import Pairs, Write, ids_of
@@ -78,7 +79,9 @@ def test_empty_and_long_pairs_are_filtered_and_counted(
 
 
 def test_blank_side_is_empty_even_if_it_has_tokens(write: Write) -> None:
-    vocabulary = Vocabulary.train(["Ein Mann"], size=100, type="char", normalization="identity")
+    vocabulary = SentencePieceVocabulary.train(
+        ["Ein Mann"], size=100, type="char", normalization="identity"
+    )
     assert vocabulary.encode("\u3000")
     pairs = [("Ein Mann", "\u3000"), ("Ein Mann", "Ein Mann")]
     tokenized = tokenize_corpus(write(pairs), vocabulary, vocabulary, max_length=60, cache_dir=None)
@@ -153,6 +156,7 @@ import sys
 from pathlib import Path
 from nmt.data.tokenization import tokenize_corpus
 from nmt.data.corpus import Corpus
+from nmt.data.vocabularies.sentencepiece import SentencePieceVocabulary
 from nmt.data.vocabulary import Vocabulary
 
 class Infinite(Corpus):
@@ -162,7 +166,7 @@ class Infinite(Corpus):
             print(flush=True)
 
 def main():
-    model = Vocabulary.load(sys.argv[1])
+    model = SentencePieceVocabulary.load(sys.argv[1])
     corpus = Infinite(((Path(sys.argv[1]),),))
     tokenize_corpus(corpus, model, model, max_length=9, cache_dir=Path(sys.argv[2]), processes=2)
     return 0

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from nmt.config.loader import load_experiment
-from nmt.data.vocabulary import load_vocabularies
+from nmt.data.vocabularies.saved import load_vocabularies
 from nmt.errors import UserError
 from nmt.inference.saved_model import load_saved_model
 from nmt.search.translator import Translator

@@ -10,7 +10,7 @@ from nmt.config.search_options import SearchOptions
 from nmt.cpu_tuning import use_onednn_for_products
 from nmt.data.images import ImageSize
 from nmt.data.text import read_lines
-from nmt.data.vocabulary import Vocabulary
+from nmt.data.vocabularies.sentencepiece import SentencePieceVocabulary
 from nmt.model.build import build_model
 from nmt.search.translation import Translation
 from nmt.search.translator import Translator
@@ -24,7 +24,7 @@ def phrases() -> list[str]:
 def untrained(config: ModelConfig, images: ImageSize | None = None) -> Translator:
     """Return an untrained translator, whose output depends on every bit of its scores."""
     torch.manual_seed(7)
-    vocabulary = Vocabulary.train(
+    vocabulary = SentencePieceVocabulary.train(
         phrases() if images is None else read_lines(PHRASES.with_suffix(".en")), size=200
     )
     source = vocabulary if images is None else images

@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nmt.data.vocabularies.sentencepiece import SentencePieceVocabulary
 from nmt.data.vocabulary import Vocabulary
 from nmt.search.alignment import (
     SegmentedText,
@@ -117,7 +118,7 @@ def _vocabulary(options: dict[str, Any]) -> Vocabulary:
     model = BytesIO()
     options = {"vocab_size": 64, "hard_vocab_limit": False, "minloglevel": 3, **options}
     spm.SentencePieceTrainer.train(sentence_iterator=iter(LINES), model_writer=model, **options)
-    return Vocabulary(model.getvalue())
+    return SentencePieceVocabulary(model.getvalue())
 
 
 @pytest.fixture(scope="module")

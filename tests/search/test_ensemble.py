@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from nmt.data.vocabulary import Vocabulary
+from nmt.data.vocabularies.sentencepiece import SentencePieceVocabulary
 from nmt.errors import UserError
 from nmt.search.beam import beam_search
 from nmt.search.ensemble import ensemble
@@ -128,7 +128,7 @@ def test_runs_with_different_target_vocabularies_raise(
 ) -> None:
     shutil.copytree(second, tmp_path / "other", symlinks=True)
     lines = [line for side in ("de", "en") for line in lines_of(PHRASES.with_suffix(f".{side}"))]
-    Vocabulary.train(lines, size=180, type="bpe").save(
+    SentencePieceVocabulary.train(lines, size=180, type="bpe").save(
         tmp_path / "other" / "vocabulary" / "joint.model"
     )
     forget_inputs(tmp_path / "other")
@@ -141,9 +141,9 @@ def two_segmentations(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Runs with different source vocabularies and the same target vocabulary."""
     folder = tmp_path_factory.mktemp("segmentations")
     text = {side: lines_of(PHRASES.with_suffix(f".{side}")) for side in ("de", "en")}
-    Vocabulary.train(text["en"], size=90).save(folder / "en.model")
-    Vocabulary.train(text["de"], size=120).save(folder / "0.model")
-    Vocabulary.train(text["de"], size=1000, type="char").save(folder / "1.model")
+    SentencePieceVocabulary.train(text["en"], size=90).save(folder / "en.model")
+    SentencePieceVocabulary.train(text["de"], size=120).save(folder / "0.model")
+    SentencePieceVocabulary.train(text["de"], size=1000, type="char").save(folder / "1.model")
     runs = [folder / "run-0", folder / "run-1"]
     for number, run in enumerate(runs):
         experiment = quick(tiny_experiment(), seed=number)

@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 
+from nmt.data.vocabularies.sentencepiece import SentencePieceVocabulary
 from nmt.data.vocabulary import Vocabulary
 from nmt.errors import UserError
 from nmt.search.hypothesis import Hypothesis
@@ -16,7 +17,7 @@ LINES = ["Ein Mann liest", "a man reads", "Haus", "house"] * 4
 @pytest.fixture(scope="module")
 def vocabulary() -> Vocabulary:
     """Characters of a few words."""
-    return Vocabulary.train(LINES, size=60, type="char")
+    return SentencePieceVocabulary.train(LINES, size=60, type="char")
 
 
 def _hypothesis(
@@ -80,7 +81,7 @@ def test_replace_unknown_without_attention_raises(vocabulary: Vocabulary) -> Non
 
 
 def test_byte_pieces_of_a_line_feed_give_one_line() -> None:
-    vocabulary = Vocabulary.train(LINES, size=279, byte_fallback=True)
+    vocabulary = SentencePieceVocabulary.train(LINES, size=279, byte_fallback=True)
     ids = [n for n in range(len(vocabulary)) if vocabulary.tokens([n]) == ["<0x0A>"]]
     tokens = [*vocabulary.encode("man"), *ids, *vocabulary.encode("man"), vocabulary.eos]
     assert "\n" in vocabulary.decode(tokens)

@@ -8,7 +8,7 @@ from pathlib import Path
 from safetensors.torch import load_file
 
 from nmt.config.loader import load_resolved
-from nmt.data.vocabulary import Vocabulary
+from nmt.data.vocabularies.sentencepiece import SentencePieceVocabulary
 from nmt.inference.saved_model import load_saved_model
 from tests.commands import lines_of, state_of
 
@@ -29,7 +29,7 @@ def test_run_contains_the_documented_files(trained: Path) -> None:
     }
     drawn = {path.name for path in (trained / "attention").iterdir()}
     assert drawn == {f"{step}.{kind}" for step in (50, 100, 150) for kind in ("png", "html")}
-    assert len(Vocabulary.load(trained / "vocabulary" / "joint.model")) == 180
+    assert len(SentencePieceVocabulary.load(trained / "vocabulary" / "joint.model")) == 180
 
 
 def test_checkpoint_is_four_files_with_checksums(trained: Path) -> None:

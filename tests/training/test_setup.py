@@ -8,7 +8,8 @@ import pytest
 from safetensors.torch import load_file
 
 from nmt.config.loader import load_experiment
-from nmt.data.vocabulary import Vocabulary, VocabularyType
+from nmt.data.vocabularies.sentencepiece import SentencePieceVocabulary
+from nmt.data.vocabularies.sentencepiece_training import VocabularyType
 from nmt.errors import UserError
 from nmt.inference.saved_model import load_saved_model
 from nmt.training.setup import prepare_datasets
@@ -22,7 +23,7 @@ def test_sampling_with_given_non_unigram_vocabulary_is_refused(
 ) -> None:
     model = tmp_path / "ready.model"
     text = [line for side in ("de", "en") for line in lines_of(PHRASES.with_suffix(f".{side}"))]
-    Vocabulary.train(text, size=80, type=type).save(model)
+    SentencePieceVocabulary.train(text, size=80, type=type).save(model)
     experiment["data"]["vocabulary"] = {"model": str(model), "sampling": {"alpha": 0.2}}
     loaded = load_experiment(write_experiment(tmp_path / "one.yaml", experiment)).experiment
     with pytest.raises(UserError, match=r"data\.vocabulary\.sampling: requires .* type unigram"):

@@ -1,4 +1,4 @@
-"""Vocabularies: training, foreign models, segmentations."""
+"""SentencePiece vocabularies: training, foreign models, segmentations."""
 
 import hashlib
 import io
@@ -14,12 +14,8 @@ import pytest
 import sentencepiece as spm
 
 from nmt.data.special_tokens import SpecialTokens
-from nmt.data.vocabulary import (
-    SizeError,
-    Vocabulary,
-    VocabularyType,
-    make_normalizer,
-)
+from nmt.data.vocabularies.sentencepiece import SentencePieceVocabulary
+from nmt.data.vocabularies.sentencepiece_training import SizeError, VocabularyType, make_normalizer
 from nmt.errors import UserError
 
 PEOPLE = ("Ein Mann", "Eine Frau", "Ein Mädchen", "Der Hund", "Der Lehrer")
@@ -40,46 +36,48 @@ def foreign_model(**options: Any) -> bytes:
 
 @pytest.mark.parametrize("type", ["unigram", "bpe", "char"])
 def test_decoding_inverts_encoding(type: VocabularyType) -> None:
-    vocabulary = Vocabulary.train(TEXT, size=40, type=type)
+    vocabulary = SentencePieceVocabulary.train(TEXT, size=40, type=type)
     for text in TEXT[:3]:
         assert vocabulary.decode(vocabulary.encode(text)) == text
 
 
-def test_special_tokens_have_the_first_ids(vocabulary: Vocabulary) -> None:
+def test_special_tokens_have_the_first_ids(vocabulary: SentencePieceVocabulary) -> None:
     assert (vocabulary.pad, vocabulary.bos, vocabulary.eos, vocabulary.unk) == (0, 1, 2, 3)
     assert vocabulary.tokens([0, 1, 2, 3]) == ["<pad>", "<s>", "</s>", "<unk>"]
     assert vocabulary.special_tokens == SpecialTokens(pad=0, bos=1, eos=2)
     assert len(vocabulary) == 60
 
 
-def test_special_tokens_in_text_are_encoded_as_text(vocabulary: Vocabulary) -> None:
+def test_special_tokens_in_text_are_encoded_as_text(vocabulary: SentencePieceVocabulary) -> None:
     ids = vocabulary.encode("<s> </s> <pad>")
     assert not {vocabulary.pad, vocabulary.bos, vocabulary.eos} & set(ids)
 
 
-def test_special_tokens_are_omitted_in_decoding(vocabulary: Vocabulary) -> None:
+def test_special_tokens_are_omitted_in_decoding(vocabulary: SentencePieceVocabulary) -> None:
     ids = vocabulary.encode("Ein Mann")
     assert vocabulary.decode([1, *ids, 2, 0, 0]) == "Ein Mann"
 
 
-def test_encode_batch_equals_encode(vocabulary: Vocabulary) -> None:
+def test_encode_batch_equals_encode(vocabulary: SentencePieceVocabulary) -> None:
     texts = ["Ein Mann", "", "Eine Frau liest."]
     assert vocabulary.encode_batch(texts) == [vocabulary.encode(text) for text in texts]
     assert vocabulary.encode_batch([]) == []
 
 
 def test_training_is_deterministic(tmp_path: Path) -> None:
-    first, second = (Vocabulary.train(iter(TEXT), size=40) for _ in range(2))
+    first, second = (SentencePieceVocabulary.train(iter(TEXT), size=40) for _ in range(2))
     first.save(tmp_path / "new" / "a.model")
     assert first.fingerprint == second.fingerprint
     saved = (tmp_path / "new" / "a.model").read_bytes()
     assert hashlib.sha256(saved).hexdigest() == first.fingerprint
-    assert Vocabulary.load(tmp_path / "new" / "a.model").fingerprint == first.fingerprint
-    assert Vocabulary.train(TEXT, size=41).fingerprint != first.fingerprint
+    assert (
+        SentencePieceVocabulary.load(tmp_path / "new" / "a.model").fingerprint == first.fingerprint
+    )
+    assert SentencePieceVocabulary.train(TEXT, size=41).fingerprint != first.fingerprint
 
 
 def test_byte_fallback_encodes_unknown_characters() -> None:
-    vocabulary = Vocabulary.train(TEXT, size=300, type="bpe", byte_fallback=True)
+    vocabulary = SentencePieceVocabulary.train(TEXT, size=300, type="bpe", byte_fallback=True)
     ids = vocabulary.encode("漢字 😀")
     assert vocabulary.unk not in ids
     assert "<0xE6>" in vocabulary.tokens(ids)
@@ -89,26 +87,26 @@ def test_byte_fallback_encodes_unknown_characters() -> None:
 
 def test_normalization_option_is_used() -> None:
     text = ["ﬁne ﬁre"] * 5
-    normalized = Vocabulary.train(text, size=100, type="char")
-    identity = Vocabulary.train(text, size=100, type="char", normalization="identity")
+    normalized = SentencePieceVocabulary.train(text, size=100, type="char")
+    identity = SentencePieceVocabulary.train(text, size=100, type="char", normalization="identity")
     assert normalized.decode(normalized.encode("ﬁne")) == "fine"
     assert identity.decode(identity.encode("ﬁne")) == "ﬁne"
 
 
 def test_rules_of_both_sides_share_tokens() -> None:
     text = ["ﬁne ﬁre ½", "  a\u200cb\u00a0c  "] * 5
-    identity = Vocabulary.train(text, size=100, type="char", normalization="identity")
+    identity = SentencePieceVocabulary.train(text, size=100, type="char", normalization="identity")
     source = identity.with_normalization("nmt_nfkc")
     assert source.has_same_tokens(identity) and source.fingerprint != identity.fingerprint
-    assert not identity.has_same_tokens(Vocabulary.train(TEXT, size=41))
+    assert not identity.has_same_tokens(SentencePieceVocabulary.train(TEXT, size=41))
     for line in [*text, "ﬁ", "", " "]:
         normalized = make_normalizer("nmt_nfkc")(line)
         assert source.encode(line) == identity.encode(normalized)
         assert identity.decode(identity.encode(line)) == " ".join(w for w in line.split(" ") if w)
     assert identity.with_normalization("identity") is identity
     # The same as a model that is trained with the rule.
-    trained = Vocabulary.train(text, size=100, type="char", normalization="nmt_nfkc")
-    learned = Vocabulary.train(
+    trained = SentencePieceVocabulary.train(text, size=100, type="char", normalization="nmt_nfkc")
+    learned = SentencePieceVocabulary.train(
         map(make_normalizer("nmt_nfkc"), text), size=100, type="char", normalization="identity"
     )
     same = learned.with_normalization("nmt_nfkc")
@@ -118,7 +116,7 @@ def test_rules_of_both_sides_share_tokens() -> None:
 
 def test_symbols_are_tokens_and_digits_are_split() -> None:
     text = ["a ⟦1⟧ {name} 2026", "b ⟦2⟧ 1999"] * 20
-    vocabulary = Vocabulary.train(
+    vocabulary = SentencePieceVocabulary.train(
         text, size=18, user_defined_symbols=["⟦1⟧", "{name}"], split_digits=True, type="bpe"
     )
     tokens = vocabulary.tokens(vocabulary.encode("x⟦1⟧{name} 2026"))
@@ -128,13 +126,13 @@ def test_symbols_are_tokens_and_digits_are_split() -> None:
 
 def test_size_is_upper_bound_of_char_vocabulary() -> None:
     # Four special tokens, '▁', a, b and c.
-    assert len(Vocabulary.train(["ab", "ac"], size=10_000, type="char")) == 8
-    assert len(Vocabulary.train(["ab", "ac"], size=7, type="char")) == 7
+    assert len(SentencePieceVocabulary.train(["ab", "ac"], size=10_000, type="char")) == 8
+    assert len(SentencePieceVocabulary.train(["ab", "ac"], size=7, type="char")) == 7
 
 
 def test_long_lines_and_reserved_characters_are_used_in_training() -> None:
     text = ["a" + " ab" * 5000 + " xyz", "q \u2585 q"]
-    vocabulary = Vocabulary.train(text, size=100, type="char")
+    vocabulary = SentencePieceVocabulary.train(text, size=100, type="char")
     assert vocabulary.unk not in vocabulary.encode("xyz q")
 
 
@@ -147,13 +145,15 @@ def test_unsuitable_size_error_names_nearest_suitable_size(
     type: VocabularyType, size: int, bound: str
 ) -> None:
     with pytest.raises(SizeError, match=f"size {size} is too ") as raised:
-        Vocabulary.train(TEXT, size=size, type=type)
+        SentencePieceVocabulary.train(TEXT, size=size, type=type)
     nearest = re.search(bound, str(raised.value))
     assert nearest
     suitable = int(nearest[1])
-    assert len(Vocabulary.train(TEXT, size=suitable, type=type)) == suitable
+    assert len(SentencePieceVocabulary.train(TEXT, size=suitable, type=type)) == suitable
     with pytest.raises(UserError):
-        Vocabulary.train(TEXT, size=suitable + (1 if size > suitable else -1), type=type)
+        SentencePieceVocabulary.train(
+            TEXT, size=suitable + (1 if size > suitable else -1), type=type
+        )
 
 
 @pytest.mark.parametrize(
@@ -169,15 +169,15 @@ def test_error_of_too_large_a_size_suggests_a_tenth_of_the_lines(
     text: list[str], advice: str
 ) -> None:
     with pytest.raises(SizeError) as raised:
-        Vocabulary.train(text, size=60_000)
+        SentencePieceVocabulary.train(text, size=60_000)
     assert advice in str(raised.value)
-    Vocabulary.train(text, size=int(advice.split()[1]))
+    SentencePieceVocabulary.train(text, size=int(advice.split()[1]))
 
 
 @pytest.mark.parametrize("size", [0, 4])
 def test_size_of_special_tokens_only_raises_user_error(size: int) -> None:
     with pytest.raises(UserError, match="use more than 4"):
-        Vocabulary.train(TEXT, size=size, type="char")
+        SentencePieceVocabulary.train(TEXT, size=size, type="char")
 
 
 @pytest.mark.parametrize(
@@ -189,18 +189,18 @@ def test_want_of_memory_is_named(error: Exception, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr("sentencepiece.SentencePieceTrainer.train", fail)
     with pytest.raises(UserError, match="out of memory; lower"):
-        Vocabulary.train(["a"], size=10)
+        SentencePieceVocabulary.train(["a"], size=10)
 
 
 @pytest.mark.parametrize("text", [[], ["", ""]])
 def test_empty_text_raises_user_error(text: list[str]) -> None:
     with pytest.raises(UserError, match="is empty"):
-        Vocabulary.train(text, size=40)
+        SentencePieceVocabulary.train(text, size=40)
 
 
 def test_unknown_normalization_raises_one_line_user_error() -> None:
     with pytest.raises(UserError, match="frobnicate") as raised:
-        Vocabulary.train(TEXT, size=40, normalization="frobnicate")
+        SentencePieceVocabulary.train(TEXT, size=40, normalization="frobnicate")
     assert "\n" not in str(raised.value)
 
 
@@ -210,11 +210,11 @@ def test_error_of_the_text_is_raised_unchanged() -> None:
         raise UserError("byte 7 is not UTF-8", "train.de:2")
 
     with pytest.raises(UserError, match=r"^train\.de:2: byte 7 is not UTF-8$"):
-        Vocabulary.train(failing(), size=40)
+        SentencePieceVocabulary.train(failing(), size=40)
 
 
 def test_training_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
-    Vocabulary.train(TEXT, size=40)
+    SentencePieceVocabulary.train(TEXT, size=40)
     captured = capfd.readouterr()
     assert (captured.out, captured.err) == ("", "")
 
@@ -222,7 +222,7 @@ def test_training_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
 def test_foreign_model_gets_missing_padding_token(tmp_path: Path) -> None:
     path = tmp_path / "foreign.model"
     path.write_bytes(foreign_model())
-    vocabulary = Vocabulary.load(path)
+    vocabulary = SentencePieceVocabulary.load(path)
     assert (vocabulary.unk, vocabulary.bos, vocabulary.eos, vocabulary.pad) == (0, 1, 2, 40)
     assert len(vocabulary) == 41
     assert vocabulary.tokens([40, 1, 2]) == ["<pad>", "<s>", "</s>"]
@@ -233,7 +233,7 @@ def test_foreign_model_gets_missing_padding_token(tmp_path: Path) -> None:
 def test_foreign_model_without_special_tokens_gets_all_three(tmp_path: Path) -> None:
     path = tmp_path / "foreign.model"
     path.write_bytes(foreign_model(bos_id=-1, eos_id=-1))
-    vocabulary = Vocabulary.load(path)
+    vocabulary = SentencePieceVocabulary.load(path)
     assert (vocabulary.pad, vocabulary.bos, vocabulary.eos, vocabulary.unk) == (40, 41, 42, 0)
     assert len(vocabulary) == 43
     assert vocabulary.tokens([40, 41, 42]) == ["<pad>", "<s>", "</s>"]
@@ -250,7 +250,7 @@ def test_file_that_is_not_a_model_raises_user_error(
     path = tmp_path / "text.model"
     path.write_bytes(content)
     with pytest.raises(UserError, match="is not a SentencePiece model") as raised:
-        Vocabulary.load(path)
+        SentencePieceVocabulary.load(path)
     assert raised.value.location == str(path)
     assert capfd.readouterr().err == ""
 
@@ -286,9 +286,9 @@ EQUAL = "has one token as two of <pad>, <s>, </s> and <unk>; train it with diffe
 )
 def test_unusable_model_raises_user_error(addition: bytes, message: str, tmp_path: Path) -> None:
     path = tmp_path / "odd.model"
-    path.write_bytes(Vocabulary.train(TEXT, size=40).model_proto + addition)
+    path.write_bytes(SentencePieceVocabulary.train(TEXT, size=40).serialized + addition)
     with pytest.raises(UserError) as raised:
-        Vocabulary.load(path)
+        SentencePieceVocabulary.load(path)
     assert str(raised.value) == f"{path}: {message}"
 
 
@@ -297,21 +297,23 @@ def test_special_tokens_are_control_tokens_within_the_vocabulary(tmp_path: Path)
     # A word as <s>, and ids out of range: SentencePiece finds special tokens by name and kind.
     ids = b"".join(_field(number, 127) for number in (40, 41, 42, 43))
     word = _field(BOS_PIECE, "\u2581".encode())
-    path.write_bytes(Vocabulary.train(TEXT, size=40).model_proto + _field(2, ids + word))
-    vocabulary = Vocabulary.load(path)
+    path.write_bytes(
+        SentencePieceVocabulary.train(TEXT, size=40).serialized + _field(2, ids + word)
+    )
+    vocabulary = SentencePieceVocabulary.load(path)
     assert (vocabulary.pad, vocabulary.eos, vocabulary.unk) == (0, 2, 3)
     assert (vocabulary.bos, len(vocabulary)) == (40, 41)
 
 
-def _loaded(path: Path) -> Vocabulary | UserError:
+def _loaded(path: Path) -> SentencePieceVocabulary | UserError:
     try:
-        return Vocabulary.load(path)
+        return SentencePieceVocabulary.load(path)
     except UserError as error:
         return error
 
 
 def test_mutated_model_is_usable_or_raises_user_error(tmp_path: Path) -> None:
-    model, random = Vocabulary.train(TEXT, size=40).model_proto, Random(1)
+    model, random = SentencePieceVocabulary.train(TEXT, size=40).serialized, Random(1)
     path = tmp_path / "odd.model"
     refused = 0
     for _ in range(300):
@@ -333,16 +335,16 @@ def test_mutated_model_is_usable_or_raises_user_error(tmp_path: Path) -> None:
 
 def test_missing_model_raises_user_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"none\.model: not found"):
-        Vocabulary.load(tmp_path / "none.model")
+        SentencePieceVocabulary.load(tmp_path / "none.model")
 
 
 @pytest.mark.parametrize(("type", "expected"), [("unigram", True), ("bpe", False), ("char", False)])
 def test_only_unigram_vocabularies_support_sampling(type: VocabularyType, expected: bool) -> None:
-    assert Vocabulary.train(TEXT, size=40, type=type).supports_sampling == expected
+    assert SentencePieceVocabulary.train(TEXT, size=40, type=type).supports_sampling == expected
 
 
 def test_segmentations_start_with_the_encoding_and_descend_in_probability(
-    vocabulary: Vocabulary,
+    vocabulary: SentencePieceVocabulary,
 ) -> None:
     ids = vocabulary.encode("Mann")
     segmentations = vocabulary.segmentations(ids, 3)
@@ -357,7 +359,7 @@ def test_segmentations_start_with_the_encoding_and_descend_in_probability(
 def test_special_and_byte_tokens_have_no_probability(tmp_path: Path) -> None:
     path = tmp_path / "foreign.model"
     path.write_bytes(foreign_model(vocab_size=300, byte_fallback=True))
-    vocabulary = Vocabulary.load(path)
+    vocabulary = SentencePieceVocabulary.load(path)
     without_probability = [
         i for i, value in enumerate(vocabulary.log_probs()) if value == -math.inf
     ]

@@ -1,0 +1,1 @@
+"""Kinds of vocabularies, and their files."""

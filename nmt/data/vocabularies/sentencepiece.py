@@ -1,0 +1,219 @@
+"""SentencePiece vocabularies.
+
+SentencePiece calls an entry of its models a piece. Here it is a token: a subword, a byte or a
+special token.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import sentencepiece as spm
+
+from nmt.data.vocabularies.sentencepiece_training import (
+    IDENTITY,
+    NUM_SPECIAL_TOKENS,
+    VocabularyType,
+    train_sentencepiece,
+)
+from nmt.data.vocabulary import Span, Vocabulary
+from nmt.errors import UserError
+from nmt.files import MAX_VOCABULARY_BYTES, read_regular
+
+spm.set_min_log_level(3)
+
+# Spaces inside tokens.
+SPACE = "\u2581"
+
+
+class SentencePieceVocabulary(Vocabulary):
+    """A SentencePiece model.
+
+    One that was trained elsewhere may lack `<pad>`, `<s>` or `</s>`. They get the ids after its
+    last token, and `len` counts them.
+
+    Args:
+        model_proto: the serialized SentencePiece model
+    """
+
+    suffix = ".model"
+
+    def __init__(self, model_proto: bytes) -> None:
+        super().__init__(model_proto)
+        self._processor = spm.SentencePieceProcessor(model_proto=model_proto)
+        self._added: dict[int, str] = {}
+        self.pad = self._find_or_add(self._processor.pad_id(), "<pad>")
+        self.bos = self._find_or_add(self._processor.bos_id(), "<s>")
+        self.eos = self._find_or_add(self._processor.eos_id(), "</s>")
+        self.unk = self._processor.unk_id()
+
+    def _find_or_add(self, token_id: int, token: str) -> int:
+        # SentencePiece returns -1 for a special token that the model lacks.
+        if token_id >= 0:
+            return token_id
+        token_id = len(self)
+        self._added[token_id] = token
+        return token_id
+
+    @classmethod
+    def train(
+        cls,
+        lines: Iterable[str],
+        *,
+        size: int,
+        type: VocabularyType = "unigram",
+        byte_fallback: bool = False,
+        normalization: str = "nmt_nfkc",
+        character_coverage: float = 1.0,
+        user_defined_symbols: Sequence[str] = (),
+        split_digits: bool = False,
+    ) -> "SentencePieceVocabulary":
+        """Train a vocabulary on text; the same text and options give the same bytes.
+
+        Padding gets id 0, begin 1, end 2 and unknown 3.
+
+        Args:
+            lines: text, one sentence per line; read once
+            size: number of tokens, including special tokens; an upper bound for `char`
+            type: segmentation algorithm: `unigram`, `bpe` or `char`
+            byte_fallback: encode characters outside the vocabulary as bytes instead of `<unk>`
+            normalization: SentencePiece rule: nmt_nfkc, nfkc, nmt_nfkc_cf, nfkc_cf or identity
+            character_coverage: share of the text's characters that become tokens, 0.98 to 1
+            user_defined_symbols: strings that are always one token, and are never normalized
+            split_digits: make every digit a token of its own
+
+        Raises:
+            SizeError: if the size does not suit the text
+            UserError: if the text is empty, or an option is unknown
+        """
+        return cls(
+            train_sentencepiece(
+                lines,
+                size=size,
+                type=type,
+                byte_fallback=byte_fallback,
+                normalization=normalization,
+                character_coverage=character_coverage,
+                user_defined_symbols=user_defined_symbols,
+                split_digits=split_digits,
+            )
+        )
+
+    @classmethod
+    def load(cls, path: Path | str) -> "SentencePieceVocabulary":
+        """Load a SentencePiece model file.
+
+        Raises:
+            UserError: if the file cannot be read or is not a usable SentencePiece model
+        """
+        model_proto = read_regular(Path(path), max_bytes=MAX_VOCABULARY_BYTES)
+        try:
+            # SentencePiece accepts empty bytes and fails later.
+            if not model_proto:
+                raise RuntimeError("empty file")
+            vocabulary = cls(model_proto)
+            # It also accepts tokens that Python cannot represent.
+            vocabulary.tokens(range(len(vocabulary)))
+            vocabulary.decode([vocabulary.unk])
+        except RuntimeError as error:
+            message = "is not a SentencePiece model; give a .model file written by SentencePiece"
+            raise UserError(message, str(path)) from error
+        except UnicodeDecodeError as error:
+            message = "has a token that is not UTF-8; give the file that SentencePiece has written"
+            raise UserError(message, str(path)) from error
+        if len({*vocabulary.special_tokens, vocabulary.unk}) < NUM_SPECIAL_TOKENS:
+            raise UserError(
+                "has one token as two of <pad>, <s>, </s> and <unk>; train it with different ones",
+                str(path),
+            )
+        return vocabulary
+
+    def with_normalization(self, rule: str) -> "SentencePieceVocabulary":
+        """Return a vocabulary with the same tokens, and a normalization rule in place of identity.
+
+        It encodes a text as this one encodes the normalized text.
+        """
+        if rule == IDENTITY:
+            return self
+        # Serialized messages of protobuf are merged by concatenation: later fields replace earlier
+        # ones. This one contains only the rule.
+        normalizer = spm.SentencePieceNormalizer(
+            rule_name=rule,
+            add_dummy_prefix=True,
+            escape_whitespaces=True,
+            remove_extra_whitespaces=True,
+        )
+        return SentencePieceVocabulary(self.serialized + normalizer.serialized_model_proto())
+
+    def normalize(self, text: str) -> str:
+        normalized: str = self._processor.normalize(text)
+        return normalized.replace(SPACE, " ")
+
+    def __len__(self) -> int:
+        return self._processor.get_piece_size() + len(self._added)
+
+    def encode_batch(self, texts: list[str]) -> list[list[int]]:
+        # By default SentencePiece starts a thread per core, even in each of several processes.
+        ids: list[list[int]] = self._processor.encode(texts, out_type=int, num_threads=1)
+        return ids
+
+    def spans(self, text: str) -> list[Span]:
+        spans: list[Span] = self._processor.encode(text, return_type="offset_mapping")["offsets"]
+        return spans
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Return the detokenized text of token ids.
+
+        Padding, begin and end produce no text; invalid UTF-8 of byte tokens becomes U+FFFD.
+        """
+        text: str = self._processor.decode([i for i in map(int, ids) if i not in self._added])
+        return text
+
+    def decode_with_spans(self, ids: Sequence[int]) -> tuple[str, list[Span]]:
+        known = [i for i in ids if i not in self._added]
+        decoded = self._processor.decode(known, return_type="offset_mapping")
+        of_known, spans = iter(decoded["offsets"]), list[Span]()
+        for i in ids:
+            end = spans[-1][1] if spans else 0
+            spans.append((end, end) if i in self._added else next(of_known))
+        return decoded["text"], spans
+
+    def tokens(self, ids: Iterable[int]) -> list[str]:
+        return [self._added.get(i) or self._processor.id_to_piece(i) for i in map(int, ids)]
+
+    @property
+    def supports_sampling(self) -> bool:
+        # SentencePiece does not expose the type of a model, but refuses n-best for other types.
+        try:
+            self._processor.nbest_encode("a", nbest_size=2, out_type=int)
+        except RuntimeError:
+            return False
+        return True
+
+    def log_probs(self) -> list[float]:
+        """Return the log probability of each token; -inf for special, unknown and byte tokens."""
+        processor = self._processor
+        # The scores of these tokens are 0 or meaningless, not log probabilities.
+        excluded = (processor.is_control, processor.is_unknown, processor.is_byte)
+        log_probs: list[float] = [
+            -math.inf if any(test(i) for test in excluded) else processor.get_score(i)
+            for i in range(processor.get_piece_size())
+        ]
+        return log_probs + [-math.inf] * len(self._added)
+
+    def segmentations(self, ids: list[int], count: int) -> list[list[int]]:
+        """Return the most probable segmentations of a word, best first.
+
+        Some of them may contain unknown tokens. Only the given segmentation is returned if
+        SentencePiece normalizes the text of the word to something else.
+
+        Args:
+            ids: token ids of the word
+            count: maximum number of segmentations
+        """
+        nbest: list[list[int]] = self._processor.nbest_encode(
+            self.decode(ids), nbest_size=count, out_type=int
+        )
+        # Normalization may differ for a word without its neighbors, for example at spaces.
+        is_same_text = nbest and "".join(self.tokens(nbest[0])) == "".join(self.tokens(ids))
+        return nbest if is_same_text else [ids]

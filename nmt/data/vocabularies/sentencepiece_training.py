@@ -1,0 +1,140 @@
+"""Training of SentencePiece models, and their normalization rules."""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from io import BytesIO
+from typing import Literal
+
+import sentencepiece as spm
+
+from nmt.errors import UserError, is_out_of_memory
+
+VocabularyType = Literal["unigram", "bpe", "char"]
+
+# SentencePiece ignores lines that are longer than this many bytes; its own default is 4192.
+MAX_LINE_BYTES = 1 << 30
+# SentencePiece uses this character internally, and ignores lines that contain it.
+RESERVED_CHARACTER = "\u2585"
+# Name of the normalization rule that changes no character.
+IDENTITY = "identity"
+# <pad>, <s>, </s> and <unk>.
+NUM_SPECIAL_TOKENS = 4
+# Tokens that byte_fallback adds.
+NUM_BYTES = 256
+
+
+class SizeError(UserError):
+    """A size of a vocabulary that does not suit its text."""
+
+
+def train_sentencepiece(
+    lines: Iterable[str],
+    *,
+    size: int,
+    type: VocabularyType,
+    byte_fallback: bool,
+    normalization: str,
+    character_coverage: float,
+    user_defined_symbols: Sequence[str] = (),
+    split_digits: bool = False,
+) -> bytes:
+    """Train a SentencePiece model and return it serialized; see `Vocabulary.train`."""
+    if size <= NUM_SPECIAL_TOKENS:
+        raise SizeError(
+            f"vocabulary size {size} has no room for text; use more than {NUM_SPECIAL_TOKENS}"
+        )
+    text = _TrainingText(lines)
+    model = BytesIO()
+    try:
+        spm.SentencePieceTrainer.train(
+            sentence_iterator=iter(text),
+            model_writer=model,
+            vocab_size=size,
+            model_type=type,
+            byte_fallback=byte_fallback,
+            normalization_rule_name=normalization,
+            character_coverage=character_coverage,
+            user_defined_symbols=list(user_defined_symbols),
+            split_digits=split_digits,
+            max_sentence_length=MAX_LINE_BYTES,
+            pad_id=0,
+            bos_id=1,
+            eos_id=2,
+            unk_id=3,
+            num_threads=1,
+            minloglevel=3,
+        )
+    except (RuntimeError, ValueError, MemoryError) as error:
+        # An error of the text itself, such as invalid UTF-8, is reported as it is.
+        if text.error:
+            raise text.error from None
+        if is_out_of_memory(error):
+            raise UserError("out of memory; lower data.vocabulary.lines") from error
+        required = len(text.characters) + len(user_defined_symbols) + NUM_BYTES * byte_fallback
+        advice = _advisable_size(text.num_lines, required + NUM_SPECIAL_TOKENS)
+        raise _explain_training_error(str(error), size, advice) from error
+    return model.getvalue()
+
+
+class _TrainingText:
+    """Lines for SentencePiece, which replaces exceptions of its input by its own.
+
+    Attributes:
+        error: the exception that ended the iteration, if any
+        num_lines: number of lines that were read
+        characters: the characters in them
+    """
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        self.lines = lines
+        self.error: BaseException | None = None
+        self.num_lines = 0
+        self.characters: set[str] = set()
+
+    def __iter__(self) -> Iterator[str]:
+        try:
+            for line in self.lines:
+                self.num_lines += 1
+                self.characters.update(line)
+                yield line.replace(RESERVED_CHARACTER, " ")
+        # BaseException, because KeyboardInterrupt would be replaced as well.
+        except BaseException as error:
+            self.error = error
+            raise
+
+
+def make_normalizer(rule: str) -> Callable[[str], str]:
+    """Return the function by which a rule of SentencePiece normalizes a line."""
+    if rule == IDENTITY:
+        return str
+    normalizer = spm.SentencePieceNormalizer(
+        rule_name=rule, add_dummy_prefix=False, escape_whitespaces=False
+    )
+    normalize: Callable[[str], str] = normalizer.normalize
+    return normalize
+
+
+def _advisable_size(num_lines: int, required: int) -> int:
+    """Return a size for a small text: a tenth of its lines, but more than the required tokens."""
+    size = max(num_lines // 10, 2 * required)
+    scale: int = 10 ** (len(str(size)) - 1)
+    return size // scale * scale
+
+
+def _explain_training_error(reason: str, size: int, advisable: int) -> UserError:
+    """Return the cause of a SentencePiece error and its remedy in terms of the options."""
+    # The messages contain the nearest valid size.
+    if maximum := re.search(r"too high .* <= (\d+)", reason):
+        # Most tokens of the largest vocabulary occur once or twice.
+        return SizeError(
+            f"vocabulary size {size} is too large for this text; "
+            f"use {min(advisable, int(maximum[1]))} (at most {maximum[1]})"
+        )
+    if minimum := re.search(r"required_chars\. \d+ vs (\d+)", reason):
+        return SizeError(
+            f"vocabulary size {size} is too small for the characters of the text; "
+            f"use {minimum[1]} or more, or a lower character_coverage"
+        )
+    if "sentences_.empty()" in reason:
+        return UserError("the text to train a vocabulary on is empty; give a file with text")
+    return UserError(f"SentencePiece cannot train a vocabulary: {' '.join(reason.split())}")
