@@ -21,12 +21,12 @@ from torch import Tensor
 
 from nmt.cli.common import SUCCESS, run
 from nmt.errors import UserError
-from nmt.evaluation.plots import AttentionMatrix, plot_matrix
+from nmt.evaluation.plots import plot_matrix
 from nmt.inference.saved_model import load_saved_model
 from nmt.model.decoders.lstmn import LSTMNDecoder
 from nmt.model.encoders.lstmn import LSTMNEncoder
 from nmt.model.seq2seq import Seq2Seq
-from nmt.search.alignment import END
+from nmt.search.alignment import END, AttentionMatrix
 from nmt.search.translator import Translator
 
 START = "start"

@@ -171,3 +171,20 @@ def _decode_block(lines: list[bytes], name: str, first: int) -> list[str]:
         with suppress(UnicodeDecodeError):
             return block.decode("utf-8").removesuffix("\n").split("\n")
     return list(decode_lines(lines, name, first))
+
+
+def list_texts(texts: object) -> list[str]:
+    """Return a text or an iterable of texts as a list.
+
+    Raises:
+        UserError: for anything else, such as bytes or a path
+    """
+    if isinstance(texts, str):
+        return [texts]
+    if not isinstance(texts, Iterable):
+        raise UserError(f"expected a text or a list of texts, got {type(texts).__name__}")
+    found = list(texts)
+    for number, text in enumerate(found):
+        if not isinstance(text, str):
+            raise UserError(f"text {number} must be a str, got {type(text).__name__}")
+    return found

@@ -8,11 +8,12 @@ from io import BytesIO
 from os import PathLike
 from pathlib import Path
 from string import Template
-from unicodedata import bidirectional
 
 from PIL import Image
 
-from nmt.evaluation.plots import MIN_BRIGHTNESS, AttentionMatrix, AttentionOverlay
+from nmt.evaluation.plots import MIN_BRIGHTNESS, AttentionOverlay
+from nmt.search.alignment import AttentionMatrix
+from nmt.search.translation_html import direction, isolate
 
 MAX_IMAGE_SIDE = 320  # pixels
 
@@ -61,8 +62,8 @@ def _matrix_section(attention: AttentionMatrix) -> str:
     assert tuple(weights_ts.shape) == (len(target), len(source))
     # Three digits are enough for a color, and keep the page small.
     rows = [[f"{weight:.3f}" for weight in row] for row in weights_ts.tolist()]
-    source_words, target_words = _isolated(source), _isolated(target)
-    direction = _direction(source)
+    source_words, target_words = isolate(source), isolate(target)
+    source_direction = direction(source)
     source_spans = " ".join(f"<span>{word}</span>" for word in source_words)
     header = "".join(f"<th>{word}</th>" for word in source_words)
     body = "\n".join(
@@ -72,10 +73,10 @@ def _matrix_section(attention: AttentionMatrix) -> str:
         for word, row in zip(target_words, rows, strict=True)
     )
     return (
-        f'<section>\n<p class="source" dir="{direction}">{source_spans}</p>\n'
+        f'<section>\n<p class="source" dir="{source_direction}">{source_spans}</p>\n'
         f"{_target_paragraph(target, rows)}\n"
         # The columns are in the order of the source's words on a line.
-        f'<table dir="{direction}"><thead><tr><th></th>{header}</tr></thead>\n'
+        f'<table dir="{source_direction}"><thead><tr><th></th>{header}</tr></thead>\n'
         f"<tbody>\n{body}\n</tbody></table>\n</section>"
     )
 
@@ -107,18 +108,6 @@ def _target_paragraph(words: Sequence[str], rows: Sequence[Sequence[str]]) -> st
     """Return the target words with their weights as attributes."""
     spans = " ".join(
         f'<span tabindex="0" data-weights="{" ".join(row)}">{word}</span>'
-        for word, row in zip(_isolated(words), rows, strict=True)
+        for word, row in zip(isolate(words), rows, strict=True)
     )
-    return f'<p class="target" dir="{_direction(words)}">{spans}</p>'
-
-
-def _isolated(words: Iterable[str]) -> list[str]:
-    """Escape words, and isolate them so that `</s>` is not mirrored beside a word in Arabic."""
-    return [f"<bdi>{escape(word)}</bdi>" for word in words]
-
-
-def _direction(words: Iterable[str]) -> str:
-    """Return the direction of a text by its first letter, as `dir="auto"` does without `<bdi>`."""
-    directions = map(bidirectional, "".join(words))
-    first = next((one for one in directions if one in ("L", "R", "AL")), "L")
-    return "ltr" if first == "L" else "rtl"
+    return f'<p class="target" dir="{direction(words)}">{spans}</p>'

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from nmt.data.token_corpus import Array
 from nmt.evaluation.fonts import select_fonts
+from nmt.search.alignment import AttentionMatrix
 
 DPI = 120
 # Matrices. A cell is smaller than CELL_INCHES if the plot would be larger than MAX_INCHES.
@@ -37,19 +38,6 @@ TITLE_POINTS = 11
 MAX_TITLE_LENGTH = 16
 # Brightness of image regions with weight 0.
 MIN_BRIGHTNESS = 0.15
-
-
-class AttentionMatrix(NamedTuple):
-    """Attention weights between the words of a sentence and of its translation.
-
-    Attributes:
-        source, target: labels of the columns and of the rows, including `</s>` if it has weights
-        weights_ts: one row per target word, one column per source word
-    """
-
-    source: Sequence[str]
-    target: Sequence[str]
-    weights_ts: Float[Tensor, "t s"]
 
 
 class AttentionOverlay(NamedTuple):

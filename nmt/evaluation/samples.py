@@ -10,8 +10,8 @@ from PIL import UnidentifiedImageError
 from nmt.data.images import read_rgb
 from nmt.data.token_corpus import Array
 from nmt.evaluation.attention_page import write_attention_page
-from nmt.evaluation.plots import AttentionMatrix, AttentionOverlay, plot_matrix, plot_overlay
-from nmt.search.alignment import END, word_weights
+from nmt.evaluation.plots import AttentionOverlay, plot_matrix, plot_overlay
+from nmt.search.alignment import AttentionMatrix
 from nmt.search.translation import Translation
 
 REGION_PIXELS = 32  # side of a region of a feature map, which has no image to draw on
@@ -62,29 +62,14 @@ def plot_translations(
 def extract_attention(translation: Translation) -> AttentionMatrix | AttentionOverlay | None:
     """Return a translation's attention between words, or over its image if the source is one.
 
-    If a side is a single word, as in languages without spaces, it is split into tokens.
-
     Returns:
         None if the model has no attention or the translation is empty
     """
-    weights_ts = translation.attention
-    if weights_ts is None or not translation.pieces:
+    if translation.grid is None:
+        return translation.attention_matrix
+    if translation.attention is None or not translation.pieces:
         return None
-    if translation.grid is not None:
-        return _overlay(translation, translation.grid)
-    pieces = translation.source_pieces, translation.pieces
-    source, target = translation.segmented_source, translation.segmented_target
-    # Only some models attend to </s> of the source, and only some translations contain </s>.
-    source_end = [END] * (weights_ts.size(1) > source.pieces)
-    target_end = [END] * (weights_ts.size(0) > target.pieces)
-    # A matrix with one row or column shows nothing.
-    if min(len(source.words), len(target.words)) <= 1:
-        return AttentionMatrix([*pieces[0], *source_end], [*pieces[1], *target_end], weights_ts)
-    return AttentionMatrix(
-        [*source.words, *source_end],
-        [*target.words, *target_end],
-        word_weights(weights_ts, source, target),
-    )
+    return _overlay(translation, translation.grid)
 
 
 def _overlay(translation: Translation, grid: tuple[int, int]) -> AttentionOverlay:

@@ -11,7 +11,7 @@ import copy
 from typing import Literal, get_args
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from nmt.data.batch import Source
@@ -50,6 +50,7 @@ class InferenceModel:
         device: device of all inputs and outputs
         precision: precision of products
         grid: rows and columns of an image's annotations; None for text
+        annotation_size: width of an annotation
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class InferenceModel:
         device: torch.device,
     ) -> None:
         self.device, self.precision = device, precision
-        self.grid = model.encoder.grid
+        self.grid, self.annotation_size = model.encoder.grid, model.encoder.output_size
         self._model, self._decoder, self._arithmetic = model, decoder, arithmetic
         self._project_tokens = self._compute_projections
         if caches_tokens:
@@ -92,6 +93,17 @@ class InferenceModel:
         twice = torch.tensor([0, 0])
         memory, state = select_rows((memory, state), twice)
         return select_rows(self._step(tokens_n[twice], memory, state), twice[:1])
+
+    @torch.inference_mode()
+    def encode(self, source: Source, source_mask_bs: Bool[Tensor, "b s"]) -> Float[Tensor, "b s e"]:
+        """Return the annotations of a batch of sources, for programs that study them."""
+        self._check_positions(source_mask_bs)
+        rows = torch.arange(len(source), device=source.device)
+        if len(source) == 1 and self.device.type == "cpu":
+            rows = rows.repeat(2)
+        with autocast(self.precision, self.device):
+            encoded = self._model.encode(source[rows], source_mask_bs[rows])
+        return encoded.states_bse[: len(source)]
 
     def weight_bytes(self) -> int:
         """Return the memory of the weights in bytes; shared tensors count once."""

@@ -22,6 +22,7 @@ import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -34,6 +35,19 @@ END = "</s>"
 
 Link = tuple[int, int]
 """(source, target), 0-based."""
+
+
+class AttentionMatrix(NamedTuple):
+    """Attention weights between the words of a sentence and of its translation.
+
+    Attributes:
+        source, target: labels of the columns and of the rows, including `</s>` if it has weights
+        weights_ts: one row per target word, one column per source word
+    """
+
+    source: Sequence[str]
+    target: Sequence[str]
+    weights_ts: Float[Tensor, "t s"]
 
 
 class SegmentedText:

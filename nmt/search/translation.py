@@ -11,8 +11,17 @@ from torch import Tensor
 
 from nmt.data.vocabulary import Span, Vocabulary
 from nmt.errors import UserError
-from nmt.search.alignment import Link, SegmentedText, piece_alignment, word_alignment
+from nmt.search.alignment import (
+    END,
+    AttentionMatrix,
+    Link,
+    SegmentedText,
+    piece_alignment,
+    word_alignment,
+    word_weights,
+)
 from nmt.search.hypothesis import Hypothesis
+from nmt.search.translation_html import translation_html
 
 
 @dataclass(frozen=True)
@@ -84,6 +93,30 @@ class Translation:
         weights_ts = self._require_attention()
         return piece_alignment(weights_ts, len(self.source_pieces), len(self.pieces))
 
+    @cached_property
+    def attention_matrix(self) -> AttentionMatrix | None:
+        """Attention weights between words, with their labels, `</s>` included.
+
+        If a side is a single word, as in languages without spaces, the weights are between pieces.
+        None for an image, an empty translation, and a model without attention.
+        """
+        weights_ts = self.attention
+        if weights_ts is None or not self.pieces or self.grid is not None:
+            return None
+        source, target = self.segmented_source, self.segmented_target
+        # Only some models attend to </s> of the source, and only some translations contain </s>.
+        source_end = [END] * (weights_ts.size(1) > source.pieces)
+        target_end = [END] * (weights_ts.size(0) > target.pieces)
+        # A matrix with one row or column shows nothing.
+        if min(len(source.words), len(target.words)) <= 1:
+            pieces = self.source_pieces, self.pieces
+            return AttentionMatrix([*pieces[0], *source_end], [*pieces[1], *target_end], weights_ts)
+        return AttentionMatrix(
+            [*source.words, *source_end],
+            [*target.words, *target_end],
+            word_weights(weights_ts, source, target),
+        )
+
     @property
     def segmented_source(self) -> SegmentedText:
         """The source with its words and pieces; not of an image."""
@@ -98,6 +131,19 @@ class Translation:
         if self.attention is None:
             raise UserError("alignments require a model with attention")
         return self.attention
+
+    def __str__(self) -> str:
+        return self.text
+
+    def __repr__(self) -> str:
+        unfinished = "" if self.finished else ", finished=False"
+        return f"Translation({self.source!r}, {self.text!r}, score={self.score:.4g}{unfinished})"
+
+    def _repr_html_(self) -> str:
+        """Return the representation of a notebook: both texts, and the attention as a heat map."""
+        return translation_html(
+            self.source, [one.text for one in self.n_best] or [self.text], self.attention_matrix
+        )
 
     def to_dict(self) -> dict[str, object]:
         """Return the translation as plain data for JSON."""

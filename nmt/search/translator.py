@@ -4,13 +4,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
-from typing import NamedTuple, get_args
+from typing import NamedTuple, get_args, overload
 
 import torch
 
 from nmt.config.choices import SearchRecurrence
 from nmt.config.search_options import SearchOptions
 from nmt.data.images import ImageSize
+from nmt.data.text import list_texts
 from nmt.data.vocabulary import Vocabulary
 from nmt.device import resolve_device
 from nmt.errors import UserError
@@ -22,6 +23,7 @@ from nmt.search.encoded_batch import EncodedBatch
 from nmt.search.ensemble import ensemble
 from nmt.search.graphed_steps import GraphedSteps
 from nmt.search.hypothesis import Hypothesis
+from nmt.search.source_encoding import SourceEncoding, encode_sources
 from nmt.search.source_reader import make_reader
 from nmt.search.step import Step
 from nmt.search.translation import Translation, to_translation
@@ -179,8 +181,36 @@ class Translator:
         Raises:
             UserError: for unknown or invalid options, or if an image cannot be read
         """
-        texts = [texts] if isinstance(texts, str) else texts
-        return self.translate_lines(list(number_lines(texts)), self.options.updated(options))
+        lines = list(number_lines(list_texts(texts)))
+        return self.translate_lines(lines, self.options.updated(options))
+
+    @overload
+    def __call__(  # type: ignore[overload-overlap] # text is an iterable of text
+        self, texts: str, **options: object
+    ) -> Translation: ...
+
+    @overload
+    def __call__(self, texts: Iterable[str], **options: object) -> list[Translation]: ...
+
+    def __call__(
+        self, texts: str | Iterable[str], **options: object
+    ) -> Translation | list[Translation]:
+        """Translate a sentence, or a list of them; the arguments are those of `translate`."""
+        translations = self.translate(texts, **options)
+        return translations[0] if isinstance(texts, str) else translations
+
+    def encode(self, texts: str | Iterable[str]) -> SourceEncoding:
+        """Compute the annotations of sentences or images, without translating them.
+
+        Args:
+            texts: sentences or file names of images, or a single one
+
+        Raises:
+            UserError: if the translator is an ensemble, or if an image cannot be read
+        """
+        if len(self.models) > 1:
+            raise UserError("an ensemble has several encoders; load a single run to encode")
+        return encode_sources(self.models[0], self.reader, list_texts(texts), self.options)
 
     def score(
         self, texts: str | Sequence[str], targets: str | Sequence[str], **options: object
@@ -195,8 +225,7 @@ class Translator:
         Raises:
             UserError: for unknown or invalid options, or different numbers of texts and targets
         """
-        texts = [texts] if isinstance(texts, str) else texts
-        targets = [targets] if isinstance(targets, str) else targets
+        texts, targets = list_texts(texts), list_texts(targets)
         if len(texts) != len(targets):
             raise UserError(f"{len(texts)} sentences, but {len(targets)} translations to score")
         pairs = enumerate(zip(texts, targets, strict=True))

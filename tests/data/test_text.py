@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from nmt.data import text as text_module
-from nmt.data.text import is_blank, read_lines
+from nmt.data.text import is_blank, list_texts, read_lines
 from nmt.errors import UserError
 
 
@@ -89,3 +89,14 @@ def test_odd_lines_with_nul_characters_are_text(tmp_path: Path) -> None:
     path = tmp_path / "text"
     path.write_bytes(b"a\n" * 10 + b"\0a" * 8 + b"\n" + b" \0" * 3 + b"\n")
     assert list(read_lines(path))[-2:] == ["\0a" * 8, " \0" * 3]
+
+
+def test_a_text_or_an_iterable_of_texts_becomes_a_list() -> None:
+    assert list_texts("가") == ["가"]
+    assert list_texts(text for text in ("a", "")) == ["a", ""]
+
+
+@pytest.mark.parametrize("texts", [3, None, b"x", ["x", None], [Path("x")]])
+def test_values_that_are_no_text_are_named(texts: object) -> None:
+    with pytest.raises(UserError, match=r"got (int|NoneType|\w*Path)$"):
+        list_texts(texts)

@@ -12,13 +12,13 @@ from matplotlib.image import imread
 
 from nmt.evaluation.plots import (
     MIN_BRIGHTNESS,
-    AttentionMatrix,
     AttentionOverlay,
     darken,
     plot_matrix,
     plot_overlay,
     upsample_weights,
 )
+from nmt.search.alignment import AttentionMatrix
 from tests.evaluation.test_fonts import needs_hangul
 
 WHITE = np.full((40, 60, 3), 255, np.uint8)

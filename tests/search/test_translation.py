@@ -1,6 +1,9 @@
 """Conversion of hypotheses to text and to JSON."""
 
 import json
+from dataclasses import replace
+from html.parser import HTMLParser
+from typing import Any
 
 import pytest
 import torch
@@ -129,3 +132,48 @@ def test_alignment_without_attention_raises() -> None:
     assert one.to_dict()["alignment"] is None
     assert one.to_dict()["attention"] is None
     assert Translation("").alignment == []
+
+
+def test_translation_is_one_line_of_text_and_html_in_a_notebook() -> None:
+    weights_ts = torch.tensor([[0.25, 0.75], [0.5, 0.5]])
+    spans = ((0, 3), (4, 5))
+    options: dict[str, Any] = {"source_spans": spans, "spans": spans, "attention": weights_ts}
+    one = Translation(
+        "<b> d", "e&f\tg", -0.5, source_pieces=("▁<b>", "▁d"), pieces=("▁e&f", "▁g"), **options
+    )
+    assert str(one) == "e&f\tg"
+    assert repr(one) == r"Translation('<b> d', 'e&f\tg', score=-0.5)"
+    assert repr(replace(one, finished=False)).endswith("score=-0.5, finished=False)")
+    page = _Page(one._repr_html_())
+    assert page.cells == ["<b> d", "e&f\tg", "", "", "", ""]
+    assert page.headers == ["source", "translation", "", "<b>", "d", "e&f", "g"]
+    assert page.titles == ["0.250", "0.750", "0.500", "0.500"]
+    with_others = replace(one, attention=None, n_best=(one, replace(one, text="h")))
+    assert _Page(with_others._repr_html_()).cells == ["<b> d", "e&f\tg", "h"]
+    assert _Page(Translation("")._repr_html_()).cells == ["", ""]
+
+
+class _Page(HTMLParser):
+    """The texts of a table's cells and headers, and the titles of its cells."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.cells: list[str] = []
+        self.headers: list[str] = []
+        self.titles: list[str | None] = []
+        self.open: list[str] = []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.open.append(tag)
+        if tag in ("td", "th"):
+            (self.cells if tag == "td" else self.headers).append("")
+        self.titles += [value for name, value in attributes if name == "title"]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        kind = next(tag for tag in reversed(self.open) if tag in ("td", "th"))
+        (self.cells if kind == "td" else self.headers)[-1] += data
