@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # the interfaces import torch, which a configuration error mu
     from nmt.model.interfaces import AnyDecoder, Encoder
     from nmt.search.scoring import CoveragePenalty, LengthPenalty
     from nmt.training.schedules import Schedule
+    from nmt.training.trackers.tracker import Tracker
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -203,6 +204,9 @@ COVERAGE_PENALTIES: "Registry[CoveragePenalty]" = Registry(
     "COVERAGE_PENALTIES",
     "nmt.search.scoring.CoveragePenalty",
 )
+TRACKERS: "Registry[Tracker]" = Registry(
+    "tracker", "nmt.training.trackers", "TRACKERS", "nmt.training.trackers.tracker.Tracker"
+)
 
 # By the name that `nmt-train --list FAMILY` takes.
 FAMILIES: dict[str, AnyRegistry] = {
@@ -214,4 +218,5 @@ FAMILIES: dict[str, AnyRegistry] = {
     "schedule": SCHEDULES,
     "length_penalty": LENGTH_PENALTIES,
     "coverage_penalty": COVERAGE_PENALTIES,
+    "report": TRACKERS,
 }

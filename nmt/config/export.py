@@ -10,7 +10,7 @@ from pydantic.json_schema import JsonSchemaValue
 
 from nmt.component_spec import LARGE, REQUIRED, ComponentSpec, Option, bound_text
 from nmt.config.schema import Experiment
-from nmt.config.validation import Section
+from nmt.config.validation import Components, Section, component_of
 from nmt.errors import UserError, suggest
 from nmt.registry import FAMILIES
 
@@ -53,7 +53,8 @@ def _section_lines(section: type[Section], prefix: str) -> Iterator[str]:
                 yield f"  {prefix}{key} (section, default null): {option.help}"
             yield from _section_lines(nested[key], f"{prefix}{key}.")
         elif key in FAMILIES:
-            yield f"  {prefix}{key}: a component; see --list {key}"
+            kind = "components" if isinstance(component_of(field), Components) else "a component"
+            yield f"  {prefix}{key}: {kind}; see --list {key}"
         else:
             yield f"  {prefix}{key} ({_kind(option)}): {option.help}"
 

@@ -127,11 +127,13 @@ def untrusted(message: str, tree: Tree, key: Key) -> UserError:
 
 def _refuse_dotted_types(tree: Tree) -> None:
     for key, component in _components().items():
-        name = tree.get((*key, "type"))
-        if isinstance(name, str) and "." in name and name not in component.registry.specs():
-            module = name.rpartition(".")[0]
-            message = f"{'.'.join(key)}: '{name}' imports code; read the module {module}"
-            raise untrusted(message, tree, (*key, "type"))
+        value = tree.get(key)
+        for one in value if isinstance(value, list) else [value]:
+            name = one.get("type") if isinstance(one, dict) else one
+            if isinstance(name, str) and "." in name and name not in component.registry.specs():
+                module = name.rpartition(".")[0]
+                message = f"{'.'.join(key)}: '{name}' imports code; read the module {module}"
+                raise untrusted(message, tree, (*key, "type"))
 
 
 # The schema is walked once; the loader needs these keys for every file and every override.

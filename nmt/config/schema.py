@@ -24,7 +24,14 @@ from nmt.component_spec import (
 )
 from nmt.config.choices import Recurrence, TiedEmbeddings
 from nmt.config.search_options import SearchOptions
-from nmt.config.validation import DEFAULT, Component, FieldContext, Section, error_at
+from nmt.config.validation import (
+    DEFAULT,
+    Component,
+    Components,
+    FieldContext,
+    Section,
+    error_at,
+)
 from nmt.errors import printable
 from nmt.registry import (
     DECODERS,
@@ -33,6 +40,7 @@ from nmt.registry import (
     OPTIMIZERS,
     SCHEDULES,
     SCORES,
+    TRACKERS,
     AnyRegistry,
     ComponentConfig,
 )
@@ -351,6 +359,9 @@ class TrainingConfig(Section):
     """updates between checkpoints (default: at every validation)"""
     log_every: Positive = 50
     """updates between progress reports"""
+    report: Annotated[list[ComponentConfig] | None, Components(TRACKERS, "tensorboard")] = None
+    """trackers of the reports besides metrics.jsonl: [tensorboard, {type: wandb, project: mine}]
+    (default: tensorboard if it is installed)"""
     keep: Positive = 5
     """checkpoints to keep in addition to the best one; `--checkpoint average` averages them"""
     early_stopping: EarlyStoppingConfig = EarlyStoppingConfig()

@@ -26,7 +26,7 @@ from pydantic_core.core_schema import (
 from nmt.component_spec import REQUIRED, ComponentSpec, bound_text
 from nmt.config.peers import counterpart
 from nmt.config.yaml_source import Key
-from nmt.errors import UserError, UserErrors, suggest
+from nmt.errors import UserError, UserErrors, printable, suggest
 from nmt.registry import AnyRegistry, ComponentConfig
 
 MAX_MISTAKES = 50
@@ -130,6 +130,60 @@ class Component:
             "description": f"{self.registry.family} (default: {self.default})",
             "anyOf": [names, *(_json_schema(spec) for spec in specs.values())],
         }
+
+
+@dataclass(frozen=True)
+class Components(Component):
+    """Annotation of a field that configures several components of one family.
+
+    The field accepts a component as `Component` does, a list of them, or None, and contains a list
+    or None.
+    """
+
+    def validate_all(self, value: object) -> list[ComponentConfig] | None:
+        """Return the configurations with validated options, defaults included."""
+        if value is None:
+            return None
+        if not isinstance(value, list):
+            return [self.validate(value)]
+        configs: list[ComponentConfig] = []
+        for item in value:
+            parsed = _parse_component(item)
+            if parsed.type in [config.type for config in configs]:
+                raise ValueError(f"contains '{printable(parsed.type)}' twice; remove one")
+            try:
+                configs.append(self.validate(parsed))
+            except ValidationError as error:
+                # One list may set the same option of several components.
+                details = [_below(detail, parsed.type) for detail in error.errors()]
+                raise ValidationError.from_exception_data(parsed.type, details) from None
+        return configs
+
+    def __get_pydantic_core_schema__(
+        self, source: object, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        serialization = plain_serializer_function_ser_schema(
+            lambda configs: [config.to_dict() for config in configs], when_used="unless-none"
+        )
+        return no_info_plain_validator_function(self.validate_all, serialization=serialization)
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        specs = self.registry.specs()
+        items = {"anyOf": [{"enum": [*specs]}, *(_json_schema(spec) for spec in specs.values())]}
+        return {"anyOf": [*items["anyOf"], {"type": "array", "items": items}, {"type": "null"}]}
+
+
+def _below(detail: ErrorDetails, name: str) -> InitErrorDetails:
+    """Return an error with the name of a component in front of its option."""
+    kind: str | PydanticCustomError = detail["type"]
+    if kind == "custom":
+        kind = _custom_error(str(detail["ctx"]["message"]))
+    location = (f"{name}.{detail['loc'][0]}", *detail["loc"][1:])
+    return InitErrorDetails(
+        type=kind, loc=location, input=detail["input"], ctx=detail.get("ctx", {})
+    )
 
 
 def _parse_component(value: object) -> ComponentConfig:

@@ -106,7 +106,8 @@ def _check_kinds(run: RunDir) -> None:
         if exists(run.path) and not run.path.is_dir():
             raise UserError("is a file; choose a directory for the run", str(run.path))
         directories = (run.plugins, run.vocabulary, run.checkpoints, run.cache)
-        for directory in (*directories, run.tensorboard, run.samples, run.attention):
+        reports = (run.tensorboard, run.csv, run.trackers, run.samples, run.attention)
+        for directory in (*directories, *reports):
             if exists(directory) and not directory.is_dir():
                 raise UserError("is not a directory; rename or remove it", str(directory))
         for file in (run.config, run.log, run.batch_tokens, run.lock):

@@ -30,6 +30,8 @@ class RunDir:
         metrics: one JSON object per report
         log: the log of all starts of the run
         tensorboard: directory of TensorBoard's event files
+        csv: directory of the reports as tables
+        trackers: directory of the files of other trackers, one directory each
         samples: directory of translations, one file per validation
         attention: directory of attention plots and pages, one of each per validation
         lock: locked while the run is trained
@@ -49,6 +51,8 @@ class RunDir:
         self.metrics = path / "metrics.jsonl"
         self.log = path / "train.log"
         self.tensorboard = path / "tensorboard"
+        self.csv = path / "csv"
+        self.trackers = path / "trackers"
         self.samples = path / "samples"
         self.attention = path / "attention"
         self.lock = path / ".lock"

@@ -32,6 +32,7 @@ FREE_OPTIONS = frozenset(
         "training.minutes",
         "training.early_stopping.patience",
         "training.log_every",
+        "training.report",
         "training.validate_every",
         "training.save_every",
         "training.keep",

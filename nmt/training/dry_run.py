@@ -27,6 +27,7 @@ from nmt.training.setup import (
     load_validation_text,
     prepare_datasets,
 )
+from nmt.training.trackers.tracker import check_trackers
 from nmt.training.trainer import Trainer
 from nmt.training.unused_options import check_options_of_attention, check_unused_options
 
@@ -63,6 +64,8 @@ def check_components(loaded: LoadedExperiment) -> None:
         SCHEDULES.build(experiment.training.schedule)
     except UserError as error:
         raise loaded.error("training.schedule", error.message) from None
+    with loaded.located():
+        check_trackers(experiment.training.report)
     evaluation = experiment.evaluation
     try:
         make_metrics(

@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from nmt.training.checkpointing import Checkpointer
 from nmt.training.ema import ExponentialMovingAverage
+from nmt.training.gpu_usage import gpu_usage
 from nmt.training.metrics_log import MetricsLogger, RunningLoss, Timer
 from nmt.training.trainer import Hook, HookOrder, StopRequest, Trainer, Update
 from nmt.training.validation import BestMetricTracker, Validator
@@ -129,7 +130,7 @@ class LogTraining(Hook):
             "gradient_norm": float(update.grad_norm),
             "target_tokens_per_second": self._tokens / self._seconds,
             "minutes": self._timer.minutes,
-        }
+        } | gpu_usage(self._trainer.precision.device)
         self._tokens, self._seconds = 0, 0.0
         self._metrics.add("train", update.step, values)
         log.info(

@@ -1,17 +1,17 @@
-"""Log of a run: train.log, metrics.jsonl and TensorBoard, and the values that are logged."""
+"""Log of a run: train.log, metrics.jsonl and trackers, and the values that are logged."""
 
 import json
 import logging
 import sys
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Set
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from contextlib import suppress
-from typing import Any
 
 from torch import Tensor
 from tqdm import tqdm
 
 from nmt.errors import file_error
+from nmt.registry import ComponentConfig
 from nmt.storage.atomic import (
     JsonObject,
     exists,
@@ -21,6 +21,7 @@ from nmt.storage.atomic import (
     replace_file,
 )
 from nmt.storage.run_dir import RunDir
+from nmt.training.trackers.tracker import TrackedRun, TrackerGroup
 
 log = logging.getLogger("nmt")
 
@@ -31,7 +32,9 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class MetricsLogger:
-    """Writer of metrics to `metrics.jsonl`, one object per report, and to TensorBoard if installed.
+    """Writer of metrics to `metrics.jsonl`, one object per report, and to the trackers.
+
+    A context manager, which closes the trackers.
 
     Args:
         run: the run directory
@@ -39,7 +42,12 @@ class MetricsLogger:
             written after its last checkpoint, are removed
         unscheduled: kinds of reports that the end of training has added at this update, and that
             are removed when it is continued
+        trackers: `training.report`
+        options: the experiment as plain data, for the trackers
         silent: write nothing, because another process does
+
+    Raises:
+        OptionError: a tracker cannot be started
     """
 
     def __init__(
@@ -48,14 +56,22 @@ class MetricsLogger:
         step: int,
         *,
         unscheduled: Collection[str] = (),
+        trackers: Sequence[ComponentConfig] | None = (),
+        options: Mapping[str, object] | None = None,
         silent: bool = False,
     ) -> None:
-        self._run, self._file, self._silent = run, run.metrics, silent
+        self._file, self._silent = run.metrics, silent
         self._listeners: list[ReportListener] = []
-        if silent:
-            return
-        self._keep(step, frozenset(unscheduled))
-        self._board = _tensorboard_writer(run, step)
+        reports = [] if silent else self._keep(step, frozenset(unscheduled))
+        self._trackers = TrackerGroup(
+            () if silent else trackers, TrackedRun(run, step, options or {}, reports)
+        )
+
+    def __enter__(self) -> "MetricsLogger":
+        return self
+
+    def __exit__(self, kind: object, *error: object) -> None:
+        self._trackers.close(failed=kind is not None)
 
     def add_listeners(self, listeners: Iterable[ReportListener]) -> None:
         """Call these functions with every further report."""
@@ -73,15 +89,12 @@ class MetricsLogger:
         # Opened per report, so that a killed process loses none.
         with file_errors(self._file), self._file.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps({"kind": kind, "step": step, **values}) + "\n")
-        if self._board is not None:
-            with file_errors(self._run.tensorboard):
-                for name, value in values.items():
-                    self._board.add_scalar(f"{kind}/{name}", value, step)
+        self._trackers.add(kind, step, values)
 
-    def _keep(self, step: int, unscheduled: Set[str]) -> None:
-        """Keep the reports up to an update, and move a damaged file aside."""
+    def _keep(self, step: int, unscheduled: Set[str]) -> list[JsonObject]:
+        """Keep the reports up to an update, and move a damaged file aside; return the reports."""
         if not exists(self._file):
-            return
+            return []
         data = b""
         damage = None if is_regular(self._file) else "is not a regular file"
         if damage is None:
@@ -94,14 +107,15 @@ class MetricsLogger:
             moved = move_aside(self._file)
             log.warning("%s: %s; the others are kept, and %s is a copy", self._file, damage, moved)
         kept = [
-            line
+            (report, line)
             for report, line in reports
             if report["step"] < step
             or (report["step"] == step and report.get("kind") not in unscheduled)
         ]
-        text = "".join(f"{line}\n" for line in kept)
+        text = "".join(f"{line}\n" for _, line in kept)
         if text.encode() != data:
             replace_file(self._file, text)
+        return [report for report, _ in kept]
 
 
 def read_reports(data: bytes) -> tuple[list[tuple[JsonObject, str]], int]:
@@ -125,16 +139,6 @@ def read_reports(data: bytes) -> tuple[list[tuple[JsonObject, str]], int]:
         elif number < len(lines):
             unreadable += 1
     return reports, unreadable
-
-
-def _tensorboard_writer(run: RunDir, step: int) -> Any:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        return None
-    # Later events are hidden, as later reports are removed from metrics.jsonl.
-    with file_errors(run.tensorboard):
-        return SummaryWriter(str(run.tensorboard), purge_step=step + 1)
 
 
 class Timer:

@@ -192,7 +192,12 @@ def _open_trainer(
         checkpointer.repair_links()
     _log_start(trainer)
     metrics = MetricsLogger(
-        run, trainer.state.step, unscheduled=unscheduled, silent=not process_group.is_first
+        run,
+        trainer.state.step,
+        unscheduled=unscheduled,
+        trackers=training.report,
+        options=experiment.to_dict(),
+        silent=not process_group.is_first,
     )
     metrics.add_listeners(partial(callback.on_report, trainer) for callback in callbacks)
     validator = Validator(experiment, datasets, run, trainer, average, best, metrics)
@@ -208,7 +213,7 @@ def _open_trainer(
     if average is not None:
         hooks.append(AverageParameters(average))
     trainer.add_hooks([*hooks, *(RunCallback(trainer, callback) for callback in callbacks)])
-    with progress, _handle_signals(trainer.stop):
+    with metrics, progress, _handle_signals(trainer.stop):
         yield trainer
     if trainer.stop.reason is None:
         log.info("interrupted after update %d; the same command continues", trainer.state.step)

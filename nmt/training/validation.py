@@ -14,6 +14,7 @@ from nmt.data.loader import make_batch
 from nmt.data.special_tokens import SpecialTokenPair
 from nmt.data.token_corpus import TokenCorpus
 from nmt.distributed.process_group import SINGLE_PROCESS_GROUP, ProcessGroup
+from nmt.evaluation.attention_entropy import attention_entropy
 from nmt.evaluation.languages import choose_for_references
 from nmt.evaluation.metrics import higher_is_better, score
 from nmt.model.seq2seq import Seq2Seq
@@ -209,7 +210,9 @@ class Validator:
         with applied(self._average):
             result = self.evaluate()
         values = {"loss": result.loss, "perplexity": result.perplexity}
-        self._metrics.add("valid", step, values | result.scores)
+        entropy = attention_entropy(result.translations)
+        attention = {} if entropy is None else {"attention_entropy": entropy}
+        self._metrics.add("valid", step, values | result.scores | attention)
         if self._trainer.process_group.is_first:
             self._write_samples(result, step)
         # Scores are the same on all ranks, so trackers and schedules of the ranks agree.

@@ -435,3 +435,37 @@ def test_counterparts_are_options_of_the_schema() -> None:
         assert set(dotted) <= known, key
         first = text.split(" of ")[0]
         assert dotted or first in options or "nmt-" in text or "--" in text, key
+
+
+def test_trackers_are_one_component_or_a_list(read: Read) -> None:
+    assert read("").training.report is None
+    assert read("", "training.report=[]").training.report == []
+    for value in ("csv", "[csv]", "{type: csv}", "[{type: csv}]"):
+        assert read("", f"training.report={value}").training.report == [ComponentConfig("csv", {})]
+    trackers = read("", "training.report=[{type: wandb, project: mine}]").training.report
+    assert trackers is not None
+    assert trackers[0].options["project"] == "mine"
+    assert trackers[0].options["entity"] is None
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("[csv, csv]", "training.report: contains 'csv' twice; remove one"),
+        ("[csv, 3]", "training.report: expected NAME or {type: NAME, option: value}, got 3"),
+        ("[csv, tensorbord]", "unknown tracker 'tensorbord'; did you mean 'tensorboard'?"),
+        (
+            "[{type: wandb, projct: x}, csv]",
+            "training.report.wandb.projct: unknown option of 'wandb'; did you mean 'project'?",
+        ),
+        (
+            "[csv, {type: wandb, project: 3}]",
+            "training.report.wandb.project: expected text (put it in quotes), got 3",
+        ),
+    ],
+)
+def test_mistakes_in_a_list_of_trackers_name_the_tracker(
+    value: str, message: str, errors: Errors
+) -> None:
+    (line,) = errors(REQUIRED_KEYS, f"training.report={value}")
+    assert message in line

@@ -129,6 +129,9 @@ def test_a_dotted_type_of_a_run_is_not_imported(
     assert (stranger.parent / "touched").exists()
     edit(stranger, model=model, search={"length_penalty": "os.abort"})
     assert all("search.length_penalty: 'os.abort'" in message for message in refusals(stranger))
+    training = {"epochs": 1, "report": ["csv", {"type": "os.abort"}]}
+    edit(stranger, search={}, training=training)
+    assert all("training.report: 'os.abort' imports" in message for message in refusals(stranger))
 
 
 def test_a_run_includes_no_file(stranger: Path) -> None:

@@ -1,0 +1,1 @@
+"""Trackers: destinations of the reports of a training, besides `metrics.jsonl`."""
