@@ -227,7 +227,10 @@ def choose(facts: Facts, minutes: float | None = None) -> Choice:
 def set_duration(
     choice: Choice, updates_per_epoch: int, seconds_per_epoch: float, minutes: float | None
 ) -> float:
-    """Set epochs, the length of the schedule and validations; return the expected minutes.
+    """Set the limit of training and the validations; return the expected minutes.
+
+    The length of the schedule follows from the limit. A budget of the user is a limit of its own,
+    so that the schedule ends with it on a machine that is busier than expected, too.
 
     Args:
         choice: the settings, which are completed
@@ -239,21 +242,23 @@ def set_duration(
     reason = f"{epochs} epochs are the advice for this size"
     if minutes is not None:
         epochs = max(1, int(minutes * 60 / max(seconds_per_epoch, 1e-9)))
-        reason = f"as many epochs as fit into {minutes:g} minutes"
+        reason = f"the budget, enough for {epochs} epochs"
     if epochs < MIN_EPOCHS:
         reason += f"; fewer than {MIN_EPOCHS} lose much quality, so give it more time"
     steps = epochs * updates_per_epoch
     training = choice.settings["training"]
-    schedule = training["schedule"] = {**training["schedule"], "steps": steps}
+    schedule = training["schedule"] = dict(training["schedule"])
     schedule["warmup"] = min(schedule["warmup"], steps // 10)
-    training["epochs"] = epochs
+    for name in ("epochs", "minutes"):
+        training.pop(name, None)
+        choice.reasons.pop(f"training.{name}", None)
+    limit, value = ("epochs", epochs) if minutes is None else ("minutes", minutes)
+    training[limit] = value
     training["validate_every"] = max(1, -(-steps // VALIDATIONS))
-    choice.reasons["training.epochs"] = reason
-    choice.reasons["training.schedule"] = (
-        f"steps are {epochs} epochs of {updates_per_epoch} updates"
-    )
+    choice.reasons[f"training.{limit}"] = reason
+    choice.reasons["training.schedule"] = "it ends with the training"
     choice.reasons["training.validate_every"] = f"{VALIDATIONS} validations in the whole training"
-    return epochs * seconds_per_epoch / 60
+    return epochs * seconds_per_epoch / 60 if minutes is None else minutes
 
 
 def reduce_vocabulary(choice: Choice) -> bool:

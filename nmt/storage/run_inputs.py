@@ -7,13 +7,14 @@ their content is the same. Checkpoints of earlier versions record nothing and ar
 
 import logging
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from nmt.config.loader import load_resolved
 from nmt.config.schema import Experiment, VocabularyConfig
 from nmt.config.validation import validate
-from nmt.config.yaml_source import Key, leaves
+from nmt.config.yaml_source import Key, leaves, read_yaml
 from nmt.errors import UserError
 from nmt.storage.atomic import JsonObject, file_errors, is_regular
 from nmt.storage.checkpoint import weights_checksum
@@ -32,6 +33,7 @@ FREE_OPTIONS = frozenset(
         "training.minutes",
         "training.early_stopping.patience",
         "training.log_every",
+        "training.log_seconds",
         "training.report",
         "training.validate_every",
         "training.save_every",
@@ -152,6 +154,18 @@ def check_continuation(
         message = f"the config of this run has changed ({'; '.join(refused)})"
         raise UserError(f"{message}; undo the change, {remedy}", str(run.config))
     return list(changes.values())
+
+
+def metric_of_run(run: RunDir) -> str | list[str] | None:
+    """Return the metric of the best checkpoint of a run; None without a checkpoint."""
+    key = "training.early_stopping.metric"
+    if not run.has_checkpoint():
+        return None
+    value = recorded_inputs(newest_state(run)).get("options", {}).get(key)
+    if value is None:
+        with suppress(UserError):  # of a damaged file, which is reported later
+            value = read_yaml(run.config).get(tuple(key.split(".")))
+    return value if isinstance(value, str | list) else None
 
 
 def check_for_translation(run: RunDir, state: JsonObject, experiment: Experiment) -> None:

@@ -33,11 +33,11 @@ from nmt.storage.run_checkpoints import (
 )
 from nmt.storage.run_dir import RunDir
 from nmt.storage.run_inputs import recorded_inputs
+from nmt.training.best_metric import BestMetricTracker
 from nmt.training.ema import ExponentialMovingAverage, applied
-from nmt.training.metrics_log import RunningLoss, Timer
+from nmt.training.metrics_log import RunningLoss
 from nmt.training.text_record import check_texts
 from nmt.training.trainer import Trainer
-from nmt.training.validation import BestMetricTracker
 
 RAW = "raw."
 """Prefix of the parameters themselves, if model.safetensors holds their moving average."""
@@ -51,9 +51,8 @@ class Checkpointer:
 
     Args:
         run: the run directory
-        trainer: model, optimizer, schedule, loss scale and position in the data
+        trainer: model, optimizer, schedule, loss scale, position in the data and time so far
         best: best validation so far
-        timer: minutes of training so far
         running: loss that is not logged yet
         average: average of the parameters, if there is one; translation then uses it
         inputs: record of everything that decides the weights, which becomes part of checkpoints
@@ -65,7 +64,6 @@ class Checkpointer:
         run: RunDir,
         trainer: Trainer,
         best: BestMetricTracker,
-        timer: Timer,
         running: RunningLoss,
         average: ExponentialMovingAverage | None,
         *,
@@ -73,7 +71,7 @@ class Checkpointer:
         keep: int,
     ) -> None:
         self._run, self._trainer, self._best = run, trainer, best
-        self._timer, self._running, self._average = timer, running, average
+        self._running, self._average = running, average
         self._inputs, self._keep = inputs, keep
 
     def save(self) -> None:
@@ -106,9 +104,10 @@ class Checkpointer:
 
         Its keys are fixed, so that runs of earlier versions continue.
         """
-        return self._trainer.state_dict() | {
-            "ranks": self._trainer.process_group.world_size,
-            "minutes": self._timer.minutes,
+        trainer = self._trainer
+        return trainer.state_dict() | {
+            "ranks": trainer.process_group.world_size,
+            "minutes": trainer.timer.minutes,
             "watch": self._best.state_dict(),
             "tally": self._running.state_dict(),
             "inputs": self._inputs,
@@ -144,7 +143,7 @@ class Checkpointer:
             restore_optimizer(trainer.optimizer, training)
             trainer.load_state_dict(state)
             self._best.load_state_dict(state["watch"])
-            self._timer.restart(state["minutes"])
+            trainer.timer.restart(state["minutes"])
             self._running.load_state_dict(state["tally"])
             warnings += self._restore_random_states(state, training)
         self.repair_links()

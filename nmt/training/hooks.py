@@ -7,12 +7,14 @@ from math import exp
 
 from tqdm import tqdm
 
+from nmt.training.best_metric import BestMetricTracker
 from nmt.training.checkpointing import Checkpointer
 from nmt.training.ema import ExponentialMovingAverage
 from nmt.training.gpu_usage import gpu_usage
-from nmt.training.metrics_log import MetricsLogger, RunningLoss, Timer
+from nmt.training.limits import Limits, RemainingTime, duration_text
+from nmt.training.metrics_log import MetricsLogger, RunningLoss
 from nmt.training.trainer import Hook, HookOrder, StopRequest, Trainer, Update
-from nmt.training.validation import BestMetricTracker, Validator
+from nmt.training.validation import Validator
 
 log = logging.getLogger("nmt")
 
@@ -37,27 +39,14 @@ class StoppingCriteria(Hook):
 
     Args:
         trainer: the trainer to stop
-        timer: minutes of training so far
         best: tracker of the validation metric, for early stopping
-        epochs: maximum number of epochs; None for no limit
-        steps: maximum number of updates; None for no limit
-        minutes: maximum duration; None for no limit
+        limits: maximum epochs, updates and minutes
     """
 
     order = HookOrder.STOP
 
-    def __init__(
-        self,
-        trainer: Trainer,
-        timer: Timer,
-        best: BestMetricTracker,
-        *,
-        epochs: int | None,
-        steps: int | None,
-        minutes: float | None,
-    ) -> None:
-        self._trainer, self._timer, self._best = trainer, timer, best
-        self._epochs, self._steps, self._minutes = epochs, steps, minutes
+    def __init__(self, trainer: Trainer, best: BestMetricTracker, limits: Limits) -> None:
+        self._trainer, self._best, self._limits = trainer, best, limits
 
     def run(self, update: Update) -> None:
         if reason := self.reached():
@@ -66,32 +55,36 @@ class StoppingCriteria(Hook):
     def reached(self) -> str | None:
         """Return the limit that is reached, in words; called by all ranks together."""
         state, process_group = self._trainer.state, self._trainer.process_group
+        epochs, steps, minutes = self._limits
         # The position is that of the next batch, so its epoch is the number of completed ones.
-        if self._epochs is not None and state.position.epoch >= self._epochs:
-            return f"{self._epochs} epochs"
-        if self._steps is not None and state.step >= self._steps:
-            return f"{self._steps} updates"
+        if epochs is not None and state.position.epoch >= epochs:
+            return f"{epochs} epochs"
+        if steps is not None and state.step >= steps:
+            return f"{steps} updates"
         # The clocks of the ranks differ, but all of them must stop after the same update.
-        if self._minutes is not None and process_group.any(self._timer.minutes >= self._minutes):
-            return f"{self._minutes:g} minutes"
+        if minutes is not None and process_group.any(self._trainer.timer.minutes >= minutes):
+            return f"{minutes:g} minutes"
         if self._best.exhausted:
-            watched = sorted({self._best.metric, "loss"})
-            return f"{self._best.waited} validations without a better {' or '.join(watched)}"
+            watched = " or ".join(self._best.watched)
+            return f"{self._best.waited} validations without a better {watched}"
         return None
 
 
 class LogTraining(Hook):
-    """Logs loss, learning rate and speed of the updates since the last log line.
+    """Reports loss, learning rate and speed of the updates since the last report.
 
     The hook runs after every update to add up their losses. The speed includes the hooks that run
-    before this one, but neither validation nor checkpoints.
+    before this one, but neither validation nor checkpoints. Where updates take long, a line of the
+    log appears between the reports as well. It is no report, since those of a continued run are the
+    same as of an uninterrupted one.
 
     Args:
         trainer: the trainer
         metrics: destination of the same values as numbers
-        timer: minutes of training so far
-        running: loss since the last log line; part of checkpoints
-        log_every: updates per log line
+        running: loss since the last report; part of checkpoints
+        remaining: estimate of the time until the end
+        log_every: updates per report
+        log_seconds: seconds after which a line appears without a report; None for never
     """
 
     order = HookOrder.LOG
@@ -100,42 +93,61 @@ class LogTraining(Hook):
         self,
         trainer: Trainer,
         metrics: MetricsLogger,
-        timer: Timer,
         running: RunningLoss,
+        remaining: RemainingTime,
+        *,
         log_every: int,
+        log_seconds: float | None,
     ) -> None:
-        self._trainer, self._metrics, self._timer = trainer, metrics, timer
-        self._running, self._log_every = running, log_every
+        self._trainer, self._metrics = trainer, metrics
+        self._running, self._remaining = running, remaining
+        self._log_every, self._log_seconds = log_every, log_seconds
         self._tokens, self._seconds = 0, 0.0
+        self._last_line = time.perf_counter()
 
     def run(self, update: Update) -> None:
         self._running.add(update.nll, update.target_tokens)
         self._tokens += update.target_tokens
         self._seconds += time.perf_counter() - update.started
         if update.step % self._log_every == 0:
-            self._log(update)
+            self._report(update)
             self._running.reset()
         elif self._trainer.stop.reason is not None:
             # The sums go on in a run that is continued with a larger limit.
-            self._log(update)
+            self._report(update)
+        elif self._is_line_due():
+            self._log(update, self._values(update))
 
-    def _log(self, update: Update) -> None:
+    def _is_line_due(self) -> bool:
+        """Return whether the last line is old; only where lines are shown, as it reads the loss."""
+        if self._log_seconds is None or not self._trainer.process_group.is_first:
+            return False
+        return time.perf_counter() - self._last_line >= self._log_seconds
+
+    def _report(self, update: Update) -> None:
         self._trainer.flush()  # a loss that is not finite is an error, not a value to log
+        values = self._values(update)
+        self._tokens, self._seconds = 0, 0.0
+        self._metrics.add("train", update.step, values)
+        self._log(update, values)
+
+    def _values(self, update: Update) -> dict[str, int | float]:
+        """Return the values of a report, by their keys in metrics.jsonl."""
         nll, tokens = self._running.sums()
-        # Keys of metrics.jsonl.
-        values = {
+        return {
             "epoch": update.position.epoch + (not update.ends_epoch),  # from 1
             "loss": nll / tokens,
             "learning_rate": self._trainer.learning_rate,
             "gradient_norm": float(update.grad_norm),
             "target_tokens_per_second": self._tokens / self._seconds,
-            "minutes": self._timer.minutes,
+            "minutes": self._trainer.timer.minutes,
         } | gpu_usage(self._trainer.precision.device)
-        self._tokens, self._seconds = 0, 0.0
-        self._metrics.add("train", update.step, values)
+
+    def _log(self, update: Update, values: dict[str, int | float]) -> None:
+        self._last_line = time.perf_counter()
         log.info(
             "update %d, epoch %d: loss %.3f, perplexity %.2f, rate %.2e, norm %.2f, "
-            "%.0f target tokens/s, %.1f min",
+            "%.0f target tokens/s, %.1f min%s",
             update.step,
             values["epoch"],
             values["loss"],
@@ -144,7 +156,14 @@ class LogTraining(Hook):
             values["gradient_norm"],
             values["target_tokens_per_second"],
             values["minutes"],
+            self._time_left(update.step),
         )
+
+    def _time_left(self, step: int) -> str:
+        if self._trainer.stop.reason is not None:
+            return ""
+        minutes = self._remaining.minutes(step, self._trainer.timer.minutes)
+        return f", {duration_text(minutes)} left"
 
 
 class ProgressBar(Hook):
@@ -154,16 +173,16 @@ class ProgressBar(Hook):
 
     Args:
         trainer: the trainer
-        total: number of updates of the whole run; None if it is unknown
+        remaining: estimate of the number of updates until the end
         quiet: show no bar
     """
 
     order = HookOrder.LOG
 
-    def __init__(self, trainer: Trainer, total: int | None, *, quiet: bool = False) -> None:
-        self._trainer = trainer
+    def __init__(self, trainer: Trainer, remaining: RemainingTime, *, quiet: bool = False) -> None:
+        self._trainer, self._remaining = trainer, remaining
         self._bar = tqdm(
-            total=total,
+            total=self._total(),
             initial=trainer.state.step,
             unit=" updates",
             file=sys.stderr,
@@ -182,9 +201,16 @@ class ProgressBar(Hook):
                 f"rate {self._trainer.learning_rate:.1e}",
                 refresh=False,
             )
+            self._bar.total = self._total()
             self._tokens, self._since = 0, time.perf_counter()
         # tqdm itself limits how often it draws.
         self._bar.update()
+
+    def _total(self) -> int | None:
+        """Return the number of updates of the whole run; None as long as it is unknown."""
+        step, minutes = self._trainer.state.step, self._trainer.timer.minutes
+        total = self._remaining.updates(step, minutes)
+        return total if total > step else None
 
     def __enter__(self) -> "ProgressBar":
         return self

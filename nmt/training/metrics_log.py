@@ -3,7 +3,6 @@
 import json
 import logging
 import sys
-import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from contextlib import suppress
 
@@ -141,20 +140,6 @@ def read_reports(data: bytes) -> tuple[list[tuple[JsonObject, str]], int]:
     return reports, unreadable
 
 
-class Timer:
-    """Duration of training, including the time before an interruption."""
-
-    def __init__(self) -> None:
-        self._earlier, self._started = 0.0, time.monotonic()
-
-    @property
-    def minutes(self) -> float:
-        """Return the minutes of training so far."""
-        return self._earlier + (time.monotonic() - self._started) / 60
-
-    def restart(self, minutes: float) -> None:
-        """Start again from the minutes of a checkpoint."""
-        self._earlier, self._started = minutes, time.monotonic()
 
 
 class RunningLoss:

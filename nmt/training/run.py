@@ -15,7 +15,7 @@ from nmt.config.choices import Recurrence, RecurrenceBackend
 from nmt.config.schema import Experiment
 from nmt.device import resolve_device
 from nmt.distributed.process_group import SINGLE_PROCESS_GROUP, ProcessGroup
-from nmt.errors import LOWER_MEMORY, explained_out_of_memory
+from nmt.errors import LOWER_MEMORY, OptionError, explained_out_of_memory
 from nmt.model.build import set_backend
 from nmt.model.decoders.recurrent import RecurrentDecoder
 from nmt.registry import SCHEDULES
@@ -25,8 +25,9 @@ from nmt.storage.lock import RunLock
 from nmt.storage.open_run import open_run_dir
 from nmt.storage.plugins import save_plugins
 from nmt.storage.run_dir import RunDir
-from nmt.storage.run_inputs import record_inputs
+from nmt.storage.run_inputs import metric_of_run, record_inputs
 from nmt.training.batch_size import set_batch_tokens
+from nmt.training.best_metric import BestMetricTracker
 from nmt.training.callback import Callback, RunCallback
 from nmt.training.checkpointing import Checkpointer
 from nmt.training.ema import ExponentialMovingAverage
@@ -38,17 +39,19 @@ from nmt.training.hooks import (
     StoppingCriteria,
     Validate,
 )
-from nmt.training.metrics_log import MetricsLogger, RunningLoss, Timer, start_logging
+from nmt.training.limits import Limits, RemainingTime, TrainingLength
+from nmt.training.metrics_log import MetricsLogger, RunningLoss, start_logging
 from nmt.training.setup import (
     Datasets,
     build_trainer,
     check_coverage,
+    limits_of,
     load_initial_weights,
     prepare_datasets_together,
 )
 from nmt.training.text_record import record_texts
 from nmt.training.trainer import Hook, StopRequest, Trainer
-from nmt.training.validation import BestMetricTracker, Validator
+from nmt.training.validation import Validator
 
 log = logging.getLogger("nmt")
 
@@ -139,6 +142,8 @@ def _open_trainer(
     quiet: bool,
     lock: RunLock,
 ) -> Iterator[Trainer]:
+    metric = process_group.on_first(lambda: _metric(experiment, directory, restart))
+    experiment = experiment.with_metric(metric)
     training = experiment.training
     # A UserError inside this block leaves no trace: a new run is removed, an old one put back.
     with _open_run(directory, experiment, restart, process_group, lock) as run:
@@ -159,26 +164,21 @@ def _open_trainer(
         if recurrence is not None:
             _override_recurrence(trainer, training.recurrence, recurrence)
         set_batch_tokens(trainer, training, run)
+        trainer.timer.restart(0.0)
         average = None
         if training.ema is not None:
             average = ExponentialMovingAverage(trainer.model, training.ema)
-        best = BestMetricTracker(training.early_stopping.metric, training.early_stopping.patience)
-        timer, running = Timer(), RunningLoss()
+        best = BestMetricTracker(training.early_stopping.metrics, training.early_stopping.patience)
+        running = RunningLoss()
         inputs = _record_inputs(run, experiment, datasets)
         checkpointer = Checkpointer(
-            run, trainer, best, timer, running, average, inputs=inputs, keep=training.keep
+            run, trainer, best, running, average, inputs=inputs, keep=training.keep
         )
-        _restore_or_initialize(checkpointer, run, trainer, training.start_from, inputs)
+        limits = limits_of(training)
+        _restore_or_initialize(checkpointer, run, trainer, training.start_from, inputs, limits)
 
     # From here on the run exists, and an error leaves it as it is.
-    criteria = StoppingCriteria(
-        trainer,
-        timer,
-        best,
-        epochs=training.epochs,
-        steps=training.steps,
-        minutes=training.minutes,
-    )
+    criteria = StoppingCriteria(trainer, best, limits)
     if reason := criteria.reached():
         log.info("nothing left to do: %s are done", reason)
         trainer.stop.finish(reason)
@@ -201,12 +201,21 @@ def _open_trainer(
     )
     metrics.add_listeners(partial(callback.on_report, trainer) for callback in callbacks)
     validator = Validator(experiment, datasets, run, trainer, average, best, metrics)
-    progress = ProgressBar(trainer, _total_updates(experiment, trainer), quiet=quiet)
+    length = TrainingLength(limits, trainer.updates_per_epoch, lambda: trainer.timer.minutes)
+    remaining = RemainingTime(length, trainer.state.step, trainer.timer.minutes)
+    progress = ProgressBar(trainer, remaining, quiet=quiet)
     # `HookOrder` decides when each of them runs, not the order of this list.
     hooks: list[Hook] = [
         criteria,
         progress,
-        LogTraining(trainer, metrics, timer, running, training.log_every),
+        LogTraining(
+            trainer,
+            metrics,
+            running,
+            remaining,
+            log_every=training.log_every,
+            log_seconds=training.log_seconds,
+        ),
         Validate(validator, trainer, criteria, best, training.validate_every),
         SaveCheckpoint(checkpointer, best, training.save_every or training.validate_every),
     ]
@@ -225,6 +234,23 @@ def _open_trainer(
         best.best,
         best.best_step,
     )
+
+
+def _metric(experiment: Experiment, directory: Path, restart: bool) -> str | list[str]:
+    """Return the metric of early stopping: configured, of the run that continues, or the default.
+
+    A run thus keeps its metric if the default, which depends on evaluation.metrics, changes.
+    """
+    if (configured := experiment.training.early_stopping.metric) is not None:
+        return configured
+    metric = None if restart else metric_of_run(RunDir(directory))
+    if metric is None:
+        return experiment.default_metric
+    for name in [metric] if isinstance(metric, str) else metric:
+        if name not in ("loss", *experiment.evaluation.metrics):
+            message = f"the best checkpoint of this run is that of {name}; add it to this list"
+            raise OptionError(message, "evaluation.metrics")
+    return metric
 
 
 def _open_run(
@@ -265,12 +291,16 @@ def _restore_or_initialize(
     trainer: Trainer,
     start_from: Path | None,
     inputs: JsonObject,
+    limits: Limits,
 ) -> None:
     """Restore the last checkpoint; without one, load the weights of the run to start from."""
     if trainer.process_group.on_first(run.has_checkpoint):
         for warning in checkpointer.restore():
             log.warning(warning)
         log.info("continuing after update %d", trainer.state.step)
+        length = trainer.schedule.length
+        if length is not None and length.limits != limits:
+            log.info("the schedule keeps its length of %s", length.limits)
     elif start_from is not None:
         checkpoint, warnings = load_initial_weights(trainer.model, start_from)
         inputs["start_from"] = weights_checksum(checkpoint)
@@ -320,16 +350,3 @@ def _handle_signals(stop: StopRequest) -> Iterator[None]:
         for number, handler in zip(numbers, previous, strict=True):
             # A Python program that calls `train` keeps its own handlers.
             signal.signal(number, handler)
-
-
-def _total_updates(experiment: Experiment, trainer: Trainer) -> int | None:
-    """Return the number of updates of the whole run; None if only its duration is limited."""
-    training = experiment.training
-    if training.steps is not None:
-        return training.steps
-    if training.epochs is None:
-        return None
-    _, plan = trainer.loader.plan(0)
-    return training.epochs * -(
-        -len(plan) // (trainer.accumulate * trainer.process_group.world_size)
-    )

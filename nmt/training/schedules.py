@@ -6,14 +6,20 @@ from math import cos, pi, sqrt
 from nmt.component_spec import NonNegative, Positive, PositiveFloat, Probability
 from nmt.registry import SCHEDULES
 from nmt.storage.atomic import JsonObject
+from nmt.training.limits import Limits, TrainingLength
 
 
 class Schedule(ABC):
     """Learning-rate schedule: a factor per update.
 
-    The factor is a function of the number of the update and of past validations, whose effect is in
-    `state_dict`.
+    The factor is a function of the number of the update, of the share of training that is done, and
+    of past validations, whose effect is in `state_dict`.
+
+    Attributes:
+        length: length of the training, which `build_trainer` sets; None where it is unknown
     """
+
+    length: TrainingLength | None = None
 
     @property
     def depends_on_validation(self) -> bool:
@@ -70,29 +76,85 @@ class InverseSquareRoot(Schedule):
         return min(step / self.warmup, sqrt(self.warmup / step))
 
 
-@SCHEDULES.register("cosine")
-class Cosine(Schedule):
-    """Cosine from 1 to `floor`. Loshchilov and Hutter 2017, eq. 5, without restarts.
+class Decay(Schedule):
+    """Linear warm-up from 0 to 1, and a decay to `floor` until the end of the schedule.
 
-    Args:
-        steps: updates until the factor is `floor`
-        warmup: updates until the full learning rate
-        floor: final factor
+    Without `steps` it ends with the training, at the limit that comes first. The limits of the
+    first start are part of the state, so a run that is prolonged keeps its curve.
     """
 
     def __init__(
-        self, *, steps: Positive, warmup: NonNegative = 0, floor: Probability = 0.0
+        self,
+        *,
+        steps: Positive | None = None,
+        warmup: NonNegative | Probability = 0,
+        floor: Probability = 0.0,
     ) -> None:
-        if warmup >= steps:
+        if steps is not None and warmup >= steps:
             raise ValueError(f"warmup: {warmup} must be less than steps: {steps}")
         self.steps, self.warmup, self.floor = steps, warmup, floor
 
+    @abstractmethod
+    def curve(self, done: float) -> float:
+        """Return the decay from 1 to 0, at a share of its length from 0 to 1."""
+
     def factor(self, step: int) -> float:
-        if step <= self.warmup:
-            return _warmup_factor(step, self.warmup)
-        # From 0 at the end of the warm-up to 1 at `steps`, and 1 from there on.
-        done = min(1.0, (step - self.warmup) / (self.steps - self.warmup))
-        return self.floor + (1 - self.floor) * (1 + cos(pi * done)) / 2
+        length = self._length()
+        if isinstance(self.warmup, float):  # a share of the length
+            done = length.done(step)
+            if done < self.warmup:
+                return done / self.warmup
+            done = (done - self.warmup) / (1 - self.warmup)
+        else:
+            if step <= self.warmup:
+                return _warmup_factor(step, self.warmup)
+            done = length.done(step, self.warmup)
+        return self.floor + (1 - self.floor) * self.curve(done)
+
+    def _length(self) -> TrainingLength:
+        if self.steps is not None:
+            # Neither epochs nor minutes are limited, so they are not read.
+            return TrainingLength(Limits(steps=self.steps), lambda: 0, lambda: 0.0)
+        if self.length is None:
+            raise ValueError("steps are required where the length of training is unknown")
+        return self.length
+
+    def state_dict(self) -> JsonObject:
+        return {} if self.steps is not None else {"length": self._length().state_dict()}
+
+    def load_state_dict(self, state: JsonObject) -> None:
+        if self.steps is None:
+            self._length().load_state_dict(state["length"])
+
+
+@SCHEDULES.register("cosine")
+class Cosine(Decay):
+    """Cosine from 1 to `floor`. Loshchilov and Hutter 2017, eq. 5, without restarts.
+
+    Args:
+        steps: updates until the factor is `floor` (default: the length of the training, by the
+            limit that comes first: training.minutes, epochs or steps)
+        warmup: updates until the full learning rate, or a share of the length, such as 0.05
+        floor: final factor
+    """
+
+    def curve(self, done: float) -> float:
+        return (1 + cos(pi * done)) / 2
+
+
+@SCHEDULES.register("linear")
+class Linear(Decay):
+    """Linear decay from 1 to `floor`. Devlin et al. 2019, A.2.
+
+    Args:
+        steps: updates until the factor is `floor` (default: the length of the training, by the
+            limit that comes first: training.minutes, epochs or steps)
+        warmup: updates until the full learning rate, or a share of the length, such as 0.05
+        floor: final factor
+    """
+
+    def curve(self, done: float) -> float:
+        return 1 - done
 
 
 @SCHEDULES.register("luong")

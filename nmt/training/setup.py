@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from nmt.config.choices import backend_of
-from nmt.config.schema import DataConfig, Experiment
+from nmt.config.schema import DataConfig, Experiment, TrainingConfig
 from nmt.data.corpus import Corpus, find_corpus
 from nmt.data.images import ImageSize, open_image_store
 from nmt.data.loader import BatchLoader
@@ -33,6 +33,7 @@ from nmt.storage.checkpoint import read_weights
 from nmt.storage.run_checkpoints import find_checkpoint
 from nmt.storage.run_dir import RunDir
 from nmt.training.graphed_update import check_graph_support
+from nmt.training.limits import Limits, TrainingLength
 from nmt.training.loss import CPU_CHUNK, GPU_CHUNK
 from nmt.training.precision import Precision
 from nmt.training.trainer import Trainer
@@ -314,10 +315,21 @@ def build_trainer(
         uses_graphs=uses_graphs,
         process_group=process_group,
     )
+    trainer.schedule.length = TrainingLength(
+        limits_of(training),
+        trainer.updates_per_epoch,
+        # The clocks of the ranks differ, but not their learning rates.
+        lambda: process_group.broadcast(trainer.timer.minutes),
+    )
     # A single process goes on with the generator that has initialized the parameters.
     if process_group.world_size > 1:
         torch.manual_seed(_derived_seed(training.seed, process_group.rank))
     return trainer
+
+
+def limits_of(training: TrainingConfig) -> Limits:
+    """Return the limits of an experiment."""
+    return Limits(training.epochs, training.steps, training.minutes)
 
 
 def _derived_seed(seed: int, index: int) -> int:

@@ -20,6 +20,7 @@ from nmt.model.seq2seq import Seq2Seq
 from nmt.prefetch import prefetch
 from nmt.storage.atomic import JsonObject
 from nmt.training.graphed_update import GraphedUpdate, make_capturable
+from nmt.training.limits import Timer
 from nmt.training.loss import BatchLoss
 from nmt.training.nonfinite import NonFiniteCheck, UpdateStats
 from nmt.training.precision import Precision
@@ -160,6 +161,7 @@ class Trainer:
         learning_rate: learning rate of the last update
         state: step and position
         stop: request to stop after the current update
+        timer: minutes of training so far
         skips_on_device: whether the optimizer itself skips an update that is not finite, so that
             the host reads the verdict one update later
     """
@@ -183,7 +185,7 @@ class Trainer:
         self.loader, self.precision, self.process_group = loader, precision, process_group
         self.accumulate, self.clip_norm = accumulate, clip_norm
         self.label_smoothing, self.output_chunk = label_smoothing, output_chunk
-        self.state, self.stop = TrainerState(), StopRequest()
+        self.state, self.stop, self.timer = TrainerState(), StopRequest(), Timer()
         # DDP hooks into the forward pass of the module it wraps, which therefore returns the loss.
         self._local_loss = BatchLoss(model, all_positions=uses_graphs)
         self.loss = process_group.wrap(self._local_loss)
@@ -242,6 +244,8 @@ class Trainer:
         """
         if self.stop.is_requested:
             return
+        # The length of an epoch, if needed, is read before the thread that plans epochs starts.
+        self.schedule.factor(self.state.step + 1)
         batches_per_update = self.accumulate * self.process_group.world_size
         batches = self.loader.updates(
             self.state.position, batches_per_update, self.process_group.info
@@ -258,6 +262,11 @@ class Trainer:
                     break
                 started = time.perf_counter()  # the hooks have run during the yield
         self.flush()
+
+    def updates_per_epoch(self) -> int:
+        """Return the number of updates of the first epoch; the others differ little, if at all."""
+        _, plan = self.loader.plan(0)
+        return -(-len(plan) // (self.accumulate * self.process_group.world_size))
 
     def update(self, batch: UpdateBatch) -> Update:
         """Update the parameters once.

@@ -1,9 +1,9 @@
-"""Validation: loss and beam-search scores on held-out text, and the best value so far."""
+"""Validation: loss and beam-search scores on held-out text."""
 
 import logging
 from contextlib import closing
 from dataclasses import dataclass
-from math import exp, inf
+from math import exp
 
 import torch
 from torch import Tensor
@@ -16,13 +16,14 @@ from nmt.data.token_corpus import TokenCorpus
 from nmt.distributed.process_group import SINGLE_PROCESS_GROUP, ProcessGroup
 from nmt.evaluation.attention_entropy import attention_entropy
 from nmt.evaluation.languages import choose_for_references
-from nmt.evaluation.metrics import higher_is_better, score
+from nmt.evaluation.metrics import score
 from nmt.model.seq2seq import Seq2Seq
 from nmt.prefetch import prefetch
 from nmt.search.translation import Translation
 from nmt.search.translator import Translator, number_lines
-from nmt.storage.atomic import JsonObject, file_errors
+from nmt.storage.atomic import file_errors
 from nmt.storage.run_dir import RunDir
+from nmt.training.best_metric import MIN_BLEU, BestMetricTracker
 from nmt.training.ema import ExponentialMovingAverage, applied
 from nmt.training.loss import batch_loss
 from nmt.training.metrics_log import MetricsLogger
@@ -31,111 +32,6 @@ from nmt.training.setup import Datasets, load_validation_text
 from nmt.training.trainer import Trainer
 
 log = logging.getLogger("nmt")
-
-
-MIN_BLEU = 1.0
-"""BLEU below this is noise: it depends on the few n-grams that match by accident."""
-
-
-class BestMetricTracker:
-    """Best validation of a run by a metric, and the number of validations without improvement.
-
-    Of equal values, and of BLEU below 1, the one with the lower loss is the best. A validation
-    counts towards `patience` if neither the metric nor the loss is better than ever before.
-
-    Args:
-        metric: `loss`, or a metric of nmt-eval
-        patience: validations without improvement until `exhausted`; None for no limit
-
-    Attributes:
-        best: value of the best validation; None before the first one
-        best_step: update after which it was measured
-        waited: number of validations since the last improvement
-    """
-
-    def __init__(self, metric: str, patience: int | None) -> None:
-        self.metric, self.patience = metric, patience
-        # A loss or an error rate is negated, so that larger is always better.
-        self._sign = 1.0 if metric != "loss" and higher_is_better(metric) else -1.0
-        self.best: float | None = None
-        self.best_step, self.waited = 0, 0
-        self._best_loss = self._lowest_loss = inf
-        self._record: float | None = None
-        self._before_end: JsonObject | None = None
-
-    def update(self, step: int, value: float, loss: float, *, is_scheduled: bool = True) -> bool:
-        """Add a validation; return whether it is the best so far.
-
-        Args:
-            step: number of completed updates
-            value: value of the metric
-            loss: the loss
-            is_scheduled: whether the validation is due at this update; otherwise it takes place
-                only because training ends, and `forget_end` removes it
-        """
-        if not is_scheduled:
-            self._before_end = self.state_dict()
-        is_best = self.best is None or self._key(value, loss) > self._key(
-            self.best, self._best_loss
-        )
-        if self.is_record(value) or loss < self._lowest_loss:
-            self.waited = 0
-        else:
-            self.waited += 1
-        if is_best:
-            self.best, self._best_loss, self.best_step = value, loss, step
-        if self.is_record(value):
-            self._record = value
-        self._lowest_loss = min(loss, self._lowest_loss)
-        return is_best
-
-    def is_record(self, value: float) -> bool:
-        """Return whether a value of the metric is better than all before."""
-        return self._record is None or self._sign * value > self._sign * self._record
-
-    def _key(self, value: float, loss: float) -> tuple[float, float]:
-        """Return a pair that is greater for a better validation."""
-        if self.metric == "bleu":
-            value = max(value, MIN_BLEU)
-        return self._sign * value, -loss
-
-    @property
-    def exhausted(self) -> bool:
-        """Return whether `patience` validations have passed without improvement."""
-        waited = (self._before_end or self.state_dict())["waited"]
-        return self.patience is not None and waited >= self.patience
-
-    def state_dict(self) -> JsonObject:
-        """Return the state as JSON values."""
-        state = {
-            "best": self.best,
-            "best_step": self.best_step,
-            "waited": self.waited,
-            "record": self._record,
-            # JSON has no infinity, which the losses are before the first validation.
-            "losses": None if self.best is None else [self._best_loss, self._lowest_loss],
-        }
-        return state if self._before_end is None else state | {"before_end": self._before_end}
-
-    def load_state_dict(self, state: JsonObject) -> None:
-        """Restore the state from `state_dict`."""
-        self.best, self.best_step = state["best"], state["best_step"]
-        self.waited = state["waited"]
-        # Earlier versions recorded the best value alone.
-        self._record = state.get("record", self.best)
-        self._best_loss, self._lowest_loss = state.get("losses") or (inf, inf)
-        self._before_end = state.get("before_end")
-
-    def forget_end(self) -> bool:
-        """Remove the validation at the end of training if it was not due; return whether it was.
-
-        A run that is continued with a larger limit then equals one that had this limit from the
-        beginning.
-        """
-        if self._before_end is None:
-            return False
-        self.load_state_dict(self._before_end)
-        return True
 
 
 @dataclass(frozen=True)
@@ -158,9 +54,10 @@ class ValidationResult:
         # exp overflows at 710, which a diverging model can reach.
         return exp(min(self.loss, 700.0))
 
-    def value(self, metric: str) -> float:
-        """Return the loss, or the score of a metric."""
-        return self.loss if metric == "loss" else self.scores[metric]
+    @property
+    def values(self) -> dict[str, float]:
+        """Return the loss and the scores by metric."""
+        return {"loss": self.loss, **self.scores}
 
 
 class Validator:
@@ -216,10 +113,11 @@ class Validator:
         if self._trainer.process_group.is_first:
             self._write_samples(result, step)
         # Scores are the same on all ranks, so trackers and schedules of the ranks agree.
-        value = result.value(self._best.metric)
+        best = self._best
         if is_scheduled:
-            self._trainer.schedule.on_validation(step, self._best.is_record(value))
-        is_best = self._best.update(step, value, result.loss, is_scheduled=is_scheduled)
+            is_record = best.is_record(best.metric, result.values[best.metric])
+            self._trainer.schedule.on_validation(step, is_record)
+        is_best = best.update(step, result.values, is_scheduled=is_scheduled)
         log.info(
             "validation after update %d: loss %.4f, perplexity %.2f%s%s",
             step,
@@ -228,10 +126,10 @@ class Validator:
             "".join(f", {name} {value:.2f}" for name, value in result.scores.items()),
             " (best so far)" if is_best else "",
         )
-        if self._best.metric == "bleu" and value < MIN_BLEU:
+        if best.metric == "bleu" and result.scores["bleu"] < MIN_BLEU:
             log.warning(
                 "bleu below %g says nothing yet: the loss decides which checkpoint is the best; if "
-                "it stays so, use early_stopping: {metric: chrf} or loss",
+                "it stays so, use early_stopping: {metric: chrf}",
                 MIN_BLEU,
             )
         return result

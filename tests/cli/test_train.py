@@ -98,7 +98,11 @@ def _change(tree: dict[str, Any], key: str, value: Any) -> None:
             {"type": "cosine", "steps": 5, "warmup": 9},
             "warmup: 9 must be less than steps: 5",
         ),
-        ("training.early_stopping", {"metric": "ter"}, "must be one of loss, bleu, got 'ter'"),
+        (
+            "training.early_stopping",
+            {"metric": "ter"},
+            "must be one of loss, chrf, bleu, got 'ter'",
+        ),
         ("plugins", ["nowhere.py"], "plugins: not found: "),
     ],
 )

@@ -49,7 +49,7 @@ def test_the_list_shows_types_ranges_and_defaults() -> None:
         "      cell (lstm or gru, default lstm): ",
         "      dropout (number ≥ 0 and < 1, default 0.0): ",
         "      learning_rate (number > 0, default 0.001): ",
-        "      steps (integer ≥ 1, required): ",
+        "      every (integer ≥ 1, required): ",
         "      coverage (boolean, default false): ",
     ):
         assert line in text
@@ -92,7 +92,7 @@ def test_the_list_of_sections_shows_types_ranges_and_defaults() -> None:
         "  train (path or list of path, required): ",
         "  vocabulary.type (unigram or bpe or char, default unigram): ",
         "  batch_tokens (integer ≥ 1 or auto, default 4000): ",
-        "  early_stopping.metric (string, default loss): ",
+        "  early_stopping.metric (string or list of string, default null): ",
         "  optimizer: a component; see --list optimizer",
     ):
         assert line in text

@@ -90,18 +90,21 @@ def test_precision_is_that_of_the_machine(gpu: bool, bf16: bool, precision: str)
     assert choice.settings["training"]["precision"] == precision
 
 
-def test_minutes_decide_on_epochs_and_schedule() -> None:
+def test_budget_of_minutes_replaces_the_epochs() -> None:
     choice = choose(FACTS)
+    set_duration(choice, 1000, 1.0, None)
+    assert choice.settings["training"]["epochs"] == 36
     assert set_duration(choice, 95, 30.0, 10.0) == 10
     training = choice.settings["training"]
-    assert training["epochs"] == 20
-    assert training["schedule"]["steps"] == 20 * 95
+    assert training["minutes"] == 10.0
+    # The schedule ends with the training, so it needs no number of steps.
+    assert not {"epochs", "steps"} & {*training, *training["schedule"]}
     assert training["validate_every"] == 190
-    assert "fewer than" not in choice.reasons["training.epochs"]
+    assert "20 epochs" in choice.reasons["training.minutes"]
+    assert "fewer than" not in choice.reasons["training.minutes"]
     set_duration(choice, 95, 30.0, 1.0)
-    assert choice.settings["training"]["epochs"] == 2
-    assert f"fewer than {MIN_EPOCHS}" in choice.reasons["training.epochs"]
-    assert training["schedule"]["warmup"] < training["schedule"]["steps"]
+    assert f"fewer than {MIN_EPOCHS}" in choice.reasons["training.minutes"]
+    assert training["schedule"]["warmup"] < 2 * 95
 
 
 def test_written_file_has_the_values_and_comments() -> None:

@@ -150,8 +150,11 @@ def test_missing_sections_are_reported(errors: Errors) -> None:
 
 
 def test_a_missing_required_option_is_reported(errors: Errors) -> None:
-    text = f"{REQUIRED_KEYS.splitlines()[0]}\ntraining:\n  epochs: 1\n  schedule: cosine\n"
-    assert errors(text) == ["e.yaml:4: training.schedule.steps: is missing; add it"]
+    text = f"{REQUIRED_KEYS.splitlines()[0]}\ntraining:\n  epochs: 1\n  schedule: luong\n"
+    assert errors(text) == [
+        "e.yaml:4: training.schedule.start: is missing; add it",
+        "e.yaml:4: training.schedule.every: is missing; add it",
+    ]
 
 
 def test_training_requires_an_end(errors: Errors) -> None:
@@ -162,9 +165,9 @@ def test_training_requires_an_end(errors: Errors) -> None:
 
 
 def test_the_metric_of_early_stopping_must_be_measured(errors: Errors) -> None:
-    text = REQUIRED_KEYS.replace("epochs: 1", "epochs: 1, early_stopping: {metric: chrf}")
+    text = REQUIRED_KEYS.replace("epochs: 1", "epochs: 1, early_stopping: {metric: [bleu, ter]}")
     assert errors(f"{text}search: {{beam_size: 0}}\n") == [
-        "e.yaml:2: training.early_stopping.metric: must be one of loss, bleu, got 'chrf'; "
+        "e.yaml:2: training.early_stopping.metric: must be one of loss, chrf, bleu, got 'ter'; "
         "add it to evaluation.metrics",
         "e.yaml:3: search.beam_size: must be at least 1, got 0",
     ]

@@ -244,6 +244,24 @@ def test_validation_interval_is_fixed_where_the_schedule_depends_on_it(
     assert nmt_train(*arguments, "training.steps=4").code == 0
 
 
+def test_run_keeps_its_metric_where_the_default_is_another(finished: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    arguments = [finished / "a.yaml", "--run", run]
+    loss = "training.early_stopping.metric=loss"
+    assert nmt_train(*arguments, "training.steps=2", loss).code == 0
+    assert nmt_train(*arguments).code == 0
+    config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+    assert config["training"]["early_stopping"]["metric"] == "loss"
+    refused = nmt_train(*arguments, "training.early_stopping.metric=chrf")
+    assert "early_stopping.metric: chrf" in refused.complaint
+    assert nmt_train(*arguments, "--restart", "evaluation.metrics=[bleu]").code == 0
+    assert "best bleu 0" in (run / "train.log").read_text(encoding="utf-8")
+    unmeasured = nmt_train(*arguments, "training.steps=5", "evaluation.metrics=[ter]")
+    assert "evaluation.metrics: the best checkpoint of this run is that of bleu" in (
+        unmeasured.complaint
+    )
+
+
 def test_second_process_and_its_restart_are_refused(project: Path) -> None:
     before = tree_of(project / "run")
     with RunLock() as lock:

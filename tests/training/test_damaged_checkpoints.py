@@ -50,6 +50,7 @@ def short(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp("short")
     tree: dict[str, Any] = tiny_experiment()
     tree["training"] |= {"epochs": None, "steps": 6, "validate_every": 2, "keep": 5}
+    tree["training"]["early_stopping"] = {"metric": "loss"}
     tree["evaluation"] = {"samples": 0, "pictures": 0}
     tree["search"] = {"beam_size": 1, "max_length": 5}
     file = write_experiment(folder / "short.yaml", tree)

@@ -9,11 +9,11 @@ import torch
 
 from nmt.config.loader import load_experiment
 from nmt.data.loader import Position
+from nmt.training.best_metric import BestMetricTracker
 from nmt.training.checkpointing import Checkpointer
 from nmt.training.hooks import SaveCheckpoint
 from nmt.training.setup import build_trainer, prepare_datasets
 from nmt.training.trainer import Hook, HookOrder, StopRequest, Update
-from nmt.training.validation import BestMetricTracker
 from tests.commands import nmt_train, reports, write_experiment
 from tests.training.conftest import quick
 
@@ -64,12 +64,12 @@ def test_hook_is_due_at_its_interval_and_at_the_end(
 
 
 def test_checkpoint_is_due_for_best_model_and_interrupt() -> None:
-    best = BestMetricTracker("loss", None)
+    best = BestMetricTracker(["loss"], None)
     checkpointer = Checkpointer.__new__(Checkpointer)  # not used: nothing is saved
     hook = SaveCheckpoint(checkpointer, best, 100)
     assert not hook.is_due(_update(7), StopRequest())
     assert hook.is_due(_update(7), StopRequest(is_interrupted=True))
-    best.update(7, 1.5, 1.5)
+    best.update(7, {"loss": 1.5})
     assert hook.is_due(_update(7), StopRequest())
     assert not hook.is_due(_update(8), StopRequest())
 

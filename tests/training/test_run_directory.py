@@ -74,7 +74,7 @@ def test_metrics_have_documented_keys_and_intervals(trained: Path) -> None:
     numbers = {"epoch", "loss", "learning_rate", "gradient_norm"}
     timed = {"target_tokens_per_second", "minutes"}
     assert all(set(row) == {"kind", "step"} | numbers | timed for row in training)
-    scores = {"loss", "perplexity", "bleu", "attention_entropy"}
+    scores = {"loss", "perplexity", "chrf", "bleu", "attention_entropy"}
     assert all(set(row) == {"kind", "step"} | scores for row in validation)
     assert training[-1]["loss"] < training[0]["loss"] / 2
     assert [row["epoch"] for row in training[:4]] == [4, 7, 10, 14]  # 6 updates per epoch
