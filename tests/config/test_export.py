@@ -92,7 +92,7 @@ def test_the_list_of_sections_shows_types_ranges_and_defaults() -> None:
         "  train (path or list of path, required): ",
         "  vocabulary.type (unigram or bpe or char, default unigram): ",
         "  batch_tokens (integer ≥ 1 or auto, default 4000): ",
-        "  early_stopping.metric (string or list of string, default null): ",
+        "  early_stopping.metric (string or list of string or null, default null): ",
         "  optimizer: a component; see --list optimizer",
     ):
         assert line in text
