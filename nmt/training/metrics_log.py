@@ -140,8 +140,6 @@ def read_reports(data: bytes) -> tuple[list[tuple[JsonObject, str]], int]:
     return reports, unreadable
 
 
-
-
 class RunningLoss:
     """Negative log-likelihood and number of target tokens since the last log line."""
 

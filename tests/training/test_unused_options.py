@@ -122,6 +122,7 @@ ALWAYS_ACTING = {
     "training.validate_every",
     "training.save_every",
     "training.log_every",
+    "training.report",
     "training.log_seconds",
     "training.keep",
     "training.early_stopping.metric",
