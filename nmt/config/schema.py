@@ -124,13 +124,17 @@ def _check_symbol(symbol: str) -> str:
 Symbol = Annotated[str, AfterValidator(_check_symbol)]
 
 
+# Options of training a SentencePiece model that other kinds of vocabularies lack.
+SENTENCEPIECE_OPTIONS = ("byte_fallback", "character_coverage", "split_digits")
+
+
 class VocabularyConfig(Section):
     """Subword vocabularies of both languages."""
 
     size: Annotated[int, Field(ge=1, le=1_000_000)] = 8000
     """tokens of a vocabulary that is learned from the training text"""
-    type: Literal["unigram", "bpe", "char"] = "unigram"
-    """SentencePiece model type"""
+    type: Literal["unigram", "bpe", "char", "word"] = "unigram"
+    """SentencePiece model type, or word: text as segmented by white space"""
     joint: bool = True
     """one vocabulary for both languages; has no effect with data.pictures"""
     byte_fallback: bool = False
@@ -146,7 +150,13 @@ class VocabularyConfig(Section):
     lines: Positive = 400_000
     """lines to learn from; of a longer training text, a fixed random sample of this many"""
     model: Path | list[Path] | None = None
-    """existing SentencePiece model for both sides, or a list of a source and a target model"""
+    """existing vocabulary of both sides, or a list of one of the source and one of the target: a
+    SentencePiece model, a tokenizer.json of Hugging Face, or a list of tokens (vocab.txt, fairseq's
+    dict.txt, Marian's vocab.yml)"""
+    codes: Path | list[Path] | None = None
+    """merge operations of subword-nmt or fastBPE, which split words; one file for both sides, or a
+    list of one of the source and one of the target. Without model, all tokens that they make of the
+    training text form the vocabulary"""
     user_defined_symbols: Annotated[list[Symbol], AfterValidator(_check_distinct)] = []  # noqa: RUF012 (copied)
     """strings that are always one token, such as placeholders"""
     split_digits: bool = False
@@ -163,17 +173,39 @@ class VocabularyConfig(Section):
         changed = [
             name
             for name in fields
-            if name not in ("model", "joint", "sampling")
+            if name in self.unused_options
             and getattr(self, name) not in (fields[name].default, FORMER_NORMALIZATION)
         ]
-        if self.model is not None and changed:
-            raise ValueError(f"{', '.join(changed)} has no effect with model; remove one of them")
-        if isinstance(self.model, list) and len(self.model) not in (1, 2):
-            raise ValueError(
-                f"model: expected one file, or one for source and one for target, "
-                f"got {len(self.model)}"
-            )
+        if changed:
+            cause = self.unused_options[changed[0]]
+            raise ValueError(f"{', '.join(changed)} has no effect with {cause}; remove one of them")
+        for name, files in (("model", self.model), ("codes", self.codes)):
+            if isinstance(files, list) and len(files) not in (1, 2):
+                raise ValueError(
+                    f"{name}: expected one file, or one for source and one for target, "
+                    f"got {len(files)}"
+                )
         return self
+
+    @property
+    def unused_options(self) -> dict[str, str]:
+        """Options without effect, each with the option that is the cause."""
+        if self.model is not None:
+            used = {"model", "codes", "joint", "sampling"}
+            return dict.fromkeys(type(self).model_fields.keys() - used, "model")
+        if self.codes is not None:
+            return dict.fromkeys((*SENTENCEPIECE_OPTIONS, "size", "type"), "codes")
+        if self.type == "word":
+            return dict.fromkeys(SENTENCEPIECE_OPTIONS, "type: word")
+        return {}
+
+    @property
+    def is_joint(self) -> bool:
+        """Whether both sides have one vocabulary: two files are one per side."""
+        files = (self.model, self.codes)
+        if any(isinstance(one, list) and len(one) > 1 for one in files):
+            return False
+        return self.model is not None or self.joint
 
     @model_validator(mode="after")
     def _check_sampling(self) -> "VocabularyConfig":
@@ -234,11 +266,13 @@ class DataConfig(Section):
 
     @model_validator(mode="after")
     def _check_pictures(self) -> "DataConfig":
-        models = self.vocabulary.model
-        if self.pictures is not None and isinstance(models, list) and len(models) > 1:
-            raise ValueError(
-                "vocabulary.model: images have no vocabulary; give only the model of the target"
-            )
+        for name in ("model", "codes"):
+            files = getattr(self.vocabulary, name)
+            if self.pictures is not None and isinstance(files, list) and len(files) > 1:
+                raise ValueError(
+                    f"vocabulary.{name}: images have no vocabulary; "
+                    f"give only the {name} of the target"
+                )
         return self
 
 

@@ -8,6 +8,7 @@ from itertools import islice
 from nmt.data.corpus import Corpus
 from nmt.data.token_corpus import Array, TokenCorpus
 from nmt.data.vocabulary import Vocabulary
+from nmt.errors import printable
 
 # Lines that are compared with their normalized form, which takes a quarter of a second.
 MAX_LINES = 20_000
@@ -27,7 +28,8 @@ class TextCoverage:
         changed_lines: those that normalization changes, apart from repeated and outer spaces
         changed: characters that are lost by that, and their numbers of occurrences
         tokens, unknown_tokens: tokens of the whole corpus, and the unknown ones among them
-        unknown: characters of the examined lines that are not in the vocabulary, and their numbers
+        unknown: characters or words of the examined lines that are not in the vocabulary, and their
+            numbers
         unseen: symbols of the vocabulary that occur on neither side of the corpus
     """
 
@@ -121,9 +123,7 @@ def _occurs(symbol: str, vocabulary: Vocabulary | None, ids: Array) -> bool:
 
 
 def _examine(side: TextCoverage, vocabulary: Vocabulary, lines: list[str], ids: Array) -> None:
-    characters = Counter[str]()
     for line in lines:
-        characters.update(line)
         normalized = vocabulary.normalize(line)
         if normalized == line:
             continue  # the usual case, and ten times as fast
@@ -132,15 +132,7 @@ def _examine(side: TextCoverage, vocabulary: Vocabulary, lines: list[str], ids: 
             side.changed_lines += 1
             side.changed += Counter(kept) - Counter(normalized)
     side.lines = len(lines)
-    # A character that is unknown by itself is unknown in every word.
-    encoded = vocabulary.encode_batch(list(characters))
-    side.unknown = Counter(
-        {
-            character: count
-            for (character, count), tokens in zip(characters.items(), encoded, strict=True)
-            if vocabulary.unk in tokens
-        }
-    )
+    side.unknown = vocabulary.count_unknown(lines)
     side.tokens = len(ids)
     side.unknown_tokens = int((ids == vocabulary.unk).sum())
 
@@ -151,7 +143,7 @@ def _spaced(text: str) -> str:
 
 
 def _named(characters: Counter[str]) -> str:
-    """Return the most frequent characters with their code points, in parentheses."""
+    """Return the most frequent words, or characters with their code points, in parentheses."""
     names = list(map(_name, _most_common(characters)))
     return f" ({', '.join(names)}{', …' * (len(characters) > len(names))})" if names else ""
 
@@ -161,5 +153,7 @@ def _most_common(characters: Counter[str]) -> Iterable[str]:
 
 
 def _name(character: str) -> str:
+    if len(character) > 1:
+        return printable(character)
     shown = f"{character} " if character.isprintable() and not character.isspace() else ""
     return f"{shown}U+{ord(character):04X}"

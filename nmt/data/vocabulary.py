@@ -2,6 +2,7 @@
 
 import hashlib
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -61,6 +62,16 @@ class Vocabulary(ABC):
         """Return whether all ids are of the same tokens in both vocabularies."""
         ids = range(max(len(self), len(other)))
         return len(self) == len(other) and self.tokens(ids) == other.tokens(ids)
+
+    def count_unknown(self, lines: Iterable[str]) -> Counter[str]:
+        """Return the unknown characters of a text, and their numbers; of some kinds, words."""
+        characters = Counter[str]()
+        for line in lines:
+            characters.update(line)
+        # A character that is unknown by itself is unknown in every word.
+        encoded = self.encode_batch(list(characters))
+        counts = zip(characters.items(), encoded, strict=True)
+        return Counter({one: count for (one, count), ids in counts if self.unk in ids})
 
     def encode(self, text: str) -> list[int]:
         """Return the token ids of a text, without begin and end."""

@@ -33,8 +33,8 @@ class Translation:
         text: translated text; in scoring, the given translation
         score: log-probability normalized by length, plus the coverage penalty; 0 for an empty line
         log_prob: log p(pieces | source), the natural logarithm
-        source_pieces: SentencePiece pieces of the source without `</s>`
-        pieces: SentencePiece pieces of the translation without `</s>`
+        source_pieces: tokens of the source without `</s>`
+        pieces: tokens of the translation without `</s>`
         piece_scores: log-probability of each piece, that of `</s>` last
         attention: attention weights, one row per target piece and one column per source piece,
             those of `</s>` last; None if the model has no attention
@@ -234,9 +234,11 @@ def _replace(
     text: str, spans: Sequence[Span], replacements: Sequence[str | None]
 ) -> tuple[str, list[Span]]:
     """Return the text with other strings in place of some of its tokens."""
-    replaced, moved = "", list[Span]()
+    replaced, moved, previous = "", list[Span](), 0
     for (start, end), other in zip(spans, replacements, strict=True):
+        replaced += text[previous:start]  # spaces between the words of some vocabularies
         begin = len(replaced)
         replaced += text[start:end] if other is None else other
         moved.append((begin, len(replaced)))
+        previous = end
     return replaced, moved

@@ -21,8 +21,9 @@ class RunDir:
         path: the directory
         config: the resolved experiment, with every default written out
         plugins: directory of copies of the plugins, with their checksums
-        vocabulary: directory of the SentencePiece models
-        joint_vocabulary: the one model of both sides
+        vocabulary: directory of the vocabularies
+        joint_vocabulary: the one SentencePiece model of both sides; vocabularies of other kinds
+            have the suffix .json instead
         source_vocabulary, target_vocabulary: the model of each side, unless the vocabulary is joint
         cache: directory of encoded text and images, unless `data.cache` names another
         batch_tokens: the batch size that `batch_tokens: auto` has found
@@ -56,6 +57,17 @@ class RunDir:
         self.samples = path / "samples"
         self.attention = path / "attention"
         self.lock = path / ".lock"
+
+    def vocabulary_files(self) -> tuple[Path, Path, Path]:
+        """Return the files of the joint, the source and the target vocabulary, which may not exist.
+
+        Each is JSON if there is such a file, and a SentencePiece model otherwise.
+        """
+        models = (self.joint_vocabulary, self.source_vocabulary, self.target_vocabulary)
+        joint, source, target = (
+            other if is_file(other := model.with_suffix(".json")) else model for model in models
+        )
+        return joint, source, target
 
     def owns(self, file: Path) -> bool:
         """Return whether a file has the place of one that training writes."""

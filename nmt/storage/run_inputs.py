@@ -5,6 +5,7 @@ plugins. Limits and reports may change between two starts of a run, and files ma
 their content is the same. Checkpoints of earlier versions record nothing and are not compared.
 """
 
+import json
 import logging
 from collections.abc import Collection, Mapping
 from contextlib import suppress
@@ -16,6 +17,7 @@ from nmt.config.schema import Experiment, VocabularyConfig
 from nmt.config.validation import validate
 from nmt.config.yaml_source import Key, leaves, read_yaml
 from nmt.errors import UserError
+from nmt.files import MAX_VOCABULARY_BYTES, read_regular
 from nmt.storage.atomic import JsonObject, file_errors, is_regular
 from nmt.storage.checkpoint import weights_checksum
 from nmt.storage.checksums import sha256
@@ -52,6 +54,7 @@ FILE_OPTIONS = frozenset(
         "data.valid",
         "data.cache",
         "data.vocabulary.model",
+        "data.vocabulary.codes",
         "training.start_from",
         "plugins",
     }
@@ -87,8 +90,20 @@ def decisive_options(experiment: Experiment) -> Options:
 
 def vocabulary_checksums(run: RunDir) -> dict[str, str]:
     """Return the SHA-256 of each vocabulary of a run, by file name."""
-    files = (run.joint_vocabulary, run.source_vocabulary, run.target_vocabulary)
-    return {file.name: _sha256(file) for file in files if is_regular(file)}
+    return {file.name: _sha256(file) for file in run.vocabulary_files() if is_regular(file)}
+
+
+def vocabulary_origins(run: RunDir) -> set[str]:
+    """Return the SHA-256 of the files that the vocabularies of a run were made from."""
+    origins: set[str] = set()
+    for file in filter(is_regular, run.vocabulary_files()):
+        if file.suffix == ".json":
+            with suppress(ValueError, AttributeError, TypeError):  # reported when it is loaded
+                content = json.loads(read_regular(file, max_bytes=MAX_VOCABULARY_BYTES))
+                origins.update(content.get("files", []))
+        else:
+            origins.add(_sha256(file))
+    return origins
 
 
 def plugin_checksums(experiment: Experiment) -> dict[str, str]:
@@ -148,7 +163,7 @@ def check_continuation(
     free = FREE_OPTIONS - frozenset(fixed_options)
     if recorded:  # otherwise the paths are the only evidence
         moved = FILE_OPTIONS & changes.keys()
-        free |= {key for key in moved if _same_content(key, recorded, experiment)}
+        free |= {key for key in moved if _same_content(run, key, recorded, experiment)}
     refused = [text for key, text in changes.items() if key not in free]
     if refused:
         message = f"the config of this run has changed ({'; '.join(refused)})"
@@ -250,16 +265,15 @@ def _with_current_defaults(before: Options, now: Options) -> Options:
     }
 
 
-def _same_content(key: str, recorded: JsonObject, experiment: Experiment) -> bool:
+def _same_content(run: RunDir, key: str, recorded: JsonObject, experiment: Experiment) -> bool:
     """Return whether the files of an option have the recorded content.
 
     Texts are compared later, when they have been read.
     """
-    if key == "data.vocabulary.model":
-        models = experiment.data.vocabulary.model
-        files = models if isinstance(models, list) else [models] if models else []
-        used = recorded.get("vocabulary", {})
-        return bool(files) and {_sha256(file) for file in files} == set(used.values())
+    if key in ("data.vocabulary.model", "data.vocabulary.codes"):
+        value = getattr(experiment.data.vocabulary, key.rpartition(".")[2])
+        files = value if isinstance(value, list) else [value] if value else []
+        return bool(files) and {_sha256(file) for file in files} <= vocabulary_origins(run)
     if key == "training.start_from":
         start = experiment.training.start_from
         if start is None or "start_from" not in recorded:

@@ -45,8 +45,7 @@ def check_components(loaded: LoadedExperiment) -> None:
     experiment = loaded.experiment
     check_unused_options(loaded)
     vocabulary = experiment.data.vocabulary
-    # A list of models is one per side; a single model is for both.
-    joint = vocabulary.joint if vocabulary.model is None else not isinstance(vocabulary.model, list)
+    joint = vocabulary.is_joint
     if experiment.training.start_from is not None:
         joint = True  # not known before that run is opened
     # Builds the model on the meta device: sizes and options are checked without memory.

@@ -18,9 +18,9 @@ from nmt.data.subword_regularization import sample_segmentations
 from nmt.data.text_coverage import TextCoverage, measure_coverage
 from nmt.data.token_corpus import TokenCorpus
 from nmt.data.tokenization import tokenize_corpus
+from nmt.data.vocabularies.files import load_given_vocabularies
 from nmt.data.vocabularies.learning import learn_vocabularies
 from nmt.data.vocabularies.saved import load_vocabularies, save_vocabularies
-from nmt.data.vocabularies.sentencepiece import SentencePieceVocabulary
 from nmt.data.vocabulary import Vocabularies, Vocabulary
 from nmt.distributed.process_group import SINGLE_PROCESS_GROUP, ProcessGroup
 from nmt.errors import OptionError, UserError, option_errors
@@ -187,22 +187,13 @@ def find_vocabularies(experiment: Experiment, train: Corpus, run: RunDir | None)
                 )
     elif config.model is not None:
         with option_errors("data.vocabulary.model"):
-            source, target = _load_models(config.model)
+            source, target = load_given_vocabularies(config)
     else:
         source, target = learn_vocabularies(config, train)
     found = (None if train.images else source), target
     if run is not None:
         save_vocabularies(run, found)
     return found
-
-
-def _load_models(files: Path | list[Path]) -> Vocabularies:
-    loaded = [
-        SentencePieceVocabulary.load(file)
-        for file in (files if isinstance(files, list) else [files])
-    ]
-    # One file serves both sides.
-    return loaded[0], loaded[-1]
 
 
 def check_coverage(experiment: Experiment, datasets: Datasets) -> list[TextCoverage]:
@@ -225,6 +216,8 @@ def _coverage_remedy(experiment: Experiment) -> str:
         return "remove training.start_from to learn a vocabulary from this text"
     if experiment.data.vocabulary.model is not None:
         return "give another model, or remove it to learn a vocabulary from this text"
+    if experiment.data.vocabulary.type == "word":
+        return "raise data.vocabulary.size, or use type: bpe"
     return "raise character_coverage, or set byte_fallback: true"
 
 

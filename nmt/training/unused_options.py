@@ -67,12 +67,12 @@ def _unused_vocabulary_options(loaded: LoadedExperiment) -> Unused:
     if training.start_from is not None:
         yield from _other_vocabulary_options(data.vocabulary, sorted(given), training.start_from)
         return
-    if data.vocabulary.model is not None:
-        # One file serves both sides, and two are one per side.
-        is_joint = not isinstance(data.vocabulary.model, list) or len(data.vocabulary.model) == 1
-        agreeing = {"joint"} if data.vocabulary.joint == is_joint else set()
-        for name in sorted(given - {"model"} - agreeing):
-            yield f"data.vocabulary.{name}", "has no effect with model; remove one of them"
+    causes = data.vocabulary.unused_options
+    # Files decide whether both sides share a vocabulary, and the option may agree with them.
+    if data.vocabulary.joint != data.vocabulary.is_joint:
+        causes |= {"joint": "model" if data.vocabulary.model is not None else "codes"}
+    for name in sorted(given & causes.keys()):
+        yield f"data.vocabulary.{name}", f"has no effect with {causes[name]}; remove one of them"
     if data.pictures is not None:
         if "joint" in given:
             yield "data.vocabulary.joint", "has no effect with data.pictures; remove it"

@@ -20,6 +20,8 @@ START = "training: {start_from: run}"
 SAMPLING = "search: {sampling: {}}"
 IMAGES = "data: {pictures: {size: 64}}\nmodel: {encoder: convolution}"
 MODEL = "data: {vocabulary: {model: m.model}}"
+CODES = "data: {vocabulary: {codes: codes}}"
+WORDS = "data: {vocabulary: {type: word}}"
 MODELS = "data: {vocabulary: {model: [s.model, t.model]}}"
 
 # Options, each in a file in which it has no effect, and words of the error about it.
@@ -43,6 +45,23 @@ WITHOUT_EFFECT = [
             "user_defined_symbols": "[]",
             "split_digits": "false",
         }.items()
+    ),
+    *(
+        (f"data.vocabulary.{name}", value, extra, f"has no effect with {cause}")
+        for extra, cause in ((CODES, "codes"), (WORDS, "type: word"))
+        for name, value in {
+            "byte_fallback": "false",
+            "character_coverage": "1.0",
+            "split_digits": "false",
+        }.items()
+    ),
+    ("data.vocabulary.size", "8000", CODES, "has no effect with codes"),
+    ("data.vocabulary.type", "word", CODES, "has no effect with codes"),
+    (
+        "data.vocabulary.joint",
+        "true",
+        "data: {vocabulary: {codes: [a, b]}}",
+        "has no effect with codes",
     ),
     ("model.attention", "global", PLAIN, "has no effect with decoder 'plain'"),
     ("model.score", "additive", PLAIN, "has no effect without attention"),
@@ -79,6 +98,7 @@ OTHER_VOCABULARIES = [
     ("user_defined_symbols", "[x]", "user_defined_symbols is [] there, not ['x']"),
     ("split_digits", "true", "split_digits is false there, not true"),
     ("model", "m.model", "model is null there, not /"),
+    ("codes", "codes", "codes is null there, not /"),
     (
         "normalization",
         "identity",
@@ -96,6 +116,7 @@ ALWAYS_ACTING = {
     "data.pictures.features",
     "data.max_length",
     "data.vocabulary.model",
+    "data.vocabulary.codes",  # or it is an error of a model with its own segmentation
     "data.vocabulary.sampling.nbest",  # without alpha, sampling has that of its default
     "data.cache",
     "model.embedding_size",

@@ -1,25 +1,36 @@
 """Learning of the vocabularies of an experiment from its training text."""
 
+import hashlib
 import logging
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
 from nmt.config.schema import VocabularyConfig
 from nmt.data.corpus import Corpus
 from nmt.data.line_sampling import sample_lines
+from nmt.data.vocabularies.files import read_codes
 from nmt.data.vocabularies.sentencepiece import SentencePieceVocabulary
 from nmt.data.vocabularies.sentencepiece_training import (
     IDENTITY,
+    NUM_SPECIAL_TOKENS,
     SizeError,
+    check_size,
     make_normalizer,
     train_sentencepiece,
 )
+from nmt.data.vocabularies.subword_nmt import SEPARATOR, Codes, SubwordNmtVocabulary
+from nmt.data.vocabularies.words import WordVocabulary, by_frequency
 from nmt.data.vocabulary import Vocabularies
 from nmt.errors import OptionError, option_errors
 from nmt.parallel import map_in_order
 
 log = logging.getLogger("nmt")
+
+LearnedVocabulary = SentencePieceVocabulary | WordVocabulary
+Learner = Callable[[list[str], str], LearnedVocabulary]
+"""Learns a vocabulary from lines, and gives it a rule by which text is normalized."""
 
 
 def learn_vocabularies(config: VocabularyConfig, train: Corpus) -> Vocabularies:
@@ -28,45 +39,103 @@ def learn_vocabularies(config: VocabularyConfig, train: Corpus) -> Vocabularies:
     Raises:
         UserError: if the text cannot be read, or does not suit the options
     """
-    options: dict[str, Any] = {
-        "size": config.size,
-        "type": config.type,
-        "byte_fallback": config.byte_fallback,
-        "character_coverage": config.character_coverage,
-        "user_defined_symbols": config.user_defined_symbols,
-        "split_digits": config.split_digits,
-    }
     rules = config.normalization.source, config.normalization.target
+    source_learner, target_learner = _learners(config)
 
-    def learn(text: Iterable[str], rule: str) -> SentencePieceVocabulary:
+    def learn(text: Iterable[str], rule: str, learner: Learner) -> LearnedVocabulary:
         lines, total = sample_lines(text, config.lines)
         if not any(lines):
             raise OptionError("the training text is empty; give files with text", "data.train")
-        job: Callable[[list[str]], bytes] = partial(
-            train_sentencepiece, normalization=rule, **options
-        )
+        if len(lines) < total:
+            log.info("the vocabulary is learned from %d lines drawn from %d", len(lines), total)
         # The text has been read, so that only an option can be wrong.
         with option_errors("data.vocabulary"), option_errors("data.vocabulary.size", SizeError):
-            if len(lines) == total:
-                return SentencePieceVocabulary(job(lines))
-            log.info("the vocabulary is learned from %d lines drawn from %d", len(lines), total)
-            # SentencePiece needs ten times the memory of the text, which only returns to the
-            # system when the process exits.
-            (model,) = map_in_order(job, [lines], processes=1)
-            return SentencePieceVocabulary(model)
+            return learner(lines, rule)
 
     if train.images:
-        return None, learn((target for _, target in train.pairs()), rules[1])
-    if not config.joint:
+        return None, learn((target for _, target in train.pairs()), rules[1], target_learner)
+    if not config.is_joint:
         return (
-            learn((source for source, _ in train.pairs()), rules[0]),
-            learn((target for _, target in train.pairs()), rules[1]),
+            learn((source for source, _ in train.pairs()), rules[0], source_learner),
+            learn((target for _, target in train.pairs()), rules[1], target_learner),
         )
     if rules[0] == rules[1]:
-        joint = learn((line for pair in train.pairs() for line in pair), rules[0])
+        lines = (line for pair in train.pairs() for line in pair)
+        joint = learn(lines, rules[0], target_learner)
         return joint, joint
     # The tokens are learned from the text of each side as its own rule leaves it.
     source, target = map(make_normalizer, rules)
     pairs = ((source(pair[0]), target(pair[1])) for pair in train.pairs())
-    joint = learn((line for pair in pairs for line in pair), IDENTITY)
+    joint = learn((line for pair in pairs for line in pair), IDENTITY, target_learner)
     return joint.with_normalization(rules[0]), joint.with_normalization(rules[1])
+
+
+def _learners(config: VocabularyConfig) -> tuple[Learner, Learner]:
+    """Return the learners of the source and the target vocabulary."""
+    symbols = config.user_defined_symbols
+    if config.codes is not None:
+        with option_errors("data.vocabulary.codes"):
+            files = config.codes if isinstance(config.codes, list) else [config.codes]
+            learners = [partial(_learn_subwords, read_codes(file), symbols) for file in files]
+        return learners[0], learners[-1]
+    if config.type == "word":
+        learner: Learner = partial(_learn_words, config.size, symbols)
+    else:
+        learner = partial(
+            _learn_sentencepiece,
+            {
+                "size": config.size,
+                "type": config.type,
+                "byte_fallback": config.byte_fallback,
+                "character_coverage": config.character_coverage,
+                "user_defined_symbols": symbols,
+                "split_digits": config.split_digits,
+            },
+            config.lines,
+        )
+    return learner, learner
+
+
+def _learn_sentencepiece(
+    options: dict[str, Any], max_lines: int, lines: list[str], rule: str
+) -> SentencePieceVocabulary:
+    job: Callable[[list[str]], bytes] = partial(train_sentencepiece, normalization=rule, **options)
+    if len(lines) < max_lines:
+        return SentencePieceVocabulary(job(lines))
+    # SentencePiece needs ten times the memory of the text, which only returns to the system when
+    # the process exits.
+    (model,) = map_in_order(job, [lines], processes=1)
+    return SentencePieceVocabulary(model)
+
+
+def _learn_words(size: int, symbols: Sequence[str], lines: list[str], rule: str) -> WordVocabulary:
+    check_size(size)
+    words = by_frequency(_count_words(lines, rule))
+    return WordVocabulary.make(_unite(symbols, words)[: size - NUM_SPECIAL_TOKENS], rule)
+
+
+def _learn_subwords(
+    text: str, symbols: Sequence[str], lines: list[str], rule: str
+) -> WordVocabulary:
+    codes, counts = Codes(text, symbols), Counter[str]()
+    for word, count in _count_words(lines, rule).items():
+        for token in codes.split(word):
+            counts[token] += count
+    # Inside of words, symbols are followed by others.
+    required = [symbol + end for symbol in symbols for end in ("", SEPARATOR)]
+    return SubwordNmtVocabulary.make(
+        _unite(required, by_frequency(counts)),
+        rule,
+        codes=text,
+        symbols=[*symbols],
+        files=[hashlib.sha256(text.encode()).hexdigest()],
+    )
+
+
+def _count_words(lines: list[str], rule: str) -> Counter[str]:
+    normalize = make_normalizer(rule)
+    return Counter(word for line in lines for word in normalize(line).split())
+
+
+def _unite(first: Sequence[str], others: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys([*first, *others]))

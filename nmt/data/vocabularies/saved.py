@@ -1,6 +1,6 @@
 """Vocabularies of a run directory."""
 
-from nmt.data.vocabularies.sentencepiece import SentencePieceVocabulary
+from nmt.data.vocabularies.files import load_own
 from nmt.data.vocabulary import Vocabularies
 from nmt.errors import UserError
 from nmt.files import is_dir, is_file
@@ -19,17 +19,15 @@ def load_vocabularies(run: RunDir) -> Vocabularies:
             "is not a run: it has no vocabulary; give a directory that nmt-train wrote",
             str(run.path),
         )
-    if is_file(run.joint_vocabulary):
-        joint = SentencePieceVocabulary.load(run.joint_vocabulary)
+    joint_file, source_file, target_file = run.vocabulary_files()
+    if is_file(joint_file):
+        joint = load_own(joint_file)
         # The same tokens, with another normalization of the source.
-        is_normalized = is_file(run.source_vocabulary)
-        return SentencePieceVocabulary.load(
-            run.source_vocabulary
-        ) if is_normalized else joint, joint
-    target = SentencePieceVocabulary.load(run.target_vocabulary)
-    if not is_file(run.source_vocabulary) and run.has_images():
+        return load_own(source_file) if is_file(source_file) else joint, joint
+    target = load_own(target_file)
+    if not is_file(source_file) and run.has_images():
         return None, target
-    return SentencePieceVocabulary.load(run.source_vocabulary), target
+    return load_own(source_file), target
 
 
 def save_vocabularies(run: RunDir, vocabularies: Vocabularies) -> None:
@@ -38,7 +36,7 @@ def save_vocabularies(run: RunDir, vocabularies: Vocabularies) -> None:
     with staging_dir(run.path, run.vocabulary.name) as staging:
         is_joint = source is not None and source.has_same_tokens(target)
         target_file = run.joint_vocabulary if is_joint else run.target_vocabulary
-        target.save(staging / target_file.name)
+        target.save(staging / target_file.with_suffix(target.suffix).name)
         if source is not None and source is not target:
-            source.save(staging / run.source_vocabulary.name)
+            source.save(staging / run.source_vocabulary.with_suffix(source.suffix).name)
         publish_dir(staging, run.vocabulary)

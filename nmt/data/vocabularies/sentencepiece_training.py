@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from io import BytesIO
 from typing import Literal
 
@@ -39,10 +40,7 @@ def train_sentencepiece(
     split_digits: bool = False,
 ) -> bytes:
     """Train a SentencePiece model and return it serialized; see `Vocabulary.train`."""
-    if size <= NUM_SPECIAL_TOKENS:
-        raise SizeError(
-            f"vocabulary size {size} has no room for text; use more than {NUM_SPECIAL_TOKENS}"
-        )
+    check_size(size)
     text = _TrainingText(lines)
     model = BytesIO()
     try:
@@ -74,6 +72,14 @@ def train_sentencepiece(
         advice = _advisable_size(text.num_lines, required + NUM_SPECIAL_TOKENS)
         raise _explain_training_error(str(error), size, advice) from error
     return model.getvalue()
+
+
+def check_size(size: int) -> None:
+    """Raise SizeError for a size that has no room for text."""
+    if size <= NUM_SPECIAL_TOKENS:
+        raise SizeError(
+            f"vocabulary size {size} has no room for text; use more than {NUM_SPECIAL_TOKENS}"
+        )
 
 
 class _TrainingText:
@@ -112,6 +118,19 @@ def make_normalizer(rule: str) -> Callable[[str], str]:
     )
     normalize: Callable[[str], str] = normalizer.normalize
     return normalize
+
+
+def make_offset_normalizer(rule: str) -> Callable[[str], tuple[str, Sequence[int]]]:
+    """Return a function that normalizes a line and gives the origin of each character.
+
+    The second value has the index in the line of each character of the result, and one for its end.
+    """
+    if rule == IDENTITY:
+        return lambda line: (line, range(len(line) + 1))
+    normalizer = spm.SentencePieceNormalizer(
+        rule_name=rule, add_dummy_prefix=False, escape_whitespaces=False
+    )
+    return partial(normalizer.normalize, with_offsets=True)
 
 
 def _advisable_size(num_lines: int, required: int) -> int:
