@@ -1,7 +1,6 @@
 """Line plots of measurements, distinguishable without color.
 
-Drawn without pyplot, as in `nmt.evaluation.plots`, in the colors of Okabe and Ito (2008), which
-remain distinct under color vision deficiency.
+Drawn without pyplot, in the colors and markers of `nmt.evaluation.curves`.
 """
 
 from collections.abc import Sequence
@@ -12,8 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+from nmt.evaluation.curves import COLORS, MARKERS
 
 
 class Line(NamedTuple):

@@ -91,11 +91,16 @@ def publish_dir(staging: Path, target: Path) -> None:
 
 
 def replace_file(path: Path, text: str) -> None:
+    """Write a small text file such that a reader sees its previous content or the new one."""
+    replace_bytes(path, text.encode("utf-8"))
+
+
+def replace_bytes(path: Path, data: bytes) -> None:
     """Write a small file such that a reader sees its previous content or the new one."""
     staging = path.parent / _staging_name()
     with file_errors(path):
         try:
-            staging.write_text(text, encoding="utf-8")
+            staging.write_bytes(data)
             flush(staging)
             os.replace(staging, path)
         finally:

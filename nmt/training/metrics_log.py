@@ -19,6 +19,7 @@ from nmt.storage.atomic import (
     move_aside,
     replace_file,
 )
+from nmt.storage.reports import read_reports
 from nmt.storage.run_dir import RunDir
 from nmt.training.trackers.tracker import TrackedRun, TrackerGroup
 
@@ -26,8 +27,6 @@ log = logging.getLogger("nmt")
 
 ReportListener = Callable[[str, int, Mapping[str, int | float]], None]
 """Function of the kind of a report, the number of updates, and the values."""
-
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class MetricsLogger:
@@ -115,29 +114,6 @@ class MetricsLogger:
         if text.encode() != data:
             replace_file(self._file, text)
         return [report for report, _ in kept]
-
-
-def read_reports(data: bytes) -> tuple[list[tuple[JsonObject, str]], int]:
-    """Return the reports in the bytes of a metrics file, and the number of unreadable lines.
-
-    A power failure may leave zeros or half a line anywhere. An incomplete last line, which a killed
-    process leaves, is not counted.
-    """
-    reports: list[tuple[JsonObject, str]] = []
-    unreadable = 0
-    lines = data.removeprefix(BYTE_ORDER_MARK).split(b"\n")
-    for number, raw in enumerate(lines, start=1):
-        try:
-            line = raw.strip(b"\0 \r\t").decode("utf-8")
-            report = json.loads(line)
-            is_report = isinstance(report, dict) and isinstance(report.get("step"), int)
-        except (ValueError, RecursionError):
-            is_report = False
-        if is_report:
-            reports.append((report, line))
-        elif number < len(lines):
-            unreadable += 1
-    return reports, unreadable
 
 
 class RunningLoss:

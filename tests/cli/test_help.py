@@ -6,7 +6,7 @@ from subprocess import run
 
 import pytest
 
-from nmt.cli import evaluate, init, train, translate
+from nmt.cli import evaluate, init, plot, train, translate
 from nmt.cli.common import Parser
 
 
@@ -26,6 +26,7 @@ from nmt.cli.common import Parser
             "evaluate",
             "-m --metrics --tokenize --lowercase --baseline --json --alignments --gold REFERENCE",
         ),
+        ("plot", "--metrics --x -o --output RUN"),
     ],
 )
 def test_help_lists_every_option_without_importing_heavy_libraries(
@@ -65,8 +66,9 @@ def test_help_lists_every_option_without_importing_heavy_libraries(
             evaluate._parser(),
             ["files", "metrics", "word alignments", "output", "model", "search", "runtime"],
         ),
+        (plot._parser(), ["runs", "plot", "output"]),
     ],
-    ids=["init", "train", "translate", "evaluate"],
+    ids=["init", "train", "translate", "evaluate", "plot"],
 )
 def test_options_are_grouped_and_state_their_defaults(parser: Parser, groups: list[str]) -> None:
     found = {group.title: group._group_actions for group in parser._action_groups}

@@ -16,7 +16,7 @@ TITLE = re.compile(r'title="([^"]+)"')
 INLINE = re.compile(r"`([^`\n]+(?:\n[^`\n]+)?)`")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+ (.+)$", re.M)
-PROGRAMS = ("nmt-init", "nmt-train", "nmt-translate", "nmt-eval", "torchrun")
+PROGRAMS = ("nmt-init", "nmt-train", "nmt-translate", "nmt-eval", "nmt-plot", "torchrun")
 COMMANDS = (*PROGRAMS, "python scripts/", "python benchmarks/", "bash scripts/")
 
 

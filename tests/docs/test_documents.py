@@ -38,6 +38,7 @@ MODULES = {
     "nmt-train": "train",
     "nmt-translate": "translate",
     "nmt-eval": "evaluate",
+    "nmt-plot": "plot",
 }
 DATA = {"train": "t", "valid": "v", "source": "a", "target": "b", "vocabulary": {"size": 100}}
 MODEL = {
