@@ -188,7 +188,7 @@ def _translate(texts: list[str], options: argparse.Namespace) -> tuple[list[str]
     limit_shape_caches()
     from nmt.cli.search_arguments import check_search_options, search_options
     from nmt.cli.shared_translator import open_translator
-    from nmt.search.translator import number_lines
+    from nmt.search.source_line import number_lines
 
     check_search_options(options)
     with open_translator(NAME, options) as shared:

@@ -13,8 +13,9 @@ from nmt.config.search_options import SearchOptions
 from nmt.distributed.rank import RankInfo
 from nmt.errors import UserError, explained_out_of_memory
 from nmt.parallel import WorkerPool, usable_cores
+from nmt.search.source_line import SourceLine
 from nmt.search.translation import Translation
-from nmt.search.translator import SourceLine, Translator
+from nmt.search.translator import Translator
 
 
 class SharedTranslator:

@@ -17,8 +17,8 @@ from nmt.errors import UserError
 
 if TYPE_CHECKING:
     from nmt.distributed.process_group import ProcessGroup
+    from nmt.search.source_line import SourceLine
     from nmt.search.translation import Translation
-    from nmt.search.translator import SourceLine
 
 NAME = "nmt-translate"
 MAX_THREADS = 1024

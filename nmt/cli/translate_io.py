@@ -17,9 +17,9 @@ from nmt.data.text import is_blank, read_lines
 from nmt.errors import UserError
 from nmt.prefetch import read_available
 from nmt.search.alignment import to_pharaoh
+from nmt.search.source_line import SourceLine, number_lines
 from nmt.search.source_reader import SourceReader
 from nmt.search.translation import Translation
-from nmt.search.translator import SourceLine, number_lines
 
 Item = TypeVar("Item")
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from nmt.data.special_tokens import SpecialTokens
+from nmt.errors import UserError
 
 Span = tuple[int, int]
 """First character of a token in a text, and the one after its last; equal if it covers none."""
@@ -106,6 +107,16 @@ class Vocabulary(ABC):
     @abstractmethod
     def decode_with_spans(self, ids: Sequence[int]) -> tuple[str, list[Span]]:
         """Return the text of `decode`, and the characters of it that each token produces."""
+
+    def token_texts(self) -> list[str | bytes]:
+        """Return the text of each token: empty for a special token, bytes for a byte token.
+
+        `decode` joins these texts and removes the space before the first word.
+
+        Raises:
+            UserError: if the text of a token depends on its neighbors
+        """
+        raise UserError("constraints require a SentencePiece vocabulary; remove them")
 
 
 Vocabularies = tuple[Vocabulary | None, Vocabulary]

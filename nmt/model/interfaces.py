@@ -12,10 +12,12 @@ is the legend of the whole package:
     g  gates of a recurrent layer, concatenated
     h  head of multi-head attention or of a Neural Turing Machine
     i  slot of a memory
+    j  required or forbidden phrase of a sentence, in search
     k  hypothesis of a sentence
     l  layer
     m  width of an embedding
     n  hypothesis of any sentence: row n = b * hypotheses + k
+    o  state of an automaton over tokens, in search
     p  row of a table of positions
     q  query of a sentence
     r  target token of any sentence, padding left out

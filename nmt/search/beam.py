@@ -17,6 +17,8 @@ from torch import Tensor
 from nmt.device import AsyncHostCopy
 from nmt.model.interfaces import Memory, Prediction, State, select_rows
 from nmt.search.candidates import Candidates, block_repeated_ngrams, select_candidates
+from nmt.search.constraints.allocation import select_from_banks
+from nmt.search.constraints.rules import ConstraintState, ConstraintTables, SentenceRules
 from nmt.search.finished import (
     NEG_INF,
     BeamStep,
@@ -50,6 +52,7 @@ def beam_search(
     source_mask_bs: Bool[Tensor, "b s"] | None = None,
     detokenize: Detokenize | None = None,
     graphs: "GraphedSteps | None" = None,
+    constraints: tuple[ConstraintTables, SentenceRules] | None = None,
 ) -> list[list[Hypothesis]]:
     """Search the `n_best` best hypotheses of each sentence; return them best first.
 
@@ -80,14 +83,18 @@ def beam_search(
         detokenize: function from tokens to their text; of hypotheses with equal texts only the best
             one is kept, and the search goes on to find others. None to distinguish tokens
         graphs: steps with the same step function and `eos` as CUDA graphs; n-grams cannot be
-            blocked then. None to launch every kernel of its own
+            blocked then, and no sentence has constraints. None to launch every kernel of its own
+        constraints: prefixes, required and forbidden phrases of the sentences; terms require a
+            beam of 2 or more
 
     Raises:
         UserError: if the coverage penalty is used with a model without attention, or if the model's
             probabilities are NaN
     """
     assert min(beam_size, n_best) >= 1 and block_ngram >= 0
-    assert graphs is None or block_ngram == 0
+    assert graphs is None or (block_ngram == 0 and constraints is None)
+    tables, rules = constraints or (None, None)
+    assert tables is None or not tables.has_terms or beam_size > 1
     assert all(length >= 1 for length in max_lengths_b)
     device = device_of(memory, state)
     scoring = Scoring(length_penalty, coverage_penalty)
@@ -106,6 +113,8 @@ def beam_search(
     beam = start_beam(
         to_device(source_mask_bs, device), beam_size, bos=bos, keep_prefixes=block_ngram > 0
     )
+    if tables is not None and rules is not None:
+        beam = beam._replace(constraints=tables.start(rules, beam_size))
     all_rows_b = torch.arange(len(max_lengths_b), device=device)
     own_slots_k = torch.arange(beam_size, device=device)
     keeps_coverage = coverage_penalty.needs_weights
@@ -119,7 +128,13 @@ def beam_search(
         if graphs is None or graphs.has_failed:
             prediction = step(beam.tokens_bk.flatten(), memory, state)
             extension = extend_beam(
-                beam, prediction, eos=eos, keeps_coverage=keeps_coverage, block_ngram=block_ngram
+                beam,
+                prediction,
+                eos=eos,
+                keeps_coverage=keeps_coverage,
+                block_ngram=block_ngram,
+                tables=tables,
+                length=length,
             )
         else:
             extension = graphs.extend(
@@ -162,6 +177,7 @@ class BeamState(NamedTuple):
             step and if no penalty needs it
         prefixes_bkt: all its tokens; None unless n-grams are blocked
         source_mask_bs: False for padding
+        constraints: state of the constraints; None without any
     """
 
     tokens_bk: Int[Tensor, "b k"]
@@ -169,6 +185,7 @@ class BeamState(NamedTuple):
     coverage_bks: Float[Tensor, "b k #s"]
     prefixes_bkt: Int[Tensor, "b k t"] | None
     source_mask_bs: Bool[Tensor, "b #s"]
+    constraints: ConstraintState | None = None
 
 
 class Extension(NamedTuple):
@@ -241,6 +258,8 @@ def extend_beam(
     eos: int,
     keeps_coverage: bool,
     block_ngram: int,
+    tables: ConstraintTables | None = None,
+    length: int = 0,
 ) -> Extension:
     """Append a token to the hypotheses; never reads a value from the device.
 
@@ -249,6 +268,8 @@ def extend_beam(
         prediction: output of the step function for them
         eos, block_ngram: see `beam_search`
         keeps_coverage: whether to sum the attention weights, for a coverage penalty
+        tables: constraints of the batch, if any
+        length: number of tokens of the extended hypotheses, for constraints
     """
     beam_size = beam.tokens_bk.size(1)
     # The weights of this step belong to the hypotheses before their extension: all continuations of
@@ -264,8 +285,15 @@ def extend_beam(
         prefixes_nt = beam.prefixes_bkt.flatten(0, 1)
         log_probs_nv = block_repeated_ngrams(log_probs_nv, prefixes_nt, block_ngram)
 
+    constraints = beam.constraints
+    if tables is not None and constraints is not None:
+        log_probs_nv = tables.mask(constraints, log_probs_nv, length)
+
     # Each hypothesis has one continuation by `eos`, so at least k of 2k candidates continue.
-    candidates = select_candidates(beam.log_prob_bk, log_probs_nv, 2 * beam_size)
+    if tables is not None and constraints is not None and tables.has_terms:
+        candidates = select_from_banks(tables, constraints, beam.log_prob_bk, log_probs_nv, length)
+    else:
+        candidates = select_candidates(beam.log_prob_bk, log_probs_nv, 2 * beam_size)
 
     # The first k candidates that continue, in order: a stable sort puts them before the others.
     continues_bc = candidates.token_bc.ne(eos) & candidates.log_prob_bc.isfinite()
@@ -278,12 +306,15 @@ def extend_beam(
     if prefixes_bkt is not None:
         prefixes_bkt = _of_parents(prefixes_bkt, parent_bk)
         prefixes_bkt = torch.cat([prefixes_bkt, tokens_bk[:, :, None]], dim=2)
+    if tables is not None and constraints is not None:
+        constraints = tables.append(constraints, parent_bk, tokens_bk, length)
     next_beam = BeamState(
         tokens_bk,
         log_prob_bk,
         _of_parents(coverage_bks, parent_bk),
         prefixes_bkt,
         beam.source_mask_bs,
+        constraints,
     )
     coverage_bcs = _of_parents(coverage_bks, candidates.parent_bc)
     return Extension(

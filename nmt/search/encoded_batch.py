@@ -9,6 +9,7 @@ from nmt.config.search_options import SearchOptions
 from nmt.model.interfaces import Memory, State
 from nmt.registry import COVERAGE_PENALTIES, LENGTH_PENALTIES
 from nmt.search.beam import beam_search
+from nmt.search.constraints.rules import ConstraintTables, SentenceRules
 from nmt.search.finished import Detokenize
 from nmt.search.graphed_steps import GraphedSteps
 from nmt.search.hypothesis import Hypothesis
@@ -27,6 +28,7 @@ class EncodedBatch(NamedTuple):
         source_mask_bs: False for padding; on the CPU
         max_lengths_b: maximum number of target tokens per sentence, `eos` included
         bos, eos: special tokens of the target vocabulary
+        constraints: constraints of the sentences; None without any
         graphs: steps of beam search as CUDA graphs; None to run without
     """
 
@@ -37,6 +39,7 @@ class EncodedBatch(NamedTuple):
     max_lengths_b: list[int]
     bos: int
     eos: int
+    constraints: tuple[ConstraintTables, SentenceRules] | None = None
     graphs: GraphedSteps | None = None
 
     def beam_search(self, options: SearchOptions, detokenize: Detokenize) -> list[list[Hypothesis]]:
@@ -58,6 +61,7 @@ class EncodedBatch(NamedTuple):
             source_mask_bs=self.source_mask_bs,
             detokenize=detokenize,
             graphs=self.graphs,
+            constraints=self.constraints,
         )
 
     def sample(self, numbers: list[int], options: SearchOptions) -> list[list[Hypothesis]]:
@@ -77,6 +81,7 @@ class EncodedBatch(NamedTuple):
             # and ranks change no sample. Pairs of seed and number have distinct sums.
             seeds_b=[options.sampling.seed * (1 << 32) + number for number in numbers],
             source_mask_bs=self.source_mask_bs,
+            constraints=self.constraints,
         )
         return [[hypothesis] for hypothesis in hypotheses]
 

@@ -122,7 +122,7 @@ class FinishedHypotheses:
     def _finalize_done(self, step: BeamStep) -> None:
         """Store the results of sentences that need no further search."""
         bounds = self._bounds(step).tolist()
-        best_log_probs = step.log_prob_bk[:, 0].tolist()
+        best_log_probs = step.log_prob_bk.amax(1).tolist()
         for row, sentence in enumerate(step.sentences):
             if sentence in self._done:
                 continue
@@ -185,7 +185,7 @@ class FinishedHypotheses:
         length_b = torch.tensor([self._max_lengths_b[sentence] for sentence in step.sentences])
         if self._early_stopping == "heuristic":
             length_b = length_b.clamp_max(len(self._history) + 1)
-        return self._scoring.bound(step.log_prob_bk[:, 0], length_b)
+        return self._scoring.bound(step.log_prob_bk.amax(1), length_b)
 
     def _unfinished(self, step: BeamStep, row: int) -> list[CompleteHypothesis]:
         """Return a sentence's active hypotheses, truncated at the maximum length."""

@@ -1,10 +1,11 @@
 """Translation of text: vocabularies, batches, search and back to text, for every command."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import NamedTuple, get_args, overload
+from typing import Any, get_args, overload
 
 import torch
 
@@ -19,34 +20,22 @@ from nmt.inference.compile import compile_model
 from nmt.inference.saved_model import SavedModel, load_saved_model
 from nmt.model.seq2seq import Seq2Seq
 from nmt.search.batch_planning import plan_batches
+from nmt.search.constraints.compiler import (
+    ConstraintCompiler,
+    ResolvedConstraints,
+    collate_constraints,
+)
+from nmt.search.constraints.line_constraints import resolve_lines
+from nmt.search.constraints.request import Phrases, constraints_of_texts
 from nmt.search.encoded_batch import EncodedBatch
 from nmt.search.ensemble import ensemble
 from nmt.search.graphed_steps import GraphedSteps
 from nmt.search.hypothesis import Hypothesis
 from nmt.search.source_encoding import SourceEncoding, encode_sources
+from nmt.search.source_line import SourceLine, number_lines
 from nmt.search.source_reader import make_reader
 from nmt.search.step import Step
 from nmt.search.translation import Translation, to_translation
-
-
-class SourceLine(NamedTuple):
-    """A line of source text to translate.
-
-    Attributes:
-        number: number of the line in its file, from 0; seeds the line's random numbers in sampling
-            and locates it in error messages
-        text: a sentence, or the file name of an image
-        target: a given translation to score instead of searching for one
-    """
-
-    number: int
-    text: str
-    target: str | None = None
-
-
-def number_lines(texts: Iterable[str]) -> Iterator[SourceLine]:
-    """Return the lines of a text with their numbers, from 0."""
-    return (SourceLine(number, text) for number, text in enumerate(texts))
 
 
 class Translator:
@@ -165,7 +154,15 @@ class Translator:
         translator.warnings = tuple(warning for one in saved for warning in one.warnings)
         return translator
 
-    def translate(self, texts: str | Iterable[str], **options: object) -> list[Translation]:
+    def translate(
+        self,
+        texts: str | Iterable[str],
+        *,
+        prefix: str | Sequence[str] = "",
+        terms: Phrases = (),
+        forbid: Phrases = (),
+        **options: object,
+    ) -> list[Translation]:
         """Translate sentences, or caption images.
 
         Sentences of similar length are translated together, so a long list is fastest.
@@ -173,27 +170,35 @@ class Translator:
         Args:
             texts: sentences or file names of images, or a single one; empty ones have empty
                 translations
+            prefix: text that the translations begin with, the same for all or one per text
+            terms: phrases that a translation contains, each exactly as often as it is listed: a
+                list for all texts, or a list of lists, one per text
+            forbid: phrases that a translation does not contain, given like `terms`
             options: fields of `SearchOptions` to change for this call, such as `beam_size=1`
 
         Returns:
             one translation per text, in order
 
         Raises:
-            UserError: for unknown or invalid options, or if an image cannot be read
+            UserError: for unknown or invalid options, for constraints that contradict each other or
+                the vocabulary cannot spell, or if an image cannot be read
         """
-        lines = list(number_lines(list_texts(texts)))
+        texts = list_texts(texts)
+        constraints = constraints_of_texts(len(texts), prefix, terms, forbid)
+        lines = [
+            line._replace(constraints=own)
+            for line, own in zip(number_lines(texts), constraints, strict=True)
+        ]
         return self.translate_lines(lines, self.options.updated(options))
 
     @overload
-    def __call__(  # type: ignore[overload-overlap] # text is an iterable of text
-        self, texts: str, **options: object
-    ) -> Translation: ...
+    def __call__(self, texts: str, **options: Any) -> Translation: ...
 
     @overload
-    def __call__(self, texts: Iterable[str], **options: object) -> list[Translation]: ...
+    def __call__(self, texts: Iterable[str], **options: Any) -> list[Translation]: ...
 
     def __call__(
-        self, texts: str | Iterable[str], **options: object
+        self, texts: str | Iterable[str], **options: Any
     ) -> Translation | list[Translation]:
         """Translate a sentence, or a list of them; the arguments are those of `translate`."""
         translations = self.translate(texts, **options)
@@ -252,6 +257,11 @@ class Translator:
         if options.block_ngram_repeat and self._graphs is not None:
             # The tokens to compare are one more at every step.
             raise UserError("block_ngram_repeat is not possible with recurrence graph; use auto")
+        resolved = None
+        if any(line.constraints for line in lines):
+            if self._graphs is not None:
+                raise UserError("constraints are not possible with recurrence graph; use auto")
+            resolved = resolve_lines(self._constraint_compiler, lines, options, file)
         texts = [line.text for line in lines]
         # By reader, then by line.
         encoded = [reader.encode(texts) for reader in self.readers]
@@ -262,7 +272,8 @@ class Translator:
         for rows in plan_batches(lengths, options, few_shapes=self._graphs is not None):
             selected = [lines[row] for row in rows]
             selected_ids = [[own[row] for row in rows] for own in encoded]
-            batch = self._encode_batch(selected, selected_ids, options, file)
+            constraints = resolved and [resolved[row] for row in rows]
+            batch = self._encode_batch(selected, selected_ids, options, file, constraints)
             hypotheses_b = self._decode(batch, selected, options)
             for row, hypotheses in zip(rows, hypotheses_b, strict=True):
                 pieces, spans = self.reader.pieces(ids[row]), self.reader.spans(lines[row].text)
@@ -287,11 +298,20 @@ class Translator:
                 )
         return translations
 
+    @cached_property
+    def _constraint_compiler(self) -> ConstraintCompiler:
+        return ConstraintCompiler(self.target_vocabulary)
+
     def _encode_batch(
-        self, lines: list[SourceLine], ids: list[list[list[int]]], options: SearchOptions, file: str
+        self,
+        lines: list[SourceLine],
+        ids: list[list[list[int]]],
+        options: SearchOptions,
+        file: str,
+        constraints: list[ResolvedConstraints] | None,
     ) -> EncodedBatch:
         """Encode lines by every model; `ids` are their source positions, by reader."""
-        locations = [f"{file}:{line.number + 1}" if file else "" for line in lines]
+        locations = [line.location(file) for line in lines]
         texts = [line.text for line in lines]
         inputs = [
             reader.batch(texts, own, locations)
@@ -307,9 +327,24 @@ class Translator:
         _, mask_bs = inputs[0]
         length_of = self.reader.default_max_length
         max_lengths_b = [options.max_length or length_of(one) for one in ids[0]]
-        target = self.target_vocabulary
+        tables = None
+        if constraints is not None:
+            if not options.max_length:
+                more = (one.min_length for one in constraints)
+                max_lengths_b = list(map(int.__add__, max_lengths_b, more))
+            compiler = self._constraint_compiler
+            compiled = [compiler.compile(one) for one in constraints]
+            tables = collate_constraints(compiled, max_lengths_b, compiler, self.device)
         return EncodedBatch(
-            self._step, memory, state, mask_bs, max_lengths_b, target.bos, target.eos, self._graphs
+            self._step,
+            memory,
+            state,
+            mask_bs,
+            max_lengths_b,
+            self.target_vocabulary.bos,
+            self.target_vocabulary.eos,
+            tables,
+            self._graphs,
         )
 
     def _decode(

@@ -19,8 +19,9 @@ from nmt.evaluation.languages import choose_for_references
 from nmt.evaluation.metrics import score
 from nmt.model.seq2seq import Seq2Seq
 from nmt.prefetch import prefetch
+from nmt.search.source_line import number_lines
 from nmt.search.translation import Translation
-from nmt.search.translator import Translator, number_lines
+from nmt.search.translator import Translator
 from nmt.storage.atomic import file_errors
 from nmt.storage.run_dir import RunDir
 from nmt.training.best_metric import MIN_BLEU, BestMetricTracker

@@ -9,8 +9,8 @@ from nmt.cli.translate_io import full_windows, pair_lines
 from nmt.distributed.process_group import SINGLE_PROCESS_GROUP, ProcessGroup
 from nmt.distributed.rank import RankInfo
 from nmt.errors import UserError
+from nmt.search.source_line import SourceLine, number_lines
 from nmt.search.translation import Translation
-from nmt.search.translator import SourceLine, number_lines
 
 
 class RecordedGroup(ProcessGroup):

@@ -181,6 +181,17 @@ class SentencePieceVocabulary(Vocabulary):
     def tokens(self, ids: Iterable[int]) -> list[str]:
         return [self._added.get(i) or self._processor.id_to_piece(i) for i in map(int, ids)]
 
+    def token_texts(self) -> list[str | bytes]:
+        processor, texts = self._processor, list[str | bytes]()
+        for i, token in enumerate(self.tokens(range(processor.get_piece_size()))):
+            if processor.is_byte(i):
+                texts.append(bytes([int(token[1:-1], 16)]))  # <0x41>
+            elif processor.is_control(i):
+                texts.append("")
+            else:
+                texts.append(self.decode([i]) if i == self.unk else token.replace(SPACE, " "))
+        return texts + [""] * len(self._added)
+
     @property
     def supports_sampling(self) -> bool:
         # SentencePiece does not expose the type of a model, but refuses n-best for other types.
