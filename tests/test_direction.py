@@ -36,6 +36,7 @@ LEVELS = [
     ("nmt.search",),
     ("nmt.evaluation",),
     ("nmt.training",),
+    ("nmt.api",),
     ("nmt.serving",),
     ("nmt.cli",),
 ]

@@ -1,4 +1,4 @@
-"""Process-wide settings of the commands; no other module of `nmt` changes any.
+"""Process-wide settings of the commands; `nmt.api` restores those that it changes.
 
 The allocator, denormal numbers, thread count, matrix products on a CPU and determinism belong to
 the process and not to a model, so a program that imports `nmt` keeps its own.

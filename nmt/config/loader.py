@@ -1,6 +1,6 @@
 """Loading of an experiment file: includes, overrides, plugins and validation."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
@@ -16,7 +16,13 @@ from nmt.config.yaml_source import Key, Tree, leaves, read_value, read_yaml
 from nmt.errors import OptionError, UserError, UserErrors
 from nmt.files import exists, resolve
 
+Overrides = Sequence[str] | Mapping[str, object]
+"""Texts `section.key=value`, or values by dotted key."""
+
 COMMAND_LINE = "command line"
+PYTHON = "overrides"
+"""Location of overrides that a Python program gives."""
+
 INCLUDED_SUFFIXES = (".yaml", ".yml", ".json")
 # An included file may be included again by another one, which counts twice.
 MAX_INCLUDES = 100
@@ -49,23 +55,46 @@ class LoadedExperiment:
             raise self.error(error.location, error.message) from error
 
 
-def load_experiment(file: Path, overrides: Sequence[str] = ()) -> LoadedExperiment:
+def load_experiment(
+    file: Path, overrides: Overrides = (), *, origin: str = COMMAND_LINE
+) -> LoadedExperiment:
     """Read, merge and validate an experiment file.
 
     Args:
         file: YAML file; files under `include:` are read first and overridden by it
-        overrides: `section.key=value`, which override all files
+        overrides: override all files
+        origin: location of the overrides in errors
 
     Raises:
         UserErrors: all mistakes, each with file and line
     """
-    tree, mistakes = _read(file, overrides)
+    tree = _Reader().read(file)
+    return _validate(tree, _apply(tree, overrides, origin), origin)
+
+
+def load_values(values: Mapping[str, object], overrides: Overrides = ()) -> LoadedExperiment:
+    """Validate the experiment that a Python program describes, as a file would contain it.
+
+    Args:
+        values: plain data by section; relative paths are relative to the current directory
+        overrides: override the values
+
+    Raises:
+        UserErrors: all mistakes, each with its key
+    """
+    tree = Tree(dict(values))
+    _resolve_paths(tree, Path.cwd())
+    _expand_component_names(tree)
+    return _validate(tree, _apply(tree, overrides, PYTHON), PYTHON)
+
+
+def _validate(tree: Tree, mistakes: list[UserError], origin: str) -> LoadedExperiment:
     # Before validation, because plugins extend the components that are valid.
     _import_plugins(tree)
     try:
         experiment = validate(Experiment, tree.values, tree.location)
     except UserErrors as errors:
-        mistakes += [_remaining_option(error, tree) or error for error in errors.errors]
+        mistakes += [_remaining_option(error, tree, origin) or error for error in errors.errors]
     if mistakes:
         raise UserErrors(sorted(mistakes, key=_file_and_line))
     return LoadedExperiment(experiment, tree)
@@ -73,8 +102,8 @@ def load_experiment(file: Path, overrides: Sequence[str] = ()) -> LoadedExperime
 
 def import_plugins(file: Path, overrides: Sequence[str] = ()) -> None:
     """Import the plugins of an experiment file, which need not be valid otherwise."""
-    tree, mistakes = _read(file, overrides)
-    if mistakes:
+    tree = _Reader().read(file)
+    if mistakes := _apply(tree, overrides, COMMAND_LINE):
         raise UserErrors(mistakes)
     _import_plugins(tree)
 
@@ -158,12 +187,6 @@ def _spellings() -> list[list[Key]]:
         for key, info in walk(Experiment)
         if isinstance(info.validation_alias, AliasChoices)
     ]
-
-
-def _read(file: Path, overrides: Sequence[str]) -> tuple[Tree, list[UserError]]:
-    """Read a file with its includes and apply the overrides; return the mistakes in these."""
-    tree = _Reader().read(file)
-    return tree, [error for text in overrides if (error := _override(tree, text))]
 
 
 class _Reader:
@@ -264,40 +287,53 @@ def _expand_component_names(tree: Tree) -> None:
             tree.put((*key, "type"), name, tree.location(key))
 
 
-def _override(tree: Tree, text: str) -> UserError | None:
-    """Apply one `section.key=value`; return its mistake."""
+def _apply(tree: Tree, overrides: Overrides, origin: str) -> list[UserError]:
+    """Apply overrides in their order; return their mistakes."""
+    mistakes = []
+    for item in overrides.items() if isinstance(overrides, Mapping) else overrides:
+        try:
+            dotted, value = _parse_override(item, origin) if isinstance(item, str) else item
+            _override(tree, dotted, value, origin)
+        except UserError as error:
+            mistakes.append(error)
+    return mistakes
+
+
+def _parse_override(text: str, origin: str) -> tuple[str, object]:
+    """Return the dotted key and the value of `section.key=value`."""
     dotted, equals, value = text.partition("=")
     if not equals or not dotted.strip():
-        return UserError(f"'{text}' is not an override; write section.key=value", COMMAND_LINE)
+        raise UserError(f"'{text}' is not an override; write section.key=value", origin)
+    return dotted, read_value(value, origin)
+
+
+def _override(tree: Tree, dotted: str, value: object, origin: str) -> None:
+    """Lay one value over a tree."""
     above = Tree()
     key: Key = tuple(dotted.strip().replace("-", "_").split("."))
     if len(key) > MAX_KEY_DEPTH:
-        return UserError(f"{dotted[:60]}...: unknown key", COMMAND_LINE)
-    try:
-        above.put(key, read_value(value, COMMAND_LINE), COMMAND_LINE)
-    except UserError as error:
-        return error
+        raise UserError(f"{dotted[:60]}...: unknown key", origin)
+    above.put(key, value, origin)
     _resolve_paths(above, Path.cwd())
     _expand_component_names(above)
     parent = key[:-1]
     component = _components().get(parent)
     # `model.score.hidden_size=7` without a score in the file is about the default one.
     if component is not None and tree.get(parent) is None:
-        tree.put((*parent, "type"), component.default, COMMAND_LINE)
+        tree.put((*parent, "type"), component.default, origin)
     if component is not None and key[-1] == "type" and isinstance(tree.get(parent), dict):
         # Only the type is replaced, so that options of the former type are reported, not lost.
-        tree.put(key, above.get(key), COMMAND_LINE)
+        tree.put(key, above.get(key), origin)
     else:
         _merge(tree, above)
-    return None
 
 
-def _remaining_option(error: UserError, tree: Tree) -> UserError | None:
+def _remaining_option(error: UserError, tree: Tree, origin: str) -> UserError | None:
     """Return the error about an option of a file whose component `KEY.type=NAME` has replaced."""
     for key in _components():
         dotted = ".".join(key)
-        is_option = error.message.startswith(f"{dotted}.") and error.location != COMMAND_LINE
-        if is_option and tree.location((*key, "type")) == COMMAND_LINE:
+        is_option = error.message.startswith(f"{dotted}.") and error.location != origin
+        if is_option and tree.location((*key, "type")) == origin:
             problem, _, _ = error.message.partition("; ")
             name = tree.get((*key, "type"))
             if problem.endswith(f"unknown option of '{name}'"):

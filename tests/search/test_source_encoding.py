@@ -40,12 +40,12 @@ def test_annotations_are_those_of_the_encoder_in_the_order_of_the_texts(
 
 
 def test_encoding_of_nothing_is_empty_and_an_ensemble_has_none(
-    trained: Path, second: Path, translator: Translator
+    trained: Path, translator: Translator
 ) -> None:
     assert translator.encode([]).annotations_bse.shape == (0, 0, 48)
     assert translator.encode(["", " "]).pieces == ((), ())
     with pytest.raises(UserError, match="an ensemble has several encoders"):
-        Translator.load(trained, second).encode("x")
+        Translator.load(trained, trained).encode("x")
 
 
 def test_call_returns_one_translation_per_text(translator: Translator, sources: list[str]) -> None:

@@ -1,0 +1,1 @@
+"""Python API: experiments, training and evaluation for programs and notebooks."""
