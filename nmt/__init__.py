@@ -14,6 +14,7 @@ from nmt.errors import UserError, UserErrors
 from nmt.version import VERSION
 
 if TYPE_CHECKING:
+    from nmt.api.curves import plot
     from nmt.api.evaluation import Evaluation, evaluate
     from nmt.api.experiment import Experiment
     from nmt.api.run import Run
@@ -40,6 +41,7 @@ _MODULES = {
     "check": "nmt.api.training",
     "evaluate": "nmt.api.evaluation",
     "open_trainer": "nmt.api.training",
+    "plot": "nmt.api.curves",
     "train": "nmt.api.training",
 }
 
@@ -59,6 +61,7 @@ __all__ = [
     "check",
     "evaluate",
     "open_trainer",
+    "plot",
     "train",
 ]
 

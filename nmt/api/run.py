@@ -1,5 +1,6 @@
 """A run directory as a Python object: metrics, curves, and the trained model."""
 
+from collections.abc import Sequence
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,9 @@ from nmt.files import is_file
 from nmt.search.translator import Translator
 from nmt.storage.atomic import exists, file_errors
 from nmt.storage.checkpoint import read_state
+from nmt.storage.reports import read_reports
 from nmt.storage.run_checkpoints import candidates
 from nmt.storage.run_dir import RunDir
-from nmt.training.metrics_log import read_reports
 
 
 class Run:
@@ -74,6 +75,21 @@ class Run:
         if not found:
             raise UserError(f"has no validation after update {step}", str(self._files.metrics))
         return found[-1]
+
+    def plot(self, metrics: Sequence[str] | None = None, x: str = "updates") -> Any:
+        """Return a figure of the learning curves, as nmt-plot draws them; a notebook shows it.
+
+        Args:
+            metrics: names of reported values (default: the loss and the scores of validations)
+            x: horizontal axis, updates or minutes
+
+        Raises:
+            UserError: the run does not report one of the metrics
+        """
+        # matplotlib, which training alone does not import.
+        from nmt.api.curves import plot
+
+        return plot([self], metrics, x)
 
     def translator(self, checkpoint: str = "best", **options: Any) -> Translator:
         """Load the trained model; the options are those of `Translator.load`."""

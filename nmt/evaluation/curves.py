@@ -6,6 +6,7 @@ vision deficiency. Runs also differ by their markers.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from math import ceil
 from os.path import commonpath
 from pathlib import Path
@@ -52,6 +53,15 @@ LABELS = {
     "updates": "updates",
     "minutes": "minutes of training",
 }
+
+
+class CurvesFigure(Figure):
+    """A figure that a notebook shows without pyplot."""
+
+    def _repr_png_(self) -> bytes:
+        data = BytesIO()
+        self.savefig(data, format="png")
+        return data.getvalue()
 
 
 @dataclass(frozen=True)
@@ -123,7 +133,7 @@ def _distinct_names(paths: Sequence[Path]) -> list[str]:
 
 def plot_curves(
     runs: Sequence[RunCurves], metrics: Sequence[str] | None = None, axis: Axis = "updates"
-) -> Figure:
+) -> CurvesFigure:
     """Draw one panel per metric, with a curve of each run.
 
     Validations are lines with markers, of which the filled one is the best; training is a thin
@@ -147,7 +157,7 @@ def plot_curves(
     rows, legend_rows = ceil(len(metrics) / PANEL_COLUMNS), ceil((len(runs) + 2) / LEGEND_COLUMNS)
     columns = ceil(len(metrics) / rows)  # four panels are two rows of two
     size = (columns * PANEL_INCHES[0], rows * PANEL_INCHES[1] + legend_rows * LEGEND_INCHES)
-    figure = Figure(figsize=size, facecolor="white", layout="constrained")
+    figure = CurvesFigure(figsize=size, facecolor="white", layout="constrained")
     FigureCanvasAgg(figure)
     panels = list(figure.subplots(rows, columns, squeeze=False).flat)
     kinds = set[str]()
