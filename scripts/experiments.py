@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from nmt.config.schema import DataConfig
-from nmt.data.corpus import find_corpus
 from nmt.evaluation.metrics import score
 from nmt.search.translator import Translator
 from nmt.storage.run_dir import RunDir
+from nmt.training.setup import find_text
 
 Pair = tuple[str, str]
 Report = dict[str, float]
@@ -36,8 +36,8 @@ def reports(run: Path, kind: str) -> list[Report]:
 
 def valid_pairs(data: DataConfig) -> tuple[list[Pair], list[Pair]]:
     """Return all pairs of the validation text, and those that are not in the training text."""
-    seen = set(find_corpus(data.train, data.source, data.target).pairs())
-    pairs = list(find_corpus(data.valid, data.source, data.target).pairs())
+    seen = set(find_text(data, data.train).pairs())
+    pairs = list(find_text(data, data.valid).pairs())
     return pairs, [pair for pair in pairs if pair not in seen]
 
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, get_origin
 
 from pydantic import TypeAdapter
 from pydantic.fields import FieldInfo
@@ -10,7 +10,7 @@ from pydantic.json_schema import JsonSchemaValue
 
 from nmt.component_spec import LARGE, REQUIRED, ComponentSpec, Option, bound_text
 from nmt.config.schema import Experiment
-from nmt.config.validation import Components, Section, component_of
+from nmt.config.validation import Components, Section, component_of, section_of
 from nmt.errors import UserError, suggest
 from nmt.registry import FAMILIES
 
@@ -38,9 +38,8 @@ def list_options(name: str | None = None) -> str:
 def _sections(parent: type[Section]) -> Iterator[tuple[str, type[Section]]]:
     """Yield the keys of a section that are sections themselves, optional ones included."""
     for key, field in parent.model_fields.items():
-        for member in (field.annotation, *get_args(field.annotation)):
-            if isinstance(member, type) and issubclass(member, Section):
-                yield key, member
+        if section := section_of(field):
+            yield key, section
 
 
 def _section_lines(section: type[Section], prefix: str) -> Iterator[str]:
@@ -49,7 +48,9 @@ def _section_lines(section: type[Section], prefix: str) -> Iterator[str]:
     for key, field in section.model_fields.items():
         option = _field_option(field)
         if key in nested:
-            if option.default is None:
+            if get_origin(field.annotation) is list:
+                yield f"  {prefix}{key} (path, section or list of these, required): {option.help}"
+            elif option.default is None:
                 yield f"  {prefix}{key} (section, default null): {option.help}"
             yield from _section_lines(nested[key], f"{prefix}{key}.")
         elif key in FAMILIES:

@@ -11,7 +11,7 @@ from pydantic import AliasChoices
 
 from nmt.config.plugins import import_plugin
 from nmt.config.schema import Experiment
-from nmt.config.validation import Component, component_of, types_of, validate, walk
+from nmt.config.validation import Component, component_of, path_field, types_of, validate, walk
 from nmt.config.yaml_source import Key, Tree, leaves, read_value, read_yaml
 from nmt.errors import OptionError, UserError, UserErrors
 from nmt.files import exists, resolve
@@ -169,7 +169,18 @@ def _refuse_dotted_types(tree: Tree) -> None:
 @cache
 def _path_keys() -> tuple[Key, ...]:
     """Return the keys of file names."""
-    return tuple(key for key, info in walk(Experiment) if Path in types_of(info.annotation))
+    return tuple(
+        key
+        for key, info in walk(Experiment)
+        if Path in types_of(info.annotation) or path_field(info)
+    )
+
+
+@cache
+def _path_sections() -> dict[Key, str]:
+    """Return the keys of sections that a file name may replace, each with the option it is."""
+    found = ((key, path_field(info)) for key, info in walk(Experiment))
+    return {key: field for key, field in found if field}
 
 
 @cache
@@ -262,6 +273,10 @@ def _merge(below: Tree, above: Tree) -> None:
         component, replaced = above.get(key), below.get(key)
         if None not in (component, replaced) and not _same_type(component, replaced):
             below.drop(key)
+    for key, field in _path_sections().items():
+        path = below.get(key)
+        if isinstance(above.get(key), dict) and isinstance(path, Path):
+            below.put(key, {field: path}, below.location(key))
     # A key replaces its other spellings; both in one file are an error of the section.
     for spellings in _spellings():
         if any(above.get(key) is not None for key in spellings):
@@ -349,8 +364,18 @@ def _resolve_paths(tree: Tree, folder: Path) -> None:
         if isinstance(value, str):
             tree.put(key, _path(value, folder), tree.location(key))
         elif isinstance(value, list):
-            paths = [_path(item, folder) if isinstance(item, str) else item for item in value]
+            field = _path_sections().get(key, "")
+            paths = [_resolved_item(item, folder, field) for item in value]
             tree.put(key, paths, tree.location(key))
+
+
+def _resolved_item(item: object, folder: Path, field: str) -> object:
+    """Convert a file name in a list, or in a section of a list."""
+    if isinstance(item, str):
+        return _path(item, folder)
+    if isinstance(item, dict) and isinstance(item.get(field), str):
+        return item | {field: _path(item[field], folder)}
+    return item
 
 
 def _path(text: str, folder: Path) -> Path:

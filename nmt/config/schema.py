@@ -23,6 +23,7 @@ from nmt.component_spec import (
     Size,
 )
 from nmt.config.choices import Recurrence, TiedEmbeddings
+from nmt.config.corpus_options import Corpora, Symbol, TrainingCorpora
 from nmt.config.search_options import SearchOptions
 from nmt.config.validation import (
     DEFAULT,
@@ -107,21 +108,6 @@ def _expand_rule(value: object) -> object:
             raise ValueError(f"expected one rule, or two for source and target, got {len(value)}")
         return {"source": value[0], "target": value[1]}
     return value
-
-
-# Tokens of every vocabulary, besides U+2581 in place of a space.
-SPECIAL_TOKENS = ("<pad>", "<s>", "</s>", "<unk>")
-
-
-def _check_symbol(symbol: str) -> str:
-    if not symbol or symbol != "".join(symbol.split()):
-        raise ValueError(f"must be text without white space, got {symbol!r}")
-    if "\u2581" in symbol or symbol in SPECIAL_TOKENS:
-        raise ValueError(f"{symbol!r} is reserved by SentencePiece; use another symbol")
-    return symbol
-
-
-Symbol = Annotated[str, AfterValidator(_check_symbol)]
 
 
 # Options of training a SentencePiece model that other kinds of vocabularies lack.
@@ -243,11 +229,14 @@ class PicturesConfig(Section):
 class DataConfig(Section):
     """Files of sentence pairs, and their vocabularies."""
 
-    train: Path | list[Path]
+    train: TrainingCorpora
     """training text: a prefix (`train` for train.de and train.en), a .tsv or .csv file, a pattern
-    of shards (`part-*`, or `part-*.de.gz` for both sides), or a list of these; each file plain or
-    compressed (.gz, .bz2, .xz, .zst)"""
-    valid: Path
+    of shards (`part-*`, or `part-*.de.gz` for both sides), a section with one of these as its
+    path, or a list of corpora; each file plain or compressed (.gz, .bz2, .xz, .zst)"""
+    temperature: Annotated[float, Field(ge=1, le=1000)] = 1.0
+    """weights of the training corpora by their sizes: the share of n pairs is proportional to
+    n^(1/temperature), and every pair is read once per epoch or more often; 1: all pairs once"""
+    valid: Corpora
     """validation text, named in the same way"""
     source: str
     """suffix of the source files, usually the code of the language"""
@@ -263,6 +252,28 @@ class DataConfig(Section):
     vocabulary: VocabularyConfig = VocabularyConfig()
     cache: Path | None = None
     """folder of the encoded text (default: in the run directory)"""
+
+    @property
+    def tags(self) -> list[str]:
+        """Return the tags of all corpora, each once."""
+        corpora = [*self.train, *self.valid]
+        return list(dict.fromkeys(corpus.tag for corpus in corpora if corpus.tag is not None))
+
+    @model_validator(mode="after")
+    def _check_corpora(self) -> "DataConfig":
+        if not self.train or not self.valid:
+            name = "valid" if self.train else "train"
+            raise error_at(f"data.{name}", "the list of corpora is empty; give at least one")
+        if self.temperature > 1 and len(self.train) == 1:
+            message = "has no effect with one training corpus; give a list, or remove it"
+            raise error_at("data.temperature", message)
+        if self.temperature > 1 and any(corpus.weight != 1 for corpus in self.train):
+            message = "has no effect with weights of corpora; remove one of them"
+            raise error_at("data.temperature", message)
+        if self.pictures is not None and self.tags:
+            message = "has no effect with data.pictures, since images have no words; remove it"
+            raise error_at("data.train", f"tag {message}")
+        return self
 
     @model_validator(mode="after")
     def _check_pictures(self) -> "DataConfig":

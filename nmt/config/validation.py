@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from itertools import islice
-from typing import Any, NamedTuple, Protocol, TypeVar, get_args, runtime_checkable
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar, get_args, runtime_checkable
 
 from pydantic import (
     BaseModel,
@@ -13,6 +13,7 @@ from pydantic import (
     GetJsonSchemaHandler,
     ValidationError,
     create_model,
+    model_serializer,
     model_validator,
 )
 from pydantic.fields import FieldInfo
@@ -61,6 +62,31 @@ class Section(BaseModel):
     def to_dict(self) -> dict[str, Any]:
         """Return the section as plain data for YAML, defaults included."""
         return self.model_dump(mode="json")
+
+
+class PathSection(Section):
+    """A section that a file name alone stands for, if its other options have their defaults.
+
+    Attributes:
+        path_field: the option that this name is
+    """
+
+    path_field: ClassVar[str] = "path"
+
+    @classmethod
+    def expand(cls, value: object) -> object:
+        """Convert a file name to the section that it stands for."""
+        if value is None or isinstance(value, (Mapping, Section)):
+            return value
+        return {cls.path_field: value}
+
+    @model_serializer(mode="wrap")
+    def _shorten(self, serialize: Callable[[Any], Any]) -> Any:
+        """Convert to a file name where possible, as earlier versions wrote it."""
+        values: dict[str, Any] = serialize(self)
+        defaults = {name: info.default for name, info in type(self).model_fields.items()}
+        others = [name for name in values if values[name] != defaults[name]]
+        return values[self.path_field] if others == [self.path_field] else values
 
 
 S = TypeVar("S", bound=Section)
@@ -268,7 +294,7 @@ def validate(
     try:
         return section.model_validate(values)
     except ValidationError as error:
-        raise UserErrors(_explain(error, section, locate, spell)) from None
+        raise UserErrors(_explain(error, section, values, locate, spell)) from None
 
 
 def walk(section: type[Section], key: Key = ()) -> Iterator[tuple[Key, FieldInfo]]:
@@ -296,6 +322,12 @@ def section_of(info: FieldInfo) -> type[Section] | None:
 def _has_defaults(info: FieldInfo) -> bool:
     """Return whether a field is a section that may be left out, and then has its defaults."""
     return isinstance(info.default, Section)
+
+
+def path_field(info: FieldInfo) -> str | None:
+    """Return the option that a file name stands for, where it may replace a section."""
+    section = section_of(info)
+    return section.path_field if section and issubclass(section, PathSection) else None
 
 
 def types_of(annotation: object) -> Iterator[object]:
@@ -328,6 +360,7 @@ class _Problem(NamedTuple):
 def _explain(
     error: ValidationError,
     root: type[Section],
+    values: Mapping[str, object],
     locate: Callable[[Key], str],
     spell: Callable[[str], str],
 ) -> list[UserError]:
@@ -338,7 +371,7 @@ def _explain(
     """
     problems: dict[Key, list[_Problem]] = {}
     for detail in error.errors():
-        problem = _problem(detail, root)
+        problem = _problem(detail, root, values)
         problems.setdefault(problem.key, []).append(problem)
     mistakes = []
     for key, group in islice(problems.items(), MAX_MISTAKES):
@@ -356,28 +389,39 @@ def _explain(
     return mistakes
 
 
-def _problem(detail: ErrorDetails, root: type[Section]) -> _Problem:
-    """Follow the location of an error through the schema."""
+def _problem(detail: ErrorDetails, root: type[Section], given: object) -> _Problem:
+    """Follow the location of an error through the schema and the given values."""
     moved = detail.get("ctx", {}).get("key")  # set by `error_at`
     location = tuple(moved.split(".")) if moved else detail["loc"]
     section: type[Section] | None = root
     known: tuple[str, ...] = ()
     component = None
+    keys: list[str] = []
     depth = 0
     # Below a value, pydantic appends the member of a union that it tried, "constrained-int" for
     # example. Below a component, the location contains the option.
     while depth < len(location) and (section is not None or component is not None):
+        part = location[depth]
+        depth += 1
+        if section is not None and isinstance(part, int):
+            # An item of a list of sections, or the only one, given without a list.
+            if isinstance(given, list):
+                keys.append(str(part))
+                given = given[part]
+            continue
         if section is None:
             component = None
         else:
+            if issubclass(section, PathSection) and not isinstance(given, Mapping):
+                break  # the file name that stands for the section
             known = tuple(section.model_fields)
-            info = section.model_fields.get(str(location[depth]))
+            info = section.model_fields.get(str(part))
             component = component_of(info) if info else None
             section = section_of(info) if info else None
-        depth += 1
+        keys.append(str(part))
+        given = given.get(part) if isinstance(given, Mapping) else None
     items = tuple(part for part in location[depth:] if isinstance(part, int))
-    key = tuple(map(str, location[:depth]))
-    return _Problem(detail, key, component is not None, items, known)
+    return _Problem(detail, tuple(keys), component is not None, items, known)
 
 
 # Kinds of values in the words of YAML, by pydantic's error about another one.

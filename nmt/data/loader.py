@@ -64,6 +64,7 @@ class BatchLoader:
             same one
         special_tokens: special tokens of source and target
         batch_tokens, batch_sentences, seed, few_shapes: options of `plan_epoch`
+        pairs_of_epoch: returns the indices of the pairs that an epoch reads; None for all, once
     """
 
     def __init__(
@@ -75,10 +76,11 @@ class BatchLoader:
         batch_sentences: int | None,
         seed: int,
         few_shapes: bool = False,
+        pairs_of_epoch: Callable[[int], Array] | None = None,
     ) -> None:
         self.corpus_of_epoch, self.special_tokens = corpus_of_epoch, special_tokens
         self.batch_tokens, self.batch_sentences, self.seed = batch_tokens, batch_sentences, seed
-        self.few_shapes = few_shapes
+        self.few_shapes, self.pairs_of_epoch = few_shapes, pairs_of_epoch
         # Corpus and plan of one epoch.
         self._cached: tuple[int, tuple[TokenCorpus, list[Array]]] | None = None
 
@@ -94,16 +96,20 @@ class BatchLoader:
 
     def _plan(self, epoch: int) -> tuple[TokenCorpus, list[Array]]:
         corpus = self.corpus_of_epoch(epoch)
+        source_lengths, target_lengths = corpus.source_lengths, corpus.target_lengths
+        pairs = None if self.pairs_of_epoch is None else self.pairs_of_epoch(epoch)
+        if pairs is not None:
+            source_lengths, target_lengths = source_lengths[pairs], target_lengths[pairs]
         batches = plan_epoch(
-            corpus.source_lengths,
-            corpus.target_lengths,
+            source_lengths,
+            target_lengths,
             batch_tokens=self.batch_tokens,
             batch_sentences=self.batch_sentences,
             seed=self.seed,
             epoch=epoch,
             few_shapes=self.few_shapes,
         )
-        return corpus, batches
+        return corpus, batches if pairs is None else [pairs[batch] for batch in batches]
 
     def updates(
         self, position: Position, batches_per_update: int, rank: RankInfo = SINGLE_PROCESS

@@ -91,6 +91,7 @@ class TokenCorpus:
         fingerprint: sha256 of the text, the vocabularies and everything else that decides the ids
         images: images of an `ImageStore`, one per row, if the source is images; each source is
             then one token, the number of its row
+        part_sizes: number of pairs that were read from each part of the corpus
     """
 
     arrays: TokenArrays
@@ -98,6 +99,7 @@ class TokenCorpus:
     text_fingerprint: str
     fingerprint: str
     images: Array | None = None
+    part_sizes: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.arrays.lines)
@@ -112,6 +114,11 @@ class TokenCorpus:
     def lines(self) -> Array:
         """Return the index of each pair among the pairs that were read, from 0."""
         return self.arrays.lines
+
+    @property
+    def part_bounds(self) -> Array:
+        """Return the index of the first pair of each part of the corpus, and the number of all."""
+        return np.searchsorted(self.lines, np.cumsum([0, *self.part_sizes]))
 
     @cached_property
     def source_lengths(self) -> Array:

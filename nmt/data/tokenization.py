@@ -86,6 +86,7 @@ class CorpusInfo(NamedTuple):
     stats: FilterStats
     text_fingerprint: str
     fingerprint: str
+    part_sizes: tuple[int, ...]
 
     def to_json(self) -> dict[str, object]:
         """Convert to values for JSON."""
@@ -94,13 +95,16 @@ class CorpusInfo(NamedTuple):
             "report": asdict(self.stats),
             "text_fingerprint": self.text_fingerprint,
             "fingerprint": self.fingerprint,
+            "part_sizes": list(self.part_sizes),
         }
 
     @classmethod
     def from_json(cls, values: JsonObject) -> "CorpusInfo":
         """Convert from the values of `to_json`."""
         stats = FilterStats(**values["report"])
-        return cls(stats, values["text_fingerprint"], values["fingerprint"])
+        # Entries of earlier versions have a single part.
+        part_sizes = tuple(values.get("part_sizes", [stats.read]))
+        return cls(stats, values["text_fingerprint"], values["fingerprint"], part_sizes)
 
 
 class TokenizedBlock(NamedTuple):
@@ -152,7 +156,7 @@ def tokenize_corpus(
         streams = {name: BytesIO() for name in TokenArrays._fields}
         info = write_token_arrays(corpus, spec, streams, processes=processes)
         arrays = TokenArrays(*(read_npy_buffer(streams[name]) for name in TokenArrays._fields))
-        return TokenCorpus(arrays, *info, images=images)
+        return _make_corpus(arrays, info, images)
     files = map(_fingerprint_file, corpus.files)
     index = cache_dir / f"{spec.fingerprint(*files, *corpus.reading)}.index"
     entry = _find_entry(index)
@@ -163,7 +167,18 @@ def tokenize_corpus(
     # Plain arrays that are still memory-mapped; slicing np.memmap costs several times as much.
     mapped = (np.load(entry / f"{name}.npy", mmap_mode="r") for name in TokenArrays._fields)
     arrays = TokenArrays(*map(np.asarray, mapped))
-    return TokenCorpus(arrays, *CorpusInfo.from_json(read_metadata(entry)), images=images)
+    return _make_corpus(arrays, CorpusInfo.from_json(read_metadata(entry)), images)
+
+
+def _make_corpus(arrays: TokenArrays, info: CorpusInfo, images: Array | None) -> TokenCorpus:
+    return TokenCorpus(
+        arrays,
+        info.stats,
+        info.text_fingerprint,
+        info.fingerprint,
+        images=images,
+        part_sizes=info.part_sizes,
+    )
 
 
 def write_token_arrays(
@@ -187,8 +202,10 @@ def write_token_arrays(
     writer = TokenArrayWriter(streams, spec.vocabulary_sizes)
     stats = FilterStats()
     text_hash = hashlib.sha256()
+    part_sizes = [0] * len(corpus.parts)
+    texts = _hash_blocks(corpus, text_hash, part_sizes)
     # Closing the generator ends the worker processes if this one is interrupted.
-    with closing(_tokenize_blocks(_hash_blocks(corpus, text_hash), spec, processes)) as blocks:
+    with closing(_tokenize_blocks(texts, spec, processes)) as blocks:
         for block in blocks:
             writer.append(block.sources, block.targets, block.kept + stats.read)
             # Indices count from 0 in a block; the numbers of lines count from 1 in the corpus.
@@ -203,7 +220,10 @@ def write_token_arrays(
         message = f"no pair is kept: {stats}; check the file, or raise max_length"
         raise UserError(message, str(corpus.files[0]))
     text_fingerprint = text_hash.hexdigest()
-    return CorpusInfo(stats, text_fingerprint, spec.fingerprint(text_fingerprint))
+    # The same text may be divided into other parts, which an entry of the cache records.
+    division = part_sizes if len(part_sizes) > 1 else []
+    fingerprint = spec.fingerprint(text_fingerprint, *division)
+    return CorpusInfo(stats, text_fingerprint, fingerprint, tuple(part_sizes))
 
 
 def tokenize_block(spec: TokenizationSpec, text: bytes) -> TokenizedBlock:
@@ -244,13 +264,17 @@ def _filter_pairs(
     return empty, ~empty & (lengths.max(axis=0) > max_length)
 
 
-def _hash_blocks(corpus: Corpus, text_hash: "hashlib._Hash") -> Iterator[bytes]:
-    """Yield blocks of source and target lines in turn, and add them to the hash."""
-    for sources, targets in corpus.blocks():
-        lines = chain.from_iterable(zip(sources, targets, strict=True))
-        block = ("\n".join(lines) + "\n").encode()
-        text_hash.update(block)
-        yield block
+def _hash_blocks(
+    corpus: Corpus, text_hash: "hashlib._Hash", part_sizes: list[int]
+) -> Iterator[bytes]:
+    """Yield blocks of source and target lines in turn; hash them, and count the pairs per part."""
+    for number, part in enumerate(corpus.parts):
+        for sources, targets in part.blocks():
+            part_sizes[number] += len(sources)
+            lines = chain.from_iterable(zip(sources, targets, strict=True))
+            block = ("\n".join(lines) + "\n").encode()
+            text_hash.update(block)
+            yield block
 
 
 def _tokenize_blocks(

@@ -74,6 +74,11 @@ class Vocabulary(ABC):
         counts = zip(characters.items(), encoded, strict=True)
         return Counter({one: count for (one, count), ids in counts if self.unk in ids})
 
+    def has_symbol(self, symbol: str) -> bool:
+        """Return whether a text without white space is one token, apart from a space before it."""
+        tokens = self.tokens(self.encode(symbol))
+        return tokens[-1:] == [symbol] and len(tokens) <= 2
+
     def encode(self, text: str) -> list[int]:
         """Return the token ids of a text, without begin and end."""
         return self.encode_batch([text])[0]

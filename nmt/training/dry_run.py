@@ -24,6 +24,7 @@ from nmt.training.setup import (
     Datasets,
     build_trainer,
     check_coverage,
+    describe_parts,
     load_validation_text,
     prepare_datasets,
 )
@@ -111,14 +112,15 @@ def _dry_run(experiment: Experiment, on_device: torch.device) -> str:
     update_batch = UpdateBatch([indexed], batch.target_tokens, Position(0, 1))
     updates = [trainer.update(update_batch) for _ in range(UPDATES)]
     losses = [float(update.nll) / update.target_tokens for update in updates]
-    report = _report(datasets, trainer, batch, limit, len(plan), losses)
+    report = _report(datasets, trainer, batch, len(plan), losses)
     report |= {f"{side.side} vocabulary": str(side) for side in coverage}
     if "bleu" in evaluation.metrics:
         report["bleu"] = f"with the tokenizer {tokenizer.name or DEFAULT_TOKENIZER}"
     warnings = [warning for side in coverage for warning in side.warnings()]
     warnings += [tokenizer.warning] * bool(tokenizer.warning)
     warnings += corpus_warnings(datasets.train_corpus, datasets.valid_corpus)
-    lines = [*report.items(), *(("warning", warning) for warning in warnings)]
+    parts = [("training corpus", line) for line in describe_parts(experiment, datasets)]
+    lines = [*report.items(), *parts, *(("warning", warning) for warning in warnings)]
     return "\n".join(f"{name:<18}{value}" for name, value in lines)
 
 
@@ -140,13 +142,14 @@ def _report(
     datasets: Datasets,
     trainer: Trainer,
     batch: Batch,
-    limit: int,
     batches: int,
     losses: list[float],
 ) -> dict[str, str]:
     parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
     tokens = len(datasets.target_vocabulary)
-    partly = f" (only the first {limit} are tried)" if datasets.train.stats.read == limit else ""
+    parts = zip(datasets.train_corpus.parts, datasets.train.part_sizes, strict=True)
+    is_limited = any(part.limit == size for part, size in parts)
+    partly = f" (only the first {datasets.train.stats.read} are tried)" if is_limited else ""
     precision = trainer.precision
     return {
         "training text": f"{datasets.train.stats}{partly}",

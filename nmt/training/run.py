@@ -45,9 +45,11 @@ from nmt.training.setup import (
     Datasets,
     build_trainer,
     check_coverage,
+    describe_parts,
     limits_of,
     load_initial_weights,
     prepare_datasets_together,
+    weight_pairs,
 )
 from nmt.training.text_record import record_texts
 from nmt.training.trainer import Hook, StopRequest, Trainer
@@ -155,6 +157,8 @@ def _open_trainer(
             log.info("reading the images, unless they are in the cache")
         datasets = prepare_datasets_together(experiment, run, process_group)
         log.info("training text: %s", datasets.train.stats)
+        for line in describe_parts(experiment, datasets):
+            log.info(line)
         log.info("validation text: %s", datasets.valid.stats)
         for side in check_coverage(experiment, datasets):
             log.info("%s vocabulary: %s", side.side, side)
@@ -272,7 +276,11 @@ def _open_run(
 def _record_inputs(run: RunDir, experiment: Experiment, datasets: Datasets) -> JsonObject:
     """Return the record of everything that decides the weights."""
     texts = record_texts(
-        datasets.train_corpus, datasets.train, datasets.valid_corpus, datasets.valid
+        datasets.train_corpus,
+        datasets.train,
+        datasets.valid_corpus,
+        datasets.valid,
+        weight_pairs(experiment, datasets),
     )
     return record_inputs(run, experiment) | {"texts": texts}
 

@@ -1,16 +1,18 @@
 """Preparation of training: vocabularies, encoded text, batches, model and trainer."""
 
 import logging
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from nmt.config.choices import backend_of
+from nmt.config.corpus_options import CorpusOptions, TrainingCorpusOptions
 from nmt.config.schema import DataConfig, Experiment, TrainingConfig
-from nmt.data.corpus import Corpus, find_corpus
+from nmt.data.corpus import Corpus, find_part
+from nmt.data.corpus_weights import WeightedPairs, temperature_weights
 from nmt.data.images import ImageSize, open_image_store
 from nmt.data.loader import BatchLoader
 from nmt.data.special_tokens import SpecialTokenPair
@@ -87,31 +89,26 @@ def prepare_datasets(
         experiment: the experiment
         run: run directory, where vocabularies and encoded text are kept; None to keep them in
             memory
-        limit: maximum number of training pairs to read; None for all
+        limit: maximum number of training pairs to read, about as many of each corpus; None for all
 
     Raises:
         UserError: if the text or a vocabulary cannot be used
     """
     data = experiment.data
     images = ImageSize.from_config(data.pictures)
-    find = partial(
-        find_corpus,
-        source=data.source,
-        target=data.target,
-        images=images is not None,
-        columns=data.columns,
-    )
     with option_errors("data.train"):
-        train = find(data.train)
+        train = find_text(data, data.train)
     with option_errors("data.valid"):
-        valid = find(data.valid)
+        valid = find_text(data, data.valid)
     # One of the two texts may be a table alone.
     if data.columns is not None and not (train.has_tables or valid.has_tables):
         raise OptionError("has no effect without a .tsv or .csv file; remove it", "data.columns")
     for note in (*train.notes(), *valid.notes()):
         log.warning(note)
-    train = replace(train, limit=limit)
+    train = train.limited(limit)
     source, target = find_vocabularies(experiment, train, run)
+    if source is not None:
+        _check_tags(data, source)
     if data.vocabulary.sampling is not None and not all(
         v.supports_sampling for v in (source, target) if v
     ):
@@ -139,6 +136,71 @@ def prepare_datasets(
     return Datasets(kind, target, encode(train), encode(valid), train, valid)
 
 
+def find_text(data: DataConfig, corpora: Sequence[CorpusOptions]) -> Corpus:
+    """Find the files of corpora of an experiment.
+
+    Raises:
+        UserError: if a file is missing
+    """
+    parts = [
+        find_part(
+            one.path,
+            one.source or data.source,
+            one.target or data.target,
+            images=data.pictures is not None,
+            columns=data.columns,
+            tag=one.tag,
+            weight=one.weight if isinstance(one, TrainingCorpusOptions) else 1.0,
+        )
+        for one in corpora
+    ]
+    return Corpus(tuple(parts))
+
+
+def _check_tags(data: DataConfig, source: Vocabulary) -> None:
+    for tag in data.tags:
+        if not source.has_symbol(tag):
+            message = f"the source vocabulary has no token {tag}; use one that contains the tag"
+            raise OptionError(message, "data.train")
+
+
+def weight_pairs(experiment: Experiment, datasets: Datasets) -> WeightedPairs | None:
+    """Return the weights of the training corpora, or None if an epoch reads every pair once.
+
+    Raises:
+        UserError: if no pair of a corpus is kept
+    """
+    parts, temperature = datasets.train_corpus.parts, experiment.data.temperature
+    weights = [part.weight for part in parts]
+    if temperature == 1 and set(weights) == {1}:
+        return None
+    bounds = datasets.train.part_bounds
+    sizes = np.diff(bounds).tolist()
+    for part, size in zip(parts, sizes, strict=True):
+        if not size:
+            message = f"no pair of {part.name} is kept; check its files, or raise max_length"
+            raise OptionError(message, "data.train")
+    if temperature > 1:
+        weights = temperature_weights(sizes, temperature)
+    return WeightedPairs(bounds, weights, experiment.training.seed)
+
+
+def describe_parts(experiment: Experiment, datasets: Datasets) -> list[str]:
+    """Return a line per corpus of a training text that consists of several."""
+    parts = datasets.train_corpus.parts
+    if len(parts) == 1:
+        return []
+    sizes = np.diff(datasets.train.part_bounds).tolist()
+    weighted = weight_pairs(experiment, datasets)
+    counts = sizes if weighted is None else weighted.counts
+    lines = []
+    for part, size, count in zip(parts, sizes, counts, strict=True):
+        tag = "" if part.tag is None else f", tag {part.tag}"
+        share = 100 * count / sum(counts)
+        lines.append(f"{part.name}: {size} pairs{tag}, {count} per epoch ({share:.1f} %)")
+    return lines
+
+
 def prepare_datasets_together(
     experiment: Experiment, run: RunDir, process_group: ProcessGroup
 ) -> Datasets:
@@ -158,7 +220,7 @@ def prepare_datasets_together(
     if not process_group.all_equal(datasets.train.fingerprint):
         raise UserError(
             "differs from the text of the first process; give all machines the same files",
-            str(experiment.data.train),
+            str(datasets.train_corpus.files[0]),
         )
     return datasets
 
@@ -189,7 +251,7 @@ def find_vocabularies(experiment: Experiment, train: Corpus, run: RunDir | None)
         with option_errors("data.vocabulary.model"):
             source, target = load_given_vocabularies(config)
     else:
-        source, target = learn_vocabularies(config, train)
+        source, target = learn_vocabularies(config, train, experiment.data.tags)
     found = (None if train.images else source), target
     if run is not None:
         save_vocabularies(run, found)
@@ -253,6 +315,7 @@ def build_loader(experiment: Experiment, datasets: Datasets) -> BatchLoader:
             seed=_derived_seed(training.seed, epoch),
         )
 
+    weighted = weight_pairs(experiment, datasets)
     batch_tokens = MIN_BATCH_TOKENS if training.batch_tokens == "auto" else training.batch_tokens
     return BatchLoader(
         corpus_of,
@@ -261,6 +324,7 @@ def build_loader(experiment: Experiment, datasets: Datasets) -> BatchLoader:
         batch_sentences=training.batch_sentences,
         seed=training.seed,
         few_shapes=training.recurrence == "graph",
+        pairs_of_epoch=None if weighted is None else weighted.of_epoch,
     )
 
 

@@ -7,6 +7,7 @@ import zlib
 import numpy as np
 
 from nmt.data.corpus import Corpus
+from nmt.data.corpus_weights import WeightedPairs
 from nmt.data.token_corpus import TokenCorpus
 from nmt.errors import UserError
 from nmt.storage.atomic import JsonObject, file_errors
@@ -14,13 +15,24 @@ from nmt.storage.run_inputs import START_OVER
 
 
 def record_texts(
-    train_corpus: Corpus, train: TokenCorpus, valid_corpus: Corpus, valid: TokenCorpus
+    train_corpus: Corpus,
+    train: TokenCorpus,
+    valid_corpus: Corpus,
+    valid: TokenCorpus,
+    weighted: WeightedPairs | None = None,
 ) -> JsonObject:
-    """Return the record of the training and the validation text for a checkpoint."""
-    return {
-        "training": _record(train_corpus, train),
-        "validation": _record(valid_corpus, valid),
-    }
+    """Return the record of the training and the validation text for a checkpoint.
+
+    Args:
+        train_corpus, train: the training text, and the same encoded
+        valid_corpus, valid: the validation text, and the same encoded
+        weighted: the weights of the training corpora; None if an epoch reads every pair once
+    """
+    training = _record(train_corpus, train)
+    if weighted is not None:
+        sizes = np.diff(weighted.bounds).tolist()
+        training["weights"] = [list(one) for one in zip(sizes, weighted.weights, strict=True)]
+    return {"training": training, "validation": _record(valid_corpus, valid)}
 
 
 def _record(corpus: Corpus, tokens: TokenCorpus) -> JsonObject:
@@ -61,6 +73,12 @@ def check_texts(recorded: JsonObject, found: JsonObject, step: int) -> None:
             raise UserError(
                 f"the {name} text has changed since update {step} ({_changes(before, now)}); "
                 f"restore it, {START_OVER}"
+            )
+        if before.get("weights") != now.get("weights"):
+            raise UserError(
+                f"weights of corpora in the {name} text have changed since update {step} (pairs "
+                f"and weights {before.get('weights', 1)}, now {now.get('weights', 1)}); "
+                f"undo the change, {START_OVER}"
             )
 
 

@@ -53,7 +53,7 @@ def files(here: Path, experiment: dict[str, Any]) -> Path:
         (["list.yaml"], "list.yaml:1: an experiment file must be a mapping of sections"),
         (["circle.yaml"], "circle.yaml:1: recursive YAML alias; write the value out"),
         (["good.yaml", "tabs.yaml"], "'tabs.yaml' is not an override"),
-        (["good.yaml", "data.train=1"], "data.train: expected a file name or a list, got 1"),
+        (["good.yaml", "data.train=1"], "data.train: expected a file name, got 1"),
         (["good.yaml", "data.train=folder"], "folder.de: not found"),
         (["good.yaml", "training.seed=-1"], "training.seed: must be at least 0, got -1"),
         (["good.yaml", "evaluation.tokenize=letters"], "unknown tokenizer 'letters'"),

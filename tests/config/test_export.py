@@ -64,8 +64,9 @@ def test_the_list_contains_every_option_of_a_section(section: str) -> None:
     lines = dict(
         re.findall(r"^  ([\w.]+)(?: \(.+?, (?:required|default .+)\))?: (.+)$", text, re.M)
     )
-    optional_sections = set(re.findall(r"^  ([\w.]+) \(section, default null\)", text, re.M))
-    assert lines.keys() - optional_sections == options.keys()
+    kinds = r"\((?:section, default null|path, section or list of these, required)\)"
+    sections = set(re.findall(rf"^  ([\w.]+) {kinds}", text, re.M))
+    assert lines.keys() - sections == options.keys()
     for name, description in options.items():
         if name.split(".")[-1] not in FAMILIES:
             assert lines[name] == " ".join(description.split())
@@ -89,7 +90,7 @@ def _leaves(
 def test_the_list_of_sections_shows_types_ranges_and_defaults() -> None:
     text = list_options()
     for line in (
-        "  train (path or list of path, required): ",
+        "  train (path, section or list of these, required): ",
         "  vocabulary.type (unigram or bpe or char, default unigram): ",
         "  batch_tokens (integer ≥ 1 or auto, default 4000): ",
         "  early_stopping.metric (string or list of string or null, default null): ",

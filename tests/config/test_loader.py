@@ -37,10 +37,10 @@ def test_relative_paths_are_relative_to_their_file(write: Write, tmp_path: Path)
     write(BASE, "deep/base.yaml")
     file = write("include: deep/base.yaml\ndata: {valid: other, train: [a, /b]}\n")
     data = load_experiment(file).experiment.data
-    assert data.valid == tmp_path / "other"
-    assert data.train == [tmp_path / "a", Path("/b")]
+    assert [one.path for one in data.valid] == [tmp_path / "other"]
+    assert [one.path for one in data.train] == [tmp_path / "a", Path("/b")]
     data = load_experiment(write("include: deep/base.yaml\n")).experiment.data
-    assert data.train == tmp_path / "deep" / "train"
+    assert data.train[0].path == tmp_path / "deep" / "train"
 
 
 def test_paths_of_overrides_are_relative_to_the_working_directory(
@@ -48,10 +48,13 @@ def test_paths_of_overrides_are_relative_to_the_working_directory(
 ) -> None:
     file = write(BASE, "deep/base.yaml")
     monkeypatch.chdir(tmp_path)
-    assert load_experiment(file, ["data.train=here"]).experiment.data.train == tmp_path / "here"
+    assert (
+        load_experiment(file, ["data.train=here"]).experiment.data.train[0].path
+        == tmp_path / "here"
+    )
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     experiment = load_experiment(file, ["data.train=~/there"]).experiment
-    assert experiment.data.train == tmp_path / "home" / "there"
+    assert experiment.data.train[0].path == tmp_path / "home" / "there"
 
 
 def _decoder(write: Write, base: str, above: str) -> ComponentConfig:

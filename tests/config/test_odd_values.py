@@ -49,8 +49,9 @@ def with_value(key: Key, value: object) -> dict[str, object]:
     tree: dict[str, object] = {name: {**keys} for name, keys in REQUIRED_KEYS.items()}
     branch = tree
     for name in key[:-1]:
-        below = branch.setdefault(name, {})
-        assert isinstance(below, dict)
+        below = branch.get(name)
+        if not isinstance(below, dict):  # missing, or a file name in place of a section
+            below = branch[name] = {}
         branch = below
     branch[key[-1]] = value
     return tree

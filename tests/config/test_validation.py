@@ -112,16 +112,22 @@ def test_a_learning_rate_must_be_greater_than_0(rate: str, errors: Errors) -> No
 @pytest.mark.parametrize(
     ("train", "reported"),
     [
-        ("1", ["expected a file name or a list, got 1"]),
-        ("[a, 3]", ["expected a file name, got 3"]),
-        ("[true, 3]", ["expected a file name, got true", "expected a file name, got 3"]),
+        ("1", [": expected a file name, got 1"]),
+        ("[a, 3]", [".1: expected a file name, got 3"]),
+        ("[true, 3]", [".0: expected a file name, got true", ".1: expected a file name, got 3"]),
+        ("{path: 3}", [".path: expected a file name, got 3"]),
+        (
+            "[{weight: 0}]",
+            [".0.path: is missing; add it", ".0.weight: must be greater than 0, got 0"],
+        ),
+        ("[]", [": the list of corpora is empty; give at least one"]),
     ],
 )
 def test_a_value_of_several_types_is_reported_once_or_per_item(
     train: str, reported: list[str], errors: Errors
 ) -> None:
     assert errors(REQUIRED_KEYS.replace("train: train", f"train: {train}")) == [
-        f"e.yaml:1: data.train: {message}" for message in reported
+        f"e.yaml:1: data.train{message}" for message in reported
     ]
 
 

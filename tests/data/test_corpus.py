@@ -2,7 +2,6 @@
 
 import gzip
 import io
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -11,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nmt.data import corpus as corpus_module
-from nmt.data.corpus import Corpus, find_corpus
+from nmt.data.corpus import Corpus, CorpusPart, find_corpus, find_part
 from nmt.data.text import read_lines
 from nmt.errors import UserError
 
@@ -152,8 +151,29 @@ def test_limit_counts_pairs_of_all_shards(
     for name, lines in (("a", b"1\n2\n3\n4\n"), ("b", b"5\n6\n7\n8\n")):
         write_file(tmp_path / f"{name}.de", lines)
         write_file(tmp_path / f"{name}.en", lines)
-    corpus = replace(find_corpus(tmp_path / "[ab]", "de", "en"), limit=limit)
+    corpus = find_corpus(tmp_path / "[ab]", "de", "en").limited(limit)
     assert list(corpus.pairs()) == [(digit, digit) for digit in "12345678"[:limit]]
+
+
+@pytest.mark.parametrize(("limit", "shares"), [(None, (3, 2)), (3, (2, 2)), (1, (1, 1))])
+def test_parts_have_tags_and_shares_of_a_limit(
+    tmp_path: Path, limit: int | None, shares: tuple[int, int]
+) -> None:
+    write_file(tmp_path / "a.de", "eins\n\u200b\ndrei\n".encode())
+    write_file(tmp_path / "a.en", b"one\ntwo\nthree\n")
+    write_file(tmp_path / "b.tsv", b"vier\tquatre\ncinq\tfive\n")
+    corpus = Corpus(
+        (
+            find_part(tmp_path / "a", "de", "en", tag="<2en>"),
+            find_part(tmp_path / "b.tsv", "de", "fr"),
+        )
+    ).limited(limit)
+    # A line without visible characters stays one.
+    tagged = [("<2en> eins", "one"), ("\u200b", "two"), ("<2en> drei", "three")][: shares[0]]
+    plain = [("vier", "quatre"), ("cinq", "five")][: shares[1]]
+    assert list(corpus.pairs()) == tagged + plain
+    assert next(corpus.untagged().pairs()) == ("eins", "one")
+    assert corpus.location(shares[0]) == f"{tmp_path / 'b.tsv'}:1"
 
 
 TEXTS = st.lists(st.sampled_from(["a", "ä", "漢", "\r", "\n", "\r\n", "\u2028", "\x85", "\ufeff"]))
@@ -172,7 +192,7 @@ def test_lines_do_not_depend_on_block_size(texts: list[str], size: int) -> None:
         path = write_file(Path(directory) / "text.de", text.encode())
         if not complete and "\r" in last.strip("\r"):
             return  # only CR ends its lines, which is an error
-        blocks = list(Corpus(((path, path),)).blocks())
+        blocks = list(CorpusPart("", ((path, path),)).blocks())
         assert list(read_lines(path)) == expected
     assert [line for sources, _ in blocks for line in sources] == expected
     assert all(sources == targets for sources, targets in blocks)

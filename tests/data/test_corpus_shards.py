@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nmt.data.corpus import find_corpus, find_shards
+from nmt.data.corpus import find_corpus
+from nmt.data.shards import find_shards
 from nmt.errors import UserError
 
 
@@ -152,4 +153,4 @@ def test_shards_contain_all_pairs_in_order(sizes: list[int], compressed: list[bo
                 )
         corpus = find_corpus(Path(directory) / "part-*.de", "de", "en")
         assert list(corpus.pairs()) == expected
-        assert len(corpus.shards) == len(sizes)
+        assert len(corpus.parts[0].shards) == len(sizes)

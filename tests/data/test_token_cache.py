@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from io import BufferedReader
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from nmt.data import text as text_module
-from nmt.data.corpus import Corpus, find_corpus
+from nmt.data.corpus import Corpus, CorpusPart, find_corpus
 from nmt.data.tokenization import tokenize_corpus
 from nmt.data.vocabulary import Vocabulary
 from nmt.errors import UserError
@@ -114,13 +115,35 @@ def test_change_with_restored_size_and_modification_time_is_detected(
 def test_added_or_removed_shard_is_detected(
     write: Write, pairs: Pairs, vocabulary: Vocabulary, tmp_path: Path
 ) -> None:
-    cache_dir, shards = tmp_path / "cache", write(pairs).shards
+    cache_dir, shards = tmp_path / "cache", write(pairs).parts[0].shards
     for count in (1, 2, 1):
-        corpus = Corpus(shards * count)
+        corpus = Corpus((CorpusPart("", shards * count),))
         tokenized = tokenize_corpus(
             corpus, vocabulary, vocabulary, max_length=60, cache_dir=cache_dir
         )
         assert len(tokenized) == count * len(pairs)
+
+
+def test_other_parts_of_the_same_text_are_another_corpus(
+    write: Write, pairs: Pairs, vocabulary: Vocabulary, tmp_path: Path
+) -> None:
+    cache_dir, whole = tmp_path / "cache", write(pairs)
+    (part,) = whole.parts
+    sizes = {}
+    for _ in range(2):  # written, then read
+        for corpus in (
+            Corpus((replace(part, shards=part.shards * 3),)),
+            Corpus((part, replace(part, shards=part.shards * 2))),
+            Corpus((replace(part, shards=part.shards * 2), part)),
+            Corpus((replace(part, shards=part.shards * 2), replace(part, tag="Ein"))),
+        ):
+            tokenized = tokenize_corpus(
+                corpus, vocabulary, vocabulary, max_length=60, cache_dir=cache_dir
+            )
+            assert len(tokenized) == 3 * len(pairs)
+            sizes[tokenized.fingerprint] = tokenized.part_sizes
+    n = len(pairs)
+    assert list(sizes.values()) == [(3 * n,), (n, 2 * n), (2 * n, n), (2 * n, n)]
 
 
 def test_flipped_bit_is_found_whatever_the_modification_time(

@@ -155,11 +155,11 @@ INFINITE_CORPUS = """
 import sys
 from pathlib import Path
 from nmt.data.tokenization import tokenize_corpus
-from nmt.data.corpus import Corpus
+from nmt.data.corpus import Corpus, CorpusPart
 from nmt.data.vocabularies.sentencepiece import SentencePieceVocabulary
 from nmt.data.vocabulary import Vocabulary
 
-class Infinite(Corpus):
+class Infinite(CorpusPart):
     def blocks(self):
         for number in iter(int, 1):
             yield ["Ein Mann"] * 1000, ["A man"] * 1000
@@ -167,7 +167,7 @@ class Infinite(Corpus):
 
 def main():
     model = SentencePieceVocabulary.load(sys.argv[1])
-    corpus = Infinite(((Path(sys.argv[1]),),))
+    corpus = Corpus((Infinite("", ((Path(sys.argv[1]),),)),))
     tokenize_corpus(corpus, model, model, max_length=9, cache_dir=Path(sys.argv[2]), processes=2)
     return 0
 

@@ -27,7 +27,8 @@ def test_pair_is_unseen_if_training_does_not_contain_both_sides_together(
     texts |= {"valid.a": "two\none\none\n", "valid.b": "2\n2\n1\n"}
     for name, text in texts.items():
         (tmp_path / name).write_text(text)
-    data = DataConfig(train=tmp_path / "train", valid=tmp_path / "valid", source="a", target="b")
+    files = {"train": tmp_path / "train", "valid": tmp_path / "valid"}
+    data = DataConfig.model_validate({**files, "source": "a", "target": "b"})
     every, unseen = valid_pairs(data)
     assert every == [("two", "2"), ("one", "2"), ("one", "1")]
     assert unseen == [("one", "2")]

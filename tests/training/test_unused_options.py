@@ -27,6 +27,14 @@ MODELS = "data: {vocabulary: {model: [s.model, t.model]}}"
 # Options, each in a file in which it has no effect, and words of the error about it.
 WITHOUT_EFFECT = [
     ("data.columns", "[1, 2]", "", "has no effect without a .tsv or .csv file"),
+    ("data.temperature", "5.0", "", "has no effect with one training corpus"),
+    (
+        "data.temperature",
+        "5.0",
+        "data: {train: [train, {path: valid, weight: 2}]}",
+        "has no effect with weights of corpora",
+    ),
+    ("data.train.tag", "<bt>", IMAGES, "tag has no effect with data.pictures"),
     ("data.pictures.positions", "49", IMAGES, "has no effect with size"),
     ("data.vocabulary.joint", "false", IMAGES, "has no effect with data.pictures"),
     ("data.vocabulary.joint", "false", MODEL, "has no effect with model"),
@@ -108,8 +116,8 @@ OTHER_VOCABULARIES = [
 
 # Options that act in every valid experiment.
 ALWAYS_ACTING = {
-    "data.train",
-    "data.valid",
+    *(f"data.train.{name}" for name in ("path", "source", "target", "weight")),
+    *(f"data.valid.{name}" for name in ("path", "tag", "source", "target")),
     "data.source",
     "data.target",
     "data.pictures.size",
@@ -174,7 +182,9 @@ def experiment_file(path: Path, extra: str = "", key: str = "", value: str = "")
         *parents, name = key.split(".")
         section = tree
         for parent in parents:
-            section = section.setdefault(parent, {})
+            below = section.setdefault(parent, {})
+            section[parent] = {"path": below} if isinstance(below, str) else below
+            section = section[parent]
         section[name] = yaml.safe_load(value)
     return write_experiment(path / "e.yaml", tree)
 

@@ -11,7 +11,8 @@ class CorpusText(NumberedPairs):
     """The pairs of a corpus, numbered from 1."""
 
     def __init__(self, corpus: Corpus) -> None:
-        self._corpus = corpus
+        # A tag would look like markup.
+        self._corpus = corpus.untagged()
         self.name = str(corpus.files[0])
 
     def pairs(self) -> Iterator[Pair]:

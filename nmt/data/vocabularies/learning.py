@@ -33,14 +33,23 @@ Learner = Callable[[list[str], str], LearnedVocabulary]
 """Learns a vocabulary from lines, and gives it a rule by which text is normalized."""
 
 
-def learn_vocabularies(config: VocabularyConfig, train: Corpus) -> Vocabularies:
+def learn_vocabularies(
+    config: VocabularyConfig, train: Corpus, tags: Sequence[str] = ()
+) -> Vocabularies:
     """Learn the vocabularies of a training text; the same object twice if they are joint.
+
+    Args:
+        config: options of the vocabularies
+        train: the training text
+        tags: symbols of the source, besides those of the options
 
     Raises:
         UserError: if the text cannot be read, or does not suit the options
     """
     rules = config.normalization.source, config.normalization.target
-    source_learner, target_learner = _learners(config)
+    symbols = config.user_defined_symbols
+    source_learner = _learner(config, list(dict.fromkeys([*tags, *symbols])), 0)
+    target_learner = _learner(config, symbols, 1)
 
     def learn(text: Iterable[str], rule: str, learner: Learner) -> LearnedVocabulary:
         lines, total = sample_lines(text, config.lines)
@@ -61,39 +70,32 @@ def learn_vocabularies(config: VocabularyConfig, train: Corpus) -> Vocabularies:
         )
     if rules[0] == rules[1]:
         lines = (line for pair in train.pairs() for line in pair)
-        joint = learn(lines, rules[0], target_learner)
+        joint = learn(lines, rules[0], source_learner)
         return joint, joint
     # The tokens are learned from the text of each side as its own rule leaves it.
     source, target = map(make_normalizer, rules)
     pairs = ((source(pair[0]), target(pair[1])) for pair in train.pairs())
-    joint = learn((line for pair in pairs for line in pair), IDENTITY, target_learner)
+    joint = learn((line for pair in pairs for line in pair), IDENTITY, source_learner)
     return joint.with_normalization(rules[0]), joint.with_normalization(rules[1])
 
 
-def _learners(config: VocabularyConfig) -> tuple[Learner, Learner]:
-    """Return the learners of the source and the target vocabulary."""
-    symbols = config.user_defined_symbols
+def _learner(config: VocabularyConfig, symbols: Sequence[str], side: int) -> Learner:
+    """Return the learner of one side, 0 for the source or a joint vocabulary, 1 for the target."""
     if config.codes is not None:
         with option_errors("data.vocabulary.codes"):
             files = config.codes if isinstance(config.codes, list) else [config.codes]
-            learners = [partial(_learn_subwords, read_codes(file), symbols) for file in files]
-        return learners[0], learners[-1]
+            return partial(_learn_subwords, read_codes(files[min(side, len(files) - 1)]), symbols)
     if config.type == "word":
-        learner: Learner = partial(_learn_words, config.size, symbols)
-    else:
-        learner = partial(
-            _learn_sentencepiece,
-            {
-                "size": config.size,
-                "type": config.type,
-                "byte_fallback": config.byte_fallback,
-                "character_coverage": config.character_coverage,
-                "user_defined_symbols": symbols,
-                "split_digits": config.split_digits,
-            },
-            config.lines,
-        )
-    return learner, learner
+        return partial(_learn_words, config.size, symbols)
+    options = {
+        "size": config.size,
+        "type": config.type,
+        "byte_fallback": config.byte_fallback,
+        "character_coverage": config.character_coverage,
+        "user_defined_symbols": symbols,
+        "split_digits": config.split_digits,
+    }
+    return partial(_learn_sentencepiece, options, config.lines)
 
 
 def _learn_sentencepiece(
