@@ -1,5 +1,6 @@
 """Schema of the experiment file. The text below a field is its description."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal, get_args
@@ -226,6 +227,29 @@ class PicturesConfig(Section):
         return self
 
 
+PostStep = Literal["moses", "subword_nmt"]
+
+
+def _expand_step(value: object) -> object:
+    """Convert a single detokenizer to a list."""
+    return [value] if isinstance(value, str) else value
+
+
+def _check_placeholder(pattern: str) -> str:
+    try:
+        compiled = re.compile(pattern)
+    except (re.error, RecursionError, OverflowError) as error:
+        raise ValueError(f"{pattern!r} is not a regular expression: {error}") from error
+    if compiled.match("") is not None:
+        raise ValueError(f"{pattern!r} matches the empty string; use another expression")
+    if compiled.groupindex or re.search(r"\\[1-9]", pattern):
+        raise ValueError(f"{pattern!r} refers to groups, which is not possible here")
+    return pattern
+
+
+Placeholder = Annotated[str, AfterValidator(_check_placeholder)]
+
+
 class DataConfig(Section):
     """Files of sentence pairs, and their vocabularies."""
 
@@ -250,6 +274,21 @@ class DataConfig(Section):
     max_length: Length = 100
     """training pairs with more tokens than this on either side are skipped"""
     vocabulary: VocabularyConfig = VocabularyConfig()
+    pre: Literal["moses", "moses_escaped"] | None = None
+    """tokenizer of the text before its vocabulary, in training and translation: moses, or
+    moses_escaped, which writes & < > ' " as entities"""
+    post: Annotated[
+        list[PostStep], BeforeValidator(_expand_step), AfterValidator(_check_distinct)
+    ] = []  # noqa: RUF012 (copied)
+    """detokenizers of translations: subword_nmt joins `lo@@ w`, moses detokenizes. Without pre, the
+    files are tokenized, and scores are of detokenized references as well"""
+    tokenized: bool = False
+    """the files are tokenized as pre does: it applies to the text of nmt-translate alone, and
+    scores are of detokenized references"""
+    placeholders: Annotated[list[Placeholder], AfterValidator(_check_distinct)] | None = None
+    """regular expressions of the parts of a sentence that its translation copies, such as
+    `%[sd]`; each different one is one token (default: none, but a wrong user-defined symbol in a
+    translation is replaced by the one that the source has)"""
     cache: Path | None = None
     """folder of the encoded text (default: in the run directory)"""
 
@@ -273,6 +312,17 @@ class DataConfig(Section):
         if self.pictures is not None and self.tags:
             message = "has no effect with data.pictures, since images have no words; remove it"
             raise error_at("data.train", f"tag {message}")
+        return self
+
+    @model_validator(mode="after")
+    def _check_preparation(self) -> "DataConfig":
+        if self.tokenized and self.pre is None:
+            raise ValueError("tokenized has no effect without pre; remove it")
+        if self.tokenized and not self.post:
+            raise ValueError("tokenized requires post, which detokenizes translations; add it")
+        for name in ("pre", "placeholders"):
+            if self.pictures is not None and getattr(self, name) is not None:
+                raise ValueError(f"{name} has no effect with pictures; remove it")
         return self
 
     @model_validator(mode="after")

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from nmt.data.corpus import Corpus
+from nmt.data.preparation import UNPREPARED, Preparation
 from nmt.data.token_corpus import Array, TokenCorpus
 from nmt.data.vocabulary import Vocabulary
 from nmt.errors import printable
@@ -87,6 +88,7 @@ def measure_coverage(
     source: Vocabulary | None,
     target: Vocabulary,
     symbols: Sequence[str] = (),
+    preparation: Preparation = UNPREPARED,
 ) -> list[TextCoverage]:
     """Compare a corpus with its vocabularies.
 
@@ -96,9 +98,10 @@ def measure_coverage(
         source: vocabulary of the source; None if the source is images
         target: vocabulary of the target
         symbols: user-defined symbols of the vocabularies
+        preparation: preparation of the text before the vocabularies
     """
     sides = TextCoverage("source"), TextCoverage("target")
-    pairs = list(islice(text.pairs(), MAX_LINES))
+    pairs = list(preparation.pairs(islice(text.pairs(), MAX_LINES)))
     arrays = encoded.arrays
     found = []
     for number, (side, vocabulary, ids) in enumerate(

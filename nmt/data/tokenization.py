@@ -22,6 +22,7 @@ import numpy as np
 
 from nmt.data.corpus import Block, Corpus
 from nmt.data.images import ImageStore
+from nmt.data.preparation import UNPREPARED, Preparation
 from nmt.data.text import is_blank
 from nmt.data.token_corpus import (
     Array,
@@ -62,11 +63,13 @@ class TokenizationSpec(NamedTuple):
     Attributes:
         source_vocabulary: an image store if the source is images
         max_length: pairs with more tokens on a side are filtered out
+        preparation: preparation of the text before the vocabularies
     """
 
     source_vocabulary: Vocabulary | ImageStore
     target_vocabulary: Vocabulary
     max_length: int
+    preparation: Preparation = UNPREPARED
 
     @property
     def vocabulary_sizes(self) -> tuple[int, int]:
@@ -76,7 +79,8 @@ class TokenizationSpec(NamedTuple):
     def fingerprint(self, *text: object) -> str:
         """Return the sha256 of these settings and of values that identify the text."""
         fingerprints = (self.source_vocabulary.fingerprint, self.target_vocabulary.fingerprint)
-        key = [CACHE_VERSION, *fingerprints, self.max_length, *text]
+        prepared = [repr(self.preparation)] if self.preparation.changes_source else []
+        key = [CACHE_VERSION, *fingerprints, self.max_length, *prepared, *text]
         return hashlib.sha256(json.dumps(key).encode()).hexdigest()
 
 
@@ -132,6 +136,7 @@ def tokenize_corpus(
     max_length: int,
     cache_dir: Path | None,
     processes: int = 1,
+    preparation: Preparation = UNPREPARED,
 ) -> TokenCorpus:
     """Tokenize a corpus, or load it from the cache.
 
@@ -146,11 +151,12 @@ def tokenize_corpus(
         max_length: maximum number of tokens on a side, without begin and end
         cache_dir: directory with one subdirectory per tokenized corpus; None keeps it in memory
         processes: number of worker processes; does not change the result
+        preparation: preparation of the text before the vocabularies
 
     Raises:
         UserError: if the corpus cannot be read, or no pair is kept
     """
-    spec = TokenizationSpec(source_vocabulary, target_vocabulary, max_length)
+    spec = TokenizationSpec(source_vocabulary, target_vocabulary, max_length, preparation.of_files)
     images = source_vocabulary.images if isinstance(source_vocabulary, ImageStore) else None
     if cache_dir is None:
         streams = {name: BytesIO() for name in TokenArrays._fields}
@@ -235,6 +241,9 @@ def tokenize_block(spec: TokenizationSpec, text: bytes) -> TokenizedBlock:
     """
     lines = text.decode().split("\n")
     block = lines[:-1:2], lines[1::2]
+    if spec.preparation.changes_source:
+        prepared = list(spec.preparation.pairs(zip(*block, strict=True)))
+        block = [source for source, _ in prepared], [target for _, target in prepared]
     sources = spec.source_vocabulary.encode_batch(block[0])
     targets = spec.target_vocabulary.encode_batch(block[1])
     empty, too_long = _filter_pairs(block, sources, targets, spec.max_length)

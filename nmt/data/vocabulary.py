@@ -59,6 +59,11 @@ class Vocabulary(ABC):
         """Return whether tokens have probabilities, so that segmentations can be sampled."""
         return False
 
+    @property
+    def user_defined_symbols(self) -> list[str]:
+        """Return the strings that are always one token."""
+        return []
+
     def has_same_tokens(self, other: "Vocabulary") -> bool:
         """Return whether all ids are of the same tokens in both vocabularies."""
         ids = range(max(len(self), len(other)))

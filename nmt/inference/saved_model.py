@@ -8,6 +8,7 @@ import torch
 
 from nmt.config.schema import Experiment
 from nmt.data.images import ImageSize
+from nmt.data.preparation import UNPREPARED, Preparation
 from nmt.data.vocabularies.saved import load_vocabularies
 from nmt.data.vocabulary import Vocabulary
 from nmt.errors import UserError
@@ -38,6 +39,7 @@ class SavedModel:
         target_vocabulary: target vocabulary; if joint, it has the tokens of `source`
         experiment: the experiment that trained the model
         warnings: one line per damaged checkpoint that was passed over
+        preparation: preparation of the text before the vocabularies
     """
 
     model: Seq2Seq
@@ -45,6 +47,7 @@ class SavedModel:
     target_vocabulary: Vocabulary
     experiment: Experiment
     warnings: tuple[str, ...]
+    preparation: Preparation = UNPREPARED
 
 
 def load_saved_model(
@@ -90,7 +93,8 @@ def load_saved_model(
     else:
         load_weights(model, read_weights(used[0]), str(used[0]))
     model.eval().requires_grad_(False)
-    return SavedModel(model, source, target, experiment, tuple(warnings))
+    preparation = Preparation.from_config(experiment.data, vocabulary, target)
+    return SavedModel(model, source, target, experiment, tuple(warnings), preparation)
 
 
 def _check_shapes(

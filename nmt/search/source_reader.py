@@ -15,6 +15,7 @@ from nmt.data.batch import Source, pad
 from nmt.data.batch_plan import padding_length
 from nmt.data.corpus import image_path
 from nmt.data.images import ImageSize, error_location, read_image, upcast_features
+from nmt.data.preparation import UNPREPARED, Preparation, project
 from nmt.data.text import is_blank
 from nmt.data.vocabulary import Span, Vocabulary
 
@@ -78,20 +79,32 @@ class TextReader(SourceReader):
     Args:
         vocabulary: source vocabulary
         few_shapes: whether sentences are padded to rounded lengths
+        preparation: preparation of sentences before the vocabulary
     """
 
-    def __init__(self, vocabulary: Vocabulary, *, few_shapes: bool = False) -> None:
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        *,
+        few_shapes: bool = False,
+        preparation: Preparation = UNPREPARED,
+    ) -> None:
         self.vocabulary, self._few_shapes = vocabulary, few_shapes
+        self._preparation = preparation
         self.fingerprint = vocabulary.fingerprint
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        return self.vocabulary.encode_batch(["" if is_blank(text) else text for text in texts])
+        prepare = self._preparation.source
+        return self.vocabulary.encode_batch(
+            ["" if is_blank(text) else prepare(text) for text in texts]
+        )
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
         return self.vocabulary.tokens(ids)
 
     def spans(self, text: str) -> list[Span]:
-        return self.vocabulary.spans(text)
+        prepared = self._preparation.source(text)
+        return project(self.vocabulary.spans(prepared), prepared, text)
 
     def batch(
         self, texts: Sequence[str], ids: Sequence[list[int]], locations: Sequence[str]
@@ -150,10 +163,14 @@ class ImageReader(SourceReader):
 
 
 def make_reader(
-    source: Vocabulary | ImageSize, grid: tuple[int, int] | None, *, few_shapes: bool = False
+    source: Vocabulary | ImageSize,
+    grid: tuple[int, int] | None,
+    *,
+    few_shapes: bool = False,
+    preparation: Preparation = UNPREPARED,
 ) -> SourceReader:
     """Return the reader for a source vocabulary, or for images and the model's annotation grid."""
     if isinstance(source, Vocabulary):
-        return TextReader(source, few_shapes=few_shapes)
+        return TextReader(source, few_shapes=few_shapes, preparation=preparation)
     assert grid is not None, "an encoder of images has a grid"
     return ImageReader(source, grid)

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from nmt.data.preparation import UNPREPARED, Preparation, project
 from nmt.data.vocabulary import Span, Vocabulary
 from nmt.errors import UserError
 from nmt.search.alignment import (
@@ -174,6 +175,7 @@ def to_translation(
     target: str | None = None,
     replace_unknown: bool = False,
     grid: tuple[int, int] | None = None,
+    preparation: Preparation = UNPREPARED,
 ) -> Translation:
     """Convert a hypothesis to text.
 
@@ -184,6 +186,7 @@ def to_translation(
         target: the given translation that was scored, which is the text then
         replace_unknown: replace unknown tokens by the source words with the largest weight
         grid: rows and columns of the annotations if the source is an image
+        preparation: the preparation of the source, whose inverse applies to the translation
 
     Raises:
         UserError: if unknown tokens are to be replaced and the model has no attention
@@ -199,8 +202,11 @@ def to_translation(
                 word if i == vocabulary.unk else None for i, word in zip(tokens, words, strict=True)
             ]
             text, spans = _replace(text, spans, words)
+        decoded, text = text, preparation.restore(text, source)
+        spans = project(spans, decoded, text)
     else:
-        text, spans = target, vocabulary.spans(target)
+        prepared = preparation.target(target, source)
+        text, spans = target, project(vocabulary.spans(prepared), prepared, target)
     return Translation(
         source,
         text.replace("\n", " "),  # byte pieces can spell a line feed; output has one line each

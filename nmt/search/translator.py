@@ -12,6 +12,7 @@ import torch
 from nmt.config.choices import SearchRecurrence
 from nmt.config.search_options import SearchOptions
 from nmt.data.images import ImageSize
+from nmt.data.preparation import UNPREPARED, Preparation
 from nmt.data.text import list_texts
 from nmt.data.vocabulary import Vocabulary
 from nmt.device import resolve_device
@@ -54,6 +55,7 @@ class Translator:
             if they have that of the first
         recurrence: auto, or graph to run beam search as CUDA graphs, for batches of few shapes (on
             a GPU, experimental)
+        preparation: preparation of text before the vocabularies, and its inverse
 
     Attributes:
         readers: the different readers of source lines, that of the first model first
@@ -76,6 +78,7 @@ class Translator:
         precision: str = "fp32",
         other_sources: Sequence[Vocabulary | ImageSize] = (),
         recurrence: str = "auto",
+        preparation: Preparation = UNPREPARED,
     ) -> None:
         _check_recurrence(recurrence, device)
         self.models = [compile_model(model, precision=precision, device=device) for model in models]
@@ -84,14 +87,15 @@ class Translator:
         grids = [model.grid for model in self.models]
         uses_graphs = recurrence == "graph"
         readers = [
-            make_reader(*one, few_shapes=uses_graphs) for one in zip(sources, grids, strict=True)
+            make_reader(*one, few_shapes=uses_graphs, preparation=preparation)
+            for one in zip(sources, grids, strict=True)
         ]
         # Models with the same source share a reader, and read the same batch.
         names = list(dict.fromkeys(one.fingerprint for one in readers))
         self.readers = [next(one for one in readers if one.fingerprint == name) for name in names]
         self._reader_of_model = [names.index(one.fingerprint) for one in readers]
         self.reader = self.readers[0]
-        self.target_vocabulary = target_vocabulary
+        self.target_vocabulary, self.preparation = target_vocabulary, preparation
         self.device = device
         steps: list[Step] = [model.step for model in self.models]
         # Attention to another segmentation cannot be averaged with that to the first.
@@ -148,6 +152,7 @@ class Translator:
             precision=precision,
             other_sources=[one.source for one in saved[1:]],
             recurrence=recurrence,
+            preparation=first.preparation,
         )
         data = first.experiment.data
         translator.languages = (data.source, data.target)
@@ -287,6 +292,7 @@ class Translator:
                         target=lines[row].target,
                         replace_unknown=options.replace_unknown,
                         grid=self.reader.grid,
+                        preparation=self.preparation,
                     )
                     for hypothesis in hypotheses
                 ]
@@ -351,7 +357,8 @@ class Translator:
         self, batch: EncodedBatch, lines: list[SourceLine], options: SearchOptions
     ) -> list[list[Hypothesis]]:
         """Return the hypotheses of each line, best first."""
-        targets = [line.target for line in lines if line.target is not None]
+        prepare = self.preparation.target
+        targets = [prepare(line.target, line.text) for line in lines if line.target is not None]
         if targets:
             assert len(targets) == len(lines)
             return batch.force_decode(self.target_vocabulary.encode_batch(targets), options)
@@ -373,6 +380,8 @@ def _difference(first: SavedModel, other: SavedModel) -> str | None:
     # They exchange ids of target tokens; each reads its own segmentation of a text.
     if first.target_vocabulary.fingerprint != other.target_vocabulary.fingerprint:
         return "another target vocabulary"
+    if first.preparation != other.preparation:
+        return "other options data.pre, data.post or data.placeholders"
     kinds = {(one.model.encoder.grid, _images(one.source)) for one in (first, other)}
     return "another kind of source" if len(kinds) > 1 else None
 

@@ -15,6 +15,7 @@ from nmt.data.corpus import Corpus, find_part
 from nmt.data.corpus_weights import WeightedPairs, temperature_weights
 from nmt.data.images import ImageSize, open_image_store
 from nmt.data.loader import BatchLoader
+from nmt.data.preparation import UNPREPARED, Preparation
 from nmt.data.special_tokens import SpecialTokenPair
 from nmt.data.subword_regularization import sample_segmentations
 from nmt.data.text_coverage import TextCoverage, measure_coverage
@@ -56,6 +57,7 @@ class Datasets:
         train: encoded training pairs
         valid: encoded validation pairs
         train_corpus, valid_corpus: the files of both texts
+        preparation: preparation of the text before the vocabularies
     """
 
     source: Vocabulary | ImageSize
@@ -64,6 +66,7 @@ class Datasets:
     valid: TokenCorpus
     train_corpus: Corpus
     valid_corpus: Corpus
+    preparation: Preparation = UNPREPARED
 
     @property
     def source_vocabulary(self) -> Vocabulary | None:
@@ -116,6 +119,7 @@ def prepare_datasets(
             "requires a vocabulary of type unigram; use one or remove sampling",
             "data.vocabulary.sampling",
         )
+    preparation = Preparation.from_config(data, source, target)
     # A cache of its own lets several runs share the encoded text.
     cache = None if run is None else data.cache or run.cache
 
@@ -129,11 +133,12 @@ def prepare_datasets(
             max_length=data.max_length,
             cache_dir=cache,
             processes=experiment.training.threads or usable_cores(),
+            preparation=preparation,
         )
 
     kind = images or source
     assert kind is not None
-    return Datasets(kind, target, encode(train), encode(valid), train, valid)
+    return Datasets(kind, target, encode(train), encode(valid), train, valid, preparation)
 
 
 def find_text(data: DataConfig, corpora: Sequence[CorpusOptions]) -> Corpus:
@@ -251,7 +256,7 @@ def find_vocabularies(experiment: Experiment, train: Corpus, run: RunDir | None)
         with option_errors("data.vocabulary.model"):
             source, target = load_given_vocabularies(config)
     else:
-        source, target = learn_vocabularies(config, train, experiment.data.tags)
+        source, target = learn_vocabularies(experiment.data, train)
     found = (None if train.images else source), target
     if run is not None:
         save_vocabularies(run, found)
@@ -266,7 +271,9 @@ def check_coverage(experiment: Experiment, datasets: Datasets) -> list[TextCover
     """
     vocabularies = datasets.source_vocabulary, datasets.target_vocabulary
     symbols = experiment.data.vocabulary.user_defined_symbols
-    sides = measure_coverage(datasets.train_corpus, datasets.train, *vocabularies, symbols)
+    sides = measure_coverage(
+        datasets.train_corpus, datasets.train, *vocabularies, symbols, datasets.preparation
+    )
     for side in sides:
         if reason := side.refusal():
             raise OptionError(f"{reason}; {_coverage_remedy(experiment)}", "data.vocabulary")
@@ -284,7 +291,7 @@ def _coverage_remedy(experiment: Experiment) -> str:
 
 
 def load_validation_text(data: DataConfig, datasets: Datasets) -> tuple[list[str], list[str]]:
-    """Load the source and target lines of the validation text, including those not encoded.
+    """Load the source lines and references of the validation text, including those not encoded.
 
     Raises:
         UserError: if the text is empty
@@ -293,7 +300,7 @@ def load_validation_text(data: DataConfig, datasets: Datasets) -> tuple[list[str
     if not pairs:
         raise OptionError("the validation text is empty; add at least one pair", "data.valid")
     sources, targets = zip(*pairs, strict=True)
-    return list(sources), list(targets)
+    return list(sources), [datasets.preparation.reference(target) for target in targets]
 
 
 def build_loader(experiment: Experiment, datasets: Datasets) -> BatchLoader:

@@ -176,6 +176,7 @@ class Validator:
             self._datasets.target_vocabulary,
             self._experiment.search,
             device=self._trainer.precision.device,
+            preparation=self._datasets.preparation.of_files,
         )
 
     def _write_samples(self, result: ValidationResult, step: int) -> None:

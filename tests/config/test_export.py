@@ -91,7 +91,7 @@ def test_the_list_of_sections_shows_types_ranges_and_defaults() -> None:
     text = list_options()
     for line in (
         "  train (path, section or list of these, required): ",
-        "  vocabulary.type (unigram or bpe or char, default unigram): ",
+        "  vocabulary.type (unigram or bpe or char or word, default unigram): ",
         "  batch_tokens (integer ≥ 1 or auto, default 4000): ",
         "  early_stopping.metric (string or list of string or null, default null): ",
         "  optimizer: a component; see --list optimizer",

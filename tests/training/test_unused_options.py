@@ -36,6 +36,9 @@ WITHOUT_EFFECT = [
     ),
     ("data.train.tag", "<bt>", IMAGES, "tag has no effect with data.pictures"),
     ("data.pictures.positions", "49", IMAGES, "has no effect with size"),
+    ("data.pre", "moses", IMAGES, "pre has no effect with pictures"),
+    ("data.placeholders", "['%s']", IMAGES, "placeholders has no effect with pictures"),
+    ("data.tokenized", "true", "data: {post: moses}", "tokenized has no effect without pre"),
     ("data.vocabulary.joint", "false", IMAGES, "has no effect with data.pictures"),
     ("data.vocabulary.joint", "false", MODEL, "has no effect with model"),
     ("data.vocabulary.joint", "true", MODELS, "has no effect with model"),
@@ -123,6 +126,9 @@ ALWAYS_ACTING = {
     "data.pictures.size",
     "data.pictures.features",
     "data.max_length",
+    "data.pre",
+    "data.post",
+    "data.placeholders",
     "data.vocabulary.model",
     "data.vocabulary.codes",  # or it is an error of a model with its own segmentation
     "data.vocabulary.sampling.nbest",  # without alpha, sampling has that of its default

@@ -3,13 +3,14 @@
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
-from nmt.config.schema import VocabularyConfig
+from nmt.config.schema import DataConfig, VocabularyConfig
 from nmt.data.corpus import Corpus
 from nmt.data.line_sampling import sample_lines
+from nmt.data.preparation import Preparation
 from nmt.data.vocabularies.files import read_codes
 from nmt.data.vocabularies.sentencepiece import SentencePieceVocabulary
 from nmt.data.vocabularies.sentencepiece_training import (
@@ -33,23 +34,20 @@ Learner = Callable[[list[str], str], LearnedVocabulary]
 """Learns a vocabulary from lines, and gives it a rule by which text is normalized."""
 
 
-def learn_vocabularies(
-    config: VocabularyConfig, train: Corpus, tags: Sequence[str] = ()
-) -> Vocabularies:
+def learn_vocabularies(data: DataConfig, train: Corpus) -> Vocabularies:
     """Learn the vocabularies of a training text; the same object twice if they are joint.
-
-    Args:
-        config: options of the vocabularies
-        train: the training text
-        tags: symbols of the source, besides those of the options
 
     Raises:
         UserError: if the text cannot be read, or does not suit the options
     """
+    config, preparation = data.vocabulary, Preparation.for_learning(data)
     rules = config.normalization.source, config.normalization.target
-    symbols = config.user_defined_symbols
-    source_learner = _learner(config, list(dict.fromkeys([*tags, *symbols])), 0)
+    symbols = _unite(config.user_defined_symbols, preparation.masks)
+    source_learner = _learner(config, _unite(data.tags, symbols), 0)
     target_learner = _learner(config, symbols, 1)
+
+    def pairs() -> Iterator[tuple[str, str]]:
+        return train.pairs() if train.images else preparation.pairs(train.pairs())
 
     def learn(text: Iterable[str], rule: str, learner: Learner) -> LearnedVocabulary:
         lines, total = sample_lines(text, config.lines)
@@ -62,20 +60,20 @@ def learn_vocabularies(
             return learner(lines, rule)
 
     if train.images:
-        return None, learn((target for _, target in train.pairs()), rules[1], target_learner)
+        return None, learn((target for _, target in pairs()), rules[1], target_learner)
     if not config.is_joint:
         return (
-            learn((source for source, _ in train.pairs()), rules[0], source_learner),
-            learn((target for _, target in train.pairs()), rules[1], target_learner),
+            learn((source for source, _ in pairs()), rules[0], source_learner),
+            learn((target for _, target in pairs()), rules[1], target_learner),
         )
     if rules[0] == rules[1]:
-        lines = (line for pair in train.pairs() for line in pair)
+        lines = (line for pair in pairs() for line in pair)
         joint = learn(lines, rules[0], source_learner)
         return joint, joint
     # The tokens are learned from the text of each side as its own rule leaves it.
     source, target = map(make_normalizer, rules)
-    pairs = ((source(pair[0]), target(pair[1])) for pair in train.pairs())
-    joint = learn((line for pair in pairs for line in pair), IDENTITY, source_learner)
+    normalized = ((source(pair[0]), target(pair[1])) for pair in pairs())
+    joint = learn((line for pair in normalized for line in pair), IDENTITY, source_learner)
     return joint.with_normalization(rules[0]), joint.with_normalization(rules[1])
 
 
@@ -113,7 +111,8 @@ def _learn_sentencepiece(
 def _learn_words(size: int, symbols: Sequence[str], lines: list[str], rule: str) -> WordVocabulary:
     check_size(size)
     words = by_frequency(_count_words(lines, rule))
-    return WordVocabulary.make(_unite(symbols, words)[: size - NUM_SPECIAL_TOKENS], rule)
+    words = _unite(symbols, words)[: size - NUM_SPECIAL_TOKENS]
+    return WordVocabulary.make(words, rule, symbols=[*symbols])
 
 
 def _learn_subwords(

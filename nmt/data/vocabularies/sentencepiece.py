@@ -5,7 +5,7 @@ special token.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import sentencepiece as spm
@@ -22,6 +22,7 @@ from nmt.files import MAX_VOCABULARY_BYTES, read_regular
 
 spm.set_min_log_level(3)
 
+USER_DEFINED = 4  # kind of a token in a SentencePiece model
 # Spaces inside tokens.
 SPACE = "\u2581"
 
@@ -201,6 +202,10 @@ class SentencePieceVocabulary(Vocabulary):
             return False
         return True
 
+    @property
+    def user_defined_symbols(self) -> list[str]:
+        return [self._processor.id_to_piece(i) for i in _user_defined_ids(self.serialized)]
+
     def log_probs(self) -> list[float]:
         """Return the log probability of each token; -inf for special, unknown and byte tokens."""
         processor = self._processor
@@ -228,3 +233,50 @@ class SentencePieceVocabulary(Vocabulary):
         # Normalization may differ for a word without its neighbors, for example at spaces.
         is_same_text = nbest and "".join(self.tokens(nbest[0])) == "".join(self.tokens(ids))
         return nbest if is_same_text else [ids]
+
+
+def _user_defined_ids(model_proto: bytes) -> list[int]:
+    """Return the ids of user-defined symbols, which SentencePiece itself does not tell.
+
+    Each token is field 1 of the model, and its kind is field 3 of the token (sentencepiece_model.
+    proto); 4 is user-defined.
+    """
+    if bytes([3 << 3, USER_DEFINED]) not in model_proto:  # the usual case, and much faster
+        return []
+    tokens = [value for number, value in _fields(model_proto) if number == 1]
+    return [
+        i
+        for i, token in enumerate(tokens)
+        if isinstance(token, bytes) and (3, USER_DEFINED) in _fields(token)
+    ]
+
+
+def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
+    """Yield the fields of a message of protobuf: integers, bytes, and 0 for other values."""
+    position = 0
+
+    def integer() -> int:
+        nonlocal position
+        value = shift = 0
+        while True:
+            byte = message[position]
+            position += 1
+            value |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                return value
+
+    while position < len(message):
+        number, wire_type = divmod(integer(), 8)
+        match wire_type:
+            case 0:
+                yield number, integer()
+            case 2:
+                length = integer()
+                yield number, message[position : position + length]
+                position += length
+            case 1 | 5:
+                yield number, 0
+                position += 8 if wire_type == 1 else 4
+            case _:
+                raise ValueError(f"a field of an unknown type {wire_type}")

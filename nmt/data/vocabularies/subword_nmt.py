@@ -34,15 +34,12 @@ class SubwordNmtVocabulary(WordVocabulary):
     def __init__(self, serialized: bytes) -> None:
         super().__init__(serialized)
         values = self.read(serialized)
-        self._codes = Codes(values["codes"], values["symbols"])
+        self._codes = Codes(values["codes"], self._symbols)
         self._cache: dict[str, Sequence[str]] = {}
 
     @classmethod
     def read(cls, serialized: bytes) -> dict[str, Any]:
         values = super().read(serialized)
-        symbols = values.get("symbols")
-        if not isinstance(symbols, list) or not all(isinstance(one, str) for one in symbols):
-            raise ValueError("has symbols that are not strings")
         if not isinstance(values.get("codes"), str):
             raise ValueError("has no merge operations")
         return values

@@ -37,6 +37,7 @@ class WordVocabulary(Vocabulary):
         # The special tokens have no entry: they are unknown words if they occur in a text.
         self._ids = {word: i for i, word in enumerate(values["words"], start=len(SPECIAL_TOKENS))}
         self.pad, self.bos, self.eos, self.unk = PAD, BOS, EOS, UNK
+        self._symbols: list[str] = values.get("symbols", [])
 
     @classmethod
     def make(
@@ -65,6 +66,8 @@ class WordVocabulary(Vocabulary):
         words = values.get("words", [])
         if not _are_words(words) or len({*words, *SPECIAL_TOKENS}) < len(words) + 4:
             raise ValueError("has words that are not unique strings")
+        if not _are_words(values.get("symbols", [])):
+            raise ValueError("has symbols that are not strings")
         if values.get("normalization") not in RULES:
             raise ValueError("has an unknown normalization rule")
         return values
@@ -73,6 +76,10 @@ class WordVocabulary(Vocabulary):
         """Return a vocabulary with the same words, and another normalization rule."""
         values = json.loads(self.serialized) | {"normalization": rule}
         return type(self)(json.dumps(values, ensure_ascii=False).encode())
+
+    @property
+    def user_defined_symbols(self) -> list[str]:
+        return list(self._symbols)
 
     def normalize(self, text: str) -> str:
         return self._normalize(text)[0]
