@@ -139,10 +139,10 @@ def test_experiment_from_dictionaries_models_and_a_file_is_the_same(
     monkeypatch.chdir(PHRASES.parent)
     described = nmt.Experiment(**tree)
     assert described.to_dict() == read.to_dict()
+    paths: dict[str, Any] = {"train": PHRASES, "valid": PHRASES}
     models = nmt.Experiment(
         data=schema.DataConfig(
-            train=PHRASES,
-            valid=PHRASES,
+            **paths,
             source="de",
             target="en",
             vocabulary=schema.VocabularyConfig(size=180),

@@ -5,6 +5,7 @@ import importlib
 import importlib.util
 import re
 import shlex
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from nmt.config.loader import load_experiment
 from nmt.data.images import ImageSize
 from nmt.model.build import check_model
 from tests.commands import write_experiment
+from tests.conftest import tiny_experiment
 from tests.docs.pages import (
     DOCUMENTS,
     PROGRAMS,
@@ -130,9 +132,9 @@ def test_yaml_is_a_valid_experiment(block: Block, tmp_path: Path) -> None:
 
 @pytest.fixture
 def run_of_the_readme(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Provide a trained model in runs/my of the current directory."""
-    (tmp_path / "runs").mkdir()
-    (tmp_path / "runs" / "my").symlink_to(trained)
+    """Provide an experiment and its finished run in the current directory."""
+    write_experiment(tmp_path / "my.yaml", tiny_experiment())
+    shutil.copytree(trained, tmp_path / "runs" / "my", symlinks=True)
     monkeypatch.chdir(tmp_path)
 
 
