@@ -3,7 +3,7 @@ r"""Evaluate the copy task by line length, and plot the memory access of a Neura
     python scripts/copy_results.py runs/copy_ntm runs/copy_lstm --checkpoint last \
         --picture runs/copy_ntm/memory.png
 
-The text is that of scripts/make_copies.py. Training lines have at most 20 letters, so the table
+The text is that of `nmt.examples.copies`. Training lines have at most 20 letters, so the table
 distinguishes a model that has learned to copy from one that has learned lines of up to 20 letters;
 Graves et al. 2014, figures 4 and 5. A letter is correct if it is at the same position of the line.
 
@@ -19,7 +19,6 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from make_copies import TESTS
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -28,6 +27,7 @@ from torch import Tensor
 from experiments import Pair, markdown
 from nmt.data.corpus import find_corpus
 from nmt.evaluation.metrics import score
+from nmt.examples.copies import TESTS
 from nmt.search.translator import Translator
 from nmt.storage.run_dir import RunDir
 from plots import save

@@ -30,7 +30,7 @@ LEVELS = [
         "nmt.storage",
         "nmt.distributed",
     ),
-    ("nmt.data",),
+    ("nmt.data", "nmt.examples"),
     ("nmt.model",),
     ("nmt.inference",),
     ("nmt.search",),

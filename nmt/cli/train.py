@@ -86,16 +86,28 @@ def _parser() -> Parser:
         help="print the JSON Schema of experiment files, for editors; includes the plugins of "
         "CONFIG.yaml",
     )
+    information.add_argument(
+        "--example",
+        nargs="?",
+        const="",
+        metavar="NAME",
+        help="write an example's experiment file, and its text, into the current directory; "
+        "without NAME, list the examples, such as dates, copy and shapes",
+    )
     return parser
 
 
 def _train(options: argparse.Namespace) -> int:
     rank = RankInfo.from_environment()
     # Under torchrun, every rank would print the same.
-    if options.list is not None or options.schema or options.check:
-        rank.require_single_process("--list, --schema or --check")
+    others = "--list, --schema, --example or --check"
+    if options.list is not None or options.example is not None or options.schema or options.check:
+        rank.require_single_process(others)
         if options.restart:
-            raise UserError("--restart: has no effect with --list, --schema or --check; remove it")
+            raise UserError(f"--restart: has no effect with {others}; remove it")
+    if options.example is not None:
+        print_result(_example(options))
+        return SUCCESS
     if options.list is not None or options.schema:
         print_result(_description(options))
         return SUCCESS
@@ -138,6 +150,15 @@ def _train(options: argparse.Namespace) -> int:
             recurrence=_recurrence_override(),
         )
     return SUCCESS if finished else INTERRUPTED
+
+
+def _example(options: argparse.Namespace) -> str:
+    """Write an example, or list their names."""
+    from nmt.examples.catalog import names, write_example
+
+    if options.config is not None:
+        raise UserError("has no effect with --example; remove it", str(options.config))
+    return write_example(options.example, Path()) if options.example else "\n".join(names())
 
 
 def _description(options: argparse.Namespace) -> str:

@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import make_dates
-
+from nmt.examples import dates
 from tests.campaigns.file_events import Faults
 from tests.campaigns.processes import Commands, Ended
 from tests.commands import reports, state_of, write_experiment
@@ -55,8 +54,8 @@ def make_runs(folder: Path, commands: Commands) -> None:
     `half` has the checkpoints up to update 10, and a validation after update 8. The events of the
     files of `run` are in `events`.
     """
-    sizes = ["--train", "400", "--valid", "30", "--test", "30"]
-    make_dates.main(["--output", str(folder / "data"), *sizes])
+    (folder / "data").mkdir()
+    dates.write(folder / "data", {"train": 400, "valid": 30, "test": 30})
     write_experiment(folder / "dates.yaml", EXPERIMENT)
     record = Faults(str(folder / "run"), record=str(folder / "events"))
     ended = train(folder, commands, faults=record)

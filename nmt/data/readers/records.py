@@ -14,6 +14,7 @@ from nmt.data.readers.input_file import InputFile
 from nmt.data.readers.pair_text import Pair, Reader
 from nmt.data.table import Column, Table
 from nmt.errors import UserError
+from nmt.version import DISTRIBUTION
 
 MAX_NAMES = 1000
 # JSON writes a character beyond U+FFFF as two surrogates, so that one may be alone.
@@ -152,7 +153,9 @@ class ParquetReader(RecordReader):
         try:
             parquet = import_module("pyarrow.parquet")
         except ImportError:
-            message = "Parquet requires the package pyarrow; run pip install 'nmt[parquet]'"
+            message = (
+                f"Parquet requires the package pyarrow; run pip install '{DISTRIBUTION}[parquet]'"
+            )
             raise UserError(message, name) from None
         errors = import_module("pyarrow").ArrowException
         try:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from nmt.data.vocabulary import Span, Vocabulary
 from nmt.errors import UserError
+from nmt.version import DISTRIBUTION
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -143,7 +144,8 @@ def _parse(content: str) -> "Tokenizer":
         from tokenizers import Tokenizer
     except ImportError as error:
         raise UserError(
-            "a tokenizer.json requires the package tokenizers; install it, or nmt[tokenizers]"
+            "a tokenizer.json requires the package tokenizers; "
+            f"run pip install '{DISTRIBUTION}[tokenizers]'"
         ) from error
     try:
         tokenizer = Tokenizer.from_str(content)

@@ -3,10 +3,12 @@ from pathlib import Path
 import make_copies
 import pytest
 
+from nmt.examples import copies
+
 
 def write(folder: Path, seed: int = 1) -> dict[str, str]:
-    sizes = f"--train 2000 --valid 100 --test 30 --seed {seed}"
-    make_copies.main(f"--output {folder} {sizes}".split())
+    folder.mkdir(parents=True, exist_ok=True)
+    copies.write(folder, {"train": 2000, "valid": 100, "test": 30}, seed)
     return {path.name: path.read_text(encoding="utf-8") for path in folder.iterdir()}
 
 

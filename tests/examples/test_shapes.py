@@ -3,19 +3,19 @@ import random
 from pathlib import Path
 from typing import Any
 
+import make_shapes
 import numpy as np
 import pytest
 from PIL import Image
 
-from tests.scripts.loading import load
+from nmt.examples import shapes as shapes_task
 
-make_shapes = load("make_shapes")
 SIZES = {"train": 60, "valid": 10, "test": 12}
 
 
 def write(folder: Path, seed: int = 1) -> Path:
-    sizes = [f"--{name}={size}" for name, size in SIZES.items()]
-    make_shapes.main(["--output", str(folder), "--seed", str(seed), *sizes])
+    folder.mkdir(parents=True, exist_ok=True)
+    shapes_task.write(folder, SIZES, seed)
     return folder
 
 
@@ -60,7 +60,7 @@ def test_larger_shape_is_first_and_shapes_do_not_overlap(tmp_path: Path) -> None
         assert right - left == bottom - top >= 18
         assert r2 - l2 == b2 - t2 <= 13
         assert right < l2 or r2 < left or bottom < t2 or b2 < top
-        assert min(left, top, l2, t2) >= 0 and max(right, bottom, r2, b2) <= make_shapes.SIDE
+        assert min(left, top, l2, t2) >= 0 and max(right, bottom, r2, b2) <= shapes_task.SIDE
 
 
 def test_box_is_the_bounding_box_of_its_color(tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_box_is_the_bounding_box_of_its_color(tmp_path: Path) -> None:
             left, top, right, bottom = shape["box"]
             inside = picture[top:bottom, left:right]
             middle = inside[len(inside) // 2, len(inside) // 2]
-            assert np.abs(middle - make_shapes.COLORS[shape["color"]]).max() <= make_shapes.SHADE
+            assert np.abs(middle - shapes_task.COLORS[shape["color"]]).max() <= shapes_task.SHADE
             marked = (inside != background).any(axis=2)
             edges = marked[0], marked[-1], marked[:, 0], marked[:, -1]
             assert all(edge.any() for edge in edges), (name, shape)
@@ -85,9 +85,9 @@ def test_box_is_the_bounding_box_of_its_color(tmp_path: Path) -> None:
     ("kind", "share"), [("circle", np.pi / 4), ("square", 1), ("triangle", 0.5)]
 )
 def test_area_of_each_kind(kind: str, share: float) -> None:
-    shape = make_shapes.Shape("black", kind, (4, 4, 28, 28))
-    tiny = make_shapes.Shape("black", "square", (50, 50, 51, 51))
-    picture = make_shapes.paint(make_shapes.Scene(shape, tiny, "left of"), random.Random(1))
+    shape = shapes_task.Shape("black", kind, (4, 4, 28, 28))
+    tiny = shapes_task.Shape("black", "square", (50, 50, 51, 51))
+    picture = shapes_task.paint(shapes_task.Scene(shape, tiny, "left of"), random.Random(1))
     values = np.asarray(picture).astype(float)[:30, :30, 0]
     covered = (values[0, 0] - values) / (values[0, 0] - values.min())
     assert covered.sum() == pytest.approx(share * 24 * 24, rel=0.03)

@@ -1,27 +1,16 @@
-import importlib.util
 import re
 from datetime import date, datetime
 from pathlib import Path
-from types import ModuleType
 
+import make_dates
 import pytest
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "make_dates.py"
+from nmt.examples import dates
+
 DIGITS = {digit: number for number, digit in enumerate("일이삼사오육칠팔구", start=1)}
 UNITS = {"십": 10, "백": 100, "천": 1000}
 CLOCK = "%d %b %Y|%d %B %Y|%B %d, %Y|%b %d, %Y|%A, %B %d, %Y|%a %d %b %Y|the %d of %B %Y|%d-%b-%Y"
 NUMERIC = "%m/%d/%y|%m/%d/%Y|%Y/%m/%d|%d.%m.%Y|%d-%m-%Y|%Y. %m. %d.|%Y년 %m월 %d일|%y년 %m월 %d일"
-
-
-def load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("make_dates", SCRIPT)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-make_dates = load()
 
 
 def read_korean(words: str) -> int:
@@ -60,7 +49,7 @@ def readings(text: str) -> set[str]:
 
 def test_formats_of_2026_11_20() -> None:
     day = date(2026, 11, 20)
-    assert [form(day) for form in make_dates.ENGLISH + make_dates.OTHER] == [
+    assert [form(day) for form in dates.ENGLISH + dates.OTHER] == [
         "20 Nov 2026",
         "20 November 2026",
         "November 20, 2026",
@@ -83,20 +72,19 @@ def test_formats_of_2026_11_20() -> None:
 
 
 def test_korean_months_and_numbers() -> None:
-    assert make_dates.korean_words(date(1999, 6, 21)) == "천구백구십구년 유월 이십일일"
-    assert make_dates.korean_words(date(2000, 10, 1)) == "이천년 시월 일일"
-    assert make_dates.korean_words(date(2010, 12, 11)) == "이천십년 십이월 십일일"
+    assert dates.korean_words(date(1999, 6, 21)) == "천구백구십구년 유월 이십일일"
+    assert dates.korean_words(date(2000, 10, 1)) == "이천년 시월 일일"
+    assert dates.korean_words(date(2010, 12, 11)) == "이천십년 십이월 십일일"
 
 
 def test_ordinal_endings() -> None:
-    counted = [
-        make_dates.ordinal(number) for number in (1, 2, 3, 4, 10, 11, 12, 13, 21, 22, 23, 31)
-    ]
+    counted = [dates.ordinal(number) for number in (1, 2, 3, 4, 10, 11, 12, 13, 21, 22, 23, 31)]
     assert " ".join(counted) == "1st 2nd 3rd 4th 10th 11th 12th 13th 21st 22nd 23rd 31st"
 
 
 def write(folder: Path, seed: int = 1) -> dict[str, str]:
-    make_dates.main(f"--output {folder} --train 3000 --valid 200 --test 300 --seed {seed}".split())
+    folder.mkdir(parents=True, exist_ok=True)
+    dates.write(folder, {"train": 3000, "valid": 200, "test": 300}, seed)
     return {path.name: path.read_text(encoding="utf-8") for path in folder.iterdir()}
 
 

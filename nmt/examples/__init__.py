@@ -1,0 +1,1 @@
+"""Example tasks whose text is generated, and the experiment files of the package."""

@@ -1,0 +1,104 @@
+"""Writing an example: its experiment files, and its text where a generator exists."""
+
+import re
+from importlib import import_module
+from pathlib import Path
+
+from nmt.errors import UserError, suggest
+from nmt.files import exists
+from nmt.storage.atomic import file_errors, replace_file, staging_dir
+
+_PACKAGE = Path(__file__).parents[1]
+# A wheel contains the experiment files; in a clone they are next to the package.
+CONFIGS = next(
+    (path for path in (_PACKAGE / "configs", _PACKAGE.parent / "configs") if path.is_dir()),
+    _PACKAGE / "configs",
+)
+# Modules that generate a text, by its folder in `data`.
+GENERATORS = {
+    "dates": "nmt.examples.dates",
+    "copy": "nmt.examples.copies",
+    "shapes": "nmt.examples.shapes",
+}
+# Examples with several experiment files, the first of which is the one to try first.
+GROUPS = {"copy": ["copy_ntm", "copy_lstm"], "shapes": ["shapes_soft", "shapes_hard"]}
+DATA_README = "https://github.com/attentive-nmt/attentive-nmt/blob/main/data/README.md"
+
+
+def names() -> list[str]:
+    """Return the names of all examples; those with a generated text come first."""
+    stems = sorted(path.stem for path in CONFIGS.glob("*.yaml"))
+    return [*GENERATORS, *(stem for stem in stems if stem not in GENERATORS)]
+
+
+def write_example(name: str, folder: Path) -> str:
+    """Write the experiment files of an example into a folder, and its text into `data` there.
+
+    A text that is there already is kept.
+
+    Returns:
+        the files, and the commands that use them
+
+    Raises:
+        UserError: an unknown name, or an experiment file that exists already
+    """
+    if name not in names():
+        raise UserError(f"unknown example '{name}'; {suggest(name, names())}", "--example")
+    stems = _with_includes(GROUPS.get(name, [name]))
+    for stem in stems:
+        if exists(folder / f"{stem}.yaml"):
+            message = "already exists; rename or remove it, or change to another folder"
+            raise UserError(message, str(folder / f"{stem}.yaml"))
+    data = _data_folder(stems)
+    text = _write_text(data, folder)
+    for stem in stems:
+        replace_file(folder / f"{stem}.yaml", _for_folder(_read(stem)))
+    files = ", ".join(f"{stem}.yaml" for stem in stems)
+    return f"{files}: written\n{text}\ntrain with: nmt-train {stems[0]}.yaml"
+
+
+def _read(stem: str) -> str:
+    file = CONFIGS / f"{stem}.yaml"
+    with file_errors(file, "cannot be read"):
+        return file.read_text(encoding="utf-8")
+
+
+def _with_includes(stems: list[str]) -> list[str]:
+    """Return experiment files and those that they include."""
+    found = list(stems)
+    for stem in found:  # grows
+        included = re.search(r"^include: (\w+)\.yaml$", _read(stem), re.M)
+        if included and included[1] not in found:
+            found.append(included[1])
+    return found
+
+
+def _data_folder(stems: list[str]) -> str:
+    """Return the folder in `data` that contains the training text."""
+    for stem in stems:
+        if match := re.search(r"^ +train: \.\./data/([\w-]+)/", _read(stem), re.M):
+            return match[1]
+    raise AssertionError(f"{stems}: no training text")
+
+
+def _write_text(data: str, folder: Path) -> str:
+    """Generate the text, unless it exists or has no generator; return a line about it."""
+    target = folder / "data" / data
+    shown = target.as_posix()
+    if exists(target):
+        return f"{shown}: exists already, and is used"
+    if data not in GENERATORS:
+        return f"{shown}: put the text there; {DATA_README} names its source"
+    with staging_dir(target.parent, data) as staging:
+        task = import_module(GENERATORS[data])
+        task.write(staging, task.SIZES)
+        staging.rename(target)
+    return f"{shown}: written"
+
+
+def _for_folder(text: str) -> str:
+    """Return an experiment file whose paths and commands are those of a folder with `data`."""
+    text = text.replace("../data/", "data/").replace("configs/", "")
+    # The text is written, so the commands that generate it are left out.
+    text = re.sub(r"^#   python scripts/make_\w+\.py\n", "", text, flags=re.M)
+    return re.sub(r"python scripts/make_\w+\.py && ", "", text)
