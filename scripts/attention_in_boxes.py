@@ -19,7 +19,7 @@ from torch import Tensor
 
 from nmt.cli.process import configure_process
 from nmt.data.text import read_lines
-from nmt.evaluation.plots import AttentionOverlay
+from nmt.evaluation.overlay import AttentionOverlay
 from nmt.evaluation.samples import extract_attention
 from nmt.search.translator import Translator
 

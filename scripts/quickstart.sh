@@ -3,7 +3,7 @@
 #   bash scripts/quickstart.sh
 set -euo pipefail
 cd "$(dirname "$0")/.."
-. scripts/environment.sh
+. scripts/environment.sh plots
 run=runs/dates
 
 python scripts/make_dates.py --output data/dates

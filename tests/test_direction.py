@@ -59,6 +59,14 @@ BARE = [
     "nmt.inference.compile",
     "nmt.search.beam",
 ]
+# Plots and captioning are extras.
+CORE = [
+    "nmt.training.run",
+    "nmt.training.dry_run",
+    "nmt.evaluation.samples",
+    "nmt.cli.translate_io",
+]
+NOT_CORE = ("matplotlib", "PIL")
 NOT_BARE = ("pydantic", "yaml", "sentencepiece", "matplotlib", "sacrebleu")
 LIGHT = ["nmt", "nmt.config.loader", "nmt.config.export", "nmt.cli.common", *COMMANDS]
 
@@ -121,7 +129,9 @@ def test_modules_at_the_bottom_import_nothing_of_ours() -> None:
         assert list(_imported(MODULES[module])) == [], module
 
 
-@pytest.mark.parametrize(("modules", "excluded"), [(LIGHT, HEAVY), (BARE, NOT_BARE)])
+@pytest.mark.parametrize(
+    ("modules", "excluded"), [(LIGHT, HEAVY), (BARE, NOT_BARE), (CORE, NOT_CORE)]
+)
 def test_libraries_are_not_imported_where_they_are_not_needed(
     modules: list[str], excluded: tuple[str, ...]
 ) -> None:

@@ -11,6 +11,7 @@ from nmt.cli.output import check_outputs
 from nmt.cli.streams import complain
 from nmt.distributed.rank import RankInfo
 from nmt.errors import UserError
+from nmt.version import DISTRIBUTION
 
 NAME = "nmt-plot"
 FORMATS = ("png", "svg", "pdf")
@@ -63,8 +64,11 @@ def _plot(options: argparse.Namespace) -> int:
     if kind not in FORMATS:
         endings = ", ".join(f".{name}" for name in FORMATS)
         raise UserError(f"-o must end in one of {endings}", str(options.output))
-    import matplotlib
-
+    try:
+        import matplotlib
+    except ImportError:
+        extra = f"pip install '{DISTRIBUTION}[plots]'"
+        raise UserError(f"requires the package matplotlib; run {extra}", NAME) from None
     from nmt.evaluation.curves import DPI, plot_curves, read_curves
     from nmt.storage.atomic import replace_bytes
     from nmt.storage.run_dir import RunDir

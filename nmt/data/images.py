@@ -10,22 +10,27 @@ from functools import partial
 from itertools import chain
 from math import isqrt
 from pathlib import Path
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.lib import format as npy
-from PIL import Image, ImageOps, UnidentifiedImageError
 
 from nmt.data.corpus import Corpus
 from nmt.data.token_corpus import Array
 from nmt.errors import UserError
 from nmt.storage.atomic import Fingerprint, fingerprint, is_intact, seal_dir, staging_dir
+from nmt.version import DISTRIBUTION
+
+if TYPE_CHECKING:  # only captioning requires Pillow
+    from PIL.Image import Image
 
 log = logging.getLogger("nmt")
 
 # Part of every fingerprint: increase it when the meaning of the cached arrays changes.
 CACHE_VERSION = 1
 CACHE_FILE = "pictures.npy"
+BILINEAR = 2
+"""`PIL.Image.Resampling.BILINEAR`."""
 
 
 # Not the section itself, whose import needs pydantic; checked at run time in the tests.
@@ -136,8 +141,6 @@ def read_image(file: Path, size: ImageSize) -> Array:
         return _read_feature_map(file, size) if size.size is None else _read_pixels(file, size.size)
     except OSError as error:
         raise UserError(_explain_read_error(error), str(file)) from None
-    except Image.DecompressionBombError as error:
-        raise UserError(f"{error}; give a smaller image", str(file)) from None
 
 
 def read_rgb(file: Path) -> Array:
@@ -146,8 +149,32 @@ def read_rgb(file: Path) -> Array:
     Raises:
         OSError: if the file cannot be read or is not an image
     """
-    with Image.open(file) as image:
-        return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    return np.asarray(_open_rgb(file))
+
+
+class NotAnImageError(OSError):
+    """A file in no format that Pillow reads."""
+
+
+def _open_rgb(file: Path) -> "Image":
+    """Return an image rotated by its EXIF orientation and converted to RGB.
+
+    Raises:
+        OSError: if the file cannot be read or is not an image
+        UserError: if it is too large, or Pillow is not installed
+    """
+    try:
+        from PIL import Image, ImageOps, UnidentifiedImageError
+    except ImportError:
+        extra = f"pip install '{DISTRIBUTION}[captioning]'"
+        raise UserError(f"images require the package Pillow; run {extra}", str(file)) from None
+    try:
+        with Image.open(file) as image:
+            return ImageOps.exif_transpose(image).convert("RGB")
+    except UnidentifiedImageError as error:
+        raise NotAnImageError(*error.args) from None
+    except Image.DecompressionBombError as error:
+        raise UserError(f"{error}; give a smaller image", str(file)) from None
 
 
 def upcast_features(images: Array) -> Array:
@@ -177,10 +204,10 @@ def error_location(location: Callable[[], str]) -> Iterator[None]:
 
 
 def _read_pixels(file: Path, size: int) -> Array:
-    with Image.open(file) as image:
-        rotated = ImageOps.exif_transpose(image).convert("RGB")
+    image = _open_rgb(file)
+    resized = image.resize((size, size), BILINEAR)
     # Pillow has channels last, convolutions need them first.
-    return np.asarray(rotated.resize((size, size), Image.Resampling.BILINEAR)).transpose(2, 0, 1)
+    return np.asarray(resized).transpose(2, 0, 1)
 
 
 def _read_feature_map(file: Path, size: ImageSize) -> Array:
@@ -205,7 +232,7 @@ def _explain_read_error(error: OSError) -> str:
         return "not found; give one image file per line, relative to the text file's directory"
     if error.strerror:
         return f"cannot read: {error.strerror}; give an image file"
-    if isinstance(error, UnidentifiedImageError):
+    if isinstance(error, NotAnImageError):
         return "is not an image; give JPEG or PNG"
     return f"is corrupt ({error}); save it again"
 

@@ -9,9 +9,7 @@ from os import PathLike
 from pathlib import Path
 from string import Template
 
-from PIL import Image
-
-from nmt.evaluation.plots import MIN_BRIGHTNESS, AttentionOverlay
+from nmt.evaluation.overlay import MIN_BRIGHTNESS, AttentionOverlay
 from nmt.search.alignment import AttentionMatrix
 from nmt.search.translation_html import direction, isolate
 
@@ -88,6 +86,8 @@ def _overlay_section(overlay: AttentionOverlay) -> str:
     rows = [
         [f"{weight / (max(row) or 1):.3f}" for weight in row] for row in overlay.weights_ts.tolist()
     ]
+    from PIL import Image  # present where an image was read
+
     image, stream = Image.fromarray(overlay.image), BytesIO()
     image.thumbnail((MAX_IMAGE_SIDE, MAX_IMAGE_SIDE))
     image.save(stream, "PNG")

@@ -4,23 +4,20 @@ Figures are drawn without pyplot, and no setting of matplotlib is changed. `nmt.
 chooses the fonts.
 """
 
-from collections.abc import Sequence
 from math import ceil
 from os import PathLike
-from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.image import AxesImage
 from PIL import Image
-from torch import Tensor
 
 from nmt.data.token_corpus import Array
 from nmt.evaluation.fonts import select_fonts
+from nmt.evaluation.overlay import MIN_BRIGHTNESS, AttentionOverlay
 from nmt.search.alignment import AttentionMatrix
 
 DPI = 120
@@ -36,24 +33,6 @@ TITLE_INCHES = 0.3
 PANEL_COLUMNS = 6
 TITLE_POINTS = 11
 MAX_TITLE_LENGTH = 16
-# Brightness of image regions with weight 0.
-MIN_BRIGHTNESS = 0.15
-
-
-class AttentionOverlay(NamedTuple):
-    """Attention weights of the words of a caption over the regions of its image.
-
-    Attributes:
-        image: RGB bytes, (height, width, 3)
-        grid: rows and columns of the regions
-        words: words of the caption
-        weights_ts: one row per word, one column per region in row-major order
-    """
-
-    image: Array
-    grid: tuple[int, int]
-    words: Sequence[str]
-    weights_ts: Float[Tensor, "t s"]
 
 
 def plot_matrix(attention: AttentionMatrix, path: str | PathLike[str]) -> None:

@@ -1,18 +1,22 @@
 """Files for inspecting a model: sample translations, attention plots and attention pages."""
 
+import logging
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import UnidentifiedImageError
 
-from nmt.data.images import read_rgb
+from nmt.data.images import NotAnImageError, read_rgb
 from nmt.data.token_corpus import Array
 from nmt.evaluation.attention_page import write_attention_page
-from nmt.evaluation.plots import AttentionOverlay, plot_matrix, plot_overlay
+from nmt.evaluation.overlay import AttentionOverlay
 from nmt.search.alignment import AttentionMatrix
 from nmt.search.translation import Translation
+from nmt.version import DISTRIBUTION
+
+log = logging.getLogger("nmt")
 
 REGION_PIXELS = 32  # side of a region of a feature map, which has no image to draw on
 
@@ -39,6 +43,8 @@ def plot_translations(
 ) -> list[Path]:
     """Write the attention of translations as `<name>.png`, `<name>-2.png`, … and `<name>.html`.
 
+    Without matplotlib, only the page is written.
+
     Returns:
         the files that were written; none if the model has no attention
     """
@@ -50,13 +56,31 @@ def plot_translations(
     files = []
     for number, attention in enumerate(attentions, start=1):
         # The plot of a single translation, as nmt-translate writes it, has no number.
-        files.append(directory / (f"{name}.png" if number == 1 else f"{name}-{number}.png"))
-        if isinstance(attention, AttentionOverlay):
-            plot_overlay(attention, files[-1])
-        else:
-            plot_matrix(attention, files[-1])
+        file = directory / (f"{name}.png" if number == 1 else f"{name}-{number}.png")
+        if _plot(attention, file):
+            files.append(file)
     write_attention_page(attentions, directory / f"{name}.html")
     return [*files, directory / f"{name}.html"]
+
+
+def _plot(attention: AttentionMatrix | AttentionOverlay, file: Path) -> bool:
+    """Plot attention if matplotlib is installed; return whether it is."""
+    try:
+        from nmt.evaluation.plots import plot_matrix, plot_overlay
+    except ImportError as error:
+        _warn_once(str(error))
+        return False
+    if isinstance(attention, AttentionOverlay):
+        plot_overlay(attention, file)
+    else:
+        plot_matrix(attention, file)
+    return True
+
+
+@cache
+def _warn_once(reason: str) -> None:
+    extra = f"pip install '{DISTRIBUTION}[plots]'"
+    log.warning("attention is written as pages without plots (%s); for plots run %s", reason, extra)
 
 
 def extract_attention(translation: Translation) -> AttentionMatrix | AttentionOverlay | None:
@@ -94,6 +118,6 @@ def _read_image(file: Path, grid: tuple[int, int]) -> Array:
     """Read the image; return a white one if the file is a feature map."""
     try:
         return read_rgb(file)
-    except UnidentifiedImageError:
+    except NotAnImageError:
         rows, columns = grid
         return np.full((REGION_PIXELS * rows, REGION_PIXELS * columns, 3), 255, np.uint8)

@@ -272,6 +272,8 @@ def _crc32(file: Path) -> int:
 
 
 def _flush_dir(folder: Path) -> None:
+    if not hasattr(os, "O_DIRECTORY"):  # Windows opens no directories
+        return
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -1,5 +1,6 @@
 """Reading images: pixels, feature maps and errors."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -128,3 +129,12 @@ def test_decompression_bomb_raises_user_error(
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     with pytest.raises(UserError, match="give a smaller image"):
         read_image(tmp_path / "a.png", PIXELS)
+
+
+def test_images_without_pillow_are_a_user_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    message = r"a\.png: images require the package Pillow; run pip install .*captioning"
+    with pytest.raises(UserError, match=message):
+        read_image(tmp_path / "a.png", ImageSize(size=8))

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from nmt.evaluation.attention_page import write_attention_page
-from nmt.evaluation.plots import AttentionOverlay
+from nmt.evaluation.overlay import AttentionOverlay
 from nmt.search.alignment import AttentionMatrix
 
 EVIL = '<img src=x onerror="alert(1)">&amp;'

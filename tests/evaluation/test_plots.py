@@ -10,9 +10,8 @@ import pytest
 import torch
 from matplotlib.image import imread
 
+from nmt.evaluation.overlay import MIN_BRIGHTNESS, AttentionOverlay
 from nmt.evaluation.plots import (
-    MIN_BRIGHTNESS,
-    AttentionOverlay,
     darken,
     plot_matrix,
     plot_overlay,

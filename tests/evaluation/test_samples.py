@@ -1,5 +1,6 @@
 """Attention of translations, as matrices between words and as overlays on images."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,8 @@ import torch
 from PIL import Image
 
 from nmt.data.vocabulary import Span
-from nmt.evaluation.plots import AttentionOverlay
-from nmt.evaluation.samples import extract_attention, plot_translations
+from nmt.evaluation.overlay import AttentionOverlay
+from nmt.evaluation.samples import _warn_once, extract_attention, plot_translations
 from nmt.search.translation import Translation
 from tests.evaluation.test_attention_page import write_and_parse
 
@@ -79,3 +80,19 @@ def test_page_has_a_cell_per_region_and_relative_weights(tmp_path: Path) -> None
 def test_translation_without_attention_writes_no_files(tmp_path: Path) -> None:
     assert plot_translations(tmp_path / "plots", "7", [Translation("a", pieces=("▁b",))]) == []
     assert not (tmp_path / "plots").exists()
+
+
+def test_attention_is_a_page_without_plots_if_matplotlib_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log_text: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "nmt.evaluation.plots", None)
+    _warn_once.cache_clear()
+    translation = Translation(
+        "a b", "c", source_pieces=("a", "b"), pieces=("c",), attention=torch.rand(2, 3)
+    )
+    for name in ("1", "2"):
+        files = plot_translations(tmp_path, name, [translation])
+        assert files == [tmp_path / f"{name}.html"]
+        assert files[0].is_file()
+    (record,) = log_text.records
+    assert "[plots]'" in record.getMessage()

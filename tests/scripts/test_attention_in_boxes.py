@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from nmt.evaluation.plots import AttentionOverlay
+from nmt.evaluation.overlay import AttentionOverlay
 from tests.scripts.loading import load
 
 script = load("attention_in_boxes")

@@ -144,3 +144,17 @@ def test_fingerprints_change_with_content_and_restored_times(tmp_path: Path) -> 
     file.write_text("two")
     os.utime(file, ns=(time, time))  # as `cp -p` does
     assert atomic.fingerprint(file) != before
+
+
+def test_directories_are_published_where_the_system_opens_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: object) -> int:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.delattr(os, "O_DIRECTORY")
+    monkeypatch.setattr(os, "open", refuse)
+    with staging_dir(tmp_path, "a") as staging:
+        (staging / "file").write_bytes(b"1")
+        publish_dir(staging, tmp_path / "a")
+    assert (tmp_path / "a" / "file").read_bytes() == b"1"
