@@ -68,7 +68,7 @@ def _plot(options: argparse.Namespace) -> int:
         import matplotlib
     except ImportError:
         extra = f"pip install '{DISTRIBUTION}[plots]'"
-        raise UserError(f"requires the package matplotlib; run {extra}", NAME) from None
+        raise UserError(f"requires the package matplotlib; run {extra}") from None
     from nmt.evaluation.curves import DPI, plot_curves, read_curves
     from nmt.storage.atomic import replace_bytes
     from nmt.storage.run_dir import RunDir

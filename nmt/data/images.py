@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from itertools import chain
 from math import isqrt
 from pathlib import Path
@@ -152,6 +153,15 @@ def read_rgb(file: Path) -> Array:
     return np.asarray(_open_rgb(file))
 
 
+def check_pillow() -> None:
+    """Raise UserError if Pillow is not installed, which experiments on images require."""
+    try:
+        import_module("PIL.Image")
+    except ImportError:
+        extra = f"pip install '{DISTRIBUTION}[captioning]'"
+        raise UserError(f"images require the package Pillow; run {extra}") from None
+
+
 class NotAnImageError(OSError):
     """A file in no format that Pillow reads."""
 
@@ -161,13 +171,10 @@ def _open_rgb(file: Path) -> "Image":
 
     Raises:
         OSError: if the file cannot be read or is not an image
-        UserError: if it is too large, or Pillow is not installed
+        UserError: if it is too large
     """
-    try:
-        from PIL import Image, ImageOps, UnidentifiedImageError
-    except ImportError:
-        extra = f"pip install '{DISTRIBUTION}[captioning]'"
-        raise UserError(f"images require the package Pillow; run {extra}", str(file)) from None
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
     try:
         with Image.open(file) as image:
             return ImageOps.exif_transpose(image).convert("RGB")

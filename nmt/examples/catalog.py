@@ -7,6 +7,7 @@ from pathlib import Path
 from nmt.errors import UserError, suggest
 from nmt.files import exists
 from nmt.storage.atomic import file_errors, replace_file, staging_dir
+from nmt.version import DISTRIBUTION
 
 _PACKAGE = Path(__file__).parents[1]
 # A wheel contains the experiment files; in a clone they are next to the package.
@@ -89,8 +90,12 @@ def _write_text(data: str, folder: Path) -> str:
         return f"{shown}: exists already, and is used"
     if data not in GENERATORS:
         return f"{shown}: put the text there; {DATA_README} names its source"
-    with staging_dir(target.parent, data) as staging:
+    try:
         task = import_module(GENERATORS[data])
+    except ImportError as error:  # of Pillow, which paints images
+        extra = f"pip install '{DISTRIBUTION}[captioning]'"
+        raise UserError(f"{error}; run {extra}", f"--example {data}") from None
+    with staging_dir(target.parent, data) as staging:
         task.write(staging, task.SIZES)
         staging.rename(target)
     return f"{shown}: written"

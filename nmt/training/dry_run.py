@@ -11,10 +11,10 @@ from nmt.config.schema import Experiment
 from nmt.data.batch import Batch
 from nmt.data.batch_plan import longest_batch
 from nmt.data.examination.corpus import corpus_warnings
-from nmt.data.images import ImageSize
+from nmt.data.images import ImageSize, check_pillow
 from nmt.data.loader import IndexedBatch, Position, UpdateBatch
 from nmt.device import resolve_device
-from nmt.errors import LOWER_MEMORY, UserError, explained_out_of_memory
+from nmt.errors import LOWER_MEMORY, UserError, explained_out_of_memory, option_errors
 from nmt.evaluation.languages import DEFAULT_TOKENIZER, choose_for_references
 from nmt.evaluation.metrics import make_metrics
 from nmt.model.build import check_model, set_backend
@@ -66,6 +66,9 @@ def check_components(loaded: LoadedExperiment) -> None:
         raise loaded.error("training.schedule", error.message) from None
     with loaded.located():
         check_trackers(experiment.training.report)
+        if experiment.data.pictures is not None:
+            with option_errors("data.pictures"):
+                check_pillow()
     evaluation = experiment.evaluation
     try:
         make_metrics(

@@ -1,5 +1,6 @@
 """`nmt-train --example`: files and texts that train from any folder."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -20,8 +21,8 @@ def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def _load(name: str) -> None:
     data = load_experiment(Path(name)).experiment.data
-    for text in (*(corpus.path for corpus in data.train), data.valid):
-        assert text.parent.parent == Path.cwd() / "data"
+    for corpus in (*data.train, *data.valid):
+        assert corpus.path.parent.parent == Path.cwd() / "data"
 
 
 def test_an_example_trains_in_an_empty_folder() -> None:
@@ -58,6 +59,12 @@ def test_a_config_without_generator_is_written_with_its_includes() -> None:
     assert called.out.splitlines()[0] == "multi30k_de_en_luong.yaml, multi30k_de_en.yaml: written"
     assert "data/multi30k: put the text there" in called.out
     _load("multi30k_de_en_luong.yaml")
+
+
+def test_images_without_pillow_are_a_user_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "nmt.examples.shapes", None)
+    assert "[captioning]'" in nmt_train("--example", "shapes").complaint
+    assert not list(Path().iterdir())
 
 
 def test_examples_are_listed_and_an_unknown_one_is_reported() -> None:
