@@ -171,8 +171,9 @@ def _open_rgb(file: Path) -> "Image":
 
     Raises:
         OSError: if the file cannot be read or is not an image
-        UserError: if it is too large
+        UserError: if it is too large, or Pillow is not installed
     """
+    check_pillow()
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
