@@ -50,12 +50,11 @@ def write_example(name: str, folder: Path) -> str:
         if exists(folder / f"{stem}.yaml"):
             message = "already exists; rename or remove it, or change to another folder"
             raise UserError(message, str(folder / f"{stem}.yaml"))
-    data = _data_folder(stems)
-    text = _write_text(data, folder)
+    texts = [_write_text(data, folder) for data in _data_folders(stems)]
     for stem in stems:
         replace_file(folder / f"{stem}.yaml", _for_folder(_read(stem)))
     files = ", ".join(f"{stem}.yaml" for stem in stems)
-    return f"{files}: written\n{text}\ntrain with: nmt-train {stems[0]}.yaml"
+    return "\n".join([f"{files}: written", *texts, f"train with: nmt-train {stems[0]}.yaml"])
 
 
 def _read(stem: str) -> str:
@@ -74,12 +73,11 @@ def _with_includes(stems: list[str]) -> list[str]:
     return found
 
 
-def _data_folder(stems: list[str]) -> str:
-    """Return the folder in `data` that contains the training text."""
-    for stem in stems:
-        if match := re.search(r"^ +train: \.\./data/([\w-]+)/", _read(stem), re.M):
-            return match[1]
-    raise AssertionError(f"{stems}: no training text")
+def _data_folders(stems: list[str]) -> list[str]:
+    """Return the folders in `data` that contain the texts of experiment files."""
+    lines = [line for stem in stems for line in _read(stem).splitlines() if line[:1] != "#"]
+    folders = [folder for line in lines for folder in re.findall(r"\.\./data/([\w-]+)/", line)]
+    return list(dict.fromkeys(folders))
 
 
 def _write_text(data: str, folder: Path) -> str:
