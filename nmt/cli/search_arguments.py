@@ -105,7 +105,7 @@ def _type_and_default(
 def _type(name: str, types: dict[str, ast.expr]) -> Any:
     """Return the type of a name that the schema defines or imports; None for a section."""
     if name not in types:
-        return bool if name == "bool" else ANNOTATIONS.get(name)
+        return {"bool": bool, "Symbol": str}.get(name) or ANNOTATIONS.get(name)
     names = {"Annotated": Annotated, "Literal": Literal, "Ge": Ge, "Gt": Gt, "Le": Le}
     # The text is our own source code, and these names are all that it may use.
     return eval(compile(ast.Expression(types[name]), str(SCHEMA), "eval"), names)
@@ -210,6 +210,8 @@ def _flag(name: str) -> str:
 def _metavar(name: str, kind: Any) -> str:
     if name in FAMILIES:
         return "{" + ",".join(FAMILIES[name]) + "}"
+    if kind is str:
+        return name.upper()
     if kind.__origin__ is Literal:
         return "{" + ",".join(get_args(kind)) + "}"
     return "N" if kind.__origin__ is int else "X"

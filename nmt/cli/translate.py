@@ -65,6 +65,7 @@ def add_model_options(parser: Parser, *, required: bool) -> None:
         "coverage_penalty",
         "block_ngram_repeat",
         "early_stopping",
+        "tag",
     )
 
 

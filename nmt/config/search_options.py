@@ -7,6 +7,7 @@ from annotated_types import Ge, Gt, Le
 from pydantic import AliasChoices, ConfigDict, Field, field_validator, model_validator
 from pydantic.json_schema import JsonSchemaValue
 
+from nmt.config.corpus_options import Symbol
 from nmt.config.validation import DEFAULT, Component, FieldContext, Section, validate
 from nmt.errors import UserError, UserErrors
 from nmt.registry import COVERAGE_PENALTIES, LENGTH_PENALTIES, ComponentConfig
@@ -92,6 +93,8 @@ class SearchOptions(Section):
     """maximum number of sentences per batch; unlimited by default"""
     replace_unknown: bool = False
     """replace each unknown token by the source word with the largest attention weight"""
+    tag: Symbol | None = None
+    """tag of the source sentences that do not begin with it, as in data.train"""
     sampling: SamplingOptions | None = None
     """sample translations instead of searching for the best ones"""
 

@@ -186,7 +186,8 @@ class Corpus:
 
 def add_tag(source: str, tag: str) -> str:
     """Return a source line with a tag as its first word; an empty line stays empty."""
-    return source if is_blank(source) else f"{tag} {source}"
+    has_tag = source.split(maxsplit=1)[:1] == [tag]
+    return source if has_tag or is_blank(source) else f"{tag} {source}"
 
 
 def image_path(name: str, directory: Path) -> str:

@@ -71,14 +71,18 @@ class SegmentedText:
         """The words that each piece covers, in part at least.
 
         A piece of white space, or of no character, belongs to the word at its position or after
-        it, or to the last word if there is none.
+        it, or to the last word if there is none. A piece before the text, of a tag, belongs to no
+        word.
         """
         bounds = [match.span() for match in re.finditer(r"\S+", self.text)]  # those of str.split
         starts, ends = [start for start, _ in bounds], [end for _, end in bounds]
         if not bounds:
             return [[] for _ in self.spans]
-        found = []
+        found: list[list[int]] = []
         for start, end in self.spans:
+            if start < 0:
+                found.append([])
+                continue
             first, last = bisect_right(ends, start), bisect_left(starts, end)
             found.append(list(range(first, last)) or [min(first, len(bounds) - 1)])
         return found

@@ -68,6 +68,10 @@ class SourceReader(ABC):
         It depends on the line alone, so that the rest of a batch cannot truncate its translation.
         """
 
+    def has_symbol(self, symbol: str) -> bool:
+        """Return whether a word of a line is one token; never for an image."""
+        return False
+
     def resolve(self, text: str, directory: Path) -> str:
         """Return a line of a file in this directory as `encode` and `batch` expect it."""
         return text
@@ -105,6 +109,9 @@ class TextReader(SourceReader):
     def spans(self, text: str) -> list[Span]:
         prepared = self._preparation.source(text)
         return project(self.vocabulary.spans(prepared), prepared, text)
+
+    def has_symbol(self, symbol: str) -> bool:
+        return self.vocabulary.has_symbol(symbol)
 
     def batch(
         self, texts: Sequence[str], ids: Sequence[list[int]], locations: Sequence[str]

@@ -11,9 +11,10 @@ import torch
 
 from nmt.config.choices import SearchRecurrence
 from nmt.config.search_options import SearchOptions
+from nmt.data.corpus import add_tag
 from nmt.data.images import ImageSize
 from nmt.data.preparation import UNPREPARED, Preparation
-from nmt.data.text import list_texts
+from nmt.data.text import is_blank, list_texts
 from nmt.data.vocabulary import Vocabulary
 from nmt.device import resolve_device
 from nmt.errors import UserError
@@ -62,6 +63,7 @@ class Translator:
         reader: the first of them
         warnings: warnings about damaged checkpoints
         languages: suffixes of the source and target files in training; empty if unknown
+        required_tags: tags of which one is before every source sentence; empty if none is required
 
     Raises:
         UserError: if the device does not support the precision or CUDA graphs
@@ -106,6 +108,7 @@ class Translator:
         )
         self.warnings: tuple[str, ...] = ()
         self.languages: tuple[str, ...] = ()
+        self.required_tags: tuple[str, ...] = ()
 
     @classmethod
     def load(
@@ -156,6 +159,9 @@ class Translator:
         )
         data = first.experiment.data
         translator.languages = (data.source, data.target)
+        tags = [corpus.tag for corpus in data.train if corpus.tag is not None]
+        if len(tags) == len(data.train):
+            translator.required_tags = tuple(dict.fromkeys(tags))
         translator.warnings = tuple(warning for one in saved for warning in one.warnings)
         return translator
 
@@ -220,7 +226,9 @@ class Translator:
         """
         if len(self.models) > 1:
             raise UserError("an ensemble has several encoders; load a single run to encode")
-        return encode_sources(self.models[0], self.reader, list_texts(texts), self.options)
+        lines = list(number_lines(list_texts(texts)))
+        texts = self._tagged(lines, self.options, "")
+        return encode_sources(self.models[0], self.reader, texts, self.options)
 
     def score(
         self, texts: str | Sequence[str], targets: str | Sequence[str], **options: object
@@ -267,7 +275,7 @@ class Translator:
             if self._graphs is not None:
                 raise UserError("constraints are not possible with recurrence graph; use auto")
             resolved = resolve_lines(self._constraint_compiler, lines, options, file)
-        texts = [line.text for line in lines]
+        texts = self._tagged(lines, options, file)
         # By reader, then by line.
         encoded = [reader.encode(texts) for reader in self.readers]
         ids = encoded[0]
@@ -281,7 +289,10 @@ class Translator:
             batch = self._encode_batch(selected, selected_ids, options, file, constraints)
             hypotheses_b = self._decode(batch, selected, options)
             for row, hypotheses in zip(rows, hypotheses_b, strict=True):
-                pieces, spans = self.reader.pieces(ids[row]), self.reader.spans(lines[row].text)
+                pieces, spans = self.reader.pieces(ids[row]), self.reader.spans(texts[row])
+                # A tag that was added lies before the text.
+                tag = len(texts[row]) - len(lines[row].text)
+                spans = [(start - tag, end - tag) for start, end in spans]
                 n_best = [
                     to_translation(
                         lines[row].text,
@@ -303,6 +314,29 @@ class Translator:
                     else Translation(lines[row].text, finished=False)
                 )
         return translations
+
+    def _tagged(self, lines: Sequence[SourceLine], options: SearchOptions, file: str) -> list[str]:
+        """Return the texts of lines with the tag of the options.
+
+        Raises:
+            UserError: if the model does not know the tag, or requires one that a line lacks
+        """
+        if options.tag is None:
+            for line in lines if self.required_tags else ():
+                first = line.text.split(maxsplit=1)[:1]
+                if not is_blank(line.text) and first[0] not in self.required_tags:
+                    raise UserError(
+                        f"the model requires a tag, {' or '.join(self.required_tags)}; choose one "
+                        "with --tag (Python: tag=...), or begin the sentence with it",
+                        line.location(file),
+                    )
+            return [line.text for line in lines]
+        for reader in self.readers:
+            if not reader.has_symbol(options.tag):
+                raise UserError(
+                    f"tag {options.tag} is unknown to the model; use one of its corpora"
+                )
+        return [add_tag(line.text, options.tag) for line in lines]
 
     @cached_property
     def _constraint_compiler(self) -> ConstraintCompiler:
