@@ -123,11 +123,12 @@ def add_search_options(group: "_ArgumentGroup", *names: str) -> None:
         facts = _range(field.type)
         if field.default is not None:  # otherwise the help names the default
             facts.append(f"default: {field.default}")
+        details = f" ({'; '.join(facts)})" if facts else ""
         group.add_argument(
             *FLAGS.get(name, [_flag(name)]),
             dest=name,
             metavar=_metavar(name, field.type),
-            help=f"{field.help}{MORE_HELP.get(name, '')} ({'; '.join(facts)})",
+            help=f"{field.help}{MORE_HELP.get(name, '')}{details}",
         )
         for strength, (penalty, help_text) in STRENGTHS.items():
             if penalty == name:

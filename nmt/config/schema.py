@@ -26,6 +26,7 @@ from nmt.component_spec import (
 from nmt.config.choices import Recurrence, TiedEmbeddings
 from nmt.config.corpus_options import Corpora, Symbol, TrainingCorpora
 from nmt.config.search_options import SearchOptions
+from nmt.config.start_options import StartFrom
 from nmt.config.validation import (
     DEFAULT,
     Component,
@@ -470,8 +471,8 @@ class TrainingConfig(Section):
     keep: Positive = 5
     """checkpoints to keep in addition to the best one; `--checkpoint average` averages them"""
     early_stopping: EarlyStoppingConfig = EarlyStoppingConfig()
-    start_from: Path | None = None
-    """run directory that provides the initial weights and the vocabulary"""
+    start_from: StartFrom = None
+    """run directory that provides the initial weights and the vocabulary, or a section"""
 
     # No field is required on its own, but training must end.
     @model_validator(mode="after")

@@ -94,7 +94,7 @@ class SearchOptions(Section):
     replace_unknown: bool = False
     """replace each unknown token by the source word with the largest attention weight"""
     tag: Symbol | None = None
-    """tag of the source sentences that do not begin with it, as in data.train"""
+    """tag before source sentences that do not begin with it, as in data.train; none by default"""
     sampling: SamplingOptions | None = None
     """sample translations instead of searching for the best ones"""
 

@@ -1,6 +1,6 @@
 """Putting the weights of a checkpoint into a model."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -77,6 +77,44 @@ def load_weights(model: Seq2Seq, weights: Mapping[str, Tensor], location: str) -
                 message = f"{name} contains NaN or infinity; use another checkpoint"
                 raise UserError(message, location)
             tensor.copy_(weights[name])
+
+
+SOURCE_TABLES = ("source_embedding.table.weight",)
+TARGET_TABLES = ("target_embedding.table.weight", "output_layer.weight", "output_layer.bias")
+
+
+def convert_vocabulary(
+    weights: Mapping[str, Tensor],
+    source_parts: Sequence[Sequence[int]] | None,
+    target_parts: Sequence[Sequence[int]],
+) -> dict[str, Tensor]:
+    """Return weights whose tables have a row per token of other vocabularies.
+
+    Args:
+        weights: the weights of a model by name
+        source_parts: the former tokens of which each source token consists, by id; its row is the
+            mean of theirs, or of all rows if there are none. None without a source vocabulary
+        target_parts: the same for the target
+    """
+    converted = dict(weights)
+    for names, parts in ((SOURCE_TABLES, source_parts), (TARGET_TABLES, target_parts)):
+        for name in names:
+            if name in weights and parts is not None:
+                converted[name] = _mean_rows(weights[name], parts)
+    return converted
+
+
+def _mean_rows(table: Tensor, parts: Sequence[Sequence[int]]) -> Tensor:
+    mean = table.float().mean(dim=0).to(table.dtype)
+    rows = [
+        table[own[0]]
+        if len(own) == 1
+        else table[[*own]].float().mean(dim=0).to(table.dtype)
+        if own
+        else mean
+        for own in parts
+    ]
+    return torch.stack(rows)
 
 
 def match_weights(

@@ -80,7 +80,7 @@ class SegmentedText:
             return [[] for _ in self.spans]
         found: list[list[int]] = []
         for start, end in self.spans:
-            if start < 0:
+            if end < 0:
                 found.append([])
                 continue
             first, last = bisect_right(ends, start), bisect_left(starts, end)

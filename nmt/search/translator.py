@@ -292,7 +292,10 @@ class Translator:
                 pieces, spans = self.reader.pieces(ids[row]), self.reader.spans(texts[row])
                 # A tag that was added lies before the text.
                 tag = len(texts[row]) - len(lines[row].text)
-                spans = [(start - tag, end - tag) for start, end in spans]
+                spans = [
+                    (start - tag if end < tag else max(0, start - tag), end - tag)
+                    for start, end in spans
+                ]
                 n_best = [
                     to_translation(
                         lines[row].text,

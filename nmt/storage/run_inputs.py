@@ -56,6 +56,7 @@ FILE_OPTIONS = frozenset(
         "data.vocabulary.model",
         "data.vocabulary.codes",
         "training.start_from",
+        "training.start_from.run",
         "plugins",
     }
 )
@@ -274,11 +275,11 @@ def _same_content(run: RunDir, key: str, recorded: JsonObject, experiment: Exper
         value = getattr(experiment.data.vocabulary, key.rpartition(".")[2])
         files = value if isinstance(value, list) else [value] if value else []
         return bool(files) and {_sha256(file) for file in files} <= vocabulary_origins(run)
-    if key == "training.start_from":
+    if key in ("training.start_from", "training.start_from.run"):
         start = experiment.training.start_from
         if start is None or "start_from" not in recorded:
             return False
-        checkpoint, _ = find_checkpoint(RunDir(start), "best")
+        checkpoint, _ = find_checkpoint(RunDir(start.run), str(start.checkpoint))
         return weights_checksum(checkpoint) == recorded["start_from"]
     if key == "plugins":
         return plugin_checksums(experiment) == recorded.get("plugins", {})

@@ -28,6 +28,7 @@ from nmt.training.setup import (
     load_validation_text,
     prepare_datasets,
 )
+from nmt.training.start_from import load_initial_weights
 from nmt.training.trackers.tracker import check_trackers
 from nmt.training.trainer import Trainer
 from nmt.training.unused_options import check_options_of_attention, check_unused_options
@@ -47,7 +48,8 @@ def check_components(loaded: LoadedExperiment) -> None:
     check_unused_options(loaded)
     vocabulary = experiment.data.vocabulary
     joint = vocabulary.is_joint
-    if experiment.training.start_from is not None:
+    start = experiment.training.start_from
+    if start is not None and start.vocabulary != "replace":
         joint = True  # not known before that run is opened
     # Builds the model on the meta device: sizes and options are checked without memory.
     try:
@@ -99,6 +101,9 @@ def _dry_run(experiment: Experiment, on_device: torch.device) -> str:
         evaluation.metrics, evaluation.tokenize, experiment.data.target, references
     )
     trainer = build_trainer(experiment, datasets, on_device)
+    if training.start_from is not None:
+        vocabularies = datasets.source_vocabulary, datasets.target_vocabulary
+        load_initial_weights(trainer.model, training.start_from, *vocabularies)
     set_batch_tokens(trainer, training, None)
     # If the longest batch fits into memory, every batch does.
     corpus, plan = trainer.loader.plan(0)
@@ -135,7 +140,8 @@ def _parameters_without_gradient(trainer: Trainer, indexed: IndexedBatch) -> lis
         name
         for name, parameter in trainer.model.named_parameters()
         # Some operations give an unused parameter a gradient of zeros instead of none.
-        if parameter.grad is None or not parameter.grad.count_nonzero()
+        if parameter.requires_grad
+        and (parameter.grad is None or not parameter.grad.count_nonzero())
     ]
     trainer.optimizer.zero_grad()
     return names
@@ -149,6 +155,8 @@ def _report(
     losses: list[float],
 ) -> dict[str, str]:
     parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
+    frozen = sum(one.numel() for one in trainer.model.parameters() if not one.requires_grad)
+    gradients = f"all but {frozen / 1e6:.2f} M frozen ones" if frozen else "all of them"
     tokens = len(datasets.target_vocabulary)
     parts = zip(datasets.train_corpus.parts, datasets.train.part_sizes, strict=True)
     is_limited = any(part.limit == size for part, size in parts)
@@ -158,7 +166,7 @@ def _report(
         "training text": f"{datasets.train.stats}{partly}",
         "validation text": f"{datasets.valid.stats}",
         "vocabulary": f"{_vocabulary_sizes(datasets)} tokens",
-        "parameters": f"{parameters / 1e6:.2f} M, all of them get a gradient",
+        "parameters": f"{parameters / 1e6:.2f} M, {gradients} get a gradient",
         "an epoch": f"{batches} batches, {-(-batches // trainer.accumulate)} updates",
         "longest batch": _shape(batch),
         "loss": f"{' -> '.join(f'{loss:.3f}' for loss in losses)} in {UPDATES} updates on it "

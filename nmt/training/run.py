@@ -47,10 +47,10 @@ from nmt.training.setup import (
     check_coverage,
     describe_parts,
     limits_of,
-    load_initial_weights,
     prepare_datasets_together,
     weight_pairs,
 )
+from nmt.training.start_from import load_initial_weights
 from nmt.training.text_record import record_texts
 from nmt.training.trainer import Hook, StopRequest, Trainer
 from nmt.training.validation import Validator
@@ -179,7 +179,7 @@ def _open_trainer(
             run, trainer, best, running, average, inputs=inputs, keep=training.keep
         )
         limits = limits_of(training)
-        _restore_or_initialize(checkpointer, run, trainer, training.start_from, inputs, limits)
+        _restore_or_initialize(checkpointer, run, trainer, experiment, datasets, inputs, limits)
 
     # From here on the run exists, and an error leaves it as it is.
     criteria = StoppingCriteria(trainer, best, limits)
@@ -297,7 +297,8 @@ def _restore_or_initialize(
     checkpointer: Checkpointer,
     run: RunDir,
     trainer: Trainer,
-    start_from: Path | None,
+    experiment: Experiment,
+    datasets: Datasets,
     inputs: JsonObject,
     limits: Limits,
 ) -> None:
@@ -309,17 +310,20 @@ def _restore_or_initialize(
         length = trainer.schedule.length
         if length is not None and length.limits != limits:
             log.info("the schedule keeps its length of %s", length.limits)
-    elif start_from is not None:
-        checkpoint, warnings = load_initial_weights(trainer.model, start_from)
+    elif (start := experiment.training.start_from) is not None:
+        vocabularies = datasets.source_vocabulary, datasets.target_vocabulary
+        checkpoint, warnings = load_initial_weights(trainer.model, start, *vocabularies)
         inputs["start_from"] = weights_checksum(checkpoint)
         for warning in warnings:
             log.warning(warning)
 
 
 def _log_start(trainer: Trainer) -> None:
+    frozen = sum(one.numel() for one in trainer.model.parameters() if not one.requires_grad)
     log.info(
-        "%.2f M parameters on %s in %s, %d CPU threads",
+        "%.2f M parameters%s on %s in %s, %d CPU threads",
         sum(parameter.numel() for parameter in trainer.model.parameters()) / 1e6,
+        f" ({frozen / 1e6:.2f} M frozen)" if frozen else "",
         trainer.precision.device,
         trainer.precision.name,
         torch.get_num_threads(),

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -28,17 +27,14 @@ from nmt.data.vocabulary import Vocabularies, Vocabulary
 from nmt.distributed.process_group import SINGLE_PROCESS_GROUP, ProcessGroup
 from nmt.errors import OptionError, UserError, option_errors
 from nmt.model.build import build_model
-from nmt.model.seq2seq import Seq2Seq
-from nmt.model.weights import load_weights
 from nmt.parallel import usable_cores
 from nmt.registry import OPTIMIZERS, SCHEDULES
-from nmt.storage.checkpoint import read_weights
-from nmt.storage.run_checkpoints import find_checkpoint
 from nmt.storage.run_dir import RunDir
 from nmt.training.graphed_update import check_graph_support
 from nmt.training.limits import Limits, TrainingLength
 from nmt.training.loss import CPU_CHUNK, GPU_CHUNK
 from nmt.training.precision import Precision
+from nmt.training.start_from import freeze, start_vocabularies
 from nmt.training.trainer import Trainer
 
 log = logging.getLogger("nmt")
@@ -111,7 +107,7 @@ def prepare_datasets(
     train = train.limited(limit)
     source, target = find_vocabularies(experiment, train, run)
     if source is not None:
-        _check_tags(data, source)
+        _check_tags(experiment, source)
     if data.vocabulary.sampling is not None and not all(
         v.supports_sampling for v in (source, target) if v
     ):
@@ -162,11 +158,17 @@ def find_text(data: DataConfig, corpora: Sequence[CorpusOptions]) -> Corpus:
     return Corpus(tuple(parts))
 
 
-def _check_tags(data: DataConfig, source: Vocabulary) -> None:
-    for tag in data.tags:
+def _check_tags(experiment: Experiment, source: Vocabulary) -> None:
+    options = {tag: "data.train" for tag in experiment.data.tags}
+    if (tag := experiment.search.tag) is not None:
+        options[tag] = "search.tag"
+    for tag, option in options.items():
         if not source.has_symbol(tag):
             message = f"the source vocabulary has no token {tag}; use one that contains the tag"
-            raise OptionError(message, "data.train")
+            start = experiment.training.start_from
+            if start is not None and start.vocabulary == "keep":
+                message = f"{message}, or training.start_from: {{vocabulary: extend}}"
+            raise OptionError(message, option)
 
 
 def weight_pairs(experiment: Experiment, datasets: Datasets) -> WeightedPairs | None:
@@ -233,9 +235,9 @@ def prepare_datasets_together(
 def find_vocabularies(experiment: Experiment, train: Corpus, run: RunDir | None) -> Vocabularies:
     """Return the vocabularies of source and target, and save them in a new run.
 
-    They are those of the run if it has any. Otherwise they are those of the run to start from, the
-    given models, or learned from the training text, in this order. The source vocabulary is None
-    where the source is images.
+    They are those of the run if it has any. Otherwise they are those of the run to start from,
+    unless it says to replace them, the given models, or learned from the training text, in this
+    order. The source vocabulary is None where the source is images.
 
     Raises:
         UserError: if they cannot be learned or read
@@ -243,15 +245,9 @@ def find_vocabularies(experiment: Experiment, train: Corpus, run: RunDir | None)
     if run is not None and run.vocabulary.is_dir():
         return load_vocabularies(run)
     config = experiment.data.vocabulary
-    start_from = experiment.training.start_from
-    if start_from is not None:
-        with option_errors("training.start_from"):
-            source, target = load_vocabularies(RunDir(start_from))
-            if source is None and not train.images:
-                raise UserError(
-                    "reads images and has no source vocabulary; start from a run that reads text",
-                    str(start_from),
-                )
+    start = experiment.training.start_from
+    if start is not None and start.vocabulary != "replace":
+        source, target = start_vocabularies(experiment, start, train)
     elif config.model is not None:
         with option_errors("data.vocabulary.model"):
             source, target = load_given_vocabularies(config)
@@ -281,8 +277,12 @@ def check_coverage(experiment: Experiment, datasets: Datasets) -> list[TextCover
 
 
 def _coverage_remedy(experiment: Experiment) -> str:
-    if experiment.training.start_from is not None:
-        return "remove training.start_from to learn a vocabulary from this text"
+    start = experiment.training.start_from
+    if start is not None and start.vocabulary == "keep":
+        return (
+            f"write training.start_from: {{run: {start.run}, vocabulary: extend}} to add tokens of "
+            "this text, or replace to learn another vocabulary from it"
+        )
     if experiment.data.vocabulary.model is not None:
         return "give another model, or remove it to learn a vocabulary from this text"
     if experiment.data.vocabulary.type == "word":
@@ -356,7 +356,9 @@ def build_trainer(
     model = build_model(
         experiment.model, source_size, target_size, recurrence=backend_of(training.recurrence)
     ).to(device)
-    optimizer = OPTIMIZERS.build(training.optimizer, model.parameters())
+    start = training.start_from
+    trained = freeze(model, start.freeze) if start is not None and start.freeze else None
+    optimizer = OPTIMIZERS.build(training.optimizer, trained or model.parameters())
     uses_graphs = training.recurrence == "graph"
     if uses_graphs:
         check_graph_support(
@@ -400,14 +402,3 @@ def _derived_seed(seed: int, index: int) -> int:
     """Return the seed of an epoch or a rank."""
     # Hashed, so that the epochs of neighboring seeds do not share random numbers.
     return int(np.random.SeedSequence([seed, index]).generate_state(1)[0])
-
-
-def load_initial_weights(model: Seq2Seq, directory: Path) -> tuple[Path, list[str]]:
-    """Load the best weights of another run; return the checkpoint and warnings about damaged ones.
-
-    Raises:
-        UserError: if that run has no intact checkpoint, or one of another model
-    """
-    checkpoint, warnings = find_checkpoint(RunDir(directory), "best")
-    load_weights(model, read_weights(checkpoint), str(checkpoint))
-    return checkpoint, warnings

@@ -24,6 +24,8 @@ Unused = Iterator[tuple[str, str]]
 
 # Options of a vocabulary that act whatever its origin: on the training text.
 ALWAYS_USED = frozenset({"sampling"})
+# Options that act on the tokens by which the vocabulary of another run is extended.
+EXTENDING_OPTIONS = frozenset({"size", "character_coverage", "lines", "user_defined_symbols"})
 
 
 def check_unused_options(loaded: LoadedExperiment) -> None:
@@ -64,8 +66,11 @@ def _raise(loaded: LoadedExperiment, *checks: Callable[[LoadedExperiment], Unuse
 def _unused_vocabulary_options(loaded: LoadedExperiment) -> Unused:
     data, training = loaded.experiment.data, loaded.experiment.training
     given = set(_given(loaded, "data.vocabulary", VocabularyConfig)) - ALWAYS_USED
-    if training.start_from is not None:
-        yield from _other_vocabulary_options(data.vocabulary, sorted(given), training.start_from)
+    start = training.start_from
+    if start is not None and start.vocabulary != "replace":
+        if start.vocabulary == "extend":
+            given -= EXTENDING_OPTIONS
+        yield from _other_vocabulary_options(data.vocabulary, sorted(given), start.run)
         return
     causes = data.vocabulary.unused_options
     # Files decide whether both sides share a vocabulary, and the option may agree with them.
@@ -96,7 +101,7 @@ def _other_vocabulary_options(config: VocabularyConfig, given: list[str], run: P
             message = (
                 "differs from the vocabulary of training.start_from, which is used: "
                 f"{name} is {_shown(expected[name])} there, not {_shown(values[name])}; "
-                "remove data.vocabulary"
+                "remove data.vocabulary, or write start_from: {run: ..., vocabulary: replace}"
             )
             yield f"data.vocabulary.{name}", message
 
@@ -111,6 +116,8 @@ def _vocabulary_options(directory: Path) -> dict[str, Any] | None:
             return None
         tree = read_yaml(config)
         start_from = tree.get(("training", "start_from"))
+        if isinstance(start_from, dict) and start_from.get("vocabulary") != "replace":
+            start_from = start_from.get("run")
         if not isinstance(start_from, str):
             values = tree.get(("data", "vocabulary"))
             values = dict(values) if isinstance(values, dict) else {}
@@ -127,6 +134,8 @@ def _unused_search_options(loaded: LoadedExperiment) -> Unused:
     if search.replace_unknown and loaded.experiment.data.pictures is not None:
         message = "has no effect with images, which have no words; remove it"
         yield "search.replace_unknown", message
+    if search.tag is not None and loaded.experiment.data.pictures is not None:
+        yield "search.tag", "has no effect with images, which have no words; remove it"
 
 
 def _shown(value: object) -> str:

@@ -52,7 +52,8 @@ def test_tag_equals_the_first_word_of_the_sentence(tag: str, tagged: Translator)
     _same(both, written)
     # Positions are those of the given text, whose words do not include the tag of the option.
     assert option.source == "guten  morgen"
-    covered = [option.source[start:end] for start, end in option.source_spans if start >= 0]
+    assert [end < 0 for _, end in option.source_spans[:3]] == [True, True, False]
+    covered = [option.source[start:end] for start, end in option.source_spans[2:]]
     assert "".join(covered) == option.source
     assert option.segmented_source.pieces_of_words == written.segmented_source.pieces_of_words[1:]
     assert all(0 <= source < 2 for source, _ in option.alignment)

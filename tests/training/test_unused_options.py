@@ -80,6 +80,7 @@ WITHOUT_EFFECT = [
     ("search.coverage_penalty", "gnmt", PLAIN, "has no effect with decoder 'plain'"),
     ("search.replace_unknown", "true", PLAIN, "has no effect with decoder 'plain'"),
     ("search.replace_unknown", "true", IMAGES, "has no effect with images"),
+    ("search.tag", "<bt>", IMAGES, "has no effect with images"),
     ("evaluation.pictures", "3", PLAIN, "has no effect with decoder 'plain'"),
     *(
         (f"search.{name}", value, SAMPLING, "has no effect with sampling; remove one of them")
@@ -162,7 +163,10 @@ ALWAYS_ACTING = {
     "training.keep",
     "training.early_stopping.metric",
     "training.early_stopping.patience",
-    "training.start_from",
+    *(
+        f"training.start_from.{name}"
+        for name in ("run", "checkpoint", "vocabulary", "layers", "freeze")
+    ),
     "search.max_length",
     "search.batch_tokens",
     "search.batch_sentences",

@@ -217,6 +217,11 @@ class SentencePieceVocabulary(Vocabulary):
         ]
         return log_probs + [-math.inf] * len(self._added)
 
+    def scores(self) -> list[float]:
+        """Return the score of each token, of special ones too; its meaning depends on the type."""
+        pieces = range(self._processor.get_piece_size())
+        return [self._processor.get_score(i) for i in pieces] + [0.0] * len(self._added)
+
     def segmentations(self, ids: list[int], count: int) -> list[list[int]]:
         """Return the most probable segmentations of a word, best first.
 

@@ -38,8 +38,13 @@ def train_sentencepiece(
     character_coverage: float,
     user_defined_symbols: Sequence[str] = (),
     split_digits: bool = False,
+    is_exact: bool = True,
 ) -> bytes:
-    """Train a SentencePiece model and return it serialized; see `Vocabulary.train`."""
+    """Train a SentencePiece model and return it serialized.
+
+    The arguments are those of `SentencePieceVocabulary.train`; unless the size `is_exact`, a text
+    that does not suffice for it gives fewer tokens.
+    """
     check_size(size)
     text = _TrainingText(lines)
     model = BytesIO()
@@ -54,6 +59,7 @@ def train_sentencepiece(
             character_coverage=character_coverage,
             user_defined_symbols=list(user_defined_symbols),
             split_digits=split_digits,
+            hard_vocab_limit=is_exact,
             max_sentence_length=MAX_LINE_BYTES,
             pad_id=0,
             bos_id=1,
@@ -69,7 +75,7 @@ def train_sentencepiece(
         if is_out_of_memory(error):
             raise UserError("out of memory; lower data.vocabulary.lines") from error
         required = len(text.characters) + len(user_defined_symbols) + NUM_BYTES * byte_fallback
-        advice = _advisable_size(text.num_lines, required + NUM_SPECIAL_TOKENS)
+        advice = advisable_size(text.num_lines, required + NUM_SPECIAL_TOKENS)
         raise _explain_training_error(str(error), size, advice) from error
     return model.getvalue()
 
@@ -133,7 +139,7 @@ def make_offset_normalizer(rule: str) -> Callable[[str], tuple[str, Sequence[int
     return partial(normalizer.normalize, with_offsets=True)
 
 
-def _advisable_size(num_lines: int, required: int) -> int:
+def advisable_size(num_lines: int, required: int) -> int:
     """Return a size for a small text: a tenth of its lines, but more than the required tokens."""
     size = max(num_lines // 10, 2 * required)
     scale: int = 10 ** (len(str(size)) - 1)

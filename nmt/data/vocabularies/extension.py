@@ -1,0 +1,169 @@
+"""Extension of a SentencePiece model by tokens of another text, whose ids follow its own ids.
+
+A serialized model is a protobuf message, and the concatenation of two messages is the message with
+the elements of both lists. An extension is therefore a message of new tokens after the model; see
+sentencepiece_model.proto for the numbers of the fields.
+"""
+
+import struct
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from nmt.data.vocabularies.sentencepiece import SPACE, SentencePieceVocabulary
+from nmt.data.vocabularies.sentencepiece_training import (
+    IDENTITY,
+    NUM_SPECIAL_TOKENS,
+    VocabularyType,
+    advisable_size,
+    train_sentencepiece,
+)
+from nmt.data.vocabulary import Vocabulary
+from nmt.errors import UserError
+
+# Fields of ModelProto, TrainerSpec and SentencePiece, and their wire types.
+PIECES, TRAINER_SPEC, MODEL_TYPE = 1, 2, 3
+VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
+# Types of tokens.
+NORMAL, USER_DEFINED = 1, 4
+TYPES: dict[int, VocabularyType] = {1: "unigram", 2: "bpe", 4: "char"}
+
+
+def learn_extension(
+    vocabulary: SentencePieceVocabulary,
+    lines: Sequence[str],
+    *,
+    size: int,
+    symbols: Sequence[str],
+    character_coverage: float = 1.0,
+) -> dict[str, float]:
+    """Learn tokens of a text that a vocabulary lacks; return their scores.
+
+    They are the tokens of a vocabulary of the same type that is learned from the text as the given
+    one normalizes it.
+
+    Args:
+        vocabulary: the vocabulary to extend
+        lines: the text
+        size: size of the vocabulary that is learned; less for a small text
+        symbols: symbols that the text contains
+        character_coverage: share of the characters of the text that become tokens
+
+    Raises:
+        UserError: if the text does not suit the options
+    """
+    normalized = [vocabulary.normalize(line) for line in lines]
+    required = len(set().union(*normalized)) + len(symbols) + NUM_SPECIAL_TOKENS
+    learned = SentencePieceVocabulary(
+        train_sentencepiece(
+            normalized,
+            size=min(size, advisable_size(len(lines), required)),
+            type=model_type(vocabulary),
+            byte_fallback=False,
+            normalization=IDENTITY,
+            character_coverage=character_coverage,
+            user_defined_symbols=symbols,
+            is_exact=False,
+        )
+    )
+    ids = range(len(learned))
+    special = {*learned.special_tokens, learned.unk}
+    known = {*vocabulary.tokens(range(len(vocabulary))), *symbols, *learned.tokens(special)}
+    scores = zip(learned.tokens(ids), learned.scores(), strict=True)
+    return {token: score for token, score in scores if token not in known}
+
+
+def extend(
+    vocabulary: SentencePieceVocabulary, tokens: Mapping[str, float], symbols: Iterable[str] = ()
+) -> SentencePieceVocabulary:
+    """Return a vocabulary with more tokens.
+
+    Args:
+        vocabulary: the vocabulary
+        tokens: new tokens and their scores by `learn_extension`
+        symbols: strings that are always one token; those that are one already are ignored
+    """
+    if model_type(vocabulary) == "bpe":
+        # The score is the priority of a merge: new merges follow those of the vocabulary.
+        lowest = min(vocabulary.scores())
+        ranked = sorted(tokens, key=lambda token: -tokens[token])
+        tokens = {token: lowest - rank for rank, token in enumerate(ranked, start=1)}
+    pieces = [
+        _piece(symbol, 0.0, USER_DEFINED) for symbol in symbols if not vocabulary.has_symbol(symbol)
+    ]
+    pieces += [_piece(token, score, NORMAL) for token, score in tokens.items()]
+    return SentencePieceVocabulary(vocabulary.serialized + b"".join(pieces))
+
+
+def model_type(vocabulary: SentencePieceVocabulary) -> VocabularyType:
+    """Return the type of a model.
+
+    Raises:
+        UserError: if it is another one
+    """
+    number = 1  # the default of the format
+    for field, value in _fields(vocabulary.serialized):
+        if field == TRAINER_SPEC and isinstance(value, bytes):
+            for inner, kind in _fields(value):
+                number = kind if inner == MODEL_TYPE and isinstance(kind, int) else number
+    if number not in TYPES:
+        raise UserError(f"a SentencePiece model of type {number} cannot be extended; replace it")
+    return TYPES[number]
+
+
+def token_parts(old: Vocabulary, new: Vocabulary) -> list[list[int]]:
+    """Return the ids in one vocabulary of the parts of each token of another.
+
+    A token of both vocabularies is its only part. Of other tokens, parts that are unknown are left
+    out, and nothing may remain.
+    """
+    ids = {token: number for number, token in reversed([*enumerate(old.tokens(range(len(old))))])}
+    roles = {new.pad: old.pad, new.bos: old.bos, new.eos: old.eos, new.unk: old.unk}
+    return [
+        [roles[number]] if number in roles else [ids[token]] if token in ids else _parts(old, token)
+        for number, token in enumerate(new.tokens(range(len(new))))
+    ]
+
+
+def _parts(old: Vocabulary, token: str) -> list[int]:
+    parts = [number for number in old.encode(token.replace(SPACE, " ")) if number != old.unk]
+    # SentencePiece adds a space before a text.
+    added = old.tokens(parts[:1]) == [SPACE] and not token.startswith(SPACE)
+    return parts[1:] if added else parts
+
+
+def _piece(token: str, score: float, kind: int) -> bytes:
+    """Return a model of one token."""
+    text = token.encode()
+    fields = b"\x0a" + _varint(len(text)) + text  # 1: piece
+    fields += b"\x15" + struct.pack("<f", score)  # 2: score
+    fields += b"\x18" + _varint(kind)  # 3: type
+    return _varint(PIECES << 3 | BYTES) + _varint(len(fields)) + fields
+
+
+def _varint(number: int) -> bytes:
+    low, rest = number & 0x7F, number >> 7
+    return bytes([low | 0x80]) + _varint(rest) if rest else bytes([low])
+
+
+def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
+    """Yield the fields of a protobuf message that SentencePiece has accepted."""
+    position = 0
+
+    def read_varint() -> int:
+        nonlocal position
+        number = shift = 0
+        while True:
+            byte = message[position]
+            position += 1
+            number |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                return number
+
+    while position < len(message):
+        key = read_varint()
+        if key & 7 == VARINT:
+            yield key >> 3, read_varint()
+            continue
+        size = {FIXED64: 8, FIXED32: 4}[key & 7] if key & 7 != BYTES else read_varint()
+        yield key >> 3, message[position : position + size]
+        position += size
