@@ -10,6 +10,7 @@ from nmt.config.schema import Experiment
 from nmt.config.start_options import StartFromConfig
 from nmt.data.corpus import Corpus
 from nmt.data.line_sampling import sample_lines
+from nmt.data.preparation import Preparation
 from nmt.data.vocabularies.extension import extend, learn_extension, token_parts
 from nmt.data.vocabularies.saved import load_vocabularies
 from nmt.data.vocabularies.sentencepiece import SentencePieceVocabulary
@@ -43,8 +44,8 @@ def start_vocabularies(
             )
     if start.vocabulary == "keep":
         return source, target
-    data = experiment.data
-    symbols = data.vocabulary.user_defined_symbols
+    data, preparation = experiment.data, Preparation.for_learning(experiment.data)
+    symbols = list(dict.fromkeys([*data.vocabulary.user_defined_symbols, *preparation.masks]))
     is_joint = source is not None and source.has_same_tokens(target)
     sides: list[Vocabulary] = []
     tokens: dict[str, float] = {}
@@ -61,8 +62,8 @@ def start_vocabularies(
             # The same tokens, with the normalization of the other side.
             sides.append(extend(vocabulary, tokens, own))
             continue
-        pairs = (line for pair in train.pairs() for line in pair)
-        text = pairs if is_joint else (pair[side] for pair in train.pairs())
+        pairs = preparation.pairs(train.pairs())
+        text = (line for pair in pairs for line in (pair if is_joint else pair[side : side + 1]))
         lines, _ = sample_lines(text, data.vocabulary.lines)
         with option_errors("data.vocabulary"):
             tokens = learn_extension(
