@@ -25,12 +25,18 @@ GPU_PRECISIONS = ("tf32", "fp16")
 """Precisions that a CPU does not support."""
 
 
+DEVICES = ("auto", "cpu", "cuda")
+
+
 def resolve_device(name: str) -> torch.device:
     """Return the device of a name: auto (a GPU if one is available), cpu or cuda.
 
     Raises:
-        UserError: cuda was requested and torch finds no GPU
+        UserError: the name is another one, or cuda was requested and torch finds no GPU
     """
+    if name not in DEVICES:
+        remedy = "; CUDA_VISIBLE_DEVICES chooses a GPU" if name.startswith("cuda") else ""
+        raise UserError(f"device {name!r}: must be one of {', '.join(DEVICES)}{remedy}")
     has_gpu = torch.cuda.is_available()
     if name == "cuda" and not has_gpu:
         raise UserError("device 'cuda': torch finds no GPU; use cpu or auto")

@@ -29,6 +29,12 @@ def test_an_unavailable_gpu_is_a_user_error(monkeypatch: pytest.MonkeyPatch) -> 
     assert resolve_device("auto") == resolve_device("cpu") == CPU
 
 
+@pytest.mark.parametrize("name", ["gpu", "cuda:1", "CPU", ""])
+def test_names_of_other_devices_are_refused(name: str) -> None:
+    with pytest.raises(UserError, match="must be one of auto, cpu, cuda"):
+        resolve_device(name)
+
+
 def test_auto_prefers_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert resolve_device("auto") == resolve_device("cuda") == GPU

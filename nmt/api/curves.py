@@ -11,18 +11,25 @@ from nmt.evaluation.curves import Axis, CurvesFigure, plot_curves, read_curves
 
 
 def plot(
-    runs: Iterable[Run | str | PathLike[str]],
-    metrics: Sequence[str] | None = None,
+    runs: Run | str | PathLike[str] | Iterable[Run | str | PathLike[str]],
+    metrics: str | Sequence[str] | None = None,
     x: str = "updates",
 ) -> CurvesFigure:
-    """Draw the learning curves of several runs in one figure; the options are those of `Run.plot`.
+    """Draw the learning curves of one or several runs in one figure, as nmt-plot does.
+
+    Args:
+        runs: runs, or their directories
+        metrics: names of reported values (default: the loss and the scores of validations)
+        x: horizontal axis, updates or minutes
 
     Raises:
         UserError: no run reports one of the metrics, or a directory is not a run
     """
-    paths = [run.path if isinstance(run, Run) else Path(run) for run in runs]
+    several = [runs] if isinstance(runs, Run | str | PathLike) else runs
+    paths = [run.path if isinstance(run, Run) else Path(run) for run in several]
     if not paths:
         raise UserError("no run is given; name at least one")
+    metrics = [metrics] if isinstance(metrics, str) else metrics
     axes: tuple[Axis, ...] = get_args(Axis)
     for axis in axes:
         if axis == x:

@@ -76,7 +76,7 @@ class Run:
             raise UserError(f"has no validation after update {step}", str(self._files.metrics))
         return found[-1]
 
-    def plot(self, metrics: Sequence[str] | None = None, x: str = "updates") -> Any:
+    def plot(self, metrics: str | Sequence[str] | None = None, x: str = "updates") -> Any:
         """Return a figure of the learning curves, as nmt-plot draws them; a notebook shows it.
 
         Args:
@@ -96,7 +96,7 @@ class Run:
         return Translator.load(self.path, checkpoint=checkpoint, **options)
 
     def __repr__(self) -> str:
-        reports = self.metrics
-        steps = max((one["step"] for one in reports), default=0)
+        # The last report may be older than the checkpoint of an interrupted run, or newer.
+        steps = max([0, *(one["step"] for one in self.metrics), *self._files.steps()])
         reason = f", finished after {self.stop_reason}" if self.stop_reason else ""
         return f"Run({fspath(self.path)!r}, {steps} updates{reason})"

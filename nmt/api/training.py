@@ -12,7 +12,7 @@ from nmt.device import resolve_device
 from nmt.distributed.rank import RankInfo
 from nmt.errors import UserError
 from nmt.training import run as training_run
-from nmt.training.callback import Callback
+from nmt.training.callback import Callback, check_callbacks
 from nmt.training.dry_run import check_components, dry_run
 from nmt.training.trainer import Trainer
 
@@ -87,6 +87,7 @@ def open_trainer(
         UserError: if the experiment, its data or the run directory cannot be used
     """
     RankInfo.from_environment().require_single_process("nmt.train and nmt.open_trainer")
+    check_callbacks(callbacks)
     loaded = load(experiment, overrides)
     directory = _directory(experiment, run)
     check_components(loaded)

@@ -1,7 +1,8 @@
 """Callbacks: actions of a Python program during a training that it has started."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
+from nmt.errors import UserError, printable
 from nmt.training.trainer import Hook, HookOrder, Trainer, Update
 
 
@@ -50,3 +51,17 @@ class RunCallback(Hook):
 
     def run(self, update: Update) -> None:
         self._callback.on_update(self._trainer, update)
+
+
+def check_callbacks(callbacks: Iterable[object]) -> None:
+    """Check the types of callbacks.
+
+    Raises:
+        UserError: one of them is a class, a function or another object
+    """
+    for callback in callbacks:
+        if not isinstance(callback, Callback):
+            kind = (
+                f"the class {callback.__name__}" if isinstance(callback, type) else repr(callback)
+            )
+            raise UserError(f"callbacks: expected objects of nmt.Callback, got {printable(kind)}")

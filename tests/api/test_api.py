@@ -93,7 +93,8 @@ def test_run_has_metrics_and_a_translator(run: nmt.Run) -> None:
     assert repr(opened) == f"Run('{run.path}', 4 updates)"
     assert opened.experiment.training.steps == 4
     assert isinstance(opened.translator("last")("Haus"), nmt.Translation)
-    for figure in (opened.plot(["loss"]), nmt.plot([run, run.path], x="minutes")):
+    figures = [opened.plot("loss"), nmt.plot([run, run.path], x="minutes"), nmt.plot(run.path)]
+    for figure in figures:
         assert figure._repr_png_().startswith(b"\x89PNG")
     with pytest.raises(UserError, match="is not a run"):
         nmt.Run(run.path / "nowhere")

@@ -8,7 +8,8 @@ import pytest
 
 from nmt.config.loader import load_experiment
 from nmt.config.schema import Experiment
-from nmt.training.callback import Callback
+from nmt.errors import UserError
+from nmt.training.callback import Callback, check_callbacks
 from nmt.training.run import open_trainer
 from nmt.training.trainer import Trainer, Update
 from tests.commands import reports, write_experiment
@@ -76,3 +77,11 @@ def test_callback_sees_updates_and_reports_and_ends_training(
     one, other = (tmp_path / name / "checkpoints/4/model.safetensors" for name in ("run", "whole"))
     assert one.read_bytes() == other.read_bytes()
     assert reports(tmp_path / "run") == reports(tmp_path / "whole")
+
+
+def test_callbacks_of_another_type_are_named() -> None:
+    check_callbacks([Recorder(1)])
+    with pytest.raises(UserError, match="got the class Recorder"):
+        check_callbacks([Recorder(1), Recorder])
+    with pytest.raises(UserError, match="got <built-in function print>"):
+        check_callbacks([print])
