@@ -63,6 +63,14 @@ def tiny_experiment() -> dict[str, Any]:
     }
 
 
+@pytest.fixture(scope="session", autouse=True)
+def few_bootstrap_samples() -> Iterator[None]:
+    """Confidence intervals at the end of training that take no time; no test needs good ones."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("nmt.training.final_report.SAMPLES", 20)
+        yield
+
+
 @pytest.fixture
 def experiment() -> dict[str, Any]:
     """The tiny experiment, for a test to change and write."""

@@ -148,6 +148,7 @@ def _train(options: argparse.Namespace) -> int:
             restart=options.restart and not rank.restart_count,
             process_group=ranks,
             recurrence=_recurrence_override(),
+            command=_command(options),
         )
     return SUCCESS if finished else INTERRUPTED
 
@@ -159,6 +160,13 @@ def _example(options: argparse.Namespace) -> str:
     if options.config is not None:
         raise UserError("has no effect with --example; remove it", str(options.config))
     return write_example(options.example, Path()) if options.example else "\n".join(names())
+
+
+def _command(options: argparse.Namespace) -> list[str]:
+    """Return the arguments of this command without `--restart`."""
+    run = ["--run", str(options.run)] if options.run else []
+    device = ["--device", options.device] if options.device != "auto" else []
+    return [NAME, str(options.config), *options.overrides, *run, *device]
 
 
 def _description(options: argparse.Namespace) -> str:

@@ -1,7 +1,8 @@
 """Trivial baselines of a test text: copies of the source, and translations of similar sentences."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -10,17 +11,51 @@ from nmt.evaluation.metrics import score
 NGRAM_LENGTHS = range(1, 5)
 
 
-def copy_score(sources: Sequence[str], references: Sequence[str]) -> float:
-    """Return the chrF of the source sentences as translations."""
-    return score(["chrf"], sources, [references])["chrf"].score
+MAX_PAIRS, MAX_LINES = 20_000, 2_000
+"""Longest texts whose nearest training sentences are found, since more take minutes."""
 
 
-def nearest_score(
-    train: Sequence[tuple[str, str]], sources: Sequence[str], references: Sequence[str]
-) -> float:
-    """Return the chrF of the translation of the most similar training sentence of each source."""
-    nearest = nearest_sentences([source for source, _ in train], sources)
-    return score(["chrf"], [train[index][1] for index in nearest], [references])["chrf"].score
+class Baseline(NamedTuple):
+    """A trivial system: its translations in words, and their score."""
+
+    name: str
+    score: float
+
+
+def score_baselines(
+    pairs: int,
+    train: Callable[[], Iterable[tuple[str, str]]],
+    sources: Sequence[str],
+    references: Sequence[str],
+    metric: str = "chrf",
+    *,
+    tokenize: str | None = None,
+    lowercase: bool = False,
+) -> list[Baseline]:
+    """Return the scores of copies of the source, and of translations of similar sentences.
+
+    The latter are left out for long texts.
+
+    Args:
+        pairs: number of training pairs
+        train: returns the training pairs; called only if there are not too many
+        sources, references: the sentences to translate, and their translations
+        metric, tokenize, lowercase: as in `nmt.evaluation.metrics.score`
+    """
+
+    def of(name: str, translations: Sequence[str]) -> Baseline:
+        results = score(
+            [metric], translations, [references], tokenize=tokenize, lowercase=lowercase
+        )
+        return Baseline(name, results[metric].score)
+
+    found = [of("copies of the source", sources)]
+    if pairs <= MAX_PAIRS and len(sources) <= MAX_LINES:
+        known = list(train())
+        nearest = nearest_sentences([source for source, _ in known], sources)
+        translations = [known[index][1] for index in nearest]
+        found.append(of("the translations of the nearest training sentences", translations))
+    return found
 
 
 def nearest_sentences(train: Sequence[str], sources: Sequence[str]) -> list[int]:

@@ -89,6 +89,12 @@ class MetricsLogger:
             stream.write(json.dumps({"kind": kind, "step": step, **values}) + "\n")
         self._trackers.add(kind, step, values)
 
+    def reports(self, kind: str) -> list[JsonObject]:
+        """Return all reports of a kind that the run contains."""
+        with file_errors(self._file, "cannot be read"):
+            data = self._file.read_bytes() if self._file.is_file() else b""
+        return [report for report, _ in read_reports(data)[0] if report.get("kind") == kind]
+
     def _keep(self, step: int, unscheduled: Set[str]) -> list[JsonObject]:
         """Keep the reports up to an update, and move a damaged file aside; return the reports."""
         if not exists(self._file):

@@ -26,14 +26,12 @@ from nmt.data.readers.pair_text import PairText, TwoFiles
 from nmt.data.text import is_blank, read_lines
 from nmt.device import resolve_device
 from nmt.errors import OptionError, UserError
-from nmt.evaluation.baselines import copy_score, nearest_score
+from nmt.evaluation.baselines import MAX_LINES, MAX_PAIRS, Baseline, score_baselines
 from nmt.files import exists
 from nmt.storage.atomic import publish_dir, replace_file, staging_dir
 from nmt.training.probe import Probe, probe
 
 PARTS = ("train", "valid", "test")
-# The nearest training sentences of longer texts take minutes.
-MAX_BASELINE_PAIRS, MAX_BASELINE_LINES = 20_000, 2_000
 # A longer training is no advice.
 MAX_ADVISABLE_MINUTES = 24 * 60
 UNKNOWN_LANGUAGES = ("source", "target")
@@ -263,20 +261,16 @@ def plan(
     return Plan(choice, speed, set_duration(choice, speed.updates_per_epoch, seconds, minutes))
 
 
-def baselines(texts: Texts) -> list[tuple[str, float]]:
+def baselines(texts: Texts) -> list[Baseline]:
     """Return the chrF of trivial translations of the test part; empty for long texts."""
-    if texts.counts["train"] > MAX_BASELINE_PAIRS:
+    if texts.counts["train"] > MAX_PAIRS:
         return []
     part = "test" if "test" in texts.prefixes else "valid"
-    sources, references = zip(*texts.pairs(part, MAX_BASELINE_LINES), strict=True)
-    train = texts.pairs("train")
-    return [
-        ("copy of the source", copy_score(sources, references)),
-        ("translation of the nearest training sentence", nearest_score(train, sources, references)),
-    ]
+    sources, references = zip(*texts.pairs(part, MAX_LINES), strict=True)
+    return score_baselines(texts.counts["train"], lambda: texts.pairs("train"), sources, references)
 
 
-def describe(planned: Plan, texts: Texts, scores: Sequence[tuple[str, float]]) -> list[str]:
+def describe(planned: Plan, texts: Texts, scores: Sequence[Baseline]) -> list[str]:
     """Return the summary of an experiment as sentences, for the YAML file and the terminal."""
     counts = ", ".join(f"{texts.counts[part]:,} {part}" for part in PARTS if part in texts.counts)
     removed = f"; {texts.removed:,} removed, see {REMOVED}" if texts.removed else ""
@@ -292,7 +286,7 @@ def describe(planned: Plan, texts: Texts, scores: Sequence[tuple[str, float]]) -
         shown = ", ".join(f"{name} {value:.1f}" for name, value in scores)
         lines.append(f"A useful model must exceed these chrF on {part}: {shown}.")
     else:
-        lines.append(f"Trivial baselines are not scored: more than {MAX_BASELINE_PAIRS:,} pairs.")
+        lines.append(f"Trivial baselines are not scored: more than {MAX_PAIRS:,} pairs.")
     return lines
 
 

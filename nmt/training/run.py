@@ -31,6 +31,7 @@ from nmt.training.best_metric import BestMetricTracker
 from nmt.training.callback import Callback, RunCallback
 from nmt.training.checkpointing import Checkpointer
 from nmt.training.ema import ExponentialMovingAverage
+from nmt.training.final_report import FinalReport
 from nmt.training.hooks import (
     AverageParameters,
     LogTraining,
@@ -66,6 +67,7 @@ def train(
     restart: bool,
     process_group: ProcessGroup = SINGLE_PROCESS_GROUP,
     recurrence: RecurrenceBackend | None = None,
+    command: Sequence[str] = (),
 ) -> bool:
     """Train the model of an experiment; return whether training finished or was interrupted.
 
@@ -81,6 +83,7 @@ def train(
         restart=restart,
         process_group=process_group,
         recurrence=recurrence,
+        command=command,
     ) as trainer:
         stop = trainer.train()
     return stop.reason is not None
@@ -97,6 +100,7 @@ def open_trainer(
     recurrence: RecurrenceBackend | None = None,
     callbacks: Sequence[Callback] = (),
     quiet: bool = False,
+    command: Sequence[str] = (),
 ) -> Iterator[Trainer]:
     """Prepare a run, new or to be continued, and yield its trainer before the next update.
 
@@ -114,6 +118,7 @@ def open_trainer(
         recurrence: overrides `training.recurrence` for debugging; the config stays as it is
         callbacks: actions of the calling program
         quiet: show neither log lines nor a progress bar; `train.log` is written all the same
+        command: arguments of the command that trains, for advice at its end
 
     Raises:
         UserError: if the experiment, its data or the run directory cannot be used
@@ -129,6 +134,7 @@ def open_trainer(
             recurrence,
             callbacks,
             quiet,
+            command,
             lock,
         )
 
@@ -142,6 +148,7 @@ def _open_trainer(
     recurrence: RecurrenceBackend | None,
     callbacks: Sequence[Callback],
     quiet: bool,
+    command: Sequence[str],
     lock: RunLock,
 ) -> Iterator[Trainer]:
     metric = process_group.on_first(lambda: _metric(experiment, directory, restart))
@@ -238,6 +245,10 @@ def _open_trainer(
         best.best,
         best.best_step,
     )
+    if process_group.is_first:
+        report = FinalReport(experiment, datasets, trainer, validator, best, limits, command)
+        for line in report.lines(metrics.reports("valid")):
+            log.info(line)
 
 
 def _metric(experiment: Experiment, directory: Path, restart: bool) -> str | list[str]:

@@ -72,6 +72,12 @@ class Validator:
         average: average of the parameters, which is evaluated in place of the model if present
         best: tracker of the validation metric, which is updated
         metrics: destination of the results
+
+    Attributes:
+        sources, references: lines of the validation text, also those too long to train on
+        tokenizer: sacreBLEU's tokenizer for `bleu`; None for its default
+        best_scores, best_texts: scores and translations of the best model, if this process has
+            validated it; empty otherwise, and translations on other ranks than the first
     """
 
     def __init__(
@@ -88,13 +94,16 @@ class Validator:
         self._trainer, self._average = trainer, average
         self._best, self._metrics = best, metrics
         # All lines, also those that are too long to train on: scores are of the whole text.
-        self._sources, self._references = load_validation_text(experiment.data, datasets)
+        self.sources, self.references = load_validation_text(experiment.data, datasets)
+        self.best_scores: dict[str, float] = {}
+        self.best_texts: list[str] = []
         evaluation = experiment.evaluation
-        self._tokenizer = choose_for_references(
-            evaluation.metrics, evaluation.tokenize, experiment.data.target, self._references
+        chosen = choose_for_references(
+            evaluation.metrics, evaluation.tokenize, experiment.data.target, self.references
         )
-        if self._tokenizer.warning:
-            log.warning(self._tokenizer.warning)
+        self.tokenizer = chosen.name
+        if chosen.warning:
+            log.warning(chosen.warning)
 
     def validate(self, *, is_scheduled: bool = True) -> ValidationResult:
         """Validate the model: evaluate it, log the result, update tracker and schedule.
@@ -119,6 +128,9 @@ class Validator:
             is_record = best.is_record(best.metric, result.values[best.metric])
             self._trainer.schedule.on_validation(step, is_record)
         is_best = best.update(step, result.values, is_scheduled=is_scheduled)
+        if is_best:
+            self.best_scores = result.scores
+            self.best_texts = [translation.text for translation in result.translations]
         log.info(
             "validation after update %d: loss %.4f, perplexity %.2f%s%s",
             step,
@@ -151,7 +163,7 @@ class Validator:
         # Every rank translates a part; the first one has all translations and computes the scores.
         translations = process_group.map(
             lambda lines: translator.translate_lines(lines, translator.options),
-            list(number_lines(self._sources)),
+            list(number_lines(self.sources)),
         )
         scores = process_group.on_first(lambda: self._score(translations))
         return ValidationResult(loss, scores, translations)
@@ -162,8 +174,8 @@ class Validator:
         results = score(
             list(evaluation.metrics),
             [translation.text for translation in translations],
-            [self._references],
-            tokenize=self._tokenizer.name,
+            [self.references],
+            tokenize=self.tokenizer,
             lowercase=evaluation.lowercase,
         )
         return {name: result.score for name, result in results.items()}
@@ -186,11 +198,11 @@ class Validator:
         # Importing matplotlib takes a tenth of the start time, and only the first rank needs it.
         from nmt.evaluation.samples import plot_translations, write_samples
 
-        count = min(evaluation.samples, len(self._references))
+        count = min(evaluation.samples, len(self.references))
         if count:
             samples = result.translations[:count]
             with file_errors(run.samples_file(step)):
-                write_samples(run.samples_file(step), samples, self._references[:count])
+                write_samples(run.samples_file(step), samples, self.references[:count])
         if evaluation.pictures:
             plotted = result.translations[: evaluation.pictures]
             with file_errors(run.attention):

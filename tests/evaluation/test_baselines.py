@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 
-from nmt.evaluation.baselines import copy_score, nearest_score, nearest_sentences
+from nmt.evaluation.baselines import nearest_sentences, score_baselines
 
 TRAIN = [
     ("ein Hund läuft schnell", "a dog runs fast"),
@@ -40,6 +40,11 @@ def test_similarity_is_the_cosine_of_weighted_ngrams() -> None:
 
 def test_scores_of_baselines() -> None:
     sources, references = ["ein Hund läuft"], ["a dog runs fast"]
-    assert nearest_score(TRAIN, sources, references) == 100
-    assert copy_score(references, references) == 100
-    assert copy_score(sources, references) < 20
+    copies, nearest = score_baselines(len(TRAIN), lambda: TRAIN, sources, references)
+    assert copies.score < 20
+    assert nearest.score == 100
+    _, nearest = score_baselines(len(TRAIN), lambda: TRAIN, sources, references, "exact")
+    assert nearest.score == 100
+    # Those of a long text would take minutes, so it is not read.
+    (copies,) = score_baselines(10**6, lambda: [], references, references)
+    assert copies.score == 100

@@ -8,7 +8,7 @@ import pytest
 
 from nmt.errors import UserError
 from nmt.evaluation.metrics import METRICS, score
-from nmt.evaluation.significance import paired_bootstrap
+from nmt.evaluation.significance import confidence_interval, paired_bootstrap
 
 REFERENCE = [f"the {word} number {i} stands here today" for i, word in enumerate("abcdefghij" * 3)]
 GOOD = [line.replace("today", "now") if i % 6 == 0 else line for i, line in enumerate(REFERENCE)]
@@ -76,3 +76,10 @@ def test_baseline_of_other_length_and_seed_0_raise_user_error() -> None:
         paired_bootstrap(["bleu"], GOOD, BAD[1:], [REFERENCE])
     with pytest.raises(UserError, match="seed"):
         paired_bootstrap(["bleu"], GOOD, BAD, [REFERENCE], seed=0)
+
+
+@pytest.mark.parametrize("name", ["bleu", "chrf", "exact"])
+def test_interval_of_one_system_is_that_of_the_paired_test(name: str) -> None:
+    paired = paired_bootstrap([name], GOOD, BAD, [REFERENCE], samples=60)[name]
+    interval = confidence_interval(name, GOOD, [REFERENCE], samples=60)
+    assert interval == pytest.approx(paired.interval, abs=1e-4)

@@ -1,0 +1,62 @@
+"""The end of a training: its score, trivial baselines, the trend, and the command that goes on."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nmt.evaluation.metrics import score
+from tests.commands import PHRASES, lines_of, nmt_train, reports, write_experiment
+from tests.training.conftest import quick
+
+
+@pytest.fixture
+def split(experiment: dict[str, Any], tmp_path: Path) -> dict[str, Any]:
+    """The tiny experiment, whose validation sentences are not those of the training."""
+    for side in ("de", "en"):
+        lines = lines_of(PHRASES.with_suffix(f".{side}"))
+        (tmp_path / f"train.{side}").write_text("\n".join(lines[:40]) + "\n", encoding="utf-8")
+        (tmp_path / f"valid.{side}").write_text("\n".join(lines[40:]) + "\n", encoding="utf-8")
+    experiment["data"] |= {"train": "train", "valid": "valid", "vocabulary": {"size": 120}}
+    return experiment
+
+
+def _end(err: str) -> str:
+    """Return the log from the line on that training has finished, without dates."""
+    lines = [re.sub(r"^\S+ \S+ ", "", line) for line in err.splitlines()]
+    return "\n".join(lines[next(i for i, one in enumerate(lines) if "finished after" in one) :])
+
+
+def test_end_reports_score_baselines_trend_and_command(
+    split: dict[str, Any], tmp_path: Path
+) -> None:
+    tree = quick(split, validate_every=2, optimizer={"type": "adam", "learning_rate": 1e-3})
+    file, run = write_experiment(tmp_path / "a.yaml", tree), tmp_path / "my run"
+    called = nmt_train(file, "--run", run, "training.steps=6", "training.accumulate=2")
+    end, losses = _end(called.err), [r["loss"] for r in reports(run) if r["kind"] == "valid"]
+    assert re.search(r"^chrf \S+ on 20 validation .* interval \S+ to \S+$", end, re.M)
+    sides = [lines_of(tmp_path / f"valid.{side}") for side in ("de", "en")]
+    copies = score(["chrf"], sides[0], [sides[1]])["chrf"].score
+    assert f"chrf {copies:.2f} by copies of the source, chrf " in end
+    # After six updates, a model translates nothing.
+    assert "the model is not better than " in end
+    assert f"still falling: {losses[-1]:.4f}, after {losses[-2]:.4f}" in end
+    command = f"to go on: nmt-train {file} training.accumulate=2 --run '{run}' training.steps=12"
+    assert command in end
+
+
+def test_end_of_a_schedule_advises_to_start_over(split: dict[str, Any], tmp_path: Path) -> None:
+    tree = quick(
+        split,
+        steps=2,
+        validate_every=1,
+        schedule={"type": "linear", "steps": 2},
+        early_stopping={"metric": "ter"},
+    )
+    tree["evaluation"]["metrics"] = ["ter"]
+    file = write_experiment(tmp_path / "a.yaml", tree)
+    end = _end(nmt_train(file, "--run", tmp_path / "run").err)
+    assert "by copies of the source, ter " in end
+    assert "fallen to 0 % of its maximum" in end
+    assert end.endswith("training.steps=4 training.schedule.steps=4 --restart")
