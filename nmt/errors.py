@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -142,6 +143,21 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, kinds) and any(text in str(error) for text in _OUT_OF_MEMORY)
 
 
+# A size as torch's allocators on a CPU, on a GPU, and numpy write it.
+_SIZES = (r"tried to allocate (\d+) bytes", r"(?:Tried|Unable) to allocate ([\d.]+ [KMGT]?i?B)")
+
+
+def needed_memory(error: BaseException) -> str:
+    """Return the size of a failed allocation, ": 2.1 GB more are needed", or nothing if unknown."""
+    found = next(filter(None, (re.search(size, str(error)) for size in _SIZES)), None)
+    if found is None:
+        return ""
+    size = found[1]
+    if size.isdecimal():
+        size = f"{int(size) / 1e9:,.2f} GB" if int(size) >= 10**7 else f"{size} bytes"
+    return f": {size} more are needed"
+
+
 LOWER_MEMORY = (
     "lower training.batch_tokens or training.output_chunk, or the sizes of the model "
     "(embedding_size, hidden_size, layers)"
@@ -161,7 +177,7 @@ def explained_out_of_memory(remedy: str) -> Iterator[None]:
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        raise UserError(f"out of memory; {remedy}") from error
+        raise UserError(f"out of memory{needed_memory(error)}; {remedy}") from error
 
 
 # Names in the files of JoeyNMT, OpenNMT-py, fairseq and Marian. The counterpart is the first one

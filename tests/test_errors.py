@@ -14,6 +14,7 @@ from nmt.errors import (
     explained_out_of_memory,
     file_error,
     is_out_of_memory,
+    needed_memory,
     suggest,
 )
 from nmt.registry import FAMILIES
@@ -75,10 +76,17 @@ def test_error_of_the_system_names_the_file_and_the_remedy() -> None:
 
 def test_failed_allocation_is_a_user_error_with_a_remedy() -> None:
     with (
-        pytest.raises(UserError, match="out of memory; lower the batch"),
+        pytest.raises(
+            UserError, match=r"memory: 1,152,921,504.61 GB more are needed; lower the bat"
+        ),
         explained_out_of_memory("lower the batch"),
     ):
         torch.empty(1 << 60, dtype=torch.uint8)
+    gpu = "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 8 GiB"
+    assert needed_memory(RuntimeError(gpu)) == ": 2.00 GiB more are needed"
+    array = "Unable to allocate 3.55 TiB for an array with shape (3900000000000,)"
+    assert needed_memory(MemoryError(array)) == ": 3.55 TiB more are needed"
+    assert needed_memory(RuntimeError("could not create a primitive")) == ""
     assert is_out_of_memory(MemoryError())
     assert is_out_of_memory(RuntimeError("could not create a primitive"))
     with pytest.raises(RuntimeError, match="shape"), explained_out_of_memory("x"):

@@ -339,4 +339,4 @@ def test_failed_allocation_in_training_is_one_line(
 
     monkeypatch.setattr(SaveCheckpoint, "run", fail)
     called = _train(project, "training.steps=6")
-    assert "out of memory; lower training.batch_tokens" in called.complaint
+    assert "out of memory: 8 bytes more are needed; lower training.batch_tokens" in called.complaint

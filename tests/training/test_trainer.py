@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from nmt.config.loader import load_experiment
+from nmt.data.batch import Batch
 from nmt.data.loader import IndexedBatch, Position, UpdateBatch, make_batch
 from nmt.distributed.process_group import ProcessGroup
 from nmt.distributed.rank import RankInfo
@@ -238,3 +239,56 @@ def test_nonfinite_gradient_changes_no_parameter(made: tuple[Trainer, Datasets])
     assert trainer.state.step == 0
     for name, weight in _weights(trainer).items():
         assert torch.equal(weight, before[name])
+
+
+class _SmallMemory(torch.nn.Module):
+    """A loss for whose forward pass memory suffices up to a number of pairs."""
+
+    def __init__(self, loss: torch.nn.Module, pairs: int) -> None:
+        super().__init__()
+        self.loss, self.pairs, self.tried = loss, pairs, []
+
+    def forward(self, batch: Batch, **options: Any) -> tuple[Tensor, Tensor]:
+        pairs = len(batch.target_out_bt)
+        self.tried.append(pairs)
+        if pairs > self.pairs:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0")
+        return self.loss(batch, **options)
+
+
+def test_batch_that_does_not_fit_is_divided_with_the_same_result(
+    made: tuple[Trainer, Datasets], log_text: pytest.LogCaptureFixture
+) -> None:
+    trainer, datasets = made
+    start = copy.deepcopy(trainer.model.state_dict())
+    rows = [0, 7], [4, 11, 12, 30, 31]
+    whole = trainer.update(_update_batch(datasets, *rows))
+    expected = _weights(trainer)
+    trainer.model.load_state_dict(start)
+    trainer.loss = memory = _SmallMemory(trainer.loss, 2)
+    trainer.splits_batches = True
+    update = trainer.update(_update_batch(datasets, *rows))
+    # The gradients of the first batch are computed again, since the others are added to them.
+    assert memory.tried == [2, 5, 2, 2, 3, 2, 2, 1, 2]
+    for name, value in _weights(trainer).items():
+        torch.testing.assert_close(value, expected[name], rtol=1e-12, atol=1e-14)
+    torch.testing.assert_close(update.loss, whole.loss, rtol=1e-12, atol=0)
+    torch.testing.assert_close(update.nll, whole.nll, rtol=1e-12, atol=0)
+    assert update.target_tokens == whole.target_tokens
+    assert log_text.text.count("does not fit into memory and is divided") == 1
+    assert "a batch of 5 pairs of up to " in log_text.text
+
+
+@pytest.mark.parametrize("splits", [True, False])
+def test_batch_that_cannot_be_divided_is_one_line(
+    splits: bool, made: tuple[Trainer, Datasets]
+) -> None:
+    trainer, datasets = made
+    before = _weights(trainer)
+    trainer.loss, trainer.splits_batches = _SmallMemory(trainer.loss, 0), splits
+    pairs = 1 if splits else 2
+    message = rf"^out of memory: 2.50 GiB more are needed for a batch of {pairs} pairs .*; lower"
+    with pytest.raises(UserError, match=message):
+        trainer.update(_update_batch(datasets, [0, 7]))
+    assert all(value.equal(before[name]) for name, value in _weights(trainer).items())
+    assert all(parameter.grad is None for parameter in trainer.model.parameters())
