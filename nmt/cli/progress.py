@@ -5,6 +5,8 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 from typing import TypeVar
 
 from nmt.cli.streams import complain
@@ -12,10 +14,11 @@ from nmt.cli.streams import complain
 Item = TypeVar("Item")
 
 REPORT_SECONDS = 30.0
+COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
 
 
 @contextmanager
-def reporting(name: str, items: Iterator[Item]) -> Iterator[Iterator[Item]]:
+def reporting(name: str, items: Iterator[Item], file: str = "-") -> Iterator[Iterator[Item]]:
     """Yield an iterator over the same items, and report their number while it is read.
 
     A terminal shows a bar, unless the output goes to it as well. Otherwise a line is written every
@@ -24,6 +27,7 @@ def reporting(name: str, items: Iterator[Item]) -> Iterator[Iterator[Item]]:
     Args:
         name: name of the command
         items: translations of lines
+        file: text file that they come from, whose lines are the total of the bar
     """
     if sys.stderr.isatty():
         if sys.stdout is not None and sys.stdout.isatty():
@@ -31,7 +35,7 @@ def reporting(name: str, items: Iterator[Item]) -> Iterator[Iterator[Item]]:
             return
         from tqdm import tqdm
 
-        with tqdm(items, name, unit=" lines", leave=False) as bar:
+        with tqdm(items, name, _count_lines(file), unit=" lines", leave=False) as bar:
             yield iter(bar)
         return
     counted = _Counted(items)
@@ -43,6 +47,16 @@ def reporting(name: str, items: Iterator[Item]) -> Iterator[Iterator[Item]]:
     finally:
         done.set()
         reporter.join()
+
+
+def _count_lines(file: str) -> int | None:
+    """Return the number of lines of a plain file; None for a pipe or a compressed file."""
+    path = Path(file)
+    if not path.is_file() or path.suffix in COMPRESSED:
+        return None
+    with path.open("rb") as stream:
+        # A last line without its end is one line more, at most.
+        return sum(block.count(b"\n") for block in iter(partial(stream.read, 1 << 20), b""))
 
 
 class _Counted(Iterator[Item]):

@@ -137,7 +137,7 @@ def write_translations(
         if arguments.alignments is not None:
             outputs.append(alignments := open_output(arguments.alignments))
         pages = stack.enter_context(AttentionFolder(arguments.attention))
-        counted = stack.enter_context(reporting("nmt-translate", translations))
+        counted = stack.enter_context(reporting("nmt-translate", translations, arguments.input))
         for number, translation in enumerate(counted):
             num_cut += not translation.finished
             output.write(format_translation(number, translation, arguments))

@@ -40,6 +40,7 @@ FREE_OPTIONS = frozenset(
         "training.validate_every",
         "training.save_every",
         "training.keep",
+        "training.at_end",
         "training.threads",
         "training.output_chunk",
         "evaluation.metrics",

@@ -12,11 +12,11 @@ class DoesNotFit(NamedTuple):
     """A batch for which memory did not suffice.
 
     Attributes:
-        index: number of the batch among those of the update
+        number: position of the batch among those of the update
         reason: message of the allocator
     """
 
-    index: int
+    number: int
     reason: str
 
 

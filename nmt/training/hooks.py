@@ -5,8 +5,6 @@ import sys
 import time
 from math import exp
 
-from tqdm import tqdm
-
 from nmt.training.best_metric import BestMetricTracker
 from nmt.training.checkpointing import Checkpointer
 from nmt.training.ema import ExponentialMovingAverage
@@ -169,7 +167,8 @@ class LogTraining(Hook):
 class ProgressBar(Hook):
     """Progress bar on standard error: updates, tokens per second, loss, learning rate, time left.
 
-    Only the first rank shows it, and only on a terminal. A context manager, which removes the bar.
+    Only the first rank shows it, and only on a terminal or in a notebook, as a widget if ipywidgets
+    is installed. A context manager, which removes the bar.
 
     Args:
         trainer: the trainer
@@ -180,13 +179,16 @@ class ProgressBar(Hook):
     order = HookOrder.LOG
 
     def __init__(self, trainer: Trainer, remaining: RemainingTime, *, quiet: bool = False) -> None:
+        from tqdm.auto import tqdm  # imports asyncio, which nothing else needs
+
         self._trainer, self._remaining = trainer, remaining
+        is_seen = sys.stderr.isatty() or "ipykernel" in sys.modules
         self._bar = tqdm(
             total=self._total(),
             initial=trainer.state.step,
             unit=" updates",
             file=sys.stderr,
-            disable=quiet or not (sys.stderr.isatty() and trainer.process_group.is_first),
+            disable=quiet or not (is_seen and trainer.process_group.is_first),
             dynamic_ncols=True,
         )
         self._tokens, self._since = 0, time.perf_counter()

@@ -26,6 +26,7 @@ from nmt.storage.open_run import open_run_dir
 from nmt.storage.plugins import save_plugins
 from nmt.storage.run_dir import RunDir
 from nmt.storage.run_inputs import metric_of_run, record_inputs
+from nmt.training.at_end import run_at_end
 from nmt.training.batch_size import set_batch_tokens
 from nmt.training.best_metric import BestMetricTracker
 from nmt.training.callback import Callback, RunCallback
@@ -233,22 +234,23 @@ def _open_trainer(
     if average is not None:
         hooks.append(AverageParameters(average))
     trainer.add_hooks([*hooks, *(RunCallback(trainer, callback) for callback in callbacks)])
-    with metrics, progress, _handle_signals(trainer.stop):
-        yield trainer
-    if trainer.stop.reason is None:
-        log.info("interrupted after update %d; the same command continues", trainer.state.step)
-        return
-    log.info(
-        "finished after %s; best %s %.4f after update %d",
-        trainer.stop.reason,
-        best.metric,
-        best.best,
-        best.best_step,
-    )
-    if process_group.is_first:
-        report = FinalReport(experiment, datasets, trainer, validator, best, limits, command)
-        for line in report.lines(metrics.reports("valid")):
-            log.info(line)
+    with run_at_end(training.at_end, run, trainer.stop, process_group):
+        with metrics, progress, _handle_signals(trainer.stop):
+            yield trainer
+        if trainer.stop.reason is None:
+            log.info("interrupted after update %d; the same command continues", trainer.state.step)
+            return
+        log.info(
+            "finished after %s; best %s %.4f after update %d",
+            trainer.stop.reason,
+            best.metric,
+            best.best,
+            best.best_step,
+        )
+        if process_group.is_first:
+            report = FinalReport(experiment, datasets, trainer, validator, best, limits, command)
+            for line in report.lines(metrics.reports("valid")):
+                log.info(line)
 
 
 def _metric(experiment: Experiment, directory: Path, restart: bool) -> str | list[str]:

@@ -379,7 +379,7 @@ class Trainer:
             self.optimizer.zero_grad()
             for buffer, value in before:
                 buffer.copy_(value)
-            failed = batch.batches[result.index]
+            failed = batch.batches[result.number]
             if not self.splits_batches or len(failed.lines) < 2:
                 raise UserError(
                     f"out of memory{result.reason} for a batch of {describe(failed.batch)}; "
@@ -387,7 +387,7 @@ class Trainer:
                 )
             if self.precision.device.type == "cuda":
                 torch.cuda.empty_cache()
-            batch = split_batch(batch, result.index)
+            batch = split_batch(batch, result.number)
             self._report_split(failed)
         return batch, *result
 

@@ -4,6 +4,7 @@ import io
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -44,3 +45,32 @@ def test_error_of_the_translation_ends_the_reports(monkeypatch: pytest.MonkeyPat
     with pytest.raises(ZeroDivisionError), reporting("x", map(int, "10")) as counted:
         list(1 // number for number in counted)
     assert threading.active_count() == before
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("name", "shown"), [("a", "0/3 ["), ("a.gz", "0 lines ["), ("-", "0 li")])
+def test_bar_on_a_terminal_knows_the_lines_of_a_plain_file(
+    name: str, shown: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).write_bytes(b"a\nb\nc\n")
+    monkeypatch.setattr(sys, "stderr", stream := _Terminal())
+    with reporting("nmt-translate", iter([1, 2, 3]), name) as items:
+        assert list(items) == [1, 2, 3]
+    monkeypatch.undo()
+    assert shown in stream.getvalue()
+
+
+def test_bar_is_not_mixed_with_translations_on_the_same_terminal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "stderr", stream := _Terminal())
+    monkeypatch.setattr(sys, "stdout", _Terminal())
+    with reporting("nmt-translate", iter([1, 2])) as items:
+        assert list(items) == [1, 2]
+    monkeypatch.undo()
+    assert stream.getvalue() == ""

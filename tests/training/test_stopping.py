@@ -1,6 +1,8 @@
 """Stopping criteria: epochs, updates, minutes and early stopping."""
 
 import re
+import sys
+import types
 from math import cos, pi
 from pathlib import Path
 from typing import Any
@@ -106,3 +108,13 @@ def test_lines_by_time_add_nothing_to_the_reports(
     # Six updates of a minute, which is less than an hour.
     assert ", 5 min left" in lines[0]
     assert [one["step"] for one in reports(tmp_path / "run") if one["kind"] == "train"] == [4, 6]
+    assert "updates/s" not in called.err
+
+
+def test_progress_bar_is_shown_in_a_notebook(
+    experiment: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ipykernel", types.ModuleType("ipykernel"))
+    tree = quick(experiment, steps=2)
+    called = nmt_train(write_experiment(tmp_path / "a.yaml", tree), "--run", tmp_path / "run")
+    assert "/2 [" in called.err

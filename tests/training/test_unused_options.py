@@ -160,6 +160,7 @@ ALWAYS_ACTING = {
     "training.log_every",
     "training.report",
     "training.log_seconds",
+    "training.at_end",
     "training.keep",
     "training.early_stopping.metric",
     "training.early_stopping.patience",
