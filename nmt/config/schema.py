@@ -399,10 +399,16 @@ def _validate_injected(
     return None
 
 
+def _check_metrics(names: list[str]) -> list[str]:
+    if not names:
+        raise ValueError("is empty; name a metric, or remove it")
+    return _check_distinct(names)
+
+
 class EarlyStoppingConfig(Section):
     """Selection of the best checkpoint, and the end of training without improvement."""
 
-    metric: str | Annotated[list[str], Len(1), AfterValidator(_check_distinct)] | None = None
+    metric: str | Annotated[list[str], AfterValidator(_check_metrics)] | None = None
     """loss, one of evaluation.metrics, or a list of them; the first selects the best checkpoint: of
     equal values, and of bleu below 1, the one with the lower loss (default: chrf if it is one of
     evaluation.metrics, otherwise the first of them)"""

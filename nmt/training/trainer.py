@@ -1,13 +1,11 @@
 """The training loop: one update after another, and hooks for everything periodic."""
 
-import logging
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from enum import IntEnum
-from math import log10
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -18,20 +16,17 @@ from torch.optim import Optimizer
 from nmt.data.batch import Batch
 from nmt.data.loader import BatchLoader, IndexedBatch, Position, UpdateBatch
 from nmt.distributed.process_group import SINGLE_PROCESS_GROUP, ProcessGroup
-from nmt.errors import LOWER_MEMORY, UserError, is_out_of_memory, needed_memory
+from nmt.errors import is_out_of_memory, needed_memory
 from nmt.model.seq2seq import Seq2Seq
-from nmt.model.weights import training_buffers
 from nmt.prefetch import prefetch
 from nmt.storage.atomic import JsonObject
-from nmt.training.batch_splitting import DoesNotFit, describe, split_batch
+from nmt.training.batch_splitting import BatchSplitter, DoesNotFit
 from nmt.training.graphed_update import GraphedUpdate, make_capturable
 from nmt.training.limits import Timer
 from nmt.training.loss import BatchLoss
 from nmt.training.nonfinite import NonFiniteCheck, UpdateStats
 from nmt.training.precision import Precision
 from nmt.training.schedules import Schedule
-
-log = logging.getLogger("nmt")
 
 START = Position(0, 0)
 
@@ -171,9 +166,7 @@ class Trainer:
         timer: minutes of training so far
         skips_on_device: whether the optimizer itself skips an update that is not finite, so that
             the host reads the verdict one update later
-        splits_batches: whether batches that do not fit into memory are divided: on a GPU, by a
-            single process, except in updates that run as graphs. On a CPU they are errors, since
-            the system lends memory that it does not have
+        splitter: divides batches that do not fit into memory, except in updates that run as graphs
     """
 
     def __init__(
@@ -210,8 +203,9 @@ class Trainer:
         self.skips_on_device = precision.device.type == "cuda" and (
             uses_graphs or precision.may_skip(optimizer)
         )
-        self.splits_batches = precision.device.type == "cuda" and process_group.world_size == 1
-        self._splits = 0
+        self.splitter = BatchSplitter(
+            model, is_enabled=precision.device.type == "cuda" and process_group.world_size == 1
+        )
         self._nonfinite_check = NonFiniteCheck(
             process_group,
             precision.device,
@@ -292,7 +286,9 @@ class Trainer:
         self.learning_rate = self._base_learning_rate * self.schedule.factor(self.state.step + 1)
         if self.graphs is not None:
             return self._update_by_graph(batch, self.graphs)
-        batch, losses, nlls = self._accumulate_within_memory(batch)
+        batch, (losses, nlls) = self.splitter.run(
+            batch, self._accumulate_gradients, self.optimizer.zero_grad
+        )
         step = self.state.step + 1
         for parameters in self.optimizer.param_groups:
             parameters["lr"] = self.learning_rate
@@ -359,52 +355,10 @@ class Trainer:
             self.optimizer.zero_grad()
         return torch.stack([loss, nll, grad_norm])
 
-    def _accumulate_within_memory(
-        self, batch: UpdateBatch
-    ) -> tuple[UpdateBatch, list[Tensor], list[Tensor]]:
-        """Add up the gradients of all batches, dividing those that do not fit into memory.
-
-        The gradients are the same sums, apart from rounding and from the random numbers of dropout.
-
-        Returns:
-            the update with its batches as they were computed, and the loss and the nll of each
-
-        Raises:
-            UserError: if a batch does not fit and cannot be divided
-        """
-        buffers = training_buffers(self.model).values() if self.splits_batches else ()
-        before = [(buffer, buffer.clone()) for buffer in buffers]
-        while isinstance(result := self._accumulate_gradients(batch), DoesNotFit):
-            # The exception and with it the tensors of the failed attempt are gone by now.
-            self.optimizer.zero_grad()
-            for buffer, value in before:
-                buffer.copy_(value)
-            failed = batch.batches[result.number]
-            if not self.splits_batches or len(failed.lines) < 2:
-                raise UserError(
-                    f"out of memory{result.reason} for a batch of {describe(failed.batch)}; "
-                    f"{LOWER_MEMORY}"
-                )
-            if self.precision.device.type == "cuda":
-                torch.cuda.empty_cache()
-            batch = split_batch(batch, result.number)
-            self._report_split(failed)
-        return batch, *result
-
-    def _report_split(self, failed: IndexedBatch) -> None:
-        self._splits += 1
-        if log10(self._splits).is_integer():  # the 1st, the 10th, the 100th
-            log.warning(
-                "a batch of %s does not fit into memory and is divided (%d so far), which takes "
-                "time; lower training.batch_tokens if this repeats",
-                describe(failed.batch),
-                self._splits,
-            )
-
     def _accumulate_gradients(
         self, batch: UpdateBatch
     ) -> tuple[list[Tensor], list[Tensor]] | DoesNotFit:
-        """Add up the gradients of all batches; return the loss and the nll of each batch."""
+        """Add up the gradients of all batches; return the losses and the nlls of the batches."""
         losses, nlls = [], []
         last = len(batch.batches) - 1
         for index, indexed in enumerate(batch.batches):

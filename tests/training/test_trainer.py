@@ -246,7 +246,8 @@ class _SmallMemory(torch.nn.Module):
 
     def __init__(self, loss: torch.nn.Module, pairs: int) -> None:
         super().__init__()
-        self.loss, self.pairs, self.tried = loss, pairs, []
+        self.loss, self.pairs = loss, pairs
+        self.tried: list[int] = []
 
     def forward(self, batch: Batch, **options: Any) -> tuple[Tensor, Tensor]:
         pairs = len(batch.target_out_bt)
@@ -266,7 +267,7 @@ def test_batch_that_does_not_fit_is_divided_with_the_same_result(
     expected = _weights(trainer)
     trainer.model.load_state_dict(start)
     trainer.loss = memory = _SmallMemory(trainer.loss, 2)
-    trainer.splits_batches = True
+    trainer.splitter.is_enabled = True
     update = trainer.update(_update_batch(datasets, *rows))
     # The gradients of the first batch are computed again, since the others are added to them.
     assert memory.tried == [2, 5, 2, 2, 3, 2, 2, 1, 2]
@@ -285,7 +286,7 @@ def test_batch_that_cannot_be_divided_is_one_line(
 ) -> None:
     trainer, datasets = made
     before = _weights(trainer)
-    trainer.loss, trainer.splits_batches = _SmallMemory(trainer.loss, 0), splits
+    trainer.loss, trainer.splitter.is_enabled = _SmallMemory(trainer.loss, 0), splits
     pairs = 1 if splits else 2
     message = rf"^out of memory: 2.50 GiB more are needed for a batch of {pairs} pairs .*; lower"
     with pytest.raises(UserError, match=message):
