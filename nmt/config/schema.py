@@ -474,7 +474,7 @@ class TrainingConfig(Section):
     report: Annotated[list[ComponentConfig] | None, Components(TRACKERS, "tensorboard")] = None
     """trackers of the reports besides metrics.jsonl: [tensorboard, {type: wandb, project: mine}]
     (default: tensorboard if it is installed)"""
-    at_end: Annotated[str, Len(1)] | None = None
+    at_end: str | None = None
     """shell command that runs when training has finished, was interrupted or has failed, as
     NMT_STATUS says in its environment; NMT_RUN is the run directory, NMT_MESSAGE the reason"""
     keep: Positive = 5
