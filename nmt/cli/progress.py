@@ -52,7 +52,7 @@ def reporting(name: str, items: Iterator[Item], file: str = "-") -> Iterator[Ite
 def _count_lines(file: str) -> int | None:
     """Return the number of lines of a plain file; None for a pipe or a compressed file."""
     path = Path(file)
-    if not path.is_file() or path.suffix in COMPRESSED:
+    if file == "-" or not path.is_file() or path.suffix in COMPRESSED:
         return None
     with path.open("rb") as stream:
         # A last line without its end is one line more, at most.
