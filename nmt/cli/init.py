@@ -33,12 +33,13 @@ def _parser() -> Parser:
         "  nmt-init sentences.tsv                       only report on the text\n"
         "  nmt-init sentences.tsv -o my.yaml\n"
         "  nmt-init train.de train.en --valid dev.de dev.en -o my.yaml\n"
-        "  nmt-init memory.tmx --languages de en --clean -o my.yaml",
+        "  nmt-init memory.tmx --languages de en --clean -o my.yaml\n"
+        "  nmt-init --from joey.yaml -o my.yaml         convert a config of JoeyNMT",
     )
     text = parser.add_argument_group("text")
     text.add_argument(
         "files",
-        nargs="+",
+        nargs="*",
         type=Path,
         metavar="FILE",
         help="a .tsv, .csv, .tmx, .jsonl or .parquet file, a .zip archive, a folder, one of two "
@@ -68,6 +69,14 @@ def _parser() -> Parser:
             metavar="FILE",
             help=f"files of the {part} part (default: split off from the text)",
         )
+    text.add_argument(
+        "--from",
+        type=Path,
+        dest="peer",
+        metavar="JOEY.yaml",
+        help="convert this config of JoeyNMT, with a recurrent or Transformer model, instead of "
+        "examining text (default: none)",
+    )
     output = parser.add_argument_group("output")
     output.add_argument(
         "-o",
@@ -116,6 +125,8 @@ def _parser() -> Parser:
 def _init(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     output: Path | None = options.output
     _check_options(options)
+    if options.peer is not None:
+        return _convert(options.peer, options.output)
     from nmt.data.examination.report import examine, report
     from nmt.data.readers.inputs import find_inputs
 
@@ -162,8 +173,51 @@ def _init(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     return SUCCESS
 
 
+def _convert(peer: Path, output: Path) -> int:
+    """Write the experiment that a config of another toolkit describes, and print notes."""
+    from nmt.config.joey import convert_joey
+    from nmt.config.loader import load_experiment
+    from nmt.config.writing import write_yaml
+
+    settings, notes = convert_joey(peer, output)
+    header = "\n".join([f"Converted by {NAME} from {printable(peer.name)}.", *notes])
+    output.write_text(write_yaml(settings, {}, header), encoding="utf-8")
+    try:
+        load_experiment(output)
+    except UserError:
+        output.unlink()
+        raise
+    print_result("\n".join([*notes, f"{output} is written; next: nmt-train {output} --check"]))
+    return SUCCESS
+
+
+def _check_conversion(options: argparse.Namespace) -> None:
+    """Raise UserError for options that have no effect with `--from`."""
+    given = {
+        "FILE": options.files,
+        "--languages": options.languages,
+        "--columns": options.columns,
+        "--valid": options.valid,
+        "--test": options.test,
+        "--clean": options.clean,
+        "--minutes": options.minutes,
+        "--threads": options.threads,
+        "--seed": options.seed != 1,
+        "--device": options.device != "auto",
+    }
+    for name, value in given.items():
+        if value:
+            raise UserError(f"{name} has no effect with --from; remove one of them")
+    if options.output is None:
+        raise UserError("--from requires -o, the experiment file to write; add it")
+
+
 def _check_options(options: argparse.Namespace) -> None:
     """Raise UserError for options without effect, and for an output that exists."""
+    if options.peer is not None:
+        _check_conversion(options)
+    elif not options.files:
+        raise UserError("no text is given; name a file, or a config with --from")
     for code in options.languages or ():
         if not LANGUAGE.fullmatch(code):
             message = f"--languages: '{printable(code)}' is no code of a language, such as de"

@@ -30,6 +30,25 @@ def _process(*arguments: object) -> Called:
     return Called(found.returncode, found.stdout, found.stderr)
 
 
+def test_config_of_joeynmt_is_converted(here: Path) -> None:
+    for part in ("train", "dev"):
+        for side, lines in zip(("de", "en"), SIDES, strict=True):
+            (here / f"{part}.{side}").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    size = "{type: recurrent, hidden_size: 8, embeddings: {embedding_dim: 8}}"
+    (here / "joey.yaml").write_text(
+        "data: {train: train, dev: dev, src: {lang: de, level: char}, trg: {lang: en, level: char}}"
+        f"\nmodel: {{encoder: {size}, decoder: {size}}}\n"
+        "training: {epochs: 1, use_cuda: False, frobnicate: 3}\n",
+        encoding="utf-8",
+    )
+    converted = call(init.main, "--from", "joey.yaml", "-o", "my.yaml")
+    note = "training.frobnicate: has no counterpart and is left out"
+    assert converted.lines == [note, "my.yaml is written; next: nmt-train my.yaml --check"]
+    assert f"# {note}" in lines_of(here / "my.yaml")
+    checked = call(train.main, "my.yaml", "--check", "data.max_length=500")
+    assert checked.code == 0, checked.err
+
+
 def test_report_alone_writes_nothing(here: Path) -> None:
     file = _table(here, "\tone side\tCC-BY #99\n")
     found = _process(file.name)
@@ -92,6 +111,10 @@ def test_pairs_that_all_share_a_side_cannot_be_divided(here: Path) -> None:
         (["none.tsv"], "none.tsv: not found"),
         (["few.tsv", "-o", "a.yaml"], "few.tsv: has 3 usable pairs; at least 40 are needed"),
         (["few.tsv", "--clean"], "--clean has no effect without -o"),
+        ([], "no text is given; name a file, or a config with --from"),
+        (["--from", "few.tsv"], "--from requires -o"),
+        (["--from", "few.tsv", "few.tsv", "-o", "x.yaml"], "FILE has no effect with --from"),
+        (["--from", "few.tsv", "--seed", "2", "-o", "x.yaml"], "--seed has no effect with --from"),
         (["few.tsv", "--minutes", "5"], "--minutes has no effect without -o"),
         (["few.tsv", "-o", "a.txt"], "a.txt: is not the name of an experiment file; use .yaml"),
         (["few.tsv", "-o", "a.yaml", "--minutes", "0"], "--minutes: must be more than 0"),
