@@ -51,8 +51,33 @@ class TrainingCorpusOptions(CorpusOptions):
     and in four epochs all"""
 
 
+class HeldOut(CorpusOptions):
+    """Pairs of the training text that are held out from it for validation."""
+
+    path: Path = Path()
+    share: float
+    """share of the pairs"""
+
+
+MAX_SHARE = 0.5
+
+
+def _expand_valid(value: object) -> object:
+    """Convert a share of the training text, or the name of a text as in `_expand_list`."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return _expand_list(value)
+    if not 0 < value <= MAX_SHARE:
+        raise ValueError(
+            f"a share of the training text must be greater than 0 and at most {MAX_SHARE}; "
+            "a name of a file must be text (put it in quotes)"
+        )
+    return [HeldOut(share=float(value))]
+
+
 def _shorten_list(corpora: list[CorpusOptions], serialize: Callable[[Any], Any]) -> Any:
-    """Convert a list of one corpus to this corpus."""
+    """Convert a list of one corpus to this corpus, and pairs held out to their share."""
+    if corpora and isinstance(corpora[0], HeldOut):
+        return corpora[0].share
     values = serialize(corpora)
     return values[0] if len(values) == 1 else values
 
@@ -63,10 +88,11 @@ def _expand_list(value: object) -> object:
     return [CorpusOptions.expand(one) for one in values]
 
 
-Corpora = Annotated[
+ValidationCorpora = Annotated[
     list[CorpusOptions],
     BeforeValidator(
-        _expand_list, json_schema_input_type=Path | CorpusOptions | list[Path | CorpusOptions]
+        _expand_valid,
+        json_schema_input_type=float | Path | CorpusOptions | list[Path | CorpusOptions],
     ),
     WrapSerializer(_shorten_list),
 ]

@@ -24,7 +24,7 @@ from nmt.component_spec import (
     Size,
 )
 from nmt.config.choices import Recurrence, TiedEmbeddings
-from nmt.config.corpus_options import Corpora, Symbol, TrainingCorpora
+from nmt.config.corpus_options import HeldOut, Symbol, TrainingCorpora, ValidationCorpora
 from nmt.config.search_options import SearchOptions
 from nmt.config.start_options import StartFrom
 from nmt.config.validation import (
@@ -261,8 +261,9 @@ class DataConfig(Section):
     temperature: Annotated[float, Field(ge=1, le=1000)] = 1.0
     """weights of the training corpora by their sizes: the share of n pairs is proportional to
     n^(1/temperature), and every pair is read once per epoch or more often; 1: all pairs once"""
-    valid: Corpora
-    """validation text, named in the same way"""
+    valid: ValidationCorpora
+    """validation text, named in the same way, or the share of the training text that is held out
+    for validation, such as 0.05; pairs that share a sentence stay together"""
     source: str
     """suffix of the source files, usually the code of the language"""
     target: str
@@ -292,6 +293,11 @@ class DataConfig(Section):
     translation is replaced by the one that the source has)"""
     cache: Path | None = None
     """folder of the encoded text (default: in the run directory)"""
+
+    @property
+    def held_out(self) -> float | None:
+        """Return the share of the training text that is held out; None for a text of its own."""
+        return next((one.share for one in self.valid if isinstance(one, HeldOut)), None)
 
     @property
     def tags(self) -> list[str]:

@@ -7,8 +7,11 @@ may be compressed.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice, zip_longest
+from itertools import compress, islice, zip_longest
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from nmt.data.shards import Shard, find_shards
 from nmt.data.table import Column, Table
@@ -21,6 +24,19 @@ BLOCK_PAIRS = 10_000
 
 Block = tuple[list[str], list[str]]
 """Source lines and target lines of the same length."""
+
+
+@dataclass(frozen=True, eq=False)
+class Selection:
+    """Pairs of a part that belong to a text, because the others are held out, or are these.
+
+    Attributes:
+        key: the rule that selects them
+        kept: whether each pair of the part is selected
+    """
+
+    key: tuple[object, ...]
+    kept: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -36,6 +52,7 @@ class CorpusPart:
         languages: suffixes of source and target, which may name the columns of a table
         tag: symbol before every source line; None without one
         weight: how often an epoch of training reads each pair
+        selection: the pairs that are read; None for all
     """
 
     name: str
@@ -46,6 +63,7 @@ class CorpusPart:
     languages: tuple[str, ...] = ()
     tag: str | None = None
     weight: float = 1.0
+    selection: Selection | None = None
 
     @property
     def files(self) -> list[Path]:
@@ -61,11 +79,12 @@ class CorpusPart:
     def reading(self) -> tuple[object, ...]:
         """Return the settings that decide the pairs of the same files, besides the limit."""
         columns = (self.columns, self.languages) if self.has_tables else ()
-        return columns if self.tag is None else (*columns, "tag", self.tag)
+        key = () if self.selection is None else self.selection.key
+        return (*columns, *(() if self.tag is None else ("tag", self.tag)), *key)
 
     def blocks(self) -> Iterator[Block]:
         """Yield blocks of up to BLOCK_PAIRS pairs; see `Corpus.blocks`."""
-        remaining = self.limit
+        remaining, read = self.limit, 0
         for shard in self.shards:
             if remaining == 0:
                 return
@@ -74,6 +93,10 @@ class CorpusPart:
                 # A block has at most `remaining` pairs, because its reader has the same limit.
                 if remaining is not None:
                     remaining -= len(sources)
+                if self.selection is not None:
+                    kept = self.selection.kept[read : read + len(sources)].tolist()
+                    read += len(sources)
+                    sources, targets = list(compress(sources, kept)), list(compress(targets, kept))
                 if self.images:
                     sources = [image_path(name, shard[0].parent) for name in sources]
                 if self.tag is not None:
@@ -85,7 +108,8 @@ class CorpusPart:
         found = (
             f"{shard[0]}:{number}" for shard in self.shards for number in self._line_numbers(shard)
         )
-        return islice(found, self.limit)
+        limited = islice(found, self.limit)
+        return limited if self.selection is None else compress(limited, self.selection.kept)
 
     def _line_numbers(self, shard: Shard) -> Iterator[int]:
         if len(shard) == 1:

@@ -12,6 +12,7 @@ from nmt.config.corpus_options import CorpusOptions, TrainingCorpusOptions
 from nmt.config.schema import DataConfig, Experiment, TrainingConfig
 from nmt.data.corpus import Corpus, find_part
 from nmt.data.corpus_weights import WeightedPairs, temperature_weights
+from nmt.data.held_out import hold_out
 from nmt.data.images import ImageSize, open_image_store
 from nmt.data.loader import BatchLoader
 from nmt.data.preparation import UNPREPARED, Preparation
@@ -98,13 +99,16 @@ def prepare_datasets(
     with option_errors("data.train"):
         train = find_text(data, data.train)
     with option_errors("data.valid"):
-        valid = find_text(data, data.valid)
+        valid = train if data.held_out is not None else find_text(data, data.valid)
     # One of the two texts may be a table alone.
     if data.columns is not None and not (train.has_tables or valid.has_tables):
         raise OptionError("has no effect without a .tsv or .csv file; remove it", "data.columns")
-    for note in (*train.notes(), *valid.notes()):
+    for note in dict.fromkeys((*train.notes(), *valid.notes())):
         log.warning(note)
     train = train.limited(limit)
+    if data.held_out is not None:
+        with option_errors("data.valid"):
+            train, valid = hold_out(train, data.held_out)
     source, target = find_vocabularies(experiment, train, run)
     if source is not None:
         _check_tags(experiment, source)

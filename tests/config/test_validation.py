@@ -478,3 +478,14 @@ def test_mistakes_in_a_list_of_trackers_name_the_tracker(
 ) -> None:
     (line,) = errors(REQUIRED_KEYS, f"training.report={value}")
     assert message in line
+
+
+def test_a_share_of_the_training_text_may_be_held_out(read: Read, errors: Errors) -> None:
+    data = read("", "data.valid=0.05").data
+    assert data.held_out == 0.05
+    assert data.to_dict()["valid"] == 0.05
+    assert validate(Experiment, Experiment.model_dump(read("", "data.valid=0.05"))).data == data
+    assert read("").data.held_out is None
+    for value in ("0", "-1", "0.6", "1e300", "9" * 500):
+        (line,) = errors(REQUIRED_KEYS, f"data.valid={value}")
+        assert "data.valid: a share of the training text must be greater than 0" in line

@@ -86,3 +86,18 @@ def test_vocabulary_without_the_tag_is_refused(tree: dict[str, Any], tmp_path: P
     loaded = load_experiment(write_experiment(tmp_path / "a.yaml", tree)).experiment
     with pytest.raises(UserError, match=r"data\.train: the source vocabulary has no token <2en>"):
         prepare_datasets(loaded, None)
+
+
+def test_run_with_pairs_held_out_continues_only_with_the_same_share(
+    experiment: dict[str, Any], tmp_path: Path
+) -> None:
+    tree = quick(experiment, steps=2, validate_every=2)
+    tree["data"]["valid"] = 0.2
+    file = write_experiment(tmp_path / "a.yaml", tree)
+    called = nmt_train(file, "--run", tmp_path / "run")
+    assert called.code == 0, called.err
+    assert "training text: 48 pairs read" in called.err
+    assert "validation text: 12 pairs read" in called.err
+    refused = nmt_train(file, "--run", tmp_path / "run", "data.valid=0.1", "training.steps=3")
+    assert "the training text has changed since update 2" in refused.complaint
+    assert nmt_train(file, "--run", tmp_path / "run", "training.steps=3").code == 0

@@ -115,7 +115,7 @@ def measure(pairs: Iterable[Pair], *, identify_languages: bool = True) -> Measur
         numbers.append(pair.number)
         lengths.extend((len(pair.source), len(pair.target)))
         words.extend((pair.source.count(" ") + 1, pair.target.count(" ") + 1))
-        hashes.extend((_hash(source_key), _hash(target_key)))
+        hashes.extend((hash_text(source_key), hash_text(target_key)))
         properties.append(flags)
         for alphabet, line in zip(alphabets, pair[1:], strict=True):
             alphabet.update(line)
@@ -182,6 +182,7 @@ def _is_foreign(line: str, classes: ScriptClasses) -> bool:
     return len(letters) >= MIN_LETTERS and 2 * letters.count("b") > len(letters)
 
 
-def _hash(key: str) -> int:
+def hash_text(key: str) -> int:
+    """Return a 64-bit hash that is the same in every process."""
     # Python's own hash of a string differs from process to process.
     return int.from_bytes(blake2b(key.encode(), digest_size=8).digest(), "little")
