@@ -54,7 +54,8 @@ def _section_lines(section: type[Section], prefix: str) -> Iterator[str]:
                 yield f"  {prefix}{key} (section, default null): {option.help}"
             yield from _section_lines(nested[key], f"{prefix}{key}.")
         elif key in FAMILIES:
-            kind = "components" if isinstance(component_of(field), Components) else "a component"
+            is_list = isinstance(component_of(field), Components)
+            kind = option.help if is_list else "a component"
             yield f"  {prefix}{key}: {kind}; see --list {key}"
         else:
             yield f"  {prefix}{key} ({_kind(option)}): {option.help}"

@@ -486,6 +486,6 @@ def test_a_share_of_the_training_text_may_be_held_out(read: Read, errors: Errors
     assert data.to_dict()["valid"] == 0.05
     assert validate(Experiment, Experiment.model_dump(read("", "data.valid=0.05"))).data == data
     assert read("").data.held_out is None
-    for value in ("0", "-1", "0.6", "1e300", "9" * 500):
+    for value in ("0", "-1", "0.6", "1e300", "9" * 100):
         (line,) = errors(REQUIRED_KEYS, f"data.valid={value}")
         assert "data.valid: a share of the training text must be greater than 0" in line
