@@ -460,6 +460,8 @@ def _message(group: list[_Problem]) -> str:
                 bounds.append(f"at least {bound_text(context['ge'])}")
             case "greater_than":
                 bounds.append(f"greater than {bound_text(context['gt'])}")
+            case "too_short":
+                kinds.append(f"a list of at least {context['min_length']}")
             case "less_than_equal":
                 bounds.append(f"at most {bound_text(context['le'])}")
             case "less_than":

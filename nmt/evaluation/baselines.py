@@ -29,6 +29,7 @@ def score_baselines(
     references: Sequence[str],
     metric: str = "chrf",
     *,
+    copies: Sequence[str] | None = None,
     tokenize: str | None = None,
     lowercase: bool = False,
 ) -> list[Baseline]:
@@ -40,6 +41,7 @@ def score_baselines(
         pairs: number of training pairs
         train: returns the training pairs; called only if there are not too many
         sources, references: the sentences to translate, and their translations
+        copies: the sentences without tags; None if they have none
         metric, tokenize, lowercase: as in `nmt.evaluation.metrics.score`
     """
 
@@ -49,7 +51,7 @@ def score_baselines(
         )
         return Baseline(name, results[metric].score)
 
-    found = [of("copies of the source", sources)]
+    found = [of("copies of the source", sources if copies is None else copies)]
     if pairs <= MAX_PAIRS and len(sources) <= MAX_LINES:
         known = list(train())
         nearest = nearest_sentences([source for source, _ in known], sources)

@@ -78,6 +78,7 @@ class FinalReport:
             sources,
             references,
             metric,
+            copies=[source for source, _ in self.datasets.valid_corpus.untagged().pairs()],
             tokenize=tokenize,
             lowercase=lowercase,
         )

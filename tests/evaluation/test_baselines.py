@@ -48,3 +48,9 @@ def test_scores_of_baselines() -> None:
     # Those of a long text would take minutes, so it is not read.
     (copies,) = score_baselines(10**6, lambda: [], references, references)
     assert copies.score == 100
+
+
+def test_copies_leave_out_tags() -> None:
+    tagged, plain = ["<2en> a dog runs fast"], ["a dog runs fast"]
+    copies, _ = score_baselines(len(TRAIN), lambda: TRAIN, tagged, plain, copies=plain)
+    assert copies.score == 100

@@ -132,6 +132,7 @@ def test_frozen_parts_do_not_change_and_the_run_continues_exactly(
             "leaves no parameter to train",
         ),
         ("checkpoint", 123456, "has no checkpoint 123456"),
+        ("layers", [], "start_from.layers: expected a list of at least 1, got []"),
     ],
 )
 def test_mistakes_are_one_line_with_the_option(
