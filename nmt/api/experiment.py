@@ -115,7 +115,7 @@ def plain(value: Any) -> Any:
     """Return a value as plain data of YAML: models as the dictionaries of their given options."""
     match value:
         case Section():
-            return {name: plain(getattr(value, name)) for name in value.model_fields_set}
+            return value.model_dump(mode="json", exclude_unset=True)
         case ComponentConfig():
             return plain(value.to_dict())
         case Mapping():

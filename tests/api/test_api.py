@@ -160,6 +160,11 @@ def test_experiment_from_dictionaries_models_and_a_file_is_the_same(
     assert changed.model.decoder.type == "luong"
     assert changed.model.encoder == read.model.encoder
     assert (read.training.epochs, changed.training.epochs) == (None, 7)
+    # Shorthands that the schema expands, in a model of a section.
+    tree["data"] |= {"train": [{"path": PHRASES, "weight": 2}, PHRASES], "valid": 0.2}
+    described = nmt.Experiment(**tree)
+    sections: dict[str, Any] = dict(described)
+    assert nmt.Experiment(**sections).to_dict() == described.to_dict()
     assert read.updated("training.epochs=7").training.epochs == 7
 
 
