@@ -1,4 +1,4 @@
-"""Schema of fine-tuning: the run to start from, and what of it is used."""
+"""Schema of fine-tuning: the run to start from, and the parts of it that are used."""
 
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal

@@ -233,7 +233,7 @@ def find_corpus(
     compressed forms (.gz, .bz2, .xz, .zst) where these do not exist. A spec that ends in .tsv or
     .csv, compressed or not, names a table of pairs. Patterns with `*`, `?` and `[...]` match
     several shards, in the alphabetical order of their names; both sides of a shard have the same
-    name. `corpus/train.de`, `corpus/part-*.de.gz` and similar names of one side stand for both
+    name. `corpus/train.de`, `corpus/part-*.de.gz` and similar names of one side name both
     sides, and prefer compressed files if they name one.
 
     Args:
