@@ -8,6 +8,11 @@ from typing import TYPE_CHECKING
 
 from nmt.cli.arguments import column, integer
 from nmt.cli.common import SUCCESS, Parser, run
+from nmt.cli.constraint_options import (
+    add_constraint_options,
+    check_constraint_options,
+    constraint_files,
+)
 from nmt.cli.output import check_outputs
 from nmt.cli.process import limit_shape_caches
 from nmt.cli.search_arguments import add_search_options, check_search_options, search_options
@@ -117,6 +122,7 @@ def make_parser() -> Parser:
         "examples:\n"
         "  nmt-translate -m runs/multi30k_de_en input.de -o output.en\n"
         "  nmt-translate -m runs/first -m runs/second -b 10 --n-best 5 < input.de\n"
+        "  nmt-translate -m runs/multi30k_de_en input.de --terms terms.en --forbid forbidden.en\n"
         "  nmt-translate -m runs/multi30k_de_en input.de --score-targets output.en --scores",
     )
     parser.add_argument(
@@ -142,6 +148,7 @@ def make_parser() -> Parser:
         help="sample translations instead of searching for the best ones (default: off)",
     )
     add_search_options(sampling, "temperature", "top_k", "top_p", "seed")
+    add_constraint_options(parser)
     output = parser.add_argument_group("output")
     add = output.add_argument
     add(
@@ -265,6 +272,7 @@ def check_options(arguments: argparse.Namespace) -> None:
             if getattr(arguments, name):
                 option = f"--{name.replace('_', '-')}"
                 raise UserError(f"--recurrence: graph has no effect with {option}; remove it")
+    check_constraint_options(arguments)
     if arguments.alignment_level is not None and arguments.alignments is None:
         raise UserError("--alignment-level: has no effect without --alignments; remove it")
     for name in ("n_best", "jsonl"):
@@ -278,20 +286,23 @@ def check_options(arguments: argparse.Namespace) -> None:
 def check_files(arguments: argparse.Namespace) -> None:
     """Raise UserError for a missing input, and for an output that is an input or another output."""
     # Imported here because `--help` needs no data.
-    from nmt.data.table import check_sentences
+    from nmt.data.table import check_exists, check_sentences
 
     check_sentences(arguments.input, arguments.column, "--column")
     if arguments.score_targets is not None:
         check_sentences(arguments.score_targets, arguments.target_column, "--target-column")
     elif arguments.target_column is not None:
         raise UserError("--target-column: has no effect without --score-targets; remove it")
+    for file in constraint_files(arguments):
+        check_exists(file)
     outputs = {
         "translations": arguments.output,
         "alignments": arguments.alignments,
         "attention": arguments.attention,
     }
+    inputs = (arguments.input, arguments.score_targets, *constraint_files(arguments))
     check_outputs(
-        [name for name in (arguments.input, arguments.score_targets) if name is not None],
+        [name for name in inputs if name is not None],
         {content: name for content, name in outputs.items() if name is not None},
     )
 

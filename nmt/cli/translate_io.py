@@ -10,6 +10,7 @@ from itertools import islice, zip_longest
 from pathlib import Path
 from typing import TypeVar
 
+from nmt.cli.constraint_options import constrain_lines
 from nmt.cli.output import Output, open_output, publishing
 from nmt.cli.progress import reporting
 from nmt.data.table import Column, Table
@@ -52,7 +53,7 @@ def read_windows(
         directory = Path(arguments.input).parent
     texts = (reader.resolve(text, directory) for text in texts)
     if arguments.score_targets is None:
-        lines = number_lines(texts)
+        lines = constrain_lines(number_lines(texts), arguments, input_name(arguments))
     else:
         targets = read_sentences(
             arguments.score_targets, arguments.target_column, "--target-column", languages

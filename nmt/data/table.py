@@ -103,6 +103,11 @@ def check_sentences(name: str | Path, column: Column | None = None, option: str 
     if column is None and is_table(name):
         remedy = f"select the column of the sentences with {option} 1" if option else "extract it"
         raise UserError(f"is a table, not one sentence per line; {remedy}", str(name))
+    check_exists(name)
+
+
+def check_exists(name: str | Path) -> None:
+    """Raise UserError if a text file is missing."""
     try:
         missing = not Path(name).exists()
     except (OSError, ValueError) as error:

@@ -121,12 +121,12 @@ class Vocabulary(ABC):
     def token_texts(self) -> list[str | bytes]:
         """Return the text of each token: empty for a special token, bytes for a byte token.
 
-        `decode` joins these texts and removes the space before the first word.
+        `decode` joins these texts and removes spaces at the start and at the end.
 
         Raises:
             UserError: if the text of a token depends on its neighbors
         """
-        raise UserError("constraints require a SentencePiece vocabulary; remove them")
+        raise UserError("constraints are not possible with this vocabulary; remove them")
 
 
 Vocabularies = tuple[Vocabulary | None, Vocabulary]

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from nmt.search.constraints.request import NO_CONSTRAINTS, Constraints
+from nmt.search.constraints.request import NO_CONSTRAINTS, Constraints, take_tagged
 
 
 class SourceLine(NamedTuple):
@@ -25,6 +25,23 @@ class SourceLine(NamedTuple):
     def location(self, file: str) -> str:
         """Return `FILE:LINE` for error messages; empty without the name of a file."""
         return f"{file}:{self.number + 1}" if file else ""
+
+    def with_constraints(
+        self, prefix: str = "", terms: tuple[str, ...] = (), forbid: tuple[str, ...] = ()
+    ) -> "SourceLine":
+        """Return the line with further constraints."""
+        own = self.constraints
+        constraints = Constraints(own.prefix or prefix, own.terms + terms, own.forbid + forbid)
+        return self._replace(constraints=constraints)
+
+    def with_tagged_terms(self, tag: str, file: str = "") -> "SourceLine":
+        """Return the line without tags of this name, and with the text between them as terms.
+
+        Raises:
+            UserError: if the name is not that of a tag, or a tag has no partner
+        """
+        text, terms = take_tagged(self.text, tag, self.location(file))
+        return self._replace(text=text).with_constraints(terms=terms)
 
 
 def number_lines(texts: Iterable[str]) -> Iterator[SourceLine]:

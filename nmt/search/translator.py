@@ -172,6 +172,7 @@ class Translator:
         prefix: str | Sequence[str] = "",
         terms: Phrases = (),
         forbid: Phrases = (),
+        keep_tag: str | None = None,
         **options: object,
     ) -> list[Translation]:
         """Translate sentences, or caption images.
@@ -185,6 +186,8 @@ class Translator:
             terms: phrases that a translation contains, each exactly as often as it is listed: a
                 list for all texts, or a list of lists, one per text
             forbid: phrases that a translation does not contain, given like `terms`
+            keep_tag: name of a tag: the text between `<NAME>` and `</NAME>` in a sentence is a term
+                of its translation, and the tags are removed
             options: fields of `SearchOptions` to change for this call, such as `beam_size=1`
 
         Returns:
@@ -196,10 +199,10 @@ class Translator:
         """
         texts = list_texts(texts)
         constraints = constraints_of_texts(len(texts), prefix, terms, forbid)
-        lines = [
-            line._replace(constraints=own)
-            for line, own in zip(number_lines(texts), constraints, strict=True)
-        ]
+        pairs = zip(number_lines(texts), constraints, strict=True)
+        lines = [line.with_constraints(*own) for line, own in pairs]
+        if keep_tag is not None:
+            lines = [line.with_tagged_terms(keep_tag) for line in lines]
         return self.translate_lines(lines, self.options.updated(options))
 
     @overload

@@ -4,7 +4,9 @@ The package `tokenizers` applies them.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +22,7 @@ PAD = ("<pad>", "[PAD]", "<|pad|>", "<blank>")
 BOS = ("<s>", "[BOS]", "<bos>", "<|startoftext|>", "<|begin_of_text|>", "[CLS]")
 EOS = ("</s>", "[EOS]", "<eos>", "<|endoftext|>", "<|end_of_text|>", "[SEP]")
 UNK = ("<unk>", "[UNK]")
+BYTE = re.compile(r"<0x[0-9A-F]{2}>")
 
 
 class HuggingFaceVocabulary(Vocabulary):
@@ -107,6 +110,16 @@ class HuggingFaceVocabulary(Vocabulary):
     def _encode(self, text: str) -> Any:
         return self._tokenizer.encode(text, add_special_tokens=False)
 
+    def token_texts(self) -> list[str | bytes]:
+        content = json.loads(json.loads(self.serialized)["tokenizer"])
+        text_of = _text_of_decoder(content.get("decoder") or {})
+        # Added tokens are written as they are.
+        added = self._tokenizer.get_added_tokens_decoder()
+        return [
+            "" if i in self._silent else token if i in added else text_of(token)
+            for i, token in enumerate(self.tokens(range(len(self))))
+        ]
+
     def decode(self, ids: Iterable[int]) -> str:
         return self._decode([i for i in map(int, ids) if i not in self._silent]).removeprefix(" ")
 
@@ -129,6 +142,55 @@ class HuggingFaceVocabulary(Vocabulary):
         skipped = len(text) - len(text.removeprefix(" "))
         ends = [max(end - skipped, 0) for end in ends]
         return text[skipped:], list(pairwise(ends))
+
+
+def _text_of_decoder(decoder: Mapping[str, Any]) -> Callable[[str], str | bytes]:
+    """Return the function from a token to its text, for the kinds of decoders.
+
+    Raises:
+        UserError: for another kind
+    """
+    kinds = [one["type"] for one in decoder.get("decoders", [decoder]) if "type" in one]
+    if "ByteLevel" in kinds:
+        return _text_of_bytes
+    if "Metaspace" in kinds or "Replace" in kinds:
+        return _text_of_piece
+    if "WordPiece" in kinds:
+        return lambda token: token.removeprefix("##") if token.startswith("##") else f" {token}"
+    if "BPEDecoder" in kinds:
+        return lambda token: token.replace("</w>", " ")
+    raise UserError("constraints are not possible with this tokenizer.json; remove them")
+
+
+def _text_of_piece(token: str) -> str | bytes:
+    if BYTE.fullmatch(token):
+        return bytes([int(token[3:5], 16)])
+    return token.replace("\u2581", " ")
+
+
+@cache
+def _byte_of_characters() -> dict[str, int]:
+    """Return the byte of each character that byte-level BPE writes in its place.
+
+    Printable characters of Latin-1 have the bytes of their numbers; others follow U+0100 in order.
+    """
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return {chr(byte): byte for byte in printable} | {
+        chr(256 + number): byte for number, byte in enumerate(others)
+    }
+
+
+def _text_of_bytes(token: str) -> str | bytes:
+    """Return the text of a token of byte-level BPE; its bytes if they are part of a character."""
+    byte_of = _byte_of_characters()
+    if not all(character in byte_of for character in token):
+        return token
+    content = bytes(byte_of[character] for character in token)
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        return content
 
 
 def _equal_length(text: str, other: str) -> int:

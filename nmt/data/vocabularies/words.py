@@ -126,6 +126,14 @@ class WordVocabulary(Vocabulary):
                 start = end
         return spans
 
+    def token_texts(self) -> list[str | bytes]:
+        texts = list[str | bytes]()
+        for i, token in enumerate(self._words):
+            surface = self.surface(token)
+            ended = f"{surface} " if surface == token else surface
+            texts.append("" if i in (PAD, BOS, EOS) else ended)
+        return texts
+
     def decode_with_spans(self, ids: Sequence[int]) -> tuple[str, list[Span]]:
         text, spans = "", list[Span]()
         has_ended = False  # whether the next token starts a word

@@ -143,15 +143,18 @@ class ConstraintCompiler:
         vocabulary = self._vocabulary
         tokens = vocabulary.encode(text)
         if vocabulary.unk in tokens:
-            lacking = sorted({c for c in text if vocabulary.unk in vocabulary.encode(c)})
-            raise UserError(
-                f"{kind} '{text}' contains characters that the target vocabulary lacks"
-                f"{': ' if lacking else ''}{' '.join(lacking)}; remove it"
-            )
+            lacking = " ".join(vocabulary.count_unknown([text])) or text
+            raise UserError(f"{kind} '{text}': the target vocabulary lacks {lacking}; remove it")
         return tokens
 
     def _spell(self, term: str) -> TermSpelling:
-        spelling = TermSpelling(term, self._encode(term, "term"), self._texts)
+        tokens = self._encode(term, "term")
+        if not self._texts.begins_with_space(tokens[0]):
+            # Some vocabularies put a space before all words but the first one of a text.
+            later = self._vocabulary.encode(f" {term}")
+            if self._vocabulary.unk not in later and self._texts.begins_with_space(later[0]):
+                tokens = later
+        spelling = TermSpelling(term, tokens, self._texts)
         if not spelling.is_complete:
             raise UserError(f"term '{term}' is not a text of the target vocabulary; remove it")
         return spelling

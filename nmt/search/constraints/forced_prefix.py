@@ -1,6 +1,5 @@
 """Tokens that may begin a translation with a given text."""
 
-from bisect import bisect_left
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -50,7 +49,6 @@ def force_prefix(
     # Any token that begins with a space, or the end, may follow a complete word.
     text = last_word + SPACE * ends_word
     allowed_xv = np.zeros((len(text), len(texts.texts)), np.bool_)
-    names = sorted(texts.token_of)
     for position in reversed(range(len(text))):
         rest = text[position:]
         for length in range(1, len(rest)):
@@ -58,14 +56,13 @@ def force_prefix(
             # No token may lead to a position from which no token goes on.
             if token is not None and allowed_xv[position + length].any():
                 allowed_xv[position, token] = True
-        following = names[bisect_left(names, rest) : bisect_left(names, rest + chr(0x10FFFF))]
-        allowed_xv[position, [texts.token_of[name] for name in following]] = True
+        allowed_xv[position, texts.beginning_with(rest)] = True
         allowed_xv[position, eos] = rest == SPACE
     return ForcedPrefix(forced, allowed_xv)
 
 
 def _first_free(tokens: Sequence[int], texts: TokenTexts) -> int:
     """Return the index of the first token of the last word."""
-    begins = [i for i, token in enumerate(tokens) if str(texts.texts[token]).startswith(SPACE)]
+    begins = [i for i, token in enumerate(tokens) if texts.begins_with_space(token)]
     first = begins[-1] if begins else 0
     return first if len(tokens) - first <= MAX_FREE_TOKENS else len(tokens) - 1

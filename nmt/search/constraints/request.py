@@ -1,9 +1,12 @@
 """Constraints as users give them."""
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from nmt.errors import UserError
+
+TAG = re.compile(r"[A-Za-z][\w-]*")
 
 Phrases = str | Sequence[str] | Sequence[Sequence[str]]
 """A phrase or several ones for all texts, or a list of phrases per text."""
@@ -58,6 +61,36 @@ def constraints_of_texts(
             strict=True,
         )
     ]
+
+
+def take_tagged(text: str, tag: str, location: str = "") -> tuple[str, tuple[str, ...]]:
+    """Remove tags from a text, and return it with the phrases between them.
+
+    Args:
+        text: a sentence in which `<TAG>` and `</TAG>` enclose phrases that are not translated
+        tag: name of the tag
+        location: `FILE:LINE` of the sentence for error messages; empty if unknown
+
+    Raises:
+        UserError: if the name is not that of a tag, or a tag has no partner
+    """
+    if not TAG.fullmatch(tag):
+        raise UserError(f"'{tag}' is not the name of a tag, such as keep; use letters and digits")
+    begin, end = f"<{tag}>", f"</{tag}>"
+    plain, kept = "", list[str]()
+    for number, part in enumerate(re.split(f"({begin}|{end})", text)):
+        is_inside = number % 4 == 2
+        if number % 2:
+            # Tags alternate, the first one begins a phrase, and the last one ends it.
+            if part != (begin if number % 4 == 1 else end):
+                raise UserError(f"{part} has no partner; write {begin}text{end}", location)
+        else:
+            plain += part
+            if is_inside and part.strip():
+                kept.append(part.strip())
+    if text.count(begin) != text.count(end):
+        raise UserError(f"{begin} has no partner; write {begin}text{end}", location)
+    return plain, tuple(kept)
 
 
 def _phrases_of_texts(name: str, phrases: Phrases, count: int) -> list[tuple[str, ...]]:

@@ -1,5 +1,6 @@
 """Spelling of a required term by tokens, from the start or from any part of it."""
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 
 from nmt.search.constraints.phrases import (
@@ -9,6 +10,8 @@ from nmt.search.constraints.phrases import (
     begins_at_boundary,
     symbols_of,
 )
+
+LAST = chr(0x10FFFF)  # no text contains this character
 
 
 class TokenTexts:
@@ -25,12 +28,23 @@ class TokenTexts:
         self.token_of: Mapping[str, int] = {
             text: token for token, text in reverse if text and isinstance(text, str)
         }
+        self._sorted = sorted(self.token_of)
         self._max_length = max(map(len, self.token_of), default=0)
+
+    def begins_with_space(self, token: int) -> bool:
+        """Return whether a token begins with a space."""
+        text = self.texts[token]
+        return isinstance(text, str) and text.startswith(SPACE)
 
     def longest(self, text: str) -> int | None:
         """Return the longest token whose text begins the given one."""
         lengths = range(min(self._max_length, len(text)), 0, -1)
         return next((self.token_of[text[:n]] for n in lengths if text[:n] in self.token_of), None)
+
+    def beginning_with(self, text: str) -> list[int]:
+        """Return the tokens whose text begins with the given one."""
+        first, last = bisect_left(self._sorted, text), bisect_left(self._sorted, text + LAST)
+        return [self.token_of[name] for name in self._sorted[first:last]]
 
 
 class TermSpelling:
@@ -58,26 +72,29 @@ class TermSpelling:
             symbols = symbols_of(texts.texts[token])
             if match == Match(0, 0) and SPACE in symbols[:1]:
                 symbols = symbols[1:]
-                unspaced = texts.token_of.get("".join(map(str, symbols)))
+                unspaced = texts.token_of.get(str(texts.texts[token])[1:])
             elif match == Match(0, 0):
                 unspaced = token
             if symbols:
                 self._next[match] = token
             match = self._append(match, symbols) or match
+        if unspaced is None:
+            unspaced = texts.longest(term)
         self.is_complete = match.matched == len(term)
         spaced = self._after_space(tokens)
         after_word: list[int | None] = [spaced[0]]
         if not begins_at_boundary(term[0]):
-            after_word.append(unspaced if unspaced is not None else texts.longest(term))
+            after_word.append(unspaced)
         self.starts = [unspaced], after_word
         self.length = len(spaced)
 
     def _after_space(self, tokens: Sequence[int]) -> list[int]:
         """Return the tokens that spell the term after a word, with a space before it if needed."""
-        text, spaces = self._texts.texts[tokens[0]], self._texts.token_of.get(SPACE)
-        begins_with_space = isinstance(text, str) and text.startswith(SPACE)
-        is_separate = begins_with_space or not begins_at_boundary(self._term[0])
-        return list(tokens) if is_separate or spaces is None else [spaces, *tokens]
+        space = self._texts.token_of.get(SPACE)
+        is_separate = self._texts.begins_with_space(tokens[0])
+        if space is None or is_separate or not begins_at_boundary(self._term[0]):
+            return list(tokens)
+        return [space, *tokens]
 
     def _append(self, match: Match, symbols: Sequence[str | int]) -> Match | None:
         """Return the match after these symbols, which may end with spaces after the term."""

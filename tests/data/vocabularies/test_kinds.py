@@ -65,6 +65,17 @@ def test_special_tokens_produce_no_text(vocabulary: Vocabulary) -> None:
     assert [end - start for start, end in (spans[0], *spans[-3:])] == [0] * 4
 
 
+def test_texts_of_tokens_join_to_the_decoded_text(vocabulary: Vocabulary) -> None:
+    texts = vocabulary.token_texts()
+    assert len(texts) == len(vocabulary)
+    for text in TEXT[:2]:
+        ids = [vocabulary.bos, *vocabulary.encode(text), vocabulary.eos]
+        parts = [
+            one if isinstance(one, bytes) else one.encode() for one in map(texts.__getitem__, ids)
+        ]
+        assert b"".join(parts).decode().strip() == vocabulary.decode(ids)
+
+
 @pytest.mark.parametrize(
     "text", [*TEXT[:3], " Ein   ﬁne ½ Männ😀 liest. ", "\u2028a\u00a0b", "", " "]
 )

@@ -3,13 +3,18 @@
 from typing import Any
 
 import pytest
+import torch
 
+from nmt.model.interfaces import Prediction
+from nmt.search.beam import extend_beam, start_beam
+from nmt.search.constraints.compiler import collate_constraints
 from nmt.search.constraints.request import NO_CONSTRAINTS, Constraints
 from nmt.search.scoring import AverageLengthPenalty, GnmtCoveragePenalty, GnmtLengthPenalty
+from tests.meta import META, make_ready
 from tests.search.searching import NO_COVERAGE, NONE, assert_same, search
-from tests.search.tables import String, Table, average, every_string, gnmt, unpenalized
+from tests.search.tables import TOKENS, String, Table, average, every_string, gnmt, unpenalized
 
-from .lettered import constrained_search, satisfies, text_of
+from .lettered import compiler, constrained_search, satisfies, text_of
 
 SCORINGS: dict[str, Any] = {
     "none": (NONE, NO_COVERAGE, unpenalized),
@@ -92,6 +97,30 @@ def test_results_depend_on_no_other_sentence(beam_size: int) -> None:
     (plain,) = search(table, order=[len(constraints) - 1], max_lengths_b=lengths[-1:], **options)
     assert [one.tokens for one in plain] == [one.tokens for one in together[-1]]
     assert [one.score for one in plain] == [one.score for one in together[-1]]
+
+
+@torch.inference_mode()
+def test_constrained_step_reads_no_value_from_its_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_ready(monkeypatch)
+    own, lengths = compiler(), [3, 2]
+    constraints = [Constraints("a b ", ("b",), ("bb",)), NO_CONSTRAINTS]
+    compiled = [own.compile(own.resolve(one)) for one in constraints]
+    tables, rules = collate_constraints(compiled, lengths, own, META)
+    active = start_beam(torch.ones(2, 1, device=META).bool(), 3, bos=0, keep_prefixes=False)
+    active = active._replace(constraints=tables.start(rules, 3))
+    prediction = Prediction(torch.zeros(6, TOKENS, device=META), None, ())
+    for length in (1, 2, 3):
+        extension = extend_beam(
+            active,
+            prediction,
+            eos=1,
+            keeps_coverage=False,
+            block_ngram=0,
+            tables=tables,
+            length=length,
+        )
+        active = extension.beam
+    assert active.tokens_bk.device.type == "meta"
 
 
 def test_terms_are_spelled_even_if_only_the_shortest_translation_has_room() -> None:

@@ -63,8 +63,8 @@ def test_constrained_translations_do_not_depend_on_the_batch(
     trained: Path, second: Path, sources: list[str]
 ) -> None:
     both = Translator.load(trained, second)
-    terms = [["window"] * (i % 2) for i in range(8)]
-    together = both.translate(sources[:8], terms=terms, forbid="the", prefix="a")
+    terms = [["window"] * (i % 2) for i in range(4)]
+    together = both.translate(sources[:4], terms=terms, forbid="the", prefix="a")
     for one, text, own in zip(together, sources, terms, strict=False):
         (alone,) = both.translate(text, terms=own, forbid="the", prefix="a")
         assert_equal([one], [alone])
@@ -85,8 +85,8 @@ def test_samples_satisfy_prefix_and_forbidden_phrases(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"terms": ["가"]}, r"term '가' contains characters that .* lacks: 가; remove it"),
-        ({"prefix": "가"}, "prefix '가' contains characters"),
+        ({"terms": ["가"]}, "term '가': the target vocabulary lacks 가; remove it"),
+        ({"prefix": "가"}, "prefix '가': the target vocabulary lacks 가"),
         ({"terms": [" "]}, "term ' ' is empty; remove it"),
         ({"terms": ["a b"], "forbid": ["b"]}, "term 'a b' contains 'b', which is forbidden"),
         ({"prefix": "a b", "forbid": ["b"]}, "prefix contains 'b': forbidden"),
@@ -106,6 +106,19 @@ def test_impossible_constraint_is_one_clear_error(
 ) -> None:
     with pytest.raises(UserError, match=message):
         translator.translate("Guten Morgen!", **options)  # type: ignore[arg-type]
+
+
+def test_tagged_text_is_copied_and_its_tags_are_removed(translator: Translator) -> None:
+    text = "Das <x>Fenster</x> ist <x>offen</x>."
+    (found,) = translator.translate(text, keep_tag="x")
+    assert found.source == "Das Fenster ist offen."
+    assert [occurrences(word, found.text) for word in ("Fenster", "offen")] == [1, 1]
+    for wrong in ("a <x>b", "a b</x>", "</x>a<x>", "<x>a<x>b</x></x>"):
+        with pytest.raises(UserError, match="has no partner; write <x>text</x>"):
+            translator.translate(wrong, keep_tag="x")
+    with pytest.raises(UserError, match="is not the name of a tag"):
+        translator.translate(text, keep_tag="<x>")
+    assert translator.translate([], keep_tag="x") == []
 
 
 def test_empty_sentence_with_constraints_is_an_error(translator: Translator) -> None:
