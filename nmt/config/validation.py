@@ -471,7 +471,8 @@ def _message(group: list[_Problem]) -> str:
             case kind:
                 kinds.append(EXPECTED.get(kind, detail["msg"]))
     # A number out of range has the right type, so that the other types are of no interest.
-    alternatives = " or ".join([*(bounds or kinds), *literals])
+    # Two types may have the same bound: a number of updates, and a share of them.
+    alternatives = " or ".join(dict.fromkeys([*(bounds or kinds), *literals]))
     given = _shown(group[0].detail["input"])
     if bounds or kinds:
         return f"{'must be' if bounds else 'expected'} {alternatives}, got {given}"

@@ -115,7 +115,8 @@ class FinalReport:
         longer = self._longer()
         if longer is None:  # the calling program has ended the training
             return
-        rate = self.trainer.schedule.factor(self.trainer.state.step)
+        # Not from the schedule, whose clock is that of all ranks: only the first one reports.
+        rate = self.trainer.rate_factor
         if rate > LOW_RATE:
             yield f"to go on: {self._command(longer)}"
             return

@@ -269,6 +269,11 @@ class Trainer:
                 started = time.perf_counter()  # the hooks have run during the yield
         self.flush()
 
+    @property
+    def rate_factor(self) -> float:
+        """Return the share of the full learning rate that the last update had."""
+        return self.learning_rate / self._base_learning_rate
+
     def updates_per_epoch(self) -> int:
         """Return the number of updates of the first epoch; the others differ little, if at all."""
         _, plan = self.loader.plan(0)

@@ -489,3 +489,10 @@ def test_a_share_of_the_training_text_may_be_held_out(read: Read, errors: Errors
     for value in ("0", "-1", "0.6", "1e300", "9" * 100):
         (line,) = errors(REQUIRED_KEYS, f"data.valid={value}")
         assert "data.valid: a share of the training text must be greater than 0" in line
+
+
+def test_equal_bounds_of_two_types_are_named_once(errors: Errors) -> None:
+    schedule = "epochs: 1, schedule: {type: cosine, warmup: -1}"
+    assert errors(REQUIRED_KEYS.replace("epochs: 1", schedule)) == [
+        "e.yaml:2: training.schedule.warmup: must be at least 0, got -1"
+    ]
