@@ -5,6 +5,7 @@ from functools import lru_cache
 from typing import Any
 
 from nmt.errors import UserError
+from nmt.version import DISTRIBUTION
 
 
 def tokenize(text: str, language: str, *, escape: bool, protected: tuple[str, ...] = ()) -> str:
@@ -37,6 +38,6 @@ def _load(language: str) -> tuple[Any, Any]:
         from sacremoses import MosesDetokenizer, MosesTokenizer
     except ImportError as error:
         raise UserError(
-            "moses requires the package sacremoses; install it, or nmt[moses]"
+            f"moses requires the package sacremoses; run pip install '{DISTRIBUTION}[moses]'"
         ) from error
     return MosesTokenizer(lang=language), MosesDetokenizer(lang=language)

@@ -313,6 +313,8 @@ class Translator:
                     )
                     for hypothesis in hypotheses
                 ]
+                if self.preparation.changes_target and options.sampling is None:
+                    n_best = _distinct(n_best)
                 translations[row] = (
                     replace(n_best[0], n_best=tuple(n_best))
                     if n_best
@@ -405,6 +407,14 @@ class Translator:
         if options.sampling is not None:
             return batch.sample([line.number for line in lines], options)
         return batch.beam_search(options, self.target_vocabulary.decode)
+
+
+def _distinct(n_best: Sequence[Translation]) -> list[Translation]:
+    """Return the first translation of each text; decoded texts may be equal once restored."""
+    first: dict[str, Translation] = {}
+    for translation in n_best:
+        first.setdefault(translation.text, translation)
+    return list(first.values())
 
 
 def _check_recurrence(recurrence: str, device: torch.device) -> None:

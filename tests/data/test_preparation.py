@@ -95,7 +95,7 @@ def test_prepared_text_is_tokenized_and_identified() -> None:
 def test_missing_package_is_a_user_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sacremoses", None)
     _load.cache_clear()
-    with pytest.raises(UserError, match=r"requires the package sacremoses; .* nmt\[moses\]"):
+    with pytest.raises(UserError, match=r"requires the package sacremoses; .*nmt\[moses\]"):
         MOSES.source("Ja.")
 
 

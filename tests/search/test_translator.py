@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from nmt.data.placeholders import Placeholders
+from nmt.data.preparation import Preparation
 from nmt.errors import UserError
 from nmt.inference.saved_model import load_saved_model
 from nmt.registry import ComponentConfig
@@ -181,3 +183,14 @@ def test_very_long_sentence_is_translated_as_one(
     assert len(found.source_pieces) > 1000
     assert found.attention is not None
     assert found.attention.size(1) == len(found.source_pieces) + 1
+
+
+def test_restored_translations_of_a_sentence_are_distinct(
+    translator: Translator, sources: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Letters as masks, which are removed, since the sources have no placeholder.
+    removed = Preparation(placeholders=Placeholders(("⟦x⟧",), tuple("aeinorst")))
+    monkeypatch.setattr(translator, "preparation", removed)
+    for found in translator.translate(sources[:15], n_best=4):
+        texts = [translation.text for translation in found.n_best]
+        assert texts[0] == found.text and len(texts) == len(set(texts))

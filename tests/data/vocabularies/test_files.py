@@ -109,7 +109,7 @@ def test_tokenizer_json_needs_its_package(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setitem(__import__("sys").modules, "tokenizers", None)
     path = tmp_path / "tokenizer.json"
     path.write_text(json.dumps({"model": {"type": "BPE"}}))
-    with pytest.raises(UserError, match=r"tokenizer\.json: .* install it, or nmt\[tokenizers\]"):
+    with pytest.raises(UserError, match=r"tokenizer\.json: .* run pip install .*nmt\[tokenizers\]"):
         load_vocabulary(path)
 
 
