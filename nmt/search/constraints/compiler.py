@@ -13,7 +13,7 @@ from torch import Tensor
 from nmt.data.vocabulary import Vocabulary
 from nmt.errors import UserError
 from nmt.search.constraints.forced_prefix import ForcedPrefix, force_prefix
-from nmt.search.constraints.phrases import PhraseMatcher
+from nmt.search.constraints.phrases import Match, PhraseMatcher
 from nmt.search.constraints.request import Constraints
 from nmt.search.constraints.rules import ConstraintTables, SentenceRules
 from nmt.search.constraints.term_spelling import TermSpelling, TokenTexts
@@ -173,6 +173,8 @@ class ConstraintCompiler:
                 starts = spelling.starts[0 if state.after_space else 1]
                 for y, token in enumerate(starts):
                     advance_ojx[x, j, 1 + y] = -1 if token is None else token
+                if state.after_space:  # which may be a token of the term
+                    progress_oj[x, j] = spelling.progress(Match(j, 0))
                 for match in state.matches:
                     if match.phrase == j and match.matched < len(term):
                         progress = spelling.progress(match)

@@ -89,9 +89,10 @@ def constrained_search(
     max_lengths_b: list[int],
     *,
     order: Sequence[int] | None = None,
+    texts: Sequence[str | bytes] = TEXTS,
     **options: Any,
 ) -> list[list[Hypothesis]]:
-    own = compiler()
+    own = compiler(texts)
     compiled = [own.compile(own.resolve(one)) for one in constraints]
     tables = collate_constraints(compiled, max_lengths_b, own, torch.device("cpu"))
     return search(table, order=order, constraints=tables, max_lengths_b=max_lengths_b, **options)

@@ -130,6 +130,13 @@ def test_terms_are_spelled_even_if_only_the_shortest_translation_has_room() -> N
         assert satisfies(hypotheses[0].tokens, constraints[0])
 
 
+def test_term_whose_first_token_is_a_space_is_spelled_near_the_maximum_length() -> None:
+    texts: list[str | bytes] = [" ", "", "b", " a"]
+    constraints = [Constraints("a ", terms=("b",))] * 4
+    found = constrained_search(Table(4, 2), constraints, [3] * 4, beam_size=2, texts=texts)
+    assert [text_of(one.tokens, texts) for (one,) in found] == ["a b"] * 4
+
+
 def test_term_within_another_term_occurs_at_least_once() -> None:
     constraints = [Constraints(terms=("b", "a b"))] * 20
     for (one,) in constrained_search(Table(20, 5), constraints, [8] * 20, beam_size=3):
