@@ -46,7 +46,10 @@ def _attention(
     weights_tbs = wide(steps, sentences, positions)
     for query_ba, weights_bs in zip(query_tba, weights_tbs, strict=True):
         ops.attend(query_ba, source, weights_bs, query_ba)
-        ops.attend_backward(query_ba, source, weights_bs, query_ba, weights_bs, query_ba, None)
+        # Bilinear kernels read a gradient of the weights besides that of the context.
+        d_weights_bs = None if additive else weights_bs
+        tensors = (weights_bs, query_ba, d_weights_bs, weights_bs, query_ba)
+        ops.attend_backward(query_ba, source, *tensors, None)
     if additive:
         gradients = AdditiveGradients(wide(sentences, positions, width), wide(width))
         ops.finish_additive(query_tba, source, weights_tbs, gradients)

@@ -72,7 +72,7 @@ def test_a_score_of_fifteen_lines_trains(plugin_dir: Path) -> None:
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     losses = []
     for _ in range(3):
-        outputs_btd, _ = model(source_bs, source_bs > 0, target_bt)
+        outputs_btd = model(source_bs, source_bs > 0, target_bt).output_btd
         loss = -model.output_layer(outputs_btd).log_softmax(-1)[..., 4].sum()
         optimizer.zero_grad()
         backward(loss)

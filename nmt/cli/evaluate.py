@@ -132,7 +132,8 @@ def _spelled(names: set[str]) -> str:
 
 
 def _score_alignments(options: argparse.Namespace) -> dict[str, Result]:
-    from nmt.evaluation.alignment_error import alignment_error_rate, read_pharaoh
+    from nmt.data.pharaoh import read_pharaoh
+    from nmt.evaluation.alignment_error import alignment_error_rate
 
     predicted, gold = read_pharaoh(options.alignments), read_pharaoh(options.gold)
     score = alignment_error_rate(

@@ -88,6 +88,13 @@ def _expand_list(value: object) -> object:
     return [CorpusOptions.expand(one) for one in values]
 
 
+Corpora = Annotated[
+    list[CorpusOptions],
+    BeforeValidator(
+        _expand_list, json_schema_input_type=Path | CorpusOptions | list[Path | CorpusOptions]
+    ),
+    WrapSerializer(_shorten_list),
+]
 ValidationCorpora = Annotated[
     list[CorpusOptions],
     BeforeValidator(

@@ -24,7 +24,7 @@ from nmt.component_spec import (
     Size,
 )
 from nmt.config.choices import Recurrence, TiedEmbeddings
-from nmt.config.corpus_options import HeldOut, Symbol, TrainingCorpora, ValidationCorpora
+from nmt.config.corpus_options import Corpora, HeldOut, Symbol, TrainingCorpora, ValidationCorpora
 from nmt.config.search_options import SearchOptions
 from nmt.config.start_options import StartFrom
 from nmt.config.validation import (
@@ -32,6 +32,7 @@ from nmt.config.validation import (
     Component,
     Components,
     FieldContext,
+    PathSection,
     Section,
     error_at,
 )
@@ -111,6 +112,9 @@ def _expand_rule(value: object) -> object:
         return {"source": value[0], "target": value[1]}
     return value
 
+
+# Option of decoders whose alignment is that of one head or the mean over several.
+ALIGNMENT_HEAD = "alignment_head"
 
 # Options of training a SentencePiece model that other kinds of vocabularies lack.
 SENTENCEPIECE_OPTIONS = ("byte_fallback", "character_coverage", "split_digits")
@@ -273,6 +277,9 @@ class DataConfig(Section):
     the header row (default: the only two, or those named like the suffixes)"""
     pictures: PicturesConfig | None = None
     """source images: the source files list one file name per line, relative to the text file"""
+    alignments: Path | list[Path] | None = None
+    """word alignments of the training text for training.guided_alignment, in Pharaoh format: one
+    line of links SOURCE-TARGET per pair, `0-0 1-2`; a file, plain or compressed, or a list"""
     max_length: Length = 100
     """training pairs with more tokens than this on either side are skipped"""
     vocabulary: VocabularyConfig = VocabularyConfig()
@@ -341,6 +348,30 @@ class DataConfig(Section):
                     f"vocabulary.{name}: images have no vocabulary; "
                     f"give only the {name} of the target"
                 )
+        if self.pictures is not None and self.alignments is not None:
+            raise ValueError("alignments: images have no words to align; remove it")
+        return self
+
+    @property
+    def alignment_files(self) -> list[Path]:
+        """Return the files of word alignments."""
+        given = self.alignments
+        return given if isinstance(given, list) else [] if given is None else [given]
+
+    @model_validator(mode="after")
+    def _check_alignments(self) -> "DataConfig":
+        if self.alignments == []:
+            raise ValueError("alignments: the list is empty; give at least one file")
+        if self.alignments is not None and self.held_out is not None:
+            raise ValueError(
+                "alignments requires a validation text in files of its own, since it has one line "
+                "per pair of data.train; give files as data.valid"
+            )
+        if self.alignments is not None and self.vocabulary.sampling is not None:
+            raise ValueError(
+                "alignments cannot be used with vocabulary.sampling, which changes the tokens in "
+                "every epoch; remove one of them"
+            )
         return self
 
 
@@ -415,9 +446,9 @@ class EarlyStoppingConfig(Section):
     """Selection of the best checkpoint, and the end of training without improvement."""
 
     metric: str | Annotated[list[str], AfterValidator(_check_metrics)] | None = None
-    """loss, one of evaluation.metrics, or a list of them; the first selects the best checkpoint: of
-    equal values, and of bleu below 1, the one with the lower loss (default: chrf if it is one of
-    evaluation.metrics, otherwise the first of them)"""
+    """loss, aer (with evaluation.alignments), one of evaluation.metrics, or a list of them; the
+    first selects the best checkpoint: of equal values, and of bleu below 1, the one with the lower
+    loss (default: chrf if it is one of evaluation.metrics, otherwise the first of them)"""
     patience: Positive | None = None
     """validations in which neither a metric nor the loss improves after which training stops; bleu
     below 1 alone does not count (default: it does not stop)"""
@@ -428,6 +459,15 @@ class EarlyStoppingConfig(Section):
         if self.metric is None:
             return ()
         return (self.metric,) if isinstance(self.metric, str) else tuple(self.metric)
+
+
+class GuidedAlignmentConfig(Section):
+    """Cross entropy of attention with data.alignments, added to the loss. Chen et al. 2016."""
+
+    weight: PositiveFloat = 0.1
+    """factor of this addend, which is summed over the aligned target tokens"""
+    until: Positive | None = None
+    """last update with this addend (default: the last one of training)"""
 
 
 class TrainingConfig(Section):
@@ -488,6 +528,8 @@ class TrainingConfig(Section):
     early_stopping: EarlyStoppingConfig = EarlyStoppingConfig()
     start_from: StartFrom = None
     """run directory that provides the initial weights and the vocabulary, or a section"""
+    guided_alignment: GuidedAlignmentConfig | None = None
+    """training of attention with data.alignments; in a Transformer, of one head of one layer"""
 
     # No field is required on its own, but training must end.
     @model_validator(mode="after")
@@ -495,6 +537,18 @@ class TrainingConfig(Section):
         if self.epochs is None and self.steps is None and self.minutes is None:
             raise ValueError("has no end; set at least one of epochs, steps, minutes")
         return self
+
+
+class AlignmentSetConfig(PathSection):
+    """Sentence pairs with gold word alignments, for the alignment error rate."""
+
+    path_field = "gold"
+
+    gold: Path
+    """Pharaoh file with one line of links per pair: sure ones as `0-1`, possible ones as `0p1` or
+    `0?1`"""
+    text: Corpora | None = None
+    """their text, named like data.valid (default: the validation text)"""
 
 
 class EvaluationConfig(Section):
@@ -511,6 +565,19 @@ class EvaluationConfig(Section):
     """validation sentences whose translations are written to samples/"""
     pictures: NonNegative = 3
     """validation sentences whose attention is plotted in attention/"""
+    alignments: Annotated[
+        AlignmentSetConfig | None,
+        BeforeValidator(
+            AlignmentSetConfig.expand, json_schema_input_type=Path | AlignmentSetConfig | None
+        ),
+    ] = None
+    """gold word alignments of the validation text, or of another one; every validation then reports
+    `aer`, the alignment error rate in percent of attention while the model reads the targets"""
+
+    @property
+    def measured(self) -> list[str]:
+        """Return the names of all values that a validation measures and that can be compared."""
+        return ["loss", *self.metrics, *(["aer"] if self.alignments is not None else [])]
 
 
 class Experiment(Section):
@@ -540,11 +607,45 @@ class Experiment(Section):
         message = f"encoder '{encoder}' reads text; remove it or use encoder {' or '.join(readers)}"
         raise error_at("data.pictures", message)
 
+    @field_validator("training", mode="after")
+    @classmethod
+    def _check_guided_alignment(
+        cls, training: TrainingConfig, field: FieldContext
+    ) -> TrainingConfig:
+        """Check that alignments are given if and only if they are used."""
+        data, guided = field.data.get("data"), training.guided_alignment
+        if not isinstance(data, DataConfig):
+            return training
+        if guided is None and data.alignments is not None:
+            message = "has no effect without training.guided_alignment; add it, or remove this"
+            raise error_at("data.alignments", message)
+        if guided is not None and data.alignments is None:
+            message = "requires data.alignments; add the word alignments of the training text"
+            raise error_at("training.guided_alignment", message)
+        if guided is not None and training.recurrence == "graph":
+            message = "'graph' is not possible with guided_alignment; use auto"
+            raise error_at("training.recurrence", message)
+        return training
+
+    @model_validator(mode="after")
+    def _guide_one_head(self) -> "Experiment":
+        """Choose the head of a Transformer that guided alignment trains. Garg et al. 2019, 4.2."""
+        decoder = self.model.decoder
+        chosen = decoder.options.get(ALIGNMENT_HEAD, 0)
+        if self.training.guided_alignment is not None and chosen is None:
+            options = {**decoder.options, ALIGNMENT_HEAD: 1}
+            model = self.model.model_copy(
+                update={"decoder": ComponentConfig(decoder.type, options)}
+            )
+            # Sections are frozen: the translator reads the head from the resolved file.
+            object.__setattr__(self, "model", model)
+        return self
+
     @field_validator("evaluation", mode="after")
     @classmethod
     def _check_metric(cls, evaluation: EvaluationConfig, field: FieldContext) -> EvaluationConfig:
         """Check that the metric of early stopping is measured."""
-        training, known = field.data.get("training"), ["loss", *evaluation.metrics]
+        training, known = field.data.get("training"), evaluation.measured
         if not isinstance(training, TrainingConfig):  # invalid, and reported itself
             return evaluation
         for metric in training.early_stopping.metrics:

@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_map_only
 
 from nmt.data.batch_plan import padding_length
 from nmt.data.special_tokens import SpecialTokens
-from nmt.data.token_corpus import Array
+from nmt.data.token_corpus import Array, TokenLinks
 
 Source = Int[Tensor, "b s"] | UInt8[Tensor, "b 3 y z"] | Float[Tensor, "b p x"]
 """Input of an encoder: token ids of text, pixels of images, or precomputed feature maps."""
@@ -31,6 +31,18 @@ class TokenGroups(NamedTuple):
     starts_x: Int[Tensor, " x"]
 
 
+class PieceAlignment(NamedTuple):
+    """Links between the tokens of a batch, as entries of a matrix of target and source positions.
+
+    Attributes:
+        indices_x: index of each link in the flattened matrix (b, t, s)
+        shares_x: 1 / number of links of the same target token, so that they sum to one
+    """
+
+    indices_x: Int[Tensor, " x"]
+    shares_x: Float[Tensor, " x"]
+
+
 class Batch(NamedTuple):
     """A padded batch of sentence pairs; masks are True for real tokens.
 
@@ -46,6 +58,7 @@ class Batch(NamedTuple):
             they are the indices of all positions.
         source_groups: groups of the source tokens, for training on a GPU
         target_groups: groups of `target_in_bt`, likewise
+        alignment: links between the tokens, if they are given
     """
 
     source: Source
@@ -56,6 +69,7 @@ class Batch(NamedTuple):
     target_indices_r: Int[Tensor, " r"]
     source_groups: TokenGroups | None = None
     target_groups: TokenGroups | None = None
+    alignment: PieceAlignment | None = None
 
     @classmethod
     def create(
@@ -77,6 +91,7 @@ class Batch(NamedTuple):
         return self._replace(
             target_mask_bt=torch.zeros_like(self.target_mask_bt),
             target_indices_r=self.target_indices_r[:0],
+            alignment=None,
         )
 
     def with_groups(self) -> "Batch":
@@ -104,7 +119,7 @@ class Batch(NamedTuple):
         """Return the batch padded to lengths of few shapes.
 
         The shape of `target_indices_r` depends on the lengths alone as well. The loss has to ignore
-        the padding among these positions.
+        the padding among these positions. An alignment, whose shape would not, is left out.
 
         Args:
             source_pad: padding token of the source; None for images, whose sizes are equal
@@ -146,6 +161,22 @@ def collate(
 ) -> Batch:
     """Collate sentences of token ids, given without begin and end, into a padded batch."""
     return _collate(*pad(sources, source_special), targets, target_special)
+
+
+def align_batch(batch: Batch, links: TokenLinks, rows: Array) -> Batch:
+    """Add the links of the given pairs of a corpus to their batch."""
+    starts_b = links.offsets[rows]
+    counts_b = links.offsets[rows + 1] - starts_b
+    # Gather the entries start, start + 1, ... of every pair.
+    shift_b = starts_b - (np.cumsum(counts_b) - counts_b)
+    chosen_x = np.repeat(shift_b, counts_b) + np.arange(counts_b.sum())
+    sentences, targets = batch.target_in_bt.shape
+    rows_x = np.repeat(np.arange(sentences), counts_b)
+    target_x = rows_x * targets + links.target[chosen_x]
+    indices_x = target_x * batch.source_mask_bs.size(1) + links.source[chosen_x]
+    shares_x = (1 / np.bincount(target_x, minlength=1)[target_x]).astype(np.float32)
+    alignment = PieceAlignment(*map(torch.from_numpy, (indices_x, shares_x)))
+    return batch._replace(alignment=alignment)
 
 
 def collate_images(images: Array, targets: Sequence[Array], target_special: SpecialTokens) -> Batch:

@@ -82,6 +82,11 @@ class CorpusPart:
         key = () if self.selection is None else self.selection.key
         return (*columns, *(() if self.tag is None else ("tag", self.tag)), *key)
 
+    @property
+    def tag_words(self) -> int:
+        """Return the number of words before those of a source line in its file."""
+        return 0 if self.tag is None else 1
+
     def blocks(self) -> Iterator[Block]:
         """Yield blocks of up to BLOCK_PAIRS pairs; see `Corpus.blocks`."""
         remaining, read = self.limit, 0
@@ -102,6 +107,10 @@ class CorpusPart:
                 if self.tag is not None:
                     sources = [add_tag(source, self.tag) for source in sources]
                 yield sources, targets
+
+    def pairs(self) -> Iterator[tuple[str, str]]:
+        """Yield the source and target line of each pair, streaming."""
+        return (pair for block in self.blocks() for pair in zip(*block, strict=True))
 
     def locations(self) -> Iterator[str]:
         """Yield the file and line of each source."""
@@ -179,7 +188,7 @@ class Corpus:
 
     def pairs(self) -> Iterator[tuple[str, str]]:
         """Yield the source and target line of each pair, streaming."""
-        return (pair for block in self.blocks() for pair in zip(*block, strict=True))
+        return (pair for part in self.parts for pair in part.pairs())
 
     def blocks(self) -> Iterator[Block]:
         """Yield blocks of up to BLOCK_PAIRS pairs, streaming; a block belongs to one shard.

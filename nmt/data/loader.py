@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nmt.data.batch import Batch, collate, collate_images
+from nmt.data.batch import Batch, align_batch, collate, collate_images
 from nmt.data.batch_plan import plan_epoch
 from nmt.data.images import upcast_features
 from nmt.data.special_tokens import SpecialTokenPair
@@ -170,4 +170,5 @@ def make_batch(corpus: TokenCorpus, rows: Array, special_tokens: SpecialTokenPai
         images = upcast_features(corpus.images[np.concatenate(sources)])
         return collate_images(images, targets, target_special)
     assert source_special is not None
-    return collate(sources, targets, source_special, target_special)
+    batch = collate(sources, targets, source_special, target_special)
+    return batch if corpus.links is None else align_batch(batch, corpus.links, rows)

@@ -78,6 +78,23 @@ class TokenArrays(NamedTuple):
     lines: Array
 
 
+class TokenLinks(NamedTuple):
+    """Links between the tokens of all pairs, concatenated.
+
+    The links of pair i are those from `offsets[i]` to `offsets[i + 1]`.
+
+    Attributes:
+        offsets: first link of each pair, and the number of all links
+        source, target: positions of the linked tokens in their sentences
+        text_fingerprint: sha256 of the word alignments that they come from
+    """
+
+    offsets: Array
+    source: Array
+    target: Array
+    text_fingerprint: str
+
+
 @dataclass(frozen=True, eq=False)
 class TokenCorpus:
     """A map-style dataset of sentence pairs as token ids, without begin and end.
@@ -92,6 +109,7 @@ class TokenCorpus:
         images: images of an `ImageStore`, one per row, if the source is images; each source is
             then one token, the number of its row
         part_sizes: number of pairs that were read from each part of the corpus
+        links: links between the tokens of each pair, if alignments are given
     """
 
     arrays: TokenArrays
@@ -100,6 +118,7 @@ class TokenCorpus:
     fingerprint: str
     images: Array | None = None
     part_sizes: tuple[int, ...] = ()
+    links: TokenLinks | None = None
 
     def __len__(self) -> int:
         return len(self.arrays.lines)

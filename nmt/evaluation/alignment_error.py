@@ -1,30 +1,11 @@
-"""Alignment error rate of predicted word alignments, and reading of gold alignments.
+"""Alignment error rate of predicted word alignments."""
 
-A Pharaoh file has one line per sentence, with 0-based links `source-target` separated by spaces:
-`0-0 2-1`. In gold alignments a sure link is written with `-`, a possible one with `p` or `?`:
-`3p4`, `3?4`.
-"""
-
-import re
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
-from os import PathLike
-from pathlib import Path
 from typing import NamedTuple
 
-from nmt.data.text import read_lines
+from nmt.data.pharaoh import Link
 from nmt.errors import UserError
-from nmt.search.alignment import Link
-
-# No sentence has a billion words; longer numbers would also exceed Python's limit of 4,300 digits.
-LINK = re.compile(r"([0-9]{1,9})([-p?])([0-9]{1,9})")
-
-
-class GoldLinks(NamedTuple):
-    """Gold links of one sentence; the possible links include the sure ones."""
-
-    sure: frozenset[Link]
-    possible: frozenset[Link]
 
 
 class AlignmentScore(NamedTuple):
@@ -33,44 +14,6 @@ class AlignmentScore(NamedTuple):
     precision: float
     recall: float
     error_rate: float
-
-
-def parse_pharaoh(line: str, location: str = "") -> GoldLinks:
-    """Parse a line of a Pharaoh file.
-
-    Args:
-        line: links separated by spaces
-        location: `FILE:LINE` for the error message
-
-    Raises:
-        UserError: if something in the line is not a link
-    """
-    sure, possible = set(), set()
-    for word in line.split():
-        match = LINK.fullmatch(word)
-        if match is None:
-            raise UserError(
-                f"{word!r} is not a link; write SOURCE-TARGET, or '3p4' or '3?4' for a possible "
-                "link",
-                location,
-            )
-        link = int(match[1]), int(match[3])
-        # Och and Ney's S is a subset of P.
-        possible.add(link)
-        if match[2] == "-":
-            sure.add(link)
-    return GoldLinks(frozenset(sure), frozenset(possible))
-
-
-def read_pharaoh(path: str | PathLike[str]) -> list[GoldLinks]:
-    """Read a Pharaoh file.
-
-    Raises:
-        UserError: if the file cannot be read, or something in it is not a link
-    """
-    # The file is read, and so closed, before a malformed link raises.
-    lines = list(read_lines(Path(path)))
-    return [parse_pharaoh(line, f"{path}:{number}") for number, line in enumerate(lines, start=1)]
 
 
 def alignment_error_rate(

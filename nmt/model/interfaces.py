@@ -203,10 +203,12 @@ class DecoderOutput(NamedTuple):
     Attributes:
         output_btd: inputs of the output layer at every target position
         auxiliary: arguments of `Decoder.auxiliary_loss`, tensors whose first axes are b t
+        weights_bts: attention weights, if they are needed and the decoder has attention
     """
 
     output_btd: Float[Tensor, "b t d"]
     auxiliary: tuple[Tensor, ...] = ()
+    weights_bts: Float[Tensor, "b t s"] | None = None
 
 
 class Decoder(nn.Module, ABC, Generic[M, S]):
@@ -232,15 +234,28 @@ class Decoder(nn.Module, ABC, Generic[M, S]):
     def step(self, embedded_nm: Float[Tensor, "n m"], memory: M, state: S) -> StepOutput[S]:
         """Decode one target position of n hypotheses from their last tokens."""
 
-    def forward(self, embedded_btm: Float[Tensor, "b t m"], source: Encoded) -> DecoderOutput:
-        """Decode known targets (teacher forcing), with the same result as a loop over `step`."""
+    def forward(
+        self, embedded_btm: Float[Tensor, "b t m"], source: Encoded, *, need_weights: bool = False
+    ) -> DecoderOutput:
+        """Decode known targets (teacher forcing), with the same result as a loop over `step`.
+
+        Args:
+            embedded_btm: embeddings of the target tokens
+            source: the encoded sources
+            need_weights: whether to return the attention weights, with their gradient
+        """
         memory, state = self.start(source)
-        outputs = []
+        outputs, weights = [], []
         for embedded_bm in embedded_btm.unbind(dim=1):
             output = self.step(embedded_bm, memory, state)
             outputs.append(output.output_nd)
+            if need_weights and output.weights_ns is not None:
+                weights.append(output.weights_ns)
             state = output.state
-        return DecoderOutput(torch.stack(outputs, dim=1))
+        return DecoderOutput(
+            torch.stack(outputs, dim=1),
+            weights_bts=torch.stack(weights, dim=1) if weights else None,
+        )
 
     def auxiliary_loss(
         self,

@@ -139,13 +139,24 @@ class Seq2Seq(nn.Module):
         *,
         source_groups: TokenGroups | None = None,
         target_groups: TokenGroups | None = None,
+        need_weights: bool = False,
     ) -> DecoderOutput:
         """Compute the inputs of the output layer at every target position (teacher forcing).
 
         The loss multiplies them by the output layer, a part of the positions at a time.
+
+        Args:
+            source, source_mask_bs: tokens or images, and the mask of their positions
+            target_in_bt: tokens before each target position
+            source_groups, target_groups: their tokens by groups, for training on a GPU
+            need_weights: whether to return the attention weights
         """
         encoded = self.encode(source, source_mask_bs, source_groups)
-        return self.decoder(self.target_embedding(target_in_bt, target_groups), encoded)
+        embedded_btm = self.target_embedding(target_in_bt, target_groups)
+        if not need_weights:
+            # A decoder from elsewhere may not have the parameter.
+            return self.decoder(embedded_btm, encoded)
+        return self.decoder(embedded_btm, encoded, need_weights=True)
 
     def start(self, source: Source, source_mask_bs: Bool[Tensor, "b _"]) -> tuple[Memory, State]:
         """Encode a batch of sources; return the decoder's memory and initial state."""

@@ -18,10 +18,7 @@ A Pharaoh file has one line per sentence with 0-based links `source-target` sepa
 `0-0 2-1`.
 """
 
-import re
-from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
-from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -29,12 +26,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from nmt.data.vocabulary import Span
+from nmt.data.pharaoh import Link
+from nmt.data.segmented_text import SegmentedText
 
 END = "</s>"
-
-Link = tuple[int, int]
-"""(source, target), 0-based."""
 
 
 class AttentionMatrix(NamedTuple):
@@ -48,53 +43,6 @@ class AttentionMatrix(NamedTuple):
     source: Sequence[str]
     target: Sequence[str]
     weights_ts: Float[Tensor, "t s"]
-
-
-class SegmentedText:
-    """A text with the characters that each of its pieces covers.
-
-    Args:
-        text: the text, not normalized
-        spans: first character of each piece and the one after its last, `</s>` excluded
-
-    Attributes:
-        words: the words of the text, split at white space
-        pieces: number of pieces
-    """
-
-    def __init__(self, text: str, spans: Sequence[Span]) -> None:
-        self.text, self.spans = text, spans
-        self.words, self.pieces = text.split(), len(spans)
-
-    @cached_property
-    def words_of_pieces(self) -> list[list[int]]:
-        """The words that each piece covers, in part at least.
-
-        A piece of white space, or of no character, belongs to the word at its position or after
-        it, or to the last word if there is none. A piece before the text, of a tag, belongs to no
-        word.
-        """
-        bounds = [match.span() for match in re.finditer(r"\S+", self.text)]  # those of str.split
-        starts, ends = [start for start, _ in bounds], [end for _, end in bounds]
-        if not bounds:
-            return [[] for _ in self.spans]
-        found: list[list[int]] = []
-        for start, end in self.spans:
-            if end < 0:
-                found.append([])
-                continue
-            first, last = bisect_right(ends, start), bisect_left(starts, end)
-            found.append(list(range(first, last)) or [min(first, len(bounds) - 1)])
-        return found
-
-    @cached_property
-    def pieces_of_words(self) -> list[list[int]]:
-        """The positions of the pieces of each word; none if normalization removes the word."""
-        pieces: list[list[int]] = [[] for _ in self.words]
-        for piece, words in enumerate(self.words_of_pieces):
-            for word in words:
-                pieces[word].append(piece)
-        return pieces
 
 
 def piece_alignment(

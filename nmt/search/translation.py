@@ -9,14 +9,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from nmt.data.pharaoh import Link
 from nmt.data.preparation import UNPREPARED, Preparation, project
+from nmt.data.segmented_text import SegmentedText
 from nmt.data.vocabulary import Span, Vocabulary
 from nmt.errors import UserError
 from nmt.search.alignment import (
     END,
     AttentionMatrix,
-    Link,
-    SegmentedText,
     piece_alignment,
     word_alignment,
     word_weights,

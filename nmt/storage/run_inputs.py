@@ -46,6 +46,9 @@ FREE_OPTIONS = frozenset(
         "evaluation.metrics",
         "evaluation.samples",
         "evaluation.pictures",
+        "evaluation.alignments",
+        "evaluation.alignments.gold",
+        "evaluation.alignments.text",
     }
 )
 # Files that are compared by content.
@@ -53,6 +56,7 @@ FILE_OPTIONS = frozenset(
     {
         "data.train",
         "data.valid",
+        "data.alignments",
         "data.cache",
         "data.vocabulary.model",
         "data.vocabulary.codes",

@@ -25,6 +25,7 @@ from nmt.training.setup import (
     build_trainer,
     check_coverage,
     describe_parts,
+    load_alignment_set,
     load_validation_text,
     prepare_datasets,
 )
@@ -97,6 +98,7 @@ def _dry_run(experiment: Experiment, on_device: torch.device) -> str:
     coverage = check_coverage(experiment, datasets)
     evaluation = experiment.evaluation
     _, references = load_validation_text(experiment.data, datasets)
+    load_alignment_set(experiment)
     tokenizer = choose_for_references(
         evaluation.metrics, evaluation.tokenize, experiment.data.target, references
     )

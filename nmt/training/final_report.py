@@ -48,7 +48,7 @@ class FinalReport:
             validations: reports of all validations of the run
         """
         metric = self.best.metric
-        if metric == "loss":
+        if metric in ("loss", "aer"):  # they do not compare translations
             metric = self.experiment.default_metric
         # A process that has only continued a run may not have seen its best translations.
         if metric != "loss" and (translations := self.validator.best_texts):

@@ -14,6 +14,7 @@ from nmt.device import TORCH_VERSION
 from nmt.kernels import compiles_kernels, run_or_fall_back
 from nmt.model.layers.padding import remove_padding
 from nmt.model.seq2seq import Seq2Seq
+from nmt.training.guided_alignment import alignment_loss
 
 IGNORED = -1
 """Target of a row that has no loss."""
@@ -67,25 +68,35 @@ def smoothed_cross_entropy(
 
 
 def batch_loss(
-    model: Seq2Seq, batch: Batch, *, smoothing: float, chunk: int, all_positions: bool = False
+    model: Seq2Seq,
+    batch: Batch,
+    *,
+    smoothing: float,
+    chunk: int,
+    all_positions: bool = False,
+    guidance: float = 0.0,
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
     """Compute the sums of the training loss and of the nll over the target tokens of a batch.
 
-    The training loss is `smoothed_cross_entropy` plus the decoder's auxiliary loss, if it has one.
+    The training loss is `smoothed_cross_entropy` plus the decoder's auxiliary loss, if it has one,
+    and plus `guidance` times `alignment_loss`, if the batch has an alignment.
 
     Args:
         model: the model
         batch: the batch
         smoothing, chunk: see `smoothed_cross_entropy`
         all_positions: whether `target_indices_r` contains padding; see `Batch.round_lengths`
+        guidance: weight of the alignment loss
     """
     mask_bt, indices_r = batch.target_mask_bt, batch.target_indices_r
-    output_btd, auxiliary = model(
+    alignment = batch.alignment if guidance else None
+    output_btd, auxiliary, weights_bts = model(
         batch.source,
         batch.source_mask_bs,
         batch.target_in_bt,
         source_groups=batch.source_groups,
         target_groups=batch.target_groups,
+        need_weights=alignment is not None,
     )
     # Padding gets no probability, no loss and no gradient.
     if all_positions:
@@ -107,6 +118,9 @@ def batch_loss(
         nll_bt = nll_x.index_copy(0, indices_r, nll_r).view(mask_bt.shape)
         auxiliary_loss = model.decoder.auxiliary_loss(auxiliary, nll_bt, mask_bt)
         loss = loss if auxiliary_loss is None else loss + auxiliary_loss
+    if alignment is not None:
+        assert weights_bts is not None
+        loss = loss + guidance * alignment_loss(weights_bts, alignment)
     return loss, nll_r.sum()
 
 
@@ -118,11 +132,16 @@ class BatchLoss(nn.Module):
         self.model, self.all_positions = model, all_positions
 
     def forward(
-        self, batch: Batch, *, smoothing: float, chunk: int
+        self, batch: Batch, *, smoothing: float, chunk: int, guidance: float = 0.0
     ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
         """Compute `batch_loss`."""
         return batch_loss(
-            self.model, batch, smoothing=smoothing, chunk=chunk, all_positions=self.all_positions
+            self.model,
+            batch,
+            smoothing=smoothing,
+            chunk=chunk,
+            all_positions=self.all_positions,
+            guidance=guidance,
         )
 
 

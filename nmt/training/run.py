@@ -264,7 +264,7 @@ def _metric(experiment: Experiment, directory: Path, restart: bool) -> str | lis
     if metric is None:
         return experiment.default_metric
     for name in [metric] if isinstance(metric, str) else metric:
-        if name not in ("loss", *experiment.evaluation.metrics):
+        if name not in experiment.evaluation.measured:
             message = f"the best checkpoint of this run is that of {name}; add it to this list"
             raise OptionError(message, "evaluation.metrics")
     return metric
@@ -294,6 +294,7 @@ def _record_inputs(run: RunDir, experiment: Experiment, datasets: Datasets) -> J
         datasets.valid_corpus,
         datasets.valid,
         weight_pairs(experiment, datasets),
+        experiment.data.alignment_files,
     )
     return record_inputs(run, experiment) | {"texts": texts}
 

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ import torch
 from nmt.config.choices import backend_of
 from nmt.config.corpus_options import CorpusOptions, TrainingCorpusOptions
 from nmt.config.schema import DataConfig, Experiment, TrainingConfig
+from nmt.data.alignments import link_tokens
 from nmt.data.corpus import Corpus, find_part
 from nmt.data.corpus_weights import WeightedPairs, temperature_weights
 from nmt.data.held_out import hold_out
@@ -27,11 +28,14 @@ from nmt.data.vocabularies.saved import load_vocabularies, save_vocabularies
 from nmt.data.vocabulary import Vocabularies, Vocabulary
 from nmt.distributed.process_group import SINGLE_PROCESS_GROUP, ProcessGroup
 from nmt.errors import OptionError, UserError, option_errors
+from nmt.evaluation.alignment_set import AlignmentSet
+from nmt.files import is_file
 from nmt.model.build import build_model
 from nmt.parallel import usable_cores
 from nmt.registry import OPTIMIZERS, SCHEDULES
 from nmt.storage.run_dir import RunDir
 from nmt.training.graphed_update import check_graph_support
+from nmt.training.guided_alignment import GuidedAlignment
 from nmt.training.limits import Limits, TrainingLength
 from nmt.training.loss import CPU_CHUNK, GPU_CHUNK
 from nmt.training.precision import Precision
@@ -100,6 +104,9 @@ def prepare_datasets(
         train = find_text(data, data.train)
     with option_errors("data.valid"):
         valid = train if data.held_out is not None else find_text(data, data.valid)
+    for file in data.alignment_files:
+        if not is_file(file):
+            raise OptionError(f"{file} not found; give a Pharaoh file", "data.alignments")
     # One of the two texts may be a table alone.
     if data.columns is not None and not (train.has_tables or valid.has_tables):
         raise OptionError("has no effect without a .tsv or .csv file; remove it", "data.columns")
@@ -122,6 +129,7 @@ def prepare_datasets(
     preparation = Preparation.from_config(data, source, target)
     # A cache of its own lets several runs share the encoded text.
     cache = None if run is None else data.cache or run.cache
+    processes = experiment.training.threads or usable_cores()
 
     def encode(corpus: Corpus) -> TokenCorpus:
         reader = open_image_store(corpus, images, cache_dir=cache) if images else source
@@ -132,13 +140,26 @@ def prepare_datasets(
             target,
             max_length=data.max_length,
             cache_dir=cache,
-            processes=experiment.training.threads or usable_cores(),
+            processes=processes,
             preparation=preparation,
         )
 
     kind = images or source
     assert kind is not None
-    return Datasets(kind, target, encode(train), encode(valid), train, valid, preparation)
+    encoded = encode(train)
+    if data.alignment_files:
+        assert source is not None, "images have no words"
+        links = link_tokens(
+            train,
+            encoded,
+            data.alignment_files,
+            (source, target),
+            preparation.of_files,
+            cache_dir=cache,
+            processes=processes,
+        )
+        encoded = replace(encoded, links=links)
+    return Datasets(kind, target, encoded, encode(valid), train, valid, preparation)
 
 
 def find_text(data: DataConfig, corpora: Sequence[CorpusOptions]) -> Corpus:
@@ -307,6 +328,23 @@ def load_validation_text(data: DataConfig, datasets: Datasets) -> tuple[list[str
     return list(sources), [datasets.preparation.reference(target) for target in targets]
 
 
+def load_alignment_set(experiment: Experiment) -> AlignmentSet | None:
+    """Load the sentence pairs with gold alignments, if the experiment has any.
+
+    Raises:
+        UserError: if a file cannot be read, or they do not fit together
+    """
+    config, data = experiment.evaluation.alignments, experiment.data
+    if config is None:
+        return None
+    if config.text is None and data.held_out is not None:
+        message = "requires text: with a share as data.valid, the pairs of the gold are unknown"
+        raise OptionError(f"{message}; add the files of its text", "evaluation.alignments")
+    with option_errors("evaluation.alignments"):
+        corpus = find_text(data, config.text or data.valid)
+        return AlignmentSet.load(corpus, config.gold)
+
+
 def build_loader(experiment: Experiment, datasets: Datasets) -> BatchLoader:
     """Build the loader of training batches.
 
@@ -350,6 +388,7 @@ def build_trainer(
     All ranks initialize the parameters with the same random numbers. Their dropout differs.
     """
     training, chunk = experiment.training, experiment.training.output_chunk
+    guided = training.guided_alignment
     if chunk == "auto":
         chunk = GPU_CHUNK if device.type == "cuda" else CPU_CHUNK
     # The order of random numbers is part of reproducibility: initialization comes first.
@@ -382,6 +421,7 @@ def build_trainer(
         clip_norm=training.clip_norm,
         label_smoothing=training.label_smoothing,
         output_chunk=chunk,
+        guided_alignment=None if guided is None else GuidedAlignment(guided.weight, guided.until),
         uses_graphs=uses_graphs,
         process_group=process_group,
     )

@@ -3,6 +3,8 @@
 import hashlib
 import os
 import zlib
+from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 
@@ -20,6 +22,7 @@ def record_texts(
     valid_corpus: Corpus,
     valid: TokenCorpus,
     weighted: WeightedPairs | None = None,
+    alignments: Iterable[Path] = (),
 ) -> JsonObject:
     """Return the record of the training and the validation text for a checkpoint.
 
@@ -27,20 +30,31 @@ def record_texts(
         train_corpus, train: the training text, and the same encoded
         valid_corpus, valid: the validation text, and the same encoded
         weighted: the weights of the training corpora; None if an epoch reads every pair once
+        alignments: files of word alignments of the training text
     """
     training = _record(train_corpus, train)
     if weighted is not None:
         sizes = np.diff(weighted.bounds).tolist()
         training["weights"] = [list(one) for one in zip(sizes, weighted.weights, strict=True)]
-    return {"training": training, "validation": _record(valid_corpus, valid)}
+    records = {"training": training, "validation": _record(valid_corpus, valid)}
+    if train.links is not None:
+        checksum, files = train.links.text_fingerprint, _sizes(alignments)
+        records["alignment"] = {"sha256": checksum, "pairs": train.stats.read, "files": files}
+    return records
 
 
 def _record(corpus: Corpus, tokens: TokenCorpus) -> JsonObject:
-    sizes = []
-    for file in corpus.files:
+    sizes, checksum = _sizes(corpus.files), _fingerprint(corpus, tokens)
+    return {"sha256": checksum, "pairs": tokens.stats.read, "files": sizes}
+
+
+def _sizes(files: Iterable[Path]) -> list[list[object]]:
+    """Return the name and the size of each file."""
+    sizes: list[list[object]] = []
+    for file in files:
         with file_errors(file, "cannot be read"):
             sizes.append([file.name, file.stat().st_size])
-    return {"sha256": _fingerprint(corpus, tokens), "pairs": tokens.stats.read, "files": sizes}
+    return sizes
 
 
 def _fingerprint(corpus: Corpus, tokens: TokenCorpus) -> str:

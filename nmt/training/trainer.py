@@ -22,6 +22,7 @@ from nmt.prefetch import prefetch
 from nmt.storage.atomic import JsonObject
 from nmt.training.batch_splitting import BatchSplitter, DoesNotFit
 from nmt.training.graphed_update import GraphedUpdate, make_capturable
+from nmt.training.guided_alignment import GuidedAlignment
 from nmt.training.limits import Timer
 from nmt.training.loss import BatchLoss
 from nmt.training.nonfinite import NonFiniteCheck, UpdateStats
@@ -154,6 +155,7 @@ class Trainer:
         clip_norm: maximum norm of the gradient; None for no clipping
         label_smoothing: probability mass that is spread over the vocabulary
         output_chunk: number of target tokens whose logits are in memory at once
+        guided_alignment: weight of the alignment loss; None for none
         uses_graphs: whether updates run as CUDA graphs, for batches of few shapes;
             `check_graph_support` names the conditions
         process_group: processes that train the model together
@@ -181,6 +183,7 @@ class Trainer:
         clip_norm: float | None = 1.0,
         label_smoothing: float = 0.0,
         output_chunk: int = 1024,
+        guided_alignment: GuidedAlignment | None = None,
         uses_graphs: bool = False,
         process_group: ProcessGroup = SINGLE_PROCESS_GROUP,
     ) -> None:
@@ -188,6 +191,7 @@ class Trainer:
         self.loader, self.precision, self.process_group = loader, precision, process_group
         self.accumulate, self.clip_norm = accumulate, clip_norm
         self.label_smoothing, self.output_chunk = label_smoothing, output_chunk
+        self.guided_alignment = guided_alignment
         self.state, self.stop, self.timer = TrainerState(), StopRequest(), Timer()
         # DDP hooks into the forward pass of the module it wraps, which therefore returns the loss.
         self._local_loss = BatchLoss(model, all_positions=uses_graphs)
@@ -391,11 +395,15 @@ class Trainer:
             all_ranks: whether the ranks average their gradients, unless `no_sync` prevents it; all
                 of them must call this method then
         """
+        guided = self.guided_alignment
         # From pinned memory, this does not wait for the GPU either.
         device_batch = indexed.batch.to(self.precision.device)
         with self.precision.autocast():
             loss, nll = (self.loss if all_ranks else self._local_loss)(
-                device_batch, smoothing=self.label_smoothing, chunk=self.output_chunk
+                device_batch,
+                smoothing=self.label_smoothing,
+                chunk=self.output_chunk,
+                guidance=0.0 if guided is None else guided.weight_at(self.state.step + 1),
             )
         if indexed.is_dummy:
             loss = loss * 0.0  # a batch without targets may still have an auxiliary loss

@@ -4,8 +4,10 @@ The validator of the schema fills in defaults. Only the checks here know which o
 contains, so that an option with its default value is reported as well.
 """
 
+import inspect
 import operator
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,23 +40,37 @@ def check_unused_options(loaded: LoadedExperiment) -> None:
 
 
 def check_options_of_attention(loaded: LoadedExperiment, model: Seq2Seq) -> None:
-    """Raise UserErrors for options that require attention, with a decoder that has none."""
+    """Raise UserErrors for options that require attention, with a decoder that lacks it."""
     if model.decoder.has_attention:
+        _raise(loaded, partial(_unsupported_guidance, model))
         return
     cause = f"has no effect with decoder '{loaded.experiment.model.decoder.type}'"
     message = f"{cause}, which has no attention; remove it"
 
     def unused(loaded: LoadedExperiment) -> Unused:
         search = loaded.experiment.search
+        if loaded.experiment.training.guided_alignment is not None:
+            yield "training.guided_alignment", message
         if search.coverage_penalty.type != "none":
             yield "search.coverage_penalty", message
         if search.replace_unknown:
             yield "search.replace_unknown", message
         given = _given(loaded, "evaluation", EvaluationConfig)
+        if loaded.experiment.evaluation.alignments is not None:
+            yield "evaluation.alignments", message
         if "pictures" in given and loaded.experiment.evaluation.pictures:
             yield "evaluation.pictures", message
 
     _raise(loaded, unused)
+
+
+def _unsupported_guidance(model: Seq2Seq, loaded: LoadedExperiment) -> Unused:
+    """Yield guided alignment with a decoder, from a plugin, that cannot return its weights."""
+    returns_weights = "need_weights" in inspect.signature(model.decoder.forward).parameters
+    if loaded.experiment.training.guided_alignment is not None and not returns_weights:
+        name = loaded.experiment.model.decoder.type
+        message = f"requires that 'forward' of decoder '{name}' accepts need_weights; add it"
+        yield "training.guided_alignment", message
 
 
 def _raise(loaded: LoadedExperiment, *checks: Callable[[LoadedExperiment], Unused]) -> None:
@@ -136,6 +152,9 @@ def _unused_search_options(loaded: LoadedExperiment) -> Unused:
         yield "search.replace_unknown", message
     if search.tag is not None and loaded.experiment.data.pictures is not None:
         yield "search.tag", "has no effect with images, which have no words; remove it"
+    if loaded.experiment.evaluation.alignments is not None and loaded.experiment.data.pictures:
+        message = "has no effect with images, which have no words; remove it"
+        yield "evaluation.alignments", message
 
 
 def _shown(value: object) -> str:

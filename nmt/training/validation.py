@@ -11,6 +11,7 @@ from torch import Tensor
 from nmt.config.schema import Experiment
 from nmt.data.batch_plan import plan_by_length
 from nmt.data.loader import make_batch
+from nmt.data.pharaoh import Link
 from nmt.data.special_tokens import SpecialTokenPair
 from nmt.data.token_corpus import TokenCorpus
 from nmt.distributed.process_group import SINGLE_PROCESS_GROUP, ProcessGroup
@@ -19,7 +20,7 @@ from nmt.evaluation.languages import choose_for_references
 from nmt.evaluation.metrics import score
 from nmt.model.seq2seq import Seq2Seq
 from nmt.prefetch import prefetch
-from nmt.search.source_line import number_lines
+from nmt.search.source_line import SourceLine, number_lines
 from nmt.search.translation import Translation
 from nmt.search.translator import Translator
 from nmt.storage.atomic import file_errors
@@ -29,7 +30,7 @@ from nmt.training.ema import ExponentialMovingAverage, applied
 from nmt.training.loss import batch_loss
 from nmt.training.metrics_log import MetricsLogger
 from nmt.training.precision import Precision
-from nmt.training.setup import Datasets, load_validation_text
+from nmt.training.setup import Datasets, load_alignment_set, load_validation_text
 from nmt.training.trainer import Trainer
 
 log = logging.getLogger("nmt")
@@ -97,6 +98,7 @@ class Validator:
         self.sources, self.references = load_validation_text(experiment.data, datasets)
         self.best_scores: dict[str, float] = {}
         self.best_texts: list[str] = []
+        self._alignment_set = load_alignment_set(experiment)
         evaluation = experiment.evaluation
         chosen = choose_for_references(
             evaluation.metrics, evaluation.tokenize, experiment.data.target, self.references
@@ -165,11 +167,30 @@ class Validator:
             lambda lines: translator.translate_lines(lines, translator.options),
             list(number_lines(self.sources)),
         )
-        scores = process_group.on_first(lambda: self._score(translations))
+        alignments = self._align(translator)
+        scores = process_group.on_first(lambda: self._score(translations, alignments))
         return ValidationResult(loss, scores, translations)
 
-    def _score(self, translations: list[Translation]) -> dict[str, float]:
-        """Return the scores of translations by metric."""
+    def _align(self, translator: Translator) -> list[list[Link]]:
+        """Return the alignments of the pairs with gold alignments; on the first rank all of them.
+
+        They are those of attention while the model reads the given targets.
+        """
+        pairs = self._alignment_set
+        if pairs is None:
+            return []
+        numbered = enumerate(zip(pairs.sources, pairs.targets, strict=True))
+        return self._trainer.process_group.map(
+            lambda lines: [
+                one.alignment for one in translator.translate_lines(lines, translator.options)
+            ],
+            [SourceLine(number, source, target) for number, (source, target) in numbered],
+        )
+
+    def _score(
+        self, translations: list[Translation], alignments: list[list[Link]]
+    ) -> dict[str, float]:
+        """Return the scores of translations by metric, and the alignment error rate in percent."""
         evaluation = self._experiment.evaluation
         results = score(
             list(evaluation.metrics),
@@ -178,7 +199,10 @@ class Validator:
             tokenize=self.tokenizer,
             lowercase=evaluation.lowercase,
         )
-        return {name: result.score for name, result in results.items()}
+        scores = {name: result.score for name, result in results.items()}
+        if self._alignment_set is not None:
+            scores["aer"] = 100 * self._alignment_set.score(alignments).error_rate
+        return scores
 
     def _translator(self) -> Translator:
         """Compile the current parameters; a compiled model does not follow later updates."""

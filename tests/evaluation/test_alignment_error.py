@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from nmt.data.pharaoh import parse_pharaoh, read_pharaoh
 from nmt.errors import UserError
-from nmt.evaluation.alignment_error import alignment_error_rate, parse_pharaoh, read_pharaoh
+from nmt.evaluation.alignment_error import alignment_error_rate
 
 
 def test_pharaoh_line_has_sure_and_possible_links() -> None:

@@ -43,7 +43,9 @@ def test_tied_tables_share_one_parameter(tied: Any, tables: int) -> None:
 
 def test_tied_table_gets_the_gradient_of_all_its_uses() -> None:
     model = build_model(config(decoder=LUONG, tied_embeddings="all"), 9, 9)
-    outputs_btd, _ = model(torch.tensor([[2, 3]]), torch.ones(1, 2).bool(), torch.tensor([[5, 6]]))
+    outputs_btd = model(
+        torch.tensor([[2, 3]]), torch.ones(1, 2).bool(), torch.tensor([[5, 6]])
+    ).output_btd
     backward(model.output_layer(outputs_btd)[..., 8].sum())
     gradient_vm = model.target_embedding.table.weight.grad
     assert gradient_vm is not None

@@ -38,7 +38,7 @@ def _with_other_padding(given: Text) -> Text:
 def _outcome(model: Seq2Seq, given: Text) -> dict[str, Any]:
     """Compute all results at real positions, gradients included."""
     encoded = model.encode(given.source_bs, given.source_mask_bs)
-    outputs_btd, _ = model.decoder(model.target_embedding(given.target_bt), encoded)
+    outputs_btd = model.decoder(model.target_embedding(given.target_bt), encoded).output_btd
     logits_rv = model.output_layer(outputs_btd[given.target_mask_bt])
     backward(-logits_rv.log_softmax(-1)[:, 3].sum())
     memory, state = model.start(given.source_bs, given.source_mask_bs)
@@ -109,9 +109,9 @@ def _alone(given: Text, row: int) -> Text:
 @every_model
 def test_longer_neighbors_do_not_change_a_sentence(model: ModelConfig) -> None:
     built, given = build(model), text()
-    together_btd, _ = built(given.source_bs, given.source_mask_bs, given.target_bt)
+    together_btd = built(given.source_bs, given.source_mask_bs, given.target_bt).output_btd
     for row in range(3):
         alone = _alone(given, row)
-        alone_1td, _ = built(alone.source_bs, alone.source_mask_bs, alone.target_bt)
+        alone_1td = built(alone.source_bs, alone.source_mask_bs, alone.target_bt).output_btd
         batch_1td = together_btd[row : row + 1, : alone_1td.size(1)]
         torch.testing.assert_close(alone_1td, batch_1td, rtol=1e-10, atol=1e-12)

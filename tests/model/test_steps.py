@@ -22,7 +22,7 @@ from tests.model.small import (
 def test_teacher_forcing_equals_steps(model: ModelConfig) -> None:
     built, given = build(model), text()
     towards_btd = torch.randn(3, 4, built.decoder.output_size, dtype=torch.float64)
-    at_once_btd, _ = built(given.source_bs, given.source_mask_bs, given.target_bt)
+    at_once_btd = built(given.source_bs, given.source_mask_bs, given.target_bt).output_btd
     backward((at_once_btd * towards_btd).sum())
     at_once = gradients(built)
     stepwise_btd = outputs_by_steps(built, given)
@@ -36,12 +36,14 @@ def test_forward_equals_the_default_loop_over_steps(model: ModelConfig) -> None:
     built, given = build(model), text()
     encoded = built.encode(given.source_bs, given.source_mask_bs)
     embedded_btm = built.target_embedding(given.target_bt)
-    torch.testing.assert_close(
-        built.decoder(embedded_btm, encoded).output_btd,
-        Decoder.forward(built.decoder, embedded_btm, encoded).output_btd,
-        rtol=1e-10,
-        atol=1e-12,
-    )
+    found = built.decoder(embedded_btm, encoded, need_weights=True)
+    expected = Decoder.forward(built.decoder, embedded_btm, encoded, need_weights=True)
+    torch.testing.assert_close(found.output_btd, expected.output_btd, rtol=1e-10, atol=1e-12)
+    assert (found.weights_bts is not None) == built.decoder.has_attention
+    torch.testing.assert_close(found.weights_bts, expected.weights_bts, rtol=1e-10, atol=1e-12)
+    without = built.decoder(embedded_btm, encoded)
+    torch.testing.assert_close(without.output_btd, found.output_btd, rtol=1e-10, atol=1e-12)
+    assert without.weights_bts is None
 
 
 @pytest.mark.parametrize("model", every_part_once())
@@ -55,7 +57,7 @@ def test_steps_return_attention_weights_as_the_decoder_states(model: ModelConfig
 @pytest.mark.parametrize("model", every_part_once())
 def test_steps_give_the_log_probabilities_of_training(model: ModelConfig) -> None:
     built, given = build(model), text()
-    outputs_btd, _ = built(given.source_bs, given.source_mask_bs, given.target_bt)
+    outputs_btd = built(given.source_bs, given.source_mask_bs, given.target_bt).output_btd
     weight_vd, bias_v = built.output_weights
     logits_btv = outputs_btd @ weight_vd.T + bias_v
     expected_btv = (logits_btv.exp() / logits_btv.exp().sum(-1, keepdim=True)).log()
@@ -85,7 +87,7 @@ def test_every_parameter_receives_a_gradient(model: ModelConfig) -> None:
 
 def _without_gradient(model: ModelConfig, seed: int) -> set[str]:
     built, given = build(model, seed=seed).train(), text()
-    outputs_btd, auxiliary = built(given.source_bs, given.source_mask_bs, given.target_bt)
+    outputs_btd, auxiliary, _ = built(given.source_bs, given.source_mask_bs, given.target_bt)
     log_probs_bt = built.output_layer(outputs_btd).log_softmax(dim=-1)[:, :, 7]
     nll_bt = -log_probs_bt.masked_fill(~given.target_mask_bt, 0.0)
     loss = nll_bt.sum()

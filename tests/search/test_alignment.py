@@ -7,10 +7,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nmt.data.segmented_text import SegmentedText
 from nmt.data.vocabularies.sentencepiece import SentencePieceVocabulary
 from nmt.data.vocabulary import Vocabulary
 from nmt.search.alignment import (
-    SegmentedText,
     piece_alignment,
     to_pharaoh,
     word_alignment,

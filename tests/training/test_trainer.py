@@ -105,7 +105,7 @@ def test_gradient_is_of_the_mean_loss_per_token(made: tuple[Trainer, Datasets]) 
     before = _weights(trainer)
     bias = "output_layer.bias"
     count = batch.target_tokens
-    outputs, _ = trainer.model(batch.source, batch.source_mask_bs, batch.target_in_bt)
+    outputs = trainer.model(batch.source, batch.source_mask_bs, batch.target_in_bt).output_btd
     probabilities = trainer.model.output_layer(outputs)[batch.target_mask_bt].softmax(-1)
     wanted = torch.full_like(probabilities, 0.1 / probabilities.size(1))
     targets = batch.target_out_bt[batch.target_mask_bt]

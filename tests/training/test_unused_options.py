@@ -94,6 +94,10 @@ WITHOUT_EFFECT = [
     ),
     ("search.n_best", "2", "search: {beam_size: 1}", "has no effect with a beam of 1"),
     ("search.early_stopping", "exact", "search: {beam_size: 1}", "has no effect with beam_size 1"),
+    ("data.alignments", "links", "", "has no effect without training.guided_alignment"),
+    ("training.guided_alignment.weight", "1.0", "", "requires data.alignments"),
+    ("evaluation.alignments.gold", "gold", PLAIN, "has no effect with decoder 'plain'"),
+    ("evaluation.alignments.gold", "gold", IMAGES, "has no effect with images"),
     ("evaluation.tokenize", "zh", "evaluation: {metrics: [chrf]}", "has no effect without bleu"),
     ("evaluation.lowercase", "true", "evaluation: {metrics: [ter]}", "has no effect on ter"),
 ]
@@ -168,6 +172,7 @@ ALWAYS_ACTING = {
         f"training.start_from.{name}"
         for name in ("run", "checkpoint", "vocabulary", "layers", "freeze")
     ),
+    "training.guided_alignment.until",
     "search.max_length",
     "search.batch_tokens",
     "search.batch_sentences",
@@ -177,6 +182,10 @@ ALWAYS_ACTING = {
     "search.sampling.seed",
     "evaluation.metrics",
     "evaluation.samples",
+    "evaluation.alignments.text.path",
+    "evaluation.alignments.text.tag",
+    "evaluation.alignments.text.source",
+    "evaluation.alignments.text.target",
     "plugins",
 }
 

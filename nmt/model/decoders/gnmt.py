@@ -116,17 +116,17 @@ class GNMTDecoder(RecurrentDecoder[AttentionMemory, RecurrentState]):
         output_nd = self.read_out(embedded_nm, top_nd)
         return StepOutput(output_nd, step.weights_ns, step.state._replace(layers=(bottom, *upper)))
 
-    def forward(self, embedded_btm: Float[Tensor, "b t m"], source: Encoded) -> DecoderOutput:
+    def forward(
+        self, embedded_btm: Float[Tensor, "b t m"], source: Encoded, *, need_weights: bool = False
+    ) -> DecoderOutput:
         memory, state = self.start(source)
         embedded_tbm = embedded_btm.transpose(0, 1)
-        readout_inputs, auxiliary = self.unroll(self.project(embedded_tbm), memory, state)
-        hidden_tbd, context_tbe = readout_inputs
+        projected_tbg = self.project(embedded_tbm)
+        steps = self.unroll(projected_tbg, memory, state, need_weights=need_weights)
+        hidden_tbd, context_tbe = steps.readout_inputs
         # After the loop over the bottom layer all contexts are known: one sequence per layer.
         top_tbd, _ = self._run_upper(_run_sequence, hidden_tbd, context_tbe, state.layers[1:])
-        output_tbd = self.read_out(embedded_tbm, top_tbd)
-        return DecoderOutput(
-            output_tbd.transpose(0, 1), tuple(tensor.transpose(0, 1) for tensor in auxiliary)
-        )
+        return steps.output(self.read_out(embedded_tbm, top_tbd))
 
     def _run_upper(
         self,

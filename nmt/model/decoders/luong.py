@@ -128,10 +128,12 @@ class LuongDecoder(RecurrentDecoder[AttentionMemory, RecurrentState]):
         output = apply_dropout(readout_inputs[0], self.dropout, self.training)
         return output if self.readout is None else self.readout(output)
 
-    def forward(self, embedded_btm: Float[Tensor, "b t m"], source: Encoded) -> DecoderOutput:
+    def forward(
+        self, embedded_btm: Float[Tensor, "b t m"], source: Encoded, *, need_weights: bool = False
+    ) -> DecoderOutput:
         # A recurrent mechanism, such as one with coverage, needs the weights of the step before.
         if self.input_feeding or self.attention.recurrent:
-            return super().forward(embedded_btm, source)
+            return super().forward(embedded_btm, source, need_weights=need_weights)
         memory, state = self.start(source)
         # No step depends on attention, so the layers run over the whole sequence, and all target
         # positions attend at once as the queries of their sentence.
@@ -140,7 +142,11 @@ class LuongDecoder(RecurrentDecoder[AttentionMemory, RecurrentState]):
         attentional_btd = torch.tanh(self.combine(attended.context_bqe, hidden_btd))
         # The readout reads h~_t: without input feeding, the constructor requires
         # attentional_output.
-        return DecoderOutput(self.read_out(embedded_btm, attentional_btd), attended.auxiliary)
+        return DecoderOutput(
+            self.read_out(embedded_btm, attentional_btd),
+            attended.auxiliary,
+            attended.weights_bqs if need_weights else None,
+        )
 
     def recurrence_spec(self, memory: AttentionMemory, state: RecurrentState) -> RecurrenceSpec:
         # Never empty: `supports_fused` requires input feeding.

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from nmt.component_spec import Probability, Size
 from nmt.model.decoders.recurrent import RecurrentDecoder, RecurrentStep
-from nmt.model.interfaces import Encoded, SourceSizes, StepOutput
+from nmt.model.interfaces import Decoder, DecoderOutput, Encoded, SourceSizes, StepOutput
 from nmt.model.layers.bridge import Bridge
 from nmt.model.layers.dropout import dropout as apply_dropout
 from nmt.model.layers.ntm import WRITTEN_MEMORY, MemorySizes, MemoryState, TuringMachine
@@ -100,6 +100,14 @@ class TuringDecoder(RecurrentDecoder[Alignment, NTMState]):
         # `advance` has no weights, because teacher forcing does not need alignments.
         weights_ns = self._alignment_weights(step.state.memory, memory)
         return StepOutput(step.output_nd, weights_ns, step.state)
+
+    def forward(
+        self, embedded_btm: Float[Tensor, "b t m"], source: Encoded, *, need_weights: bool = False
+    ) -> DecoderOutput:
+        if need_weights:
+            # Only `step` computes them.
+            return Decoder.forward(self, embedded_btm, source, need_weights=True)
+        return super().forward(embedded_btm, source)
 
     def _alignment_weights(self, state: MemoryState, memory: Alignment) -> Float[Tensor, "n s"]:
         """Compute weights of source positions, summed over read heads."""

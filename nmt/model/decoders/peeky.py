@@ -72,7 +72,9 @@ class PeekyDecoder(Decoder[Tensor, tuple[LayerState, ...]]):
         hidden_nd, state = self.stack.step(self.stack.bottom.project(inputs), state)
         return StepOutput(self._output(final_nx, hidden_nd), None, state)
 
-    def forward(self, embedded_btm: Float[Tensor, "b t m"], source: Encoded) -> DecoderOutput:
+    def forward(
+        self, embedded_btm: Float[Tensor, "b t m"], source: Encoded, *, need_weights: bool = False
+    ) -> DecoderOutput:
         final_bx, state = self.start(source)
         # A view: the same vector at every target position.
         final_tbx = final_bx.expand(embedded_btm.size(1), -1, -1)

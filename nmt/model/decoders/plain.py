@@ -60,7 +60,9 @@ class PlainDecoder(Decoder[tuple[()], tuple[LayerState, ...]]):
         hidden_nd, state = self.stack.step(self.stack.bottom.project(embedded_nm), state)
         return StepOutput(apply_dropout(hidden_nd, self.dropout, self.training), None, state)
 
-    def forward(self, embedded_btm: Float[Tensor, "b t m"], source: Encoded) -> DecoderOutput:
+    def forward(
+        self, embedded_btm: Float[Tensor, "b t m"], source: Encoded, *, need_weights: bool = False
+    ) -> DecoderOutput:
         _, state = self.start(source)
         # Without attention and feedback all inputs are known: one sequence per layer.
         hidden_tbd = self.stack.sequence(embedded_btm.transpose(0, 1), state)

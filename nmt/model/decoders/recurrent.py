@@ -48,6 +48,28 @@ class RecurrentStep(Generic[S]):
     auxiliary: tuple[Tensor, ...] = ()
 
 
+class UnrolledSteps(NamedTuple):
+    """Outputs of all steps of a recurrence, with the time axis first.
+
+    Attributes:
+        readout_inputs: arguments of `RecurrentDecoder.read_out` after the embedding
+        auxiliary: arguments of the attention mechanism's auxiliary loss
+        weights_tbs: attention weights, if they are needed
+    """
+
+    readout_inputs: tuple[Tensor, ...]
+    auxiliary: tuple[Tensor, ...] = ()
+    weights_tbs: Float[Tensor, "t b s"] | None = None
+
+    def output(self, output_tbd: Float[Tensor, "t b d"]) -> DecoderOutput:
+        """Return the output of the decoder, with the sentences first."""
+        return DecoderOutput(
+            output_tbd.transpose(0, 1),
+            tuple(tensor.transpose(0, 1) for tensor in self.auxiliary),
+            None if self.weights_tbs is None else self.weights_tbs.transpose(0, 1),
+        )
+
+
 class RecurrentDecoder(FusedSupport, Decoder[M, S]):
     """Base of decoders in three stages: `project`, `advance`, `read_out`.
 
@@ -83,33 +105,41 @@ class RecurrentDecoder(FusedSupport, Decoder[M, S]):
         output_nd = self.read_out(embedded_nm, *step.readout_inputs)
         return StepOutput(output_nd, step.weights_ns, step.state)
 
-    def forward(self, embedded_btm: Float[Tensor, "b t m"], source: Encoded) -> DecoderOutput:
+    def forward(
+        self, embedded_btm: Float[Tensor, "b t m"], source: Encoded, *, need_weights: bool = False
+    ) -> DecoderOutput:
         memory, state = self.start(source)
         # Time first: a step of the loop then reads a contiguous block.
         embedded_tbm = embedded_btm.transpose(0, 1)
-        readout_inputs, auxiliary = self.unroll(self.project(embedded_tbm), memory, state)
-        output_tbd = self.read_out(embedded_tbm, *readout_inputs)
-        return DecoderOutput(
-            output_tbd.transpose(0, 1), tuple(tensor.transpose(0, 1) for tensor in auxiliary)
-        )
+        projected_tbg = self.project(embedded_tbm)
+        steps = self.unroll(projected_tbg, memory, state, need_weights=need_weights)
+        return steps.output(self.read_out(embedded_tbm, *steps.readout_inputs))
 
     def unroll(
-        self, projected_tbg: Float[Tensor, "t b g"], memory: M, state: S
-    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-        """Run the recurrence over all steps; return its readout inputs and auxiliary outputs.
-
-        The time axis comes first. Both backends compute the same values.
-        """
+        self,
+        projected_tbg: Float[Tensor, "t b g"],
+        memory: M,
+        state: S,
+        *,
+        need_weights: bool = False,
+    ) -> UnrolledSteps:
+        """Run the recurrence over all steps; both backends compute the same values."""
         if self.uses_fused:
             # Mechanisms with auxiliary outputs do not support the fused recurrence.
             spec = self.recurrence_spec(memory, state)
-            return self.fused_readout_inputs(*fused.run(spec, projected_tbg)), ()
+            *outputs, weights_tbs = fused.run(spec, projected_tbg, need_weights=need_weights)
+            return UnrolledSteps(self.fused_readout_inputs(*outputs), (), weights_tbs)
         steps = []
         for projected_bg in projected_tbg.unbind(0):
             steps.append(self.advance(projected_bg, memory, state))
             # The only dependence between steps.
             state = steps[-1].state
-        return _stack(step.readout_inputs for step in steps), _stack(s.auxiliary for s in steps)
+        weights = [step.weights_ns for step in steps if step.weights_ns is not None]
+        return UnrolledSteps(
+            _stack(step.readout_inputs for step in steps),
+            _stack(step.auxiliary for step in steps),
+            torch.stack(weights) if need_weights else None,
+        )
 
     @property
     def uses_fused(self) -> bool:

@@ -39,8 +39,9 @@ class TransformerDecoder(Decoder[TransformerMemory, TransformerState]):
     step uses the cached keys and values of earlier steps. The hypotheses of a sentence are queries
     to one shared memory.
 
-    The attention weights of an alignment are the mean over the heads of one layer's attention to
-    the source, by default of the last but one, which aligns best in Garg et al. 2019, section 4.1.
+    The attention weights of an alignment are those of one head, or the mean over the heads, of one
+    layer's attention to the source, by default of the last but one, which aligns best in Garg et
+    al. 2019, section 4.1.
 
     Args:
         layers: number of layers
@@ -54,6 +55,8 @@ class TransformerDecoder(Decoder[TransformerMemory, TransformerState]):
         positions: position embeddings
         max_length: number of learned positions, in tokens (default: 1024)
         alignment_layer: layer of the alignment, from 1 at the bottom (default: the last but one)
+        alignment_head: head of the alignment, from 1 (default: the mean over the heads, or, with
+            `training.guided_alignment`, 1)
     """
 
     def __init__(
@@ -71,6 +74,7 @@ class TransformerDecoder(Decoder[TransformerMemory, TransformerState]):
         positions: Literal["sinusoid", "learned"] = "sinusoid",
         max_length: Length | None = None,
         alignment_layer: Count | None = None,
+        alignment_head: Count | None = None,
     ) -> None:
         super().__init__()
         if alignment_layer and alignment_layer > layers:
@@ -78,13 +82,18 @@ class TransformerDecoder(Decoder[TransformerMemory, TransformerState]):
                 f"alignment_layer {alignment_layer} exceeds the number of layers, {layers}; use 1 "
                 f"to {layers}"
             )
+        if alignment_head and alignment_head > heads:
+            raise ValueError(
+                f"alignment_head {alignment_head} exceeds the number of heads, {heads}; use 1 to "
+                f"{heads}"
+            )
         self.output_size, self.dropout = embedding_size, dropout
         # The last but one layer, or the only one.
         self.alignment_layer = alignment_layer or max(1, layers - 1)
         design = LayerDesign(
             embedding_size, heads, feed_forward_size, dropout, attention_dropout, activation, norm
         )
-        self.heads = heads
+        self.heads, self.alignment_head = heads, alignment_head
         self.positions = make_positions(positions, embedding_size, max_length)
         self.stack = Layers(DecoderLayer(design, source.annotation) for _ in range(layers))
         self.norm = final_norm(design)
@@ -110,18 +119,29 @@ class TransformerDecoder(Decoder[TransformerMemory, TransformerState]):
         pasts, weights = [], []
         for layer, source, past in zip(self.stack, memory.layers, state, strict=True):
             # The weights of all layers are computed; one of them is the alignment.
-            states_nd, weights_ns, past = layer.step(states_nd, source, memory.mask_bs, past)
+            states_nd, weights_ns, past = layer.step(
+                states_nd, source, memory.mask_bs, past, self.alignment_head
+            )
             pasts.append(past)
             weights.append(weights_ns)
         return StepOutput(self.norm(states_nd), weights[self.alignment_layer - 1], tuple(pasts))
 
-    def forward(self, embedded_btm: Float[Tensor, "b t m"], source: Encoded) -> DecoderOutput:
+    def forward(
+        self, embedded_btm: Float[Tensor, "b t m"], source: Encoded, *, need_weights: bool = False
+    ) -> DecoderOutput:
         memory = self._prepare(source)
-        states_btd = self._input(embedded_btm, 0)
-        for layer, heads in zip(self.stack, memory.layers, strict=True):
-            # Training needs no attention weights, so a GPU can use kernels that do not return them.
-            states_btd = layer(states_btd, heads, memory.mask_bs)
-        return DecoderOutput(self.norm(states_btd))
+        states_btd, weights_bts = self._input(embedded_btm, 0), None
+        for number, (layer, heads) in enumerate(
+            zip(self.stack, memory.layers, strict=True), start=1
+        ):
+            if need_weights and number == self.alignment_layer:
+                states_btd, weights_bts = layer.with_weights(
+                    states_btd, heads, memory.mask_bs, self.alignment_head
+                )
+            else:
+                # Without weights a GPU can use kernels that do not return them.
+                states_btd = layer(states_btd, heads, memory.mask_bs)
+        return DecoderOutput(self.norm(states_btd), weights_bts=weights_bts)
 
     def _prepare(self, source: Encoded) -> TransformerMemory:
         layers = [layer.cross_attention.prepare(source.states_bse) for layer in self.stack]
@@ -155,11 +175,24 @@ class DecoderLayer(nn.Module):
         mask_bs: Bool[Tensor, "b s"],
     ) -> Float[Tensor, "b t d"]:
         """Compute the outputs of all target positions."""
-        # A target position must not attend to later ones.
-        output_btd = self.self_attention(self.around_self.enter(states_btd), causal=True)
-        states_btd = self.around_self.leave(states_btd, output_btd)
+        states_btd = self._attend_to_target(states_btd)
         output_btd = self.cross_attention(self.around_cross.enter(states_btd), memory, mask_bs)
         return self._feed(self.around_cross.leave(states_btd, output_btd))
+
+    def with_weights(
+        self,
+        states_btd: Float[Tensor, "b t d"],
+        memory: Heads,
+        mask_bs: Bool[Tensor, "b s"],
+        head: int | None,
+    ) -> tuple[Float[Tensor, "b t d"], Float[Tensor, "b t s"]]:
+        """Compute `forward`, and the weights of one head or the mean over the heads."""
+        states_btd = self._attend_to_target(states_btd)
+        query_btd = self.around_cross.enter(states_btd)
+        output_btd, weights_bts = self.cross_attention.with_weights(
+            query_btd, memory, mask_bs, head
+        )
+        return self._feed(self.around_cross.leave(states_btd, output_btd)), weights_bts
 
     def step(
         self,
@@ -167,6 +200,7 @@ class DecoderLayer(nn.Module):
         memory: Heads,
         mask_bs: Bool[Tensor, "b s"],
         past: Heads,
+        head: int | None,
     ) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n s"], Heads]:
         """Compute output, weights of the source and extended past of the next target position."""
         output_nd, past = self.self_attention.step(self.around_self.enter(states_nd), past)
@@ -174,9 +208,16 @@ class DecoderLayer(nn.Module):
         query_nd = self.around_cross.enter(states_nd)
         # k queries per sentence attend to one copy of its keys and values.
         query_bkd = query_nd.unflatten(0, (mask_bs.size(0), -1))  # type: ignore[no-untyped-call]
-        output_bkd, weights_bks = self.cross_attention.with_weights(query_bkd, memory, mask_bs)
+        output_bkd, weights_bks = self.cross_attention.with_weights(
+            query_bkd, memory, mask_bs, head
+        )
         states_nd = self._feed(self.around_cross.leave(states_nd, output_bkd.flatten(0, 1)))
         return states_nd, weights_bks.flatten(0, 1), past
+
+    def _attend_to_target(self, states_btd: Float[Tensor, "b t d"]) -> Float[Tensor, "b t d"]:
+        # A target position must not attend to later ones.
+        output_btd = self.self_attention(self.around_self.enter(states_btd), causal=True)
+        return self.around_self.leave(states_btd, output_btd)
 
     def _feed(self, states: Float[Tensor, "*axes d"]) -> Float[Tensor, "*axes d"]:
         output = self.feed_forward(self.around_feed.enter(states))

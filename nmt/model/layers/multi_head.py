@@ -220,13 +220,26 @@ class CrossAttention(nn.Module):
         return self.out_proj(context_bqd)
 
     def with_weights(
-        self, query_bqd: Float[Tensor, "b q d"], memory: Heads, mask_bs: Bool[Tensor, "b s"]
+        self,
+        query_bqd: Float[Tensor, "b q d"],
+        memory: Heads,
+        mask_bs: Bool[Tensor, "b s"],
+        head: int | None = None,
     ) -> tuple[Float[Tensor, "b q d2"], Float[Tensor, "b q s"]]:
-        """Compute contexts, without dropout, and the mean of the attention weights over heads."""
+        """Compute contexts, and the attention weights of a head or their mean over the heads.
+
+        Args:
+            query_bqd: queries
+            memory: keys and values of each head
+            mask_bs: real source positions
+            head: the head, from 1; None for the mean
+        """
         query_bhqw = split_heads(self.q_proj(query_bqd), self.heads)
-        context_bqd, weights_bhqs = self.attention(query_bhqw, memory, mask_bs)
+        dropout = self.dropout if self.training else 0.0
+        context_bqd, weights_bhqs = self.attention(query_bhqw, memory, mask_bs, dropout=dropout)
         assert weights_bhqs is not None
-        return self.out_proj(context_bqd), weights_bhqs.mean(dim=1)
+        weights_bqs = weights_bhqs.mean(dim=1) if head is None else weights_bhqs[:, head - 1]
+        return self.out_proj(context_bqd), weights_bqs
 
 
 def split_heads(projected_bsd: Float[Tensor, "b s d"], heads: int) -> Float[Tensor, "b h s w"]:

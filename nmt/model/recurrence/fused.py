@@ -33,8 +33,8 @@ Result = TypeVar("Result")
 
 
 def run(
-    spec: RecurrenceSpec, projected_tbg: Float[Tensor, "t b g"]
-) -> tuple[Float[Tensor, "t b d"], Float[Tensor, "t b f"]]:
+    spec: RecurrenceSpec, projected_tbg: Float[Tensor, "t b g"], *, need_weights: bool = False
+) -> tuple[Float[Tensor, "t b d"], Float[Tensor, "t b f"], Float[Tensor, "t b s"] | None]:
     """Compute a recurrence over all steps; equals the loop over `RecurrentDecoder.advance`.
 
     Under autocast the products are in autocast's dtype. Cells and softmax are at least float32.
@@ -42,18 +42,19 @@ def run(
     Args:
         spec: the recurrence
         projected_tbg: contribution of the target tokens to the gates of the bottom layer
+        need_weights: whether the attention weights are an output too
 
     Returns:
-        hidden states of the top layer, and contexts c_t or, where attention follows the
-        recurrence, h~_t
+        hidden states of the top layer; contexts c_t or, where attention follows the recurrence,
+        h~_t; attention weights if they are needed
     """
     inputs = _collect_inputs(spec, projected_tbg)
     # All tensors have their final dtype, and autocast would convert some of them at every step.
     with torch.autocast(projected_tbg.device.type, enabled=False):
-        hidden_tbd, input_feed_tbf = _FusedRecurrence.apply(  # type: ignore[no-untyped-call]
-            spec.order, choose_ops(inputs), *inputs
+        hidden_tbd, input_feed_tbf, weights_tbs = _FusedRecurrence.apply(  # type: ignore[no-untyped-call]
+            spec.order, choose_ops(inputs), need_weights, *inputs
         )
-    return hidden_tbd, input_feed_tbf
+    return hidden_tbd, input_feed_tbf, weights_tbs
 
 
 def choose_ops(inputs: Inputs) -> CellOps:
@@ -130,8 +131,8 @@ class _FusedRecurrence(Function):
 
     @staticmethod
     def forward(
-        ctx: Any, order: AttentionOrder, ops: CellOps, *tensors: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
+        ctx: Any, order: AttentionOrder, ops: CellOps, need_weights: bool, *tensors: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
         # Autograd does not track tensors inside tuples, so they are passed one by one.
         inputs = Inputs(*tensors)  # type: ignore[arg-type]
         recurrence = Recurrence(inputs, allocate(inputs, order), order, ops)
@@ -141,20 +142,26 @@ class _FusedRecurrence(Function):
         inputs = inputs._replace(projected_tbg=inputs.projected_tbg.new_empty(0, 0, 0))
         # Some are None, such as v of a bilinear score, which autograd permits.
         ctx.save_for_backward(*inputs, *recurrence.saved)
-        return recurrence.hidden_tbd, recurrence.input_feed_tbf
+        weights_tbs = recurrence.saved.weights_tbs if need_weights else None
+        return recurrence.hidden_tbd, recurrence.input_feed_tbf, weights_tbs
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *d_outputs: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(
+        ctx: Any, d_hidden_tbd: Tensor, d_input_feed_tbf: Tensor, d_weights_tbs: Tensor | None
+    ) -> tuple[Tensor | None, ...]:
         tensors, count = ctx.saved_tensors, len(Inputs._fields)
         inputs, saved = Inputs(*tensors[:count]), SavedActivations(*tensors[count:])
         recurrence = Recurrence(inputs, saved, ctx.order, ctx.ops)
         with torch.autocast(inputs.keys_bsa.device.type, enabled=False):
             gradients = _run(
-                recurrence, lambda chosen: input_gradients(chosen, chosen.backward(*d_outputs))
+                recurrence,
+                lambda chosen: input_gradients(
+                    chosen, chosen.backward(d_hidden_tbd, d_input_feed_tbf, d_weights_tbs)
+                ),
             )
-        # Order, ops and the two masks at the end of `Inputs` have no gradient.
-        return (None, None, *gradients, None, None)
+        # Order, ops, need_weights and the two masks at the end of `Inputs` have no gradient.
+        return (None, None, None, *gradients, None, None)
 
 
 def _run(recurrence: Recurrence, compute: Callable[[Recurrence], Result]) -> Result:

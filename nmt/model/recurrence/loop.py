@@ -189,7 +189,10 @@ class Recurrence:
                 self._feed_next_step(t)
 
     def backward(
-        self, d_hidden_tbd: Float[Tensor, "t b d"], d_input_feed_tbf: Float[Tensor, "t b f"]
+        self,
+        d_hidden_tbd: Float[Tensor, "t b d"],
+        d_input_feed_tbf: Float[Tensor, "t b f"],
+        d_weights_tbs: Float[Tensor, "t b s"] | None = None,
     ) -> ActivationGradients:
         """Compute the gradients that depend on the following step.
 
@@ -199,17 +202,21 @@ class Recurrence:
         Args:
             d_hidden_tbd: gradient of `hidden_tbd` by way of the readout
             d_input_feed_tbf: gradient of `input_feed_tbf` by way of the readout
+            d_weights_tbs: gradient of the attention weights themselves; None without one
         """
         gradients = self._allocate_gradients(d_hidden_tbd, d_input_feed_tbf)
+        # Each step reads one contiguous block, as the Triton kernels require.
+        own_tbs = None if d_weights_tbs is None else d_weights_tbs.contiguous()
         for t in reversed(range(self.saved.steps)):
+            d_weights_bs = None if own_tbs is None else own_tbs[t]
             if self.order is AttentionOrder.BEFORE:
                 self._update_states_backward(t, gradients)
                 d_context_be = gradients.bottom_inputs_tbx[t, :, self.inputs.hidden_size :]
-                self._attend_backward(t, gradients, d_context_be)
+                self._attend_backward(t, gradients, d_context_be, d_weights_bs)
             else:
                 # The halves of a step in the reverse order of the forward pass.
                 d_context_be = self._feed_next_step_backward(t, gradients)
-                self._attend_backward(t, gradients, d_context_be)
+                self._attend_backward(t, gradients, d_context_be, d_weights_bs)
                 self._update_states_backward(t, gradients)
         return gradients
 
@@ -281,7 +288,11 @@ class Recurrence:
                     d_below_bd.addcmul_(d_dropped_bd, inputs.dropout_tlbd[t, layer - 1])
 
     def _attend_backward(
-        self, t: int, gradients: ActivationGradients, d_context_be: Float[Tensor, "b e"]
+        self,
+        t: int,
+        gradients: ActivationGradients,
+        d_context_be: Float[Tensor, "b e"],
+        d_weights_bs: Float[Tensor, "b s"] | None,
     ) -> None:
         """Compute the gradients of energies and query, and add the latter to the state's."""
         saved, top = self.saved, self.inputs.layers - 1
@@ -293,6 +304,7 @@ class Recurrence:
             self.inputs.source,
             saved.weights_tbs[t],
             d_context_be,
+            d_weights_bs,
             gradients.energies_tbs[t],
             d_query_ba,
             gradients.additive,

@@ -108,6 +108,7 @@ class CellOps(ABC):
         source: AttendedSource,
         weights_bs: Float[Tensor, "b s"],
         d_context_be: Float[Tensor, "b e"],
+        d_weights_bs: Float[Tensor, "b s"] | None,
         d_energies_bs: Float[Tensor, "b s"],
         d_query_ba: Float[Tensor, "b a"],
         additive: AdditiveGradients | None,
@@ -119,6 +120,7 @@ class CellOps(ABC):
             source: keys and values
             weights_bs: α
             d_context_be: gradient of c
+            d_weights_bs: gradient of α besides that by way of c; None without one
             d_energies_bs: output, gradient of the energies
             d_query_ba: output, gradient of q
             additive: sums over the steps, to which this step may be added; see `finish_additive`
@@ -195,14 +197,17 @@ class TorchCellOps(CellOps):
         source: AttendedSource,
         weights_bs: Tensor,
         d_context_be: Tensor,
+        d_weights_bs: Tensor | None,
         d_energies_bs: Tensor,
         d_query_ba: Tensor,
         additive: AdditiveGradients | None,
     ) -> None:
-        d_weights_bs = _batched_product(source.values_bse, d_context_be)
+        total_bs = _batched_product(source.values_bse, d_context_be)
+        if d_weights_bs is not None:
+            total_bs = total_bs + d_weights_bs
         # Softmax: ∂e_s = α_s (∂α_s - Σ_r α_r ∂α_r).
-        mean_b1 = (weights_bs * d_weights_bs).sum(dim=-1, keepdim=True)
-        torch.mul(weights_bs, d_weights_bs - mean_b1, out=d_energies_bs)
+        mean_b1 = (weights_bs * total_bs).sum(dim=-1, keepdim=True)
+        torch.mul(weights_bs, total_bs - mean_b1, out=d_energies_bs)
         if source.v_a is None:
             # The gradient of the keys is one product over all steps, after the loop.
             narrow_bs = d_energies_bs.to(query_ba.dtype)

@@ -108,6 +108,7 @@ class TritonCellOps(CellOps):
         source: AttendedSource,
         weights_bs: Tensor,
         d_context_be: Tensor,
+        d_weights_bs: Tensor | None,
         d_energies_bs: Tensor,
         d_query_ba: Tensor,
         additive: AdditiveGradients | None,
@@ -121,9 +122,12 @@ class TritonCellOps(CellOps):
             weights_bs,
             d_context_be,
             d_context_be.stride(0),
+            # Without such a gradient, any address: it is not read.
+            weights_bs if d_weights_bs is None else d_weights_bs,
             d_energies_bs,
             d_query_ba,
             *_sizes(source),
+            d_weights_bs is not None,
             num_warps=ATTENTION_WARPS,
         )
 
@@ -339,7 +343,8 @@ def _attend_kernel(
 
 
 @triton.jit(
-    do_not_specialize=["positions"], do_not_specialize_on_alignment=["weights", "d_energies"]
+    do_not_specialize=["positions"],
+    do_not_specialize_on_alignment=["weights", "d_weights", "d_energies"],
 )
 @no_type_check
 def _attend_backward_kernel(
@@ -352,6 +357,7 @@ def _attend_backward_kernel(
     weights,
     d_context,
     d_context_stride,
+    d_weights,
     d_energies,
     d_query,
     positions,
@@ -360,6 +366,7 @@ def _attend_backward_kernel(
     additive: tl.constexpr,
     position_block: tl.constexpr,
     block: tl.constexpr,
+    adds_d_weights: tl.constexpr,
 ):
     """Compute the gradients of energies and query of one sentence; recompute tanh(q + k)."""
     sentence = tl.program_id(0).to(tl.int64)
@@ -372,6 +379,8 @@ def _attend_backward_kernel(
         value = _load_block(values, row, real, value_units, unit)
         d_c = _load(d_context + sentence * d_context_stride + unit, unit < value_units)
         d_weight += tl.sum(value * d_c[None, :], 1)
+    if adds_d_weights:
+        d_weight += _load(d_weights + row, real)
     # Softmax: ∂e_s = α_s (∂α_s - Σ_r α_r ∂α_r), zero in the padding since α is.
     weight = _load(weights + row, real)
     d_energy = weight * (d_weight - tl.sum(weight * d_weight, 0))

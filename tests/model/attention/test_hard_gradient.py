@@ -75,7 +75,7 @@ def _of_score(model: Seq2Seq, gradient: Tensor) -> Tensor:
 
 def _log_probability_of_target(model: Seq2Seq) -> Tensor:
     batch = _batch()
-    output_btd, _ = model(batch.source, batch.source_mask_bs, batch.target_in_bt)
+    output_btd = model(batch.source, batch.source_mask_bs, batch.target_in_bt).output_btd
     log_probs_tv = model.output_layer(output_btd)[0, :TARGET].log_softmax(dim=-1)
     return log_probs_tv.gather(1, batch.target_out_bt[0, :TARGET, None]).sum()
 

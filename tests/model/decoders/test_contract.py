@@ -28,7 +28,7 @@ class _Whole(nn.Module):
 
     def forward(
         self, embedded: Tensor, states: Tensor, summary: Tensor, final: Tensor, *machine: Tensor
-    ) -> Tensor:
+    ) -> tuple[Tensor, ...]:
         cells_ble = final[1] if self.decoder.needs_cells else None
         last = LayerStates(final[0], cells_ble)
         # Any tensor of this shape can serve as a memory tape.
@@ -37,8 +37,9 @@ class _Whole(nn.Module):
             *state, written_bsi = machine
             extras[WRITTEN_MEMORY] = WrittenMemory(MemoryState(*state), written_bsi)
         encoded = Encoded(states, MASK_BS, summary, last, extras)
-        outputs_btd: Tensor = self.decoder(embedded, encoded).output_btd
-        return outputs_btd
+        output = self.decoder(embedded, encoded, need_weights=True)
+        found = (output.output_btd, output.weights_bts)
+        return tuple(tensor for tensor in found if tensor is not None)
 
 
 def _inputs(sizes: SourceSizes, dtype: torch.dtype) -> tuple[Tensor, ...]:
@@ -72,9 +73,11 @@ def test_decoder_gradients(model: ModelConfig) -> None:
     whole, inputs = _Whole(built.decoder), _inputs(built.encoder.sizes, torch.float64)
     names = [name for name, _ in whole.named_parameters()]
 
-    def outputs(*values: Tensor) -> Tensor:
+    def outputs(*values: Tensor) -> tuple[Tensor, ...]:
         parameters = dict(zip(names, values[len(inputs) :], strict=True))
-        found: Tensor = torch.func.functional_call(whole, parameters, values[: len(inputs)])
+        found: tuple[Tensor, ...] = torch.func.functional_call(
+            whole, parameters, values[: len(inputs)]
+        )
         return found
 
     given = (*(tensor.requires_grad_() for tensor in inputs), *whole.parameters())
@@ -95,7 +98,7 @@ def test_bfloat16_is_close_to_float32(model: ModelConfig) -> None:
     for narrow in (False, True):
         whole.zero_grad()
         with torch.autocast("cpu", torch.bfloat16, enabled=narrow):
-            outputs_btd = whole(*inputs)
+            outputs_btd = whole(*inputs)[0]
         backward(outputs_btd.float().square().sum())
         slopes = [p.grad.flatten() for p in whole.parameters() if p.grad is not None]
         results.append((outputs_btd.float().detach(), torch.cat(slopes)))

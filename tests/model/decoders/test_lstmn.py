@@ -88,7 +88,7 @@ def test_decoder_equals_the_equations_of_the_paper(
     expected, looked, recalled = _with_numpy(model)
     source_bs, target_bt = torch.tensor(SOURCE), torch.tensor(TARGET)
     mask_bs = torch.ones_like(source_bs).bool()
-    outputs_btd, _ = model(source_bs, mask_bs, target_bt)
+    outputs_btd = model(source_bs, mask_bs, target_bt).output_btd
     np.testing.assert_allclose(array(outputs_btd)[0], expected, rtol=1e-9, atol=1e-12)
     assert model.decoder.output_size == expected.shape[1]
     memory, state = model.start(source_bs, mask_bs)

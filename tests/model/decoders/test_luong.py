@@ -59,7 +59,7 @@ def _with_numpy(model: Seq2Seq, feeds: bool = True, *, shows: bool = True) -> tu
 def _agree(model: Seq2Seq, expected: Array, looked: Array) -> None:
     source_bs, target_bt = torch.tensor(SOURCE), torch.tensor(TARGET)
     mask_bs = torch.ones_like(source_bs).bool()
-    outputs_btd, _ = model(source_bs, mask_bs, target_bt)
+    outputs_btd = model(source_bs, mask_bs, target_bt).output_btd
     np.testing.assert_allclose(array(outputs_btd)[0], expected, rtol=1e-9, atol=1e-12)
     memory, state = model.start(source_bs, mask_bs)
     for position, tokens_n in enumerate(target_bt.unbind(1)):

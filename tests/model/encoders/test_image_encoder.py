@@ -32,7 +32,7 @@ def test_final_state_is_the_mean_annotation(model: ModelConfig, sizes: ImageSize
 def test_teacher_forcing_equals_steps_for_images(model: ModelConfig, sizes: ImageSize) -> None:
     built, given = build(model, source=sizes), random_images(sizes)
     towards_btd = torch.randn(3, 4, built.decoder.output_size, dtype=torch.float64)
-    at_once_btd, _ = built(given.source_bs, given.source_mask_bs, given.target_bt)
+    at_once_btd = built(given.source_bs, given.source_mask_bs, given.target_bt).output_btd
     backward((at_once_btd * towards_btd).sum())
     at_once = gradients(built)
     stepwise_btd = outputs_by_steps(built, given)
@@ -46,7 +46,7 @@ def test_every_parameter_receives_a_gradient_from_images(
     model: ModelConfig, sizes: ImageSize
 ) -> None:
     built, given = build(model, source=sizes).train(), random_images(sizes)
-    outputs_btd, _ = built(given.source_bs, given.source_mask_bs, given.target_bt)
+    outputs_btd = built(given.source_bs, given.source_mask_bs, given.target_bt).output_btd
     log_probs_btv = built.output_layer(outputs_btd).log_softmax(dim=-1)
     backward(-log_probs_btv[given.target_mask_bt][:, 7].sum())
     found = gradients(built)
@@ -100,9 +100,9 @@ def test_image_encoder_gradients(model: ModelConfig, sizes: ImageSize) -> None:
 def test_bfloat16_is_close_to_float32_for_images(model: ModelConfig, sizes: ImageSize) -> None:
     built, given = build(model, torch.float32, source=sizes), random_images(sizes)
     source = given.source_bs if given.source_bs.dtype == torch.uint8 else given.source_bs.float()
-    exact, _ = built(source, given.source_mask_bs, given.target_bt)
+    exact = built(source, given.source_mask_bs, given.target_bt).output_btd
     with torch.autocast("cpu", torch.bfloat16):
-        near, _ = built(source, given.source_mask_bs, given.target_bt)
+        near = built(source, given.source_mask_bs, given.target_bt).output_btd
     assert near.isfinite().all()
     torch.testing.assert_close(
         near.float(), exact, rtol=0.1, atol=0.1 * float(exact.detach().abs().max())

@@ -57,11 +57,19 @@ def cast(inputs: Inputs, dtype: torch.dtype) -> Inputs:
     return narrow._replace(cell_lbd=inputs.cell_lbd.to(accumulation_dtype(dtype)))
 
 
-def results(inputs: Inputs, order: AttentionOrder, ops: CellOps) -> dict[str, Tensor]:
-    """Return the outputs, attention weights, cells and all gradients by name."""
+def results(
+    inputs: Inputs, order: AttentionOrder, ops: CellOps, *, need_weights: bool = False
+) -> dict[str, Tensor]:
+    """Return the outputs, attention weights, cells and all gradients by name.
+
+    Args:
+        inputs, order, ops: the recurrence
+        need_weights: whether the attention weights are an output with a gradient
+    """
     recurrence = Recurrence(inputs, allocate(inputs, order), order, ops)
     recurrence.forward()
-    outputs = (recurrence.hidden_tbd, recurrence.input_feed_tbf)
+    outputs = [recurrence.hidden_tbd, recurrence.input_feed_tbf]
+    outputs += [recurrence.saved.weights_tbs] * need_weights
     gradients = recurrence.backward(*random_gradients(*outputs))
     named = zip(InputGradients._fields, input_gradients(recurrence, gradients), strict=True)
     return {

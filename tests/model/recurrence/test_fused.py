@@ -82,15 +82,24 @@ def _decoder(model: Seq2Seq) -> RecurrentDecoder[Any, Any]:
     return model.decoder
 
 
-def _results(model: Seq2Seq, backend: RecurrenceBackend, seed: int = 3) -> dict[str, Tensor]:
-    """Return the outputs and the gradients of all parameters, including embeddings and encoder."""
+def _results(
+    model: Seq2Seq, backend: RecurrenceBackend, seed: int = 3, *, need_weights: bool = False
+) -> dict[str, Tensor]:
+    """Return the outputs and the gradients of all parameters, including embeddings and encoder.
+
+    Attention weights are outputs if they are needed, and take part in the gradients.
+    """
     _decoder(model).backend = backend
     given = text()
     torch.manual_seed(seed)
-    outputs_btd, _ = model(given.source_bs, given.source_mask_bs, given.target_bt)
-    weights_btd = torch.randn(outputs_btd.shape, dtype=torch.float64).to(outputs_btd.dtype)
-    backward((outputs_btd * weights_btd).sum())
-    return {"outputs": outputs_btd.detach(), **gradients(model)}
+    inputs = (given.source_bs, given.source_mask_bs, given.target_bt)
+    output = model(*inputs, need_weights=need_weights)
+    results = {"outputs": output.output_btd}
+    if need_weights:
+        results["weights"] = output.weights_bts
+    towards = [torch.randn(x.shape, dtype=torch.float64).to(x.dtype) for x in results.values()]
+    backward(list(results.values()), towards)
+    return {name: x.detach() for name, x in results.items()} | gradients(model)
 
 
 def _assert_equal(results: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
@@ -111,9 +120,10 @@ def test_fused_values_and_gradients_equal_eager(
 ) -> None:
     built = build(model)
     expected = _results(built, "eager")
+    with_weights = _results(built, "eager", need_weights=True)
     monkeypatch.setattr(type(built.decoder), "advance", _fail)
     _assert_equal(_results(built, "auto"), expected)
-    _assert_equal(_results(built, "fused"), expected)
+    _assert_equal(_results(built, "fused", need_weights=True), with_weights)
 
 
 @pytest.mark.parametrize("decoder", ["bahdanau", "luong"])
@@ -198,7 +208,7 @@ def test_auto_runs_eagerly_where_fused_is_unsupported(
 ) -> None:
     built = build(model)
     monkeypatch.setattr(fused, "run", _fail)
-    outputs_btd, _ = built(text().source_bs, text().source_mask_bs, text().target_bt)
+    outputs_btd = built(text().source_bs, text().source_mask_bs, text().target_bt).output_btd
     assert outputs_btd.isfinite().all()
     assert not _decoder(built).uses_fused
 
