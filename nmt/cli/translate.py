@@ -222,7 +222,13 @@ def _translate(arguments: argparse.Namespace) -> int:
             group,
         )
         if group.is_first:
-            num_cut = write_translations(translations, arguments)
+            num_cut, num_missing = write_translations(translations, arguments)
+            if num_missing and not arguments.score_targets:
+                complain(
+                    f"{NAME}: {num_missing:,} lines are empty, because search found no translation "
+                    "that satisfies their constraints; loosen them, or raise --beam-size or "
+                    "--max-length"
+                )
             if num_cut and not arguments.score_targets:
                 complain(
                     f"{NAME}: {num_cut:,} translations reached the maximum length before their "

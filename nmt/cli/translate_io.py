@@ -115,7 +115,7 @@ def full_windows(lines: Iterable[Item], size: int) -> Iterator[list[Item]]:
 
 def write_translations(
     translations: Generator[Translation, None, None], arguments: argparse.Namespace
-) -> int:
+) -> tuple[int, int]:
     """Write each translation as soon as it is available, with its alignment and plot if requested.
 
     Args:
@@ -123,12 +123,13 @@ def write_translations(
         arguments: of nmt-translate
 
     Returns:
-        the number of translations that reached the maximum length before their end
+        the number of translations that reached the maximum length before their end, and the number
+        of those that no search has found
 
     Raises:
         UserError: if a file cannot be written, or the model has no attention to plot
     """
-    num_cut = 0
+    num_cut = num_missing = 0
     with ExitStack() as stack:
         stack.enter_context(closing(translations))
         outputs: list[Output] = []
@@ -140,7 +141,9 @@ def write_translations(
         pages = stack.enter_context(AttentionFolder(arguments.attention))
         counted = stack.enter_context(reporting("nmt-translate", translations, arguments.input))
         for number, translation in enumerate(counted):
-            num_cut += not translation.finished
+            if not translation.finished:
+                num_cut += bool(translation.pieces)
+                num_missing += not translation.pieces
             output.write(format_translation(number, translation, arguments))
             if arguments.input == "-":
                 output.flush()  # the other end of the pipe may wait for this line
@@ -149,7 +152,7 @@ def write_translations(
                 links = translation.alignment if of_words else translation.piece_alignment
                 alignments.write(to_pharaoh(links) + "\n")
             pages.plot(number, translation)
-    return num_cut
+    return num_cut, num_missing
 
 
 def format_translation(number: int, translation: Translation, arguments: argparse.Namespace) -> str:

@@ -57,13 +57,20 @@ class Placeholders(NamedTuple):
             source: the source sentence with its placeholders
         """
         if not self.renames:
-            return self._repair(text, Counter(self._find(source)))
+            return self._repair(text, self.expected(source))
         mask_of = self._masks_of(source)
-        found = [mask_of[one] for one in self._find(source) if one in mask_of]
-        repaired = self._repair(text, Counter(found))
+        repaired = self._repair(text, self.expected(source))
         original = {mask: placeholder for placeholder, mask in mask_of.items()}
         masks = _any_of(tuple(map(re.escape, self.masks)))
         return masks.sub(lambda m: original.get(m.group(), m.group()), repaired)
+
+    def expected(self, source: str) -> Counter[str]:
+        """Return how often each mask occurs in a translation of a source sentence."""
+        found = self._find(source)
+        if not self.renames:
+            return Counter(found)
+        mask_of = self._masks_of(source)
+        return Counter(mask_of[one] for one in found if one in mask_of)
 
     def _find(self, text: str) -> list[str]:
         return [match.group() for match in self._pattern.finditer(text)]

@@ -39,7 +39,8 @@ class Translation:
         piece_scores: log-probability of each piece, that of `</s>` last
         attention: attention weights, one row per target piece and one column per source piece,
             those of `</s>` last; None if the model has no attention
-        finished: False if the maximum length was reached before `</s>`
+        finished: False if the maximum length was reached before `</s>`, and if search found no
+            translation that satisfies the constraints, which is empty then
         n_best: all translations that were requested, this one first
         grid: rows and columns of the annotations if the source is an image; None for text
         source_spans: characters of `source` that each source piece covers; none for an image

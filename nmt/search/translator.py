@@ -277,7 +277,8 @@ class Translator:
         if any(line.constraints for line in lines):
             if self._graphs is not None:
                 raise UserError("constraints are not possible with recurrence graph; use auto")
-            resolved = resolve_lines(self._constraint_compiler, lines, options, file)
+            compiler = self._constraint_compiler
+            resolved = resolve_lines(compiler, self.preparation, lines, options, file)
         texts = self._tagged(lines, options, file)
         # By reader, then by line.
         encoded = [reader.encode(texts) for reader in self.readers]
@@ -318,7 +319,8 @@ class Translator:
                 translations[row] = (
                     replace(n_best[0], n_best=tuple(n_best))
                     if n_best
-                    # The model gives every continuation probability 0.
+                    # No translation satisfies the constraints, or the model gives every
+                    # continuation probability 0.
                     else Translation(lines[row].text, finished=False)
                 )
         return translations

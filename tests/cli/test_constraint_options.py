@@ -8,6 +8,7 @@ from nmt.cli.constraint_options import constrain_lines
 from nmt.cli.translate import check_options, make_parser
 from nmt.errors import UserError
 from nmt.search.source_line import SourceLine, number_lines
+from nmt.search.translator import Translator
 from tests.commands import nmt_translate
 
 
@@ -73,3 +74,23 @@ def test_faults_of_constraints_are_one_line_with_their_location(
     assert message in called.complaint
     called = nmt_translate("-m", trained, "--terms", tmp_path / "none", given="Hallo!\n")
     assert f"{tmp_path / 'none'}: not found" in called.complaint
+
+
+def test_line_without_a_possible_translation_is_empty_and_has_its_own_warning(
+    trained: Path, tmp_path: Path
+) -> None:
+    # There is room for the prefix, both terms and one more token, but two more are necessary.
+    files = {"prefix": "x ", "terms": "a\ta", "forbid": "x a\ta a"}
+    options: list[str] = []
+    for name, content in files.items():
+        (tmp_path / name).write_text(f"{content}\n\n")
+        options += [f"--{name}", str(tmp_path / name)]
+    vocabulary = Translator.load(trained).target_vocabulary
+    length = len(vocabulary.encode("x a a")) + 1
+    options += ["--max-length", str(length)]
+    called = nmt_translate("-m", trained, *options, given="Das Fenster.\n\n")
+    assert (called.code, called.lines) == (0, ["", ""])
+    assert called.err == (
+        "nmt-translate: 1 lines are empty, because search found no translation that satisfies "
+        "their constraints; loosen them, or raise --beam-size or --max-length\n"
+    )

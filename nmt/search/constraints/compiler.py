@@ -1,7 +1,7 @@
 """Constraints as users give them, and their tables for search."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -21,6 +21,7 @@ from nmt.search.constraints.token_automaton import TokenAutomaton, TokenTrie
 from nmt.search.step import to_device
 
 NO_LIMIT = 30_000  # occurrences of a phrase
+NO_LIMITS: Mapping[str, int] = {}
 
 
 class ResolvedConstraints(NamedTuple):
@@ -28,7 +29,7 @@ class ResolvedConstraints(NamedTuple):
 
     Attributes:
         terms: distinct required phrases
-        forbidden: distinct forbidden phrases
+        forbidden: distinct phrases that are forbidden or limited
         required: number of occurrences that each phrase needs, terms first
         limits: number of occurrences that each may have
         lengths: number of tokens of each required phrase; 0 for a forbidden one
@@ -89,29 +90,41 @@ class ConstraintCompiler:
         # Lists of forbidden phrases are often the same for all sentences.
         self._compiled_phrases = lru_cache(maxsize=8)(self._compile_phrases)
 
-    def resolve(self, constraints: Constraints, location: str = "") -> ResolvedConstraints:
+    def resolve(
+        self,
+        constraints: Constraints,
+        location: str = "",
+        at_most: Mapping[str, int] = NO_LIMITS,
+    ) -> ResolvedConstraints:
         """Return the constraints in the spelling of the vocabulary.
 
         Args:
-            constraints: as the user gives them
+            constraints: as the user gives them, prepared for the vocabulary
             location: `FILE:LINE` of the sentence for error messages; empty if unknown
+            at_most: the number of occurrences that further phrases may have
 
         Raises:
             UserError: if the vocabulary cannot spell a constraint, or one contradicts another
         """
         try:
-            return self._resolve(constraints)
+            return self._resolve(constraints, at_most)
         except UserError as error:
             raise UserError(error.message, location) from None
 
-    def _resolve(self, constraints: Constraints) -> ResolvedConstraints:
+    def _resolve(self, constraints: Constraints, at_most: Mapping[str, int]) -> ResolvedConstraints:
         terms = Counter(self._normalize(term, "term") for term in constraints.terms)
         forbidden = tuple({self._normalize(one, "forbid"): None for one in constraints.forbid})
         check_terms(list(terms), forbidden)
-        limits = [*_limits(terms), *(0 for _ in forbidden)]
+        # A term may be a placeholder that the source contains more often.
+        limits = list(map(max, _limits(terms), (at_most.get(term, 0) for term in terms)))
+        limits += [0] * len(forbidden)
         text = constraints.prefix
         prefix = self._normalize(text, "prefix") if text.strip() else ""
         check_prefix(prefix, [*terms, *forbidden], limits)
+        further = {
+            one: n for one, n in at_most.items() if one not in terms and one not in forbidden
+        }
+        forbidden, limits = (*forbidden, *further), [*limits, *further.values()]
         return ResolvedConstraints(
             tuple(terms),
             forbidden,

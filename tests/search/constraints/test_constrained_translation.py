@@ -4,7 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from nmt.data.placeholders import Placeholders
+from nmt.data.preparation import Preparation
 from nmt.errors import UserError
+from nmt.search.constraints.line_constraints import prepare
+from nmt.search.source_line import SourceLine
 from nmt.search.translator import Translator
 from tests.search.translations import assert_equal
 
@@ -124,3 +128,48 @@ def test_tagged_text_is_copied_and_its_tags_are_removed(translator: Translator) 
 def test_empty_sentence_with_constraints_is_an_error(translator: Translator) -> None:
     with pytest.raises(UserError, match="is empty; remove the constraints"):
         translator.translate(["Hallo", ""], terms=[[], ["a"]])
+
+
+@pytest.mark.parametrize("patterns", [(r"⟦\w⟧",), ()])
+def test_constraints_hold_for_text_with_placeholders(
+    patterns: tuple[str, ...], translator: Translator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Two signs that the vocabulary contains are the masks, or stand for themselves.
+    preparation = Preparation(placeholders=Placeholders(patterns, ("!", "?")))
+    monkeypatch.setattr(translator, "preparation", preparation)
+    x, y = ("⟦x⟧", "⟦y⟧") if patterns else ("!", "?")
+    source = f"Das {x} Fenster {y} ist offen."
+    (found,) = translator.translate(
+        source, prefix="My ", terms=[f"window {y}", x], forbid=["is", f"{x} window"], n_best=4
+    )
+    assert len(found.n_best) > 1
+    for text in (one.text for one in found.n_best):
+        assert text.startswith("My ")
+        assert (text.count(f"window {y}"), text.count(x), text.count(y)) == (1, 1, 1)
+        assert not occurrences("is", text)
+        assert f"{x} window" not in text
+    (found,) = translator.translate(source, prefix=f"{y} My{x}")
+    assert found.text.startswith(f"{y} My{x}")
+    assert (found.text.count(x), found.text.count(y)) == (1, 1)
+
+
+def test_constraints_that_contradict_placeholders_are_errors() -> None:
+    preparation = Preparation(placeholders=Placeholders((r"⟦\w⟧",), ("!", "?")))
+    line = SourceLine(0, "Das ⟦x⟧ Fenster ⟦x⟧ ⟦y⟧.")
+    with pytest.raises(UserError, match="forbid '⟦y⟧' is a placeholder of the sentence, which its"):
+        prepare(line.with_constraints(forbid=("a", "⟦y⟧")), preparation, "")
+    for terms in (("a ⟦y⟧", "a ⟦y⟧"), ("⟦y⟧ ⟦y⟧",)):
+        message = "require a placeholder 2 times, but the sentence contains it 1 times"
+        with pytest.raises(UserError, match=message):
+            prepare(line.with_constraints(terms=terms), preparation, "")
+
+
+def test_constraints_are_tokenized_as_the_text_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The tokenizer of Moses is an extra.
+    spaced = lambda text, language, **_: f"{text.replace('!', ' !').strip()}"  # noqa: E731
+    monkeypatch.setattr("nmt.data.preparation.tokenize", spaced)
+    line = SourceLine(0, "Halt!").with_constraints("Stop! ", ("Stop!",), ("now!",))
+    prepared, limits = prepare(line, Preparation(pre="moses"), "")
+    assert (prepared, dict(limits)) == (("Stop ! ", ("Stop !",), ("now !",)), {})
+    line = SourceLine(0, "Halt!").with_constraints("Stop!")
+    assert prepare(line, Preparation(pre="moses"), "")[0].prefix == "Stop !"
