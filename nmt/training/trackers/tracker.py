@@ -141,13 +141,23 @@ class TrackerGroup:
                 )
 
     def close(self, *, failed: bool) -> None:
-        """Close all trackers."""
+        """Close all trackers.
+
+        Raises:
+            UserError: a disk is full, unless training has failed, whose error comes first
+        """
+        errors: dict[str, Exception] = {}
         for name, tracker in self._trackers.items():
             try:
                 tracker.close(failed=failed)
             except Exception as error:
-                log.warning("%s: %s cannot be closed: %s", OPTION, name, error)
+                errors[name] = error
         self._trackers = {}
+        for found in errors.values():
+            if isinstance(found, UserError) and not failed:
+                raise found
+        for name, found in errors.items():
+            log.warning("%s: %s cannot be closed: %s", OPTION, name, found)
 
 
 def _start(config: ComponentConfig, run: TrackedRun) -> Tracker:

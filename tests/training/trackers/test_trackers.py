@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -232,6 +232,36 @@ def test_a_full_disk_ends_training(tmp_path: Path) -> None:
         (tmp_path / "csv" / "train.csv").symlink_to("/dev/full")
         with pytest.raises(UserError, match=r"train\.csv: cannot be written: No space left"):
             metrics.add("train", 2, {"loss": 1.0})
+
+
+class _Unwritten(Tracker):
+    """A tracker that writes when it is closed, to a full disk."""
+
+    closed: ClassVar[list[bool]] = []
+
+    def __init__(self, run: TrackedRun) -> None:
+        pass
+
+    def add(self, kind: str, step: int, values: Mapping[str, int | float]) -> None:
+        pass
+
+    def close(self, *, failed: bool) -> None:
+        self.closed.append(failed)
+        raise UserError("cannot be written: No space left on device", "events")
+
+
+def test_a_disk_that_is_full_at_the_end_is_an_error_but_hides_no_other(
+    tmp_path: Path, plugin_dir: Path, log_text: pytest.LogCaptureFixture
+) -> None:
+    TRACKERS.register("one")(_Unwritten)
+    TRACKERS.register("two")(type("Two", (_Unwritten,), {}))
+    trackers = ComponentConfig("one"), ComponentConfig("two")
+    with pytest.raises(UserError, match="events: cannot be written"):
+        _logger(tmp_path, 0, *trackers).__exit__(None)
+    with pytest.raises(KeyError), _logger(tmp_path, 0, *trackers):
+        raise KeyError
+    assert _Unwritten.closed == [False, False, True, True]
+    assert "two cannot be closed: events: cannot be written" in log_text.text
 
 
 def test_the_tracker_of_the_documentation_works(
