@@ -107,8 +107,13 @@ class FinalReport:
                 f"the validation loss does not fall anymore: it was lowest ({losses[lowest]:.4f}) "
                 f"after update {validations[lowest]['step']}"
             )
-        if self.best.metric != "loss" and self.best.best_step == validations[-1]["step"]:
-            yield f"{self.best.metric} was still improving"
+        if (metric := self.best.metric) == "loss":
+            return
+        # Validations before the metric was added to the experiment do not have it.
+        sign = 1 if higher_is_better(metric) else -1
+        *earlier, last = [sign * one[metric] for one in validations if metric in one] or [0.0]
+        if earlier and last > max(earlier):
+            yield f"{metric} was still improving"
 
     def _advice(self) -> Iterator[str]:
         """Yield the command that trains for longer."""
@@ -119,6 +124,14 @@ class FinalReport:
         rate = self.trainer.rate_factor
         if rate > LOW_RATE:
             yield f"to go on: {self._command(longer)}"
+            return
+        step, warmup = self.trainer.state.step, getattr(self.trainer.schedule, "warmup", 0)
+        if isinstance(warmup, int) and step < warmup:
+            command = self._command({"training.schedule.warmup": max(1, step // 10)}, "--restart")
+            yield (
+                f"the learning rate has only reached {100 * rate:.2g} % of its maximum, because "
+                f"training.schedule.warmup is {warmup} updates; with a shorter one: {command}"
+            )
             return
         steps = self.experiment.training.schedule.options.get("steps")
         if isinstance(steps, int):

@@ -99,6 +99,7 @@ class Validator:
         self.best_scores: dict[str, float] = {}
         self.best_texts: list[str] = []
         self._alignment_set = load_alignment_set(experiment)
+        self._has_warned = False
         evaluation = experiment.evaluation
         chosen = choose_for_references(
             evaluation.metrics, evaluation.tokenize, experiment.data.target, self.references
@@ -141,7 +142,8 @@ class Validator:
             "".join(f", {name} {value:.2f}" for name, value in result.scores.items()),
             " (best so far)" if is_best else "",
         )
-        if best.metric == "bleu" and result.scores["bleu"] < MIN_BLEU:
+        if best.metric == "bleu" and result.scores["bleu"] < MIN_BLEU and not self._has_warned:
+            self._has_warned = True
             log.warning(
                 "bleu below %g says nothing yet: the loss decides which checkpoint is the best; if "
                 "it stays so, use early_stopping: {metric: chrf}",

@@ -46,6 +46,23 @@ def test_end_reports_score_baselines_trend_and_command(
     assert command in end
 
 
+@pytest.mark.parametrize("kind", ["inverse_sqrt", "linear"])
+def test_end_within_the_warmup_advises_a_shorter_one(
+    kind: str, split: dict[str, Any], tmp_path: Path
+) -> None:
+    tree = quick(split, steps=4, validate_every=2, early_stopping={"metric": "bleu"})
+    tree["training"]["schedule"] = {"type": kind, "warmup": 100}
+    tree["evaluation"]["metrics"] = ["bleu"]
+    file = write_experiment(tmp_path / "a.yaml", tree)
+    called = nmt_train(file, "--run", tmp_path / "run")
+    end = _end(called.err)
+    assert "reached 4 % of its maximum, because training.schedule.warmup is 100 updates" in end
+    assert end.endswith("training.schedule.warmup=1 --restart")
+    # The loss decides between equal scores, but these have not improved.
+    assert "bleu was still improving" not in end
+    assert called.err.count("bleu below 1 says nothing yet") == 1
+
+
 def test_end_of_a_schedule_advises_to_start_over(split: dict[str, Any], tmp_path: Path) -> None:
     tree = quick(
         split,
