@@ -35,7 +35,7 @@ def resolve_device(name: str) -> torch.device:
         UserError: the name is another one, or cuda was requested and torch finds no GPU
     """
     if name not in DEVICES:
-        remedy = "; CUDA_VISIBLE_DEVICES chooses a GPU" if name.startswith("cuda") else ""
+        remedy = "; CUDA_VISIBLE_DEVICES chooses a GPU" if str(name).startswith("cuda") else ""
         raise UserError(f"device {name!r}: must be one of {', '.join(DEVICES)}{remedy}")
     has_gpu = torch.cuda.is_available()
     if name == "cuda" and not has_gpu:

@@ -1,6 +1,6 @@
 """Experiments that a Python program describes, or reads from a file."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path, PurePath
 from typing import Any, TypeAlias
@@ -10,7 +10,7 @@ from pydantic import PrivateAttr
 from nmt.config import schema
 from nmt.config.loader import PYTHON, LoadedExperiment, load_experiment, load_values
 from nmt.config.validation import Section
-from nmt.errors import UserError
+from nmt.errors import UserError, printable
 from nmt.registry import ComponentConfig
 from nmt.storage.open_run import to_yaml
 
@@ -58,7 +58,7 @@ class Experiment(schema.Experiment):
         Raises:
             UserErrors: all mistakes, each with file and line
         """
-        return cls._of(load_experiment(Path(file), _listed(overrides), origin=PYTHON))
+        return cls._of(load_experiment(Path(file), list_overrides(overrides), origin=PYTHON))
 
     @classmethod
     def _of(cls, loaded: LoadedExperiment) -> "Experiment":
@@ -69,7 +69,7 @@ class Experiment(schema.Experiment):
     def updated(self, overrides: Overrides) -> "Experiment":
         """Return the experiment with other values; the arguments are those of `load`."""
         values = plain(self._loaded.tree.values)
-        return self._of(load_values(values, _listed(overrides)))
+        return self._of(load_values(values, list_overrides(overrides)))
 
     @property
     def loaded(self) -> LoadedExperiment:
@@ -99,16 +99,29 @@ def load(experiment: Source, overrides: Overrides = ()) -> LoadedExperiment:
         case Experiment():
             return experiment.updated(overrides).loaded
         case schema.Experiment():
-            return load_values(plain(dict(experiment)), _listed(overrides))
+            return load_values(plain(dict(experiment)), list_overrides(overrides))
         case Mapping():
-            return load_values(plain(experiment), _listed(overrides))
+            return load_values(plain(experiment), list_overrides(overrides))
     kind = type(experiment).__name__
     raise UserError(f"expected the path of an experiment file, a dictionary or a model, got {kind}")
 
 
-def _listed(overrides: Overrides) -> Overrides:
-    """Return overrides as plain data, and a single text as a list."""
-    return [overrides] if isinstance(overrides, str) else plain(overrides)
+def list_overrides(overrides: object) -> Overrides:
+    """Return overrides as plain data, and a single text as a list.
+
+    Raises:
+        UserError: they are neither a dictionary with keys of text nor texts
+    """
+    if isinstance(overrides, str):
+        return [overrides]
+    for item in overrides if isinstance(overrides, Iterable) else [overrides]:
+        if not isinstance(item, str):
+            raise UserError(
+                "overrides: expected a dictionary such as {'training.epochs': 3}, or texts such as "
+                f"'training.epochs=3', got {printable(repr(item))}"
+            )
+    listed: Overrides = plain(overrides)
+    return listed
 
 
 def plain(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
@@ -9,10 +10,13 @@ import torch
 
 from nmt import cpu_tuning
 from nmt.config.schema import TrainingConfig
+from nmt.errors import UserError
 
 log = logging.getLogger("nmt")
 
 CUBLAS = "CUBLAS_WORKSPACE_CONFIG"
+
+_in_use = threading.Lock()
 
 
 @contextmanager
@@ -22,8 +26,18 @@ def settings_of_training(training: TrainingConfig, device: torch.device) -> Iter
     These are the number of threads, deterministic kernels, the matrix products and the denormal
     numbers of a CPU, torch's random generators, and the handlers of the logger `nmt`. The allocator
     stays as it is, since its settings could not be restored; they change no result.
+
+    Raises:
+        UserError: another training of this process has not ended; both would share the settings and
+            torch's random generators, which changes their results
     """
     with ExitStack() as stack:
+        if not _in_use.acquire(blocking=False):
+            raise UserError(
+                "another training of this process has not ended; wait for it, or train in another "
+                "process"
+            )
+        stack.callback(_in_use.release)
         stack.enter_context(_logger())
         devices = [torch.cuda.current_device()] if device.type == "cuda" else []
         stack.enter_context(torch.random.fork_rng(devices=devices))

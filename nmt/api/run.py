@@ -91,9 +91,13 @@ class Run:
 
         return plot([self], metrics, x)
 
-    def translator(self, checkpoint: str = "best", **options: Any) -> Translator:
+    def translator(self, checkpoint: str | int = "best", **options: Any) -> Translator:
         """Load the trained model; the options are those of `Translator.load`."""
         return Translator.load(self.path, checkpoint=checkpoint, **options)
+
+    def __fspath__(self) -> str:
+        """Return the run directory, so that a run stands for its path."""
+        return fspath(self.path)
 
     def __repr__(self) -> str:
         # The last report may be older than the checkpoint of an interrupted run, or newer.

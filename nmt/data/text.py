@@ -177,7 +177,7 @@ def list_texts(texts: object) -> list[str]:
     """Return a text or an iterable of texts as a list.
 
     Raises:
-        UserError: for anything else, such as bytes or a path
+        UserError: for anything else, such as bytes or a path, and for text that is not Unicode
     """
     if isinstance(texts, str):
         return [texts]
@@ -187,4 +187,9 @@ def list_texts(texts: object) -> list[str]:
     for number, text in enumerate(found):
         if not isinstance(text, str):
             raise UserError(f"text {number} must be a str, got {type(text).__name__}")
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError:
+            message = f"text {number} has half of a surrogate pair, which is no character"
+            raise UserError(message) from None
     return found

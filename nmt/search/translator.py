@@ -114,7 +114,7 @@ class Translator:
     def load(
         cls,
         *runs: str | PathLike[str],
-        checkpoint: str = "best",
+        checkpoint: str | int = "best",
         device: str = "auto",
         precision: str = "fp32",
         recurrence: str = "auto",
@@ -139,7 +139,8 @@ class Translator:
         resolved = resolve_device(device)
         _check_recurrence(recurrence, resolved)
         saved = [
-            load_saved_model(Path(run), checkpoint, trust_plugins=trust_plugins) for run in runs
+            load_saved_model(Path(run), str(checkpoint), trust_plugins=trust_plugins)
+            for run in runs
         ]
         first = saved[0]
         for run, other in zip(runs, saved, strict=True):

@@ -53,12 +53,15 @@ class RunCallback(Hook):
         self._callback.on_update(self._trainer, update)
 
 
-def check_callbacks(callbacks: Iterable[object]) -> None:
+def check_callbacks(callbacks: object) -> None:
     """Check the types of callbacks.
 
     Raises:
         UserError: one of them is a class, a function or another object
     """
+    if isinstance(callbacks, Callback) or not isinstance(callbacks, Iterable):
+        kind = printable(repr(callbacks))
+        raise UserError(f"callbacks: expected a list of objects of nmt.Callback, got {kind}")
     for callback in callbacks:
         if not isinstance(callback, Callback):
             kind = (

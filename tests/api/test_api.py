@@ -12,10 +12,12 @@ import pytest
 import torch
 
 import nmt
+from nmt.api.experiment import list_overrides
 from nmt.api.process import settings_of_training
 from nmt.config import schema
 from nmt.errors import UserError, UserErrors
 from nmt.evaluation.significance import Comparison
+from nmt.training.callback import check_callbacks
 from tests.commands import PHRASES, lines_of, nmt_eval, nmt_train, reports, write_experiment
 from tests.conftest import tiny_experiment
 from tests.training.conftest import quick
@@ -73,6 +75,21 @@ def test_settings_of_a_training_end_with_it(tmp_path: Path) -> None:
     }
 
 
+def test_a_process_does_one_training_at_a_time(tmp_path: Path) -> None:
+    # Random states and settings are shared, so that the weights of both would be others.
+    with (
+        nmt.open_trainer(small(), run=tmp_path / "one", quiet=True),
+        ThreadPoolExecutor(1) as pool,
+    ):
+        for call in (
+            lambda: nmt.train(small(), run=tmp_path / "two", quiet=True),
+            lambda: nmt.check(small()),
+        ):
+            with pytest.raises(UserError, match="another training of this process has not ended"):
+                pool.submit(call).result()
+    assert not (tmp_path / "two").exists()
+
+
 def test_training_equals_that_of_the_command(run: nmt.Run, tmp_path: Path) -> None:
     file = write_experiment(tmp_path / "a.yaml", small())
     called = nmt_train(file, "--run", tmp_path / "command")
@@ -98,6 +115,13 @@ def test_run_has_metrics_and_a_translator(run: nmt.Run) -> None:
         assert figure._repr_png_().startswith(b"\x89PNG")
     with pytest.raises(UserError, match="is not a run"):
         nmt.Run(run.path / "nowhere")
+
+
+def test_translators_are_loaded_from_runs_and_by_the_number_of_an_update(run: nmt.Run) -> None:
+    one = str(run.translator(4)("ab"))
+    assert str(nmt.Translator.load(run, run, checkpoint=4)("ab")) == one
+    with pytest.raises(UserError, match="text 1 has half of a surrogate pair"):
+        run.translator()(["a", "\ud800"])
 
 
 def test_evaluation_equals_that_of_the_command(run: nmt.Run, tmp_path: Path) -> None:
@@ -196,6 +220,11 @@ def test_wrong_overrides_and_a_missing_run_directory_are_errors() -> None:
         "overrides: model.decoder.wings: unknown option of 'bahdanau'",
         "overrides: training.steps: must be at least 1, got 0",
     ]
+    for overrides in (5, {1: 2}, [{"training.steps": 3}], None):
+        with pytest.raises(UserError, match="overrides: expected a dictionary such as"):
+            list_overrides(overrides)
+    with pytest.raises(UserError, match=r"callbacks: expected a list of objects of nmt\.Callback"):
+        check_callbacks(nmt.Callback())
     with pytest.raises(UserError, match="an experiment without a file has no default"):
         nmt.train(experiment)
     with pytest.raises(UserError, match=r"overrides: data\.train: .*nothing\.de: not found"):
