@@ -158,7 +158,8 @@ def _blocks(
         if is_limited and part is not corpus.parts[-1]:
             # Skip the lines of the pairs beyond the limit.
             pairs = sum(len(sources) for sources, _ in replace(part, limit=None).blocks())
-            next(islice(lines, max(0, pairs - (read - before) - 1), None), None)
+            skipped = pairs - (read - before)
+            next(islice(lines, skipped, skipped), None)
     # With a limit, the files are longer than the text that is read.
     if not is_limited and (more := sum(1 for _ in lines)):
         raise _wrong_count(files, read + more, read)

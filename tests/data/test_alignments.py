@@ -163,6 +163,11 @@ def test_limited_corpora_with_tags_use_the_lines_of_their_own_pairs(
     assert set(links.source[: links.offsets[1]].tolist()) == set(
         _positions(pairs[0][0], vocabulary)[0]
     )
+    # A limit that no corpus reaches skips no line.
+    whole = Corpus((part, tagged)).limited(100)
+    tokens = tokenize_corpus(whole, vocabulary, vocabulary, max_length=60, cache_dir=None)
+    links = link_tokens(whole, tokens, [tmp_path / "links"], both, cache_dir=None)
+    assert len(links.offsets) == 9
 
 
 def test_links_count_the_words_of_the_files_where_text_is_tokenized_before_the_vocabulary(
