@@ -8,8 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nmt.config.schema import DataConfig
+from nmt.data.corpus import find_corpus
 from nmt.data.placeholders import MASKS, Placeholders, find_placeholders
 from nmt.data.preparation import Preparation
+from nmt.data.vocabularies.learning import learn_vocabularies
 from nmt.data.vocabularies.sentencepiece import SentencePieceVocabulary
 from nmt.data.vocabularies.words import WordVocabulary
 from nmt.errors import UserError
@@ -126,3 +128,23 @@ def test_pairs_of_files_are_masked() -> None:
         ("x", "%s"),
     ]
     assert list(Preparation(placeholders=SYMBOLS).pairs(pairs)) == pairs
+
+
+@pytest.mark.parametrize(("type_", "rule"), [("word", "nmt_nfkc"), ("bpe", "identity")])
+def test_masks_are_not_normalized(type_: str, rule: str, tmp_path: Path) -> None:
+    for side in ("de", "en"):
+        (tmp_path / f"train.{side}").write_text("ﬁn {a} x\nx x\n" * 40)
+    text = tmp_path / "train"
+    vocabulary = {"type": type_, "size": 24, "normalization": {"target": rule}}
+    values = {"train": text, "valid": text, "source": "de", "target": "en"}
+    others = {"placeholders": [r"\{\w+\}"], "vocabulary": vocabulary}
+    data = DataConfig.model_validate(values | others)
+    _, learned = learn_vocabularies(data, find_corpus(text, "de", "en"))
+    ids = learned.encode(" ﬁn  ｟1｠① ｟1｠ x")
+    assert learned.tokens(ids).count("｟1｠") == (1 if type_ == "word" else 2)
+    assert "⦅" not in "".join(learned.tokens(range(len(learned))))
+    words = WordVocabulary.make(["｟1｠"], "nmt_nfkc", symbols=["｟1｠"])
+    line = " ﬁn  ｟1｠① ｟1｠ \U0010fffd｟2｠"
+    assert words.normalize(line) == "fin ｟1｠1 ｟1｠ \U0010fffd⦅2⦆"
+    found = [line[start:end] for start, end in words.spans(line)]
+    assert found == ["ﬁn", "｟1｠①", "｟1｠", "\U0010fffd｟2｠"]

@@ -43,7 +43,8 @@ def learn_vocabularies(data: DataConfig, train: Corpus) -> Vocabularies:
     config, preparation = data.vocabulary, Preparation.for_learning(data)
     rules = config.normalization.source, config.normalization.target
     symbols = _unite(config.user_defined_symbols, preparation.masks)
-    source_learner = _learner(config, _unite(data.tags, symbols), 0)
+    source_symbols = _unite(data.tags, symbols)
+    source_learner = _learner(config, source_symbols, 0)
     target_learner = _learner(config, symbols, 1)
 
     def pairs() -> Iterator[tuple[str, str]]:
@@ -71,7 +72,7 @@ def learn_vocabularies(data: DataConfig, train: Corpus) -> Vocabularies:
         joint = learn(lines, rules[0], source_learner)
         return joint, joint
     # The tokens are learned from the text of each side as its own rule leaves it.
-    source, target = map(make_normalizer, rules)
+    source, target = (make_normalizer(rule, source_symbols) for rule in rules)
     normalized = ((source(pair[0]), target(pair[1])) for pair in pairs())
     joint = learn((line for pair in normalized for line in pair), IDENTITY, source_learner)
     return joint.with_normalization(rules[0]), joint.with_normalization(rules[1])
@@ -110,7 +111,7 @@ def _learn_sentencepiece(
 
 def _learn_words(size: int, symbols: Sequence[str], lines: list[str], rule: str) -> WordVocabulary:
     check_size(size)
-    words = by_frequency(_count_words(lines, rule))
+    words = by_frequency(_count_words(lines, rule, symbols))
     words = _unite(symbols, words)[: size - NUM_SPECIAL_TOKENS]
     return WordVocabulary.make(words, rule, symbols=[*symbols])
 
@@ -119,7 +120,7 @@ def _learn_subwords(
     text: str, symbols: Sequence[str], lines: list[str], rule: str
 ) -> WordVocabulary:
     codes, counts = Codes(text, symbols), Counter[str]()
-    for word, count in _count_words(lines, rule).items():
+    for word, count in _count_words(lines, rule, symbols).items():
         for token in codes.split(word):
             counts[token] += count
     # Inside of words, symbols are followed by others.
@@ -133,8 +134,8 @@ def _learn_subwords(
     )
 
 
-def _count_words(lines: list[str], rule: str) -> Counter[str]:
-    normalize = make_normalizer(rule)
+def _count_words(lines: list[str], rule: str, symbols: Sequence[str]) -> Counter[str]:
+    normalize = make_normalizer(rule, symbols)
     return Counter(word for line in lines for word in normalize(line).split())
 
 

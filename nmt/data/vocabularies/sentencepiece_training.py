@@ -16,6 +16,8 @@ VocabularyType = Literal["unigram", "bpe", "char"]
 MAX_LINE_BYTES = 1 << 30
 # SentencePiece uses this character internally, and ignores lines that contain it.
 RESERVED_CHARACTER = "\u2585"
+# A character that no normalization rule changes, for private use.
+KEPT_CHARACTER = "\U0010fffd"
 # Name of the normalization rule that changes no character.
 IDENTITY = "identity"
 # <pad>, <s>, </s> and <unk>.
@@ -115,28 +117,65 @@ class _TrainingText:
             raise
 
 
-def make_normalizer(rule: str) -> Callable[[str], str]:
-    """Return the function by which a rule of SentencePiece normalizes a line."""
-    if rule == IDENTITY:
-        return str
-    normalizer = spm.SentencePieceNormalizer(
-        rule_name=rule, add_dummy_prefix=False, escape_whitespaces=False
-    )
-    normalize: Callable[[str], str] = normalizer.normalize
-    return normalize
+def make_normalizer(rule: str, symbols: Sequence[str] = ()) -> Callable[[str], str]:
+    """Return the function by which a rule of SentencePiece normalizes a line.
+
+    Args:
+        rule: name of the rule
+        symbols: strings that are never normalized
+    """
+    normalize = make_offset_normalizer(rule, symbols)
+    return lambda line: normalize(line)[0]
 
 
-def make_offset_normalizer(rule: str) -> Callable[[str], tuple[str, Sequence[int]]]:
+def make_offset_normalizer(
+    rule: str, symbols: Sequence[str] = ()
+) -> Callable[[str], tuple[str, Sequence[int]]]:
     """Return a function that normalizes a line and gives the origin of each character.
 
     The second value has the index in the line of each character of the result, and one for its end.
+
+    Args:
+        rule, symbols: see `make_normalizer`
     """
     if rule == IDENTITY:
         return lambda line: (line, range(len(line) + 1))
     normalizer = spm.SentencePieceNormalizer(
         rule_name=rule, add_dummy_prefix=False, escape_whitespaces=False
     )
-    return partial(normalizer.normalize, with_offsets=True)
+    normalize: Callable[[str], tuple[str, Sequence[int]]] = partial(
+        normalizer.normalize, with_offsets=True
+    )
+    kept = sorted((one for one in symbols if normalize(one)[0] != one), key=len, reverse=True)
+    if not kept:
+        return normalize
+    pattern = re.compile("|".join(map(re.escape, [*kept, KEPT_CHARACTER])))
+    return partial(_normalize_around, pattern, normalize)
+
+
+def _normalize_around(
+    pattern: re.Pattern[str],
+    normalize: Callable[[str], tuple[str, Sequence[int]]],
+    line: str,
+) -> tuple[str, Sequence[int]]:
+    """Normalize a line without the matches of a pattern, which no rule changes meanwhile."""
+    normalized, offsets = normalize(pattern.sub(KEPT_CHARACTER, line))
+    matches = list(pattern.finditer(line))
+    origins, end = list[int](), 0
+    for match in matches:
+        origins += range(end, match.start() + 1)
+        end = match.end()
+    origins += range(end, len(line) + 1)
+    text, origin_of_text, remaining = "", list[int](), iter(matches)
+    for character, offset in zip(normalized, offsets, strict=False):
+        if character == KEPT_CHARACTER:
+            match = next(remaining)
+            text += match.group()
+            origin_of_text += range(*match.span())
+        else:
+            text += character
+            origin_of_text.append(origins[offset])
+    return text, [*origin_of_text, origins[offsets[-1]]]
 
 
 def advisable_size(num_lines: int, required: int) -> int:

@@ -33,11 +33,11 @@ class WordVocabulary(Vocabulary):
         super().__init__(serialized)
         values = self.read(serialized)
         self._words: list[str] = [*SPECIAL_TOKENS, *values["words"]]
-        self._normalize = make_offset_normalizer(values["normalization"])
         # The special tokens have no entry: they are unknown words if they occur in a text.
         self._ids = {word: i for i, word in enumerate(values["words"], start=len(SPECIAL_TOKENS))}
         self.pad, self.bos, self.eos, self.unk = PAD, BOS, EOS, UNK
         self._symbols: list[str] = values.get("symbols", [])
+        self._normalize = make_offset_normalizer(values["normalization"], self._symbols)
 
     @classmethod
     def make(
