@@ -191,7 +191,8 @@ def _open_trainer(
 
     # From here on the run exists, and an error leaves it as it is.
     criteria = StoppingCriteria(trainer, best, limits)
-    if reason := criteria.reached():
+    # A new run has an update, and so a checkpoint, however short its minutes are.
+    if trainer.state.step and (reason := criteria.reached()):
         log.info("nothing left to do: %s are done", reason)
         trainer.stop.finish(reason)
         yield trainer

@@ -63,6 +63,16 @@ def test_end_within_the_warmup_advises_a_shorter_one(
     assert called.err.count("bleu below 1 says nothing yet") == 1
 
 
+def test_a_limit_that_passes_before_the_first_update_leaves_a_checkpoint(
+    experiment: dict[str, Any], tmp_path: Path
+) -> None:
+    tree = quick(experiment, steps=None, minutes=1e-9)
+    called = nmt_train(write_experiment(tmp_path / "a.yaml", tree), "--run", tmp_path / "run")
+    assert called.code == 0, called.err
+    assert "finished after 1e-09 minutes" in called.err
+    assert (tmp_path / "run" / "checkpoints" / "1").is_dir()
+
+
 def test_end_of_a_schedule_advises_to_start_over(split: dict[str, Any], tmp_path: Path) -> None:
     tree = quick(
         split,
