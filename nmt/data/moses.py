@@ -22,6 +22,8 @@ def tokenize(text: str, language: str, *, escape: bool, protected: tuple[str, ..
     tokenized: str = tokenizer.tokenize(
         plain, return_str=True, escape=escape, protected_patterns=[re.escape(p) for p in protected]
     )
+    for one in protected if escape else ():
+        tokenized = tokenized.replace(tokenizer.escape_xml(one), one)
     return tokenized
 
 

@@ -56,8 +56,9 @@ def test_moses_tokenizes_tokenized_text_to_itself_and_keeps_masks() -> None:
     tokenized = masked.source("Tom's (%s) & <b>.")
     assert tokenized == "Tom &apos; s ( ｟1｠ ) &amp; &lt; b &gt; ."
     assert masked.source(tokenized) == tokenized
-    tagged = Preparation("moses", (), ("de", "de"), tags=("<2de>",))
-    assert tagged.source("<2de> Ja.") == "<2de> Ja ."
+    for pre in ("moses", "moses_escaped"):
+        tagged = Preparation(pre, (), ("de", "de"), tags=("<2de>",))
+        assert tagged.source("<2de> Ja.") == "<2de> Ja ."
 
 
 def test_translation_refers_to_the_text_as_it_was_written() -> None:
