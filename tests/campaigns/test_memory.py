@@ -1,5 +1,6 @@
 """Too little memory: one line that says what to lower, and a run that continues with more."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -23,7 +24,7 @@ SHORT_STRIDE = 14
 def _fault(ended: Ended) -> str | None:
     if (fault := ended.fault([SUCCESS, USER_ERROR])) is not None:
         return fault
-    if ended.code == USER_ERROR and "memory; " not in "".join(ended.complaints):
+    if ended.code == USER_ERROR and not re.search("memory[;:] ", "".join(ended.complaints)):
         return f"not about memory: {ended.complaints}"
     return None
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch.utils._pytree import tree_leaves
 
-from nmt.data.batch import Batch, TokenGroups, collate
+from nmt.data.batch import Batch, PieceAlignment, TokenGroups, collate
 from nmt.data.special_tokens import SpecialTokens
 
 
@@ -71,11 +71,13 @@ def test_masks_do_not_depend_on_the_padding_id() -> None:
 
 def test_to_copies_all_tensors() -> None:
     specials = SpecialTokens(pad=0, bos=1, eos=2)
-    batch = collate([np.array([4])], [np.array([5])], specials, specials).with_groups().to("meta")
+    batch = collate([np.array([4])], [np.array([5])], specials, specials).with_groups()
+    batch = batch._replace(alignment=PieceAlignment(torch.zeros(1).long(), torch.ones(1)))
+    batch = batch.to("meta")
     assert isinstance(batch, Batch)
     assert isinstance(batch.source_groups, TokenGroups)
     tensors = tree_leaves(batch)
-    assert len(tensors) == 10
+    assert len(tensors) == 12
     assert {tensor.device.type for tensor in tensors} == {"meta"}
 
 

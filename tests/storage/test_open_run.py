@@ -38,8 +38,7 @@ def test_name_that_is_not_utf_8_is_refused_before_training(
     loaded = load_experiment(write_experiment(tmp_path / "a.yaml", experiment)).experiment
     name = "run"
     if is_data:
-        data = loaded.data.model_copy(update={"train": "corpus\udcff"})
-        loaded = loaded.model_copy(update={"data": data})
+        loaded.data.train[0] = loaded.data.train[0].model_copy(update={"path": "corpus\udcff"})
     else:
         name = "run\udcff"
     opening = open_run_dir(tmp_path / name, loaded, restart=False, lock=RunLock())
