@@ -9,6 +9,7 @@ import io
 import re
 import tokenize
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,7 @@ def python_files(folder: str) -> list[Path]:
     return [path for path in sorted((ROOT / folder).rglob("*.py")) if path != Path(__file__)]
 
 
+@cache  # parsing takes most of the time, and every pattern reads the same text
 def corpus(name: str) -> list[tuple[str, str]]:
     """Return names of files and texts of a folder, or of all documents."""
     if name == "documents":

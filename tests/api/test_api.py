@@ -62,6 +62,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> nmt.Run:
 
 def test_settings_of_a_training_end_with_it(tmp_path: Path) -> None:
     options = schema.TrainingConfig(steps=1, threads=3, deterministic=True)
+    torch.set_flush_denormal(False)  # an earlier test of the process may have left it on
     before = settings()
     with settings_of_training(options, torch.device("cpu")):
         torch.manual_seed(7)
