@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from nmt.config.schema import Experiment
-from nmt.config.validation import walk
+from nmt.config.sections import walk
 from nmt.errors import (
     OTHER_TOOLKITS,
     UserError,

@@ -9,7 +9,7 @@ from pydantic import PrivateAttr
 
 from nmt.config import schema
 from nmt.config.loader import PYTHON, LoadedExperiment, load_experiment, load_values
-from nmt.config.validation import Section
+from nmt.config.sections import Section
 from nmt.errors import UserError, printable
 from nmt.registry import ComponentConfig
 from nmt.storage.open_run import to_yaml

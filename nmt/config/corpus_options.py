@@ -11,7 +11,7 @@ from pydantic import (
 )
 
 from nmt.component_spec import PositiveFloat
-from nmt.config.validation import PathSection
+from nmt.config.sections import PathSection
 
 # Tokens of every vocabulary, besides U+2581 in place of a space.
 SPECIAL_TOKENS = ("<pad>", "<s>", "</s>", "<unk>")

@@ -9,8 +9,9 @@ from pydantic.fields import FieldInfo
 from pydantic.json_schema import JsonSchemaValue
 
 from nmt.component_spec import LARGE, REQUIRED, ComponentSpec, Option, bound_text
+from nmt.config.component_fields import Components, component_of
 from nmt.config.schema import Experiment
-from nmt.config.validation import Components, Section, component_of, section_of
+from nmt.config.sections import Section, section_of
 from nmt.errors import UserError, suggest
 from nmt.registry import FAMILIES
 

@@ -9,9 +9,11 @@ from typing import Literal
 
 from pydantic import AliasChoices
 
+from nmt.config.component_fields import Component, component_of
 from nmt.config.plugins import import_plugin
 from nmt.config.schema import Experiment
-from nmt.config.validation import Component, component_of, path_field, types_of, validate, walk
+from nmt.config.sections import path_field, types_of, walk
+from nmt.config.validation import validate
 from nmt.config.yaml_source import Key, Tree, leaves, read_value, read_yaml
 from nmt.errors import OptionError, UserError, UserErrors
 from nmt.files import exists, resolve

@@ -7,8 +7,10 @@ from annotated_types import Ge, Gt, Le
 from pydantic import AliasChoices, ConfigDict, Field, field_validator, model_validator
 from pydantic.json_schema import JsonSchemaValue
 
+from nmt.config.component_fields import DEFAULT, Component
 from nmt.config.corpus_options import Symbol
-from nmt.config.validation import DEFAULT, Component, FieldContext, Section, validate
+from nmt.config.sections import FieldContext, Section
+from nmt.config.validation import validate
 from nmt.errors import UserError, UserErrors
 from nmt.registry import COVERAGE_PENALTIES, LENGTH_PENALTIES, ComponentConfig
 

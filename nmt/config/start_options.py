@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 from annotated_types import Len
 from pydantic import BeforeValidator
 
-from nmt.config.validation import PathSection
+from nmt.config.sections import PathSection
 
 
 class StartFromConfig(PathSection):

@@ -14,7 +14,8 @@ from typing import Any
 from nmt.config.loader import LoadedExperiment
 from nmt.config.schema import EvaluationConfig, VocabularyConfig
 from nmt.config.search_options import SearchOptions, find_unused
-from nmt.config.validation import Section, validate
+from nmt.config.sections import Section
+from nmt.config.validation import validate
 from nmt.config.yaml_source import read_yaml
 from nmt.errors import UserErrors, printable
 from nmt.files import is_file

@@ -7,8 +7,9 @@ from typing import Any
 
 import yaml
 
+from nmt.config.component_fields import component_of
 from nmt.config.schema import Experiment
-from nmt.config.validation import component_of, walk
+from nmt.config.sections import walk
 from tests.campaigns.runs import EXPERIMENT
 
 # As written in the file; a key is given one after the other.

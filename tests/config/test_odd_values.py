@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from nmt.component_spec import REQUIRED
+from nmt.config.component_fields import component_of
 from nmt.config.schema import Experiment
 from nmt.config.search_options import SearchOptions
-from nmt.config.validation import component_of, section_of, validate, walk
+from nmt.config.sections import section_of, walk
+from nmt.config.validation import validate
 from nmt.config.yaml_source import Key
 from nmt.errors import MAX_LINE, UserError
 from nmt.registry import FAMILIES

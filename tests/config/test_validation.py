@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 from nmt.component_spec import REQUIRED
+from nmt.config.component_fields import options_model
 from nmt.config.loader import load_experiment
 from nmt.config.peers import COUNTERPARTS
 from nmt.config.schema import Experiment, ModelConfig
 from nmt.config.search_options import SearchOptions
-from nmt.config.validation import options_model, validate, walk
+from nmt.config.sections import walk
+from nmt.config.validation import validate
 from nmt.errors import UserErrors
 from nmt.registry import DECODERS, FAMILIES, MECHANISMS, ComponentConfig
 from tests.config.conftest import REQUIRED_KEYS, Errors, Read

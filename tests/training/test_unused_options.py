@@ -9,7 +9,7 @@ import yaml
 from nmt.config.loader import load_experiment
 from nmt.config.schema import Experiment, VocabularyConfig
 from nmt.config.search_options import BEAM_OPTIONS, SearchOptions
-from nmt.config.validation import section_of, walk
+from nmt.config.sections import section_of, walk
 from nmt.errors import UserError
 from nmt.training.dry_run import check_components
 from nmt.training.setup import prepare_datasets

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, get_args
 
-from nmt.config.schema import Rule
+from nmt.config.vocabulary_options import Rule
 from nmt.data.vocabularies.sentencepiece_training import IDENTITY, make_offset_normalizer
 from nmt.data.vocabulary import Span, Vocabulary
 
