@@ -1,13 +1,22 @@
 """Extension of a SentencePiece model by tokens of another text, whose ids follow its own ids.
 
-A serialized model is a protobuf message, and the concatenation of two messages is the message with
-the elements of both lists. An extension is therefore a message of new tokens after the model; see
-sentencepiece_model.proto for the numbers of the fields.
+A serialized model is a protobuf message, which fields of new tokens after it extend.
 """
 
-import struct
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+from nmt.data.vocabularies.protobuf import (
+    KIND,
+    MODEL_TYPE,
+    NORMAL,
+    PIECE,
+    PIECES,
+    SCORE,
+    TRAINER_SPEC,
+    USER_DEFINED,
+    read_fields,
+    write_field,
+)
 from nmt.data.vocabularies.sentencepiece import SPACE, SentencePieceVocabulary
 from nmt.data.vocabularies.sentencepiece_training import (
     IDENTITY,
@@ -19,11 +28,7 @@ from nmt.data.vocabularies.sentencepiece_training import (
 from nmt.data.vocabulary import Vocabulary
 from nmt.errors import UserError
 
-# Fields of ModelProto, TrainerSpec and SentencePiece, and their wire types.
-PIECES, TRAINER_SPEC, MODEL_TYPE = 1, 2, 3
-VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
-# Types of tokens.
-NORMAL, USER_DEFINED = 1, 4
+# Types of models that can be extended.
 TYPES: dict[int, VocabularyType] = {1: "unigram", 2: "bpe", 4: "char"}
 
 
@@ -87,9 +92,11 @@ def extend(
         ranked = sorted(tokens, key=lambda token: -tokens[token])
         tokens = {token: lowest - rank for rank, token in enumerate(ranked, start=1)}
     pieces = [
-        _piece(symbol, 0.0, USER_DEFINED) for symbol in symbols if not vocabulary.has_symbol(symbol)
+        _token_field(symbol, 0.0, USER_DEFINED)
+        for symbol in symbols
+        if not vocabulary.has_symbol(symbol)
     ]
-    pieces += [_piece(token, score, NORMAL) for token, score in tokens.items()]
+    pieces += [_token_field(token, score, NORMAL) for token, score in tokens.items()]
     return SentencePieceVocabulary(vocabulary.serialized + b"".join(pieces))
 
 
@@ -97,12 +104,12 @@ def model_type(vocabulary: SentencePieceVocabulary) -> VocabularyType:
     """Return the type of a model.
 
     Raises:
-        UserError: if it is another one
+        UserError: if tokens of this type cannot be learned
     """
     number = 1  # the default of the format
-    for field, value in _fields(vocabulary.serialized):
+    for field, value in read_fields(vocabulary.serialized):
         if field == TRAINER_SPEC and isinstance(value, bytes):
-            for inner, kind in _fields(value):
+            for inner, kind in read_fields(value):
                 number = kind if inner == MODEL_TYPE and isinstance(kind, int) else number
     if number not in TYPES:
         raise UserError(f"a SentencePiece model of type {number} cannot be extended; replace it")
@@ -130,40 +137,7 @@ def _parts(old: Vocabulary, token: str) -> list[int]:
     return parts[1:] if added else parts
 
 
-def _piece(token: str, score: float, kind: int) -> bytes:
-    """Return a model of one token."""
-    text = token.encode()
-    fields = b"\x0a" + _varint(len(text)) + text  # 1: piece
-    fields += b"\x15" + struct.pack("<f", score)  # 2: score
-    fields += b"\x18" + _varint(kind)  # 3: type
-    return _varint(PIECES << 3 | BYTES) + _varint(len(fields)) + fields
-
-
-def _varint(number: int) -> bytes:
-    low, rest = number & 0x7F, number >> 7
-    return bytes([low | 0x80]) + _varint(rest) if rest else bytes([low])
-
-
-def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """Yield the fields of a protobuf message that SentencePiece has accepted."""
-    position = 0
-
-    def read_varint() -> int:
-        nonlocal position
-        number = shift = 0
-        while True:
-            byte = message[position]
-            position += 1
-            number |= (byte & 0x7F) << shift
-            shift += 7
-            if byte < 0x80:
-                return number
-
-    while position < len(message):
-        key = read_varint()
-        if key & 7 == VARINT:
-            yield key >> 3, read_varint()
-            continue
-        size = {FIXED64: 8, FIXED32: 4}[key & 7] if key & 7 != BYTES else read_varint()
-        yield key >> 3, message[position : position + size]
-        position += size
+def _token_field(token: str, score: float, kind: int) -> bytes:
+    """Return the field of a token in a model."""
+    fields = (PIECE, token.encode()), (SCORE, float(score)), (KIND, kind)
+    return write_field(PIECES, b"".join(write_field(*field) for field in fields))

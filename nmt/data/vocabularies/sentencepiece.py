@@ -5,11 +5,19 @@ special token.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import sentencepiece as spm
 
+from nmt.data.vocabularies.protobuf import (
+    KIND,
+    PIECES,
+    USER_DEFINED,
+    read_fields,
+    write_field,
+)
 from nmt.data.vocabularies.sentencepiece_training import (
     IDENTITY,
     NUM_SPECIAL_TOKENS,
@@ -22,7 +30,6 @@ from nmt.files import MAX_VOCABULARY_BYTES, read_regular
 
 spm.set_min_log_level(3)
 
-USER_DEFINED = 4  # kind of a token in a SentencePiece model
 # Spaces inside tokens.
 SPACE = "\u2581"
 
@@ -202,7 +209,7 @@ class SentencePieceVocabulary(Vocabulary):
             return False
         return True
 
-    @property
+    @cached_property
     def user_defined_symbols(self) -> list[str]:
         return [self._processor.id_to_piece(i) for i in _user_defined_ids(self.serialized)]
 
@@ -241,47 +248,13 @@ class SentencePieceVocabulary(Vocabulary):
 
 
 def _user_defined_ids(model_proto: bytes) -> list[int]:
-    """Return the ids of user-defined symbols, which SentencePiece itself does not tell.
-
-    Each token is field 1 of the model, and its kind is field 3 of the token (sentencepiece_model.
-    proto); 4 is user-defined.
-    """
-    if bytes([3 << 3, USER_DEFINED]) not in model_proto:  # the usual case, and much faster
-        return []
-    tokens = [value for number, value in _fields(model_proto) if number == 1]
+    """Return the ids of user-defined symbols, which the API of SentencePiece does not give."""
+    kind = write_field(KIND, USER_DEFINED)
+    fields = read_fields(model_proto)
+    tokens = [value for field, value in fields if field == PIECES and isinstance(value, bytes)]
+    # Searching the bytes first is much faster than reading the fields of every token.
     return [
         i
         for i, token in enumerate(tokens)
-        if isinstance(token, bytes) and (3, USER_DEFINED) in _fields(token)
+        if kind in token and (KIND, USER_DEFINED) in read_fields(token)
     ]
-
-
-def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """Yield the fields of a message of protobuf: integers, bytes, and 0 for other values."""
-    position = 0
-
-    def integer() -> int:
-        nonlocal position
-        value = shift = 0
-        while True:
-            byte = message[position]
-            position += 1
-            value |= (byte & 0x7F) << shift
-            shift += 7
-            if byte < 0x80:
-                return value
-
-    while position < len(message):
-        number, wire_type = divmod(integer(), 8)
-        match wire_type:
-            case 0:
-                yield number, integer()
-            case 2:
-                length = integer()
-                yield number, message[position : position + length]
-                position += length
-            case 1 | 5:
-                yield number, 0
-                position += 8 if wire_type == 1 else 4
-            case _:
-                raise ValueError(f"a field of an unknown type {wire_type}")

@@ -14,6 +14,16 @@ import pytest
 import sentencepiece as spm
 
 from nmt.data.special_tokens import SpecialTokens
+from nmt.data.vocabularies.protobuf import (
+    KIND,
+    NORMAL,
+    PIECE,
+    PIECES,
+    TRAINER_SPEC,
+    USER_DEFINED,
+    read_fields,
+    write_field,
+)
 from nmt.data.vocabularies.sentencepiece import SentencePieceVocabulary
 from nmt.data.vocabularies.sentencepiece_training import SizeError, VocabularyType, make_normalizer
 from nmt.errors import UserError
@@ -255,33 +265,48 @@ def test_file_that_is_not_a_model_raises_user_error(
     assert capfd.readouterr().err == ""
 
 
-def _field(number: int, value: bytes | int) -> bytes:
-    """Return a field of a message of protobuf; a second one of a message is merged into it."""
-    if isinstance(value, int):
-        return bytes([number << 3 & 0xFF | 0x80, number >> 4, value])
-    return bytes([number << 3 & 0xFF | 2 | 0x80, number >> 4, len(value)]) + value
+def _token_field(text: bytes, kind: int) -> bytes:
+    return write_field(PIECES, write_field(PIECE, text) + write_field(KIND, kind))
 
 
-def _piece(text: bytes, kind: int) -> bytes:
-    return _field(1, _field(1, text) + _field(3, kind))
-
-
-NORMAL, CONTROL = 1, 3
+CONTROL = 3
 UNK_SURFACE, BOS_PIECE, EOS_PIECE, PAD_PIECE = 44, 46, 47, 48
 NOT_UTF8 = "has a token that is not UTF-8; give the file that SentencePiece has written"
 EQUAL = "has one token as two of <pad>, <s>, </s> and <unk>; train it with different ones"
 
 
+def test_fields_of_a_message_are_read_as_they_are_written() -> None:
+    fields: list[tuple[int, int | bytes]] = [
+        (1, b"x" * 300),
+        (16, 127),
+        (44, 128),
+        (2, 1 << 40),
+        (3, b""),
+    ]
+    message = b"".join(write_field(*field) for field in fields)
+    assert list(read_fields(message + write_field(2, 1.0))) == [*fields, (2, b"\0\0\x80?")]
+
+
+def test_symbols_of_a_model_are_found_by_their_kind() -> None:
+    trained = SentencePieceVocabulary.train(TEXT, size=40, user_defined_symbols=["<a>", "<b>"])
+    assert trained.user_defined_symbols == ["<a>", "<b>"]
+    # Text whose bytes are those of a kind.
+    addition = _token_field(b"\x18\x04", NORMAL) + _token_field(b"<c>", USER_DEFINED)
+    longer = SentencePieceVocabulary(trained.serialized + addition)
+    assert longer.user_defined_symbols == ["<a>", "<b>", "<c>"]
+    assert longer.tokens([40, 41]) == ["\x18\x04", "<c>"]
+
+
 @pytest.mark.parametrize(
     ("addition", "message"),
     [
-        (_piece(b"\xff\xfe", NORMAL), NOT_UTF8),
-        (_piece("ü".encode()[:1], NORMAL), NOT_UTF8),
-        (_piece(b"\xff", CONTROL), NOT_UTF8),
-        (_field(2, _field(UNK_SURFACE, b"\xff")), NOT_UTF8),
-        (_field(2, _field(EOS_PIECE, b"<s>")), EQUAL),
-        (_field(2, _field(PAD_PIECE, b"</s>")), EQUAL),
-        (_field(2, _field(BOS_PIECE, b"<pad>")), EQUAL),
+        (_token_field(b"\xff\xfe", NORMAL), NOT_UTF8),
+        (_token_field("ü".encode()[:1], NORMAL), NOT_UTF8),
+        (_token_field(b"\xff", CONTROL), NOT_UTF8),
+        (write_field(TRAINER_SPEC, write_field(UNK_SURFACE, b"\xff")), NOT_UTF8),
+        (write_field(TRAINER_SPEC, write_field(EOS_PIECE, b"<s>")), EQUAL),
+        (write_field(TRAINER_SPEC, write_field(PAD_PIECE, b"</s>")), EQUAL),
+        (write_field(TRAINER_SPEC, write_field(BOS_PIECE, b"<pad>")), EQUAL),
     ],
 )
 def test_unusable_model_raises_user_error(addition: bytes, message: str, tmp_path: Path) -> None:
@@ -295,10 +320,11 @@ def test_unusable_model_raises_user_error(addition: bytes, message: str, tmp_pat
 def test_special_tokens_are_control_tokens_within_the_vocabulary(tmp_path: Path) -> None:
     path = tmp_path / "odd.model"
     # A word as <s>, and ids out of range: SentencePiece finds special tokens by name and kind.
-    ids = b"".join(_field(number, 127) for number in (40, 41, 42, 43))
-    word = _field(BOS_PIECE, "\u2581".encode())
+    ids = b"".join(write_field(number, 127) for number in (40, 41, 42, 43))
+    word = write_field(BOS_PIECE, "\u2581".encode())
     path.write_bytes(
-        SentencePieceVocabulary.train(TEXT, size=40).serialized + _field(2, ids + word)
+        SentencePieceVocabulary.train(TEXT, size=40).serialized
+        + write_field(TRAINER_SPEC, ids + word)
     )
     vocabulary = SentencePieceVocabulary.load(path)
     assert (vocabulary.pad, vocabulary.eos, vocabulary.unk) == (0, 2, 3)
