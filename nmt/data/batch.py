@@ -57,7 +57,7 @@ class Batch(NamedTuple):
             computed on the CPU, because `nonzero` on a GPU would synchronize. After `round_lengths`
             they are the indices of all positions.
         source_groups: groups of the source tokens, for training on a GPU
-        target_groups: groups of `target_in_bt`, likewise
+        target_groups: groups of the tokens of `target_in_bt`, for the same purpose
         alignment: links between the tokens, if they are given
     """
 
@@ -119,7 +119,8 @@ class Batch(NamedTuple):
         """Return the batch padded to lengths of few shapes.
 
         The shape of `target_indices_r` depends on the lengths alone as well. The loss has to ignore
-        the padding among these positions. An alignment, whose shape would not, is left out.
+        the padding among these positions. The alignment is removed, because its shape depends on
+        the number of links.
 
         Args:
             source_pad: padding token of the source; None for images, whose sizes are equal

@@ -28,10 +28,10 @@ Block = tuple[list[str], list[str]]
 
 @dataclass(frozen=True, eq=False)
 class Selection:
-    """Pairs of a part that belong to a text, because the others are held out, or are these.
+    """A selection of the pairs of a part: those for training, or those held out for validation.
 
     Attributes:
-        key: the rule that selects them
+        key: values that identify the rule of selection
         kept: whether each pair of the part is selected
     """
 
@@ -178,7 +178,7 @@ class Corpus:
         return tuple((len(part.files), part.reading) for part in self.parts)
 
     def limited(self, limit: int | None) -> "Corpus":
-        """Return the first pairs of all parts, about as many of each; None for all pairs."""
+        """Return the first pairs of each part, with equal shares of the limit; None for all."""
         share = None if limit is None else -(-limit // len(self.parts))
         return Corpus(tuple(replace(part, limit=share) for part in self.parts))
 

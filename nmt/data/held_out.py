@@ -17,7 +17,7 @@ def hold_out(corpus: Corpus, share: float) -> tuple[Corpus, Corpus]:
     """Divide a text into one for training and one for validation.
 
     Pairs that share a side, up to case and spaces, are in the same text, so that no sentence is
-    learned and validated. The division is a function of the sentences and the share.
+    in both. The division is a function of the sentences and the share.
 
     Args:
         corpus: the text, which is read once

@@ -117,7 +117,7 @@ class BatchLoader:
         """Yield the batches of each update from a position on, without end.
 
         The last update of an epoch may have fewer batches. The batches of an update are distributed
-        over the ranks round-robin. If there are fewer batches than ranks, the remaining ranks get a
+        over the ranks round-robin. If an update has fewer batches than ranks, the other ranks get a
         dummy batch, because every rank must take part in every update.
 
         Args:

@@ -1,9 +1,10 @@
 """Placeholders: parts of a sentence that are copied to its translation, such as `{name}` or `%s`.
 
-The n-th different placeholder of a sentence becomes the n-th mask, one token of the vocabulary, on
-both sides. A model learns to copy few masks, and placeholders that training never saw are copied as
-well. The translation has each placeholder of the source as often as the source: a surplus mask is
-replaced by a missing one or removed, and what is still missing is appended.
+The n-th different placeholder of a sentence is replaced by the n-th mask, one token of the
+vocabulary, on both sides. A model thus learns to copy a few masks, and placeholders that are not in
+its training text are copied as well. A restored translation contains each placeholder as often as
+its source sentence: missing masks replace surplus ones or are appended, and further surplus masks
+are removed.
 """
 
 import re
@@ -24,8 +25,8 @@ class Placeholders(NamedTuple):
     """The placeholders of a text, and their masks.
 
     Attributes:
-        patterns: regular expressions of placeholders; without any, `masks` are the placeholders and
-            stand for themselves
+        patterns: regular expressions of placeholders; if empty, the masks themselves are the
+            placeholders, and no text is replaced
         masks: tokens of both vocabularies
     """
 
@@ -34,7 +35,7 @@ class Placeholders(NamedTuple):
 
     @property
     def renames(self) -> bool:
-        """Return whether masks take the place of placeholders."""
+        """Return whether masks replace placeholders."""
         return bool(self.patterns)
 
     def mask(self, text: str, source: str | None = None) -> str:
@@ -42,11 +43,11 @@ class Placeholders(NamedTuple):
 
         Args:
             text: a source sentence, or its translation
-            source: the source sentence of a translation, whose placeholders count; others are text
+            source: the source sentence of a translation, whose placeholders are replaced
         """
         if not self.renames:
             return text
-        mask_of = self._masks_of(text if source is None else source)
+        mask_of = self._masks_of(self._find(text if source is None else source))
         return self._pattern.sub(lambda m: mask_of.get(m.group(), m.group()), text)
 
     def restore(self, text: str, source: str) -> str:
@@ -56,20 +57,19 @@ class Placeholders(NamedTuple):
             text: a translation with masks
             source: the source sentence with its placeholders
         """
-        if not self.renames:
-            return self._repair(text, self.expected(source))
-        mask_of = self._masks_of(source)
         repaired = self._repair(text, self.expected(source))
+        if not self.renames:
+            return repaired
+        mask_of = self._masks_of(self._find(source))
         original = {mask: placeholder for placeholder, mask in mask_of.items()}
-        masks = _any_of(tuple(map(re.escape, self.masks)))
-        return masks.sub(lambda m: original.get(m.group(), m.group()), repaired)
+        return self._mask_pattern.sub(lambda m: original.get(m.group(), m.group()), repaired)
 
     def expected(self, source: str) -> Counter[str]:
         """Return how often each mask occurs in a translation of a source sentence."""
         found = self._find(source)
         if not self.renames:
             return Counter(found)
-        mask_of = self._masks_of(source)
+        mask_of = self._masks_of(found)
         return Counter(mask_of[one] for one in found if one in mask_of)
 
     def _find(self, text: str) -> list[str]:
@@ -78,21 +78,24 @@ class Placeholders(NamedTuple):
     @property
     def _pattern(self) -> re.Pattern[str]:
         # A mask in a text is a placeholder as well.
-        return _any_of((*self.patterns, *map(re.escape, self.masks)))
+        return _any_of(self.patterns, self.masks)
 
-    def _masks_of(self, source: str) -> dict[str, str]:
-        """Return the mask of each placeholder of a source; none for those beyond the masks."""
-        return dict(zip(dict.fromkeys(self._find(source)), self.masks, strict=False))
+    @property
+    def _mask_pattern(self) -> re.Pattern[str]:
+        return _any_of((), self.masks)
+
+    def _masks_of(self, found: list[str]) -> dict[str, str]:
+        """Return the mask of each different placeholder; surplus placeholders have none."""
+        return dict(zip(dict.fromkeys(found), self.masks, strict=False))
 
     def _repair(self, text: str, expected: Counter[str]) -> str:
         """Return a text in which each mask occurs as often as expected.
 
         Without patterns, only wrong masks are replaced, since a symbol may be a tag.
         """
-        pattern, missing = _any_of(tuple(map(re.escape, self.masks))), expected.copy()
-        surplus = 0
+        missing, surplus = expected.copy(), 0
         kept: list[str | None] = []
-        for match in pattern.finditer(text):
+        for match in self._mask_pattern.finditer(text):
             is_expected = missing[match.group()] > 0
             missing[match.group()] -= is_expected
             surplus += not is_expected
@@ -106,7 +109,7 @@ class Placeholders(NamedTuple):
             default = "" if self.renames else match.group()
             return next(kept_masks) or next(replacements, default)
 
-        repaired = pattern.sub(replace, text)
+        repaired = self._mask_pattern.sub(replace, text)
         if not self.renames:
             return repaired
         words = [word for word in repaired.split(" ") if word]
@@ -152,5 +155,6 @@ def find_placeholders(
 
 
 @lru_cache(maxsize=8)
-def _any_of(patterns: tuple[str, ...]) -> re.Pattern[str]:
-    return re.compile("|".join(f"(?:{pattern})" for pattern in patterns))
+def _any_of(patterns: tuple[str, ...], strings: tuple[str, ...] = ()) -> re.Pattern[str]:
+    alternatives = [*patterns, *map(re.escape, strings)]
+    return re.compile("|".join(f"(?:{alternative})" for alternative in alternatives))

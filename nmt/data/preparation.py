@@ -20,7 +20,7 @@ SUBWORD_SEPARATOR = "@@ "
 
 @dataclass(frozen=True)
 class Preparation:
-    """What happens to the text of an experiment outside of its vocabularies.
+    """Steps between the text of an experiment and its vocabularies, in both directions.
 
     Attributes:
         pre: tokenizer of both sides; None for text that its vocabulary reads as it is
@@ -71,19 +71,20 @@ class Preparation:
 
     @property
     def changes_source(self) -> bool:
-        """Return whether a vocabulary reads other text than is given."""
+        """Return whether source sentences differ from the text that their vocabulary reads."""
         return self.pre is not None or bool(self.masks)
 
     @property
     def changes_target(self) -> bool:
-        """Return whether translations are other text than a vocabulary decodes."""
+        """Return whether translations differ from the text that their vocabulary decodes."""
         return bool(self.post) or self.placeholders is not None
 
     @property
     def masks(self) -> tuple[str, ...]:
-        """The tokens that take the place of placeholders."""
-        has_masks = self.placeholders is not None and self.placeholders.renames
-        return self.placeholders.masks if self.placeholders is not None and has_masks else ()
+        """The tokens that replace placeholders."""
+        if self.placeholders is None or not self.placeholders.renames:
+            return ()
+        return self.placeholders.masks
 
     def source(self, text: str) -> str:
         """Return a source sentence as its vocabulary reads it."""
@@ -118,7 +119,7 @@ class Preparation:
         return text if self.placeholders is None else self.placeholders.restore(text, source)
 
     def reference(self, text: str) -> str:
-        """Return a target sentence of a file of the corpus as translations are compared with it."""
+        """Return a target sentence of a file of the corpus as the reference of translations."""
         is_tokenized = self.tokenized or self.pre is None
         return self._detokenize(text) if is_tokenized else text
 
@@ -147,6 +148,7 @@ def project(spans: Sequence[Span], text: str, other: str) -> list[Span]:
     for _, start, end, other_start, other_end in SequenceMatcher(
         None, text, other, autojunk=False
     ).get_opcodes():
+        # Parts of different lengths have no common characters: all positions become the start.
         equal = end - start == other_end - other_start
         positions += [other_start + i * equal for i in range(end - start)]
     positions.append(len(other))

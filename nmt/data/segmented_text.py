@@ -26,11 +26,11 @@ class SegmentedText:
 
     @cached_property
     def words_of_pieces(self) -> list[list[int]]:
-        """The words that each piece covers, in part at least.
+        """The words that each piece covers at least partly.
 
-        A piece of white space, or of no character, belongs to the word at its position or after
-        it, or to the last word if there is none. A piece before the text, of a tag, belongs to no
-        word.
+        A piece of white space, or of no character, belongs to the word at its position, otherwise
+        to the next word, and after the last word to the last one. A piece of a tag, which precedes
+        the text, belongs to no word.
         """
         bounds = [match.span() for match in re.finditer(r"\S+", self.text)]  # those of str.split
         starts, ends = [start for start, _ in bounds], [end for _, end in bounds]

@@ -42,8 +42,8 @@ def learn_extension(
 ) -> dict[str, float]:
     """Learn tokens of a text that a vocabulary lacks; return their scores.
 
-    They are the tokens of a vocabulary of the same type that is learned from the text as the given
-    one normalizes it.
+    A vocabulary of the same type is learned from the text, as the given vocabulary normalizes it;
+    its tokens that are not in the given one are returned.
 
     Args:
         vocabulary: the vocabulary to extend

@@ -112,7 +112,7 @@ class WordVocabulary(Vocabulary):
         return (word,)
 
     def surface(self, token: str) -> str:
-        """Return the characters of a word that a token stands for."""
+        """Return the characters of a word that a token covers."""
         return token
 
     def spans(self, text: str) -> list[Span]:
