@@ -16,11 +16,15 @@ from torch import Tensor
 
 from nmt.device import AsyncHostCopy
 from nmt.model.interfaces import Memory, Prediction, State, select_rows
-from nmt.search.candidates import Candidates, block_repeated_ngrams, select_candidates
-from nmt.search.constraints.allocation import select_from_banks
-from nmt.search.constraints.rules import ConstraintState, ConstraintTables, SentenceRules
-from nmt.search.finished import (
+from nmt.search.candidates import (
     NEG_INF,
+    Candidates,
+    block_repeated_ngrams,
+    select_candidates,
+)
+from nmt.search.constraints.allocation import select_from_banks
+from nmt.search.constraints.rules import ConstraintState
+from nmt.search.finished import (
     BeamStep,
     Detokenize,
     EarlyStopping,
@@ -52,7 +56,7 @@ def beam_search(
     source_mask_bs: Bool[Tensor, "b s"] | None = None,
     detokenize: Detokenize | None = None,
     graphs: "GraphedSteps | None" = None,
-    constraints: tuple[ConstraintTables, SentenceRules] | None = None,
+    constraints: ConstraintState | None = None,
 ) -> list[list[Hypothesis]]:
     """Search the `n_best` best hypotheses of each sentence; return them best first.
 
@@ -84,8 +88,8 @@ def beam_search(
             one is kept, and the search goes on to find others. None to distinguish tokens
         graphs: steps with the same step function and `eos` as CUDA graphs; n-grams cannot be
             blocked then, and no sentence has constraints. None to launch every kernel of its own
-        constraints: prefixes, required and forbidden phrases of the sentences; terms require a
-            beam of 2 or more
+        constraints: prefixes, required and forbidden phrases of the sentences, with one empty
+            hypothesis per sentence; terms require a beam of 2 or more
 
     Raises:
         UserError: if the coverage penalty is used with a model without attention, or if the model's
@@ -93,8 +97,7 @@ def beam_search(
     """
     assert min(beam_size, n_best) >= 1 and block_ngram >= 0
     assert graphs is None or (block_ngram == 0 and constraints is None)
-    tables, rules = constraints or (None, None)
-    assert tables is None or not tables.has_terms or beam_size > 1
+    assert constraints is None or not constraints.tables.has_terms or beam_size > 1
     assert all(length >= 1 for length in max_lengths_b)
     device = device_of(memory, state)
     scoring = Scoring(length_penalty, coverage_penalty)
@@ -113,8 +116,8 @@ def beam_search(
     beam = start_beam(
         to_device(source_mask_bs, device), beam_size, bos=bos, keep_prefixes=block_ngram > 0
     )
-    if tables is not None and rules is not None:
-        beam = beam._replace(constraints=tables.start(rules, beam_size))
+    if constraints is not None:
+        beam = beam._replace(constraints=constraints.expand(beam_size))
     all_rows_b = torch.arange(len(max_lengths_b), device=device)
     own_slots_k = torch.arange(beam_size, device=device)
     keeps_coverage = coverage_penalty.needs_weights
@@ -133,7 +136,6 @@ def beam_search(
                 eos=eos,
                 keeps_coverage=keeps_coverage,
                 block_ngram=block_ngram,
-                tables=tables,
                 length=length,
             )
         else:
@@ -258,7 +260,6 @@ def extend_beam(
     eos: int,
     keeps_coverage: bool,
     block_ngram: int,
-    tables: ConstraintTables | None = None,
     length: int = 0,
 ) -> Extension:
     """Append a token to the hypotheses; never reads a value from the device.
@@ -268,7 +269,6 @@ def extend_beam(
         prediction: output of the step function for them
         eos, block_ngram: see `beam_search`
         keeps_coverage: whether to sum the attention weights, for a coverage penalty
-        tables: constraints of the batch, if any
         length: number of tokens of the extended hypotheses, for constraints
     """
     beam_size = beam.tokens_bk.size(1)
@@ -286,12 +286,12 @@ def extend_beam(
         log_probs_nv = block_repeated_ngrams(log_probs_nv, prefixes_nt, block_ngram)
 
     constraints = beam.constraints
-    if tables is not None and constraints is not None:
-        log_probs_nv = tables.mask(constraints, log_probs_nv, length)
+    if constraints is not None:
+        log_probs_nv = constraints.mask(log_probs_nv, length)
 
     # Each hypothesis has one continuation by `eos`, so at least k of 2k candidates continue.
-    if tables is not None and constraints is not None and tables.has_terms:
-        candidates = select_from_banks(tables, constraints, beam.log_prob_bk, log_probs_nv, length)
+    if constraints is not None and constraints.tables.has_terms:
+        candidates = select_from_banks(constraints, beam.log_prob_bk, log_probs_nv, length)
     else:
         candidates = select_candidates(beam.log_prob_bk, log_probs_nv, 2 * beam_size)
 
@@ -306,8 +306,8 @@ def extend_beam(
     if prefixes_bkt is not None:
         prefixes_bkt = _of_parents(prefixes_bkt, parent_bk)
         prefixes_bkt = torch.cat([prefixes_bkt, tokens_bk[:, :, None]], dim=2)
-    if tables is not None and constraints is not None:
-        constraints = tables.append(constraints, parent_bk, tokens_bk, length)
+    if constraints is not None:
+        constraints = constraints.append(parent_bk, tokens_bk, length)
     next_beam = BeamState(
         tokens_bk,
         log_prob_bk,

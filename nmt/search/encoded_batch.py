@@ -9,7 +9,7 @@ from nmt.config.search_options import SearchOptions
 from nmt.model.interfaces import Memory, State
 from nmt.registry import COVERAGE_PENALTIES, LENGTH_PENALTIES
 from nmt.search.beam import beam_search
-from nmt.search.constraints.rules import ConstraintTables, SentenceRules
+from nmt.search.constraints.rules import ConstraintState
 from nmt.search.finished import Detokenize
 from nmt.search.graphed_steps import GraphedSteps
 from nmt.search.hypothesis import Hypothesis
@@ -28,7 +28,7 @@ class EncodedBatch(NamedTuple):
         source_mask_bs: False for padding; on the CPU
         max_lengths_b: maximum number of target tokens per sentence, `eos` included
         bos, eos: special tokens of the target vocabulary
-        constraints: constraints of the sentences; None without any
+        constraints: state of the constraints, one hypothesis per sentence; None without any
         graphs: steps of beam search as CUDA graphs; None to run without
     """
 
@@ -39,7 +39,7 @@ class EncodedBatch(NamedTuple):
     max_lengths_b: list[int]
     bos: int
     eos: int
-    constraints: tuple[ConstraintTables, SentenceRules] | None = None
+    constraints: ConstraintState | None = None
     graphs: GraphedSteps | None = None
 
     def beam_search(self, options: SearchOptions, detokenize: Detokenize) -> list[list[Hypothesis]]:

@@ -7,12 +7,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from nmt.search.candidates import Candidates
+from nmt.search.candidates import NEG_INF, Candidates
 from nmt.search.hypothesis import Hypothesis
 from nmt.search.scoring import Scoring
 from nmt.search.step import check_no_nan, without_padding
-
-NEG_INF = float("-inf")
 
 EarlyStopping = Literal["exact", "heuristic"]
 """When a sentence is done; see `beam_search`."""

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from nmt.errors import UserError
 from nmt.model.interfaces import Memory, State, select_rows
-from nmt.search.constraints.rules import ConstraintTables, SentenceRules
+from nmt.search.constraints.rules import ConstraintState
 from nmt.search.hypothesis import Hypothesis
 from nmt.search.scoring import UNPENALIZED, Scoring
 from nmt.search.step import (
@@ -43,7 +43,7 @@ def sample(
     top_p: float = 1.0,
     seeds_b: Sequence[int],
     source_mask_bs: Bool[Tensor, "b s"] | None = None,
-    constraints: tuple[ConstraintTables, SentenceRules] | None = None,
+    constraints: ConstraintState | None = None,
 ) -> list[Hypothesis]:
     """Sample one hypothesis per sentence; its score is its log-probability under the model.
 
@@ -68,7 +68,7 @@ def sample(
     Raises:
         UserError: if the model's probabilities are NaN, or a sample cannot satisfy its constraints
     """
-    assert constraints is None or not constraints[0].has_terms
+    assert constraints is None or not constraints.tables.has_terms
     assert temperature > 0 and top_k >= 0 and 0 < top_p <= 1
     generators = [np.random.default_rng(seed) for seed in seeds_b]
 
@@ -150,7 +150,7 @@ def decode_stepwise(
     max_lengths_b: Sequence[int],
     scoring: Scoring,
     source_mask_bs: Bool[Tensor, "b s"] | None,
-    constraints: tuple[ConstraintTables, SentenceRules] | None = None,
+    constraints: ConstraintState | None = None,
 ) -> list[Hypothesis]:
     """Decode one hypothesis per sentence, its tokens selected by a function.
 
@@ -161,8 +161,6 @@ def decode_stepwise(
     partial = [_PartialHypothesis(eos, length) for length in max_lengths_b]
     sentences = list(range(len(partial)))  # the sentence of each row of the batch
     tokens_b = torch.full((len(partial),), bos, device=device_of(memory, state))
-    tables, rules = constraints or (None, None)
-    constrained = None if tables is None or rules is None else tables.start(rules, 1)
     position = 0
     while sentences:
         # One hypothesis per sentence, so that b is n and no row needs to be reordered.
@@ -170,14 +168,14 @@ def decode_stepwise(
         scoring.check(weights_bs)
         # A NaN would not stop the selection of a token, only make it arbitrary.
         check_no_nan(log_probs_bv)
-        if tables is not None and constrained is not None:
-            log_probs_bv = tables.mask(constrained, log_probs_bv, position + 1)
+        if constraints is not None:
+            log_probs_bv = constraints.mask(log_probs_bv, position + 1)
             if not log_probs_bv.isfinite().any(-1).all():
                 raise UserError("no translation satisfies the constraints; change them")
         tokens_b = select(log_probs_bv, sentences, position).to(log_probs_bv.device)
-        if tables is not None and constrained is not None:
+        if constraints is not None:
             parent_b1 = torch.zeros_like(tokens_b[:, None])
-            constrained = tables.append(constrained, parent_b1, tokens_b[:, None], position + 1)
+            constraints = constraints.append(parent_b1, tokens_b[:, None], position + 1)
         log_prob_b = log_probs_bv.gather(1, tokens_b[:, None])[:, 0]
         weights = [None] * len(sentences) if weights_bs is None else weights_bs.float().cpu()
         extended = zip(sentences, tokens_b.tolist(), log_prob_b.tolist(), weights, strict=True)
@@ -187,8 +185,8 @@ def decode_stepwise(
         kept = [row for row, sentence in enumerate(sentences) if partial[sentence].is_active]
         sentences = [sentences[row] for row in kept]
         rows_b = torch.tensor(kept, dtype=torch.long)
-        tokens_b, memory, state, constrained = select_rows(
-            (tokens_b, memory, state, constrained), rows_b
+        tokens_b, memory, state, constraints = select_rows(
+            (tokens_b, memory, state, constraints), rows_b
         )
         position += 1
     return [

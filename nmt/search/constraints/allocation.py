@@ -8,12 +8,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from nmt.search.candidates import Candidates, select_candidates
-from nmt.search.constraints.rules import NEG_INF, ConstraintState, ConstraintTables
+from nmt.search.candidates import NEG_INF, Candidates, select_candidates
+from nmt.search.constraints.rules import ConstraintState
 
 
 def select_from_banks(
-    tables: ConstraintTables,
     state: ConstraintState,
     log_prob_bk: Float[Tensor, "b k"],
     log_probs_nv: Float[Tensor, "n v"],
@@ -28,17 +27,17 @@ def select_from_banks(
     candidates of plain beam search.
 
     Args:
-        tables, state: constraints of the batch
+        state: constraints of the hypotheses
         log_prob_bk: log-probability of each hypothesis
         log_probs_nv: distribution of the next token, masked by the constraints
         length: number of tokens of the extended hypotheses
     """
     beam_size = log_prob_bk.size(1)
-    pool = _pool(tables, state, log_prob_bk, log_probs_nv)
-    extended = tables.append(state, pool.parent_bc, pool.token_bc, length)
+    pool = _pool(state, log_prob_bk, log_probs_nv)
+    extended = state.append(pool.parent_bc, pool.token_bc, length)
     total_b1 = (state.rules.required_bj * state.rules.lengths_bj).sum(-1, keepdim=True)
-    ends_bc = pool.token_bc.eq(tables.eos)  # only possible with all terms
-    bank_bc = _met_tokens(tables, extended).where(~ends_bc, total_b1)
+    ends_bc = pool.token_bc.eq(state.tables.eos)  # only possible with all terms
+    bank_bc = _met_tokens(extended).where(~ends_bc, total_b1)
     fits_bc = total_b1 - bank_bc <= (state.rules.max_length_b - length)[:, None]
     impossible_bc = _repeats(pool, log_probs_nv.size(1)) | ~fits_bc
     # NaN is reported later and stays.
@@ -50,7 +49,6 @@ def select_from_banks(
 
 
 def _pool(
-    tables: ConstraintTables,
     state: ConstraintState,
     log_prob_bk: Float[Tensor, "b k"],
     log_probs_nv: Float[Tensor, "n v"],
@@ -63,7 +61,7 @@ def _pool(
     slots_k = torch.arange(beam_size, device=log_prob_bk.device)
     own = own._replace(parent_bc=slots_k.repeat(sentences)[:, None].expand_as(own.token_bc))
     own = Candidates(*(values_nx.reshape(sentences, -1) for values_nx in own))
-    advancing_bkx = _advancing_tokens(tables, state)
+    advancing_bkx = _advancing_tokens(state)
     token_bc = advancing_bkx.flatten(1)
     parent_bc = slots_k[:, None].expand_as(advancing_bkx).flatten(1)
     row_bc = torch.arange(sentences, device=slots_k.device)[:, None] * beam_size + parent_bc
@@ -78,29 +76,25 @@ def _pool(
     return Candidates(*(torch.cat(parts, 1) for parts in zip(best, own, advancing, strict=True)))
 
 
-def _advancing_tokens(tables: ConstraintTables, state: ConstraintState) -> Int[Tensor, "b k x"]:
+def _advancing_tokens(state: ConstraintState) -> Int[Tensor, "b k x"]:
     """Return the tokens that continue or begin a missing term; -1 for none."""
-    rules = state.rules
-    rows_bk = rules.first_state_b[:, None] + state.state_bk
-    missing_bkj = rules.required_bj[:, None] - state.counts_bkj - _is_pending(tables, state).long()
-    tokens_bkjy = tables.advance_ojx[rows_bk]
+    missing_bkj = state.rules.required_bj[:, None] - state.counts_bkj - _is_pending(state).long()
+    tokens_bkjy = state.tables.advance_ojx[state.rows_bk]
     return tokens_bkjy.masked_fill(missing_bkj[..., None] <= 0, -1).flatten(2)
 
 
-def _is_pending(tables: ConstraintTables, state: ConstraintState) -> Bool[Tensor, "b k j"]:
+def _is_pending(state: ConstraintState) -> Bool[Tensor, "b k j"]:
     """Return whether a term is complete unless its last word continues."""
-    rows_bk = state.rules.first_state_b[:, None] + state.state_bk
-    return tables.at_end_oj[rows_bk] > 0
+    return state.tables.at_end_oj[state.rows_bk] > 0
 
 
-def _met_tokens(tables: ConstraintTables, state: ConstraintState) -> Int[Tensor, "b k"]:
+def _met_tokens(state: ConstraintState) -> Int[Tensor, "b k"]:
     """Return the number of tokens of required terms in each hypothesis, which is its bank."""
     rules = state.rules
-    rows_bk = rules.first_state_b[:, None] + state.state_bk
     missing_bkj = (rules.required_bj[:, None] - state.counts_bkj).clamp_min(0)
     met_bkj = (rules.required_bj[:, None] - missing_bkj) * rules.lengths_bj[:, None]
-    pending_bkj = missing_bkj.clamp_max(1) * _is_pending(tables, state) * rules.lengths_bj[:, None]
-    partial_bkj = tables.progress_oj[rows_bk].masked_fill(missing_bkj.eq(0), 0)
+    pending_bkj = missing_bkj.clamp_max(1) * _is_pending(state) * rules.lengths_bj[:, None]
+    partial_bkj = state.tables.progress_oj[state.rows_bk].masked_fill(missing_bkj.eq(0), 0)
     # All complete terms require that their last word ends here, and each of the partial ones that
     # it goes on in its own way.
     return met_bkj.sum(-1) + pending_bkj.sum(-1).maximum(partial_bkj.amax(-1))

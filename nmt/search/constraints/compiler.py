@@ -15,7 +15,7 @@ from nmt.errors import UserError
 from nmt.search.constraints.forced_prefix import ForcedPrefix, force_prefix
 from nmt.search.constraints.phrases import Match, PhraseMatcher
 from nmt.search.constraints.request import Constraints
-from nmt.search.constraints.rules import ConstraintTables, SentenceRules
+from nmt.search.constraints.rules import ConstraintState, ConstraintTables, SentenceRules
 from nmt.search.constraints.term_spelling import TermSpelling, TokenTexts
 from nmt.search.constraints.token_automaton import TokenAutomaton, TokenTrie
 from nmt.search.step import to_device
@@ -203,8 +203,8 @@ def collate_constraints(
     max_lengths_b: Sequence[int],
     compiler: ConstraintCompiler,
     device: torch.device,
-) -> tuple[ConstraintTables, SentenceRules]:
-    """Return the tables of a batch and the constraints of its sentences on a device.
+) -> ConstraintState:
+    """Return the constraints of a batch on a device, as the state of its empty hypotheses.
 
     Args:
         compiled: constraints of each sentence
@@ -251,7 +251,7 @@ def collate_constraints(
         tensor(open_rows),
         tensor(np.array(rows)),
     )
-    return tables, rules
+    return ConstraintState.start(tables, rules)
 
 
 def check_terms(terms: Sequence[str], forbidden: Sequence[str]) -> None:

@@ -94,5 +94,5 @@ def constrained_search(
 ) -> list[list[Hypothesis]]:
     own = compiler(texts)
     compiled = [own.compile(own.resolve(one)) for one in constraints]
-    tables = collate_constraints(compiled, max_lengths_b, own, torch.device("cpu"))
-    return search(table, order=order, constraints=tables, max_lengths_b=max_lengths_b, **options)
+    state = collate_constraints(compiled, max_lengths_b, own, torch.device("cpu"))
+    return search(table, order=order, constraints=state, max_lengths_b=max_lengths_b, **options)

@@ -105,9 +105,9 @@ def test_constrained_step_reads_no_value_from_its_device(monkeypatch: pytest.Mon
     own, lengths = compiler(), [3, 2]
     constraints = [Constraints("a b ", ("b",), ("bb",)), NO_CONSTRAINTS]
     compiled = [own.compile(own.resolve(one)) for one in constraints]
-    tables, rules = collate_constraints(compiled, lengths, own, META)
+    state = collate_constraints(compiled, lengths, own, META)
     active = start_beam(torch.ones(2, 1, device=META).bool(), 3, bos=0, keep_prefixes=False)
-    active = active._replace(constraints=tables.start(rules, 3))
+    active = active._replace(constraints=state.expand(3))
     prediction = Prediction(torch.zeros(6, TOKENS, device=META), None, ())
     for length in (1, 2, 3):
         extension = extend_beam(
@@ -116,7 +116,6 @@ def test_constrained_step_reads_no_value_from_its_device(monkeypatch: pytest.Mon
             eos=1,
             keeps_coverage=False,
             block_ngram=0,
-            tables=tables,
             length=length,
         )
         active = extension.beam
