@@ -264,20 +264,15 @@ class Translator:
         Args:
             lines: all with a target to score, or all without one
             options: complete search options
-            file: name of the lines' file for error messages; empty if there is none
+            file: name of the lines' file for error messages; empty for no file
 
         Raises:
             UserError: if an image cannot be read, or an option requires another model
         """
-        if options.replace_unknown and self.reader.grid is not None:
-            raise UserError("replace_unknown has no effect with images, which have no words")
-        if options.block_ngram_repeat and self._graphs is not None:
-            # The tokens to compare are one more at every step.
-            raise UserError("block_ngram_repeat is not possible with recurrence graph; use auto")
+        is_constrained = any(line.constraints for line in lines)
+        self._check_options(options, is_constrained=is_constrained)
         resolved = None
-        if any(line.constraints for line in lines):
-            if self._graphs is not None:
-                raise UserError("constraints are not possible with recurrence graph; use auto")
+        if is_constrained:
             compiler = self._constraint_compiler
             resolved = resolve_lines(compiler, self.preparation, lines, options, file)
         texts = self._tagged(lines, options, file)
@@ -294,37 +289,60 @@ class Translator:
             batch = self._encode_batch(selected, selected_ids, options, file, constraints)
             hypotheses_b = self._decode(batch, selected, options)
             for row, hypotheses in zip(rows, hypotheses_b, strict=True):
-                pieces, spans = self.reader.pieces(ids[row]), self.reader.spans(texts[row])
-                # A tag that was added lies before the text.
-                tag = len(texts[row]) - len(lines[row].text)
-                spans = [
-                    (start - tag if end < tag else max(0, start - tag), end - tag)
-                    for start, end in spans
-                ]
-                n_best = [
-                    to_translation(
-                        lines[row].text,
-                        pieces,
-                        hypothesis,
-                        self.target_vocabulary,
-                        source_spans=spans,
-                        target=lines[row].target,
-                        replace_unknown=options.replace_unknown,
-                        grid=self.reader.grid,
-                        preparation=self.preparation,
-                    )
-                    for hypothesis in hypotheses
-                ]
-                if self.preparation.changes_target and options.sampling is None:
-                    n_best = _distinct(n_best)
-                translations[row] = (
-                    replace(n_best[0], n_best=tuple(n_best))
-                    if n_best
-                    # No translation satisfies the constraints, or the model gives every
-                    # continuation probability 0.
-                    else Translation(lines[row].text, finished=False)
+                translations[row] = self._to_translation(
+                    lines[row], texts[row], ids[row], hypotheses, options
                 )
         return translations
+
+    def _to_translation(
+        self,
+        line: SourceLine,
+        text: str,
+        ids: list[int],
+        hypotheses: list[Hypothesis],
+        options: SearchOptions,
+    ) -> Translation:
+        """Convert the hypotheses of a line, given its text with tag and its source positions."""
+        spans = self.reader.spans(text)
+        if tag := len(text) - len(line.text):  # the tag that was added lies before the text
+            spans = [
+                (start - tag if end < tag else max(0, start - tag), end - tag)
+                for start, end in spans
+            ]
+        pieces = self.reader.pieces(ids)
+        n_best = [
+            to_translation(
+                line.text,
+                pieces,
+                hypothesis,
+                self.target_vocabulary,
+                source_spans=spans,
+                target=line.target,
+                replace_unknown=options.replace_unknown,
+                grid=self.reader.grid,
+                preparation=self.preparation,
+            )
+            for hypothesis in hypotheses
+        ]
+        if not n_best:
+            # No translation satisfies the constraints, or the model gives every continuation
+            # probability 0.
+            return Translation(line.text, finished=False)
+        if self.preparation.changes_target and options.sampling is None:
+            n_best = _distinct(n_best)
+        return replace(n_best[0], n_best=tuple(n_best))
+
+    def _check_options(self, options: SearchOptions, *, is_constrained: bool) -> None:
+        """Raise UserError for options that the model or its recurrence does not support."""
+        if options.replace_unknown and self.reader.grid is not None:
+            raise UserError("replace_unknown has no effect with images, which have no words")
+        if self._graphs is None:
+            return
+        if options.block_ngram_repeat:
+            # The tokens to compare are one more at every step.
+            raise UserError("block_ngram_repeat is not possible with recurrence graph; use auto")
+        if is_constrained:
+            raise UserError("constraints are not possible with recurrence graph; use auto")
 
     def _tagged(self, lines: Sequence[SourceLine], options: SearchOptions, file: str) -> list[str]:
         """Return the texts of lines with the tag of the options.
@@ -333,14 +351,9 @@ class Translator:
             UserError: if the model does not know the tag, or requires one that a line lacks
         """
         if options.tag is None:
-            for line in lines if self.required_tags else ():
-                first = line.text.split(maxsplit=1)[:1]
-                if not is_blank(line.text) and first[0] not in self.required_tags:
-                    raise UserError(
-                        f"the model requires a tag, {' or '.join(self.required_tags)}; choose one "
-                        "with --tag (Python: tag=...), or begin the sentence with it",
-                        line.location(file),
-                    )
+            if self.required_tags:
+                for line in lines:
+                    self._require_tag(line, file)
             return [line.text for line in lines]
         for reader in self.readers:
             if not reader.has_symbol(options.tag):
@@ -348,6 +361,14 @@ class Translator:
                     f"tag {options.tag} is unknown to the model; use one of its corpora"
                 )
         return [add_tag(line.text, options.tag) for line in lines]
+
+    def _require_tag(self, line: SourceLine, file: str) -> None:
+        if not is_blank(line.text) and line.text.split(maxsplit=1)[0] not in self.required_tags:
+            raise UserError(
+                f"the model requires a tag, {' or '.join(self.required_tags)}; choose one with "
+                "--tag (Python: tag=...), or begin the sentence with it",
+                line.location(file),
+            )
 
     @cached_property
     def _constraint_compiler(self) -> ConstraintCompiler:
