@@ -8,7 +8,8 @@ Every shortcut must equal `Seq2Seq.step` up to rounding; the tests compare them.
 """
 
 import copy
-from typing import Literal, get_args
+from collections.abc import Callable
+from typing import Any, Literal, TypeVar, get_args
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -32,6 +33,7 @@ from nmt.inference.token_cache import Projections, TokenProjectionCache
 from nmt.model.interfaces import Memory, Prediction, State, select_rows
 from nmt.model.seq2seq import Seq2Seq
 
+Tree = TypeVar("Tree")
 Precision = Literal["fp32", "tf32", "bf16", "fp16", "int8"]
 
 
@@ -79,31 +81,18 @@ class InferenceModel:
             ValueError: a source has no real position
         """
         self._check_positions(source_mask_bs)
-        if len(source) > 1 or self.device.type != "cpu":
-            return self._start(source, source_mask_bs)
-        twice = torch.tensor([0, 0])
-        started = self._start(source[twice], source_mask_bs[twice])
-        return select_rows(started, twice[:1])
+        return self._with_two_rows(self._start, source, source_mask_bs)
 
     @torch.inference_mode()
     def step(self, tokens_n: Int[Tensor, " n"], memory: Memory, state: State) -> Prediction:
         """Return the distribution of the next token of n hypotheses, given their last tokens."""
-        if len(tokens_n) > 1 or self.device.type != "cpu":
-            return self._step(tokens_n, memory, state)
-        twice = torch.tensor([0, 0])
-        memory, state = select_rows((memory, state), twice)
-        return select_rows(self._step(tokens_n[twice], memory, state), twice[:1])
+        return self._with_two_rows(self._step, tokens_n, memory, state)
 
     @torch.inference_mode()
     def encode(self, source: Source, source_mask_bs: Bool[Tensor, "b s"]) -> Float[Tensor, "b s e"]:
         """Return the annotations of a batch of sources, for programs that study them."""
         self._check_positions(source_mask_bs)
-        rows = torch.arange(len(source), device=source.device)
-        if len(source) == 1 and self.device.type == "cpu":
-            rows = rows.repeat(2)
-        with autocast(self.precision, self.device):
-            encoded = self._model.encode(source[rows], source_mask_bs[rows])
-        return encoded.states_bse[: len(source)]
+        return self._with_two_rows(self._encode, source, source_mask_bs)
 
     def weight_bytes(self) -> int:
         """Return the memory of the weights in bytes; shared tensors count once."""
@@ -123,6 +112,19 @@ class InferenceModel:
                 f"source {empty[0]} of the batch has no real position; a sentence has at least one "
                 "token, such as </s>"
             )
+
+    def _with_two_rows(self, compute: Callable[..., Tree], rows: Tensor, *others: Any) -> Tree:
+        """Compute the outputs of a batch, those of a lone row on a CPU twice."""
+        if len(rows) > 1 or self.device.type != "cpu":
+            return compute(rows, *others)
+        twice = torch.tensor([0, 0])
+        return select_rows(compute(*select_rows((rows, *others), twice)), twice[:1])
+
+    def _encode(
+        self, source: Source, source_mask_bs: Bool[Tensor, "b s"]
+    ) -> Float[Tensor, "b s e"]:
+        with autocast(self.precision, self.device):
+            return self._model.encode(source, source_mask_bs).states_bse
 
     def _start(self, source: Source, source_mask_bs: Bool[Tensor, "b _"]) -> tuple[Memory, State]:
         with autocast(self.precision, self.device):

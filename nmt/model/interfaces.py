@@ -110,7 +110,7 @@ class Encoded(NamedTuple):
         states_bse: annotations, zero in padding
         mask_bs: real source positions
         final_state_bx: state of the encoder's top layer after it has read the sentence; that of the
-            backward direction if there is one
+            backward direction if the encoder has two
         layer_states: last states of every layer
         extras: outputs for particular decoders, by names that encoder and decoder agree on;
             pytrees of tensors with b rows

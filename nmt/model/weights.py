@@ -93,7 +93,7 @@ def convert_vocabulary(
     Args:
         weights: the weights of a model by name
         source_parts: the former tokens of which each source token consists, by id; its row is the
-            mean of theirs, or of all rows if there are none. None without a source vocabulary
+            mean of theirs, or of all rows without any. None for images
         target_parts: the same for the target
     """
     converted = dict(weights)
@@ -106,15 +106,13 @@ def convert_vocabulary(
 
 def _mean_rows(table: Tensor, parts: Sequence[Sequence[int]]) -> Tensor:
     mean = table.float().mean(dim=0).to(table.dtype)
-    rows = [
-        table[own[0]]
-        if len(own) == 1
-        else table[[*own]].float().mean(dim=0).to(table.dtype)
-        if own
-        else mean
-        for own in parts
-    ]
-    return torch.stack(rows)
+
+    def mean_row(own: Sequence[int]) -> Tensor:
+        if not own:
+            return mean
+        return table[own[0]] if len(own) == 1 else table[[*own]].float().mean(0).to(table.dtype)
+
+    return torch.stack(list(map(mean_row, parts)))
 
 
 def match_weights(

@@ -66,7 +66,7 @@ def _heat_map(attention: AttentionMatrix) -> str:
 
 
 def isolate(words: Iterable[str]) -> list[str]:
-    """Escape words, and isolate them so that `</s>` is not mirrored beside a word in Arabic."""
+    """Escape words, and isolate them so that `</s>` is not mirrored next to a word in Arabic."""
     return [f"<bdi>{escape(word)}</bdi>" for word in words]
 
 

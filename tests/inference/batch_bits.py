@@ -16,7 +16,7 @@ from tests.model.small import wires
 TOKENS = 203
 SCORES = ("additive", "concat", "general", "dot", "scaled_dot", "cosine", "location")
 MECHANISM_NAMES = ("local_m", "local_p", "soft", "hard", "multi_head")
-OWN = 0  # stands for the length of the compared sentence
+OWN = 0  # replaced by the length of the compared sentence
 BATCHES: dict[str, list[int]] = {
     "of equal length": [OWN],
     "of short ones": [1, 2, 3],

@@ -105,7 +105,7 @@ def test_exchanged_vocabularies_are_refused(
         nmt_translate("-m", run, given="Ein Mann\n").complaint,
     ):
         assert "source.model: has changed since" in complaint
-    # Without a record of the vocabularies, their sizes tell.
+    # Without a record of the vocabularies, their sizes show the exchange.
     monkeypatch.setattr(saved_model, "check_for_translation", lambda *given: None)
     complaint = nmt_translate("-m", run, given="Ein Mann\n").complaint
     assert "source.model and target.model are swapped; exchange their names" in complaint

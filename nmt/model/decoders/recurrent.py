@@ -134,11 +134,11 @@ class RecurrentDecoder(FusedSupport, Decoder[M, S]):
             steps.append(self.advance(projected_bg, memory, state))
             # The only dependence between steps.
             state = steps[-1].state
-        weights = [step.weights_ns for step in steps if step.weights_ns is not None]
+        weights = [one.weights_ns for one in steps if need_weights and one.weights_ns is not None]
         return UnrolledSteps(
             _stack(step.readout_inputs for step in steps),
             _stack(step.auxiliary for step in steps),
-            torch.stack(weights) if need_weights else None,
+            torch.stack(weights) if weights else None,
         )
 
     @property

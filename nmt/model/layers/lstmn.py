@@ -26,7 +26,7 @@ class Tapes(NamedTuple):
     Attributes:
         entries_ntx: hidden tape and memory tape, concatenated: [h_i; c_i]
         keys_nta: W_h h_i of every entry
-        hidden_nd: h of the last entry, zero if there is none
+        hidden_nd: h of the last entry, zero before the first one
         query_na: W_h~ h~ of the last step
         weights_nt: attention weights s of the last step
     """
@@ -42,7 +42,7 @@ class LSTMNLayer(nn.Module):
     """An LSTM whose state is a weighted sum of its past states. Cheng et al. 2016, section 3.2.
 
     s_i = softmax_i(v·tanh(W_h h_i + W_x x_t + W_h~ h~_{t-1})) over all entries i before t, and
-    [h~_t; c~_t] = Σ_i s_i [h_i; c_i], zero if there is no entry. Then i, f, o = σ(·) and
+    [h~_t; c~_t] = Σ_i s_i [h_i; c_i], zero without entries. Then i, f, o = σ(·) and
     g = tanh(·) of W [h~_t; x_t] + b, c_t = f∘c~_t + i∘g and h_t = o∘tanh(c_t). Feedback is the part
     of x_t that is known only at step t.
 

@@ -221,7 +221,7 @@ def write(
     # e in (0, 1) and a in (-1, 1)
     erase_nuh, add_nuh = numbers_nxh.chunk(2, dim=1)
     erase_nuh, add_nuh = arithmetic.sigmoid(erase_nuh), add_nuh.tanh()
-    # A loop over heads keeps the product over them in the order of eq. 3; there are few.
+    # A loop over heads keeps the product over them in the order of eq. 3; they are few.
     for head in range(weights_nhi.size(1)):
         one = slice(head, head + 1)
         memory_nui = memory_nui - memory_nui * (erase_nuh[:, :, one] * weights_nhi[:, one])

@@ -202,7 +202,7 @@ class Recurrence:
         Args:
             d_hidden_tbd: gradient of `hidden_tbd` by way of the readout
             d_input_feed_tbf: gradient of `input_feed_tbf` by way of the readout
-            d_weights_tbs: gradient of the attention weights themselves; None without one
+            d_weights_tbs: gradient of the attention weights as an output; None for zero
         """
         gradients = self._allocate_gradients(d_hidden_tbd, d_input_feed_tbf)
         # Each step reads one contiguous block, as the Triton kernels require.

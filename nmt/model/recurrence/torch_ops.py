@@ -120,7 +120,7 @@ class CellOps(ABC):
             source: keys and values
             weights_bs: α
             d_context_be: gradient of c
-            d_weights_bs: gradient of α besides that by way of c; None without one
+            d_weights_bs: gradient of α apart from that by way of c; None for zero
             d_energies_bs: output, gradient of the energies
             d_query_ba: output, gradient of q
             additive: sums over the steps, to which this step may be added; see `finish_additive`

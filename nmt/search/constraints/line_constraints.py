@@ -26,7 +26,7 @@ def resolve_lines(
         preparation: preparation of the text, which applies to constraints as well
         lines: lines to translate
         options: complete search options
-        file: name of the lines' file for error messages; empty if there is none
+        file: name of the lines' file for error messages; empty for no file
 
     Raises:
         UserError: if constraints contradict each other, the vocabulary or the options

@@ -9,7 +9,7 @@ from nmt.errors import UserError
 TAG = re.compile(r"[A-Za-z][\w-]*")
 
 Phrases = str | Sequence[str] | Sequence[Sequence[str]]
-"""A phrase or several ones for all texts, or a list of phrases per text."""
+"""A phrase or a list of phrases for all texts, or a list of phrases per text."""
 
 
 class Constraints(NamedTuple):

@@ -134,7 +134,7 @@ def test_empty_sentence_with_constraints_is_an_error(translator: Translator) -> 
 def test_constraints_hold_for_text_with_placeholders(
     patterns: tuple[str, ...], translator: Translator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Two signs that the vocabulary contains are the masks, or stand for themselves.
+    # Two signs that the vocabulary contains are the masks, or placeholders themselves.
     preparation = Preparation(placeholders=Placeholders(patterns, ("!", "?")))
     monkeypatch.setattr(translator, "preparation", preparation)
     x, y = ("⟦x⟧", "⟦y⟧") if patterns else ("!", "?")
