@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from functools import cached_property
 from math import log10
 from typing import NamedTuple, TypeVar
 
@@ -65,7 +66,7 @@ class BatchSplitter:
         Raises:
             UserError: if a batch does not fit and cannot be divided
         """
-        buffers = training_buffers(self._model).values() if self.is_enabled else ()
+        buffers = self._buffers if self.is_enabled else []
         before = [(buffer, buffer.clone()) for buffer in buffers]
         while isinstance(result := compute(update), DoesNotFit):
             # The exception is gone by now, and with it the tensors of the failed attempt.
@@ -81,6 +82,11 @@ class BatchSplitter:
             update = split_batch(update, result.number)
             self._report(failed)
         return update, result
+
+    @cached_property
+    def _buffers(self) -> list[Tensor]:
+        # Listing them takes a millisecond, which updates on a GPU would wait for.
+        return list(training_buffers(self._model).values())
 
     def _report(self, failed: IndexedBatch) -> None:
         self._splits += 1

@@ -81,7 +81,7 @@ class BestMetricTracker:
     @property
     def exhausted(self) -> bool:
         """Return whether `patience` validations have passed without improvement."""
-        waited = (self._before_end or self.state_dict())["waited"]
+        waited = self.waited if self._before_end is None else self._before_end["waited"]
         return self.patience is not None and waited >= self.patience
 
     def state_dict(self) -> JsonObject:
