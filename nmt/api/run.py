@@ -40,7 +40,7 @@ class Run:
 
     @property
     def experiment(self) -> Experiment:
-        """The resolved experiment, with every option.
+        """Return the resolved experiment, with every option.
 
         Raises:
             UserError: the experiment uses plugins, which only `Translator.load` and nmt-train run
@@ -49,7 +49,7 @@ class Run:
 
     @property
     def metrics(self) -> list[dict[str, Any]]:
-        """The reports of `metrics.jsonl` in order, ready for `pandas.DataFrame`.
+        """Return the reports of `metrics.jsonl` in order, ready for `pandas.DataFrame`.
 
         A report has a "kind" ("train", or "valid" for a validation), the "step" (number of
         updates), and values such as "loss" and "chrf".
@@ -62,7 +62,7 @@ class Run:
 
     @property
     def best(self) -> dict[str, Any]:
-        """The validation of the best checkpoint, a report of `metrics`.
+        """Return the validation of the best checkpoint, a report of `metrics`.
 
         Raises:
             UserError: the run has no checkpoint yet
@@ -96,7 +96,7 @@ class Run:
         return Translator.load(self.path, checkpoint=checkpoint, **options)
 
     def __fspath__(self) -> str:
-        """Return the run directory, so that a run stands for its path."""
+        """Return the run directory, so that functions of paths accept a run."""
         return fspath(self.path)
 
     def __repr__(self) -> str:

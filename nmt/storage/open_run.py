@@ -155,7 +155,7 @@ def _prepare_new(run: RunDir, experiment: Experiment) -> None:
 def _renamed(run: RunDir) -> Iterator[None]:
     renamed = move_aside(run.path)
     with suppress(OSError):
-        (renamed / run.lock.name).write_text("")  # nobody trains it under its new name
+        (renamed / run.lock.name).write_text("")  # not trained under its new name
     try:
         yield
     except UserError:

@@ -61,7 +61,7 @@ class RunDir:
     def vocabulary_files(self) -> tuple[Path, Path, Path]:
         """Return the files of the joint, the source and the target vocabulary, which may not exist.
 
-        Each is JSON if there is such a file, and a SentencePiece model otherwise.
+        Each is a JSON file if that exists, and a SentencePiece model otherwise.
         """
         models = (self.joint_vocabulary, self.source_vocabulary, self.target_vocabulary)
         joint, source, target = (
@@ -122,7 +122,7 @@ class RunDir:
             )
 
     def has_checkpoint(self) -> bool:
-        """Return whether there is a checkpoint, or a directory that a copy made of a link."""
+        """Return whether a checkpoint exists, or a directory that a copy made of a link."""
         links = [self.checkpoint(name) for name in ("last", "best")]
         return bool(self.steps()) or any(p.is_dir() and not p.is_symlink() for p in links)
 

@@ -21,7 +21,7 @@ STDERR = 2
 def run_at_end(
     command: str | None, run: RunDir, stop: StopRequest, process_group: ProcessGroup
 ) -> Iterator[None]:
-    """Run a shell command on the first rank when the block ends, in whatever way.
+    """Run a shell command on the first rank when the block ends, normally or not.
 
     Its environment contains NMT_RUN, the run directory; NMT_STATUS, which is finished, interrupted
     or failed; and NMT_MESSAGE, the limit that was reached or the error. An error of the command is

@@ -54,7 +54,7 @@ class Checkpointer:
         trainer: model, optimizer, schedule, loss scale, position in the data and time so far
         best: best validation so far
         running: loss that is not logged yet
-        average: average of the parameters, if there is one; translation then uses it
+        average: average of the parameters, which translation uses; None for none
         inputs: record of everything that decides the weights, which becomes part of checkpoints
         keep: number of checkpoints to keep in addition to the best
     """
@@ -150,7 +150,7 @@ class Checkpointer:
         return warnings
 
     def repair_links(self) -> None:
-        """Let the links point to the restored checkpoint and to the best one."""
+        """Point the links to the restored checkpoint and to the best one."""
         if self._trainer.process_group.is_first:
             repair_links(self._run, self._trainer.state.step, self._best.best_step)
 

@@ -62,5 +62,5 @@ class ExponentialMovingAverage:
 
 
 def applied(average: ExponentialMovingAverage | None) -> AbstractContextManager[None]:
-    """Return `average.applied()`, or an empty context if there is no average."""
+    """Return `average.applied()`, or an empty context without an average."""
     return nullcontext() if average is None else average.applied()

@@ -250,7 +250,7 @@ class Trainer:
     def updates(self) -> Iterator[Update]:
         """Yield one update after another, across epochs, until a stop is requested.
 
-        The caller decides what follows an update; `run_hooks` does what training does.
+        After each update the caller calls `run_hooks`, as `train` does, or acts otherwise.
         """
         if self.stop.is_requested:
             return

@@ -25,7 +25,7 @@ from nmt.storage.run_dir import RunDir
 Unused = Iterator[tuple[str, str]]
 """Dotted keys of options, each with the reason why it has no effect and the remedy."""
 
-# Options of a vocabulary that act whatever its origin: on the training text.
+# Options of every vocabulary: they act on the training text.
 ALWAYS_USED = frozenset({"sampling"})
 # Options that act on the tokens by which the vocabulary of another run is extended.
 EXTENDING_OPTIONS = frozenset({"size", "character_coverage", "lines", "user_defined_symbols"})
@@ -148,14 +148,16 @@ def _unused_search_options(loaded: LoadedExperiment) -> Unused:
     search = loaded.experiment.search
     for name, cause in find_unused(search, _given(loaded, "search", SearchOptions)).items():
         yield f"search.{name}", f"has no effect with {cause}; remove one of them"
-    if search.replace_unknown and loaded.experiment.data.pictures is not None:
-        message = "has no effect with images, which have no words; remove it"
-        yield "search.replace_unknown", message
-    if search.tag is not None and loaded.experiment.data.pictures is not None:
-        yield "search.tag", "has no effect with images, which have no words; remove it"
-    if loaded.experiment.evaluation.alignments is not None and loaded.experiment.data.pictures:
-        message = "has no effect with images, which have no words; remove it"
-        yield "evaluation.alignments", message
+    if loaded.experiment.data.pictures is None:
+        return
+    options_of_words = {
+        "search.replace_unknown": search.replace_unknown,
+        "search.tag": search.tag is not None,
+        "evaluation.alignments": loaded.experiment.evaluation.alignments is not None,
+    }
+    for name, is_given in options_of_words.items():
+        if is_given:
+            yield name, "has no effect with images, which have no words; remove it"
 
 
 def _shown(value: object) -> str:

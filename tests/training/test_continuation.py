@@ -1,4 +1,4 @@
-"""What may change between two starts of a run, and what is refused."""
+"""Changes between two starts of a run: those that are allowed, and those that are errors."""
 
 import os
 import re

@@ -232,7 +232,7 @@ def test_options_without_effect_are_errors_at_their_line(
     errors = errors_of(file)
     assert words in errors
     assert str(file) in errors
-    # The error is about this option: without it, there is none.
+    # The error is about this option: without it, the checks pass.
     if key != "data.columns":
         check_components(load_experiment(experiment_file(tmp_path, extra)))
 

@@ -1,4 +1,4 @@
-"""Trackers: what they receive, how they continue, and how their failures are reported."""
+"""Trackers: their reports, their continuation, and messages about their failures."""
 
 import csv
 import importlib.util
