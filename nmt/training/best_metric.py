@@ -69,14 +69,14 @@ class BestMetricTracker:
 
     def is_record(self, metric: str, value: float) -> bool:
         """Return whether a value of a metric is better than all before."""
-        sign = _sign(metric)
+        sign = metric_sign(metric)
         return metric not in self._records or sign * value > sign * self._records[metric]
 
     def _key(self, value: float, loss: float) -> tuple[float, float]:
         """Return a pair that is greater for a better validation."""
         if not _has_resolution(self.metric, value):
             value = MIN_BLEU
-        return _sign(self.metric) * value, -loss
+        return metric_sign(self.metric) * value, -loss
 
     @property
     def exhausted(self) -> bool:
@@ -120,8 +120,8 @@ class BestMetricTracker:
         return True
 
 
-def _sign(metric: str) -> float:
-    """Return -1 for a loss or an error rate, whose negative is larger for a better model."""
+def metric_sign(metric: str) -> float:
+    """Return -1 for a loss or an error rate, whose negative is larger for a better model, or 1."""
     return 1.0 if metric not in ("loss", "aer") and higher_is_better(metric) else -1.0
 
 

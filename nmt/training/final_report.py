@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 from nmt.config.schema import Experiment
 from nmt.evaluation.baselines import score_baselines
-from nmt.evaluation.metrics import higher_is_better
 from nmt.evaluation.significance import SAMPLES, confidence_interval
 from nmt.storage.atomic import JsonObject
-from nmt.training.best_metric import BestMetricTracker
+from nmt.training.best_metric import BestMetricTracker, metric_sign
 from nmt.training.limits import Limits
 from nmt.training.setup import Datasets
 from nmt.training.trainer import Trainer
@@ -84,7 +83,7 @@ class FinalReport:
         )
         shown = ", ".join(f"{metric} {other:.2f} by {name}" for name, other in found)
         yield f"trivial translations: {shown}"
-        sign = 1 if higher_is_better(metric) else -1
+        sign = metric_sign(metric)
         name, other = max(found, key=lambda baseline: sign * baseline.score)
         if sign * value <= sign * other:
             yield f"the model is not better than {name}, so it is of no use yet"
@@ -110,7 +109,7 @@ class FinalReport:
         if (metric := self.best.metric) == "loss":
             return
         # Validations before the metric was added to the experiment do not have it.
-        sign = 1 if higher_is_better(metric) else -1
+        sign = metric_sign(metric)
         *earlier, last = [sign * one[metric] for one in validations if metric in one] or [0.0]
         if earlier and last > max(earlier):
             yield f"{metric} was still improving"

@@ -183,6 +183,24 @@ def test_validation_reports_the_error_rate_of_the_gold_alignments(tmp_path: Path
     assert f"aer {report['aer']:.2f}" in called.err
 
 
+def test_error_rate_of_alignments_selects_the_best_of_several_validations(tmp_path: Path) -> None:
+    path, run = _write(tmp_path), tmp_path / "run"
+    overrides = [
+        f"data.valid={PHRASES}",
+        f"evaluation.alignments.gold={tmp_path / 'links'}",
+        "training.early_stopping.metric=aer",
+        "training.validate_every=1",
+    ]
+    called = nmt_train(path, "--run", run, *overrides)
+    assert called.code == 0, called.err
+    rates = [one["aer"] for one in reports(run) if one["kind"] == "valid"]
+    assert len(rates) > 1
+    assert f"best aer {min(rates):.4f} after update" in called.err
+    # Lower rates are better.
+    is_improving = rates[-1] < min(rates[:-1])
+    assert ("aer was still improving" in called.err) == is_improving
+
+
 def test_continued_run_requires_the_same_alignments(tmp_path: Path) -> None:
     path, run = _write(tmp_path, save_every=1), tmp_path / "run"
     called = nmt_train(path, "--run", run)
