@@ -5,6 +5,7 @@ import signal
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -126,132 +127,206 @@ def open_trainer(
     """
     # One process writes the files of a run, from its preparation to its end.
     with RunLock() as lock, explained_out_of_memory(LOWER_MEMORY):
-        yield from _open_trainer(
-            experiment,
-            directory,
-            device,
-            restart,
-            process_group,
-            recurrence,
-            callbacks,
-            quiet,
-            command,
-            lock,
+        metric = process_group.on_first(lambda: _metric(experiment, directory, restart))
+        with_metric = experiment.with_metric(metric)
+        # A UserError inside this block leaves no trace: a new run is removed, an old one put back.
+        with _open_run(directory, with_metric, restart, process_group, lock) as run:
+            start_logging(run, silent=not process_group.is_first, quiet=quiet)
+            session = _prepare_session(with_metric, run, device, process_group, recurrence)
+        # From here on the run exists, and an error leaves it as it is.
+        trainer = session.trainer
+        criteria = StoppingCriteria(trainer, session.best, session.limits)
+        # A new run has an update, and so a checkpoint, however short its minutes are.
+        if trainer.state.step and (reason := criteria.reached()):
+            log.info("nothing left to do: %s are done", reason)
+            trainer.stop.finish(reason)
+            yield trainer
+            return
+        metrics = _open_metrics(session, callbacks)
+        validator = _build_validator(session, metrics)
+        remaining = _remaining_time(session)
+        progress = ProgressBar(trainer, remaining, quiet=quiet)
+        trainer.add_hooks(
+            [
+                criteria,
+                progress,
+                *_build_hooks(session, criteria, metrics, validator, remaining),
+                *(RunCallback(trainer, callback) for callback in callbacks),
+            ]
         )
+        at_end = session.experiment.training.at_end
+        with run_at_end(at_end, run, trainer.stop, process_group):
+            with metrics, progress, _handle_signals(trainer.stop):
+                yield trainer
+            _log_end(session, validator, metrics, command)
 
 
-def _open_trainer(
+@dataclass(frozen=True)
+class _Session:
+    """A run that is ready to train, new or in the state of its last checkpoint.
+
+    Attributes:
+        experiment: the experiment, with its metric of early stopping
+        run: the run directory
+        datasets: its data
+        trainer: the trainer, without hooks
+        average: average of the parameters; None for none
+        best: tracker of the validation metric
+        running: loss since the last report
+        checkpointer: writer of checkpoints
+    """
+
+    experiment: Experiment
+    run: RunDir
+    datasets: Datasets
+    trainer: Trainer
+    average: ExponentialMovingAverage | None
+    best: BestMetricTracker
+    running: RunningLoss
+    checkpointer: Checkpointer
+
+    @property
+    def limits(self) -> Limits:
+        """Return the limits of training."""
+        return limits_of(self.experiment.training)
+
+
+def _prepare_session(
     experiment: Experiment,
-    directory: Path,
+    run: RunDir,
     device: str,
-    restart: bool,
     process_group: ProcessGroup,
     recurrence: RecurrenceBackend | None,
-    callbacks: Sequence[Callback],
-    quiet: bool,
-    command: Sequence[str],
-    lock: RunLock,
-) -> Iterator[Trainer]:
-    metric = process_group.on_first(lambda: _metric(experiment, directory, restart))
-    experiment = experiment.with_metric(metric)
+) -> _Session:
+    """Prepare data and model, and restore the last checkpoint."""
     training = experiment.training
-    # A UserError inside this block leaves no trace: a new run is removed, an old one put back.
-    with _open_run(directory, experiment, restart, process_group, lock) as run:
-        start_logging(run, silent=not process_group.is_first, quiet=quiet)
-        if process_group.is_first:
-            save_plugins(run.plugins, experiment.plugins)
-        on_device = resolve_device(device)
-        if experiment.data.pictures is not None:
-            log.info("reading the images, unless they are in the cache")
-        datasets = prepare_datasets_together(experiment, run, process_group)
-        log.info("training text: %s", datasets.train.stats)
-        for line in describe_parts(experiment, datasets):
-            log.info(line)
-        log.info("validation text: %s", datasets.valid.stats)
-        for side in check_coverage(experiment, datasets):
-            log.info("%s vocabulary: %s", side.side, side)
-            for warning in side.warnings():
-                log.warning(warning)
-        trainer = build_trainer(experiment, datasets, on_device, process_group)
-        if recurrence is not None:
-            _override_recurrence(trainer, training.recurrence, recurrence)
-        set_batch_tokens(trainer, training, run)
-        trainer.timer.restart(0.0)
-        average = None
-        if training.ema is not None:
-            average = ExponentialMovingAverage(trainer.model, training.ema)
-        best = BestMetricTracker(training.early_stopping.metrics, training.early_stopping.patience)
-        running = RunningLoss()
-        inputs = _record_inputs(run, experiment, datasets)
-        checkpointer = Checkpointer(
-            run, trainer, best, running, average, inputs=inputs, keep=training.keep
-        )
-        limits = limits_of(training)
-        _restore_or_initialize(checkpointer, run, trainer, experiment, datasets, inputs, limits)
+    if process_group.is_first:
+        save_plugins(run.plugins, experiment.plugins)
+    on_device = resolve_device(device)
+    if experiment.data.pictures is not None:
+        log.info("reading the images, unless they are in the cache")
+    datasets = prepare_datasets_together(experiment, run, process_group)
+    _log_data(experiment, datasets)
+    trainer = build_trainer(experiment, datasets, on_device, process_group)
+    if recurrence is not None:
+        _override_recurrence(trainer, training.recurrence, recurrence)
+    set_batch_tokens(trainer, training, run)
+    trainer.timer.restart(0.0)
+    average = None
+    if training.ema is not None:
+        average = ExponentialMovingAverage(trainer.model, training.ema)
+    best = BestMetricTracker(training.early_stopping.metrics, training.early_stopping.patience)
+    running = RunningLoss()
+    inputs = _record_inputs(run, experiment, datasets)
+    checkpointer = Checkpointer(
+        run, trainer, best, running, average, inputs=inputs, keep=training.keep
+    )
+    session = _Session(experiment, run, datasets, trainer, average, best, running, checkpointer)
+    _restore_or_initialize(session, inputs)
+    return session
 
-    # From here on the run exists, and an error leaves it as it is.
-    criteria = StoppingCriteria(trainer, best, limits)
-    # A new run has an update, and so a checkpoint, however short its minutes are.
-    if trainer.state.step and (reason := criteria.reached()):
-        log.info("nothing left to do: %s are done", reason)
-        trainer.stop.finish(reason)
-        yield trainer
-        return
 
-    # Reports and validations that only the end of training had added are not part of a longer one.
-    unscheduled = [] if running.is_empty else ["train"]
-    if best.forget_end():
+def _log_data(experiment: Experiment, datasets: Datasets) -> None:
+    log.info("training text: %s", datasets.train.stats)
+    for line in describe_parts(experiment, datasets):
+        log.info(line)
+    log.info("validation text: %s", datasets.valid.stats)
+    for side in check_coverage(experiment, datasets):
+        log.info("%s vocabulary: %s", side.side, side)
+        for warning in side.warnings():
+            log.warning(warning)
+
+
+def _open_metrics(session: _Session, callbacks: Sequence[Callback]) -> MetricsLogger:
+    """Open the reports of a run, without those that only the end of training had added.
+
+    They are not part of a longer training.
+    """
+    trainer = session.trainer
+    unscheduled = [] if session.running.is_empty else ["train"]
+    if session.best.forget_end():
         unscheduled.append("valid")
-        checkpointer.repair_links()
+        session.checkpointer.repair_links()
     _log_start(trainer)
     metrics = MetricsLogger(
-        run,
+        session.run,
         trainer.state.step,
         unscheduled=unscheduled,
-        trackers=training.report,
-        options=experiment.to_dict(),
-        silent=not process_group.is_first,
+        trackers=session.experiment.training.report,
+        options=session.experiment.to_dict(),
+        silent=not trainer.process_group.is_first,
     )
     metrics.add_listeners(partial(callback.on_report, trainer) for callback in callbacks)
-    validator = Validator(experiment, datasets, run, trainer, average, best, metrics)
-    length = TrainingLength(limits, trainer.updates_per_epoch, lambda: trainer.timer.minutes)
-    remaining = RemainingTime(length, trainer.state.step, trainer.timer.minutes)
-    progress = ProgressBar(trainer, remaining, quiet=quiet)
+    return metrics
+
+
+def _build_validator(session: _Session, metrics: MetricsLogger) -> Validator:
+    return Validator(
+        session.experiment,
+        session.datasets,
+        session.run,
+        session.trainer,
+        session.average,
+        session.best,
+        metrics,
+    )
+
+
+def _remaining_time(session: _Session) -> RemainingTime:
+    trainer = session.trainer
+    length = TrainingLength(
+        session.limits, trainer.updates_per_epoch, lambda: trainer.timer.minutes
+    )
+    return RemainingTime(length, trainer.state.step, trainer.timer.minutes)
+
+
+def _build_hooks(
+    session: _Session,
+    criteria: StoppingCriteria,
+    metrics: MetricsLogger,
+    validator: Validator,
+    remaining: RemainingTime,
+) -> list[Hook]:
+    """Build the hooks that report, validate, save and average."""
+    training, trainer, best = session.experiment.training, session.trainer, session.best
     # `HookOrder` decides when each of them runs, not the order of this list.
     hooks: list[Hook] = [
-        criteria,
-        progress,
         LogTraining(
             trainer,
             metrics,
-            running,
+            session.running,
             remaining,
             log_every=training.log_every,
             log_seconds=training.log_seconds,
         ),
         Validate(validator, trainer, criteria, best, training.validate_every),
-        SaveCheckpoint(checkpointer, best, training.save_every or training.validate_every),
+        SaveCheckpoint(session.checkpointer, best, training.save_every or training.validate_every),
     ]
-    if average is not None:
-        hooks.append(AverageParameters(average))
-    trainer.add_hooks([*hooks, *(RunCallback(trainer, callback) for callback in callbacks)])
-    with run_at_end(training.at_end, run, trainer.stop, process_group):
-        with metrics, progress, _handle_signals(trainer.stop):
-            yield trainer
-        if trainer.stop.reason is None:
-            log.info("interrupted after update %d; the same command continues", trainer.state.step)
-            return
-        log.info(
-            "finished after %s; best %s %.4f after update %d",
-            trainer.stop.reason,
-            best.metric,
-            best.best,
-            best.best_step,
+    if session.average is not None:
+        hooks.append(AverageParameters(session.average))
+    return hooks
+
+
+def _log_end(
+    session: _Session, validator: Validator, metrics: MetricsLogger, command: Sequence[str]
+) -> None:
+    trainer, best = session.trainer, session.best
+    if trainer.stop.reason is None:
+        log.info("interrupted after update %d; the same command continues", trainer.state.step)
+        return
+    log.info(
+        "finished after %s; best %s %.4f after update %d",
+        trainer.stop.reason,
+        best.metric,
+        best.best,
+        best.best_step,
+    )
+    if trainer.process_group.is_first:
+        report = FinalReport(
+            session.experiment, session.datasets, trainer, validator, best, session.limits, command
         )
-        if process_group.is_first:
-            report = FinalReport(experiment, datasets, trainer, validator, best, limits, command)
-            for line in report.lines(metrics.reports("valid")):
-                log.info(line)
+        for line in report.lines(metrics.reports("valid")):
+            log.info(line)
 
 
 def _metric(experiment: Experiment, directory: Path, restart: bool) -> str | list[str]:
@@ -308,24 +383,17 @@ def _override_recurrence(
     trainer.graphs = None
 
 
-def _restore_or_initialize(
-    checkpointer: Checkpointer,
-    run: RunDir,
-    trainer: Trainer,
-    experiment: Experiment,
-    datasets: Datasets,
-    inputs: JsonObject,
-    limits: Limits,
-) -> None:
+def _restore_or_initialize(session: _Session, inputs: JsonObject) -> None:
     """Restore the last checkpoint; without one, load the weights of the run to start from."""
-    if trainer.process_group.on_first(run.has_checkpoint):
-        for warning in checkpointer.restore():
+    trainer, datasets = session.trainer, session.datasets
+    if trainer.process_group.on_first(session.run.has_checkpoint):
+        for warning in session.checkpointer.restore():
             log.warning(warning)
         log.info("continuing after update %d", trainer.state.step)
         length = trainer.schedule.length
-        if length is not None and length.limits != limits:
+        if length is not None and length.limits != session.limits:
             log.info("the schedule keeps its length of %s", length.limits)
-    elif (start := experiment.training.start_from) is not None:
+    elif (start := session.experiment.training.start_from) is not None:
         vocabularies = datasets.source_vocabulary, datasets.target_vocabulary
         checkpoint, warnings = load_initial_weights(trainer.model, start, *vocabularies)
         inputs["start_from"] = weights_checksum(checkpoint)
