@@ -5,34 +5,24 @@ import signal
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import FrameType
 
 import torch
 
-from nmt.config.choices import Recurrence, RecurrenceBackend
+from nmt.config.choices import RecurrenceBackend
 from nmt.config.schema import Experiment
-from nmt.device import resolve_device
 from nmt.distributed.process_group import SINGLE_PROCESS_GROUP, ProcessGroup
 from nmt.errors import LOWER_MEMORY, OptionError, explained_out_of_memory
-from nmt.model.build import set_backend
 from nmt.model.decoders.recurrent import RecurrentDecoder
 from nmt.registry import SCHEDULES
-from nmt.storage.atomic import JsonObject
-from nmt.storage.checkpoint import weights_checksum
 from nmt.storage.lock import RunLock
 from nmt.storage.open_run import open_run_dir
-from nmt.storage.plugins import save_plugins
 from nmt.storage.run_dir import RunDir
-from nmt.storage.run_inputs import metric_of_run, record_inputs
+from nmt.storage.run_inputs import metric_of_run
 from nmt.training.at_end import run_at_end
-from nmt.training.batch_size import set_batch_tokens
-from nmt.training.best_metric import BestMetricTracker
 from nmt.training.callback import Callback, RunCallback
-from nmt.training.checkpointing import Checkpointer
-from nmt.training.ema import ExponentialMovingAverage
 from nmt.training.final_report import FinalReport
 from nmt.training.hooks import (
     AverageParameters,
@@ -42,19 +32,9 @@ from nmt.training.hooks import (
     StoppingCriteria,
     Validate,
 )
-from nmt.training.limits import Limits, RemainingTime, TrainingLength
-from nmt.training.metrics_log import MetricsLogger, RunningLoss, start_logging
-from nmt.training.setup import (
-    Datasets,
-    build_trainer,
-    check_coverage,
-    describe_parts,
-    limits_of,
-    prepare_datasets_together,
-    weight_pairs,
-)
-from nmt.training.start_from import load_initial_weights
-from nmt.training.text_record import record_texts
+from nmt.training.limits import RemainingTime, TrainingLength
+from nmt.training.metrics_log import MetricsLogger, start_logging
+from nmt.training.session import Session, prepare_session
 from nmt.training.trainer import Hook, StopRequest, Trainer
 from nmt.training.validation import Validator
 
@@ -132,7 +112,7 @@ def open_trainer(
         # A UserError inside this block leaves no trace: a new run is removed, an old one put back.
         with _open_run(directory, with_metric, restart, process_group, lock) as run:
             start_logging(run, silent=not process_group.is_first, quiet=quiet)
-            session = _prepare_session(with_metric, run, device, process_group, recurrence)
+            session = prepare_session(with_metric, run, device, process_group, recurrence)
         # From here on the run exists, and an error leaves it as it is.
         trainer = session.trainer
         criteria = StoppingCriteria(trainer, session.best, session.limits)
@@ -161,83 +141,7 @@ def open_trainer(
             _log_end(session, validator, metrics, command)
 
 
-@dataclass(frozen=True)
-class _Session:
-    """A run that is ready to train, new or in the state of its last checkpoint.
-
-    Attributes:
-        experiment: the experiment, with its metric of early stopping
-        run: the run directory
-        datasets: its data
-        trainer: the trainer, without hooks
-        average: average of the parameters; None for none
-        best: tracker of the validation metric
-        running: loss since the last report
-        checkpointer: writer of checkpoints
-    """
-
-    experiment: Experiment
-    run: RunDir
-    datasets: Datasets
-    trainer: Trainer
-    average: ExponentialMovingAverage | None
-    best: BestMetricTracker
-    running: RunningLoss
-    checkpointer: Checkpointer
-
-    @property
-    def limits(self) -> Limits:
-        """Return the limits of training."""
-        return limits_of(self.experiment.training)
-
-
-def _prepare_session(
-    experiment: Experiment,
-    run: RunDir,
-    device: str,
-    process_group: ProcessGroup,
-    recurrence: RecurrenceBackend | None,
-) -> _Session:
-    """Prepare data and model, and restore the last checkpoint."""
-    training = experiment.training
-    if process_group.is_first:
-        save_plugins(run.plugins, experiment.plugins)
-    on_device = resolve_device(device)
-    if experiment.data.pictures is not None:
-        log.info("reading the images, unless they are in the cache")
-    datasets = prepare_datasets_together(experiment, run, process_group)
-    _log_data(experiment, datasets)
-    trainer = build_trainer(experiment, datasets, on_device, process_group)
-    if recurrence is not None:
-        _override_recurrence(trainer, training.recurrence, recurrence)
-    set_batch_tokens(trainer, training, run)
-    trainer.timer.restart(0.0)
-    average = None
-    if training.ema is not None:
-        average = ExponentialMovingAverage(trainer.model, training.ema)
-    best = BestMetricTracker(training.early_stopping.metrics, training.early_stopping.patience)
-    running = RunningLoss()
-    inputs = _record_inputs(run, experiment, datasets)
-    checkpointer = Checkpointer(
-        run, trainer, best, running, average, inputs=inputs, keep=training.keep
-    )
-    session = _Session(experiment, run, datasets, trainer, average, best, running, checkpointer)
-    _restore_or_initialize(session, inputs)
-    return session
-
-
-def _log_data(experiment: Experiment, datasets: Datasets) -> None:
-    log.info("training text: %s", datasets.train.stats)
-    for line in describe_parts(experiment, datasets):
-        log.info(line)
-    log.info("validation text: %s", datasets.valid.stats)
-    for side in check_coverage(experiment, datasets):
-        log.info("%s vocabulary: %s", side.side, side)
-        for warning in side.warnings():
-            log.warning(warning)
-
-
-def _open_metrics(session: _Session, callbacks: Sequence[Callback]) -> MetricsLogger:
+def _open_metrics(session: Session, callbacks: Sequence[Callback]) -> MetricsLogger:
     """Open the reports of a run, without those that only the end of training had added.
 
     They are not part of a longer training.
@@ -260,7 +164,7 @@ def _open_metrics(session: _Session, callbacks: Sequence[Callback]) -> MetricsLo
     return metrics
 
 
-def _build_validator(session: _Session, metrics: MetricsLogger) -> Validator:
+def _build_validator(session: Session, metrics: MetricsLogger) -> Validator:
     return Validator(
         session.experiment,
         session.datasets,
@@ -272,7 +176,7 @@ def _build_validator(session: _Session, metrics: MetricsLogger) -> Validator:
     )
 
 
-def _remaining_time(session: _Session) -> RemainingTime:
+def _remaining_time(session: Session) -> RemainingTime:
     trainer = session.trainer
     length = TrainingLength(
         session.limits, trainer.updates_per_epoch, lambda: trainer.timer.minutes
@@ -281,7 +185,7 @@ def _remaining_time(session: _Session) -> RemainingTime:
 
 
 def _build_hooks(
-    session: _Session,
+    session: Session,
     criteria: StoppingCriteria,
     metrics: MetricsLogger,
     validator: Validator,
@@ -308,7 +212,7 @@ def _build_hooks(
 
 
 def _log_end(
-    session: _Session, validator: Validator, metrics: MetricsLogger, command: Sequence[str]
+    session: Session, validator: Validator, metrics: MetricsLogger, command: Sequence[str]
 ) -> None:
     trainer, best = session.trainer, session.best
     if trainer.stop.reason is None:
@@ -360,45 +264,6 @@ def _open_run(
     depends = SCHEDULES.build(experiment.training.schedule).depends_on_validation
     fixed = ("training.validate_every",) if depends else ()
     return open_run_dir(directory, experiment, restart=restart, lock=lock, fixed_options=fixed)
-
-
-def _record_inputs(run: RunDir, experiment: Experiment, datasets: Datasets) -> JsonObject:
-    """Return the record of everything that decides the weights."""
-    texts = record_texts(
-        datasets.train_corpus,
-        datasets.train,
-        datasets.valid_corpus,
-        datasets.valid,
-        weight_pairs(experiment, datasets),
-        experiment.data.alignment_files,
-    )
-    return record_inputs(run, experiment) | {"texts": texts}
-
-
-def _override_recurrence(
-    trainer: Trainer, configured: Recurrence, override: RecurrenceBackend
-) -> None:
-    log.warning("NMT_RECURRENCE=%s overrides training.recurrence: %s", override, configured)
-    set_backend(trainer.model.decoder, override)
-    trainer.graphs = None
-
-
-def _restore_or_initialize(session: _Session, inputs: JsonObject) -> None:
-    """Restore the last checkpoint; without one, load the weights of the run to start from."""
-    trainer, datasets = session.trainer, session.datasets
-    if trainer.process_group.on_first(session.run.has_checkpoint):
-        for warning in session.checkpointer.restore():
-            log.warning(warning)
-        log.info("continuing after update %d", trainer.state.step)
-        length = trainer.schedule.length
-        if length is not None and length.limits != session.limits:
-            log.info("the schedule keeps its length of %s", length.limits)
-    elif (start := session.experiment.training.start_from) is not None:
-        vocabularies = datasets.source_vocabulary, datasets.target_vocabulary
-        checkpoint, warnings = load_initial_weights(trainer.model, start, *vocabularies)
-        inputs["start_from"] = weights_checksum(checkpoint)
-        for warning in warnings:
-            log.warning(warning)
 
 
 def _log_start(trainer: Trainer) -> None:
