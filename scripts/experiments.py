@@ -11,7 +11,7 @@ from nmt.config.schema import DataConfig
 from nmt.evaluation.metrics import score
 from nmt.search.translator import Translator
 from nmt.storage.run_dir import RunDir
-from nmt.training.setup import find_text
+from nmt.training.datasets import find_text
 
 Pair = tuple[str, str]
 Report = dict[str, float]

@@ -20,15 +20,15 @@ from nmt.evaluation.metrics import make_metrics
 from nmt.model.build import check_model, set_backend
 from nmt.registry import SCHEDULES
 from nmt.training.batch_size import set_batch_tokens
-from nmt.training.setup import (
+from nmt.training.datasets import (
     Datasets,
-    build_trainer,
     check_coverage,
     describe_parts,
     load_alignment_set,
     load_validation_text,
     prepare_datasets,
 )
+from nmt.training.setup import build_trainer
 from nmt.training.start_from import load_initial_weights
 from nmt.training.trackers.tracker import check_trackers
 from nmt.training.trainer import Trainer

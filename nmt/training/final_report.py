@@ -9,8 +9,8 @@ from nmt.evaluation.baselines import score_baselines
 from nmt.evaluation.significance import SAMPLES, confidence_interval
 from nmt.storage.atomic import JsonObject
 from nmt.training.best_metric import BestMetricTracker, metric_sign
+from nmt.training.datasets import Datasets
 from nmt.training.limits import Limits
-from nmt.training.setup import Datasets
 from nmt.training.trainer import Trainer
 from nmt.training.validation import Validator
 

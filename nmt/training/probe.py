@@ -7,7 +7,8 @@ from typing import NamedTuple
 from nmt.config.schema import Experiment
 from nmt.device import resolve_device
 from nmt.errors import LOWER_MEMORY, explained_out_of_memory
-from nmt.training.setup import build_trainer, prepare_datasets
+from nmt.training.datasets import prepare_datasets
+from nmt.training.setup import build_trainer
 
 MAX_PAIRS = 50_000  # training pairs to read; they take seconds
 # The first updates are slower: kernels are chosen and memory is allocated.

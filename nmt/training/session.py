@@ -16,18 +16,17 @@ from nmt.storage.run_inputs import record_inputs
 from nmt.training.batch_size import set_batch_tokens
 from nmt.training.best_metric import BestMetricTracker
 from nmt.training.checkpointing import Checkpointer
-from nmt.training.ema import ExponentialMovingAverage
-from nmt.training.limits import Limits
-from nmt.training.metrics_log import RunningLoss
-from nmt.training.setup import (
+from nmt.training.datasets import (
     Datasets,
-    build_trainer,
     check_coverage,
     describe_parts,
-    limits_of,
     prepare_datasets_together,
     weight_pairs,
 )
+from nmt.training.ema import ExponentialMovingAverage
+from nmt.training.limits import Limits
+from nmt.training.metrics_log import RunningLoss
+from nmt.training.setup import build_trainer, limits_of
 from nmt.training.start_from import load_initial_weights
 from nmt.training.text_record import record_texts
 from nmt.training.trainer import Trainer

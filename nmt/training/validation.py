@@ -26,11 +26,11 @@ from nmt.search.translator import Translator
 from nmt.storage.atomic import file_errors
 from nmt.storage.run_dir import RunDir
 from nmt.training.best_metric import MIN_BLEU, BestMetricTracker
+from nmt.training.datasets import Datasets, load_alignment_set, load_validation_text
 from nmt.training.ema import ExponentialMovingAverage, applied
 from nmt.training.loss import batch_loss
 from nmt.training.metrics_log import MetricsLogger
 from nmt.training.precision import Precision
-from nmt.training.setup import Datasets, load_alignment_set, load_validation_text
 from nmt.training.trainer import Trainer
 
 log = logging.getLogger("nmt")

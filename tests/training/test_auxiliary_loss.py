@@ -13,7 +13,8 @@ from nmt.config.loader import load_experiment
 from nmt.data.batch import Batch
 from nmt.data.loader import IndexedBatch, Position, UpdateBatch, make_batch
 from nmt.model.seq2seq import Seq2Seq
-from nmt.training.setup import build_trainer, prepare_datasets
+from nmt.training.datasets import prepare_datasets
+from nmt.training.setup import build_trainer
 from nmt.training.trainer import Trainer, Update
 from tests.commands import nmt_train, reports, state_of, write_experiment
 

@@ -20,7 +20,8 @@ from nmt.errors import UserError
 from nmt.storage.run_dir import RunDir
 from nmt.training import batch_size
 from nmt.training.batch_size import find_batch_tokens, largest_fitting, set_batch_tokens
-from nmt.training.setup import build_trainer, prepare_datasets
+from nmt.training.datasets import prepare_datasets
+from nmt.training.setup import build_trainer
 from nmt.training.trainer import Trainer
 from tests.commands import nmt_train, write_experiment
 from tests.training.conftest import quick
@@ -174,7 +175,8 @@ PROGRAM = """
     from nmt.distributed.process_group import join
     from nmt.distributed.rank import RankInfo
     from nmt.training import batch_size
-    from nmt.training.setup import build_trainer, prepare_datasets
+    from nmt.training.datasets import prepare_datasets
+    from nmt.training.setup import build_trainer
     from tests.training.test_batch_size import CUBLAS, _holding
 
     batch_size.MIN_BATCH_TOKENS = 32

@@ -8,7 +8,8 @@ import pytest
 from nmt.config.loader import load_experiment
 from nmt.data.vocabularies.sentencepiece import SentencePieceVocabulary
 from nmt.errors import UserError
-from nmt.training.setup import build_loader, prepare_datasets
+from nmt.training.datasets import prepare_datasets
+from nmt.training.setup import build_loader
 from tests.commands import PHRASES, lines_of, nmt_train, write_experiment
 from tests.training.conftest import quick
 

@@ -18,8 +18,9 @@ from nmt.data.loader import Position, UpdateBatch
 from nmt.device import parallel_branches, run_branches
 from nmt.errors import OptionError, UserError
 from nmt.registry import OPTIMIZERS, ComponentConfig
+from nmt.training.datasets import prepare_datasets
 from nmt.training.graphed_update import GraphedUpdate, check_graph_support
-from nmt.training.setup import build_trainer, prepare_datasets
+from nmt.training.setup import build_trainer
 from nmt.training.trainer import Trainer
 from tests.commands import nmt_train, write_experiment
 from tests.cuda_graphs import CudaGraphs

@@ -11,8 +11,9 @@ from nmt.config.loader import load_experiment
 from nmt.data.loader import Position
 from nmt.training.best_metric import BestMetricTracker
 from nmt.training.checkpointing import Checkpointer
+from nmt.training.datasets import prepare_datasets
 from nmt.training.hooks import SaveCheckpoint
-from nmt.training.setup import build_trainer, prepare_datasets
+from nmt.training.setup import build_trainer
 from nmt.training.trainer import Hook, HookOrder, StopRequest, Update
 from tests.commands import nmt_train, reports, write_experiment
 from tests.training.conftest import quick

@@ -18,8 +18,9 @@ from nmt.data.special_tokens import SpecialTokens
 from nmt.errors import UserError
 from nmt.registry import SCHEDULES, ComponentConfig
 from nmt.training import nonfinite
+from nmt.training.datasets import prepare_datasets
 from nmt.training.precision import Precision
-from nmt.training.setup import build_trainer, prepare_datasets
+from nmt.training.setup import build_trainer
 from nmt.training.trainer import Trainer
 from tests.commands import write_experiment
 from tests.lagging_copy import lagging_copy

@@ -12,7 +12,7 @@ from nmt.data.vocabularies.sentencepiece import SentencePieceVocabulary
 from nmt.data.vocabularies.sentencepiece_training import VocabularyType
 from nmt.errors import UserError
 from nmt.inference.saved_model import load_saved_model
-from nmt.training.setup import prepare_datasets
+from nmt.training.datasets import prepare_datasets
 from tests.commands import PHRASES, lines_of, nmt_train, reports, state_of, write_experiment
 from tests.training.conftest import quick
 

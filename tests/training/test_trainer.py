@@ -15,7 +15,8 @@ from nmt.data.loader import IndexedBatch, Position, UpdateBatch, make_batch
 from nmt.distributed.process_group import ProcessGroup
 from nmt.distributed.rank import RankInfo
 from nmt.errors import UserError
-from nmt.training.setup import Datasets, build_trainer, prepare_datasets
+from nmt.training.datasets import Datasets, prepare_datasets
+from nmt.training.setup import build_trainer
 from nmt.training.trainer import Trainer
 from tests.commands import nmt_train, state_of, write_experiment
 

@@ -11,8 +11,8 @@ from nmt.config.schema import Experiment, VocabularyConfig
 from nmt.config.search_options import BEAM_OPTIONS, SearchOptions
 from nmt.config.sections import section_of, walk
 from nmt.errors import UserError
+from nmt.training.datasets import prepare_datasets
 from nmt.training.dry_run import check_components
-from nmt.training.setup import prepare_datasets
 from tests.commands import write_experiment
 
 PLAIN = "model: {decoder: plain}"
