@@ -20,7 +20,7 @@ from nmt.data.corpus import Corpus
 from nmt.data.token_corpus import Array
 from nmt.errors import UserError
 from nmt.storage.atomic import Fingerprint, fingerprint, is_intact, seal_dir, staging_dir
-from nmt.version import DISTRIBUTION
+from nmt.version import install_command
 
 if TYPE_CHECKING:  # only captioning requires Pillow
     from PIL.Image import Image
@@ -158,8 +158,8 @@ def check_pillow() -> None:
     try:
         import_module("PIL.Image")
     except ImportError:
-        extra = f"pip install '{DISTRIBUTION}[captioning]'"
-        raise UserError(f"images require the package Pillow; run {extra}") from None
+        message = f"images require the package Pillow; run {install_command('captioning')}"
+        raise UserError(message) from None
 
 
 class NotAnImageError(OSError):

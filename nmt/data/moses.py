@@ -5,7 +5,7 @@ from functools import lru_cache
 from typing import Any
 
 from nmt.errors import UserError
-from nmt.version import DISTRIBUTION
+from nmt.version import install_command
 
 
 def tokenize(text: str, language: str, *, escape: bool, protected: tuple[str, ...] = ()) -> str:
@@ -40,6 +40,6 @@ def _load(language: str) -> tuple[Any, Any]:
         from sacremoses import MosesDetokenizer, MosesTokenizer
     except ImportError as error:
         raise UserError(
-            f"moses requires the package sacremoses; run pip install '{DISTRIBUTION}[moses]'"
+            f"moses requires the package sacremoses; run {install_command('moses')}"
         ) from error
     return MosesTokenizer(lang=language), MosesDetokenizer(lang=language)

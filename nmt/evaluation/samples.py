@@ -14,7 +14,7 @@ from nmt.evaluation.attention_page import write_attention_page
 from nmt.evaluation.overlay import AttentionOverlay
 from nmt.search.alignment import AttentionMatrix
 from nmt.search.translation import Translation
-from nmt.version import DISTRIBUTION
+from nmt.version import install_command
 
 log = logging.getLogger("nmt")
 
@@ -79,8 +79,11 @@ def _plot(attention: AttentionMatrix | AttentionOverlay, file: Path) -> bool:
 
 @cache
 def _warn_once(reason: str) -> None:
-    extra = f"pip install '{DISTRIBUTION}[plots]'"
-    log.warning("attention is written as pages without plots (%s); for plots run %s", reason, extra)
+    log.warning(
+        "attention is written as pages without plots (%s); for plots run %s",
+        reason,
+        install_command("plots"),
+    )
 
 
 def extract_attention(translation: Translation) -> AttentionMatrix | AttentionOverlay | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from nmt.errors import UserError, suggest
 from nmt.files import exists
 from nmt.storage.atomic import file_errors, replace_file, staging_dir
-from nmt.version import DISTRIBUTION
+from nmt.version import install_command
 
 _PACKAGE = Path(__file__).parents[1]
 # A wheel contains the experiment files; in a clone they are next to the package.
@@ -41,7 +41,7 @@ def write_example(name: str, folder: Path) -> str:
         the files, and the commands that use them
 
     Raises:
-        UserError: an unknown name, or an experiment file that exists already
+        UserError: if the name is unknown, or an experiment file exists already
     """
     if name not in names():
         raise UserError(f"unknown example '{name}'; {suggest(name, names())}", "--example")
@@ -91,8 +91,8 @@ def _write_text(data: str, folder: Path) -> str:
     try:
         task = import_module(GENERATORS[data])
     except ImportError as error:  # of Pillow, which paints images
-        extra = f"pip install '{DISTRIBUTION}[captioning]'"
-        raise UserError(f"{error}; run {extra}", f"--example {data}") from None
+        message = f"{error}; run {install_command('captioning')}"
+        raise UserError(message, f"--example {data}") from None
     with staging_dir(target.parent, data) as staging:
         task.write(staging, task.SIZES)
         staging.rename(target)

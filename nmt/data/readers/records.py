@@ -14,7 +14,7 @@ from nmt.data.readers.input_file import InputFile
 from nmt.data.readers.pair_text import Pair, Reader
 from nmt.data.table import Column, Table
 from nmt.errors import UserError
-from nmt.version import DISTRIBUTION
+from nmt.version import install_command
 
 MAX_NAMES = 1000
 # JSON writes a character beyond U+FFFF as two surrogates, so that one may be alone.
@@ -153,9 +153,7 @@ class ParquetReader(RecordReader):
         try:
             parquet = import_module("pyarrow.parquet")
         except ImportError:
-            message = (
-                f"Parquet requires the package pyarrow; run pip install '{DISTRIBUTION}[parquet]'"
-            )
+            message = f"Parquet requires the package pyarrow; run {install_command('parquet')}"
             raise UserError(message, name) from None
         errors = import_module("pyarrow").ArrowException
         try:

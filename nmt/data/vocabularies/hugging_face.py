@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from nmt.data.vocabulary import Span, Vocabulary
 from nmt.errors import UserError
-from nmt.version import DISTRIBUTION
+from nmt.version import install_command
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -206,8 +206,7 @@ def _parse(content: str) -> "Tokenizer":
         from tokenizers import Tokenizer
     except ImportError as error:
         raise UserError(
-            "a tokenizer.json requires the package tokenizers; "
-            f"run pip install '{DISTRIBUTION}[tokenizers]'"
+            f"a tokenizer.json requires the package tokenizers; run {install_command('tokenizers')}"
         ) from error
     try:
         tokenizer = Tokenizer.from_str(content)
