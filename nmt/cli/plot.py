@@ -11,7 +11,7 @@ from nmt.cli.output import check_outputs
 from nmt.cli.streams import complain
 from nmt.distributed.rank import RankInfo
 from nmt.errors import UserError
-from nmt.version import DISTRIBUTION
+from nmt.version import install_command
 
 NAME = "nmt-plot"
 FORMATS = ("png", "svg", "pdf")
@@ -67,17 +67,16 @@ def _plot(options: argparse.Namespace) -> int:
     try:
         import matplotlib
     except ImportError:
-        extra = f"pip install '{DISTRIBUTION}[plots]'"
-        raise UserError(f"requires the package matplotlib; run {extra}") from None
+        message = f"requires the package matplotlib; run {install_command('plots')}"
+        raise UserError(message) from None
     from nmt.evaluation.curves import DPI, plot_curves, read_curves
     from nmt.storage.atomic import replace_bytes
-    from nmt.storage.run_dir import RunDir
 
     check_outputs([], {"curves": options.output})
     runs = options.runs
     if len(runs) > 1:
         # `runs/*` may match other files, and runs without a first report.
-        runs = [path for path in runs if _has_reports(RunDir(path).metrics, path)]
+        runs = [path for path in runs if _has_reports(path)]
         if not runs:
             raise UserError("none of the directories is a run with reports")
     figure = plot_curves(read_curves(runs), options.metrics, options.x)
@@ -91,9 +90,12 @@ def _plot(options: argparse.Namespace) -> int:
     return SUCCESS
 
 
-def _has_reports(metrics: Path, run: Path) -> bool:
+def _has_reports(run: Path) -> bool:
+    """Return whether a run has reports; write a note if it has none."""
     from nmt.files import exists
+    from nmt.storage.run_dir import RunDir
 
+    metrics = RunDir(run).metrics
     if not exists(run):
         raise UserError("not found", str(run))
     if exists(metrics) and metrics.stat().st_size:
