@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from nmt.cli.streams import complain
+from nmt.data.compression import FORMATS
 
 Item = TypeVar("Item")
 
 REPORT_SECONDS = 30.0
-COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
 
 
 @contextmanager
@@ -27,7 +27,7 @@ def reporting(name: str, items: Iterator[Item], file: str = "-") -> Iterator[Ite
     Args:
         name: name of the command
         items: translations of lines
-        file: text file that they come from, whose lines are the total of the bar
+        file: text file with these lines, whose number is the total of the bar; `-` without one
     """
     if sys.stderr.isatty():
         if sys.stdout is not None and sys.stdout.isatty():
@@ -52,7 +52,7 @@ def reporting(name: str, items: Iterator[Item], file: str = "-") -> Iterator[Ite
 def _count_lines(file: str) -> int | None:
     """Return the number of lines of a plain file; None for a pipe or a compressed file."""
     path = Path(file)
-    if file == "-" or not path.is_file() or path.suffix in COMPRESSED:
+    if file == "-" or not path.is_file() or path.suffix in FORMATS:
         return None
     with path.open("rb") as stream:
         # A last line without its end is one line more, at most.
