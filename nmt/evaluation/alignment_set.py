@@ -31,8 +31,8 @@ class AlignmentSet:
             UserError: if a file cannot be read, their numbers of lines differ, a link is to a word
                 that does not exist, or no link is sure
         """
-        pairs, links = list(corpus.pairs()), read_pharaoh(gold)
-        tag_words = [part.tag_words for part in corpus.parts for _ in part.pairs()]
+        tagged = [(pair, part.tag_words) for part in corpus.parts for pair in part.pairs()]
+        pairs, links = [pair for pair, _ in tagged], read_pharaoh(gold)
         if len(pairs) != len(links):
             text = corpus.files[0]
             raise UserError(
@@ -41,9 +41,7 @@ class AlignmentSet:
                 str(gold),
             )
         gold_links = []
-        for number, (pair, own, before) in enumerate(
-            zip(pairs, links, tag_words, strict=True), start=1
-        ):
+        for number, ((pair, before), own) in enumerate(zip(tagged, links, strict=True), start=1):
             lengths = [len(pair[0].split()) - before, len(pair[1].split())]
             gold_links.append(own.shifted(before))
             for i, j in sorted(own.possible):
