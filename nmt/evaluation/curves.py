@@ -18,6 +18,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from nmt.errors import UserError, suggest
 from nmt.evaluation.fonts import select_fonts
@@ -44,6 +45,7 @@ LABELS = {
     "chrf": "chrF",
     "ter": "TER",
     "exact": "exact matches (%)",
+    "aer": "alignment error rate (%)",
     "attention_entropy": "entropy of attention (nats)",
     "learning_rate": "learning rate",
     "gradient_norm": "norm of the gradient",
@@ -106,7 +108,7 @@ def read_curves(runs: Iterable[Path]) -> list[RunCurves]:
     """Read the reports of runs; their names are the parts of their paths that differ.
 
     Raises:
-        UserError: a directory is no run, or a run has no reports yet
+        UserError: if a directory is no run, or a run has no reports yet
     """
     paths = list(runs)
     curves = []
@@ -145,7 +147,7 @@ def plot_curves(
         axis: horizontal axis
 
     Raises:
-        UserError: no run reports one of the metrics
+        UserError: if no run reports one of the metrics
     """
     known = sorted(set().union(*(run.metrics() for run in runs)))
     for name in metrics or ():
@@ -198,6 +200,9 @@ def _line_style(number: int) -> tuple[dict[str, Any], str]:
 
 def _style(panel: Axes, metric: str, axis: Axis) -> None:
     panel.set_xlabel(LABELS[axis])
+    if axis == "updates":
+        # As matplotlib's own, but without fractions of an update.
+        panel.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 2.5, 5, 10], integer=True))
     panel.set_ylabel(LABELS.get(metric, metric))
     panel.grid(axis="y", color="#dddddd")
     panel.set_axisbelow(True)
@@ -206,7 +211,7 @@ def _style(panel: Axes, metric: str, axis: Axis) -> None:
 
 
 def _draw_legend(figure: Figure, names: Sequence[str], kinds: set[str]) -> None:
-    """Draw a legend of the runs, and of the kinds of lines if there are both."""
+    """Draw a legend of the runs, and of the kinds of lines if the figure has both."""
     shortened = [n if len(n) <= MAX_NAME_LENGTH else f"…{n[1 - MAX_NAME_LENGTH :]}" for n in names]
     families, texts = select_fonts(shortened)
     handles = []
