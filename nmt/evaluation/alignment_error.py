@@ -34,7 +34,7 @@ def alignment_error_rate(
         predicted, sure, possible: one set of links per sentence
 
     Raises:
-        UserError: if the numbers of sentences differ, or there is no sure link
+        UserError: if the numbers of sentences differ, or no link is sure
     """
     if not len(predicted) == len(sure) == len(possible):
         raise UserError(

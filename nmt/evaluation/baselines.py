@@ -9,14 +9,12 @@ import numpy as np
 from nmt.evaluation.metrics import score
 
 NGRAM_LENGTHS = range(1, 5)
-
-
 MAX_PAIRS, MAX_LINES = 20_000, 2_000
-"""Longest texts whose nearest training sentences are found, since more take minutes."""
+"""Largest training and test texts whose nearest sentences are searched; more take minutes."""
 
 
 class Baseline(NamedTuple):
-    """A trivial system: its translations in words, and their score."""
+    """Name of a trivial system, and the score of its translations."""
 
     name: str
     score: float
@@ -35,11 +33,11 @@ def score_baselines(
 ) -> list[Baseline]:
     """Return the scores of copies of the source, and of translations of similar sentences.
 
-    The latter are left out for long texts.
+    The latter are left out for texts that exceed `MAX_PAIRS` or `MAX_LINES`.
 
     Args:
         pairs: number of training pairs
-        train: returns the training pairs; called only if there are not too many
+        train: returns the training pairs; called only for at most `MAX_PAIRS` pairs
         sources, references: the sentences to translate, and their translations
         copies: the sentences without tags; None if they have none
         metric, tokenize, lowercase: as in `nmt.evaluation.metrics.score`

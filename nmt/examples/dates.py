@@ -161,7 +161,7 @@ def write(folder: Path, sizes: Mapping[str, int] = SIZES, seed: int = 1) -> None
         seed: random seed
 
     Raises:
-        ValueError: if a size is negative, or there are too few different texts
+        ValueError: if a size is negative, or more than `MAX_PAIRS` pairs are requested
     """
     check_sizes(sizes, most=MAX_PAIRS)
     source = pairs(seed)
