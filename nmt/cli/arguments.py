@@ -1,4 +1,4 @@
-"""Types of command-line options."""
+"""Types and names of command-line options."""
 
 import argparse
 from collections.abc import Callable
@@ -26,6 +26,11 @@ def integer(minimum: int, maximum: int) -> Callable[[str], int]:
 def column(text: str) -> int | str:
     """Parse the number of a column, from 1, or its name."""
     return integer(1, MAX_COLUMNS)(text) if text.isdecimal() else text
+
+
+def option_name(name: str) -> str:
+    """Return the option that argparse stores as an attribute of this name: n_best is --n-best."""
+    return f"--{name.replace('_', '-')}"
 
 
 def _shown(text: str) -> str:

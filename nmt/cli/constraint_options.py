@@ -6,14 +6,15 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nmt.cli.arguments import option_name
 from nmt.cli.common import Parser
 from nmt.errors import UserError
 
 if TYPE_CHECKING:
     from nmt.search.source_line import SourceLine
 
-FILES = ("prefix", "terms", "forbid")
-OPTIONS = (*FILES, "forbid_everywhere", "keep_tag")
+FILES = ("prefix", "terms", "forbid", "forbid_everywhere")
+OPTIONS = (*FILES, "keep_tag")
 
 
 def add_constraint_options(parser: Parser) -> None:
@@ -60,9 +61,10 @@ def add_constraint_options(parser: Parser) -> None:
 
 def check_constraint_options(arguments: argparse.Namespace) -> None:
     """Raise UserError for constraints that other options exclude."""
-    given = [name for name in OPTIONS if getattr(arguments, name) is not None]
-    for name in given:
-        option = _option(name)
+    for name in OPTIONS:
+        if getattr(arguments, name) is None:
+            continue
+        option = option_name(name)
         if arguments.score_targets:
             raise UserError(f"{option}: has no effect with --score-targets; remove it")
         if arguments.recurrence == "graph":
@@ -73,8 +75,7 @@ def check_constraint_options(arguments: argparse.Namespace) -> None:
 
 def constraint_files(arguments: argparse.Namespace) -> list[Path]:
     """Return the files that the options name."""
-    names = (*FILES, "forbid_everywhere")
-    files = (getattr(arguments, name) for name in names)
+    files = (getattr(arguments, name) for name in FILES)
     return [file for file in files if file is not None]
 
 
@@ -133,7 +134,3 @@ def _joined(
 
 def _cells(text: str) -> tuple[str, ...]:
     return tuple(cell for cell in text.split("\t") if cell.strip())
-
-
-def _option(name: str) -> str:
-    return f"--{name.replace('_', '-')}"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nmt.cli.arguments import column, integer
+from nmt.cli.arguments import column, integer, option_name
 from nmt.cli.common import SUCCESS, Parser, run
 from nmt.cli.constraint_options import (
     add_constraint_options,
@@ -271,19 +271,19 @@ def check_options(arguments: argparse.Namespace) -> None:
         unused = ("sample", "n_best", "replace_unknown", "beam_size", "max_length")
         for name in (*unused, "early_stopping", "block_ngram_repeat"):
             if getattr(arguments, name):
-                option = f"--{name.replace('_', '-')}"
+                option = option_name(name)
                 raise UserError(f"{option}: has no effect with --score-targets; remove it")
     if arguments.recurrence == "graph":
         for name in ("score_targets", "sample", "block_ngram_repeat"):
             if getattr(arguments, name):
-                option = f"--{name.replace('_', '-')}"
+                option = option_name(name)
                 raise UserError(f"--recurrence: graph has no effect with {option}; remove it")
     check_constraint_options(arguments)
     if arguments.alignment_level is not None and arguments.alignments is None:
         raise UserError("--alignment-level: has no effect without --alignments; remove it")
     for name in ("n_best", "jsonl"):
         if arguments.scores and getattr(arguments, name):
-            option = f"--{name.replace('_', '-')}"
+            option = option_name(name)
             raise UserError(
                 f"--scores: the output of {option} contains the scores; remove --scores"
             )
