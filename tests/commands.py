@@ -14,7 +14,7 @@ from unittest.mock import patch
 
 import yaml
 
-from nmt.cli import evaluate, train, translate
+from nmt.cli import evaluate, export, train, translate
 
 PHRASES = Path(__file__).parent / "data_files" / "phrases"
 
@@ -72,6 +72,11 @@ def nmt_translate(*arguments: object, given: str | bytes = b"") -> Called:
     """Run nmt-translate with one thread."""
     data = given.encode() if isinstance(given, str) else given
     return call(translate.main, *arguments, "--threads", 1, given=data)
+
+
+def nmt_export(*arguments: object) -> Called:
+    """Run nmt-export."""
+    return call(export.main, *arguments)
 
 
 def nmt_eval(*arguments: object) -> Called:

@@ -37,6 +37,7 @@ LEVELS = [
     ("nmt.evaluation",),
     ("nmt.training",),
     ("nmt.api",),
+    ("nmt.export",),
     ("nmt.serving",),
     ("nmt.cli",),
 ]

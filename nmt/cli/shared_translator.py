@@ -77,7 +77,7 @@ class ModelArguments(NamedTuple):
     models: tuple[Path, ...]
     checkpoint: str
     device: str
-    precision: str
+    precision: str | None
     recurrence: str
     threads: int | None
     trust_plugins: bool

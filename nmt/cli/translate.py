@@ -45,7 +45,8 @@ def add_model_options(parser: Parser, *, required: bool) -> None:
         type=Path,
         required=required,
         metavar="RUN",
-        help="run directory; several with the same target vocabulary form an ensemble",
+        help="run directory, bundle of nmt-export, or hf://USER/REPOSITORY of the Hugging Face "
+        "hub; several with the same target vocabulary form an ensemble",
     )
     add(
         "--checkpoint",
@@ -87,8 +88,8 @@ def add_runtime_options(parser: Parser) -> None:
     add(
         "--precision",
         choices=["fp32", "tf32", "bf16", "fp16", "int8"],
-        default="fp32",
-        help="number format of the model; tf32 and fp16 require a GPU, int8 a CPU (default: fp32)",
+        help="number format of the model; tf32 and fp16 require a GPU, int8 a CPU (default: int8 "
+        "for a bundle in int8 on a CPU, otherwise fp32)",
     )
     add(
         "--recurrence",

@@ -111,7 +111,10 @@ def import_plugins(file: Path, overrides: Sequence[str] = ()) -> None:
 
 
 def load_resolved(
-    file: Path, trusted: TrustedCode = "none", plugins: Sequence[Path] | None = None
+    file: Path,
+    trusted: TrustedCode = "none",
+    plugins: Sequence[Path] | None = None,
+    text: str | None = None,
 ) -> Experiment:
     """Load the `config.yaml` of a run, which contains every option.
 
@@ -122,11 +125,12 @@ def load_resolved(
         file: the file
         trusted: code that it may use
         plugins: copies of the plugins that it names, which take their place; None without copies
+        text: content of the file, if it is known already
 
     Raises:
         UserError: if it would include another file or use code that is not trusted
     """
-    tree = read_yaml(file)
+    tree = read_yaml(file, text)
     if "include" in tree.values:
         raise UserError(
             "include: the configuration of a run contains all options; remove the include",
@@ -148,9 +152,13 @@ def load_resolved(
     return validate(Experiment, tree.values, tree.location)
 
 
-def untrusted(message: str, tree: Tree, key: Key) -> UserError:
+class UntrustedCodeError(UserError):
+    """A run that requires code of unknown origin."""
+
+
+def untrusted(message: str, tree: Tree, key: Key) -> UntrustedCodeError:
     """Return the error about a key that would run code of unknown origin."""
-    return UserError(
+    return UntrustedCodeError(
         f"{message}; if you trust it, add --trust-plugins (Python: trust_plugins=True)",
         tree.location(key),
     )

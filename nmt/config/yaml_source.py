@@ -120,14 +120,19 @@ def leaves(values: object, key: Key = ()) -> Iterator[tuple[Key, object]]:
         yield from leaves(value, (*key, name))
 
 
-def read_yaml(file: Path) -> Tree:
+def read_yaml(file: Path, text: str | None = None) -> Tree:
     """Read a YAML file that contains a mapping.
+
+    Args:
+        file: the file
+        text: its content, if it is known already
 
     Raises:
         UserError: if the file cannot be read, is not YAML, is not a mapping, repeats a key or
             contains a recursive alias
     """
-    text = read_text(file, max_bytes=MAX_CONFIG_BYTES)
+    if text is None:
+        text = read_text(file, max_bytes=MAX_CONFIG_BYTES)
     # Nodes have line numbers, unlike the data that `yaml.load` returns.
     node = _compose(text, str(file))
     tree = Tree(locations={(): str(file)})

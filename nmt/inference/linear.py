@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import cache, partial
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
@@ -87,12 +87,11 @@ class Int8Linear(nn.Module):
         # torch's product of 8-bit integers is wrong on a CPU if its sums have one term.
         self.padding = max(0, MIN_INT8_TERMS - weight_vd.size(1))
         weight_vd = pad(weight_vd, (0, self.padding))
-        # A row of zeros keeps a scale of its own; its products are zero.
-        scale_v = weight_vd.abs().amax(dim=1).clamp_min(torch.finfo(torch.float32).tiny) / INT8_MAX
+        weight_vd, scale_v = quantize_rows(weight_vd)
         self.weight_dv: Tensor
         self.scale_v: Tensor
         self.bias_v: Tensor
-        self.register_buffer("weight_dv", (weight_vd / scale_v[:, None]).round().to(torch.int8).t())
+        self.register_buffer("weight_dv", weight_vd.t())
         self.register_buffer("scale_v", scale_v)
         bias_v = torch.zeros_like(scale_v) if bias_v is None else bias_v.detach().float()
         self.register_buffer("bias_v", bias_v)
@@ -106,6 +105,15 @@ class Int8Linear(nn.Module):
         # Exact: 32-bit sums cannot overflow at widths below 2^31 / 127^2, about 133,000.
         products_nv = torch._int_mm(quantized_nd, self.weight_dv)
         return torch.addcmul(self.bias_v, products_nv.float().mul_(scale_n1), self.scale_v)
+
+
+def quantize_rows(
+    weight_vd: Float[Tensor, "v d"],
+) -> tuple[Int[Tensor, "v d"], Float[Tensor, " v"]]:
+    """Return 8-bit integers w_q and the scale s = max|w| / 127 of each row, with w ≈ s w_q."""
+    # A row of zeros keeps a scale of its own; its products are zero.
+    scale_v = weight_vd.abs().amax(dim=1).clamp_min(torch.finfo(torch.float32).tiny) / INT8_MAX
+    return (weight_vd / scale_v[:, None]).round().to(torch.int8), scale_v
 
 
 class SplitConcatLinear(nn.Module):

@@ -116,17 +116,19 @@ class Translator:
         *runs: str | PathLike[str],
         checkpoint: str | int = "best",
         device: str = "auto",
-        precision: str = "fp32",
+        precision: str | None = None,
         recurrence: str = "auto",
         trust_plugins: bool = False,
     ) -> "Translator":
-        """Load the model of a run directory, or an ensemble of several.
+        """Load the model of a run or a bundle, or an ensemble of several.
 
         Args:
-            runs: run directories
+            runs: run directories, bundles, or `hf://USER/REPOSITORY` of the Hugging Face hub
             checkpoint: best, last, average or the number of an update
             device: auto (a GPU if available), cpu or cuda
-            precision, recurrence: see `Translator`
+            precision: see `Translator`; by default int8 on a CPU if all models are bundles in
+                int8, otherwise fp32
+            recurrence: see `Translator`
             trust_plugins: run the Python code that the runs contain or name, and follow links out
                 of their directories; a run from an unknown source could do anything then
 
@@ -142,6 +144,9 @@ class Translator:
             load_saved_model(Path(run), str(checkpoint), trust_plugins=trust_plugins)
             for run in runs
         ]
+        if precision is None:
+            is_int8 = resolved.type == "cpu" and all(one.precision == "int8" for one in saved)
+            precision = "int8" if is_int8 else "fp32"
         first = saved[0]
         for run, other in zip(runs, saved, strict=True):
             if difference := _difference(first, other):

@@ -83,7 +83,7 @@ def publish_dir(staging: Path, target: Path) -> None:
     An existing directory of that name is removed immediately before.
     """
     # Without the flush, a power failure could leave the new name with empty files.
-    for file in staging.iterdir():
+    for file in filter(Path.is_file, staging.rglob("*")):
         flush(file)
     shutil.rmtree(target, ignore_errors=True)
     staging.rename(target)
@@ -97,10 +97,17 @@ def replace_file(path: Path, text: str) -> None:
 
 def replace_bytes(path: Path, data: bytes) -> None:
     """Write a small file such that a reader sees its previous content or the new one."""
+    with replacing(path) as staging:
+        staging.write_bytes(data)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary name to write to; the file replaces `path` if the body succeeds."""
     staging = path.parent / _staging_name()
     with file_errors(path):
         try:
-            staging.write_bytes(data)
+            yield staging
             flush(staging)
             os.replace(staging, path)
         finally:

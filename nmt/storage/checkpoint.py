@@ -24,6 +24,7 @@ from nmt.storage.atomic import (
     JsonObject,
     exists,
     file_errors,
+    is_regular,
     move_aside,
     publish_dir,
     replace_link,
@@ -37,6 +38,7 @@ WEIGHTS, TRAINING, STATE = "model.safetensors", "training.safetensors", "state.j
 FILES = (WEIGHTS, TRAINING, STATE)
 TRANSLATION_FILES = (WEIGHTS, STATE)
 """Files that translation reads; a copy of a run without the others translates."""
+NO_CHECKSUMS = "has no checksums, so damage of the copy would not be noticed"
 
 # Names of safetensors; the other types are those of integers.
 FLOAT_TYPES = {
@@ -117,6 +119,13 @@ def is_checkpoint(path: Path) -> bool:
     if path.is_symlink() or not path.is_dir():
         return False
     return {entry.name for entry in path.iterdir()} <= {*FILES, CHECKSUMS}
+
+
+def is_minimal(checkpoint: Path) -> bool:
+    """Return whether a directory has the weights of a checkpoint, and no state of training."""
+    return is_regular(checkpoint / WEIGHTS) and not (
+        exists(checkpoint / STATE) or exists(checkpoint / TRAINING)
+    )
 
 
 def find_corruption(checkpoint: Path, files: Sequence[str] = FILES) -> str | None:

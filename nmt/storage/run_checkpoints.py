@@ -12,14 +12,18 @@ from pathlib import Path
 from nmt.errors import UserError
 from nmt.storage.atomic import JsonObject, exists, file_errors, move_aside, read_link
 from nmt.storage.checkpoint import (
+    NO_CHECKSUMS,
     STATE,
     TRANSLATION_FILES,
+    WEIGHTS,
     Link,
     find_corruption,
     is_checkpoint,
+    is_minimal,
     link_checkpoint,
     read_state,
 )
+from nmt.storage.checksums import CHECKSUMS
 from nmt.storage.run_dir import RunDir
 
 
@@ -94,7 +98,12 @@ def find_checkpoint(
     checkpoints, warnings = candidates(run, name)
     damaged: list[str] = []
     for checkpoint in checkpoints:
-        corruption = find_corruption(checkpoint, files)
+        if files == TRANSLATION_FILES and is_minimal(checkpoint):
+            if not exists(checkpoint / CHECKSUMS):
+                return checkpoint, [*damaged, *warnings, f"{checkpoint}: {NO_CHECKSUMS}"]
+            corruption = find_corruption(checkpoint, (WEIGHTS,))
+        else:
+            corruption = find_corruption(checkpoint, files)
         if corruption is None:
             return checkpoint, [*damaged, *warnings]
         damaged.append(f"{checkpoint}: damaged ({corruption}); using the previous one")

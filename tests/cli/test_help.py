@@ -6,7 +6,7 @@ from subprocess import run
 
 import pytest
 
-from nmt.cli import evaluate, init, plot, train, translate
+from nmt.cli import evaluate, export, init, plot, train, translate
 from nmt.cli.common import Parser
 
 
@@ -27,6 +27,10 @@ from nmt.cli.common import Parser
             "-m --metrics --tokenize --lowercase --baseline --json --alignments --gold REFERENCE",
         ),
         ("plot", "--metrics --x -o --output RUN"),
+        (
+            "export",
+            "--hub --checkpoint --precision --name --license --scores RUN",
+        ),
     ],
 )
 def test_help_lists_every_option_without_importing_heavy_libraries(
@@ -67,8 +71,9 @@ def test_help_lists_every_option_without_importing_heavy_libraries(
             ["files", "metrics", "word alignments", "output", "model", "search", "runtime"],
         ),
         (plot._parser(), ["runs", "plot", "output"]),
+        (export._parser(), ["files", "model", "model card"]),
     ],
-    ids=["init", "train", "translate", "evaluate", "plot"],
+    ids=["init", "train", "translate", "evaluate", "plot", "export"],
 )
 def test_options_are_grouped_and_state_their_defaults(parser: Parser, groups: list[str]) -> None:
     found = {group.title: group._group_actions for group in parser._action_groups}

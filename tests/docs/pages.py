@@ -16,7 +16,15 @@ TITLE = re.compile(r'title="([^"]+)"')
 INLINE = re.compile(r"`([^`\n]+(?:\n[^`\n]+)?)`")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+ (.+)$", re.M)
-PROGRAMS = ("nmt-init", "nmt-train", "nmt-translate", "nmt-eval", "nmt-plot", "torchrun")
+PROGRAMS = (
+    "nmt-init",
+    "nmt-train",
+    "nmt-translate",
+    "nmt-eval",
+    "nmt-plot",
+    "nmt-export",
+    "torchrun",
+)
 COMMANDS = (*PROGRAMS, "python scripts/", "python benchmarks/", "bash scripts/")
 
 

@@ -41,6 +41,7 @@ MODULES = {
     "nmt-translate": "translate",
     "nmt-eval": "evaluate",
     "nmt-plot": "plot",
+    "nmt-export": "export",
 }
 DATA = {"train": "t", "valid": "v", "source": "a", "target": "b", "vocabulary": {"size": 100}}
 MODEL = {

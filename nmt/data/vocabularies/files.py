@@ -83,15 +83,20 @@ def load_vocabulary(path: Path, codes: Path | None = None) -> Vocabulary:
     return SubwordNmtVocabulary.make(tokens, codes=merges, symbols=[], files=origin)
 
 
-def load_own(path: Path) -> Vocabulary:
+def load_own(path: Path, content: bytes | None = None) -> Vocabulary:
     """Load a vocabulary that `Vocabulary.save` wrote.
+
+    Args:
+        path: the file
+        content: its content, if it is known already
 
     Raises:
         UserError: if it is not one
     """
     if path.suffix == SentencePieceVocabulary.suffix:
-        return SentencePieceVocabulary.load(path)
-    content = read_regular(path, max_bytes=MAX_VOCABULARY_BYTES)
+        return SentencePieceVocabulary.load(path, content)
+    if content is None:
+        content = read_regular(path, max_bytes=MAX_VOCABULARY_BYTES)
     try:
         values = json.loads(content)
         kind = next(kind for kind in KINDS if kind.kind == values["type"])

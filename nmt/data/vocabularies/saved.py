@@ -1,10 +1,13 @@
 """Vocabularies of a run directory."""
 
+from pathlib import Path
+
 from nmt.data.vocabularies.files import load_own
 from nmt.data.vocabulary import Vocabularies
 from nmt.errors import UserError
 from nmt.files import is_dir, is_file
 from nmt.storage.atomic import publish_dir, staging_dir
+from nmt.storage.bundle import Bundle
 from nmt.storage.run_dir import RunDir
 
 
@@ -30,13 +33,34 @@ def load_vocabularies(run: RunDir) -> Vocabularies:
     return load_own(source_file), target
 
 
+def load_bundled_vocabularies(bundle: Bundle) -> Vocabularies:
+    """Load the vocabularies of a bundle, as `load_vocabularies` does those of a run.
+
+    Raises:
+        UserError: if one is missing, or cannot be read
+    """
+    files = {Path(name).stem: name for name in bundle.vocabularies}
+    loaded = {side: load_own(bundle.path / f, bundle.files[f]) for side, f in files.items()}
+    target = loaded.get("joint") or loaded.get("target")
+    if target is None:
+        raise UserError("has no target vocabulary; copy it again", str(bundle.path))
+    return loaded.get("source", loaded.get("joint")), target
+
+
 def save_vocabularies(run: RunDir, vocabularies: Vocabularies) -> None:
     """Write the vocabularies of a run atomically."""
-    source, target = vocabularies
     with staging_dir(run.path, run.vocabulary.name) as staging:
-        is_joint = source is not None and source.has_same_tokens(target)
-        target_file = run.joint_vocabulary if is_joint else run.target_vocabulary
-        target.save(staging / target_file.with_suffix(target.suffix).name)
-        if source is not None and source is not target:
-            source.save(staging / run.source_vocabulary.with_suffix(source.suffix).name)
+        for name, content in vocabulary_files(vocabularies).items():
+            (staging / name).write_bytes(content)
         publish_dir(staging, run.vocabulary)
+
+
+def vocabulary_files(vocabularies: Vocabularies) -> dict[str, bytes]:
+    """Return the content of each file of vocabularies; one of both sides if they are joint."""
+    source, target = vocabularies
+    is_joint = source is not None and source.has_same_tokens(target)
+    files = {f"{'joint' if is_joint else 'target'}{target.suffix}": target.serialized}
+    # The tokens of a joint one may have another normalization of the source.
+    if source is not None and source.fingerprint != target.fingerprint:
+        files[f"source{source.suffix}"] = source.serialized
+    return files

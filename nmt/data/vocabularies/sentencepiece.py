@@ -108,13 +108,19 @@ class SentencePieceVocabulary(Vocabulary):
         )
 
     @classmethod
-    def load(cls, path: Path | str) -> "SentencePieceVocabulary":
+    def load(cls, path: Path | str, content: bytes | None = None) -> "SentencePieceVocabulary":
         """Load a SentencePiece model file.
+
+        Args:
+            path: the file
+            content: its content, if it is known already
 
         Raises:
             UserError: if the file cannot be read or is not a usable SentencePiece model
         """
-        model_proto = read_regular(Path(path), max_bytes=MAX_VOCABULARY_BYTES)
+        model_proto = content
+        if model_proto is None:
+            model_proto = read_regular(Path(path), max_bytes=MAX_VOCABULARY_BYTES)
         try:
             # SentencePiece accepts empty bytes and fails later.
             if not model_proto:
