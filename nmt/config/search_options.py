@@ -20,6 +20,7 @@ BeamSize = Annotated[int, Ge(1), Le(1000)]
 MaxLength = Annotated[int, Ge(1), Le(100_000)]
 BatchSize = Annotated[int, Ge(1), Le(100_000_000)]
 TopK = Annotated[int, Ge(0), Le(100_000_000)]
+Alternatives = Annotated[int, Ge(0), Le(1000)]
 Ngram = Annotated[int, Ge(0), Le(1000)]
 # Random numbers of a line are seeded by seed * 2^32 + line in 64 bits.
 SamplingSeed = Annotated[int, Ge(0), Le(2**31 - 1)]
@@ -76,6 +77,9 @@ class SearchOptions(Section):
     every step"""
     n_best: BeamSize = 1
     """translations of distinct texts to return per sentence; fewer if the beam holds no more"""
+    alternatives: Alternatives = 0
+    """most likely other tokens to return per target token of the best translation, which takes one
+    more pass over it"""
     length_penalty: Annotated[ComponentConfig, Component(LENGTH_PENALTIES, "average")] = DEFAULT
     """normalization of log-probabilities by length"""
     coverage_penalty: Annotated[ComponentConfig, Component(COVERAGE_PENALTIES, "none")] = DEFAULT

@@ -29,6 +29,7 @@ from nmt.inference.linear import (
     replace_linear_layers,
     supports_prepacking,
 )
+from nmt.inference.override import can_override
 from nmt.inference.token_cache import Projections, TokenProjectionCache
 from nmt.model.interfaces import Memory, Prediction, State, select_rows
 from nmt.model.seq2seq import Seq2Seq
@@ -93,6 +94,10 @@ class InferenceModel:
         """Return the annotations of a batch of sources, for programs that study them."""
         self._check_positions(source_mask_bs)
         return self._with_two_rows(self._encode, source, source_mask_bs)
+
+    def can_override_attention(self, memory: Memory) -> bool:
+        """Return whether `override_attention` applies to a memory of this model."""
+        return can_override(self._model.decoder, memory)
 
     def weight_bytes(self) -> int:
         """Return the memory of the weights in bytes; shared tensors count once."""

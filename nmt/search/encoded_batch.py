@@ -12,10 +12,11 @@ from nmt.search.beam import beam_search
 from nmt.search.constraints.rules import ConstraintState
 from nmt.search.finished import Detokenize
 from nmt.search.graphed_steps import GraphedSteps
-from nmt.search.hypothesis import Hypothesis
+from nmt.search.hypothesis import Alternative, Hypothesis
+from nmt.search.intervention import IntervenedMemory
 from nmt.search.scoring import Scoring
 from nmt.search.step import Step
-from nmt.search.stepwise import force_decode, sample
+from nmt.search.stepwise import find_alternatives, force_decode, sample
 
 
 class EncodedBatch(NamedTuple):
@@ -100,6 +101,23 @@ class EncodedBatch(NamedTuple):
             source_mask_bs=self.source_mask_bs,
         )
         return [[hypothesis] for hypothesis in hypotheses]
+
+    def alternatives(
+        self, hypotheses_b: list[list[Hypothesis]], count: int
+    ) -> list[list[list[Alternative]]]:
+        """Return the most likely other tokens along the best hypothesis of each sentence.
+
+        They are those of the model, whatever the constraints and the first pieces that are set. A
+        sentence without a hypothesis has no alternatives.
+        """
+        sequences = [own[0].tokens if own else [self.eos] for own in hypotheses_b]
+        memory = self.memory
+        if isinstance(memory, IntervenedMemory):
+            memory = memory.without_tokens()
+        found = find_alternatives(
+            self.step, memory, self.state, sequences, count, bos=self.bos, eos=self.eos
+        )
+        return [one if own else [] for one, own in zip(found, hypotheses_b, strict=True)]
 
 
 def build_scoring(options: SearchOptions) -> Scoring:

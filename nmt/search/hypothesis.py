@@ -1,9 +1,21 @@
-"""One target sequence of a model, the result of every kind of decoding."""
+"""One target sequence of a model, the result of every kind of decoding, and its alternatives."""
 
 from typing import NamedTuple
 
 from jaxtyping import Float
 from torch import Tensor
+
+
+class Alternative(NamedTuple):
+    """A token that the model could have continued a hypothesis with.
+
+    Attributes:
+        token: token id
+        log_prob: log p(token | tokens before it, source), the natural logarithm
+    """
+
+    token: int
+    log_prob: float
 
 
 class Hypothesis(NamedTuple):

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from nmt.search.constraints.request import NO_CONSTRAINTS, Constraints, take_tagged
+from nmt.search.intervention import Intervention
 
 
 class SourceLine(NamedTuple):
@@ -15,12 +16,14 @@ class SourceLine(NamedTuple):
         text: a sentence, or the file name of an image
         target: a given translation to score instead of searching for one
         constraints: constraints on the translation to search for
+        intervention: first pieces and attention weights that are not left to the model
     """
 
     number: int
     text: str
     target: str | None = None
     constraints: Constraints = NO_CONSTRAINTS
+    intervention: Intervention | None = None
 
     def location(self, file: str) -> str:
         """Return `FILE:LINE` for error messages; empty without the name of a file."""

@@ -1,6 +1,6 @@
 """Decoding of one hypothesis per sentence: sampling, and forced decoding of given targets.
 
-Both run the same loop over the step function as beam search does with k = 1. They differ only in
+All run the same loop over the step function as beam search does with k = 1. They differ only in
 how the next token is selected.
 """
 
@@ -13,8 +13,9 @@ from torch import Tensor
 
 from nmt.errors import UserError
 from nmt.model.interfaces import Memory, State, select_rows
+from nmt.search.candidates import NEG_INF, select_candidates
 from nmt.search.constraints.rules import ConstraintState
-from nmt.search.hypothesis import Hypothesis
+from nmt.search.hypothesis import Alternative, Hypothesis
 from nmt.search.scoring import UNPENALIZED, Scoring
 from nmt.search.step import (
     Step,
@@ -136,6 +137,56 @@ def force_decode(
         scoring=scoring,
         source_mask_bs=source_mask_bs,
     )
+
+
+def find_alternatives(
+    step: Step,
+    memory: Memory,
+    state: State,
+    sequences: list[list[int]],
+    count: int,
+    *,
+    bos: int,
+    eos: int,
+) -> list[list[list[Alternative]]]:
+    """Return the most likely other tokens at every position of one given sequence per sentence.
+
+    Args:
+        step: function from the last tokens, memory and state to the next distribution
+        memory: constant per sentence, b rows; from the model's `start`
+        state: one row per hypothesis, b rows; from the model's `start`
+        sequences: token ids, none of them empty; a finished hypothesis ends with `eos`
+        count: number of other tokens per position; fewer if the others have probability 0
+        bos: token before the first one
+        eos: end-of-sentence token
+
+    Returns:
+        the alternatives, best first, per sentence and position
+    """
+    found: list[list[list[Alternative]]] = [[] for _ in sequences]
+
+    def select(log_probs_bv: Tensor, sentences: list[int], position: int) -> Tensor:
+        # One more, because the token of the sequence is usually among them.
+        best = select_candidates(log_probs_bv.new_zeros(len(sentences), 1), log_probs_bv, count + 1)
+        given = [sequences[sentence][position] for sentence in sentences]
+        rows = zip(best.token_bc.tolist(), best.log_prob_bc.tolist(), strict=True)
+        for sentence, token, row in zip(sentences, given, rows, strict=True):
+            others = [Alternative(*pair) for pair in zip(*row, strict=True) if pair[0] != token]
+            found[sentence].append([one for one in others if one.log_prob > NEG_INF][:count])
+        return torch.tensor(given)
+
+    decode_stepwise(
+        step,
+        memory,
+        state,
+        select,
+        bos=bos,
+        eos=eos,
+        max_lengths_b=[len(sequence) for sequence in sequences],
+        scoring=UNPENALIZED,
+        source_mask_bs=None,
+    )
+    return found
 
 
 @torch.inference_mode()

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -23,6 +23,13 @@ from nmt.search.alignment import (
 )
 from nmt.search.hypothesis import Hypothesis
 from nmt.search.translation_html import translation_html
+
+
+class OtherPiece(NamedTuple):
+    """A piece that the model could have continued a translation with, and its log-probability."""
+
+    piece: str
+    score: float
 
 
 @dataclass(frozen=True)
@@ -45,6 +52,8 @@ class Translation:
         grid: rows and columns of the annotations if the source is an image; None for text
         source_spans: characters of `source` that each source piece covers; none for an image
         spans: characters of `text` that each piece covers
+        alternatives: for each of `piece_scores` the most likely other pieces, best first, given the
+            pieces before it; empty unless requested
     """
 
     source: str
@@ -60,6 +69,7 @@ class Translation:
     grid: tuple[int, int] | None = None
     source_spans: tuple[Span, ...] = ()
     spans: tuple[Span, ...] = ()
+    alternatives: tuple[tuple[OtherPiece, ...], ...] = field(default=(), repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the state for pickling, with attention as an array.
@@ -152,17 +162,21 @@ class Translation:
         # An image has no words to align; an empty translation has no links, with or without
         # attention.
         has_words = self.grid is None and (self.attention is not None or not self.pieces)
+        alternatives = [[one._asdict() for one in others] for others in self.alternatives]
         return {
             "source": self.source,
             "translation": self.text,
             "source_pieces": list(self.source_pieces),
             "pieces": list(self.pieces),
+            "source_spans": [list(span) for span in self.source_spans],
+            "spans": [list(span) for span in self.spans],
             "score": self.score,
             "finished": self.finished,
             "piece_scores": list(self.piece_scores),
             "alignment": [list(link) for link in self.alignment] if has_words else None,
             "attention": self.attention.tolist() if self.attention is not None else None,
             "n_best": [{"translation": t.text, "score": t.score} for t in self.n_best],
+            "alternatives": alternatives,
         }
 
 

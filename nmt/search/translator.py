@@ -1,6 +1,6 @@
 """Translation of text: vocabularies, batches, search and back to text, for every command."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from os import PathLike
@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any, get_args, overload
 
 import torch
+from jaxtyping import Bool
+from torch import Tensor
 
 from nmt.config.choices import SearchRecurrence
 from nmt.config.search_options import SearchOptions
@@ -19,7 +21,9 @@ from nmt.data.vocabulary import Vocabulary
 from nmt.device import resolve_device
 from nmt.errors import UserError
 from nmt.inference.compile import compile_model
+from nmt.inference.override import override_attention
 from nmt.inference.saved_model import SavedModel, load_saved_model
+from nmt.model.interfaces import Memory, State
 from nmt.model.seq2seq import Seq2Seq
 from nmt.search.batch_planning import plan_batches
 from nmt.search.constraints.compiler import (
@@ -32,12 +36,19 @@ from nmt.search.constraints.request import Phrases, constraints_of_texts
 from nmt.search.encoded_batch import EncodedBatch
 from nmt.search.ensemble import ensemble
 from nmt.search.graphed_steps import GraphedSteps
-from nmt.search.hypothesis import Hypothesis
+from nmt.search.hypothesis import Alternative, Hypothesis
+from nmt.search.intervention import (
+    NO_WEIGHTS,
+    IntervenedMemory,
+    Intervention,
+    collate_interventions,
+    intervening,
+)
 from nmt.search.source_encoding import SourceEncoding, encode_sources
 from nmt.search.source_line import SourceLine, number_lines
 from nmt.search.source_reader import make_reader
 from nmt.search.step import Step
-from nmt.search.translation import Translation, to_translation
+from nmt.search.translation import OtherPiece, Translation, to_translation
 
 
 class Translator:
@@ -259,6 +270,31 @@ class Translator:
         lines = [SourceLine(number, text, target) for number, (text, target) in pairs]
         return self.translate_lines(lines, self.options.updated(options))
 
+    def intervene(
+        self,
+        text: str,
+        *,
+        pieces: Sequence[str] = (),
+        attention: Mapping[int, Sequence[float]] = NO_WEIGHTS,
+        **options: object,
+    ) -> Translation:
+        """Translate a sentence with parts that are not left to the model. Lee et al. 2017.
+
+        Args:
+            text: a sentence, or the file name of an image
+            pieces: first pieces of the translation
+            attention: attention weights of some target pieces, counted from 0: one weight per
+                source piece and one for `</s>`; they are divided by their sum
+            options: as in `translate`
+
+        Raises:
+            UserError: for unknown pieces, weights that do not fit the source, and weights for a
+                model whose attention cannot be set: an ensemble, or one without normalized
+                attention to the source
+        """
+        line = SourceLine(0, text, intervention=Intervention(tuple(pieces), attention))
+        return self.translate_lines([line], self.options.updated(options))[0]
+
     def translate_lines(
         self, lines: Sequence[SourceLine], options: SearchOptions, *, file: str = ""
     ) -> list[Translation]:
@@ -275,7 +311,11 @@ class Translator:
             UserError: if an image cannot be read, or an option requires another model
         """
         is_constrained = any(line.constraints for line in lines)
-        self._check_options(options, is_constrained=is_constrained)
+        intervenes = any(line.intervention for line in lines)
+        for line in lines if intervenes else ():
+            if line.intervention and is_blank(line.text):
+                raise UserError("is empty; remove its intervention", line.location(file))
+        self._check_options(options, is_constrained=is_constrained, intervenes=intervenes)
         resolved = None
         if is_constrained:
             compiler = self._constraint_compiler
@@ -293,9 +333,12 @@ class Translator:
             constraints = resolved and [resolved[row] for row in rows]
             batch = self._encode_batch(selected, selected_ids, options, file, constraints)
             hypotheses_b = self._decode(batch, selected, options)
-            for row, hypotheses in zip(rows, hypotheses_b, strict=True):
+            others_b: list[list[list[Alternative]]] = [[] for _ in rows]
+            if options.alternatives:
+                others_b = batch.alternatives(hypotheses_b, options.alternatives)
+            for row, hypotheses, others in zip(rows, hypotheses_b, others_b, strict=True):
                 translations[row] = self._to_translation(
-                    lines[row], texts[row], ids[row], hypotheses, options
+                    lines[row], texts[row], ids[row], hypotheses, others, options
                 )
         return translations
 
@@ -305,9 +348,13 @@ class Translator:
         text: str,
         ids: list[int],
         hypotheses: list[Hypothesis],
+        alternatives: list[list[Alternative]],
         options: SearchOptions,
     ) -> Translation:
-        """Convert the hypotheses of a line, given its text with tag and its source positions."""
+        """Convert the hypotheses of a line, given its text with tag and its source positions.
+
+        The alternatives are those of the best hypothesis.
+        """
         spans = self.reader.spans(text)
         if tag := len(text) - len(line.text):  # the tag that was added lies before the text
             spans = [
@@ -335,9 +382,27 @@ class Translator:
             return Translation(line.text, finished=False)
         if self.preparation.changes_target and options.sampling is None:
             n_best = _distinct(n_best)
+        if alternatives:
+            n_best[0] = replace(n_best[0], alternatives=self._other_pieces(alternatives))
         return replace(n_best[0], n_best=tuple(n_best))
 
-    def _check_options(self, options: SearchOptions, *, is_constrained: bool) -> None:
+    def _other_pieces(
+        self, alternatives: list[list[Alternative]]
+    ) -> tuple[tuple[OtherPiece, ...], ...]:
+        return tuple(
+            tuple(
+                map(
+                    OtherPiece,
+                    self.target_vocabulary.tokens([one.token for one in others]),
+                    [one.log_prob for one in others],
+                )
+            )
+            for others in alternatives
+        )
+
+    def _check_options(
+        self, options: SearchOptions, *, is_constrained: bool, intervenes: bool
+    ) -> None:
         """Raise UserError for options that the model or its recurrence does not support."""
         if options.replace_unknown and self.reader.grid is not None:
             raise UserError("replace_unknown has no effect with images, which have no words")
@@ -348,6 +413,8 @@ class Translator:
             raise UserError("block_ngram_repeat is not possible with recurrence graph; use auto")
         if is_constrained:
             raise UserError("constraints are not possible with recurrence graph; use auto")
+        if intervenes:
+            raise UserError("interventions are not possible with recurrence graph; use auto")
 
     def _tagged(self, lines: Sequence[SourceLine], options: SearchOptions, file: str) -> list[str]:
         """Return the texts of lines with the tag of the options.
@@ -412,8 +479,12 @@ class Translator:
             compiler = self._constraint_compiler
             compiled = [compiler.compile(one) for one in constraints]
             tables = collate_constraints(compiled, max_lengths_b, compiler, self.device)
+        step = self._step
+        if any(line.intervention for line in lines):
+            step = intervening(step, override_attention)
+            memory, state = self._intervene(memory, state, mask_bs, max_lengths_b, lines, file)
         return EncodedBatch(
-            self._step,
+            step,
             memory,
             state,
             mask_bs,
@@ -423,6 +494,41 @@ class Translator:
             tables,
             self._graphs,
         )
+
+    def _intervene(
+        self,
+        memory: Memory,
+        state: State,
+        mask_bs: Bool[Tensor, "b s"],
+        max_lengths_b: list[int],
+        lines: list[SourceLine],
+        file: str,
+    ) -> tuple[IntervenedMemory, State]:
+        """Return memory and state with the interventions of the lines."""
+        for row, line in enumerate(lines):
+            if line.intervention is None:
+                continue
+            if line.intervention.attention and not self._can_override(memory):
+                message = "this model's attention cannot be set; it requires a single model with"
+                raise UserError(f"{message} normalized attention to the source")
+            max_lengths_b[row] += len(line.intervention.pieces)
+        tables = collate_interventions(
+            [line.intervention for line in lines],
+            self._token_of_piece,
+            mask_bs,
+            max_lengths_b,
+            [line.location(file) for line in lines],
+        )
+        position_b = torch.zeros(len(lines), dtype=torch.long, device=self.device)
+        return IntervenedMemory(memory, tables.to(self.device)), (position_b, state)
+
+    def _can_override(self, memory: Memory) -> bool:
+        return len(self.models) == 1 and self.models[0].can_override_attention(memory)
+
+    @cached_property
+    def _token_of_piece(self) -> dict[str, int]:
+        pieces = self.target_vocabulary.tokens(range(len(self.target_vocabulary)))
+        return {piece: token for token, piece in enumerate(pieces)}
 
     def _decode(
         self, batch: EncodedBatch, lines: list[SourceLine], options: SearchOptions

@@ -9,6 +9,7 @@ from nmt.search.translator import Translator
 from tests.commands import lines_of, nmt_translate
 
 KEYS = {"id", "source", "translation", "pieces", "score", "piece_scores", "alignment", "attention"}
+NEW_KEYS = {"finished", "n_best", "source_pieces", "alternatives", "spans", "source_spans"}
 
 
 def test_n_best_lines_have_the_moses_format(
@@ -51,13 +52,14 @@ def test_jsonl_objects_have_all_keys_with_matching_sizes(
     trained: Path, sources: list[str], expected: list[str]
 ) -> None:
     given = "\n".join([*sources[:5], "", *sources[5:8]]) + "\n"
-    called = nmt_translate("-m", trained, "--jsonl", "--n-best", 2, given=given)
+    options = ("--jsonl", "--n-best", 2, "--alternatives", 3)
+    called = nmt_translate("-m", trained, *options, given=given)
     found = [json.loads(line) for line in called.lines]
     assert [one["id"] for one in found] == list(range(9))
     assert [one["source"] for one in found] == [*sources[:5], "", *sources[5:8]]
     assert [one["translation"] for one in found] == [*expected[:5], "", *expected[5:8]]
     for one in found:
-        assert set(one) == KEYS | {"finished", "n_best", "source_pieces"}
+        assert set(one) == KEYS | NEW_KEYS
     for one in found[:5] + found[6:]:
         pieces, weights = one["pieces"], one["attention"]
         assert len(weights) == len(one["piece_scores"])
@@ -69,6 +71,11 @@ def test_jsonl_objects_have_all_keys_with_matching_sizes(
         assert one["n_best"][0] == {"translation": one["translation"], "score": one["score"]}
         assert len(one["n_best"]) == 2
         assert all(len(link) == 2 for link in one["alignment"])
+        assert [len(others) for others in one["alternatives"]] == [3] * len(weights)
+        for piece, others in zip(pieces, one["alternatives"], strict=False):
+            scores = [other["score"] for other in others]
+            assert scores == sorted(scores, reverse=True)
+            assert piece not in [other["piece"] for other in others]
     assert (found[5]["pieces"], found[5]["n_best"], found[5]["score"]) == ([], [], 0)
 
 

@@ -17,7 +17,13 @@ from nmt.search.scoring import (
     GnmtLengthPenalty,
     Scoring,
 )
-from nmt.search.stepwise import force_decode, invert_cdf, sample, truncate_distribution
+from nmt.search.stepwise import (
+    find_alternatives,
+    force_decode,
+    invert_cdf,
+    sample,
+    truncate_distribution,
+)
 
 from .tables import BOS, EOS, START, Table, every_string, gnmt
 
@@ -217,6 +223,24 @@ def test_forced_weights_exclude_padding() -> None:
     assert second.weights_ts is not None
     assert first.weights_ts.shape == (2, 2)
     assert second.weights_ts.shape == (3, 3)
+
+
+@pytest.mark.parametrize("count", [1, 2, 9])
+def test_alternatives_are_the_most_likely_other_tokens(count: int) -> None:
+    table = Table(4, 1)
+    table.log_probs[2][EOS][BOS][2] = -math.inf  # impossible, so no alternative
+    # The third one is unfinished.
+    sequences = [[2, 3, 2, 2, 0, EOS], [EOS], [3, 2], [0, 0, 2, EOS]]
+    found = find_alternatives(table.step, *table.start(), sequences, count, bos=BOS, eos=EOS)
+    assert [len(own) for own in found] == [6, 1, 2, 4]
+    for sentence, (sequence, own) in enumerate(zip(sequences, found, strict=True)):
+        for position, others in enumerate(own):
+            before, last = [*START, *sequence[:position]][-2:]
+            distribution = enumerate(table.log_probs[sentence][before][last])
+            expected = sorted(
+                ((-p, t) for t, p in distribution if t != sequence[position] and p > -math.inf)
+            )
+            assert others == [(token, -value) for value, token in expected[:count]]
 
 
 def test_forced_decoding_without_attention_has_no_weights() -> None:

@@ -13,6 +13,7 @@ from nmt.data.preparation import Preparation
 from nmt.errors import UserError
 from nmt.inference.saved_model import load_saved_model
 from nmt.registry import ComponentConfig
+from nmt.search.alignment import END
 from nmt.search.source_reader import TextReader
 from nmt.search.translation import Translation
 from nmt.search.translator import Translator
@@ -99,6 +100,24 @@ def test_n_best_translations_differ_and_are_ordered_by_score(
         scores = [one.score for one in found.n_best]
         assert scores == sorted(scores, reverse=True)
         assert len({one.text for one in found.n_best}) == 4
+
+
+def test_alternatives_are_the_first_tokens_of_forced_translations(
+    translator: Translator, sources: list[str]
+) -> None:
+    texts = ["", *sources[:4]]
+    found = translator.translate(texts, alternatives=2, n_best=2)
+    assert (found[0].alternatives, found[1].n_best[1].alternatives) == ((), ())
+    vocabulary = translator.target_vocabulary
+    for one, plain in zip(found[1:], translator.translate(sources[:4]), strict=True):
+        assert (one.text, one.score) == (plain.text, plain.score)
+        assert [len(others) for others in one.alternatives] == [2] * len(one.piece_scores)
+        # log p(y_1) of another first piece, by scoring a translation that begins with it.
+        other, score = next(o for o in one.alternatives[0] if o.piece.strip("▁") not in ("", END))
+        text = vocabulary.decode([vocabulary.tokens(range(len(vocabulary))).index(other)])
+        (forced,) = translator.score([one.source], [text])
+        assert forced.pieces[0] == other
+        assert score == pytest.approx(forced.piece_scores[0], rel=1e-5)
 
 
 def test_load_without_a_run_raises() -> None:
