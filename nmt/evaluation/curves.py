@@ -22,7 +22,7 @@ from matplotlib.ticker import MaxNLocator
 
 from nmt.errors import UserError, suggest
 from nmt.evaluation.fonts import select_fonts
-from nmt.evaluation.metrics import METRICS, higher_is_better
+from nmt.evaluation.metrics import MEASURED, METRICS, higher_is_better
 from nmt.files import exists
 from nmt.storage.atomic import file_errors
 from nmt.storage.reports import read_reports
@@ -153,7 +153,7 @@ def plot_curves(
     for name in metrics or ():
         if name not in known:
             raise UserError(f"no run reports '{name}'; {suggest(name, known)}")
-    metrics = metrics or [name for name in ("loss", *METRICS) if name in known]
+    metrics = metrics or [n for n in ("loss", *METRICS, "aer") if n in known]
     if not metrics:
         raise UserError(f"no run reports a loss or a score; reported are {', '.join(known)}")
     rows, legend_rows = ceil(len(metrics) / PANEL_COLUMNS), ceil((len(runs) + 2) / LEGEND_COLUMNS)
@@ -184,9 +184,9 @@ def _draw(panel: Axes, run: RunCurves, metric: str, axis: Axis, number: int) -> 
         return kinds
     panel.plot(x, y, **line, linewidth=1.8, marker=marker, markersize=4, mfc="white", zorder=3)
     finite = np.flatnonzero(np.isfinite(y))
-    if metric in ("loss", "perplexity", *METRICS) and len(finite):
-        rising = metric in METRICS and higher_is_better(metric)
-        best = finite[np.argmax(y[finite]) if rising else np.argmin(y[finite])]
+    if metric in MEASURED and len(finite):
+        sign = 1 if higher_is_better(metric) else -1
+        best = finite[np.argmax(sign * y[finite])]
         panel.plot(x[best], y[best], **line, marker=marker, markersize=8, zorder=4)
     return kinds | {"valid"}
 

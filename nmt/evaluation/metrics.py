@@ -63,16 +63,19 @@ class ExactMatch(Metric):
 
 
 METRICS = ("bleu", "chrf", "ter", "exact")
+LOWER_IS_BETTER = ("loss", "perplexity", "ter", "aer")
+MEASURED = tuple(dict.fromkeys((*METRICS, *LOWER_IS_BETTER)))
+"""Values of a validation that show which of two models is better."""
 
 
 def higher_is_better(name: str) -> bool:
-    """Return whether a higher score is better; False only for `ter`, an error rate.
+    """Return whether a higher value is better; False for losses and error rates.
 
     Raises:
-        UserError: if the metric is unknown
+        UserError: if it is not one of `MEASURED`
     """
-    check_names([name])
-    return name != "ter"
+    check_names([name], MEASURED)
+    return name not in LOWER_IS_BETTER
 
 
 def score(
@@ -145,17 +148,17 @@ def _make_bleu(tokenize: str | None, lowercase: bool) -> BLEU:
         raise UserError(f"sacreBLEU cannot load its tokenizer {tokenize!r}: {reason}") from error
 
 
-def check_names(names: Sequence[str]) -> None:
+def check_names(names: Sequence[str], all_names: Sequence[str] = METRICS) -> None:
     """Check that there is at least one name and that all are names of metrics.
 
     Raises:
         UserError: if not
     """
-    known = ", ".join(METRICS)
+    known = ", ".join(all_names)
     if not names:
         raise UserError(f"no metric is given; give one or more of {known}")
     for name in names:
-        if name not in METRICS:
+        if name not in all_names:
             raise UserError(f"unknown metric {name!r}; must be one of {known}")
 
 

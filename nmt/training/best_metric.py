@@ -122,7 +122,7 @@ class BestMetricTracker:
 
 def metric_sign(metric: str) -> float:
     """Return -1 for a loss or an error rate, whose negative is larger for a better model, or 1."""
-    return 1.0 if metric not in ("loss", "aer") and higher_is_better(metric) else -1.0
+    return 1.0 if higher_is_better(metric) else -1.0
 
 
 def _has_resolution(metric: str, value: float) -> bool:

@@ -15,8 +15,8 @@ from nmt.evaluation.curves import RunCurves, plot_curves, read_curves
 REPORTS = [
     {"kind": "train", "step": 10, "epoch": 1, "loss": 4.0, "minutes": 1.0},
     {"kind": "train", "step": 20, "epoch": 1, "loss": 3.0, "minutes": 3.0},
-    {"kind": "valid", "step": 15, "loss": 3.5, "bleu": 5.0, "ter": 80.0},
-    {"kind": "valid", "step": 20, "loss": float("nan"), "bleu": 4.0, "ter": 90.0},
+    {"kind": "valid", "step": 15, "loss": 3.5, "bleu": 5.0, "ter": 80.0, "aer": 31.0},
+    {"kind": "valid", "step": 20, "loss": float("nan"), "bleu": 4.0, "ter": 90.0, "aer": 30.0},
     {"kind": "valid", "step": 30, "loss": 3.75, "bleu": None, "ter": True},
 ]
 
@@ -53,8 +53,10 @@ def test_the_best_validation_is_the_lowest_loss_and_the_highest_score() -> None:
         "loss per target token (nats)",
         "BLEU",
         "TER",
+        "alignment error rate (%)",
     ]
-    assert [_marks(figure, panel) for panel in range(3)] == [[(15, 3.5)], [(15, 5)], [(15, 80)]]
+    best = [[(15, 3.5)], [(15, 5)], [(15, 80)], [(20, 30)]]
+    assert [_marks(figure, panel) for panel in range(4)] == best
     (legend,) = figure.legends
     texts = [text.get_text() for text in legend.get_texts()]
     assert texts == ["a $x$ b", "validation; filled: the best", "training"]

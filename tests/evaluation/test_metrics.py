@@ -6,7 +6,7 @@ import pytest
 import sacrebleu
 
 from nmt.errors import UserError
-from nmt.evaluation.metrics import METRICS, higher_is_better, score
+from nmt.evaluation.metrics import MEASURED, higher_is_better, score
 
 HYPOTHESES = ["The cat sat on a mat.", "he  reads the old book", "Good morning !", "Ja"]
 FIRST = ["The cat sat on the mat.", "He reads an old book.", "Good morning!", "Yes"]
@@ -50,8 +50,9 @@ def test_exact_is_percentage_of_lines_equal_to_a_reference() -> None:
     assert "case:lc" in lower["exact"].signature
 
 
-def test_higher_is_better_except_for_ter() -> None:
-    assert {name for name in METRICS if not higher_is_better(name)} == {"ter"}
+def test_higher_is_better_except_for_losses_and_error_rates() -> None:
+    lower = {name for name in MEASURED if not higher_is_better(name)}
+    assert lower == {"loss", "perplexity", "ter", "aer"}
     with pytest.raises(UserError, match="meteor"):
         higher_is_better("meteor")
 
