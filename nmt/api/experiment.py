@@ -46,6 +46,10 @@ class Experiment(schema.Experiment):
         super().__init__(**dict(loaded.experiment))
         self._loaded = loaded
 
+    def __eq__(self, other: object) -> bool:
+        # The locations of the options, and which of them have been written out, do not count.
+        return isinstance(other, schema.Experiment) and self.to_dict() == other.to_dict()
+
     @classmethod
     def load(cls, file: str | PathLike[str], overrides: Overrides = ()) -> "Experiment":
         """Read an experiment file.

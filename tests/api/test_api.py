@@ -179,8 +179,13 @@ def test_experiment_from_dictionaries_models_and_a_file_is_the_same(
         evaluation=schema.EvaluationConfig(samples=0, pictures=0),
     )
     assert models.to_dict() == read.to_dict()
-    write_experiment(tmp_path / "b.yaml", read.to_dict())
-    assert nmt.Experiment.load(tmp_path / "b.yaml").to_dict() == read.to_dict()
+    (tmp_path / "b.yaml").write_text(read.to_yaml(), encoding="utf-8")
+    assert nmt.Experiment.load(tmp_path / "b.yaml") == read == schema.Experiment(**dict(read))
+    assert read.updated("training.seed=7") != read
+    epochs = {"steps": None, "epochs": 7}
+    assert read.updated({"training": epochs}) == read.updated(
+        ["training.steps=null", "training.epochs=7"]
+    )
     changed = read.updated({"model": {"decoder": "luong"}, "training.epochs": 7})
     assert changed.model.decoder.type == "luong"
     assert changed.model.encoder == read.model.encoder
