@@ -103,8 +103,12 @@ def _train(options: argparse.Namespace) -> int:
     others = "--list, --schema, --example or --check"
     if options.list is not None or options.example is not None or options.schema or options.check:
         rank.require_single_process(others)
-        if options.restart:
-            raise UserError(f"--restart: has no effect with {others}; remove it")
+        unused = {"--restart": options.restart}
+        if not options.check:
+            unused |= {"--run": options.run is not None, "--device": options.device != "auto"}
+        for name, is_given in unused.items():
+            if is_given:
+                raise UserError(f"{name}: has no effect with {others}; remove it")
     if options.example is not None:
         print_result(_example(options))
         return SUCCESS
@@ -136,11 +140,13 @@ def _train(options: argparse.Namespace) -> int:
         print_result(report)
         return SUCCESS
     from nmt.distributed.process_group import join
-    from nmt.training.run import train
+    from nmt.training.run import open_trainer
 
     folder = options.run or Path("runs") / options.config.stem
-    with loaded.located(), join(rank, options.device) as ranks:
-        finished = train(
+    with (
+        loaded.located(),
+        join(rank, options.device) as ranks,
+        open_trainer(
             loaded.experiment,
             folder,
             device=options.device,
@@ -149,8 +155,10 @@ def _train(options: argparse.Namespace) -> int:
             process_group=ranks,
             recurrence=_recurrence_override(),
             command=_command(options),
-        )
-    return SUCCESS if finished else INTERRUPTED
+        ) as trainer,
+    ):
+        stop = trainer.train()
+    return INTERRUPTED if stop.reason is None else SUCCESS
 
 
 def _example(options: argparse.Namespace) -> str:

@@ -41,36 +41,6 @@ from nmt.training.validation import Validator
 log = logging.getLogger("nmt")
 
 
-def train(
-    experiment: Experiment,
-    directory: Path,
-    *,
-    device: str,
-    restart: bool,
-    process_group: ProcessGroup = SINGLE_PROCESS_GROUP,
-    recurrence: RecurrenceBackend | None = None,
-    command: Sequence[str] = (),
-) -> bool:
-    """Train the model of an experiment; return whether training finished or was interrupted.
-
-    An unfinished run continues from its last checkpoint. The arguments are those of `open_trainer`.
-
-    Raises:
-        UserError: if the experiment, its data or the run directory cannot be used
-    """
-    with open_trainer(
-        experiment,
-        directory,
-        device=device,
-        restart=restart,
-        process_group=process_group,
-        recurrence=recurrence,
-        command=command,
-    ) as trainer:
-        stop = trainer.train()
-    return stop.reason is not None
-
-
 @contextmanager
 def open_trainer(
     experiment: Experiment,
