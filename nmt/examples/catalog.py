@@ -102,6 +102,6 @@ def _write_text(data: str, folder: Path) -> str:
 def _for_folder(text: str) -> str:
     """Return an experiment file whose paths and commands are those of a folder with `data`."""
     text = text.replace("../data/", "data/").replace("configs/", "")
-    # The text is written, so the commands that generate it are left out.
-    text = re.sub(r"^#   python scripts/make_\w+\.py\n", "", text, flags=re.M)
-    return re.sub(r"python scripts/make_\w+\.py && ", "", text)
+    # Scripts are in a clone only, and the text that some of them generate is written.
+    text = re.sub(r"python scripts/[^&\n]* && ", "", text)
+    return re.sub(r"^#   python scripts/(.*\\\n)*.*\n", "", text, flags=re.M)
