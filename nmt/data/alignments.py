@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
-from itertools import chain, islice, zip_longest
+from itertools import accumulate, chain, islice, zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
@@ -78,7 +78,8 @@ def link_tokens(
     Args:
         corpus: the text
         tokens: the same text, tokenized
-        files: Pharaoh files, which have one line per pair in their order
+        files: Pharaoh files, which have one line per pair in their order: one for all parts of the
+            corpus, one per part, or several per part
         vocabularies: vocabularies of source and target
         preparation: preparation of the text before the vocabularies
         cache_dir: directory of the cache; None keeps the links in memory
@@ -88,11 +89,16 @@ def link_tokens(
         UserError: if a file cannot be read, has another number of lines than the corpus has pairs,
             or has a link to a word that does not exist
     """
-    digest = hashlib.sha256()
-    for file in files:
+    digest, counts = hashlib.sha256(), [0] * len(files)
+    for number, file in enumerate(files):
         for line in read_lines(file):
             digest.update(f"{line}\n".encode())
+            counts[number] += 1
     fingerprint = digest.hexdigest()
+    # If the limit of a part is reached, the files are longer than the text that is read.
+    limits, sizes = [part.limit for part in corpus.parts], tokens.part_sizes
+    if all(limit is None or size < limit for limit, size in zip(limits, sizes, strict=True)):
+        _check_counts(files, counts, corpus, sizes)
     key = json.dumps([CACHE_VERSION, tokens.fingerprint, fingerprint])
 
     def link() -> tuple[Array, Array, Array]:
@@ -147,8 +153,8 @@ def _blocks(
         for block in part.blocks():
             chosen = []
             for source, target, aligned in zip_longest(*block, islice(lines, len(block[0]))):
-                if aligned is None:
-                    raise _wrong_count(files, read, tokens.stats.read)
+                if aligned is None:  # of a text with a limit
+                    raise _wrong_count(files, read, "the training text", tokens.stats.read)
                 line, file, number = aligned
                 if kept[read]:
                     location = f"{file}:{number}"
@@ -160,17 +166,32 @@ def _blocks(
             pairs = sum(len(sources) for sources, _ in replace(part, limit=None).blocks())
             skipped = pairs - (read - before)
             next(islice(lines, skipped, skipped), None)
-    # With a limit, the files are longer than the text that is read.
-    if not is_limited and (more := sum(1 for _ in lines)):
-        raise _wrong_count(files, read + more, read)
 
 
-def _wrong_count(files: Sequence[Path], lines: int, pairs: int) -> UserError:
-    names = ", ".join(map(str, files))
+def _check_counts(
+    files: Sequence[Path], counts: Sequence[int], corpus: Corpus, sizes: Sequence[int]
+) -> None:
+    """Check the numbers of lines of the files against the numbers of pairs of the parts.
+
+    A line that one part lacks and another one has in excess would shift all lines between them.
+    """
+    if len(files) == len(sizes) > 1:
+        for file, count, part, size in zip(files, counts, corpus.parts, sizes, strict=True):
+            if count != size:
+                raise _wrong_count([file], count, part.name, size)
+    if sum(counts) != sum(sizes):
+        raise _wrong_count(files, sum(counts), "the training text", sum(sizes))
+    line_ends, pair_ends = set(accumulate(counts)), set(accumulate(sizes))
+    if not (line_ends <= pair_ends or pair_ends <= line_ends):
+        message = "end between the pairs of a corpus; give one file per corpus, or one for all"
+        raise UserError(message, ", ".join(map(str, files)))
+
+
+def _wrong_count(files: Sequence[Path], lines: int, text: str, pairs: int) -> UserError:
     return UserError(
-        f"has {lines} lines of alignments, but the training text has {pairs} pairs; give one line "
-        "per pair, which is empty for a pair without links",
-        names,
+        f"has {lines} lines of alignments, but {text} has {pairs} pairs; give one line per pair, "
+        "which is empty for a pair without links",
+        ", ".join(map(str, files)),
     )
 
 

@@ -122,6 +122,37 @@ def test_several_files_continue_each_other_and_workers_change_nothing(
     assert all(map(np.array_equal, found[:3], expected[:3]))
 
 
+@pytest.mark.parametrize(
+    ("counts", "message"),
+    [
+        ([2, 4], r"/0: has 2 lines of alignments, but .*train has 3 pairs"),
+        ([1, 3, 2], "end between the pairs of a corpus; give one file per corpus"),
+        ([3, 3], None),
+        ([1, 2, 3], None),
+        ([6], None),
+    ],
+)
+def test_files_of_alignments_end_where_corpora_end(
+    counts: list[int],
+    message: str | None,
+    corpus: Corpus,
+    vocabulary: Vocabulary,
+    tmp_path: Path,
+) -> None:
+    both = Corpus((*corpus.parts, *corpus.parts))
+    tokens = tokenize_corpus(both, vocabulary, vocabulary, max_length=60, cache_dir=None)
+    files = [tmp_path / str(number) for number in range(len(counts))]
+    for file, count in zip(files, counts, strict=True):
+        file.write_text("0-0\n" * count)
+    vocabularies = vocabulary, vocabulary
+    if message is None:
+        links = link_tokens(both, tokens, files, vocabularies, cache_dir=None)
+        assert len(links.offsets) == len(tokens) + 1
+        return
+    with pytest.raises(UserError, match=message):
+        link_tokens(both, tokens, files, vocabularies, cache_dir=None)
+
+
 def test_batch_alignment_is_the_matrix_of_normalized_rows(
     align: Align, tokens: TokenCorpus, vocabulary: Vocabulary
 ) -> None:
