@@ -11,9 +11,14 @@ from nmt.config.start_options import StartFromConfig
 from nmt.data.corpus import Corpus
 from nmt.data.line_sampling import sample_lines
 from nmt.data.preparation import Preparation
-from nmt.data.vocabularies.extension import extend, learn_extension, token_parts
+from nmt.data.vocabularies.extension import (
+    ExtensibleVocabulary,
+    extend,
+    learn_extension,
+    token_parts,
+)
 from nmt.data.vocabularies.saved import load_vocabularies
-from nmt.data.vocabularies.sentencepiece import SentencePieceVocabulary
+from nmt.data.vocabularies.words import WordVocabulary
 from nmt.data.vocabulary import Vocabularies, Vocabulary
 from nmt.errors import OptionError, UserError, option_errors
 from nmt.model.seq2seq import Seq2Seq
@@ -52,11 +57,12 @@ def start_vocabularies(
     for side, vocabulary in enumerate((source, target)):
         if vocabulary is None or (train.images and side == 0):
             continue
-        if not isinstance(vocabulary, SentencePieceVocabulary):
-            raise OptionError(
-                "extend requires a SentencePiece vocabulary; use replace",
-                "training.start_from.vocabulary",
-            )
+        if not isinstance(vocabulary, ExtensibleVocabulary):
+            message = "a tokenizer.json of Hugging Face cannot be extended; use replace"
+            raise OptionError(message, "training.start_from.vocabulary")
+        if isinstance(vocabulary, WordVocabulary) and data.vocabulary.character_coverage != 1:
+            message = "has no effect with start_from: the vocabulary has words; remove it"
+            raise OptionError(message, "data.vocabulary.character_coverage")
         own = list(dict.fromkeys([*data.tags, *symbols])) if is_joint or side == 0 else symbols
         if is_joint and sides:
             # The same tokens, with the normalization of the other side.

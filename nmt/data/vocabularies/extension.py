@@ -1,6 +1,6 @@
-"""Extension of a SentencePiece model by tokens of another text, whose ids follow its own ids.
+"""Extension of a vocabulary by tokens of another text, whose ids follow its own ids.
 
-A serialized model is a protobuf message, which fields of new tokens after it extend.
+A serialized SentencePiece model is a protobuf message, which fields of new tokens after it extend.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,15 +25,18 @@ from nmt.data.vocabularies.sentencepiece_training import (
     advisable_size,
     train_sentencepiece,
 )
+from nmt.data.vocabularies.words import WordVocabulary, by_frequency
 from nmt.data.vocabulary import Vocabulary
 from nmt.errors import UserError
+
+ExtensibleVocabulary = SentencePieceVocabulary | WordVocabulary
 
 # Types of models that can be extended.
 TYPES: dict[int, VocabularyType] = {1: "unigram", 2: "bpe", 4: "char"}
 
 
 def learn_extension(
-    vocabulary: SentencePieceVocabulary,
+    vocabulary: ExtensibleVocabulary,
     lines: Sequence[str],
     *,
     size: int,
@@ -42,8 +45,9 @@ def learn_extension(
 ) -> dict[str, float]:
     """Learn tokens of a text that a vocabulary lacks; return their scores.
 
-    A vocabulary of the same type is learned from the text, as the given vocabulary normalizes it;
-    its tokens that are not in the given one are returned.
+    Of a SentencePiece vocabulary, one of the same type is learned from the text, as the given one
+    normalizes it, and its tokens that are not in the given one are returned. Others get the most
+    frequent words that are unknown, or of merge operations the characters.
 
     Args:
         vocabulary: the vocabulary to extend
@@ -55,6 +59,9 @@ def learn_extension(
     Raises:
         UserError: if the text does not suit the options
     """
+    if isinstance(vocabulary, WordVocabulary):
+        unknown = by_frequency(extend(vocabulary, {}, symbols).count_unknown(lines))
+        return dict.fromkeys(unknown[: size - NUM_SPECIAL_TOKENS], 0.0)
     normalized = [vocabulary.normalize(line) for line in lines]
     required = len(set().union(*normalized)) + len(symbols) + NUM_SPECIAL_TOKENS
     learned = SentencePieceVocabulary(
@@ -77,8 +84,8 @@ def learn_extension(
 
 
 def extend(
-    vocabulary: SentencePieceVocabulary, tokens: Mapping[str, float], symbols: Iterable[str] = ()
-) -> SentencePieceVocabulary:
+    vocabulary: ExtensibleVocabulary, tokens: Mapping[str, float], symbols: Iterable[str] = ()
+) -> ExtensibleVocabulary:
     """Return a vocabulary with more tokens.
 
     Args:
@@ -86,6 +93,8 @@ def extend(
         tokens: new tokens and their scores by `learn_extension`
         symbols: strings that are always one token; those that are one already are ignored
     """
+    if isinstance(vocabulary, WordVocabulary):
+        return vocabulary.extended(tokens, symbols)
     if model_type(vocabulary) == "bpe":
         # The score is the priority of a merge: new merges follow those of the vocabulary.
         lowest = min(vocabulary.scores())
@@ -124,8 +133,13 @@ def token_parts(old: Vocabulary, new: Vocabulary) -> list[list[int]]:
     """
     ids = {token: number for number, token in reversed([*enumerate(old.tokens(range(len(old))))])}
     roles = {new.pad: old.pad, new.bos: old.bos, new.eos: old.eos, new.unk: old.unk}
+    surface = new.surface if isinstance(new, WordVocabulary) else str
     return [
-        [roles[number]] if number in roles else [ids[token]] if token in ids else _parts(old, token)
+        [roles[number]]
+        if number in roles
+        else [ids[token]]
+        if token in ids
+        else _parts(old, surface(token))
         for number, token in enumerate(new.tokens(range(len(new))))
     ]
 

@@ -21,7 +21,7 @@ from nmt.data.vocabularies.sentencepiece_training import (
     make_normalizer,
     train_sentencepiece,
 )
-from nmt.data.vocabularies.subword_nmt import SEPARATOR, Codes, SubwordNmtVocabulary
+from nmt.data.vocabularies.subword_nmt import Codes, SubwordNmtVocabulary
 from nmt.data.vocabularies.words import WordVocabulary, by_frequency
 from nmt.data.vocabulary import Vocabularies
 from nmt.errors import OptionError, option_errors
@@ -123,8 +123,7 @@ def _learn_subwords(
     for word, count in _count_words(lines, rule, symbols).items():
         for token in codes.split(word):
             counts[token] += count
-    # Inside of words, symbols are followed by others.
-    required = [symbol + end for symbol in symbols for end in ("", SEPARATOR)]
+    required = [form for symbol in symbols for form in SubwordNmtVocabulary.forms(symbol)]
     return SubwordNmtVocabulary.make(
         _unite(required, by_frequency(counts)),
         rule,

@@ -52,6 +52,10 @@ class SubwordNmtVocabulary(WordVocabulary):
                 self._cache[word] = tokens
         return tokens
 
+    @staticmethod
+    def forms(symbol: str) -> list[str]:
+        return [symbol, symbol + SEPARATOR]
+
     def surface(self, token: str) -> str:
         return token.removesuffix(SEPARATOR)
 

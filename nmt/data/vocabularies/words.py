@@ -77,6 +77,25 @@ class WordVocabulary(Vocabulary):
         values = json.loads(self.serialized) | {"normalization": rule}
         return type(self)(json.dumps(values, ensure_ascii=False).encode())
 
+    def extended(self, words: Iterable[str], symbols: Iterable[str]) -> "WordVocabulary":
+        """Return a vocabulary with more words, whose ids follow those of its own.
+
+        Args:
+            words: the words, which are new
+            symbols: strings that are always one token; those that are one already are ignored
+        """
+        values = json.loads(self.serialized)
+        new = [symbol for symbol in symbols if not self.has_symbol(symbol)]
+        added = [*(word for symbol in new for word in self.forms(symbol)), *words]
+        values["symbols"] = [*self._symbols, *new]
+        values["words"] += [word for word in dict.fromkeys(added) if word not in self._ids]
+        return type(self)(json.dumps(values, ensure_ascii=False).encode())
+
+    @staticmethod
+    def forms(symbol: str) -> list[str]:
+        """Return the tokens of a symbol at the end of a word and, if they differ, inside of it."""
+        return [symbol]
+
     @property
     def user_defined_symbols(self) -> list[str]:
         return list(self._symbols)

@@ -1,11 +1,14 @@
-"""Extension of SentencePiece models by tokens of another text, and the parts of new tokens."""
+"""Extension of vocabularies by tokens of another text, and the parts of new tokens."""
 
 import pytest
 
 from nmt.data.vocabularies.extension import extend, learn_extension, model_type, token_parts
 from nmt.data.vocabularies.sentencepiece import SentencePieceVocabulary
 from nmt.data.vocabularies.sentencepiece_training import VocabularyType
+from nmt.data.vocabularies.subword_nmt import Codes, SubwordNmtVocabulary
+from nmt.data.vocabularies.words import WordVocabulary
 from tests.commands import PHRASES, lines_of
+from tests.data.vocabularies.conftest import CODES
 
 OLD = [line for side in ("de", "en") for line in lines_of(PHRASES.with_suffix(f".{side}"))]
 NEW = [f"Auftrag {n} é: Quiz Xylo {n + 1};" for n in range(10, 80)]
@@ -48,6 +51,32 @@ def test_extension_normalizes_as_the_vocabulary_does() -> None:
     new = extend(old, learn_extension(old, ["ＱX"] * 30, size=40, symbols=[]))
     assert new.unk not in new.encode("ＱX")
     assert new.decode(new.encode("ＱX")) == "qx"
+
+
+def test_words_are_extended_by_the_most_frequent_unknown_ones() -> None:
+    old = WordVocabulary.make(["Auftrag", "Quiz"], "nmt_nfkc", files=["origin"])
+    tokens = learn_extension(old, ["Xylo Ｑuiz neu neu", "neu ab"], size=6, symbols=["<bt>"])
+    assert list(tokens) == ["neu", "Xylo"]  # two more than the special tokens
+    new = extend(old, tokens, ["<bt>"])
+    assert new.tokens(range(len(new))) == [
+        *("<pad>", "<s>", "</s>", "<unk>", "Auftrag", "Quiz", "<bt>", "neu", "Xylo")
+    ]
+    assert new.has_symbol("<bt>") and new.user_defined_symbols == ["<bt>"]
+    assert token_parts(old, new)[-3:] == [[], [], []]
+
+
+def test_merge_operations_are_extended_by_unknown_characters() -> None:
+    words = dict.fromkeys(part for word in ("lower", "slow") for part in Codes(CODES).split(word))
+    old = SubwordNmtVocabulary.make(words, codes=CODES, symbols=[])
+    line = "slower é<x>é slow"
+    tokens = learn_extension(old, [line], size=100, symbols=["<x>"])
+    new = extend(old, tokens, ["<x>"])
+    assert isinstance(new, SubwordNmtVocabulary)
+    ids = range(len(old))
+    assert new.tokens(ids) == old.tokens(ids)
+    assert new.unk not in new.encode(line) and old.unk in old.encode(line)
+    assert new.tokens(new.encode("é<x>é")) == ["é@@", "<x>@@", "é"]
+    assert new.decode(new.encode(line)) == line
 
 
 def test_parts_of_tokens_spell_them() -> None:
