@@ -10,7 +10,7 @@ import pytest
 from nmt.component_spec import REQUIRED
 from nmt.config.component_fields import options_model
 from nmt.config.loader import load_experiment
-from nmt.config.peers import COUNTERPARTS
+from nmt.config.peers import COUNTERPARTS, counterpart
 from nmt.config.schema import Experiment, ModelConfig
 from nmt.config.search_options import SearchOptions
 from nmt.config.sections import walk
@@ -434,6 +434,20 @@ def test_keys_of_other_toolkits_name_their_counterparts(errors: Errors) -> None:
     for key, words in expected.items():
         (line,) = [line for line in found if f": {key}: " in line]
         assert f"unknown key; use {words}" in line
+
+
+def test_keys_in_the_page_about_other_toolkits_have_counterparts() -> None:
+    own = {key[-1] for key, _ in walk(Experiment)} | {"weight", "type", "hidden_size", "heads"}
+    values = {".spm", "beam", "general", "dot", "luong", "inv_sqrt_decay"}
+    page = Path(__file__).parents[2] / "docs" / "coming-from.md"
+    rows = [
+        line for line in page.read_text(encoding="utf-8").splitlines() if line[:3] in ("| `", "| |")
+    ]
+    peers = " ".join(row.rpartition(" | ")[0] for row in rows)
+    keys = {key.partition(":")[0].split()[0].lstrip("-") for key in re.findall("`([^`]+)`", peers)}
+    names = {key.replace("-", "_") for key in keys}
+    assert len(names) > 100
+    assert {name for name in names - own - values if counterpart((name,)) is None} == set()
 
 
 def test_counterparts_are_options_of_the_schema() -> None:
