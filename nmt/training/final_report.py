@@ -5,7 +5,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from nmt.config.schema import Experiment
+from nmt.errors import UserError
 from nmt.evaluation.baselines import score_baselines
+from nmt.evaluation.metrics import METRICS
 from nmt.evaluation.significance import SAMPLES, confidence_interval
 from nmt.storage.atomic import JsonObject
 from nmt.training.best_metric import BestMetricTracker, metric_sign
@@ -47,15 +49,21 @@ class FinalReport:
             validations: reports of all validations of the run
         """
         metric = self.best.metric
-        if metric in ("loss", "aer"):  # they do not compare translations
+        if metric not in METRICS:  # it does not compare translations
             metric = self.experiment.default_metric
-        # A process that has only continued a run may not have seen its best translations.
-        if metric != "loss" and (translations := self.validator.best_texts):
-            yield from self._score(metric, translations)
+        if metric != "loss":
+            yield from self._score(metric)
         yield from self._trend(validations)
         yield from self._advice()
 
-    def _score(self, metric: str, translations: Sequence[str]) -> Iterator[str]:
+    def _score(self, metric: str) -> Iterator[str]:
+        if not self.validator.best_texts:
+            try:
+                self.validator.score_best()
+            except UserError as error:
+                yield f"the best model has no confidence interval: {error}"
+                return
+        translations = self.validator.best_texts
         sources, references = self.validator.sources, self.validator.references
         tokenize = self.validator.tokenizer if metric == "bleu" else None
         lowercase = self.experiment.evaluation.lowercase and metric != "ter"

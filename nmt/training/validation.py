@@ -2,6 +2,7 @@
 
 import logging
 from contextlib import closing
+from copy import deepcopy
 from dataclasses import dataclass
 from math import exp
 
@@ -19,11 +20,14 @@ from nmt.evaluation.attention_entropy import attention_entropy
 from nmt.evaluation.languages import choose_for_references
 from nmt.evaluation.metrics import score
 from nmt.model.seq2seq import Seq2Seq
+from nmt.model.weights import load_weights
 from nmt.prefetch import prefetch
 from nmt.search.source_line import SourceLine, number_lines
 from nmt.search.translation import Translation
 from nmt.search.translator import Translator
 from nmt.storage.atomic import file_errors
+from nmt.storage.checkpoint import read_weights
+from nmt.storage.run_checkpoints import find_checkpoint
 from nmt.storage.run_dir import RunDir
 from nmt.training.best_metric import MIN_BLEU, BestMetricTracker
 from nmt.training.datasets import Datasets, load_alignment_set, load_validation_text
@@ -78,7 +82,8 @@ class Validator:
         sources, references: lines of the validation text, also those too long to train on
         tokenizer: sacreBLEU's tokenizer for `bleu`; None for its default
         best_scores, best_texts: scores and translations of the best model, if this process has
-            validated it; empty otherwise, and translations on other ranks than the first
+            validated it or called `score_best`; empty otherwise, and translations on other ranks
+            than the first
     """
 
     def __init__(
@@ -163,7 +168,7 @@ class Validator:
             chunk=self._trainer.output_chunk,
             process_group=process_group,
         )
-        translator = self._translator()
+        translator = self._translator(self._trainer.model)
         # Every rank translates a part; the first one has all translations and computes the scores.
         translations = process_group.map(
             lambda lines: translator.translate_lines(lines, translator.options),
@@ -172,6 +177,23 @@ class Validator:
         alignments = self._align(translator)
         scores = process_group.on_first(lambda: self._score(translations, alignments))
         return ValidationResult(loss, scores, translations)
+
+    def score_best(self) -> None:
+        """Translate and score the validation text by the best checkpoint, on this rank alone.
+
+        A process that has only continued a run may not have seen its best model.
+
+        Raises:
+            UserError: if the checkpoint cannot be read
+        """
+        checkpoint, _ = find_checkpoint(self._run, str(self._best.best_step))
+        model = deepcopy(self._trainer.model)
+        load_weights(model, read_weights(checkpoint), str(checkpoint))
+        translator = self._translator(model)
+        lines = list(number_lines(self.sources))
+        translations = translator.translate_lines(lines, translator.options)
+        self.best_scores = self._score(translations, [])
+        self.best_texts = [translation.text for translation in translations]
 
     def _align(self, translator: Translator) -> list[list[Link]]:
         """Return the alignments of the pairs with gold alignments; on the first rank all of them.
@@ -192,7 +214,10 @@ class Validator:
     def _score(
         self, translations: list[Translation], alignments: list[list[Link]]
     ) -> dict[str, float]:
-        """Return the scores of translations by metric, and the alignment error rate in percent."""
+        """Return the scores of translations by metric.
+
+        With alignments of the pairs with gold alignments, also the error rate in percent.
+        """
         evaluation = self._experiment.evaluation
         results = score(
             list(evaluation.metrics),
@@ -202,14 +227,14 @@ class Validator:
             lowercase=evaluation.lowercase,
         )
         scores = {name: result.score for name, result in results.items()}
-        if self._alignment_set is not None:
+        if self._alignment_set is not None and alignments:
             scores["aer"] = 100 * self._alignment_set.score(alignments).error_rate
         return scores
 
-    def _translator(self) -> Translator:
+    def _translator(self, model: Seq2Seq) -> Translator:
         """Compile the current parameters; a compiled model does not follow later updates."""
         return Translator(
-            [self._trainer.model],
+            [model],
             self._datasets.source,
             self._datasets.target_vocabulary,
             self._experiment.search,

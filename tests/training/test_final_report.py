@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from nmt.evaluation.metrics import score
+from nmt.training.best_metric import BestMetricTracker
 from tests.commands import PHRASES, lines_of, nmt_train, reports, write_experiment
 from tests.training.conftest import quick
 
@@ -44,6 +45,20 @@ def test_end_reports_score_baselines_trend_and_command(
     assert f"still falling: {losses[-1]:.4f}, after {losses[-2]:.4f}" in end
     command = f"to go on: nmt-train {file} training.accumulate=2 --run '{run}' training.steps=12"
     assert command in end
+
+
+def test_end_of_a_continued_run_scores_the_best_checkpoint_of_another_process(
+    split: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = quick(split, validate_every=2, steps=2)
+    file, run = write_experiment(tmp_path / "a.yaml", tree), tmp_path / "run"
+    first = _end(nmt_train(file, "--run", run).err).splitlines()
+    # No later validation is better.
+    monkeypatch.setattr(BestMetricTracker, "update", lambda *given, **named: False)
+    second = _end(nmt_train(file, "--run", run, "training.steps=4").err).splitlines()
+    assert "after update 2" in second[0]
+    assert second[1:3] == first[1:3]
+    assert re.search(r"^chrf \S+ on 20 validation", second[1])
 
 
 @pytest.mark.parametrize("kind", ["inverse_sqrt", "linear"])
