@@ -14,11 +14,11 @@ from nmt.errors import UserError
 
 INTERNAL_ERROR, INTERRUPTED = 1, 130
 
-# torchrun polls its processes ten times per second and stops the others when one has failed.
-FAILURE_SECONDS = 3.0
-# A failing process closes its connections before torchrun notices that it exited, which takes
-# longer on a busy machine.
-LOST_CONNECTION_SECONDS = 10.0
+# torchrun polls its processes ten times per second and stops the others when one has failed. On a
+# busy machine, seconds pass between the failure of a process and its exit.
+TERMINATION_SECONDS = 10.0
+# An error of the program itself may be that of a single rank, whose traceback is urgent.
+INTERNAL_ERROR_SECONDS = 3.0
 # Limit on the exit of a process whose peers no longer answer.
 EXIT_SECONDS = 30
 
@@ -48,9 +48,11 @@ def run_as_rank(name: str, info: RankInfo, command: Callable[[], int]) -> int:
         return INTERRUPTED
     except BaseException as error:
         signal.alarm(EXIT_SECONDS)
-        lost = not isinstance(error, UserError) and _is_lost_connection(error)
+        is_user_error = isinstance(error, UserError)
+        lost = not is_user_error and _is_lost_connection(error)
         if lost or not info.is_first:
-            _wait_for_termination(LOST_CONNECTION_SECONDS if lost else FAILURE_SECONDS)
+            is_common = lost or is_user_error
+            _wait_for_termination(TERMINATION_SECONDS if is_common else INTERNAL_ERROR_SECONDS)
         if lost:
             print(f"{name}: lost connection to the other processes: {error}", file=sys.stderr)
             return INTERNAL_ERROR
