@@ -169,7 +169,7 @@ def _init(options: argparse.Namespace, arguments: Sequence[str]) -> int:
         summary = new_experiment.describe(planned, texts, scores)
         command = printable(shlex.join([NAME, *arguments]), MAX_COMMAND)
         new_experiment.finish(planned, texts, output, summary, command)
-    print_result("\n".join(["", *summary]))
+    print_result("\n".join(["", *summary, f"{output} is written; next: nmt-train {output}"]))
     return SUCCESS
 
 

@@ -69,6 +69,7 @@ def test_experiment_of_a_table_can_be_checked_and_trained(here: Path) -> None:
     assert experiment["data"]["train"] == "my-data/train"
     assert f"nmt-init {file.name} -o my.yaml --clean --languages de en --threads 1" in text
     assert "nearest training sentences" in found.out
+    assert found.lines[-1] == "my.yaml is written; next: nmt-train my.yaml"
     written = [lines_of(here / "my-data" / f"{part}.de") for part in ("train", "valid", "test")]
     assert sorted(line for lines in written for line in lines) == sorted(SIDES[0])
     assert lines_of(here / "my-data" / "removed.tsv") == [

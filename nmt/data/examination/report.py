@@ -140,7 +140,8 @@ def report(one: Examination[Any]) -> list[tuple[str, str]]:
         measured.words.T,
         strict=True,
     ):
-        name = language.code or " and ".join(language.scripts).lower() or "no letters"
+        letters = " and ".join(language.scripts).lower() or "no"
+        name = language.code or f"{letters} letters"
         rows.append((f"  {side}", f"{name}; {_lengths(characters, words)}"))
     rows.append(("  length ratio", _ratios(measured.characters)))
     sources, targets = (len(np.unique(side)) for side in measured.hashes.T)
