@@ -78,13 +78,17 @@ def experiment() -> dict[str, Any]:
 
 
 def start_command(
-    command: str, *arguments: object, cwd: Path, **options: Any
+    command: str,
+    *arguments: object,
+    cwd: Path,
+    environment: dict[str, str] | None = None,
+    **options: Any,
 ) -> subprocess.Popen[str]:
     """Start a command as a process that Ctrl-C interrupts.
 
     A shell lets its background processes ignore SIGINT, which their children inherit.
     """
-    return _start(["-m", f"nmt.cli.{command}", *map(str, arguments)], cwd, **options)
+    return _start(["-m", f"nmt.cli.{command}", *map(str, arguments)], cwd, environment, **options)
 
 
 def start_ranks(

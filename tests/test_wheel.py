@@ -74,6 +74,7 @@ def test_installed_wheel_writes_an_example_and_lists_components(
     assert "dates.yaml: written" in call("nmt-train", "--example", "dates")
     assert "bahdanau" in call("nmt-train", "--list", "decoder")
     assert call("nmt-plot", "--version").startswith("nmt-plot ")
+    assert call("nmt-serve", "--version").startswith("nmt-serve ")
 
 
 def test_citation_agrees_with_the_project() -> None:

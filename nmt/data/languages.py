@@ -124,6 +124,12 @@ def language_code(name: str) -> str | None:
     return CODES.get(name.replace("_", "-").split("-")[0].strip().lower())
 
 
+def language_name(code: str) -> str:
+    """Return the English name of an ISO 639-1 code; another code is its own name."""
+    names = (name for name in ALIASES.get(code, "").split() if len(name) > 3)
+    return next(names, code).title() if code in ALIASES else code
+
+
 @lru_cache(maxsize=1 << 16)
 def script_of(character: str) -> str | None:
     """Return the script of a letter, such as LATIN; None for other characters."""

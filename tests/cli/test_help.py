@@ -6,7 +6,7 @@ from subprocess import run
 
 import pytest
 
-from nmt.cli import evaluate, export, init, plot, train, translate
+from nmt.cli import evaluate, export, init, plot, serve, train, translate
 from nmt.cli.common import Parser
 
 
@@ -31,6 +31,7 @@ from nmt.cli.common import Parser
             "export",
             "--hub --checkpoint --precision --name --license --scores RUN",
         ),
+        ("serve", "--host --port --pair --precision --batch-wait --queue --api-keys --cors MODEL"),
     ],
 )
 def test_help_lists_every_option_without_importing_heavy_libraries(
@@ -72,8 +73,9 @@ def test_help_lists_every_option_without_importing_heavy_libraries(
         ),
         (plot._parser(), ["runs", "plot", "output"]),
         (export._parser(), ["files", "model", "model card"]),
+        (serve._parser(), ["models", "interface", "limits", "runtime"]),
     ],
-    ids=["init", "train", "translate", "evaluate", "plot", "export"],
+    ids=["init", "train", "translate", "evaluate", "plot", "export", "serve"],
 )
 def test_options_are_grouped_and_state_their_defaults(parser: Parser, groups: list[str]) -> None:
     found = {group.title: group._group_actions for group in parser._action_groups}

@@ -23,6 +23,7 @@ PROGRAMS = (
     "nmt-eval",
     "nmt-plot",
     "nmt-export",
+    "nmt-serve",
     "torchrun",
 )
 COMMANDS = (*PROGRAMS, "python scripts/", "python benchmarks/", "bash scripts/")

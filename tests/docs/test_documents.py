@@ -42,6 +42,7 @@ MODULES = {
     "nmt-eval": "evaluate",
     "nmt-plot": "plot",
     "nmt-export": "export",
+    "nmt-serve": "serve",
 }
 DATA = {"train": "t", "valid": "v", "source": "a", "target": "b", "vocabulary": {"size": 100}}
 MODEL = {

@@ -1,0 +1,20 @@
+"""Loading of a model in a process of its own, for nmt-serve."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nmt.search.translator import Translator
+
+
+def load_model(
+    path: str, checkpoint: str, device: str, precision: str, threads: int, trust_plugins: bool
+) -> "Translator":
+    """Configure this process and load a model; see `ModelArguments`."""
+    # Imported here, because the process that only sends this function needs no torch.
+    from nmt.cli.shared_translator import ModelArguments
+
+    models = (Path(path),)
+    return ModelArguments(
+        models, checkpoint, device, precision, "auto", threads, trust_plugins
+    ).load()

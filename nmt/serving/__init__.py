@@ -1,0 +1,1 @@
+"""Translation service: models in processes of their own behind an HTTP interface."""

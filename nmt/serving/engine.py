@@ -1,0 +1,151 @@
+"""A model in a process of its own, and dynamic batching of the requests that wait for it."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+from nmt.parallel import Worker
+from nmt.serving.worker import Job, Load, ModelInfo, ModelProcess, Reply
+
+MAX_SENTENCES = 512  # per round trip to the process, beyond the first job
+
+
+class Unavailable(Exception):
+    """A model that cannot translate now; the same request may succeed later."""
+
+
+class _Waiting(NamedTuple):
+    job: Job
+    reply: "asyncio.Future[list[dict[str, Any]]]"
+
+
+class Engine:
+    """A model in a process of its own.
+
+    Requests that arrive while the process is busy are translated together next. The first request
+    of a round waits for as many others as there were in the last round, and at most `batch_wait`
+    since the last arrival: a lone client never waits, and clients that send their next sentence
+    when they receive the last one form large batches.
+
+    Args:
+        load: picklable function that loads the model
+        batch_wait: seconds
+        observe: called with the numbers of jobs and sentences of each round
+
+    Attributes:
+        info: facts about the model, once started
+    """
+
+    info: ModelInfo
+
+    def __init__(
+        self, load: Load, batch_wait: float, observe: Callable[[int, int], None] = lambda *_: None
+    ) -> None:
+        self._load, self._batch_wait, self._observe = load, batch_wait, observe
+        self._waiting: deque[_Waiting] = deque()
+        self._arrived = asyncio.Event()
+        self._closing = False
+        self._thread = ThreadPoolExecutor(1, "engine")
+        self._worker: Worker[Sequence[Job] | None, Any] | None = None
+
+    async def start(self) -> ModelInfo:
+        """Load the model.
+
+        Raises:
+            UserError: if it cannot be loaded
+        """
+        try:
+            self.info = await self._in_thread(None)
+        except BaseException:
+            await self._stop()
+            raise
+        self._rounds = asyncio.create_task(self._run())
+        return self.info
+
+    async def translate(self, job: Job) -> list[dict[str, Any]]:
+        """Return one dictionary per sentence of a job. A canceled job that still waits is dropped.
+
+        Raises:
+            UserError: for a mistake in the job
+            Unavailable: if the process has died
+        """
+        if self._closing:
+            raise Unavailable("the model is being replaced")
+        waiting = _Waiting(job, asyncio.get_running_loop().create_future())
+        self._waiting.append(waiting)
+        self._arrived.set()
+        return await waiting.reply
+
+    async def close(self) -> None:
+        """Translate the jobs that wait, then end the process."""
+        self._closing = True
+        self._arrived.set()
+        await self._rounds
+        await self._stop()
+
+    async def _run(self) -> None:
+        last = 0
+        while batch := await self._collect(last):
+            last = len(batch)
+            self._observe(last, sum(len(one.job.sentences) for one in batch))
+            try:
+                replies: list[Reply | Exception] = await self._in_thread([one.job for one in batch])
+            except Exception as error:  # the process was killed, lacks memory, or has a bug
+                replies = [Unavailable(str(error))] * len(batch)
+            for one, reply in zip(batch, replies, strict=True):
+                if one.reply.done():  # the client has hung up
+                    continue
+                if isinstance(reply, Exception):
+                    one.reply.set_exception(reply)
+                else:
+                    one.reply.set_result(reply)
+
+    async def _collect(self, expected: int) -> list[_Waiting]:
+        """Return the jobs of the next round; none at the end."""
+        batch: list[_Waiting] = []
+        while not batch and not (self._closing and not self._waiting):
+            await self._arrived.wait()
+            while len(self._waiting) < expected and not self._closing:
+                self._arrived.clear()
+                try:
+                    await asyncio.wait_for(self._arrived.wait(), self._batch_wait)
+                except TimeoutError:
+                    break
+            sentences = 0
+            while self._waiting and sentences < MAX_SENTENCES:
+                one = self._waiting.popleft()
+                if not one.reply.done():
+                    batch.append(one)
+                    sentences += len(one.job.sentences)
+            if not self._waiting and not self._closing:
+                self._arrived.clear()
+        return batch
+
+    async def _in_thread(self, jobs: Sequence[Job] | None) -> Any:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, self._round_trip, jobs)
+
+    def _round_trip(self, jobs: Sequence[Job] | None) -> Any:
+        """Send jobs to the process and return its replies; start it before the first ones."""
+        if self._worker is None:
+            self._worker = Worker(ModelProcess(self._load), "--precision int8")
+        try:
+            self._worker.submit(jobs)
+            return self._worker.result()
+        except BaseException:
+            # Also after an error that the process has survived: the next one starts clean.
+            self._worker.close()
+            self._worker = None
+            raise
+
+    async def _stop(self) -> None:
+        def close() -> None:
+            if self._worker is not None:
+                self._worker.close()
+
+        with suppress(RuntimeError):
+            await asyncio.get_running_loop().run_in_executor(self._thread, close)
+        self._thread.shutdown(wait=False)
