@@ -93,8 +93,9 @@ class SearchOptions(Section):
     )
     """when to stop searching a sentence: exact, if no active hypothesis can still win; heuristic,
     if none would win by ending at the next token, which is about a third faster"""
-    batch_tokens: BatchSize = 4000
-    """source tokens per batch, padding included; an image counts its annotations"""
+    batch_tokens: BatchSize | None = None
+    """source tokens per batch, padding included; an image counts its annotations; by default 1,000
+    on a CPU, 4,000 on a GPU"""
     batch_sentences: BatchSize | None = None
     """maximum number of sentences per batch; unlimited by default"""
     replace_unknown: bool = False

@@ -6,6 +6,8 @@ rounded to float32 do not show their order. Training does without them: they tak
 there depends on the last bit.
 """
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
@@ -28,7 +30,10 @@ def use_row_independent_attention(module: nn.Module, device: torch.device) -> No
             part.energies = factored_tanh_energies if is_cpu else row_independent_tanh_energies
         # On a GPU the fused kernels of torch serve every number of rows alike.
         if isinstance(part, SelfAttention | CrossAttention) and device.type == "cpu":
-            part.attention = float64_attention
+            part.attention = row_independent_attention
+        if isinstance(part, CrossAttention) and device.type == "cpu":
+            # Converted once per sentence, and not at each step.
+            setattr(part, "prepare", _in_float64(part.prepare))  # noqa: B010
 
 
 def float64_softmax(
@@ -39,7 +44,7 @@ def float64_softmax(
     return weights_bqs.to(energies_bqs.dtype)
 
 
-def float64_attention(
+def row_independent_attention(
     query_bhqw: Float[Tensor, "b h q w"],
     memory: Heads,
     mask_bs: Bool[Tensor, "b s"] | None = None,
@@ -48,11 +53,24 @@ def float64_attention(
     dropout: float = 0.0,
     need_weights: bool = True,
 ) -> tuple[Float[Tensor, "b q d"], Float[Tensor, "b h q s"]]:
-    """Compute `multi_head_attention` with all products and sums in float64, without dropout."""
+    """Compute `multi_head_attention` without dropout, where there is padding in float64."""
+    # In a step of self-attention all rows have equally many positions, none of them padding, and
+    # so the same order of sums in float32.
+    if mask_bs is None and not causal and query_bhqw.dtype == torch.float32:
+        return explicit_attention(query_bhqw, memory, None, causal=False)
     # Dropout does not apply to a model that only decodes.
     exact = Heads(memory.keys_bhsw.double(), memory.values_bhsw.double())
     context_bqd, weights_bhqs = explicit_attention(query_bhqw.double(), exact, mask_bs, causal)
     return context_bqd.to(query_bhqw.dtype), weights_bhqs.to(query_bhqw.dtype)
+
+
+def _in_float64(prepare: Callable[[Tensor], Heads]) -> Callable[[Tensor], Heads]:
+    def prepare_heads(states_bse: Tensor) -> Heads:
+        # Contiguous, as the products of a step require: a view of all heads would be copied.
+        keys_bhsw, values_bhsw = prepare(states_bse)
+        return Heads(keys_bhsw.double().contiguous(), values_bhsw.double().contiguous())
+
+    return prepare_heads
 
 
 def row_independent_tanh_energies(

@@ -102,7 +102,8 @@ class InferenceModel:
     def weight_bytes(self) -> int:
         """Return the memory of the weights in bytes; shared tensors count once."""
         held = {tensor.data_ptr(): tensor.nbytes for tensor in self._model.state_dict().values()}
-        packed = [m.weight_bytes for m in self._model.modules() if isinstance(m, PrepackedLinear)]
+        kinds = (PrepackedLinear, Int8Linear)
+        packed = [m.weight_bytes for m in self._model.modules() if isinstance(m, kinds)]
         if self._arithmetic is not None:
             packed.append(self._arithmetic.weight_bytes())
         return sum(held.values()) + sum(packed)
@@ -156,8 +157,8 @@ def compile_model(
     Args:
         model: the trained model, which is not modified
         precision: fp32; bf16, or on a GPU fp16, for products by autocast; tf32 for products of
-            rounded float32, on a GPU; int8 for the weights of the output layer and of the
-            decoder's recurrent layers, on a CPU
+            rounded float32, on a GPU; int8 for the weights of the output layer, of the
+            decoder's recurrent layers and of transformer layers, on a CPU
         device: device of the copy (default: that of the model)
 
     Raises:
@@ -175,7 +176,7 @@ def compile_model(
     if device.type == "cpu" and is_float32 and supports_prepacking():
         exact_kind = PrepackedLinear
         if precision in ("fp32", "int8"):
-            prepack_encoder(copied.encoder)
+            prepack_encoder(copied.encoder, Int8Linear if precision == "int8" else PrepackedLinear)
             arithmetic = RowIndependentArithmetic()
             use_arithmetic(copied, arithmetic)
     # Autocast casts weights at each call, so bf16 and fp16 keep the layers of training.

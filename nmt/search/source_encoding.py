@@ -54,7 +54,7 @@ def encode_sources(
     """
     ids = reader.encode(texts)
     batches = []
-    for rows in plan_batches(list(map(len, ids)), options):
+    for rows in plan_batches(list(map(len, ids)), options, model.device):
         source, mask_bs = reader.batch(
             [texts[r] for r in rows], [ids[r] for r in rows], [""] * len(rows)
         )

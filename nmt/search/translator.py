@@ -61,8 +61,8 @@ class Translator:
         target_vocabulary: target vocabulary
         options: search options that apply unless a call changes them
         device: device to translate on
-        precision: fp32, bf16, tf32 or fp16 (on a GPU), or int8 (decoder weights as integers, on a
-            CPU)
+        precision: fp32, bf16, tf32 or fp16 (on a GPU), or int8 (weights as integers, on a CPU; see
+            `compile_model`)
         other_sources: sources of the other models, each of which reads its own segmentation; empty
             if they have that of the first
         recurrence: auto, or graph to run beam search as CUDA graphs, for batches of few shapes (on
@@ -327,7 +327,10 @@ class Translator:
         lengths = [max(map(len, own)) if own[0] else 0 for own in zip(*encoded, strict=True)]
         # Empty lines are in no batch and keep these empty translations.
         translations = [Translation(line.text) for line in lines]
-        for rows in plan_batches(lengths, options, few_shapes=self._graphs is not None):
+        plan = plan_batches(
+            lengths, options, self.models[0].device, few_shapes=self._graphs is not None
+        )
+        for rows in plan:
             selected = [lines[row] for row in rows]
             selected_ids = [[own[row] for row in rows] for own in encoded]
             constraints = resolved and [resolved[row] for row in rows]

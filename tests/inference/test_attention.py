@@ -7,8 +7,8 @@ from torch import Tensor
 from nmt.inference.attention import (
     MAX_EXP_ARG,
     factored_tanh_energies,
-    float64_attention,
     float64_softmax,
+    row_independent_attention,
     row_independent_tanh_energies,
 )
 from nmt.model.attention.mechanism import masked_softmax
@@ -83,11 +83,11 @@ def test_float64_softmax_equals_masked_softmax_without_showing_the_padding() -> 
 
 
 @pytest.mark.parametrize("causal", [True, False])
-def test_float64_attention_equals_multi_head_attention(causal: bool) -> None:
+def test_row_independent_attention_equals_multi_head_attention(causal: bool) -> None:
     torch.manual_seed(6)
     query_bhqw, keys_bhsw, values_bhsw = torch.randn(3, 2, 4, 5, 8)
     mask_bs = None if causal else torch.arange(5) < torch.tensor([[5], [3]])
     memory = Heads(keys_bhsw, values_bhsw)
-    found = float64_attention(query_bhqw, memory, mask_bs, causal=causal)
+    found = row_independent_attention(query_bhqw, memory, mask_bs, causal=causal)
     expected = multi_head_attention(query_bhqw, memory, mask_bs, causal=causal)
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)

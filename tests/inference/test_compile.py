@@ -15,6 +15,7 @@ from nmt.inference.compile import InferenceModel, Precision, compile_model
 from nmt.inference.decoders import BahdanauInference, PlainInference
 from nmt.inference.linear import supports_prepacking
 from nmt.model.attention.scores.additive import AdditiveScore
+from nmt.model.build import build_model
 from nmt.model.decoders.bahdanau import BahdanauDecoder
 from nmt.model.interfaces import select_rows
 from nmt.model.seq2seq import Seq2Seq
@@ -98,6 +99,17 @@ def test_lower_precision_of_every_decoder_stays_close(model: ModelConfig, precis
         (one[0] - other[0]).abs().max() for one, other in zip(exact, rounded, strict=True)
     )
     assert 1e-4 < difference < 0.2, "equal results would mean that nothing was rounded"
+
+
+def test_all_weights_of_a_transformer_are_8_bit_integers() -> None:
+    """Only embeddings, norms and biases stay in floating point."""
+    part = ComponentConfig("transformer", {"layers": 2, "heads": 2, "feed_forward_size": 256})
+    built = build_model(ModelConfig(embedding_size=64, encoder=part, decoder=part), PIECES, PIECES)
+    tables = sum(p.numel() for name, p in built.named_parameters() if "embedding" in name)
+    size = sum(parameter.numel() for parameter in built.parameters())
+    vectors = sum(parameter.numel() for parameter in built.parameters() if parameter.dim() == 1)
+    largest = (size - tables) + 4 * tables + 3 * 4 * vectors
+    assert compile_model(built, precision="int8").weight_bytes() <= largest
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8", "bf16"])

@@ -11,9 +11,12 @@ from nmt.inference import linear as inference_linear
 from nmt.inference.linear import (
     INT8_MAX,
     Int8Linear,
+    Int8Product,
+    PrepackedInt8Product,
     PrepackedLinear,
     SplitConcatLinear,
     replace_linear_layers,
+    supports_prepacked_int8,
     supports_prepacking,
 )
 from nmt.model.layers.linear import ConcatLinear
@@ -126,6 +129,39 @@ def test_int8_product_of_few_inputs_is_exact_on_the_grid(width: int, rows: int) 
     torch.manual_seed(3)
     weight_vd, inputs_nd = _on_grid(40, width, step=0.5), _on_grid(rows, width, step=0.25)
     assert torch.equal(Int8Linear(weight_vd)(inputs_nd), inputs_nd @ weight_vd.T)
+
+
+@pytest.mark.skipif(not supports_prepacked_int8(), reason="oneDNN has no exact product here")
+def test_prepacked_int8_product_has_the_sums_of_the_other_one() -> None:
+    torch.manual_seed(6)
+    weight_vd, inputs_nd = _on_grid(2000, 1024), _on_grid(33, 1024)
+    inputs_nd[0], weight_vd[0] = INT8_MAX, INT8_MAX  # the largest sum
+    scale_v = torch.rand(2000)
+    products = [
+        kind(weight_vd.to(torch.int8), scale_v)(inputs_nd.to(torch.int8))
+        for kind in (PrepackedInt8Product, Int8Product)
+    ]
+    torch.testing.assert_close(*products, rtol=1e-6, atol=0)
+
+
+def test_int8_products_that_are_not_exact_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    def saturate(self: PrepackedInt8Product, inputs_nd: Tensor) -> Tensor:
+        """Add pairs of products in 16 bits, as a CPU without VNNI does."""
+        weight_vd = torch.full((96, 96), INT8_MAX)
+        pairs = (inputs_nd[:, None].int() * weight_vd).view(-1, 96, 48, 2).sum(-1)
+        return pairs.clamp(-(2**15), 2**15 - 1).sum(-1).float()
+
+    monkeypatch.setattr(PrepackedInt8Product, "__call__", saturate)
+    assert supports_prepacked_int8.__wrapped__() is False
+    monkeypatch.setattr(inference_linear, "supports_prepacked_int8", lambda: False)
+    assert isinstance(Int8Linear(torch.randn(4, 3)).product, Int8Product)
+
+
+def test_int8_layer_accepts_inputs_with_more_axes() -> None:
+    torch.manual_seed(7)
+    layer, inputs_bsd = Int8Linear(torch.randn(20, 12)), torch.randn(3, 12, 5).mT
+    found_bsv = layer(inputs_bsd)
+    assert torch.equal(found_bsv.flatten(0, 1), layer(inputs_bsd.flatten(0, 1)))
 
 
 def test_int8_product_of_zeros_is_the_bias() -> None:

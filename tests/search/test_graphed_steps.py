@@ -240,7 +240,7 @@ def test_rows_are_rounded_to_few_numbers() -> None:
 def test_batches_of_few_shapes_have_rounded_rows() -> None:
     lengths = [1 + (7 * number) % 61 for number in range(500)]
     options = SearchOptions(batch_tokens=400, batch_sentences=30)
-    plan = list(plan_batches(lengths, options, few_shapes=True))
+    plan = list(plan_batches(lengths, options, torch.device("cuda"), few_shapes=True))
     assert sorted(chain(*plan)) == list(range(500))
     assert all(len(rows) in SIZES for rows in plan[:-1])
     for rows in plan:

@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from nmt.config.search_options import SearchOptions
 from nmt.data.placeholders import Placeholders
 from nmt.data.preparation import Preparation
 from nmt.errors import UserError
 from nmt.inference.saved_model import load_saved_model
 from nmt.registry import ComponentConfig
 from nmt.search.alignment import END
+from nmt.search.batch_planning import plan_batches
 from nmt.search.source_reader import TextReader
 from nmt.search.translation import Translation
 from nmt.search.translator import Translator
@@ -202,6 +204,15 @@ def test_very_long_sentence_is_translated_as_one(
     assert len(found.source_pieces) > 1000
     assert found.attention is not None
     assert found.attention.size(1) == len(found.source_pieces) + 1
+
+
+def test_batches_are_smaller_on_a_cpu_than_on_a_gpu_by_default() -> None:
+    lengths = [9] * 1000
+    sizes = {
+        name: len(next(plan_batches(lengths, SearchOptions(), torch.device(name))))
+        for name in ("cpu", "cuda")
+    }
+    assert sizes == {"cpu": 100, "cuda": 400}
 
 
 def test_restored_translations_of_a_sentence_are_distinct(
