@@ -167,9 +167,9 @@ class V1:
         answer: dict[str, Any] = {"model": model.name, "sentences": found}
         if asked.text is not None:
             answer["translation"] = join_sentences(segments, [one["translation"] for one in found])
-            befores = (one.before for one in segments if one.text)
+            spaces = (one.before for one in segments if one.text)
             answer["sentences"] = [
-                {**one, "before": before} for one, before in zip(found, befores, strict=True)
+                {**one, "before": before} for one, before in zip(found, spaces, strict=True)
             ]
         return answer
 
