@@ -15,8 +15,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments import Pair, markdown, write_results
+from experiments import Pair, write_results
 from nmt.cli.process import configure_process
+from nmt.comparison.tables import markdown
 from nmt.data.corpus import find_corpus
 from nmt.evaluation.metrics import score
 from nmt.search.translator import Translator

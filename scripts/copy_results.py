@@ -24,13 +24,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
-from experiments import Pair, markdown
+from experiments import Pair
+from nmt.comparison.tables import markdown
 from nmt.data.corpus import find_corpus
 from nmt.evaluation.metrics import score
 from nmt.examples.copies import TESTS
 from nmt.search.translator import Translator
 from nmt.storage.run_dir import RunDir
-from plots import save
 
 Weights = Float[Tensor, "slot step"]
 
@@ -121,7 +121,7 @@ def draw(written_is: Weights, read_it: Weights, path: Path) -> None:
         axes.set_xlabel("time")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     panels[0].set_ylabel("memory slot")
-    save(figure, path)
+    figure.savefig(path, format="png", dpi=120)
 
 
 if __name__ == "__main__":

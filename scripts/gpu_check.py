@@ -1,7 +1,7 @@
 r"""Check and measure every code path of a GPU in one command, without installing anything.
 
     python3 scripts/gpu_check.py -o gpu                     # writes gpu.jsonl, gpu.md and gpu.log
-    python3 scripts/gpu_check.py --only device system:date_format
+    python3 scripts/gpu_check.py --only device system:dates
     python3 scripts/gpu_check.py --device cpu               # tests this program
 
 Every check is a process of its own (`gpu_checks`) with a time limit, the most important ones first.
@@ -40,7 +40,7 @@ PACKAGES = {
     "PIL": "pillow",
 }
 """Modules that the checks import, and the packages that contain them."""
-FIRST = ("date_format", "date_format_luong", "date_format_gnmt")
+FIRST = ("dates", "dates_luong", "dates_gnmt")
 """Small systems with all shapes of the fused recurrence."""
 MIN_SECONDS = 5.0
 """Without this much time left, no check starts: importing torch takes as long."""

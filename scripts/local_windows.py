@@ -1,6 +1,6 @@
 """Measure the windows of predictive local attention on a text, as a table.
 
-    python scripts/local_windows.py runs/date_format_local_p --test data/date-format/test
+    python scripts/local_windows.py runs/dates_local_p --test data/dates/test
 
 p_t is the center of the window for target token t, in source positions from 0, and D its half
 width. Targets are known (teacher forcing) and include </s>. The table answers two questions:
@@ -21,7 +21,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from experiments import Pair, markdown
+from experiments import Pair
+from nmt.comparison.tables import markdown
 from nmt.data.batch import Batch, collate
 from nmt.data.corpus import find_corpus
 from nmt.data.vocabularies.saved import load_vocabularies

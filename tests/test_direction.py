@@ -38,6 +38,7 @@ LEVELS = [
     ("nmt.training",),
     ("nmt.api",),
     ("nmt.export",),
+    ("nmt.comparison",),
     ("nmt.serving",),
     ("nmt.cli",),
 ]

@@ -4,7 +4,7 @@ Drawn without pyplot, in the colors of Okabe and Ito (2008), which remain distin
 vision deficiency. Runs also differ by their markers.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from math import ceil
@@ -71,7 +71,7 @@ class RunCurves:
     """The reports of a run.
 
     Attributes:
-        name: entry of the legend
+        name: entry of the legend; runs of the same name, such as those of several seeds, share it
         reports: reports in the order of training
     """
 
@@ -156,7 +156,8 @@ def plot_curves(
     metrics = metrics or [n for n in ("loss", *METRICS, "aer") if n in known]
     if not metrics:
         raise UserError(f"no run reports a loss or a score; reported are {', '.join(known)}")
-    rows, legend_rows = ceil(len(metrics) / PANEL_COLUMNS), ceil((len(runs) + 2) / LEGEND_COLUMNS)
+    names = list(dict.fromkeys(run.name for run in runs))
+    rows, legend_rows = ceil(len(metrics) / PANEL_COLUMNS), ceil((len(names) + 2) / LEGEND_COLUMNS)
     columns = ceil(len(metrics) / rows)  # four panels are two rows of two
     size = (columns * PANEL_INCHES[0], rows * PANEL_INCHES[1] + legend_rows * LEGEND_INCHES)
     figure = CurvesFigure(figsize=size, facecolor="white", layout="constrained")
@@ -164,18 +165,18 @@ def plot_curves(
     panels = list(figure.subplots(rows, columns, squeeze=False).flat)
     kinds = set[str]()
     for panel, name in zip(panels[: len(metrics)], metrics, strict=True):
-        for number, run in enumerate(runs):
-            kinds |= _draw(panel, run, name, axis, number)
+        for run in runs:
+            kinds |= _draw(panel, run, name, axis, names.index(run.name))
         _style(panel, name, axis)
     for panel in panels[len(metrics) :]:  # the rest of the last row
         panel.set_axis_off()
-    _draw_legend(figure, [run.name for run in runs], kinds)
+    draw_legend(figure, names, kinds)
     return figure
 
 
 def _draw(panel: Axes, run: RunCurves, metric: str, axis: Axis, number: int) -> set[str]:
     """Draw both curves of a run, and return the kinds that it has."""
-    line, marker = _line_style(number)
+    line, marker = line_style(number)
     x, y = run.curve("train", metric, axis)
     kinds = {"train"} if len(x) else set[str]()
     panel.plot(x, y, **line, linewidth=0.9, alpha=0.6)
@@ -191,8 +192,8 @@ def _draw(panel: Axes, run: RunCurves, metric: str, axis: Axis, number: int) -> 
     return kinds | {"valid"}
 
 
-def _line_style(number: int) -> tuple[dict[str, Any], str]:
-    """Return color and dashes of the run of this number, and its marker."""
+def line_style(number: int) -> tuple[dict[str, Any], str]:
+    """Return color and dashes of the line of this number, and its marker."""
     dash = DASHES[number // len(COLORS) % len(DASHES)]
     line = {"color": COLORS[number % len(COLORS)], "linestyle": dash}
     return line, MARKERS[number % len(MARKERS)]
@@ -210,15 +211,15 @@ def _style(panel: Axes, metric: str, axis: Axis) -> None:
     panel.margins(x=0.02)
 
 
-def _draw_legend(figure: Figure, names: Sequence[str], kinds: set[str]) -> None:
+def draw_legend(figure: Figure, names: Sequence[str], kinds: Collection[str] = ()) -> None:
     """Draw a legend of the runs, and of the kinds of lines if the figure has both."""
     shortened = [n if len(n) <= MAX_NAME_LENGTH else f"…{n[1 - MAX_NAME_LENGTH :]}" for n in names]
     families, texts = select_fonts(shortened)
     handles = []
     for number in range(len(names)):
-        line, marker = _line_style(number)
+        line, marker = line_style(number)
         handles.append(Line2D([], [], **line, marker=marker, markersize=5))
-    if kinds == {"train", "valid"}:
+    if set(kinds) == {"train", "valid"}:
         gray: dict[str, Any] = {"color": "#555555"}
         handles += [
             Line2D([], [], **gray, linewidth=1.8, marker="o", markersize=4, mfc="white"),

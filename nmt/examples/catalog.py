@@ -22,14 +22,18 @@ GENERATORS = {
     "shapes": "nmt.examples.shapes",
 }
 # Examples with several experiment files, the first of which is the one to try first.
-GROUPS = {"copy": ["copy_ntm", "copy_lstm"], "shapes": ["shapes_soft", "shapes_hard"]}
+GROUPS = {
+    "copy": ["copy_ntm", "copy_lstm"],
+    "shapes": ["shapes_soft", "shapes_hard"],
+    "attention": ["dates_attention", "dates_plain", "dates_peeky"],
+}
 DATA_README = "https://github.com/attentive-nmt/attentive-nmt/blob/main/data/README.md"
 
 
 def names() -> list[str]:
     """Return the names of all examples; those with a generated text come first."""
     stems = sorted(path.stem for path in CONFIGS.glob("*.yaml"))
-    return [*GENERATORS, *(stem for stem in stems if stem not in GENERATORS)]
+    return list(dict.fromkeys([*GENERATORS, *GROUPS, *stems]))
 
 
 def write_example(name: str, folder: Path) -> str:

@@ -83,9 +83,7 @@ def weights(model: Seq2Seq) -> Tensors:
 def repeat(context: Context) -> list[Case]:
     """Return the cases of `training.deterministic`."""
     configure_process(context.device_name, deterministic=True)
-    return [
-        Case(name, partial(_repeat, context, name)) for name in ("date_format", "date_format_gnmt")
-    ]
+    return [Case(name, partial(_repeat, context, name)) for name in ("dates", "dates_gnmt")]
 
 
 def _repeat(context: Context, name: str) -> Iterator[Result]:
@@ -153,7 +151,7 @@ def nonfinite(context: Context) -> list[Case]:
 
 def _nonfinite(context: Context, optimizer: str) -> Iterator[Result]:
     """Check that such an update changes no parameter and is reported."""
-    one = System(read_system("date_format"))
+    one = System(read_system("dates"))
     model, _ = one.on(context.device, torch.float32, "auto")
     trainer = make_trainer(model, "fp32", optimizer)
     trainer.update(make_group(one.batch))
@@ -176,7 +174,7 @@ def _momentum(context: Context) -> Iterator[Result]:
     The norm of a gradient is at most 1, so those of five updates add up to at most the sum of
     1 - MOMENTUM**n, divided by 1 - MOMENTUM and times the learning rate.
     """
-    one = System(read_system("date_format"))
+    one = System(read_system("dates"))
     model, _ = one.on(context.device, torch.float32, "auto")
     options = {"learning_rate": LEARNING_RATE, "momentum": MOMENTUM}
     trainer, before = make_trainer(model, "fp16", "sgd", options), weights(model)

@@ -6,7 +6,7 @@ from subprocess import run
 
 import pytest
 
-from nmt.cli import evaluate, export, init, plot, serve, train, translate
+from nmt.cli import compare, evaluate, export, init, plot, serve, train, translate
 from nmt.cli.common import Parser
 
 
@@ -32,6 +32,11 @@ from nmt.cli.common import Parser
             "--hub --checkpoint --precision --name --license --scores RUN",
         ),
         ("serve", "--host --port --pair --precision --batch-wait --queue --api-keys --cors MODEL"),
+        (
+            "compare",
+            "--grid --seeds --tune --test --baseline --metrics --tokenize --sentence --checkpoint "
+            "--beam-size -o --output --device SYSTEM",
+        ),
     ],
 )
 def test_help_lists_every_option_without_importing_heavy_libraries(
@@ -74,8 +79,9 @@ def test_help_lists_every_option_without_importing_heavy_libraries(
         (plot._parser(), ["runs", "plot", "output"]),
         (export._parser(), ["files", "model", "model card"]),
         (serve._parser(), ["models", "interface", "limits", "runtime"]),
+        (compare._parser(), ["systems", "evaluation", "search", "output", "runtime"]),
     ],
-    ids=["init", "train", "translate", "evaluate", "plot", "export", "serve"],
+    ids=["init", "train", "translate", "evaluate", "plot", "export", "serve", "compare"],
 )
 def test_options_are_grouped_and_state_their_defaults(parser: Parser, groups: list[str]) -> None:
     found = {group.title: group._group_actions for group in parser._action_groups}

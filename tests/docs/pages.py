@@ -22,6 +22,7 @@ PROGRAMS = (
     "nmt-translate",
     "nmt-eval",
     "nmt-plot",
+    "nmt-compare",
     "nmt-export",
     "nmt-serve",
     "torchrun",

@@ -43,6 +43,7 @@ MODULES = {
     "nmt-plot": "plot",
     "nmt-export": "export",
     "nmt-serve": "serve",
+    "nmt-compare": "compare",
 }
 DATA = {"train": "t", "valid": "v", "source": "a", "target": "b", "vocabulary": {"size": 100}}
 MODEL = {

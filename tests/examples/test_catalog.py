@@ -7,7 +7,7 @@ import pytest
 
 from nmt.config.loader import load_experiment
 from nmt.examples import dates, shapes
-from nmt.examples.catalog import CONFIGS, names
+from nmt.examples.catalog import CONFIGS, GROUPS, names
 from tests.commands import nmt_train
 
 
@@ -79,7 +79,7 @@ def test_examples_are_listed_and_an_unknown_one_is_reported() -> None:
     assert not list(Path().iterdir())
 
 
-@pytest.mark.parametrize("name", ["copy", *sorted(path.stem for path in CONFIGS.glob("*.yaml"))])
+@pytest.mark.parametrize("name", [*GROUPS, *sorted(path.stem for path in CONFIGS.glob("*.yaml"))])
 def test_every_config_can_be_written(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nmt.examples.catalog.GENERATORS", {"copy": "", "dates": "", "shapes": ""})
     for data in ("copy", "dates", "shapes"):

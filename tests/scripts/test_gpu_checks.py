@@ -50,7 +50,7 @@ def failures(rows: list[dict[str, Any]]) -> list[str]:
     return [f"{row['case']}: {row['note']}" for row in rows if row["verdict"] == "FAILED"]
 
 
-@pytest.mark.parametrize("name", ["date_format", "date_format_gnmt"])
+@pytest.mark.parametrize("name", ["dates", "dates_gnmt"])
 def test_zero_gradient_of_any_parameter_fails(name: str) -> None:
     exact = systems.System(read_system(name)).exact()
     assert systems.distance(exact, exact)[0] == 0.0
@@ -73,7 +73,7 @@ def test_nan_and_missing_gradients_fail() -> None:
 
 
 def test_backend_that_did_not_run_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    one = systems.System(read_system("date_format"))
+    one = systems.System(read_system("dates"))
     monkeypatch.setitem(correctness.OPS, "cpu", "TritonCellOps")
     case = Case("fused", lambda: correctness._gradients(CPU, one, one.exact(), {}, "fused", "fp32"))
     assert failures(run([case])) == [
@@ -123,7 +123,7 @@ def test_best_batch_size_remains_after_a_failure(
 def test_graph_that_is_wrong_or_did_not_run_fails(
     change: float, launches: int, failed: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one = systems.System(read_system("date_format"))
+    one = systems.System(read_system("dates"))
 
     def updated(*_: object, uses_graphs: bool, **__: object) -> tuple[systems.Tensors, Any]:
         moved = change if uses_graphs else 1.0
@@ -144,7 +144,7 @@ def test_system_whose_update_is_not_captured_fails(
         return {}, SimpleNamespace(graphs=SimpleNamespace(captures=1, launches=launches))
 
     monkeypatch.setattr(correctness, "updated", updated)
-    context = Context("cuda", CPU.deadline, "date_format_transformer")
+    context = Context("cuda", CPU.deadline, "dates_transformer")
     (case,) = (case for case in correctness.brief(context) if case.name == "graph")
     assert [row["verdict"] for row in run([case])] == [verdict, "end"]
 
@@ -201,7 +201,7 @@ def test_search_by_graphs_is_compared_with_plain_search(monkeypatch: pytest.Monk
 @pytest.mark.usefixtures("pretended_gpu")
 def test_waits_are_counted_and_momentum_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     make_trainer = updates.make_trainer
-    context = Context("cpu", CPU.deadline, "date_format_plain")
+    context = Context("cpu", CPU.deadline, "dates_plain")
     one = systems.System(read_system(context.config))
     waits = [
         Case("update", lambda: correctness._update_waits(context)),
@@ -234,7 +234,7 @@ def test_checks_run_without_pydantic(tmp_path: Path) -> None:
         "sys.meta_path.insert(0, Missing())\n"
     )
     command = [sys.executable, str(ROOT / "scripts" / "gpu_check.py"), "--device", "cpu"]
-    command += ["--output", "gpu", "--only", "system:date_format", "search"]
+    command += ["--output", "gpu", "--only", "system:dates", "search"]
     environment = os.environ | {"PYTHONPATH": str(tmp_path), "OMP_NUM_THREADS": "1"}
     ran = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stdout + ran.stderr + (tmp_path / "gpu.log").read_text()

@@ -1,0 +1,125 @@
+"""nmt-compare: training of what is missing, use of what exists, and mistakes."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from nmt.cli import compare
+from tests.commands import PHRASES, Called, call, nmt_eval, write_experiment
+from tests.conftest import tiny_experiment
+
+TEST = ("--test", f"{PHRASES}.de", f"{PHRASES}.en")
+
+
+@pytest.fixture(autouse=True)
+def few_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few bootstrap samples, which take no time."""
+    monkeypatch.setattr(
+        "nmt.comparison.significance.resample.__kwdefaults__", {"samples": 20, "seed": 1}
+    )
+
+
+def _compare(*arguments: object) -> Called:
+    return call(compare.main, *arguments, "--threads", 1)
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study of two scores with two seeds."""
+    folder = tmp_path_factory.mktemp("study")
+    tree = tiny_experiment()
+    tree["training"] |= {"epochs": None, "steps": 4, "validate_every": 4}
+    tree["evaluation"] = {"samples": 0, "pictures": 0, "metrics": ["chrf"]}
+    tree["search"] = {"beam_size": 1, "max_length": 8}
+    write_experiment(folder / "tiny.yaml", tree)
+    called = _compare(*_arguments(folder))
+    assert called.code == 0, called.err
+    (folder / "out").write_text(called.out)
+    return folder
+
+
+def _arguments(folder: Path) -> list[object]:
+    grid = ("--grid", "model.score=additive,general", "--seeds", 2)
+    return [folder / "tiny.yaml", *grid, *TEST, "-o", folder / "out.d"]
+
+
+def test_grid_is_trained_evaluated_and_written(study: Path) -> None:
+    runs = ["additive-seed1", "additive-seed2", "general-seed1", "general-seed2"]
+    assert sorted(run.name for run in (study / "out.d" / "runs").iterdir()) == runs
+    assert (study / "out").read_text() == (study / "out.d" / "table.md").read_text()
+    for name in ("table.tex", "table.csv", "scores.png", "curves.pdf", "attention.png"):
+        assert (study / "out.d" / name).stat().st_size
+    found = json.loads((study / "out.d" / "results.json").read_text())
+    assert found["baseline"] == "additive"
+    for system in found["systems"]:
+        for run, score in zip(system["runs"], system["scores"]["chrf"]["seeds"], strict=True):
+            texts = study / "out.d" / "translations" / f"{Path(run).name}.txt"
+            scored = json.loads(nmt_eval(texts, f"{PHRASES}.en", "--metrics", "chrf", "--json").out)
+            assert scored["chrf"]["score"] == pytest.approx(score)
+
+
+def test_finished_runs_are_neither_trained_nor_translated_again(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise AssertionError("translated again")
+
+    monkeypatch.setattr("nmt.comparison.measurement._translate", fail)
+    called = _compare(*_arguments(study))
+    assert called.code == 0, called.err
+    assert called.err.count("nothing left to do") == 4
+    assert called.out == (study / "out").read_text()
+    with pytest.raises(AssertionError, match="translated again"):
+        _compare(*_arguments(study), "--beam-size", 2)
+
+
+def test_runs_are_compared_as_they_are(study: Path, tmp_path: Path) -> None:
+    runs = sorted((study / "out.d" / "runs").iterdir())
+    (tmp_path / "empty").mkdir()
+    called = _compare(*runs, tmp_path / "empty", "-o", tmp_path, "--baseline", "general")
+    assert called.code == 0, called.err
+    assert "empty: is left out, because it has no checkpoint" in called.err
+    assert [line.split()[1] for line in called.lines[2:4]] == ["additive", "general"]
+    # Without --test, the text is that of the validations.
+    assert "the validation text, which also selects the best checkpoints" in called.out
+
+
+def test_failing_run_leaves_the_others_and_is_reported(study: Path, tmp_path: Path) -> None:
+    for name in ("additive-seed1", "general-seed1"):
+        shutil.copytree(study / "out.d/runs" / name, tmp_path / "runs" / name, symlinks=True)
+    config = tmp_path / "runs/general-seed1/config.yaml"
+    other = yaml.safe_load(config.read_text())
+    other["model"]["embedding_size"] = 99
+    write_experiment(config, other)
+    file, *grid = _arguments(study)[:3]
+    called = _compare(file, *grid, *TEST, "-o", tmp_path)
+    assert called.code == 2
+    assert "general-seed1: failed: " in called.err
+    assert "| additive " in called.out and "| general" not in called.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["RUN", "--grid", "a.b=1"], "--grid: has no effect on runs that exist"),
+        (["RUN", "--seeds", 2], "--seeds: has no effect on runs that exist"),
+        (["RUN", "training.seed=2"], "training.seed=2: has no effect on runs that exist"),
+        (["RUN", "tiny.yaml"], "RUN: is no experiment file; compare either"),
+        (["a.b=1"], "a.b=1: is not an experiment file or a run"),
+        (["missing", "RUN"], "missing: not found"),
+        (["missing.yaml"], "missing.yaml: not found"),
+        (["RUN", "--baseline", "x"], "--baseline: no system is named 'x'"),
+        (["RUN", "--sentence", 99], "--sentence: the test text has 60 lines"),
+        (["RUN", "--test", f"{PHRASES}.de"], "no reference is given"),
+        (["RUN", "--beam-size", "0"], "--beam-size: "),
+    ],
+)
+def test_mistakes_are_one_line(arguments: list[object], message: str, trained: Path) -> None:
+    run = str(trained)
+    given = [run if one == "RUN" else one for one in arguments]
+    complaint = _compare(*given).complaint
+    assert complaint.startswith(f"nmt-compare: {message.replace('RUN', run)}")
