@@ -26,7 +26,7 @@ class Buckets(NamedTuple):
     """Scores of all systems by bucket.
 
     Attributes:
-        quantity: what divides the text into buckets
+        quantity: quantity that divides the text into buckets
         measure: name of the scores
         labels: range of the quantity in each bucket
         sizes: lines or words of each bucket

@@ -1,6 +1,6 @@
 """Figures of a comparison: scores, learning curves, score by length, and attention.
 
-No label stands for more than one line, and nothing hides a tie: every system has a row of its own
+Legends name the lines, and nothing hides a tie: every system has a row of its own
 in the scores, and lines that coincide differ by their markers.
 """
 

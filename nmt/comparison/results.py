@@ -99,6 +99,7 @@ class Results:
                     "name": result.name,
                     "runs": [str(one.path) for one in result.measurements],
                     "seeds": [one.seed for one in result.measurements],
+                    "overrides": [text for run in result.system.runs[:1] for text in run.overrides],
                     "scores": {
                         metric: {
                             "mean": scores.mean,
@@ -120,7 +121,7 @@ def find_baseline(systems: Sequence[System], name: str | None) -> str | None:
     """Return the name of the baseline: the given one, or the first of several systems.
 
     Raises:
-        UserError: no system has this name, or there is only one system
+        UserError: no system has this name, or it is the only system
     """
     names = [system.name for system in systems]
     if name is None:

@@ -6,7 +6,7 @@ import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nmt.api.training import train
 from nmt.comparison.plan import System, format_value, parse_grid, safe_name
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import optuna
 
 MAX_TRIALS = 10_000
-FAILURE = "failure"  # attribute of a trial that counts although it has failed
+FAILURE = "failure"  # attribute of a trial that could not be trained
 
 
 @dataclass(frozen=True)
@@ -104,49 +104,72 @@ def tune(
         KeyboardInterrupt: a training was interrupted
     """
     study = _open_study(system, folder)
-    import optuna
-
-    name, first = safe_name(system.name), system.runs[0]
-    metric = _metric(system)
+    metric, first = _metric(system), system.runs[0]
     distributions = {key: _distribution(values) for key, values in tuning.space.items()}
     while (done := len(_finished(study))) < tuning.trials:
-        # Another seed after each trial; the same one would repeat its random values when continued.
-        study.sampler = optuna.samplers.TPESampler(seed=first.seed + done)
-        try:
-            trial = study.ask(distributions)
-        except ValueError as error:
-            message = f"the recorded trials have other values ({error}); choose another -o"
-            raise UserError(message, "--tune") from None
-        values = [f"{key}={format_value(value)}" for key, value in trial.params.items()]
-        # The same values have the same directory, so that an interrupted trial continues.
-        digest = hashlib.sha256(" ".join(values).encode()).hexdigest()[:8]
+        # Another seed for each trial: a continued search would repeat its random values.
+        trial = _ask(study, distributions, first.seed + done)
+        values = _overrides(trial.params)
         report(f"{system.name}: trial {done + 1} of {tuning.trials}: {' '.join(values)}")
-        pruning = _Pruning(trial, metric)
         assert first.config is not None
-        overrides = [*first.overrides, *values, "training.keep=1"]
-        run_dir = folder / f"{name}-trial-{digest}"
+        # The same values have the same directory, so that an interrupted trial continues.
+        run_dir = folder / f"{safe_name(system.name)}-trial-{_digest(values)}"
+        pruning = _Pruning(trial, metric)
         try:
-            run = train(first.config, overrides, run=run_dir, device=device, callbacks=[pruning])
+            run = train(
+                first.config,
+                [*first.overrides, *values, "training.keep=1"],
+                run=run_dir,
+                device=device,
+                callbacks=[pruning],
+            )
         except UserError as error:  # of values that the model does not support, or diverging
             report(f"{run_dir}: failed: {error}")
             trial.set_user_attr(FAILURE, str(error))
-            study.tell(trial, state=optuna.trial.TrialState.FAIL)
+            _tell(study, trial, None)
             continue
         if run.stop_reason is None:
             raise KeyboardInterrupt
-        if pruning.is_pruned:
-            study.tell(trial, state=optuna.trial.TrialState.PRUNED)
-        else:
-            study.tell(trial, run.best[metric])
-    replace_file(folder / f"{name}.csv", _to_csv(study, tuning, metric))
-    if not study.get_trials(states=[optuna.trial.TrialState.COMPLETE]):
-        raise UserError(
-            f"no trial of {system.name} has succeeded; see the messages above", "--tune"
-        )
-    best = [f"{key}={format_value(value)}" for key, value in study.best_params.items()]
+        _tell(study, trial, None if pruning.is_pruned else run.best[metric])
+    replace_file(folder / f"{safe_name(system.name)}.csv", _to_csv(study, tuning, metric))
+    if not any(trial.state.name == "COMPLETE" for trial in study.trials):
+        message = f"no trial of {system.name} has succeeded; see the messages above"
+        raise UserError(message, "--tune")
+    best = _overrides(study.best_params)
     report(f"{system.name}: best {metric} {study.best_value:.4f} with {' '.join(best)}")
-    runs = tuple(replace(run, overrides=(*run.overrides, *best)) for run in system.runs)
+    # Other values, of a search with more trials, are other runs.
+    names = [f"{safe_name(system.name)}-{_digest(best)}-seed{run.seed}" for run in system.runs]
+    runs = tuple(
+        replace(run, path=run.path.with_name(name), overrides=(*run.overrides, *best))
+        for run, name in zip(system.runs, names, strict=True)
+    )
     return replace(system, runs=runs)
+
+
+def _ask(study: "optuna.Study", distributions: Any, seed: int) -> "optuna.Trial":
+    import optuna
+
+    study.sampler = optuna.samplers.TPESampler(seed=seed)
+    try:
+        return study.ask(distributions)
+    except ValueError as error:
+        message = f"the recorded trials have other values ({error}); choose another -o"
+        raise UserError(message, "--tune") from None
+
+
+def _tell(study: "optuna.Study", trial: "optuna.Trial", value: float | None) -> None:
+    """Record the result of a trial; None for one that was pruned."""
+    from optuna.trial import TrialState
+
+    study.tell(trial, value, TrialState.PRUNED if value is None else TrialState.COMPLETE)
+
+
+def _overrides(values: Mapping[str, object]) -> list[str]:
+    return [f"{key}={format_value(value)}" for key, value in values.items()]
+
+
+def _digest(values: Sequence[str]) -> str:
+    return hashlib.sha256(" ".join(values).encode()).hexdigest()[:8]
 
 
 class _Pruning(Callback):
@@ -192,11 +215,7 @@ def _open_study(system: System, folder: Path) -> "optuna.Study":
 
 def _finished(study: "optuna.Study") -> list["optuna.trial.FrozenTrial"]:
     """Return the trials that count: all that have ended by themselves."""
-    return [
-        trial
-        for trial in study.trials
-        if trial.state.name in ("COMPLETE", "PRUNED") or FAILURE in trial.user_attrs
-    ]
+    return [trial for trial in study.trials if trial.state.name in ("COMPLETE", "PRUNED")]
 
 
 def _metric(system: System) -> str:
@@ -221,5 +240,6 @@ def _to_csv(study: "optuna.Study", tuning: Tuning, metric: str) -> str:
     writer.writerow(["trial", "state", *tuning.space, metric])
     for trial in _finished(study):
         values = [trial.params[key] for key in tuning.space]
-        writer.writerow([trial.number, trial.state.name.lower(), *values, trial.value])
+        state = "failed" if FAILURE in trial.user_attrs else trial.state.name.lower()
+        writer.writerow([trial.number, state, *values, trial.value])
     return stream.getvalue()
