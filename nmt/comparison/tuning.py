@@ -29,8 +29,8 @@ FAILURE = "failure"  # attribute of a trial that could not be trained
 class Range:
     """Numbers between two bounds, which are included."""
 
-    low: float
-    high: float
+    low: int | float
+    high: int | float
     log: bool = False
 
 

@@ -2,11 +2,11 @@
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from nmt.cli import compare
 from tests.commands import PHRASES, Called, call, nmt_eval, write_experiment
@@ -15,12 +15,19 @@ from tests.conftest import tiny_experiment
 TEST = ("--test", f"{PHRASES}.de", f"{PHRASES}.en")
 
 
-@pytest.fixture(autouse=True)
-def few_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module", autouse=True)
+def few_samples() -> Iterator[None]:
     """Few bootstrap samples, which take no time."""
-    monkeypatch.setattr(
-        "nmt.comparison.significance.resample.__kwdefaults__", {"samples": 20, "seed": 1}
-    )
+    few = {"samples": 20, "seed": 1}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("nmt.comparison.significance.resample.__kwdefaults__", few)
+        yield
+
+
+@pytest.fixture
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No figures, which take most of the time."""
+    monkeypatch.setattr("nmt.comparison.figures.write_figures", lambda *_: iter(()))
 
 
 def _compare(*arguments: object) -> Called:
@@ -62,6 +69,7 @@ def test_grid_is_trained_evaluated_and_written(study: Path) -> None:
             assert scored["chrf"]["score"] == pytest.approx(score)
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_finished_runs_are_neither_trained_nor_translated_again(
     study: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -77,6 +85,7 @@ def test_finished_runs_are_neither_trained_nor_translated_again(
         _compare(*_arguments(study), "--beam-size", 2)
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_runs_are_compared_as_they_are(study: Path, tmp_path: Path) -> None:
     runs = sorted((study / "out.d" / "runs").iterdir())
     (tmp_path / "empty").mkdir()
@@ -88,17 +97,16 @@ def test_runs_are_compared_as_they_are(study: Path, tmp_path: Path) -> None:
     assert "the validation text, which also selects the best checkpoints" in called.out
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_failing_run_leaves_the_others_and_is_reported(study: Path, tmp_path: Path) -> None:
-    for name in ("additive-seed1", "general-seed1"):
-        shutil.copytree(study / "out.d/runs" / name, tmp_path / "runs" / name, symlinks=True)
-    config = tmp_path / "runs/general-seed1/config.yaml"
-    other = yaml.safe_load(config.read_text())
-    other["model"]["embedding_size"] = 99
-    write_experiment(config, other)
-    file, *grid = _arguments(study)[:3]
-    called = _compare(file, *grid, *TEST, "-o", tmp_path)
+    run = study / "out.d/runs/additive-seed1"
+    shutil.copytree(run, tmp_path / "runs" / run.name, symlinks=True)
+    (tmp_path / "runs" / "general-seed1").mkdir()
+    (tmp_path / "runs" / "general-seed1" / "notes").write_text("")
+    called = _compare(*_arguments(study)[:3], *TEST, "-o", tmp_path)
     assert called.code == 2
     assert "general-seed1: failed: " in called.err
+    assert "is not empty and holds no run" in called.err
     assert "| additive " in called.out and "| general" not in called.out
 
 

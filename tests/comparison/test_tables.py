@@ -18,7 +18,7 @@ from nmt.comparison.tables import to_csv, to_latex, to_markdown
 from nmt.errors import UserError
 from nmt.storage.run_dir import RunDir
 
-REFERENCES = [f"word {'and more ' * (n % 5)}{n}" for n in range(120)]
+REFERENCES = [f"word {'and more ' * (n % 5)}{n}" for n in range(130)]
 TEST = TestSet([one.upper() for one in REFERENCES], [REFERENCES], "my_test.en")
 WRONG = ["nothing" if n % 2 else line for n, line in enumerate(REFERENCES)]
 MATRIX = Matrix(["a", "b"], ["c"], [[0.25, 0.75]])
@@ -47,16 +47,16 @@ def test_markdown_shows_ties_as_equally_bold_and_stars_significant_differences(
     lines = to_markdown(results).splitlines()
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines[:5]]
     assert rows[0][:2] == ["system", "exact"]
-    assert rows[2] == ["a_1 & b", "**100.00** ± 0.00", "1,234,567", "2.5", "4,000", "240"]
+    assert rows[2] == ["a_1 & b", "**100.00** ± 0.00", "1,234,567", "2.5", "4,000", "260"]
     assert rows[3][:2] == ["tie", "**100.00** ± 0.00"]
     assert rows[4][:2] == ["worse", "50.00*"]
-    assert "120 sentences of my_test.en. Mean ± sample standard deviation over 1 to 2" in lines[6]
+    assert "130 sentences of my_test.en. Mean ± sample standard deviation over 1 to 2" in lines[6]
 
 
 def test_latex_escapes_names(results: Results) -> None:
     text = to_latex(results)
     assert r"a\_1 \& b & \textbf{100.00} $\pm$ 0.00 & 1,234,567" in text
-    assert r"\caption{120 sentences of my\_test.en." in text
+    assert r"\caption{130 sentences of my\_test.en." in text
     assert "p $<$ 0.05" in text
 
 
@@ -82,9 +82,9 @@ def test_baseline_is_the_first_system_unless_named(results: Results) -> None:
 def test_scores_by_length_are_those_of_the_lines_of_each_length(results: Results) -> None:
     buckets = by_length(results)
     assert buckets is not None
-    # Lines have 2, 4, 6, 8 or 10 words, 24 each; buckets of fewer than 50 lines are merged.
-    assert buckets.labels == ["1-6", "7-10"]
-    assert buckets.sizes == [72, 48]
+    # Lines have 2, 4, 6, 8 or 10 words, 26 each; buckets of fewer than 50 lines are merged.
+    assert buckets.labels == ["1-4", "5-10"]
+    assert buckets.sizes == [52, 78]
     assert buckets.scores["worse"] == pytest.approx([50.0, 50.0])
 
 
@@ -92,9 +92,9 @@ def test_f_scores_by_frequency_count_shared_words(results: Results) -> None:
     buckets = by_frequency(results, ["word and more"] * 5 + ["0 1 2"])
     # "0", "1" and "2" occur once; the other numbers never, the three words five times.
     assert buckets.labels == ["0", "1", "5-9"]
-    assert buckets.sizes == [117, 3, sum(1 + 2 * (n % 5) for n in range(120))]
-    # The worse system has the even numbers, and never anything wrong but "nothing", 60 times.
-    assert buckets.scores["worse"][0] == pytest.approx(200 * 58 / (58 + 60 + 117))
+    assert buckets.sizes == [127, 3, sum(1 + 2 * (n % 5) for n in range(130))]
+    # The worse system has the even numbers, and nothing wrong but the word "nothing", 65 times.
+    assert buckets.scores["worse"][0] == pytest.approx(200 * 63 / (63 + 65 + 127))
     assert buckets.scores["worse"][1] == pytest.approx(200 * 2 / (2 + 3))
     assert buckets.scores["tie"] == [100.0] * 3
 
