@@ -12,8 +12,8 @@ from nmt.api.training import train
 from nmt.comparison.plan import System, format_value, parse_grid, safe_name
 from nmt.config.yaml_source import read_value
 from nmt.errors import UserError
+from nmt.evaluation.metrics import higher_is_better
 from nmt.storage.atomic import file_errors, replace_file
-from nmt.training.best_metric import metric_sign
 from nmt.training.callback import Callback
 from nmt.training.trainer import Trainer
 from nmt.version import install_command
@@ -203,7 +203,7 @@ def _open_study(system: System, folder: Path) -> "optuna.Study":
     study = optuna.create_study(
         storage=JournalStorage(JournalFileBackend(str(folder / f"{safe_name(system.name)}.log"))),
         study_name="tuning",
-        direction="maximize" if metric_sign(_metric(system)) > 0 else "minimize",
+        direction="maximize" if higher_is_better(_metric(system)) else "minimize",
         pruner=optuna.pruners.MedianPruner(),
         load_if_exists=True,
     )
