@@ -138,8 +138,10 @@ async def _post(
 
 def _memory(pid: int) -> float:
     """Return the resident memory of a process and its children in MB."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    pages = [int(Path(f"/proc/{one}/statm").read_text().split()[1]) for one in [pid, *children]]
+    # A thread starts the process of the model, and is its parent.
+    lists = [one.read_text() for one in Path(f"/proc/{pid}/task").glob("*/children")]
+    processes = [str(pid), *" ".join(lists).split()]
+    pages = [int(Path(f"/proc/{one}/statm").read_text().split()[1]) for one in processes]
     return sum(pages) * 4096 / 1e6
 
 

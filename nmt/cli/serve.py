@@ -252,6 +252,7 @@ async def _run(
         loop.add_signal_handler(signal.SIGHUP, lambda: tasks.add(loop.create_task(reload())))
     for model in models:
         complain(f"{NAME}: {model.name} translates {model.source} to {model.target}")
+    listener.listen(config.backlog)
     host, port = listener.getsockname()[:2]
     complain(f"{NAME}: listening at http://{f'[{host}]' if ':' in host else host}:{port}")
     # The server raises the signal that ends it once more, after the requests are finished.

@@ -26,8 +26,8 @@ class Engine:
     """A model in a process of its own.
 
     Requests that arrive while the process is busy are translated together next. The first request
-    of a round waits for as many others as there were in the last round, and at most `batch_wait`
-    since the last arrival: a lone client never waits, and clients that send their next sentence
+    of a round waits for as many others as there were in the last round, as long as some arrive
+    within every `batch_wait`: a lone client never waits, and clients that send their next sentence
     when they receive the last one form large batches.
 
     Args:
@@ -46,7 +46,8 @@ class Engine:
     ) -> None:
         self._load, self._batch_wait, self._observe = load, batch_wait, observe
         self._waiting: deque[_Waiting] = deque()
-        self._arrived = asyncio.Event()
+        self._arrived, self._complete = asyncio.Event(), asyncio.Event()
+        self._expected = 0  # jobs of the next round
         self._closing = False
         self._thread = ThreadPoolExecutor(1, "engine")
         self._worker: Worker[Sequence[Job] | None, Any] | None = None
@@ -77,12 +78,15 @@ class Engine:
         waiting = _Waiting(job, asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
         self._arrived.set()
+        if len(self._waiting) >= self._expected:
+            self._complete.set()
         return await waiting.reply
 
     async def close(self) -> None:
         """Translate the jobs that wait, then end the process."""
         self._closing = True
         self._arrived.set()
+        self._complete.set()
         await self._rounds
         await self._stop()
 
@@ -108,12 +112,12 @@ class Engine:
         batch: list[_Waiting] = []
         while not batch and not (self._closing and not self._waiting):
             await self._arrived.wait()
-            while len(self._waiting) < expected and not self._closing:
-                self._arrived.clear()
-                try:
-                    await asyncio.wait_for(self._arrived.wait(), self._batch_wait)
-                except TimeoutError:
-                    break
+            self._expected, present = expected, -1
+            while present < len(self._waiting) < expected and not self._closing:
+                present = len(self._waiting)
+                self._complete.clear()
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._complete.wait(), self._batch_wait)
             sentences = 0
             while self._waiting and sentences < MAX_SENTENCES:
                 one = self._waiting.popleft()

@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl
 from fastapi import APIRouter
 from pydantic import BaseModel, Field, ValidationError
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from nmt.data.languages import language_name
 from nmt.data.text import list_texts
@@ -115,7 +115,6 @@ class Libre:
             "/translate",
             self.translate,
             response_model=Translated,
-            response_model_exclude_none=True,
             openapi_extra=_body(self._schema(TranslateRequest)),
             methods=["POST"],
             responses=ERRORS,
@@ -150,7 +149,7 @@ class Libre:
         router.add_api_route("/frontend/settings", self.settings)
         router.add_api_route("/health", self.health)
 
-    async def translate(self, request: Request) -> dict[str, Any]:
+    async def translate(self, request: Request) -> Response:
         """Translate a text, or a list of texts."""
         asked = await _read(TranslateRequest, request)
         texts = [asked.q] if isinstance(asked.q, str) else asked.q
@@ -169,10 +168,10 @@ class Libre:
         if asked.alternatives:
             answer["alternatives"] = [others for _, *others in found]
         if detected is not None:
-            answer["detectedLanguage"] = [detected] * len(texts)
+            answer["detectedLanguage"] = [detected.model_dump()] * len(texts)
         if isinstance(asked.q, str):
             answer = {name: values[0] for name, values in answer.items()}
-        return answer
+        return JSONResponse(answer)  # of `Translated`, without the time to validate it
 
     async def detect(self, request: Request) -> list[Detection]:
         """Detect the language of a text."""

@@ -34,7 +34,9 @@ class SentenceIn(BaseModel):
     forbid: list[str] = Field([], description="phrases that it does not contain")
     pieces: list[str] = Field([], description="its first pieces")
     attention: dict[int, list[float]] = Field(
-        {}, description="attention weights of steps, one per source piece and one for </s>"
+        {},
+        description="attention weights of steps, one per source piece and one for </s>",
+        json_schema_extra={"propertyNames": {"pattern": "^[0-9]{1,4}$"}},
     )
 
     def sentence(self) -> Sentence:
