@@ -20,5 +20,5 @@ paste "$run/example.text" "$run/example.iso"
 echo
 echo "run             $run (config.yaml, checkpoints, metrics.jsonl, train.log, samples)"
 echo "translations    $run/test.iso of data/dates/test.text, alignments in $run/test.links"
-echo "attention       $run/example/0.png and 0.html; during training in $run/attention"
+echo "attention       $run/example/index.html, 0.png and 1.png; during training in $run/attention"
 echo "try it          echo 'march 3rd, 1999' | .venv/bin/nmt-translate -m $run"

@@ -100,25 +100,29 @@ def constrain_lines(
     if arguments.keep_tag is not None:
         lines = (line.with_tagged_terms(arguments.keep_tag, name) for line in lines)
     if arguments.prefix is not None:
-        lines = _joined(lines, arguments.prefix, name, lambda line, a: line.with_constraints(a))
+        lines = join_lines(lines, arguments.prefix, name, lambda line, a: line.with_constraints(a))
     if arguments.terms is not None:
-        lines = _joined(
+        lines = join_lines(
             lines, arguments.terms, name, lambda line, a: line.with_constraints(terms=_cells(a))
         )
     if arguments.forbid is not None:
-        lines = _joined(
+        lines = join_lines(
             lines, arguments.forbid, name, lambda line, a: line.with_constraints(forbid=_cells(a))
         )
     return lines
 
 
-def _joined(
+def join_lines(
     lines: Iterable["SourceLine"],
     file: Path,
     name: str,
     join: Callable[["SourceLine", str], "SourceLine"],
 ) -> Iterator["SourceLine"]:
-    """Join the lines of the input with those of a file."""
+    """Join the lines of the input with those of a file.
+
+    Raises:
+        UserError: if the file cannot be read or has another number of lines
+    """
     from nmt.data.text import read_lines
 
     source, other = iter(lines), read_lines(file)

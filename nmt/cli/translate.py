@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nmt.cli.arguments import column, integer, option_name
+from nmt.cli.attention_output import ReportLines, attention_inputs, check_attention_options
 from nmt.cli.common import SUCCESS, Parser, run
 from nmt.cli.constraint_options import (
     add_constraint_options,
@@ -182,7 +183,28 @@ def make_parser() -> Parser:
         "--attention",
         type=Path,
         metavar="DIRECTORY",
-        help="write a plot and a page of each sentence's attention, and index.html (default: off)",
+        help="write a plot of each sentence's attention, and the report as index.html "
+        "(default: off)",
+    )
+    add(
+        "--report",
+        type=Path,
+        metavar="FILE.html",
+        help="write one page that shows all translations with their attention, for a browser "
+        "without network (default: off)",
+    )
+    add(
+        "--reference",
+        type=Path,
+        metavar="FILE",
+        help="reference translations in the report, with chrF of each sentence (default: none)",
+    )
+    add(
+        "--gold",
+        type=Path,
+        metavar="FILE",
+        help="gold alignments in the report, in Pharaoh format, between the words of INPUT and "
+        "those of --score-targets (default: none)",
     )
     add(
         *("--score-targets", "--score-target", "--force"),
@@ -217,13 +239,14 @@ def _translate(arguments: argparse.Namespace) -> int:
         reader, file = shared.translator.reader, input_name(arguments)
         _check_alignments(arguments, is_image=reader.grid is not None)
         size = WINDOW * rank.world_size * arguments.workers
+        report_lines = ReportLines(arguments)
         translations = translate_windows(
-            read_windows(arguments, reader, size, shared.translator.languages),
+            read_windows(arguments, reader, size, shared.translator.languages, report_lines),
             lambda lines: shared.translate_lines(lines, options, file),
             group,
         )
         if group.is_first:
-            num_cut, num_missing = write_translations(translations, arguments)
+            num_cut, num_missing = write_translations(translations, arguments, report_lines)
             if num_missing and not arguments.score_targets:
                 complain(
                     f"{NAME}: {num_missing:,} lines are empty, because search found no translation "
@@ -280,6 +303,7 @@ def check_options(arguments: argparse.Namespace) -> None:
                 option = option_name(name)
                 raise UserError(f"--recurrence: graph has no effect with {option}; remove it")
     check_constraint_options(arguments)
+    check_attention_options(arguments)
     if arguments.alignment_level is not None and arguments.alignments is None:
         raise UserError("--alignment-level: has no effect without --alignments; remove it")
     if arguments.alternatives is not None and not arguments.jsonl:
@@ -302,14 +326,19 @@ def check_files(arguments: argparse.Namespace) -> None:
         check_sentences(arguments.score_targets, arguments.target_column, "--target-column")
     elif arguments.target_column is not None:
         raise UserError("--target-column: has no effect without --score-targets; remove it")
-    for file in constraint_files(arguments):
+    for file in (*constraint_files(arguments), *attention_inputs(arguments)):
         check_exists(file)
     outputs = {
         "translations": arguments.output,
         "alignments": arguments.alignments,
         "attention": arguments.attention,
+        "report": arguments.report,
     }
-    inputs = (arguments.input, arguments.score_targets, *constraint_files(arguments))
+    inputs = (
+        *(arguments.input, arguments.score_targets),
+        *constraint_files(arguments),
+        *attention_inputs(arguments),
+    )
     check_outputs(
         [name for name in inputs if name is not None],
         {content: name for content, name in outputs.items() if name is not None},

@@ -5,11 +5,12 @@ import io
 import json
 import sys
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from itertools import islice, zip_longest
 from pathlib import Path
 from typing import TypeVar
 
+from nmt.cli.attention_output import ReportLines, open_attention_output
 from nmt.cli.constraint_options import constrain_lines
 from nmt.cli.output import Output, open_output, publishing
 from nmt.cli.progress import reporting
@@ -30,6 +31,7 @@ def read_windows(
     reader: SourceReader,
     size: int,
     languages: Sequence[str] = (),
+    report_lines: ReportLines | None = None,
 ) -> Iterator[list[SourceLine]]:
     """Yield windows of the lines of the input, with their targets if these are to be scored.
 
@@ -38,6 +40,7 @@ def read_windows(
         reader: reader of the model, which resolves file names of images
         size: maximum number of lines per window
         languages: those of the model, which may name the columns of a table
+        report_lines: receives the other files of the report
 
     Raises:
         UserError: if a file cannot be read, or input and targets do not correspond
@@ -59,6 +62,8 @@ def read_windows(
             arguments.score_targets, arguments.target_column, "--target-column", languages
         )
         lines = pair_lines(texts, targets, input_name(arguments), str(arguments.score_targets))
+    if report_lines is not None:
+        lines = report_lines.join(lines, input_name(arguments))
     return read_available(lines, size) if arguments.input == "-" else full_windows(lines, size)
 
 
@@ -114,13 +119,16 @@ def full_windows(lines: Iterable[Item], size: int) -> Iterator[list[Item]]:
 
 
 def write_translations(
-    translations: Generator[Translation, None, None], arguments: argparse.Namespace
+    translations: Generator[Translation, None, None],
+    arguments: argparse.Namespace,
+    report_lines: ReportLines,
 ) -> tuple[int, int]:
     """Write each translation as soon as it is available, with its alignment and plot if requested.
 
     Args:
         translations: of all lines in order; closed at the end, also if writing fails
         arguments: of nmt-translate
+        report_lines: references and gold alignments of the report
 
     Returns:
         the number of translations that reached the maximum length before their end, and the number
@@ -138,7 +146,7 @@ def write_translations(
         alignments = None
         if arguments.alignments is not None:
             outputs.append(alignments := open_output(arguments.alignments))
-        pages = stack.enter_context(AttentionFolder(arguments.attention))
+        inspected = stack.enter_context(open_attention_output(arguments, report_lines))
         counted = stack.enter_context(reporting("nmt-translate", translations, arguments.input))
         for number, translation in enumerate(counted):
             if not translation.finished:
@@ -151,7 +159,7 @@ def write_translations(
                 of_words = arguments.alignment_level != "piece"
                 links = translation.alignment if of_words else translation.piece_alignment
                 alignments.write(to_pharaoh(links) + "\n")
-            pages.plot(number, translation)
+            inspected.add(number, translation)
     return num_cut, num_missing
 
 
@@ -174,53 +182,3 @@ def _moses_line(number: int, one: Translation) -> str:
     # The escapes of Moses, so that a line has four fields whatever the text.
     text = one.text.replace("|||", "&#124;" * 3)
     return f"{number} ||| {text} ||| logprob= {one.log_prob:.4f} ||| {one.score:.4f}\n"
-
-
-class AttentionFolder:
-    """A directory of attention plots and pages, with an index of all of them.
-
-    Args:
-        directory: created if it does not exist; None plots nothing
-
-    Raises:
-        UserError: if a file cannot be written, or the model has no attention
-    """
-
-    def __init__(self, directory: Path | None) -> None:
-        self._directory = directory
-        self._pages: list[tuple[str, str, str]] = []
-
-    def __enter__(self) -> "AttentionFolder":
-        if self._directory is not None:
-            with self._errors("cannot create the directory"):
-                self._directory.mkdir(parents=True, exist_ok=True)
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if self._directory is not None and kind is None:
-            from nmt.evaluation.attention_page import write_index
-
-            with self._errors("cannot write"):
-                write_index(self._pages, self._directory / "index.html")
-
-    def plot(self, number: int, translation: Translation) -> None:
-        """Plot the attention of the translation of a line."""
-        if self._directory is None:
-            return
-        # Imported here because matplotlib slows down the start of every command.
-        from nmt.evaluation.samples import plot_translations
-
-        if translation.pieces and translation.attention is None:
-            raise UserError("--attention requires a model with attention; remove --attention")
-        with self._errors("cannot write"):
-            if plot_translations(self._directory, str(number), [translation]):
-                page = f"{number}.html"
-                self._pages.append((page, translation.source, translation.text))
-
-    @contextmanager
-    def _errors(self, action: str) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            message = f"{action}: {error.strerror}; choose another directory"
-            raise UserError(message, str(error.filename or self._directory)) from error

@@ -57,6 +57,23 @@ def parse_pharaoh(line: str, location: str = "") -> SentenceLinks:
     return SentenceLinks(frozenset(sure), frozenset(possible))
 
 
+def check_links(links: SentenceLinks, source: int, target: int, location: str) -> None:
+    """Raise UserError if a link is to a word that does not exist.
+
+    Args:
+        links: links of a sentence
+        source, target: numbers of words
+        location: `FILE:LINE` for the error message
+    """
+    for i, j in sorted(links.possible):
+        if i >= source or j >= target:
+            raise UserError(
+                f"link {i}-{j}, but the source has {source} and the target {target} words, "
+                "numbered from 0; write SOURCE-TARGET",
+                location,
+            )
+
+
 def read_pharaoh(path: str | PathLike[str]) -> list[SentenceLinks]:
     """Read a Pharaoh file.
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nmt.data.corpus import Corpus
-from nmt.data.pharaoh import Link, SentenceLinks, read_pharaoh
+from nmt.data.pharaoh import Link, SentenceLinks, check_links, read_pharaoh
 from nmt.errors import UserError
 from nmt.evaluation.alignment_error import AlignmentScore, alignment_error_rate
 
@@ -42,15 +42,9 @@ class AlignmentSet:
             )
         gold_links = []
         for number, ((pair, before), own) in enumerate(zip(tagged, links, strict=True), start=1):
-            lengths = [len(pair[0].split()) - before, len(pair[1].split())]
+            words = len(pair[0].split()) - before, len(pair[1].split())
+            check_links(own, *words, f"{gold}:{number}")
             gold_links.append(own.shifted(before))
-            for i, j in sorted(own.possible):
-                if i >= lengths[0] or j >= lengths[1]:
-                    raise UserError(
-                        f"link {i}-{j}, but the source has {lengths[0]} and the target "
-                        f"{lengths[1]} words, numbered from 0; write SOURCE-TARGET",
-                        f"{gold}:{number}",
-                    )
         if not any(own.sure for own in links):
             raise UserError("has no sure link; write sure links with '-': 3-4", str(gold))
         sources, targets = zip(*pairs, strict=True)

@@ -5,20 +5,15 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-import numpy as np
 import torch
 
-from nmt.data.images import NotAnImageError, read_rgb
-from nmt.data.token_corpus import Array
-from nmt.evaluation.attention_page import write_attention_page
-from nmt.evaluation.overlay import AttentionOverlay
+from nmt.evaluation.overlay import AttentionOverlay, read_image
+from nmt.evaluation.report.writer import open_report
 from nmt.search.alignment import AttentionMatrix
 from nmt.search.translation import Translation
 from nmt.version import install_command
 
 log = logging.getLogger("nmt")
-
-REGION_PIXELS = 32  # side of a region of a feature map, which has no image to draw on
 
 
 def write_samples(
@@ -38,33 +33,34 @@ def write_samples(
     file.write_text("\n".join(lines), encoding="utf-8")
 
 
-def plot_translations(
-    directory: Path, name: str, translations: Sequence[Translation]
-) -> list[Path]:
+def write_attention(
+    directory: Path, name: str, translations: Sequence[Translation], references: Sequence[str]
+) -> None:
     """Write the attention of translations as `<name>.png`, `<name>-2.png`, … and `<name>.html`.
 
-    Without matplotlib, only the page is written.
+    Nothing is written if the model has no attention.
+    """
+    if all(one.attention is None or not one.pieces for one in translations):
+        return
+    directory.mkdir(parents=True, exist_ok=True)
+    plotted = 0
+    with open_report(directory / f"{name}.html", f"Attention: {name}") as report:
+        for number, one in enumerate(zip(translations, references, strict=True)):
+            translation, reference = one
+            report.add(number, translation, reference=reference)
+            suffix = f"-{plotted + 1}" if plotted else ""
+            plotted += plot_attention(translation, directory / f"{name}{suffix}.png")
+
+
+def plot_attention(translation: Translation, file: Path) -> bool:
+    """Plot the attention of a translation if it has any and matplotlib is installed.
 
     Returns:
-        the files that were written; none if the model has no attention
+        whether the file was written
     """
-    extracted = [extract_attention(translation) for translation in translations]
-    attentions = [attention for attention in extracted if attention is not None]
-    if not attentions:
-        return []
-    directory.mkdir(parents=True, exist_ok=True)
-    files = []
-    for number, attention in enumerate(attentions, start=1):
-        # The plot of a single translation, as nmt-translate writes it, has no number.
-        file = directory / (f"{name}.png" if number == 1 else f"{name}-{number}.png")
-        if _plot(attention, file):
-            files.append(file)
-    write_attention_page(attentions, directory / f"{name}.html")
-    return [*files, directory / f"{name}.html"]
-
-
-def _plot(attention: AttentionMatrix | AttentionOverlay, file: Path) -> bool:
-    """Plot attention if matplotlib is installed; return whether it is."""
+    attention = extract_attention(translation)
+    if attention is None:
+        return False
     try:
         from nmt.evaluation.plots import plot_matrix, plot_overlay
     except ImportError as error:
@@ -113,14 +109,5 @@ def _overlay(translation: Translation, grid: tuple[int, int]) -> AttentionOverla
         words = list(zip(translation.pieces, rows_ts, strict=True))
     texts, rows = zip(*words, strict=True)
     weights_ts = torch.stack(rows)
-    image = _read_image(Path(translation.source), grid)
+    image = read_image(Path(translation.source), grid)
     return AttentionOverlay(image, grid, list(texts), weights_ts)
-
-
-def _read_image(file: Path, grid: tuple[int, int]) -> Array:
-    """Read the image; return a white one if the file is a feature map."""
-    try:
-        return read_rgb(file)
-    except NotAnImageError:
-        rows, columns = grid
-        return np.full((REGION_PIXELS * rows, REGION_PIXELS * columns, 3), 255, np.uint8)

@@ -247,7 +247,7 @@ class Validator:
         if not (evaluation.samples or evaluation.pictures):
             return
         # Importing matplotlib takes a tenth of the start time, and only the first rank needs it.
-        from nmt.evaluation.samples import plot_translations, write_samples
+        from nmt.evaluation.samples import write_attention, write_samples
 
         count = min(evaluation.samples, len(self.references))
         if count:
@@ -257,7 +257,9 @@ class Validator:
         if evaluation.pictures:
             plotted = result.translations[: evaluation.pictures]
             with file_errors(run.attention):
-                plot_translations(run.attention, str(step), plotted)
+                write_attention(
+                    run.attention, str(step), plotted, self.references[: evaluation.pictures]
+                )
 
 
 @torch.no_grad()

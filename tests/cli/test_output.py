@@ -17,6 +17,7 @@ from nmt.cli.translate_io import format_translation
 from nmt.errors import UserError
 from nmt.search.translation import Translation
 from tests.commands import lines_of, nmt_translate
+from tests.evaluation.report.pages import Page
 
 OLD = "an earlier output\n"
 NUMBERS = ["--workers", "--threads", "--max-length", "-b", "--n-best", "--batch-tokens", "--seed"]
@@ -49,7 +50,7 @@ def test_failing_command_keeps_an_earlier_output(
     called = nmt_translate("-m", trained, "-b", 1, *arguments, "-o", "out")
     assert called.complaint
     assert (here / "out").read_text() == OLD
-    assert {path.name for path in here.iterdir()} - {"0.html", "0.png", "1.html", "1.png"} == before
+    assert {path.name for path in here.iterdir()} - {"0.png", "1.png"} == before
 
 
 def test_outputs_are_compressed_by_suffix(trained: Path, here: Path) -> None:
@@ -268,9 +269,44 @@ def test_numbers_out_of_range_are_refused(option: str, value: str) -> None:
     assert len(called.complaint) < 1500
 
 
-def test_attention_index_links_all_pages(trained: Path, here: Path) -> None:
-    options = ["-b", 1, "--attention", "drawn"]
+def test_attention_directory_and_report_show_all_translations(trained: Path, here: Path) -> None:
+    (here / "reference").write_text("Good <b>!\n\nOne.\n")
+    options = ["-b", 1, "--attention", "drawn", "--report", "a.html", "--reference", "reference"]
     assert nmt_translate("-m", trained, *options, given="Guten <b>!\n\nEins.\n").code == 0
-    page = (here / "drawn" / "index.html").read_text(encoding="utf-8")
-    assert [f'href="{n}.html"' in page for n in range(3)] == [True, False, True]
-    assert "Guten &lt;b&gt;!" in page
+    assert {file.name for file in Path("drawn").iterdir()} == {"0.png", "2.png", "index.html"}
+    for file in (here / "drawn" / "index.html", here / "a.html"):
+        page = Page(file)
+        assert [row["source"] for row in page.rows] == ["Guten <b>!", "", "Eins."]
+        assert [row["reference"] for row in page.rows] == ["Good <b>!", "", "One."]
+        assert [len(one["targets"][0]["views"]) for one in page.details] == [1, 0, 1]
+
+
+def test_report_shows_gold_alignment_of_given_translations(trained: Path, here: Path) -> None:
+    (here / "target").write_text("One two.\n")
+    (here / "gold").write_text("0-1\n")
+    options = ["--score-targets", "target", "--report", "a.html", "--gold", "gold"]
+    assert nmt_translate("-m", trained, *options, given="Eins zwei.\n").code == 0
+    (target,) = Page(here / "a.html").details[0]["targets"]
+    assert (target["text"], target["gold"]["sure"]) == ("One two.", [[0, 1]])
+    (here / "gold").write_text("0-2\n")
+    called = nmt_translate("-m", trained, *options, given="Eins zwei.\n")
+    assert "gold:1: link 0-2, but the source has 2 and the target 2 words" in called.complaint
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--report", "a.txt"], "a.txt: --report must end in .html"),
+        (["--reference", "two"], "--reference: has no effect without --report"),
+        (["--report", "a.html", "--gold", "two"], "--gold: requires --score-targets"),
+        (["--report", "a.html", "--reference", "two"], "two: 2 lines, but standard input has 1"),
+        (["--report", "a.html", "--reference", "no"], "no: not found"),
+        (["--report", "no/a.html"], "no: cannot write here"),
+    ],
+)
+def test_mistakes_in_options_of_the_report(
+    options: list[str], message: str, trained: Path, here: Path
+) -> None:
+    (here / "two").write_text("a\nb\n")
+    assert message in nmt_translate("-m", trained, *options, given="Eins.\n").complaint
+    assert not (here / "a.html").exists()

@@ -88,7 +88,7 @@ def test_an_empty_file_is_reported_with_all_missing_sections() -> None:
             ["-o", "out", "--alignments", "out"],
             "out: is the output of both translations and alignments",
         ),
-        (["--attention", "one.txt"], "one.txt: cannot create the directory: File exists"),
+        (["--attention", "one.txt"], "one.txt: cannot be created: File exists"),
         (["--force", "folder"], "folder: cannot read: Is a directory"),
         (["-m", "folder"], "folder: is not a run"),
         (["-m", "one.txt"], "one.txt: is not a run"),

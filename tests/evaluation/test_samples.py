@@ -1,6 +1,8 @@
 """Attention of translations, as matrices between words and as overlays on images."""
 
+import base64
 import sys
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +12,10 @@ from PIL import Image
 
 from nmt.data.vocabulary import Span
 from nmt.evaluation.overlay import AttentionOverlay
-from nmt.evaluation.samples import _warn_once, extract_attention, plot_translations
+from nmt.evaluation.report.sentence import quantize
+from nmt.evaluation.samples import _warn_once, extract_attention, write_attention
 from nmt.search.translation import Translation
-from tests.evaluation.test_attention_page import write_and_parse
+from tests.evaluation.report.pages import Page, attended
 
 WHITE = np.full((40, 60, 3), 255, np.uint8)
 
@@ -56,43 +59,34 @@ def test_feature_maps_have_a_white_image(tmp_path: Path) -> None:
     assert overlay.image.shape == (64, 64, 3) and (overlay.image == 255).all()
 
 
-def test_captions_are_written_as_plots_and_a_page_with_their_images(
+def test_captions_are_written_as_plots_and_a_report_with_their_images(
     image: Path, tmp_path: Path
 ) -> None:
     with_html = caption(str(image), ("▁<b>", "▁sky"))
-    files = plot_translations(tmp_path / "plots", "7", [with_html, with_html])
-    assert [file.name for file in files] == ["7.png", "7-2.png", "7.html"]
-    text = files[-1].read_text(encoding="utf-8")
-    assert text.count("url(data:image/png;base64,") == 2
-    assert "<b>" not in text and "&lt;b&gt;" in text
-
-
-def test_page_has_a_cell_per_region_and_relative_weights(tmp_path: Path) -> None:
-    weights_ts = torch.tensor([[0.1, 0.2, 0.2, 0.5, 0.0, 0.0]])
-    overlay = AttentionOverlay(WHITE, (2, 3), ["sky"], weights_ts)
-    page = write_and_parse(tmp_path / "a.html", overlay)
-    weights = [a["data-weights"] for _, a in page.tags if "data-weights" in a]
-    assert weights == ["0.200 0.400 0.400 1.000 0.000 0.000"]
-    assert [tag for tag, _ in page.tags].count("span") == 6 + 1
-    assert page.spans == ["sky"]
+    write_attention(tmp_path / "plots", "7", [with_html, with_html], ["a", "b"])
+    files = sorted(file.name for file in (tmp_path / "plots").iterdir())
+    assert files == ["7-2.png", "7.html", "7.png"]
+    (target,) = Page(tmp_path / "plots" / "7.html").details[1]["targets"]
+    assert target["grid"] == [2, 2]
+    assert target["levels"]["words"]["target"] == ["<b>", "sky", "</s>"]
+    assert target["views"][0]["words"] == quantize(torch.eye(4)[:3])
+    data = base64.b64decode(target["image"].removeprefix("data:image/png;base64,"))
+    assert Image.open(BytesIO(data)).size == (40, 40)
 
 
 def test_translation_without_attention_writes_no_files(tmp_path: Path) -> None:
-    assert plot_translations(tmp_path / "plots", "7", [Translation("a", pieces=("▁b",))]) == []
+    write_attention(tmp_path / "plots", "7", [Translation("a", pieces=("▁b",))], ["c"])
     assert not (tmp_path / "plots").exists()
 
 
-def test_attention_is_a_page_without_plots_if_matplotlib_is_missing(
+def test_attention_is_a_report_without_plots_if_matplotlib_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log_text: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setitem(sys.modules, "nmt.evaluation.plots", None)
     _warn_once.cache_clear()
-    translation = Translation(
-        "a b", "c", source_pieces=("a", "b"), pieces=("c",), attention=torch.rand(2, 3)
-    )
+    one = attended("a b", "c", [[0.5, 0.5]])
     for name in ("1", "2"):
-        files = plot_translations(tmp_path, name, [translation])
-        assert files == [tmp_path / f"{name}.html"]
-        assert files[0].is_file()
+        write_attention(tmp_path, name, [one], ["c"])
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["1.html", "2.html"]
     (record,) = log_text.records
     assert "[plots]'" in record.getMessage()

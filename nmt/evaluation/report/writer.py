@@ -1,0 +1,122 @@
+"""Writing of attention reports with bounded memory.
+
+The page contains its data as blocks of JSON, compressed by zlib and written in base64: the rows of
+the list of sentences, and the details of `PART_SENTENCES` sentences each. A report with more than
+`MAX_PAGE_BYTES` of details is a page and a directory beside it, whose parts the page loads when
+they are needed. These parts are scripts, because a page that is opened from a disk may load no
+other files.
+"""
+
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from nmt.data.pharaoh import SentenceLinks
+from nmt.evaluation.report.page import compress, render_page
+from nmt.evaluation.report.sentence import Json, detail, summarize
+from nmt.search.translation import Translation
+from nmt.storage.atomic import file_errors, publish_dir, replace_file, staging_dir
+
+PART_SENTENCES = 50
+MAX_PAGE_BYTES = 6_000_000
+
+
+@contextmanager
+def open_report(path: Path, title: str) -> Iterator["ReportWriter"]:
+    """Yield a report to which translations are added; its files appear if the body succeeds.
+
+    Args:
+        path: file of the page; the directory of a large report is `<stem>_parts` beside it
+        title: title of the page
+
+    Raises:
+        UserError: if a file cannot be written
+    """
+    with ExitStack() as stack:
+        writer = ReportWriter(path, title, stack)
+        yield writer
+        writer.finish()
+
+
+class ReportWriter:
+    """A report that grows by one translation at a time.
+
+    Args:
+        path, title: see `open_report`
+        stack: holds the staging directory of the parts
+    """
+
+    def __init__(self, path: Path, title: str, stack: ExitStack) -> None:
+        self._path, self._title, self._stack = path, title, stack
+        self._directory = path.with_name(f"{path.stem}_parts")
+        self._staging: Path | None = None
+        self._rows: list[Json] = []
+        self._details: list[Json] = []
+        self._index: list[str] = []
+        self._parts: list[str] = []  # details of the page; empty once they are in files
+        self._count = 0
+
+    def add(
+        self,
+        number: int,
+        translation: Translation,
+        *,
+        views: Mapping[str, Translation] | None = None,
+        reference: str | None = None,
+        forced: Translation | None = None,
+        gold: SentenceLinks | None = None,
+    ) -> None:
+        """Add a sentence.
+
+        Args:
+            number: 0-based number of its line
+            translation: its translation
+            views, forced, gold: see `detail`; by default the attention of the translation alone
+            reference: reference translation; None if there is none
+        """
+        self._rows.append(summarize(number, translation, reference))
+        views = views or {"attention": translation}
+        self._details.append(detail(translation, views, forced=forced, gold=gold))
+        if len(self._rows) == PART_SENTENCES:
+            self._end_part()
+
+    def finish(self) -> None:
+        """Write the page, and publish the directory of the parts if there is one."""
+        if self._rows:
+            self._end_part()
+        if self._staging is not None:
+            self._write_parts()
+            with file_errors(self._directory):
+                publish_dir(self._staging, self._directory)
+        elif self._directory.is_dir():
+            # Of an earlier report of this name, which the new page would not read.
+            with file_errors(self._directory):
+                shutil.rmtree(self._directory)
+        page = render_page(
+            self._title,
+            self._index,
+            self._parts,
+            part_sentences=PART_SENTENCES,
+            directory=self._directory.name if self._staging is not None else None,
+        )
+        replace_file(self._path, page)
+
+    def _end_part(self) -> None:
+        self._index.append(compress(self._rows))
+        self._parts.append(compress(self._details))
+        self._rows, self._details = [], []
+        if self._staging is not None or sum(map(len, self._parts)) > MAX_PAGE_BYTES:
+            self._write_parts()
+
+    def _write_parts(self) -> None:
+        """Move all parts in memory to files."""
+        if self._staging is None:
+            staging = staging_dir(self._path.parent, self._directory.name)
+            self._staging = self._stack.enter_context(staging)
+        for part in self._parts:
+            file = self._staging / f"{self._count}.js"
+            with file_errors(file):
+                file.write_text(f'receivePart({self._count},"{part}")\n', encoding="ascii")
+            self._count += 1
+        self._parts = []

@@ -1,0 +1,127 @@
+"""Files of the report."""
+
+import base64
+import hashlib
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from nmt.evaluation.report import writer
+from nmt.evaluation.report.page import render_frame
+from nmt.evaluation.report.writer import open_report
+from nmt.search.translation import Translation
+from tests.evaluation.report.pages import Page, attended, decompress
+
+EVIL = "</script><script>alert(1)</script> <img src=x onerror=alert(2)>"
+ONE = attended("a b", "c d", [[0.75, 0.25], [0.0, 1.0]])
+
+
+def write(path: Path, count: int = 1, title: str = "test") -> Page:
+    with open_report(path, title) as report:
+        for number in range(count):
+            report.add(number, replace(ONE, source=f"{number} b"), reference="c d")
+    return Page(path)
+
+
+def test_page_holds_all_sentences_in_order(tmp_path: Path) -> None:
+    page = write(tmp_path / "a.html", 3)
+    assert [row["source"] for row in page.rows] == ["0 b", "1 b", "2 b"]
+    assert page.details[2]["targets"][0]["views"][0]["words"] == [[191, 64], [0, 255]]
+    assert [file.name for file in tmp_path.iterdir()] == ["a.html"]
+
+
+def test_page_loads_nothing_and_its_policy_allows_its_own_script_alone(tmp_path: Path) -> None:
+    page = write(tmp_path / "a.html")
+    for _, attributes in page.tags:
+        assert not attributes.keys() & {
+            "src",
+            "href",
+            "action",
+            "data",
+            "srcset",
+            "onclick",
+            "style",
+        }
+    policies = [a["content"] for t, a in page.tags if t == "meta" and "http-equiv" in a]
+    assert policies[0] is not None and policies[0].startswith("default-src 'none'; ")
+    for kind in ("script", "style"):
+        digest = hashlib.sha256(page.texts[kind][0].encode()).digest()
+        source = f"{kind}-src 'sha256-{base64.b64encode(digest).decode()}';"
+        assert source in policies[0]
+    assert "url(" not in page.texts["style"][0] and "@import" not in page.texts["style"][0]
+    assert "import " not in page.texts["script"][0]
+
+
+def test_html_in_texts_and_title_is_escaped(tmp_path: Path) -> None:
+    with open_report(tmp_path / "a.html", EVIL) as report:
+        report.add(0, attended(EVIL, EVIL, [[0.2] * 6] * 6), reference=EVIL)
+    page = Page(tmp_path / "a.html")
+    assert page.texts["title"] == [EVIL]
+    assert page.rows[0]["source"] == EVIL
+    tags = [tag for tag, _ in page.tags]
+    assert "img" not in tags and tags.count("script") == 3
+
+
+def test_large_report_is_a_page_and_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer, "PART_SENTENCES", 2)
+    monkeypatch.setattr(writer, "MAX_PAGE_BYTES", 700)
+    page = write(tmp_path / "a.html", 5)
+    assert "part" not in page.texts and len(page.rows) == 5
+    files = sorted((tmp_path / "a_parts").iterdir())
+    assert [file.name for file in files] == ["0.js", "1.js", "2.js"]
+    found = re.fullmatch(r'receivePart\(1,"(.*)"\)\n', files[1].read_text())
+    assert found is not None
+    assert [one["targets"][0]["text"] for one in decompress(found[1])] == ["c d", "c d"]
+    assert "'strict-dynamic'" in (tmp_path / "a.html").read_text()
+    # A smaller report of the same name leaves no parts behind.
+    write(tmp_path / "a.html", 1)
+    assert [file.name for file in tmp_path.iterdir()] == ["a.html"]
+
+
+def test_failed_report_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer, "PART_SENTENCES", 1)
+    monkeypatch.setattr(writer, "MAX_PAGE_BYTES", 1)
+
+    def fail() -> None:
+        with open_report(tmp_path / "a.html", "test") as report:
+            report.add(0, ONE)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_thousand_sentences_of_fifteen_words_are_below_five_megabytes(tmp_path: Path) -> None:
+    """22 subwords, weights without structure: real ones compress better."""
+    torch.manual_seed(1)
+    words = [f"w{n}" for n in range(22)]
+    with open_report(tmp_path / "a.html", "test") as report:
+        for number in range(50):
+            weights = (torch.randn(22, 22) * 3).softmax(-1).tolist()
+            report.add(number, attended(" ".join(words), " ".join(words), weights))
+    assert (tmp_path / "a.html").stat().st_size < 5_000_000 / 20
+
+
+def test_frame_shows_texts_without_scripts() -> None:
+    frame = render_frame(replace(ONE, n_best=(ONE, replace(ONE, text="<i>"))))
+    assert frame.count("<td") == 3 and "&lt;i&gt;" in frame and "<i>" not in frame
+    assert 'srcdoc="&lt;!doctype html&gt;' in frame
+    assert "iframe" not in render_frame(Translation("a", "b"))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
+def test_browser_shows_the_selected_sentence(tmp_path: Path) -> None:
+    write(tmp_path / "a.html", 3)
+    command = ["chromium", "--headless=new", "--no-sandbox", "--disable-gpu", "--dump-dom"]
+    command += ["--virtual-time-budget=4000", f"{(tmp_path / 'a.html').as_uri()}#2"]
+    dom = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "Sentence 2" in dom and "3 of 3" in dom
+    assert 'aria-label="d: b 1.00"' in dom
+    assert dom.count('class="word ') == 4 and "<circle" not in dom
