@@ -65,7 +65,7 @@ def _draw(options: argparse.Namespace) -> int:
     else:
         attention = decoder_attention(model, translator, options.sentence, options.target)
     matrix = AttentionMatrix(attention.tape, attention.read, attention.weights_ts)
-    plot_matrix(matrix, options.output)
+    plot_matrix(matrix).savefig(options.output)
     return SUCCESS
 
 

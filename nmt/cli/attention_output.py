@@ -109,13 +109,13 @@ class AttentionOutput:
         """
         if self._directory is not None:
             # Imported here because matplotlib slows down the start of every command.
-            from nmt.evaluation.samples import plot_attention
+            from nmt.evaluation.samples import write_plot
 
             if translation.pieces and translation.attention is None:
                 raise UserError("--attention requires a model with attention; remove --attention")
             file = self._directory / f"{number}.png"
             with file_errors(file):
-                plot_attention(translation, file)
+                write_plot(translation, file)
         reference, gold = self._lines.next()
         for report in self._reports:
             report.add(number, translation, reference=reference, gold=gold)

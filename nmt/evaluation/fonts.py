@@ -15,7 +15,7 @@ character remains without a font, the fonts of the system are therefore listed a
 
 import logging
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import PackageNotFoundError, files
@@ -38,14 +38,14 @@ PACKAGED_FAMILY = "NanumGothic"
 PLACEHOLDER_FONTS = ("Last Resort", "LastResort", ".LastResort", "Adobe Blank")
 REGULAR_WEIGHTS = (400, "normal", "regular", "book")
 
+_warned_scripts: set[str] = set()
 log = logging.getLogger(__name__)
 
 
 def select_fonts(texts: Iterable[str]) -> tuple[list[str], list[str]]:
     """Select font families that together cover every character of the texts.
 
-    A character without a font is replaced by U+FFFD, and its Unicode block of 256 is logged as a
-    warning once.
+    Characters without a font are replaced by U+FFFD and logged as a warning, once per script.
 
     Returns:
         families for matplotlib, and the texts to draw
@@ -56,9 +56,13 @@ def select_fonts(texts: Iterable[str]) -> tuple[list[str], list[str]]:
     families, missing = _cover(characters)
     if missing and add_new_fonts():
         families, missing = _cover(characters)
+    scripts: dict[str, list[str]] = {}
     for character in sorted(missing):
         script = unicodedata.name(character, "UNNAMED").split()[0]
-        warn_missing_font(ord(character) >> 8, script)
+        scripts.setdefault(script, []).append(character)
+    for script in sorted(scripts.keys() - _warned_scripts):
+        warn_missing_font(script, scripts[script])
+    _warned_scripts.update(scripts)
     table = str.maketrans(dict.fromkeys(missing, "\N{REPLACEMENT CHARACTER}"))
     return families, [text.translate(table) for text in normalized]
 
@@ -146,11 +150,11 @@ def _ignored_weights() -> Iterator[None]:
         logger.removeFilter(keep)
 
 
-@cache
-def warn_missing_font(block: int, script: str) -> None:
-    """Log a warning about characters without a font, once per block of 256 code points."""
+def warn_missing_font(script: str, characters: Sequence[str]) -> None:
+    """Log a warning that names characters without a font."""
+    names = [one if one.isprintable() else f"U+{ord(one):04X}" for one in characters]
     log.warning(
-        "no font for the characters U+%02X00 to U+%02XFF (%s), drawn as %s; install a font that "
-        "covers them, such as Noto Sans, or for Korean: pip install %s",
-        *(block, block, script, "\N{REPLACEMENT CHARACTER}", FONT_PACKAGE),
+        "no font for %s (%s), drawn as %s; install a font that covers them, such as Noto Sans, or "
+        "for Korean: pip install %s",
+        *(" ".join(names), script, "\N{REPLACEMENT CHARACTER}", FONT_PACKAGE),
     )

@@ -1,11 +1,13 @@
-"""Attention plots as PNG files: matrices between words, and overlays on the image of a caption.
+"""Attention as figures: matrices between words, and overlays on the image of a caption.
 
 Figures are drawn without pyplot, and no setting of matplotlib is changed. `nmt.evaluation.fonts`
 chooses the fonts.
 """
 
+from collections.abc import Iterable
+from io import BytesIO
 from math import ceil
-from os import PathLike
+from unicodedata import bidirectional
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -21,6 +23,7 @@ from nmt.evaluation.overlay import MIN_BRIGHTNESS, AttentionOverlay
 from nmt.search.alignment import AttentionMatrix
 
 DPI = 120
+MARGIN_INCHES = 0.1
 # Matrices. A cell is smaller than CELL_INCHES if the plot would be larger than MAX_INCHES.
 CELL_INCHES = 0.3
 MAX_INCHES = 60.0
@@ -35,7 +38,38 @@ TITLE_POINTS = 11
 MAX_TITLE_LENGTH = 16
 
 
-def plot_matrix(attention: AttentionMatrix, path: str | PathLike[str]) -> None:
+class AttentionFigure(Figure):
+    """A figure as large as its content, which a notebook shows without pyplot."""
+
+    def enclose(self, inches: float) -> None:
+        """Enlarge the figure to everything that is drawn, and a margin.
+
+        Axes keep their size. A file then contains all labels, whatever its format.
+        """
+        bounds = self.get_tightbbox(FigureCanvasAgg(self).get_renderer()).padded(inches)
+        width, height = self.get_size_inches()
+        placed = [(axes, axes.get_position(original=True)) for axes in self.axes]
+        self.set_size_inches(bounds.width, bounds.height)
+        for axes, box in placed:
+            left = (box.x0 * width - bounds.x0) / bounds.width
+            bottom = (box.y0 * height - bounds.y0) / bounds.height
+            size = box.width * width / bounds.width, box.height * height / bounds.height
+            axes.set_position((left, bottom, *size))
+
+    def _repr_png_(self) -> bytes:
+        data = BytesIO()
+        self.savefig(data, format="png")
+        return data.getvalue()
+
+
+def plot_attention(attention: AttentionMatrix | AttentionOverlay) -> AttentionFigure:
+    """Draw attention between words, or over an image; `savefig` writes PNG, SVG or PDF."""
+    if isinstance(attention, AttentionOverlay):
+        return plot_overlay(attention)
+    return plot_matrix(attention)
+
+
+def plot_matrix(attention: AttentionMatrix) -> AttentionFigure:
     """Draw an attention matrix; source on top, target on the left, 0 dark and 1 bright.
 
     The plot grows with the sentence. Labels of more than 40 characters are truncated.
@@ -48,21 +82,22 @@ def plot_matrix(attention: AttentionMatrix, path: str | PathLike[str]) -> None:
     cell = min(CELL_INCHES, MAX_INCHES / max(columns, rows, 1))
     font = FontProperties(family=families, size=POINTS_PER_INCH * cell)
 
-    # The axes fill a figure of the size of the cells. Saving with bbox_inches="tight" enlarges it
-    # by the labels outside.
-    figure = Figure(figsize=(cell * max(columns, 1), cell * max(rows, 1)))
-    FigureCanvasAgg(figure)
+    # The axes fill a figure of the size of the cells; then the figure grows by the labels outside.
+    figure = AttentionFigure(figsize=(cell * max(columns, 1), cell * max(rows, 1)), dpi=DPI)
     axes = figure.add_axes((0, 0, 1, 1))
     # Fixed limits, so that colors are comparable between sentences.
     image = axes.imshow(
         weights_ts.detach().float().cpu().numpy(), cmap="viridis", vmin=0, vmax=1, aspect="auto"
     )
     _draw_labels(axes, texts[:columns], texts[columns:], font)
+    if is_right_to_left(source):
+        axes.invert_xaxis()  # the order of the words on a line
     _draw_color_bar(figure, image)
-    figure.savefig(path, format="png", dpi=DPI, bbox_inches="tight", pad_inches=0.1)
+    figure.enclose(MARGIN_INCHES)
+    return figure
 
 
-def plot_overlay(overlay: AttentionOverlay, path: str | PathLike[str]) -> None:
+def plot_overlay(overlay: AttentionOverlay) -> AttentionFigure:
     """Draw an image, then one panel per word of its caption, bright where the word attends.
 
     As in figure 2 of Xu et al. 2015. A panel has the brightness of the image at the word's greatest
@@ -75,8 +110,8 @@ def plot_overlay(overlay: AttentionOverlay, path: str | PathLike[str]) -> None:
     rows = ceil((len(panels) + 1) / columns)
     height, width, _ = overlay.image.shape
     panel_height = PANEL_INCHES * height / width + TITLE_INCHES
-    figure = Figure(figsize=(PANEL_INCHES * columns, panel_height * rows))
-    FigureCanvasAgg(figure)
+    size = PANEL_INCHES * columns, panel_height * rows
+    figure = AttentionFigure(figsize=size, dpi=DPI)
     # The first panel is the image itself.
     titled = zip(["", *texts], [overlay.image, *panels], strict=True)
     for number, (text, panel) in enumerate(titled):
@@ -87,7 +122,8 @@ def plot_overlay(overlay: AttentionOverlay, path: str | PathLike[str]) -> None:
         axes.imshow(panel)
         axes.set_axis_off()
         axes.set_title(text, font=font, pad=3, parse_math=False)
-    figure.savefig(path, format="png", dpi=DPI, bbox_inches="tight", pad_inches=0.05)
+    figure.enclose(MARGIN_INCHES / 2)
+    return figure
 
 
 def upsample_weights(overlay: AttentionOverlay) -> list[Array]:
@@ -107,6 +143,12 @@ def darken(image: Array, weights_yz: Array) -> Array:
     brightness_yz1 = MIN_BRIGHTNESS + (1 - MIN_BRIGHTNESS) * weights_yz[:, :, None]
     darkened: Array = np.rint(image * brightness_yz1).astype(np.uint8)
     return darkened
+
+
+def is_right_to_left(words: Iterable[str]) -> bool:
+    """Return whether the first letter of a text is written from right to left."""
+    directions = map(bidirectional, "".join(words))
+    return next((one for one in directions if one in ("L", "R", "AL")), "L") != "L"
 
 
 def truncate(label: str, length: int) -> str:

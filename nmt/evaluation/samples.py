@@ -4,14 +4,19 @@ import logging
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
+from nmt.errors import UserError
 from nmt.evaluation.overlay import AttentionOverlay, read_image
 from nmt.evaluation.report.writer import open_report
 from nmt.search.alignment import AttentionMatrix
 from nmt.search.translation import Translation
 from nmt.version import install_command
+
+if TYPE_CHECKING:  # matplotlib is an extra
+    from nmt.evaluation.plots import AttentionFigure
 
 log = logging.getLogger("nmt")
 
@@ -49,11 +54,11 @@ def write_attention(
             translation, reference = one
             report.add(number, translation, reference=reference)
             suffix = f"-{plotted + 1}" if plotted else ""
-            plotted += plot_attention(translation, directory / f"{name}{suffix}.png")
+            plotted += write_plot(translation, directory / f"{name}{suffix}.png")
 
 
-def plot_attention(translation: Translation, file: Path) -> bool:
-    """Plot the attention of a translation if it has any and matplotlib is installed.
+def write_plot(translation: Translation, file: Path) -> bool:
+    """Plot the attention of a translation as PNG if it has any and matplotlib is installed.
 
     Returns:
         whether the file was written
@@ -62,14 +67,11 @@ def plot_attention(translation: Translation, file: Path) -> bool:
     if attention is None:
         return False
     try:
-        from nmt.evaluation.plots import plot_matrix, plot_overlay
+        from nmt.evaluation.plots import plot_attention
     except ImportError as error:
         _warn_once(str(error))
         return False
-    if isinstance(attention, AttentionOverlay):
-        plot_overlay(attention, file)
-    else:
-        plot_matrix(attention, file)
+    plot_attention(attention).savefig(file)
     return True
 
 
@@ -111,3 +113,22 @@ def _overlay(translation: Translation, grid: tuple[int, int]) -> AttentionOverla
     weights_ts = torch.stack(rows)
     image = read_image(Path(translation.source), grid)
     return AttentionOverlay(image, grid, list(texts), weights_ts)
+
+
+def attention_figure(translation: Translation) -> "AttentionFigure":
+    """Draw the attention of a translation.
+
+    Raises:
+        UserError: if matplotlib is missing, or the translation has no attention
+    """
+    try:
+        from nmt.evaluation.plots import plot_attention
+    except ImportError as error:
+        message = f"a plot requires matplotlib ({error}); run {install_command('plots')}"
+        raise UserError(message) from error
+    attention = extract_attention(translation)
+    if attention is None:
+        raise UserError(
+            "a plot requires attention; the translation is empty, or the model has no attention"
+        )
+    return plot_attention(attention)

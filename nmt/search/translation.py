@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -22,7 +23,9 @@ from nmt.search.alignment import (
     word_weights,
 )
 from nmt.search.hypothesis import Hypothesis
-from nmt.search.translation_html import translation_html
+
+if TYPE_CHECKING:  # matplotlib is an extra
+    from nmt.evaluation.plots import AttentionFigure
 
 
 class OtherPiece(NamedTuple):
@@ -152,10 +155,19 @@ class Translation:
         return f"Translation({self.source!r}, {self.text!r}, score={self.score:.4g}{unfinished})"
 
     def _repr_html_(self) -> str:
-        """Return the representation of a notebook: both texts, and the attention as a heat map."""
-        return translation_html(
-            self.source, [one.text for one in self.n_best] or [self.text], self.attention_matrix
-        )
+        """Return the representation of a notebook: the texts, and the page of the attention."""
+        # By name, because evaluation imports this package.
+        page: str = import_module("nmt.evaluation.report.page").render_frame(self)
+        return page
+
+    def plot(self) -> "AttentionFigure":
+        """Return the attention as a matplotlib Figure; `.savefig("a.pdf")` writes PNG, SVG or PDF.
+
+        Raises:
+            UserError: if the extra "plots" is missing, or the translation has no attention
+        """
+        figure: AttentionFigure = import_module("nmt.evaluation.samples").attention_figure(self)
+        return figure
 
     def to_dict(self) -> dict[str, object]:
         """Return the translation as plain data for JSON."""

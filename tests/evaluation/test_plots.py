@@ -12,6 +12,7 @@ from matplotlib.image import imread
 
 from nmt.evaluation.overlay import MIN_BRIGHTNESS, AttentionOverlay
 from nmt.evaluation.plots import (
+    MARGIN_INCHES,
     darken,
     plot_matrix,
     plot_overlay,
@@ -31,7 +32,7 @@ def size(path: Path) -> tuple[int, int]:
 def test_matrix_grows_by_one_cell_per_word(tmp_path: Path) -> None:
     for rows, columns in ((4, 6), (4, 10), (9, 6)):
         attention = AttentionMatrix(["bb"] * columns, ["aa"] * rows, torch.rand(rows, columns))
-        plot_matrix(attention, tmp_path / f"{rows}{columns}.png")
+        plot_matrix(attention).savefig(tmp_path / f"{rows}{columns}.png")
     small, wide, high = (size(tmp_path / f"{name}.png") for name in ("46", "410", "96"))
     cell = 36  # 0.3 inches of 120 dots
     assert wide[0] - small[0] == pytest.approx(4 * cell, abs=1) and wide[1] == small[1]
@@ -40,7 +41,7 @@ def test_matrix_grows_by_one_cell_per_word(tmp_path: Path) -> None:
 
 def test_matrix_cell_of_greatest_weight_is_brightest(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
-    plot_matrix(AttentionMatrix("abc", "xyz", torch.eye(3)[[1, 0, 2]]), path)
+    plot_matrix(AttentionMatrix("abc", "xyz", torch.eye(3)[[1, 0, 2]])).savefig(path)
     plot = imread(path)[..., :3]
     yellow = np.array([253, 231, 37]) / 255  # the bright end of viridis
     is_yellow = np.abs(plot - yellow).max(axis=2) < 0.01
@@ -56,7 +57,7 @@ def test_hangul_is_drawn_without_warnings_or_changed_settings(tmp_path: Path) ->
     attention = AttentionMatrix(["▁weiße", "</s>"], ["▁한국", "漢字", "</s>"], torch.rand(3, 2))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        plot_matrix(attention, tmp_path / "a.png")
+        plot_matrix(attention).savefig(tmp_path / "a.png")
     assert dict(matplotlib.rcParams) == settings
     assert "koreanize_matplotlib" not in sys.modules
 
@@ -65,9 +66,17 @@ def test_matrix_labels_are_truncated_and_not_parsed_as_math(tmp_path: Path) -> N
     path, plain = tmp_path / "a.png", tmp_path / "b.png"
     weights_ts = torch.rand(1, 2)
     math = AttentionMatrix(["$\\no_formula$", "x" * 400], ["$^$"], weights_ts)
-    plot_matrix(math, path)
-    plot_matrix(AttentionMatrix(["x", "x" * 41], ["$^$"], weights_ts), plain)
+    plot_matrix(math).savefig(path)
+    plot_matrix(AttentionMatrix(["x", "x" * 41], ["$^$"], weights_ts)).savefig(plain)
     assert size(path)[1] == size(plain)[1]
+
+
+def test_columns_of_text_from_right_to_left_are_in_its_order() -> None:
+    for words, is_reversed in ((["(קרא", "ספר"], True), (["read", "ספר"], False)):
+        left, right = (
+            plot_matrix(AttentionMatrix(words, ["a"], torch.rand(1, 2))).axes[0].get_xlim()
+        )
+        assert (left > right) == is_reversed
 
 
 def overlay(*regions: int, words: list[str] | None = None) -> AttentionOverlay:
@@ -111,7 +120,7 @@ def test_overlay_has_a_panel_per_word_after_the_image(tmp_path: Path) -> None:
     sizes = {}
     for count in (1, 4, 8):
         path = tmp_path / f"{count}.png"
-        plot_overlay(overlay(*[0] * count), path)
+        plot_overlay(overlay(*[0] * count)).savefig(path)
         sizes[count] = imread(path).shape[:2]
     assert sizes[4][1] == pytest.approx(2.5 * sizes[1][1], rel=0.05)
     assert sizes[4][0] == pytest.approx(sizes[1][0], abs=3)
@@ -119,6 +128,18 @@ def test_overlay_has_a_panel_per_word_after_the_image(tmp_path: Path) -> None:
 
 
 def test_overlay_titles_are_truncated_and_not_parsed_as_math(tmp_path: Path) -> None:
-    plot_overlay(overlay(0, 1), tmp_path / "a.png")
-    plot_overlay(overlay(0, 1, words=["x" * 400, "$\\no_formula$"]), tmp_path / "b.png")
+    plot_overlay(overlay(0, 1)).savefig(tmp_path / "a.png")
+    plot_overlay(overlay(0, 1, words=["x" * 400, "$\\no_formula$"])).savefig(tmp_path / "b.png")
     assert imread(tmp_path / "b.png").shape == imread(tmp_path / "a.png").shape
+
+
+def test_figure_has_no_labels_beyond_its_edges(tmp_path: Path) -> None:
+    """The file with a tight bounding box, which contains all that is drawn, is no larger."""
+    labels = ["a long source label", "b"], ["a much longer target label", "c", "d"]
+    figure = plot_matrix(AttentionMatrix(*labels, torch.rand(3, 2)))
+    figure.savefig(tmp_path / "a.png")
+    figure.savefig(tmp_path / "tight.png", bbox_inches="tight", pad_inches=MARGIN_INCHES)
+    assert size(tmp_path / "tight.png") == pytest.approx(size(tmp_path / "a.png"), abs=2)
+    for suffix in ("svg", "pdf"):
+        figure.savefig(tmp_path / f"a.{suffix}")
+    assert figure._repr_png_() == (tmp_path / "a.png").read_bytes()

@@ -145,22 +145,29 @@ def test_translation_is_one_line_of_text_and_html_in_a_notebook() -> None:
     assert repr(one) == r"Translation('<b> d', 'e&f\tg', score=-0.5)"
     assert repr(replace(one, finished=False)).endswith("score=-0.5, finished=False)")
     page = _Page(one._repr_html_())
-    assert page.cells == ["<b> d", "e&f\tg", "", "", "", ""]
-    assert page.headers == ["source", "translation", "", "<b>", "d", "e&f", "g"]
-    assert page.titles == ["0.250", "0.750", "0.500", "0.500"]
+    assert (page.cells, page.headers) == (["<b> d", "e&f\tg"], ["source", "translation"])
+    assert page.frames == 1
     with_others = replace(one, attention=None, n_best=(one, replace(one, text="h")))
-    assert _Page(with_others._repr_html_()).cells == ["<b> d", "e&f\tg", "h"]
+    page = _Page(with_others._repr_html_())
+    assert (page.cells, page.frames) == (["<b> d", "e&f\tg", "h"], 0)
     assert _Page(Translation("")._repr_html_()).cells == ["", ""]
 
 
+def test_plot_is_a_figure_of_the_attention() -> None:
+    one = Translation("a", "b", pieces=("b",), source_pieces=("a",), attention=torch.ones(1, 1))
+    assert [text.get_text() for text in one.plot().axes[0].get_xticklabels()] == ["a"]
+    with pytest.raises(UserError, match="a plot requires attention"):
+        replace(one, attention=None).plot()
+
+
 class _Page(HTMLParser):
-    """The texts of a table's cells and headers, and the titles of its cells."""
+    """The texts of a table's cells and headers, and the number of frames."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
         self.cells: list[str] = []
         self.headers: list[str] = []
-        self.titles: list[str | None] = []
+        self.frames = 0
         self.open: list[str] = []
         self.feed(text)
         assert self.open == []
@@ -169,7 +176,7 @@ class _Page(HTMLParser):
         self.open.append(tag)
         if tag in ("td", "th"):
             (self.cells if tag == "td" else self.headers).append("")
-        self.titles += [value for name, value in attributes if name == "title"]
+        self.frames += tag == "iframe"
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
