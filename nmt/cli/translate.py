@@ -7,7 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nmt.cli.arguments import column, integer, option_name
-from nmt.cli.attention_output import ReportLines, attention_inputs, check_attention_options
+from nmt.cli.attention_output import (
+    Inspector,
+    ReportLines,
+    attention_inputs,
+    check_attention_options,
+)
 from nmt.cli.common import SUCCESS, Parser, run
 from nmt.cli.constraint_options import (
     add_constraint_options,
@@ -204,7 +209,12 @@ def make_parser() -> Parser:
         type=Path,
         metavar="FILE",
         help="gold alignments in the report, in Pharaoh format, between the words of INPUT and "
-        "those of --score-targets (default: none)",
+        "those of --reference or --score-targets (default: none)",
+    )
+    add(
+        "--heads",
+        action="store_true",
+        help="show each head of each layer of multi-head attention in the report (default: off)",
     )
     add(
         *("--score-targets", "--score-target", "--force"),
@@ -246,7 +256,12 @@ def _translate(arguments: argparse.Namespace) -> int:
             group,
         )
         if group.is_first:
-            num_cut, num_missing = write_translations(translations, arguments, report_lines)
+            num_cut, num_missing = write_translations(
+                translations,
+                arguments,
+                report_lines,
+                Inspector(arguments, shared.translator, options),
+            )
             if num_missing and not arguments.score_targets:
                 complain(
                     f"{NAME}: {num_missing:,} lines are empty, because search found no translation "

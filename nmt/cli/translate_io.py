@@ -10,7 +10,7 @@ from itertools import islice, zip_longest
 from pathlib import Path
 from typing import TypeVar
 
-from nmt.cli.attention_output import ReportLines, open_attention_output
+from nmt.cli.attention_output import Inspector, ReportLines, open_attention_output
 from nmt.cli.constraint_options import constrain_lines
 from nmt.cli.output import Output, open_output, publishing
 from nmt.cli.progress import reporting
@@ -122,6 +122,7 @@ def write_translations(
     translations: Generator[Translation, None, None],
     arguments: argparse.Namespace,
     report_lines: ReportLines,
+    inspector: Inspector,
 ) -> tuple[int, int]:
     """Write each translation as soon as it is available, with its alignment and plot if requested.
 
@@ -129,6 +130,7 @@ def write_translations(
         translations: of all lines in order; closed at the end, also if writing fails
         arguments: of nmt-translate
         report_lines: references and gold alignments of the report
+        inspector: computes further attention for the report
 
     Returns:
         the number of translations that reached the maximum length before their end, and the number
@@ -146,7 +148,7 @@ def write_translations(
         alignments = None
         if arguments.alignments is not None:
             outputs.append(alignments := open_output(arguments.alignments))
-        inspected = stack.enter_context(open_attention_output(arguments, report_lines))
+        inspected = stack.enter_context(open_attention_output(arguments, report_lines, inspector))
         counted = stack.enter_context(reporting("nmt-translate", translations, arguments.input))
         for number, translation in enumerate(counted):
             if not translation.finished:

@@ -6,7 +6,9 @@ rounded to float32 do not show their order. Training does without them: they tak
 there depends on the last bit.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -14,7 +16,13 @@ from torch import Tensor, nn
 
 from nmt.model.attention.mechanism import ScoredMechanism, mask_energies
 from nmt.model.attention.score import TanhScore
-from nmt.model.layers.multi_head import CrossAttention, Heads, SelfAttention, explicit_attention
+from nmt.model.layers.multi_head import (
+    AttentionFunction,
+    CrossAttention,
+    Heads,
+    SelfAttention,
+    explicit_attention,
+)
 
 MAX_EXP_ARG = 20.0  # exp(2x) exp(2y) is finite and nonzero in float32 for |x|, |y| < 20
 
@@ -34,6 +42,34 @@ def use_row_independent_attention(module: nn.Module, device: torch.device) -> No
         if isinstance(part, CrossAttention) and device.type == "cpu":
             # Converted once per sentence, and not at each step.
             setattr(part, "prepare", _in_float64(part.prepare))  # noqa: B010
+
+
+@contextmanager
+def recorded_heads(module: nn.Module) -> Iterator[list[list[Float[Tensor, "b h q s"]]]]:
+    """Yield lists that receive the weights of each call of multi-head attention to the source.
+
+    There is one list per layer, in order. The modules must not be used by another thread.
+    """
+    layers = [part for part in module.modules() if isinstance(part, CrossAttention)]
+    functions = [layer.attention for layer in layers]
+    recorded: list[list[Tensor]] = [[] for _ in layers]
+
+    def record(function: AttentionFunction, weights: list[Tensor]) -> Any:
+        def attend(*inputs: Any, **options: Any) -> tuple[Tensor, Tensor | None]:
+            context_bqd, weights_bhqs = function(*inputs, **options)
+            if weights_bhqs is not None:
+                weights.append(weights_bhqs)
+            return context_bqd, weights_bhqs
+
+        return attend
+
+    try:
+        for layer, function, weights in zip(layers, functions, recorded, strict=True):
+            layer.attention = record(function, weights)
+        yield recorded
+    finally:
+        for layer, function in zip(layers, functions, strict=True):
+            layer.attention = function
 
 
 def float64_softmax(

@@ -9,6 +9,7 @@ Every shortcut must equal `Seq2Seq.step` up to rounding; the tests compare them.
 
 import copy
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, Literal, TypeVar, get_args
 
 import torch
@@ -19,7 +20,7 @@ from nmt.data.batch import Source
 from nmt.device import autocast
 from nmt.errors import UserError
 from nmt.inference.arithmetic import RowIndependentArithmetic, use_arithmetic
-from nmt.inference.attention import use_row_independent_attention
+from nmt.inference.attention import recorded_heads, use_row_independent_attention
 from nmt.inference.decoders import FAST_DECODERS, AnyInferenceDecoder, PlainInference
 from nmt.inference.linear import (
     Int8Linear,
@@ -98,6 +99,13 @@ class InferenceModel:
     def can_override_attention(self, memory: Memory) -> bool:
         """Return whether `override_attention` applies to a memory of this model."""
         return can_override(self._model.decoder, memory)
+
+    def recorded_heads(self) -> AbstractContextManager[list[list[Tensor]]]:
+        """Record the weights of each head in the steps of a `with` block, one list per layer.
+
+        A lone row on a CPU is recorded twice.
+        """
+        return recorded_heads(self._model.decoder)
 
     def weight_bytes(self) -> int:
         """Return the memory of the weights in bytes; shared tensors count once."""

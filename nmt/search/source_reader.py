@@ -46,6 +46,13 @@ class SourceReader(ABC):
         """Return the characters of a line that each source position covers; none for an image."""
         return []
 
+    def spans_after_tag(self, text: str, length: int) -> list[Span]:
+        """Return the spans in a line without the tag of `length` characters that was added."""
+        return [
+            (start - length if end < length else max(0, start - length), end - length)
+            for start, end in self.spans(text)
+        ]
+
     @abstractmethod
     def batch(
         self, texts: Sequence[str], ids: Sequence[list[int]], locations: Sequence[str]

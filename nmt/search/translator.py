@@ -25,6 +25,7 @@ from nmt.inference.override import override_attention
 from nmt.inference.saved_model import SavedModel, load_saved_model
 from nmt.model.interfaces import Memory, State
 from nmt.model.seq2seq import Seq2Seq
+from nmt.search.attention_views import attention_views
 from nmt.search.batch_planning import plan_batches
 from nmt.search.constraints.compiler import (
     ConstraintCompiler,
@@ -250,6 +251,34 @@ class Translator:
         texts = self._tagged(lines, self.options, "")
         return encode_sources(self.models[0], self.reader, texts, self.options)
 
+    def attention_views(
+        self,
+        translations: Sequence[Translation],
+        names: Sequence[str],
+        options: SearchOptions,
+        *,
+        heads: bool = False,
+    ) -> list[dict[str, Translation]]:
+        """Return copies of translations with the attention of each model, and of each head.
+
+        Args:
+            translations: translations by this translator
+            names: names of the models
+            options: options of the translations
+            heads: whether to add a copy for each head of each layer of multi-head attention
+        """
+        texts = self._tagged(list(number_lines([t.source for t in translations])), options, "")
+        readers = [self.readers[number] for number in self._reader_of_model]
+        models = dict(zip(names, zip(self.models, readers, strict=True), strict=True))
+        return attention_views(
+            models,
+            texts,
+            translations,
+            self._token_ids,
+            bos=self.target_vocabulary.bos,
+            heads=heads,
+        )
+
     def score(
         self, texts: str | Sequence[str], targets: str | Sequence[str], **options: object
     ) -> list[Translation]:
@@ -358,12 +387,7 @@ class Translator:
 
         The alternatives are those of the best hypothesis.
         """
-        spans = self.reader.spans(text)
-        if tag := len(text) - len(line.text):  # the tag that was added lies before the text
-            spans = [
-                (start - tag if end < tag else max(0, start - tag), end - tag)
-                for start, end in spans
-            ]
+        spans = self.reader.spans_after_tag(text, len(text) - len(line.text))
         pieces = self.reader.pieces(ids)
         n_best = [
             to_translation(
@@ -444,6 +468,11 @@ class Translator:
                 "--tag (Python: tag=...), or begin the sentence with it",
                 line.location(file),
             )
+
+    @cached_property
+    def _token_ids(self) -> dict[str, int]:
+        ids = range(len(self.target_vocabulary))
+        return {token: i for i, token in enumerate(self.target_vocabulary.tokens(ids))}
 
     @cached_property
     def _constraint_compiler(self) -> ConstraintCompiler:

@@ -281,15 +281,21 @@ def test_attention_directory_and_report_show_all_translations(trained: Path, her
         assert [len(one["targets"][0]["views"]) for one in page.details] == [1, 0, 1]
 
 
-def test_report_shows_gold_alignment_of_given_translations(trained: Path, here: Path) -> None:
-    (here / "target").write_text("One two.\n")
-    (here / "gold").write_text("0-1\n")
-    options = ["--score-targets", "target", "--report", "a.html", "--gold", "gold"]
-    assert nmt_translate("-m", trained, *options, given="Eins zwei.\n").code == 0
-    (target,) = Page(here / "a.html").details[0]["targets"]
-    assert (target["text"], target["gold"]["sure"]) == ("One two.", [[0, 1]])
-    (here / "gold").write_text("0-2\n")
-    called = nmt_translate("-m", trained, *options, given="Eins zwei.\n")
+def test_report_shows_models_and_gold_alignment_of_references(trained: Path, here: Path) -> None:
+    (here / "reference").write_text("One two.\n\n")
+    (here / "gold").write_text("0-1\n\n")
+    options = ["--reference", "reference", "--report", "a.html", "--gold", "gold"]
+    called = nmt_translate("-m", trained, "-m", trained, *options, given="Eins zwei.\n\n")
+    assert called.code == 0
+    full, empty = Page(here / "a.html").details
+    translation, reference = full["targets"]
+    names = [view["name"] for view in translation["views"]]
+    assert names == ["mean", f"1: {trained}", f"2: {trained}"]
+    assert (reference["text"], reference["gold"]["sure"]) == ("One two.", [[0, 1]])
+    assert [len(one["targets"]) for one in (full, empty)] == [2, 1]
+    (here / "gold").write_text("0-2\n\n")
+    given = ["--score-targets", "reference", "--report", "a.html", "--gold", "gold"]
+    called = nmt_translate("-m", trained, *given, given="Eins zwei.\n\n")
     assert "gold:1: link 0-2, but the source has 2 and the target 2 words" in called.complaint
 
 
@@ -298,7 +304,7 @@ def test_report_shows_gold_alignment_of_given_translations(trained: Path, here: 
     [
         (["--report", "a.txt"], "a.txt: --report must end in .html"),
         (["--reference", "two"], "--reference: has no effect without --report"),
-        (["--report", "a.html", "--gold", "two"], "--gold: requires --score-targets"),
+        (["--report", "a.html", "--gold", "two"], "--gold: requires --reference or"),
         (["--report", "a.html", "--reference", "two"], "two: 2 lines, but standard input has 1"),
         (["--report", "a.html", "--reference", "no"], "no: not found"),
         (["--report", "no/a.html"], "no: cannot write here"),
