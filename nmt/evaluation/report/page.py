@@ -92,7 +92,7 @@ def render_frame(translation: Translation) -> str:
 def compress(content: object) -> str:
     """Return a JSON value, compressed by zlib and encoded in base64."""
     text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
-    return base64.b64encode(zlib.compress(text.encode("utf-8"), 9)).decode("ascii")
+    return base64.b64encode(zlib.compress(text.encode("utf-8"))).decode("ascii")
 
 
 @cache
