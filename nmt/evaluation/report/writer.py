@@ -7,16 +7,18 @@ they are needed. These parts are scripts, because a page that is opened from a d
 other files.
 """
 
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from nmt.data.pharaoh import SentenceLinks
+from nmt.errors import UserError
 from nmt.evaluation.report.page import compress, render_page
 from nmt.evaluation.report.sentence import Json, detail, summarize
 from nmt.search.translation import Translation
-from nmt.storage.atomic import file_errors, publish_dir, replace_file, staging_dir
+from nmt.storage.atomic import exists, file_errors, publish_dir, replace_file, staging_dir
 
 PART_SENTENCES = 50
 MAX_PAGE_BYTES = 6_000_000
@@ -85,13 +87,12 @@ class ReportWriter:
         """Write the page, and publish the directory of the parts if there is one."""
         if self._rows:
             self._end_part()
-        if self._staging is not None:
-            self._write_parts()
-            with file_errors(self._directory):
+        with file_errors(self._directory):
+            if self._staging is not None:
+                self._write_parts()
                 publish_dir(self._staging, self._directory)
-        elif self._directory.is_dir():
-            # Of an earlier report of this name, which the new page would not read.
-            with file_errors(self._directory):
+            elif self._holds_parts():
+                # Of an earlier report of this name, which the new page would not read.
                 shutil.rmtree(self._directory)
         page = render_page(
             self._title,
@@ -109,9 +110,18 @@ class ReportWriter:
         if self._staging is not None or sum(map(len, self._parts)) > MAX_PAGE_BYTES:
             self._write_parts()
 
+    def _holds_parts(self) -> bool:
+        """Return whether the directory is that of an earlier report, so that it may be removed."""
+        if not self._directory.is_dir() or self._directory.is_symlink():
+            return False
+        return all(re.fullmatch(r"\d+\.js", entry.name) for entry in self._directory.iterdir())
+
     def _write_parts(self) -> None:
         """Move all parts in memory to files."""
         if self._staging is None:
+            if exists(self._directory) and not self._holds_parts():
+                message = "exists and is not part of a report; choose another name for the page"
+                raise UserError(message, str(self._directory))
             staging = staging_dir(self._path.parent, self._directory.name)
             self._staging = self._stack.enter_context(staging)
         for part in self._parts:

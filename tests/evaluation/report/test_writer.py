@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from nmt.errors import UserError
 from nmt.evaluation.report import writer
 from nmt.evaluation.report.page import render_frame
 from nmt.evaluation.report.writer import open_report
@@ -81,6 +82,18 @@ def test_large_report_is_a_page_and_parts(tmp_path: Path, monkeypatch: pytest.Mo
     # A smaller report of the same name leaves no parts behind.
     write(tmp_path / "a.html", 1)
     assert [file.name for file in tmp_path.iterdir()] == ["a.html"]
+
+
+def test_directory_of_other_files_is_neither_removed_nor_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a_parts").mkdir()
+    (tmp_path / "a_parts" / "mine.txt").write_text("mine")
+    write(tmp_path / "a.html")
+    monkeypatch.setattr(writer, "MAX_PAGE_BYTES", 1)
+    with pytest.raises(UserError, match="a_parts: exists and is not part of a report"):
+        write(tmp_path / "a.html")
+    assert (tmp_path / "a_parts" / "mine.txt").read_text() == "mine"
 
 
 def test_failed_report_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
