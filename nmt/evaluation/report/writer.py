@@ -7,6 +7,7 @@ they are needed. These parts are scripts, because a page that is opened from a d
 other files.
 """
 
+import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
@@ -35,6 +36,11 @@ def open_report(path: Path, title: str) -> Iterator["ReportWriter"]:
     Raises:
         UserError: if a file cannot be written
     """
+    # Before the work whose results are to be written.
+    if not os.access(path.parent, os.W_OK):
+        raise UserError("cannot write here; choose a writable directory", str(path.parent))
+    if path.is_dir():
+        raise UserError("is a directory; choose another name", str(path))
     with ExitStack() as stack:
         writer = ReportWriter(path, title, stack)
         yield writer
