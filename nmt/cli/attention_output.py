@@ -98,12 +98,17 @@ class Inspector:
         arguments: of nmt-translate
         translator: the translator of the translations
         options: its options
+
+    Raises:
+        UserError: if heads are requested and no model has multi-head attention
     """
 
     def __init__(
         self, arguments: argparse.Namespace, translator: "Translator", options: "SearchOptions"
     ) -> None:
         self._translator, self._options, self._heads = translator, options, arguments.heads
+        if self._heads and not any(model.has_heads for model in translator.models):
+            raise UserError("--heads: has no effect without multi-head attention; remove it")
         runs: list[Path] = arguments.model
         self._names = [run.name for run in runs]
         if len(set(self._names)) < len(runs):

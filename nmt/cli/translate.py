@@ -250,6 +250,7 @@ def _translate(arguments: argparse.Namespace) -> int:
         _check_alignments(arguments, is_image=reader.grid is not None)
         size = WINDOW * rank.world_size * arguments.workers
         report_lines = ReportLines(arguments)
+        inspector = Inspector(arguments, shared.translator, options)
         translations = translate_windows(
             read_windows(arguments, reader, size, shared.translator.languages, report_lines),
             lambda lines: shared.translate_lines(lines, options, file),
@@ -260,7 +261,7 @@ def _translate(arguments: argparse.Namespace) -> int:
                 translations,
                 arguments,
                 report_lines,
-                Inspector(arguments, shared.translator, options),
+                inspector,
             )
             if num_missing and not arguments.score_targets:
                 complain(

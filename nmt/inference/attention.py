@@ -44,13 +44,18 @@ def use_row_independent_attention(module: nn.Module, device: torch.device) -> No
             setattr(part, "prepare", _in_float64(part.prepare))  # noqa: B010
 
 
+def multi_head_layers(module: nn.Module) -> list[CrossAttention]:
+    """Return the modules of multi-head attention to the source, in order."""
+    return [part for part in module.modules() if isinstance(part, CrossAttention)]
+
+
 @contextmanager
 def recorded_heads(module: nn.Module) -> Iterator[list[list[Float[Tensor, "b h q s"]]]]:
     """Yield lists that receive the weights of each call of multi-head attention to the source.
 
     There is one list per layer, in order. The modules must not be used by another thread.
     """
-    layers = [part for part in module.modules() if isinstance(part, CrossAttention)]
+    layers = multi_head_layers(module)
     functions = [layer.attention for layer in layers]
     recorded: list[list[Tensor]] = [[] for _ in layers]
 

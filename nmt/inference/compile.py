@@ -20,7 +20,11 @@ from nmt.data.batch import Source
 from nmt.device import autocast
 from nmt.errors import UserError
 from nmt.inference.arithmetic import RowIndependentArithmetic, use_arithmetic
-from nmt.inference.attention import recorded_heads, use_row_independent_attention
+from nmt.inference.attention import (
+    multi_head_layers,
+    recorded_heads,
+    use_row_independent_attention,
+)
 from nmt.inference.decoders import FAST_DECODERS, AnyInferenceDecoder, PlainInference
 from nmt.inference.linear import (
     Int8Linear,
@@ -99,6 +103,11 @@ class InferenceModel:
     def can_override_attention(self, memory: Memory) -> bool:
         """Return whether `override_attention` applies to a memory of this model."""
         return can_override(self._model.decoder, memory)
+
+    @property
+    def has_heads(self) -> bool:
+        """Return whether the decoder attends to the source by multi-head attention."""
+        return bool(multi_head_layers(self._model.decoder))
 
     def recorded_heads(self) -> AbstractContextManager[list[list[Tensor]]]:
         """Record the weights of each head in the steps of a `with` block, one list per layer.
