@@ -23,9 +23,10 @@ TEXTS = [phrases()[0], "", *phrases()[1:4]]
 
 
 @pytest.mark.parametrize(
-    ("config", "layer"), [(TRANSFORMER, 2), (LUONG, 1)], ids=["transformer", "luong"]
+    ("config", "layers"), [(TRANSFORMER, 2), (LUONG, 1)], ids=["transformer", "luong"]
 )
-def test_mean_of_heads_is_the_attention_of_search(config: ModelConfig, layer: int) -> None:
+def test_mean_of_heads_is_the_attention_of_search(config: ModelConfig, layers: int) -> None:
+    """The attention of a Transformer is that of its layer before the last one."""
     translator = untrained(config)
     found = translator.translate(TEXTS)
     views = translator.attention_views(found, [""], translator.options, heads=True)
@@ -33,10 +34,10 @@ def test_mean_of_heads_is_the_attention_of_search(config: ModelConfig, layer: in
     for one, own in zip(found, views, strict=True):
         if not own:
             continue
-        names = [f"layer {n} head {head}" for n in range(1, layer + 1) for head in (1, 2)]
+        names = [f"layer {n} head {head}" for n in range(1, layers + 1) for head in (1, 2)]
         assert list(own) == ["", *names]
         assert one.attention is not None
-        heads = [view.attention for name, view in own.items() if f"layer {layer}" in name]
+        heads = [view.attention for name, view in own.items() if "layer 1" in name]
         mean_ts = torch.stack([weights for weights in heads if weights is not None]).mean(dim=0)
         torch.testing.assert_close(mean_ts, one.attention, rtol=1e-4, atol=1e-6)
         assert own[""].attention is not None
