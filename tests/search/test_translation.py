@@ -154,8 +154,16 @@ def test_translation_is_one_line_of_text_and_html_in_a_notebook() -> None:
 
 
 def test_plot_is_a_figure_of_the_attention() -> None:
-    one = Translation("a", "b", pieces=("b",), source_pieces=("a",), attention=torch.ones(1, 1))
-    assert [text.get_text() for text in one.plot().axes[0].get_xticklabels()] == ["a"]
+    one = Translation(
+        "a",
+        "b",
+        source_pieces=("▁a",),
+        pieces=("▁b",),
+        attention=torch.ones(1, 1),
+        source_spans=((0, 1),),
+        spans=((0, 1),),
+    )
+    assert [text.get_text() for text in one.plot().axes[0].get_xticklabels()] == ["▁a"]
     with pytest.raises(UserError, match="a plot requires attention"):
         replace(one, attention=None).plot()
 

@@ -176,7 +176,7 @@ def _steps(translation: Translation) -> list[Json]:
     ]
     alternatives = getattr(translation, "alternatives", ())
     steps: list[Json] = []
-    for number, (token, prob) in enumerate(zip(tokens, _probabilities(translation), strict=True)):
+    for number, (token, prob) in enumerate(zip(tokens, _probabilities(translation), strict=False)):
         step: Json = {"token": token, "probability": prob}
         if number < len(alternatives):
             step["alternatives"] = [

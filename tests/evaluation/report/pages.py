@@ -40,21 +40,30 @@ def decompress(block: str) -> Any:
 
 
 class Page(HTMLParser):
-    """Tags with their attributes, and the texts of the scripts by class and of the style."""
+    """Tags with their attributes, and the texts of elements by class, or by tag without one."""
 
     def __init__(self, file: Path) -> None:
         super().__init__()
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.texts: dict[str, list[str]] = {}
+        self.open: str | None = None
         self.feed(file.read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
+        self.open = dict(attrs).get("class") or tag
+        self.texts.setdefault(self.open, []).append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        self.open = None
 
     def handle_data(self, data: str) -> None:
-        tag, attributes = self.tags[-1]
-        if tag in ("script", "style", "title"):
-            self.texts.setdefault(attributes.get("class") or tag, []).append(data)
+        if self.open is not None:
+            self.texts[self.open][-1] += data
+
+    @property
+    def policy(self) -> str:
+        return next(str(a["content"]) for _, a in self.tags if "http-equiv" in a)
 
     @property
     def rows(self) -> list[dict[str, Any]]:
