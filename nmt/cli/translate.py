@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 NAME = "nmt-translate"
 MAX_THREADS = 1024
+REPORT_ALTERNATIVES = 5
 WINDOW = 2000  # lines per process; sentences of similar length among them share a batch
 
 
@@ -246,6 +247,8 @@ def _translate(arguments: argparse.Namespace) -> int:
 
     with join(rank, arguments.device) as group, open_translator(NAME, arguments) as shared:
         options = search_options(arguments, shared.translator.options)
+        if arguments.report is not None and arguments.alternatives is None:
+            options = options.updated({"alternatives": REPORT_ALTERNATIVES})
         reader, file = shared.translator.reader, input_name(arguments)
         _check_alignments(arguments, is_image=reader.grid is not None)
         size = WINDOW * rank.world_size * arguments.workers
@@ -322,8 +325,8 @@ def check_options(arguments: argparse.Namespace) -> None:
     check_attention_options(arguments)
     if arguments.alignment_level is not None and arguments.alignments is None:
         raise UserError("--alignment-level: has no effect without --alignments; remove it")
-    if arguments.alternatives is not None and not arguments.jsonl:
-        raise UserError("--alternatives: has no effect without --jsonl; add it")
+    if arguments.alternatives is not None and not (arguments.jsonl or arguments.report):
+        raise UserError("--alternatives: has no effect without --jsonl or --report; add one")
     for name in ("n_best", "jsonl"):
         if arguments.scores and getattr(arguments, name):
             option = option_name(name)

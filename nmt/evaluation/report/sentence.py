@@ -174,15 +174,13 @@ def _steps(translation: Translation) -> list[Json]:
         *translation.pieces,
         *[END] * (len(translation.piece_scores) > len(translation.pieces)),
     ]
-    alternatives = getattr(translation, "alternatives", ())
-    steps: list[Json] = []
-    for number, (token, prob) in enumerate(zip(tokens, _probabilities(translation), strict=False)):
-        step: Json = {"token": token, "probability": prob}
-        if number < len(alternatives):
-            step["alternatives"] = [
-                [one.piece, round(exp(one.score), 4)] for one in alternatives[number]
-            ]
-        steps.append(step)
+    # A translation that a program made may have no scores.
+    steps: list[Json] = [
+        {"token": token, "probability": probability}
+        for token, probability in zip(tokens, _probabilities(translation), strict=False)
+    ]
+    for step, others in zip(steps, translation.alternatives, strict=False):
+        step["alternatives"] = [[other.piece, round(exp(other.score), 3)] for other in others]
     return steps
 
 

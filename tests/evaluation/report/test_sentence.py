@@ -9,7 +9,7 @@ from sacrebleu import sentence_chrf
 from nmt.data.pharaoh import parse_pharaoh
 from nmt.evaluation.report.confidence import attention_confidence
 from nmt.evaluation.report.sentence import detail, quantize, summarize
-from nmt.search.translation import Translation
+from nmt.search.translation import OtherPiece, Translation
 from tests.evaluation.report.pages import attended
 
 ONE = attended("a b", "c d", [[0.9, 0.05, 0.05], [0.4, 0.6, 0.0], [0.0, 0.0, 1.0]])
@@ -65,6 +65,13 @@ def test_detail_has_words_and_pieces_with_their_steps() -> None:
     assert view["pieces"][0] == [51, 51, 153]
     assert [step["probability"] for step in target["steps"]] == [1.0, 0.3679, 0.1353]
     assert target["gold"] == {"sure": [(0, 0)], "possible": [(1, 1)]}
+
+
+def test_steps_have_probabilities_of_alternatives() -> None:
+    one = replace(ONE, alternatives=((OtherPiece("▁x", -2.0), OtherPiece("▁y", -3.0)), (), ()))
+    (target,) = detail(one, {"x": one})["targets"]
+    expected = [["▁x", 0.135], ["▁y", 0.05]]
+    assert target["steps"][0] == {"token": "▁c", "probability": 0.9048, "alternatives": expected}
 
 
 def test_gold_alignment_belongs_to_the_reference_that_the_model_reads() -> None:
