@@ -223,7 +223,9 @@ def open_attention_output(
         if pages:
             from nmt.evaluation.report.writer import open_report
 
-            title = f"{', '.join(run.name for run in arguments.model)}: {arguments.input}"
+            title = (
+                f"{', '.join(run.name for run in arguments.model)}: {Path(arguments.input).name}"
+            )
             reports = [stack.enter_context(open_report(page, title)) for page in pages]
         output = AttentionOutput(directory, reports, lines, inspector)
         yield output
