@@ -110,7 +110,7 @@ class Inspector:
         if self._heads and not any(model.has_heads for model in translator.models):
             raise UserError("--heads: has no effect without multi-head attention; remove it")
         runs: list[Path] = arguments.model
-        self._names = [run.name for run in runs]
+        self._names = [run.resolve().name for run in runs]
         if len(set(self._names)) < len(runs):
             self._names = [f"{number}: {run}" for number, run in enumerate(runs, start=1)]
         self._reads_references = arguments.gold is not None and arguments.score_targets is None
@@ -223,9 +223,8 @@ def open_attention_output(
         if pages:
             from nmt.evaluation.report.writer import open_report
 
-            title = (
-                f"{', '.join(run.name for run in arguments.model)}: {Path(arguments.input).name}"
-            )
+            runs = ", ".join(run.resolve().name for run in arguments.model)
+            title = f"{runs}: {Path(arguments.input).name}"
             reports = [stack.enter_context(open_report(page, title)) for page in pages]
         output = AttentionOutput(directory, reports, lines, inspector)
         yield output

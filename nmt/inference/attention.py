@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from nmt.model.attention.mechanism import ScoredMechanism, mask_energies
 from nmt.model.attention.score import TanhScore
 from nmt.model.layers.multi_head import (
-    AttentionFunction,
     CrossAttention,
     Heads,
     SelfAttention,
@@ -59,7 +58,7 @@ def recorded_heads(module: nn.Module) -> Iterator[list[list[Float[Tensor, "b h q
     functions = [layer.attention for layer in layers]
     recorded: list[list[Tensor]] = [[] for _ in layers]
 
-    def record(function: AttentionFunction, weights: list[Tensor]) -> Any:
+    def record(function: Callable[..., Any], weights: list[Tensor]) -> Any:
         def attend(*inputs: Any, **options: Any) -> tuple[Tensor, Tensor | None]:
             context_bqd, weights_bhqs = function(*inputs, **options)
             if weights_bhqs is not None:
