@@ -46,7 +46,8 @@ class AttentionFigure(Figure):
 
         Axes keep their size. A file then contains all labels, whatever its format.
         """
-        bounds = self.get_tightbbox(FigureCanvasAgg(self).get_renderer()).padded(inches)
+        renderer = FigureCanvasAgg(self).get_renderer()  # type: ignore[no-untyped-call]
+        bounds = self.get_tightbbox(renderer).padded(inches)
         width, height = self.get_size_inches()
         placed = [(axes, axes.get_position(original=True)) for axes in self.axes]
         self.set_size_inches(bounds.width, bounds.height)
