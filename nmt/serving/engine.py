@@ -1,6 +1,7 @@
 """A model in a process of its own, and dynamic batching of the requests that wait for it."""
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +12,7 @@ from nmt.parallel import Worker
 from nmt.serving.worker import Job, Load, ModelInfo, ModelProcess, Reply
 
 MAX_SENTENCES = 512  # per round trip to the process, beyond the first job
+WAIT_SHARE = 0.05  # of the time of the last round
 
 
 class Unavailable(Exception):
@@ -27,8 +29,9 @@ class Engine:
 
     Requests that arrive while the process is busy are translated together next. The first request
     of a round waits for as many others as there were in the last round, as long as some arrive
-    within every `batch_wait`: a lone client never waits, and clients that send their next sentence
-    when they receive the last one form large batches.
+    within every `batch_wait`, or every twentieth of the last round's time if that is longer. A lone
+    client never waits, and clients that send their next sentence when they receive the last one
+    form large batches.
 
     Args:
         load: picklable function that loads the model
@@ -48,6 +51,7 @@ class Engine:
         self._waiting: deque[_Waiting] = deque()
         self._arrived, self._complete = asyncio.Event(), asyncio.Event()
         self._expected = 0  # jobs of the next round
+        self._last_seconds = 0.0
         self._closing = False
         self._thread = ThreadPoolExecutor(1, "engine")
         self._worker: Worker[Sequence[Job] | None, Any] | None = None
@@ -95,10 +99,12 @@ class Engine:
         while batch := await self._collect(last):
             last = len(batch)
             self._observe(last, sum(len(one.job.sentences) for one in batch))
+            start = time.perf_counter()
             try:
                 replies: list[Reply | Exception] = await self._in_thread([one.job for one in batch])
             except Exception as error:  # the process was killed, lacks memory, or has a bug
                 replies = [Unavailable(str(error))] * len(batch)
+            self._last_seconds = time.perf_counter() - start
             for one, reply in zip(batch, replies, strict=True):
                 if one.reply.done():  # the client has hung up
                     continue
@@ -116,8 +122,9 @@ class Engine:
             while present < len(self._waiting) < expected and not self._closing:
                 present = len(self._waiting)
                 self._complete.clear()
+                seconds = max(self._batch_wait, WAIT_SHARE * self._last_seconds)
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._complete.wait(), self._batch_wait)
+                    await asyncio.wait_for(self._complete.wait(), seconds)
             sentences = 0
             while self._waiting and sentences < MAX_SENTENCES:
                 one = self._waiting.popleft()
