@@ -9,10 +9,12 @@ fi
 [ -x .venv/bin/python ] || "$python" -m venv .venv
 PATH=$PWD/.venv/bin:$PATH
 extras=${1:+[$1]}
+# Python compiles the modules that it imports and keeps them; pip would compile ten times as many.
+unset PYTHONDONTWRITEBYTECODE
 required=$(cat constraints.txt pyproject.toml; echo "$extras")
 # The network is not used if the environment was installed from the same files.
 if [ "$(cat .venv/installed 2>/dev/null)" != "$required" ]; then
     echo "installing into .venv" >&2
-    python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".$extras" >&2
+    python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e ".$extras" >&2
     printf '%s' "$required" > .venv/installed
 fi

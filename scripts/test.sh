@@ -7,6 +7,8 @@ cd "$(dirname "$0")/.."
 ruff format --check nmt scripts benchmarks tests
 ruff check nmt scripts benchmarks tests
 codespell *.md data/README.md benchmarks configs docs nmt scripts
-mypy
+mypy & # takes one core for half a minute
+types=$!
 NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet
 python -m pytest -q --numprocesses auto --dist loadfile --no-loadscope-reorder "$@"
+wait "$types"

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 
+import tests.type_checks  # noqa: F401  # isort: split
 from nmt.registry import FAMILIES
 from nmt.search.translator import Translator
 from tests.commands import PHRASES, nmt_train, write_experiment
