@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from filelock import FileLock
 
 import tests.type_checks  # noqa: F401  # isort: split
 from nmt.registry import FAMILIES
@@ -98,13 +100,18 @@ def start_ranks(
     cwd: Path,
     processes: int = 2,
     restarts: int = 0,
+    forked: bool = True,
     environment: dict[str, str] | None = None,
     **options: Any,
 ) -> subprocess.Popen[str]:
-    """Start a command as several processes by torchrun."""
-    torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    torchrun += [f"--max-restarts={restarts}", "-m", f"nmt.cli.{command}"]
-    return _start([*torchrun, *map(str, arguments)], cwd, environment, **options)
+    """Start a command as several processes by torchrun, or by forks after common imports."""
+    if forked:
+        job = ["tests.forked_ranks", processes, restarts]
+    else:
+        job = ["torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+        job += [f"--max-restarts={restarts}", "-m"]
+    words = ["-m", *job, f"nmt.cli.{command}", *arguments]
+    return _start([*map(str, words)], cwd, environment, **options)
 
 
 def _start(
@@ -126,14 +133,27 @@ def _start(
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run directory of the tiny experiment, trained by nmt-train."""
+    """The run directory of the tiny experiment, trained once by nmt-train; workers copy it."""
     folder = tmp_path_factory.mktemp("trained")
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        _train_tiny(folder)
+        return folder / "runs" / "tiny"
+    shared = tmp_path_factory.getbasetemp().parent / "trained"
+    with FileLock(f"{shared}.lock"):
+        if not shared.exists():
+            _train_tiny(folder)
+            shutil.copytree(folder, shared, symlinks=True)
+        else:
+            shutil.copytree(shared, folder, symlinks=True, dirs_exist_ok=True)
+    return folder / "runs" / "tiny"
+
+
+def _train_tiny(folder: Path) -> None:
     file = write_experiment(folder / "tiny.yaml", tiny_experiment())
     process = start_command("train", file, cwd=folder)
     out, err = process.communicate()
     assert process.returncode == 0, err
     assert out == ""
-    return folder / "runs" / "tiny"
 
 
 @pytest.fixture(scope="session")

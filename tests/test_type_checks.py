@@ -30,23 +30,23 @@ def _length(text: str) -> int:
 
 
 def test_wrong_types_of_arguments_and_results_are_refused() -> None:
-    with pytest.raises(Exception, match="parameter text=1 violates"):
+    with pytest.raises(TypeError, match="parameter text=1 violates"):
         _length(1)
-    with pytest.raises(Exception, match="return 'a' violates"):
+    with pytest.raises(TypeError, match="return 'a' violates"):
         _length("a")
 
 
 def test_axes_of_equal_names_have_equal_sizes() -> None:
     _first(torch.zeros(2, 3), torch.zeros(2, 3))
     for wrong in (torch.zeros(2, 4), torch.zeros(2, 3, 1), torch.zeros(2, 3, dtype=torch.long)):
-        with pytest.raises(Exception, match=r"_first\(\) return"):
+        with pytest.raises(TypeError, match=r"_first\(\) return"):
             _first(torch.zeros(2, 3), wrong)
-    with pytest.raises(Exception, match="right_bs"):
+    with pytest.raises(TypeError, match="right_bs"):
         _Pair(torch.zeros(2, 3), torch.zeros(3, 2))
 
 
 def test_functions_of_nmt_are_checked() -> None:
     keys_bsa = torch.zeros(1, 3, 2)
     assert tanh_energies(torch.zeros(1, 1, 2), keys_bsa, torch.zeros(2)).shape == (1, 1, 3)
-    with pytest.raises(Exception, match="v_a"):
+    with pytest.raises(TypeError, match="v_a"):
         tanh_energies(torch.zeros(1, 1, 2), keys_bsa, torch.zeros(1))

@@ -4,7 +4,8 @@ Pytest's option `--jaxtyping-packages` installs an import hook that decorates ev
 decorator of jaxtyping binds the arguments of each call to the signature for its error messages, and
 lets beartype check them twice, which takes half of the time of all tests. Here beartype checks a
 call once. Only functions whose annotations have shapes get a context in which axes of equal names
-have equal sizes. This module is imported before `nmt`.
+have equal sizes, and the fit of a dtype and a number of axes to an annotation is looked up where
+jaxtyping has found it before. This module is imported before `nmt`.
 """
 
 from collections.abc import Callable
@@ -14,9 +15,16 @@ from inspect import isclass, isgeneratorfunction
 from typing import Any, get_args, get_type_hints
 
 import jaxtyping
-from beartype import beartype
+from beartype import BeartypeConf, beartype
+from jaxtyping._storage import get_shape_memo
+from torch import Tensor, dtype
+from torch.nn import Parameter
 
 _original = jaxtyping.jaxtyped
+_check = beartype(conf=BeartypeConf(violation_type=jaxtyping.TypeCheckError))  # a TypeError
+_Annotation = type(jaxtyping.AbstractArray)
+_is_instance = _Annotation.__instancecheck__
+_AXES: dict[tuple[object, dtype, int], list[str]] = {}
 
 
 def jaxtyped(decorated: Any = None, *, typechecker: Any = None) -> Any:
@@ -46,7 +54,7 @@ def _is_resolvable(function: Callable[..., Any]) -> bool:
 
 
 def _with_checks(function: Callable[..., Any]) -> Callable[..., Any]:
-    checked: Callable[..., Any] = beartype(function)
+    checked: Callable[..., Any] = _check(function)
     if not any(map(_may_have_shapes, function.__annotations__.values())):
         return checked
 
@@ -67,4 +75,26 @@ def _may_have_shapes(annotation: Any) -> bool:
     return isinstance(annotation, str) or any(map(_may_have_shapes, get_args(annotation)))
 
 
+def _fits(annotation: Any, value: object) -> bool:
+    """Return whether a value fits an annotation; if so, keep the sizes of its axes."""
+    if type(value) is not Tensor and type(value) is not Parameter:
+        return bool(_is_instance(annotation, value))
+    key = (annotation, value.dtype, value.ndim)
+    axes = _AXES.get(key)
+    if axes is None:
+        fits: bool = _is_instance(annotation, value)
+        names = annotation.dim_str.split()
+        # Other axes, such as fixed sizes and anonymous ones, remain with jaxtyping.
+        if fits and all(map(str.isalpha, names)) and len(set(names)) == len(names):
+            _AXES[key] = names
+        return fits
+    sizes, shape = get_shape_memo()[0], value.shape  # type: ignore[no-untyped-call]
+    for axis, size in zip(axes, shape, strict=True):
+        if sizes.get(axis, size) != size:
+            return False
+    sizes.update(zip(axes, shape, strict=True))
+    return True
+
+
 setattr(jaxtyping, "jaxtyped", jaxtyped)  # noqa: B010
+setattr(_Annotation, "__instancecheck__", _fits)  # noqa: B010

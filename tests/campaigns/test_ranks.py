@@ -40,7 +40,14 @@ FAILURES = {
 
 def _start(folder: Path, processes: int = 2) -> subprocess.Popen[str]:
     return start_ranks(
-        "train", "dates.yaml", "--run-dir", "run", *OPTIONS, cwd=folder, processes=processes
+        "train",
+        "dates.yaml",
+        "--run-dir",
+        "run",
+        *OPTIONS,
+        cwd=folder,
+        processes=processes,
+        forked=False,
     )
 
 

@@ -76,7 +76,8 @@ def test_experiment_of_a_table_can_be_checked_and_trained(here: Path) -> None:
         f"{file.name}:{len(SIDES[0]) + 1}\tmarkup\tdas <b>\tthe <b>"
     ]
     assert call(train.main, "my.yaml", "--check").code == 0
-    trained = call(train.main, "my.yaml", "training.steps=2", "training.validate_every=2")
+    short = ["training.steps=2", "training.validate_every=2", "search.max_length=5"]
+    trained = call(train.main, "my.yaml", *short)
     assert trained.code == 0, trained.err
     # Nothing that a user may have changed is overwritten.
     again = call(init.main, file, "-o", "my.yaml")

@@ -29,9 +29,12 @@ ODD_VALUES: list[object] = [
 ]
 
 
+FIELDS = dict(walk(Experiment))
+
+
 def options() -> Iterator[Key]:
     """Yield the key of every option of the file and of every component."""
-    for key, info in walk(Experiment):
+    for key, info in FIELDS.items():
         if section_of(info) is None:
             yield key
         component = component_of(info)
@@ -42,7 +45,7 @@ def options() -> Iterator[Key]:
 
 def with_value(key: Key, value: object) -> dict[str, object]:
     """Return an experiment with one option set; a component has its required options."""
-    family = next((info for k, info in walk(Experiment) if k == key[:-2]), None)
+    family = FIELDS.get(key[:-2])
     component = component_of(family) if family is not None else None
     if component is not None:
         spec = component.registry.specs()[key[-2]]
@@ -125,6 +128,6 @@ def test_the_largest_values_are_accepted(read: Read) -> None:
 
 def test_every_family_is_covered() -> None:
     families = {
-        component.registry.family for _, i in walk(Experiment) if (component := component_of(i))
+        component.registry.family for i in FIELDS.values() if (component := component_of(i))
     }
     assert families == {registry.family for registry in FAMILIES.values()}

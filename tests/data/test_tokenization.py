@@ -107,7 +107,7 @@ def test_corpus_without_kept_pairs_raises_user_error(
 
 
 @pytest.mark.usefixtures("small_blocks")
-@pytest.mark.parametrize("processes", [2, 3, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("processes", [3, pytest.param(20, marks=pytest.mark.slow)])
 def test_arrays_do_not_depend_on_the_number_of_processes(
     write: Write,
     pairs: Pairs,

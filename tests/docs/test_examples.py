@@ -45,6 +45,7 @@ def write(block: Block, folder: Path, **training: Any) -> Path:
     shown["data"] = text | {"vocabulary": {"size": 180}}
     shown["training"] = {"batch_sentences": 10, "threads": 1, **training}
     shown["evaluation"] = {"samples": 0, "pictures": 0}
+    shown["search"] = {"beam_size": 2, "max_length": 8}
     return write_experiment(folder / block.title, shown)
 
 

@@ -45,7 +45,7 @@ def _write(folder: Path) -> Path:
         "save_every": 3,
         "keep": 3,
     }
-    tree["search"] = {"beam_size": 2}
+    tree["search"] = {"beam_size": 2, "max_length": 8}
     tree["evaluation"] = {"samples": 2, "pictures": 0, "metrics": ["exact"]}
     return write_experiment(folder / "exact.yaml", tree)
 
