@@ -25,6 +25,7 @@ from nmt.serving.service import Service, unless_disconnected
 
 MAX_ALTERNATIVES = 100
 FILE_FORMATS = (".txt", ".html", ".htm")
+MAX_HTML = 200_000  # characters
 MAX_KEPT_CHARS = 20_000_000  # of translated files, the oldest of which are dropped
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -201,7 +202,9 @@ class Libre:
         except UnicodeDecodeError:
             raise Refusal(400, "Invalid request: the file is not UTF-8") from None
         async with service.admit(request, asked.api_key):
-            service.check_length(len(text), service.limits.max_document_chars)
+            limit = service.limits.max_document_chars
+            # The time of Python's parser is quadratic for some broken markup.
+            service.check_length(len(text), limit if suffix == ".txt" else min(limit, MAX_HTML))
             source, _ = self._source(asked.source, [text[: service.limits.max_chars]])
             model = self._models.of_pair(source, asked.target)
             translate = service.translate_texts if suffix == ".txt" else service.translate_markup
@@ -275,7 +278,7 @@ async def _read(expected: type[Model], request: Request) -> Model:
     if "json" in kind:
         try:
             given = await request.json()
-        except ValueError:
+        except (ValueError, RecursionError):
             given = None
         if not isinstance(given, dict):
             raise Refusal(400, "Invalid JSON format")

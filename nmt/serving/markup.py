@@ -22,6 +22,9 @@ INLINE = (
 VOID = " area base br col embed hr img input link meta source track wbr "
 UNTRANSLATED = " script style pre textarea svg math code kbd samp var "
 UNTRANSLATED_INLINE = " code kbd samp var math "
+MAX_DEPTH = 50  # nested inline elements
+MAX_ELEMENTS = 500  # of a block
+MAX_BLOCK_CHARS = 20_000
 WORD = re.compile(r"\S+")
 SPACES = {ord(character): " " for character in "\n\r\t\f"}
 
@@ -45,12 +48,26 @@ class _Block:
         self.text = self.raw = ""
         self.root = _Element("", 0)
         self.open = [self.root]
+        self._pieces: list[str] = []
+        self._length = self._count = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Return whether the block has to end at the next tag, which bounds the time."""
+        is_deep = len(self.open) > MAX_DEPTH or self._count >= MAX_ELEMENTS
+        return is_deep or self._length > MAX_BLOCK_CHARS
+
+    def add_text(self, text: str) -> None:
+        self._pieces.append(text)
+        self._length += len(text)
 
     def add_raw(self, raw: str) -> None:
-        self.open[-1].children.append(_Element(raw, len(self.text), len(self.text)))
+        self._count += 1
+        self.open[-1].children.append(_Element(raw, self._length, self._length))
 
     def begin(self, raw: str, tag: str) -> None:
-        element = _Element(raw, len(self.text), tag=tag)
+        self._count += 1
+        element = _Element(raw, self._length, tag=tag)
         self.open[-1].children.append(element)
         self.open.append(element)
 
@@ -60,15 +77,16 @@ class _Block:
             return self.add_raw(f"</{tag}>")
         while True:
             element = self.open.pop()
-            element.end = len(self.text)
+            element.end = self._length
             if element.tag == tag:
                 element.closing = f"</{tag}>"
                 return None
 
     def finish(self) -> None:
-        self.raw, self.text = self.text, self.text.translate(SPACES)
+        self.raw = "".join(self._pieces)
+        self.text = self.raw.translate(SPACES)
         for element in self.open:
-            element.end = len(self.text)
+            element.end = self._length
 
 
 class MarkupText(HTMLParser):
@@ -81,11 +99,12 @@ class MarkupText(HTMLParser):
     def __init__(self, text: str) -> None:
         super().__init__(convert_charrefs=False)
         self._parts: list[str | _Block] = [_Block()]
-        self._skipped, self._depth, self._raw = "", 0, ""
+        self._skipped, self._depth, self._raw = "", 0, list[str]()
         self.feed(text)
         self.close()
         if self._depth:  # without its end tag
-            self._add(self._raw, inline=False)
+            self._depth = 0
+            self._add("".join(self._raw), inline=False)
         for part in self._parts:
             if isinstance(part, _Block):
                 part.finish()
@@ -105,11 +124,11 @@ class MarkupText(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         raw = self.get_starttag_text() or ""
         if self._depth:
-            self._raw += raw
+            self._raw.append(raw)
             self._depth += tag == self._skipped
         elif not _is(tag, VOID) and _is_untranslated(tag, dict(attrs)):
-            self._skipped, self._depth, self._raw = tag, 1, raw
-        elif _is(tag, VOID) or not _is(tag, INLINE):
+            self._skipped, self._depth, self._raw = tag, 1, [raw]
+        elif _is(tag, VOID) or not _is(tag, INLINE) or self._block.is_full:
             self._add(raw, inline=_is(tag, INLINE))
         else:
             self._block.begin(raw, tag)
@@ -119,10 +138,10 @@ class MarkupText(HTMLParser):
 
     def handle_endtag(self, tag: str) -> None:
         if self._depth:
-            self._raw += f"</{tag}>"
+            self._raw.append(f"</{tag}>")
             self._depth -= tag == self._skipped
             if not self._depth:
-                self._add(self._raw, inline=_is(tag, INLINE, UNTRANSLATED_INLINE))
+                self._add("".join(self._raw), inline=_is(tag, INLINE, UNTRANSLATED_INLINE))
         elif _is(tag, INLINE):
             self._block.end(tag)
         else:
@@ -130,9 +149,9 @@ class MarkupText(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         if self._depth:
-            self._raw += data
+            self._raw.append(data)
         else:
-            self._block.text += html.unescape(data)
+            self._block.add_text(html.unescape(data))
 
     def handle_entityref(self, name: str) -> None:
         self.handle_data(f"&{name};")
@@ -162,8 +181,8 @@ class MarkupText(HTMLParser):
 
     def _add(self, raw: str, *, inline: bool) -> None:
         if self._depth:
-            self._raw += raw
-        elif inline:
+            self._raw.append(raw)
+        elif inline and not self._block.is_full:
             self._block.add_raw(raw)
         else:
             self._parts.append(raw)

@@ -52,6 +52,17 @@ def test_elements_follow_their_words_and_stay_nested() -> None:
     assert translated(text, reverse=True) == "<p><u>FOUR</u> <b><i>THREE</i> TWO</b> ONE</p>"
 
 
+def test_deep_and_long_markup_keeps_its_tags() -> None:
+    for text in (
+        "<b>" * 1200 + "x" + "</b>" * 1200,
+        "<i>a</i> " * 1000,
+        "&amp;" * 20_000 + "<b>x</b>",
+        "</b>" * 1000,
+        "<code>" * 1000,
+    ):
+        assert re.findall("<[^>]+>", translated(text)) == re.findall("<[^>]+>", text)
+
+
 @pytest.mark.parametrize("reverse", [False, True])
 def test_every_tag_is_written_once_without_alignment_too(reverse: bool) -> None:
     text = "<div>a <b>b</b> <i>c <u>d</u> e</i><br/> f <em></em> g</div>"
