@@ -83,6 +83,7 @@ class Service:
         changes: Mapping[str, Any],
         *,
         detailed: bool = False,
+        report: bool = False,
     ) -> list[dict[str, Any]]:
         """Translate sentences, and return one dictionary per sentence.
 
@@ -91,6 +92,7 @@ class Service:
             sentences: all with a target to score, or all without one
             changes: search options that differ from those of the model
             detailed: whether to return all fields of `--jsonl`
+            report: whether to return the attention report as a field of the first sentence
 
         Raises:
             UserError: for invalid options or constraints
@@ -105,11 +107,12 @@ class Service:
         found: list[dict[str, Any]] = []
         try:
             # A long document leaves room for other requests between its windows.
-            for start in range(0, len(sentences), WINDOW):
-                window = sentences[start : start + WINDOW]
+            size = max(1, len(sentences)) if report else WINDOW
+            for start in range(0, len(sentences), size):
+                window = sentences[start : start + size]
                 # The model may have been replaced since the last window.
                 engine = self.models.named(model.name).engine
-                found += await engine.translate(Job(window, options, key, detailed))
+                found += await engine.translate(Job(window, options, key, detailed, report))
             return found
         except Unavailable as error:
             raise Refusal(503, str(error), 5) from error

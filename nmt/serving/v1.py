@@ -82,6 +82,7 @@ class V1Request(BaseModel):
     text: str | None = Field(None, description="text, which is divided into sentences")
     sentences: list[SentenceIn] | None = None
     options: OptionsIn = Field(OptionsIn(), description="those given change those of the model")
+    report: bool = Field(False, description="return the attention report as a page")
     stream: bool = Field(False, description="send the sentences of `text` as server-sent events")
     api_key: str = ""
 
@@ -92,6 +93,7 @@ class V1Answer(BaseModel):
     model: str
     translation: str | None = Field(None, description="of a whole `text`")
     sentences: list[dict[str, Any]] = Field(description="fields of --jsonl of each sentence")
+    report: str | None = Field(None, description="HTML")
 
 
 class ModelOut(BaseModel):
@@ -140,8 +142,8 @@ class V1:
         service = self._service
         if (asked.text is None) == (asked.sentences is None):
             raise Refusal(400, "give either text or sentences")
-        if asked.stream and asked.text is None:
-            raise Refusal(400, "stream: requires text")
+        if asked.stream and (asked.text is None or asked.report):
+            raise Refusal(400, "stream: requires text, and has no report")
         bearer = request.headers.get("authorization", "").removeprefix("Bearer ")
         key = asked.api_key or bearer
         model = self._model(asked)
@@ -164,9 +166,11 @@ class V1:
                 _check_targets(given)
                 service.check_length(sum(one.length for one in given), service.limits.max_chars)
                 sentences = [one.sentence() for one in given]
-            work = service.translate(model, sentences, changes, detailed=True)
+            work = service.translate(model, sentences, changes, detailed=True, report=asked.report)
             found = await unless_disconnected(request, work)
         answer: dict[str, Any] = {"model": model.name, "sentences": found}
+        if asked.report:
+            answer["report"] = found[0].pop("report") if found else ""
         if asked.text is not None:
             answer["translation"] = join_sentences(segments, [one["translation"] for one in found])
             spaces = (one.before for one in segments if one.text)

@@ -4,7 +4,9 @@ Nothing here imports torch before the process loads its model, so that the proce
 interface stays small.
 """
 
+import tempfile
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nmt.config.search_options import SearchOptions
@@ -61,12 +63,14 @@ class Job(NamedTuple):
         options: complete search options
         key: equal for jobs whose sentences may be translated together
         detailed: whether to return scores, pieces, attention and alignments
+        report: whether to return the attention report of all sentences, as a field of the first
     """
 
     sentences: Sequence[Sentence]
     options: SearchOptions
     key: object = None
     detailed: bool = False
+    report: bool = False
 
 
 Reply = list[dict[str, Any]] | UserError
@@ -118,7 +122,26 @@ def _reply(translator: "Translator", jobs: Sequence[Job]) -> list[Reply]:
             return [UserError("; ".join(error.lines))]
         # The mistake of one request must not fail the others.
         return [_reply(translator, [job])[0] for job in jobs]
-    return [[_fields(next(found), job) for _ in job.sentences] for job in jobs]
+    replies: list[Reply] = []
+    for job in jobs:
+        own = [next(found) for _ in job.sentences]
+        fields = [_fields(one, job) for one in own]
+        if job.report and own:
+            fields[0]["report"] = _report(own)
+        replies.append(fields)
+    return replies
+
+
+def _report(translations: "Sequence[Translation]") -> str:
+    """Return the attention report of translations as one page."""
+    from nmt.evaluation.report.writer import open_report
+
+    with tempfile.TemporaryDirectory() as folder:
+        page = Path(folder) / "report.html"
+        with open_report(page, "nmt-serve") as report:
+            for number, translation in enumerate(translations):
+                report.add(number, translation)
+        return page.read_text(encoding="utf-8")
 
 
 def _lines(job: Job) -> "list[SourceLine]":

@@ -28,6 +28,12 @@ def test_results_equal_those_of_jsonl_with_options_and_constraints(translator: T
             answer = (await client.post("/v1/translate", json=body)).json()
             expected = [plain.to_dict(), prefixed.to_dict()]
             assert answer == {"model": "tiny", "sentences": json.loads(json.dumps(expected))}
+            body = {"text": f"{SENTENCE} {SENTENCE}", "report": True}
+            answer = (await client.post("/v1/translate", json=body)).json()
+            assert answer["report"].startswith("<!doctype html>")
+            assert "report" not in answer["sentences"][0]
+            answer = await client.post("/v1/translate", json={"text": "", "report": True})
+            assert answer.json()["report"] == ""
             body = {"sentences": [{"text": SENTENCE, "target": "a man reads."}]}
             answer = (await client.post("/v1/translate", json=body)).json()
             assert answer["sentences"] == [json.loads(json.dumps(scored.to_dict()))]
