@@ -237,6 +237,7 @@ async def _run(
         log_level="warning",
         access_log=False,
         timeout_graceful_shutdown=GRACE,
+        lifespan="off",  # the models are loaded before and closed after
     )
 
     async def reload() -> None:
