@@ -1,4 +1,4 @@
-"""What all routes share: models, limits, metrics, and the translation of whole texts."""
+"""Models, limits, metrics and the translation of whole texts, for all routes."""
 
 import asyncio
 import json
