@@ -1,7 +1,7 @@
 """Figures of a comparison: scores, learning curves, score by length, and attention.
 
 Legends name the lines, and nothing hides a tie: every system has a row of its own
-in the scores, and lines that coincide differ by their markers.
+in the scores, and lines that coincide differ by their widths and markers.
 """
 
 import io
@@ -110,9 +110,12 @@ def plot_buckets(buckets: Buckets) -> Figure:
     figure = _figure((max(5.0, 0.85 * len(buckets.labels)), 3.4 + legend))
     axes = figure.add_subplot()
     positions = range(len(buckets.labels))
+    count = len(buckets.scores)
     for number, values in enumerate(buckets.scores.values()):
         line, marker = line_style(number)
-        axes.plot(positions, values, **line, marker=marker, markersize=6, mfc="white")
+        # Lines that coincide are visible below each other: the first one is the widest.
+        line |= {"linewidth": 1.5 + 3 * (count - 1 - number) / count, "markersize": 6}
+        axes.plot(positions, values, **line, marker=marker, mfc="none")
     ticks = [f"{a}\n{b:,}" for a, b in zip(buckets.labels, buckets.sizes, strict=True)]
     axes.set_xticks(positions, ticks, fontsize="small")
     axes.set_xlabel(f"{buckets.quantity}, and number of lines")

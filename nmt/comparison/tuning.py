@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from nmt.api.training import train
 from nmt.comparison.plan import System, format_value, parse_grid, safe_name
+from nmt.config.loader import load_experiment
 from nmt.config.yaml_source import read_value
 from nmt.errors import UserError
 from nmt.evaluation.metrics import higher_is_better
@@ -100,18 +101,21 @@ def tune(
         report: receives a line before each trial and one after the last
 
     Raises:
-        UserError: Optuna is not installed, or no trial has succeeded
+        UserError: an option is unknown, Optuna is not installed, or no trial has succeeded
         KeyboardInterrupt: a training was interrupted
     """
-    study = _open_study(system, folder)
     metric, first = _metric(system), system.runs[0]
+    assert first.config is not None
+    # Unknown options are an error before the first trial, and not of every trial.
+    lowest = {key: v.low if isinstance(v, Range) else v[0] for key, v in tuning.space.items()}
+    load_experiment(first.config, [*first.overrides, *_overrides(lowest)])
+    study = _open_study(system, folder)
     distributions = {key: _distribution(values) for key, values in tuning.space.items()}
     while (done := len(_finished(study))) < tuning.trials:
         # Another seed for each trial: a continued search would repeat its random values.
         trial = _ask(study, distributions, first.seed + done)
         values = _overrides(trial.params)
         report(f"{system.name}: trial {done + 1} of {tuning.trials}: {' '.join(values)}")
-        assert first.config is not None
         # The same values have the same directory, so that an interrupted trial continues.
         run_dir = folder / f"{safe_name(system.name)}-trial-{_digest(values)}"
         pruning = _Pruning(trial, metric)

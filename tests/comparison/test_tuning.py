@@ -42,13 +42,17 @@ def test_mistakes_are_reported(texts: list[str], message: str) -> None:
         parse_tuning(texts, "--tune")
 
 
-def test_missing_optuna_names_its_extra(
+def test_missing_optuna_and_unknown_options_are_reported_before_the_first_trial(
     experiment: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "optuna", None)
     (system,) = plan_experiments([write_experiment(tmp_path / "a.yaml", experiment)], {}, tmp_path)
-    with pytest.raises(UserError, match=r"requires the package optuna; run .*\[tune\]"):
-        tune(system, parse_tuning(["1", "a=1..2"], "--tune"), tmp_path, report=print)
+    for key, message in (
+        ("training.clip_norm", r"requires the package optuna; run .*\[tune\]"),
+        ("training.clip_nrm", "did you mean 'clip_norm'"),
+    ):
+        with pytest.raises(UserError, match=message):
+            tune(system, parse_tuning(["1", f"{key}=1..2"], "--tune"), tmp_path, report=print)
 
 
 @pytest.mark.filterwarnings("default")  # of Optuna itself
