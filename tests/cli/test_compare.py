@@ -16,11 +16,12 @@ TEST = ("--test", f"{PHRASES}.de", f"{PHRASES}.en")
 
 
 @pytest.fixture(scope="module", autouse=True)
-def few_samples() -> Iterator[None]:
-    """Few bootstrap samples, which take no time."""
+def quick() -> Iterator[None]:
+    """Few bootstrap samples and small figures, which take less time."""
     few = {"samples": 20, "seed": 1}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("nmt.comparison.significance.resample.__kwdefaults__", few)
+        patch.setattr("nmt.comparison.figures.DPI", 20)
         yield
 
 
@@ -39,7 +40,8 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A study of two scores with two seeds."""
     folder = tmp_path_factory.mktemp("study")
     tree = tiny_experiment()
-    tree["training"] |= {"epochs": None, "steps": 4, "validate_every": 4}
+    tree["data"]["vocabulary"] = {"type": "char", "size": 100}
+    tree["training"] |= {"epochs": None, "steps": 2, "validate_every": 2}
     tree["evaluation"] = {"samples": 0, "pictures": 0, "metrics": ["chrf"]}
     tree["search"] = {"beam_size": 1, "max_length": 8}
     write_experiment(folder / "tiny.yaml", tree)
