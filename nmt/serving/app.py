@@ -16,6 +16,7 @@ from nmt.errors import UserError
 from nmt.serving.libre import Libre
 from nmt.serving.limits import Refusal
 from nmt.serving.metrics import Metrics
+from nmt.serving.page import page_router
 from nmt.serving.service import Service
 from nmt.serving.v1 import V1
 from nmt.version import VERSION
@@ -40,6 +41,7 @@ def create_app(service: Service, origins: Sequence[str] = ()) -> FastAPI:
     )
     app.include_router(Libre(service).router)
     app.include_router(V1(service).router)
+    app.include_router(page_router())
     app.add_api_route("/metrics", _metrics_route(service.metrics), include_in_schema=False)
     app.add_exception_handler(Refusal, _refuse)
     app.add_exception_handler(UserError, _user_error)

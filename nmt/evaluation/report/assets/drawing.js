@@ -134,14 +134,26 @@ export function drawMatrix({ source, target, weights, threshold, width, gold }, 
     }
   }
   drawCoverage(svg, coverage(weights, source, target), { x, y, cell, left, top, size, isReversed });
-  svg.addEventListener("pointermove", (event) => {
+  // The cell under a pointer, or null.
+  svg.cellAt = (event) => {
     const frame = svg.getBoundingClientRect();
     const scale = total.width / frame.width;
     const column = Math.floor(((event.clientX - frame.left) * scale - left) / cell);
     const t = Math.floor(((event.clientY - frame.top) * scale - top) / cell);
-    if (column < 0 || column >= source.length || t < 0 || t >= target.length) return;
-    onPoint(t, isReversed ? source.length - 1 - column : column);
+    if (column < 0 || column >= source.length || t < 0 || t >= target.length) return null;
+    return { t, s: isReversed ? source.length - 1 - column : column };
+  };
+  svg.addEventListener("pointermove", (event) => {
+    const under = svg.cellAt(event);
+    if (under) onPoint(under.t, under.s);
   });
+  // Draw a frame around cells of a row, and return it.
+  svg.frame = (kind, t, first, last) => {
+    const box = { x: Math.min(x(first), x(last)), y: y(t), width: cell * (last - first + 1), height: cell };
+    const node = svgElement("rect", { class: `frame ${kind}`, ...box });
+    svg.append(node);
+    return node;
+  };
   svg.mark = (t, s) => {
     const row = t === null ? {} : { x: 0, y: y(t), width: total.width, height: cell };
     const column = s === null ? {} : { x: x(s), y: 0, width: cell, height: total.height };
