@@ -1,4 +1,4 @@
-"""nmt-export: write a trained model as one file, or as a repository of the Hugging Face hub."""
+"""nmt-export: write a trained model as one file, for the Hugging Face hub, or for other engines."""
 
 import argparse
 import sys
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from nmt.inference.saved_model import SavedModel
 
 NAME = "nmt-export"
-FOLDERS = ("hub",)
+FOLDERS = ("hub", "ctranslate2", "onnx")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,7 +29,7 @@ def _parser() -> Parser:
     parser = Parser(
         NAME,
         "Write a trained model as one file that nmt-translate, nmt-eval and Translator.load read, "
-        "or as a repository of the Hugging Face hub.",
+        "or for other programs.",
         "examples:\n"
         "  nmt-export runs/multi30k_de_en de-en.nmt --precision int8\n"
         "  nmt-export runs/multi30k_de_en --hub my-repository --license cc-by-4.0\n"
@@ -46,6 +46,18 @@ def _parser() -> Parser:
         type=Path,
         metavar="FOLDER",
         help="write the layout of a repository of the Hugging Face hub (default: none)",
+    )
+    add(
+        "--ctranslate2",
+        type=Path,
+        metavar="FOLDER",
+        help="write a model of CTranslate2, of a Transformer only (default: none)",
+    )
+    add(
+        "--onnx",
+        type=Path,
+        metavar="FOLDER",
+        help="write the encoder and a decoder step as ONNX, with an example (default: none)",
     )
     model = parser.add_argument_group("model")
     model.add_argument(
@@ -95,7 +107,16 @@ def _export(options: argparse.Namespace) -> int:
         raise UserError(f"{reason}; an exported model contains none", error.location) from None
     for warning in saved.warnings:
         complain(f"{NAME}: {warning}")
-    _write_bundles(options, saved, scores)
+    if options.bundle is not None or options.hub is not None:
+        _write_bundles(options, saved, scores)
+    if options.ctranslate2 is not None:
+        from nmt.export.ctranslate2 import write_ctranslate2
+
+        write_ctranslate2(options.ctranslate2, saved, options.precision or "fp32")
+    if options.onnx is not None:
+        from nmt.export.onnx import write_onnx
+
+        write_onnx(options.onnx, saved)
     return SUCCESS
 
 
@@ -123,12 +144,18 @@ def _check_options(options: argparse.Namespace) -> None:
     outputs = {name: getattr(options, name) for name in ("bundle", *FOLDERS)}
     given = {name: path for name, path in outputs.items() if path is not None}
     if not given:
-        raise UserError("an output is required: FILE.nmt or --hub")
+        raise UserError("an output is required: FILE.nmt, --hub, --ctranslate2 or --onnx")
     check_outputs([options.run], given)
     if options.bundle is not None and options.bundle.suffix != ".nmt":
         raise UserError("the name of a bundle must end in .nmt", str(options.bundle))
     if options.bundle is not None and options.bundle.is_dir():
         raise UserError("is a folder; give the name of a file", str(options.bundle))
+    if options.bundle is None and options.hub is None:
+        for name in ("name", "license", "scores"):
+            if getattr(options, name) is not None:
+                raise UserError(f"--{name}: has no effect without FILE.nmt or --hub; remove it")
+        if options.precision is not None and options.ctranslate2 is None:
+            raise UserError("--precision: has no effect with --onnx; remove it")
 
 
 if __name__ == "__main__":

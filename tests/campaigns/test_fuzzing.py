@@ -4,18 +4,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.campaigns import fuzz_checkpoint, fuzz_tsv, fuzz_yaml
+from tests.campaigns import fuzz_bundle, fuzz_checkpoint, fuzz_tsv, fuzz_yaml
 from tests.campaigns.fuzzing import FINDINGS, Check, mutation_round
 from tests.campaigns.rounds import Tally
 
-READERS = ("yaml", "tsv", "checkpoint")
-SHORT = {"yaml": 100, "tsv": 200, "checkpoint": 20}
-FULL = {"yaml": 10_000, "tsv": 50_000, "checkpoint": 2_000}
+READERS = ("yaml", "tsv", "checkpoint", "bundle")
+SHORT = {"yaml": 100, "tsv": 200, "checkpoint": 20, "bundle": 20}
+FULL = {"yaml": 10_000, "tsv": 50_000, "checkpoint": 2_000, "bundle": 2_000}
 
 
 def _reader(name: str, shared: Path) -> tuple[Check, list[bytes]]:
-    if name == "checkpoint":
-        return fuzz_checkpoint.load(shared / "run"), fuzz_checkpoint.seeds(shared / "run")
+    if name in ("checkpoint", "bundle"):
+        reader = fuzz_checkpoint if name == "checkpoint" else fuzz_bundle
+        return reader.load(shared / "run"), reader.seeds(shared / "run")
     module = {"yaml": fuzz_yaml, "tsv": fuzz_tsv}[name]
     return module.load(), module.SEEDS
 

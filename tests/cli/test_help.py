@@ -29,7 +29,7 @@ from nmt.cli.common import Parser
         ("plot", "--metrics --x -o --output RUN"),
         (
             "export",
-            "--hub --checkpoint --precision --name --license --scores RUN",
+            "--hub --ctranslate2 --onnx --checkpoint --precision --name --license --scores RUN",
         ),
         ("serve", "--host --port --pair --precision --batch-wait --queue --api-keys --cors MODEL"),
         (

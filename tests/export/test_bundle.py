@@ -143,8 +143,11 @@ def test_model_that_requires_code_is_not_exported(trained: Path, tmp_path: Path)
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "an output is required: FILE.nmt or --hub"),
+        ((), "an output is required: FILE.nmt, --hub, --ctranslate2 or --onnx"),
         (("a.zip",), "a.zip: the name of a bundle must end in .nmt"),
+        (("--onnx", "a", "--license", "mit"), "--license: has no effect without FILE.nmt or --hub"),
+        (("--onnx", "a", "--precision", "int8"), "--precision: has no effect with --onnx"),
+        (("--ctranslate2", "a"), "requires the encoder and the decoder transformer"),
         (("a.nmt", "--hub", "a.nmt"), "is the output of both"),
     ],
 )

@@ -76,7 +76,7 @@ class Bridge(nn.Module):
             )
 
     def forward(self, source: Encoded) -> tuple[LayerState, ...]:
-        zero_bd = source.final_state_bx.new_zeros(len(source.final_state_bx), self.hidden_size)
+        zero_bd = source.final_state_bx.new_zeros(source.final_state_bx.size(0), self.hidden_size)
         # Only an LSTM has cells.
         cell_bd = zero_bd if self.cell == "lstm" else None
         if self.kind == "zero":
