@@ -49,9 +49,9 @@ def _ranks(folder: Path, *arguments: object, fail: str = "", **options: Any) -> 
         fail: the failure after each start, as RANK:UPDATE:FAILURE
         options: further arguments of `start_ranks`
     """
-    process = start_ranks(
-        "train", "a.yaml", *arguments, cwd=folder, environment={"FAIL": fail}, **options
-    )
+    # The failures of a process are reported and repaired by the real torchrun.
+    options |= {"cwd": folder, "environment": {"FAIL": fail}, "forked": not fail}
+    process = start_ranks("train", "a.yaml", *arguments, **options)
     out, err = process.communicate(timeout=600)
     assert out == ""
     return process.returncode, err
