@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import is_dataclass
 from functools import partial, wraps
 from inspect import isclass, isgeneratorfunction
-from typing import Any, get_args, get_type_hints
+from typing import Any, ForwardRef, get_args, get_type_hints
 
 import jaxtyping
 from beartype import BeartypeConf, beartype
@@ -44,13 +44,20 @@ def jaxtyped(decorated: Any = None, *, typechecker: Any = None) -> Any:
 
 def _is_resolvable(function: Callable[..., Any]) -> bool:
     """Return whether no annotation is the name of a class that is defined or imported later."""
-    if not any(isinstance(one, str) for one in function.__annotations__.values()):
+    if not any(map(_has_name, function.__annotations__.values())):
         return True
     try:
         get_type_hints(function)
     except Exception:
         return False
     return True
+
+
+def _has_name(annotation: Any) -> bool:
+    """Return whether a type is, or contains, the name of a class in place of the class."""
+    if isinstance(annotation, list):  # the parameters of a Callable
+        return any(map(_has_name, annotation))
+    return isinstance(annotation, str | ForwardRef) or any(map(_has_name, get_args(annotation)))
 
 
 def _with_checks(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -3,12 +3,14 @@
 import json
 import shutil
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from nmt.cli import compare
+from nmt.comparison.significance import resample
 from tests.commands import PHRASES, Called, call, nmt_eval, write_experiment
 from tests.conftest import tiny_experiment
 
@@ -18,9 +20,9 @@ TEST = ("--test", f"{PHRASES}.de", f"{PHRASES}.en")
 @pytest.fixture(scope="module", autouse=True)
 def quick() -> Iterator[None]:
     """Few bootstrap samples and small figures, which take less time."""
-    few = {"samples": 20, "seed": 1}
+    few = partial(resample, samples=20)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("nmt.comparison.significance.resample.__kwdefaults__", few)
+        patch.setattr("nmt.comparison.results.resample", few)
         patch.setattr("nmt.comparison.figures.DPI", 20)
         yield
 

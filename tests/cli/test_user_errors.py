@@ -91,7 +91,7 @@ def test_an_empty_file_is_reported_with_all_missing_sections() -> None:
         (["--attention", "one.txt"], "one.txt: cannot be created: File exists"),
         (["--force", "folder"], "folder: cannot read: Is a directory"),
         (["-m", "folder"], "folder: is not a run"),
-        (["-m", "one.txt"], "one.txt: is not a run"),
+        (["-m", "one.txt"], "one.txt: is not a bundle; give a run"),
         (["--n-best", 0], "must be at least 1"),
         (["one.txt", "nothing.txt"], "unrecognized arguments: nothing.txt"),
     ],

@@ -175,6 +175,7 @@ ALWAYS_ACTING = {
     "training.guided_alignment.until",
     "search.max_length",
     "search.batch_tokens",
+    "search.alternatives",
     "search.batch_sentences",
     "search.sampling.temperature",
     "search.sampling.top_k",
