@@ -99,18 +99,22 @@ def row_independent_attention(
     if mask_bs is None and not causal and query_bhqw.dtype == torch.float32:
         return explicit_attention(query_bhqw, memory, None, causal=False)
     # Dropout does not apply to a model that only decodes.
-    exact = Heads(memory.keys_bhsw.double(), memory.values_bhsw.double())
-    context_bqd, weights_bhqs = explicit_attention(query_bhqw.double(), exact, mask_bs, causal)
+    exact = Heads(*map(_to_float64, memory))
+    exact_query_bhqw = _to_float64(query_bhqw)
+    context_bqd, weights_bhqs = explicit_attention(exact_query_bhqw, exact, mask_bs, causal)
     return context_bqd.to(query_bhqw.dtype), weights_bhqs.to(query_bhqw.dtype)
 
 
 def _in_float64(prepare: Callable[[Tensor], Heads]) -> Callable[[Tensor], Heads]:
     def prepare_heads(states_bse: Tensor) -> Heads:
-        # Contiguous, as the products of a step require: a view of all heads would be copied.
-        keys_bhsw, values_bhsw = prepare(states_bse)
-        return Heads(keys_bhsw.double().contiguous(), values_bhsw.double().contiguous())
+        return Heads(*map(_to_float64, prepare(states_bse)))
 
     return prepare_heads
+
+
+def _to_float64(heads_bhsw: Tensor) -> Tensor:
+    # Contiguous, as products of all heads require: a view would be copied once more.
+    return heads_bhsw.to(torch.float64, memory_format=torch.contiguous_format)
 
 
 def row_independent_tanh_energies(
