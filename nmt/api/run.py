@@ -7,7 +7,6 @@ from typing import Any
 
 from nmt.config.schema import Experiment
 from nmt.errors import UserError
-from nmt.files import is_file
 from nmt.search.translator import Translator
 from nmt.storage.atomic import exists, file_errors
 from nmt.storage.checkpoint import read_state
@@ -35,8 +34,7 @@ class Run:
     def __init__(self, path: str | PathLike[str], *, stop_reason: str | None = None) -> None:
         self.path, self.stop_reason = Path(path), stop_reason
         self._files = RunDir(self.path)
-        if not is_file(self._files.config):
-            raise UserError(f"is not a run: it has no {self._files.config.name}", fspath(path))
+        self._files.check()
 
     @property
     def experiment(self) -> Experiment:

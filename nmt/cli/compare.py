@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 
 from nmt.cli.arguments import integer
 from nmt.cli.common import SUCCESS, USER_ERROR, Parser, run
+from nmt.cli.output import check_outputs
 from nmt.cli.process import configure_process
 from nmt.cli.search_arguments import add_search_options, check_search_options, search_options
 from nmt.cli.streams import complain, print_result
 from nmt.distributed.rank import RankInfo
 from nmt.errors import UserError
+from nmt.files import is_dir, is_file
 from nmt.version import install_command
 
 if TYPE_CHECKING:
@@ -194,12 +196,19 @@ def _compare(options: argparse.Namespace) -> int:
 def _plan(options: argparse.Namespace) -> list["System"]:
     """Return the systems of the command line, which are experiment files or runs."""
     from nmt.comparison.plan import find_systems, parse_grid, plan_experiments
+    from nmt.storage.run_dir import RunDir
 
     configs = [Path(one) for one in options.systems if one.endswith((".yaml", ".yml"))]
     overrides = [one for one in options.systems if "=" in one and not Path(one).exists()]
     runs = [
         Path(one) for one in options.systems if Path(one) not in configs and one not in overrides
     ]
+    check_outputs([*configs, *runs, *options.test], {"study": options.output})
+    study = RunDir(options.output)
+    if is_file(study.path):
+        raise UserError("is a file; choose a directory", str(study.path))
+    if is_file(study.config) and is_dir(study.checkpoints):
+        raise UserError("is a run; choose another directory", str(study.path))
     if configs and runs:
         message = "is no experiment file; compare either experiment files or runs"
         raise UserError(message, str(runs[0]))
@@ -236,12 +245,15 @@ def _train(systems: Sequence["System"], options: argparse.Namespace) -> list["Sy
 def _finished(runs: Sequence[Path]) -> list[Path]:
     """Return the runs with a checkpoint; `runs/*` may match others, which are left out."""
     from nmt.files import exists
+    from nmt.storage.bundle import SUFFIX, is_bundle
     from nmt.storage.run_dir import RunDir
 
     found = []
     for run_path in runs:
         if not exists(run_path):
             raise UserError("not found", str(run_path))
+        if run_path.suffix == SUFFIX or (is_dir(run_path) and is_bundle(run_path)):
+            RunDir(run_path).check_trained()
         if len(runs) == 1 or RunDir(run_path).has_checkpoint():
             found.append(run_path)
         else:

@@ -70,7 +70,7 @@ def _parser() -> Parser:
         "--precision",
         choices=["fp32", "bf16", "int8"],
         help="number format of the weights: fp32 as they are, bf16 half as large, int8 about a "
-        "quarter (default: fp32)",
+        "quarter (default: as in RUN)",
     )
     card = parser.add_argument_group("model card")
     card.add_argument("--name", metavar="NAME", help="name of the model (default: that of RUN)")
@@ -126,14 +126,15 @@ def _write_bundles(options: argparse.Namespace, saved: "SavedModel", scores: "li
     from nmt.export.card import CardFacts, read_text_report, validation_scores, write_card
     from nmt.storage.bundle import write_bundle, write_folder
 
+    precision = options.precision or saved.precision
     facts = CardFacts(
         options.name or options.run.resolve().stem,
-        options.precision or "fp32",
+        precision,
         options.license or "",
         scores or validation_scores(options.run, saved),
         read_text_report(options.run),
     )
-    files = bundle_files(saved, options.precision or "fp32", write_card(saved, facts))
+    files = bundle_files(saved, precision, write_card(saved, facts))
     if options.bundle is not None:
         write_bundle(options.bundle, files)
     if options.hub is not None:

@@ -354,7 +354,7 @@ def check_files(arguments: argparse.Namespace) -> None:
         "report": arguments.report,
     }
     inputs = (
-        *(arguments.input, arguments.score_targets),
+        *(arguments.input, arguments.score_targets, *arguments.model),
         *constraint_files(arguments),
         *attention_inputs(arguments),
     )

@@ -17,6 +17,7 @@ from nmt.api.run import Run
 from nmt.comparison.plan import PlannedRun, System, safe_name
 from nmt.config.search_options import SearchOptions
 from nmt.data.corpus import image_path
+from nmt.data.languages import language_code
 from nmt.data.text import read_lines
 from nmt.errors import UserError
 from nmt.evaluation.metrics import check_lines
@@ -89,11 +90,21 @@ def read_test(files: Sequence[Path], systems: Sequence[System]) -> TestSet:
     """Read SOURCE and REFERENCE files, or the validation text that all systems have in common.
 
     Raises:
-        UserError: the files do not fit together, or the systems have different validation texts
+        UserError: the files do not fit together, or the systems have different languages or
+            validation texts
     """
     data = systems[0].experiment.data
+    _check_languages(systems)
     if files:
+        if len(files) == 1:
+            raise UserError("requires SOURCE and at least one REFERENCE", "--test")
         sources, *references = [list(read_lines(file)) for file in files]
+        if not sources:
+            raise UserError("is empty; give a text", str(files[0]))
+        for file, lines in zip(files[1:], references, strict=True):
+            if len(lines) != len(sources):
+                message = f"{len(lines)} lines, but {files[0]} has {len(sources)}"
+                raise UserError(f"{message}; give one line per sentence", str(file))
         if data.pictures is not None:
             sources = [image_path(name, files[0].parent) for name in sources]
         test = TestSet(sources, references, str(files[0]))
@@ -109,6 +120,20 @@ def read_test(files: Sequence[Path], systems: Sequence[System]) -> TestSet:
         test = TestSet([s for s, _ in pairs], [[t for _, t in pairs]], description)
     check_lines(test.sources, test.references)
     return test
+
+
+def _check_languages(systems: Sequence[System]) -> None:
+    """Refuse systems whose languages are known and differ, which no text is a test of."""
+    for side in ("source", "target"):
+        found: dict[str, str] = {}
+        for system in systems:
+            code = language_code(getattr(system.experiment.data, side))
+            if code is not None:
+                found.setdefault(code, system.name)
+        if len(found) > 1:
+            listed = ", ".join(f"{code} of {name}" for code, name in found.items())
+            message = f"the {side} languages differ: {listed}; compare systems of one pair"
+            raise UserError(message)
 
 
 def measure(

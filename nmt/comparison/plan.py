@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -11,6 +12,7 @@ from nmt.config.loader import load_experiment
 from nmt.config.schema import Experiment
 from nmt.config.yaml_source import read_value
 from nmt.errors import UserError, UserErrors
+from nmt.files import resolve
 from nmt.storage.run_dir import RunDir
 from nmt.training.dry_run import check_components
 
@@ -126,15 +128,22 @@ def plan_experiments(
 def find_systems(paths: Sequence[Path], *, trust_plugins: bool = False) -> list[System]:
     """Return the systems of existing runs; runs that differ only in their seed are one system.
 
+    Runs of equal options and seeds, such as copies, are systems of their own: they say nothing
+    about the deviation over seeds.
+
     Raises:
         UserError: a directory is not a run, or contains code that is not trusted
     """
     found: dict[str, list[tuple[PlannedRun, Experiment]]] = {}
-    for path in dict.fromkeys(paths):
+    repeats: Counter[str] = Counter()
+    for path in {resolve(path): path for path in paths}.values():
+        RunDir(path).check_trained()
         experiment = RunDir(path).experiment(trust_plugins=trust_plugins)
         options = experiment.to_dict()
         seed = options["training"].pop("seed")
         key = json.dumps(options, sort_keys=True, default=str)
+        repeats[f"{key} {seed}"] += 1
+        key = f"{key} {repeats[f'{key} {seed}']}"
         found.setdefault(key, []).append((PlannedRun(path, seed), experiment))
     groups = [sorted(group, key=lambda one: one[0].seed) for group in found.values()]
     names = _group_names([[run.path for run, _ in group] for group in groups])

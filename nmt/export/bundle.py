@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import safetensors.torch
 import torch
@@ -17,13 +17,11 @@ from nmt.inference.quantization import quantize_weights
 from nmt.inference.saved_model import SavedModel
 from nmt.model.seq2seq import Seq2Seq
 from nmt.model.weights import weight_tensors
-from nmt.storage.bundle import CARD, CONFIG, FORMAT, INFO, WEIGHTS
+from nmt.storage.bundle import CARD, CONFIG, FORMAT, INFO, WEIGHTS, StoredPrecision
 from nmt.version import VERSION
 
-BundlePrecision = Literal["fp32", "bf16", "int8"]
 
-
-def bundle_files(saved: SavedModel, precision: BundlePrecision, card: str) -> dict[str, bytes]:
+def bundle_files(saved: SavedModel, precision: StoredPrecision, card: str) -> dict[str, bytes]:
     """Return the content of each file of a bundle, without the checksums.
 
     Args:
@@ -67,7 +65,7 @@ def _without_folders(value: Any, plain: Any) -> Any:
 
 
 def _weights(
-    model: Seq2Seq, precision: BundlePrecision
+    model: Seq2Seq, precision: StoredPrecision
 ) -> tuple[dict[str, Tensor], dict[str, list[int]]]:
     """Return the weights of a bundle, and the column blocks of its matrices of integers."""
     if precision == "int8":

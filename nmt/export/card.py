@@ -83,10 +83,11 @@ def read_scores(file: Path) -> list[Score]:
     """Read the scores that `nmt-eval --json` has written.
 
     Raises:
-        UserError: the file has another content
+        UserError: the file cannot be read, or has another content
     """
+    text = read_text(file, max_bytes=MIB)
     try:
-        results = json.loads(read_text(file, max_bytes=MIB))
+        results = json.loads(text)
         return [
             Score(file.stem, name, float(result["score"]), str(result["signature"]))
             for name, result in results.items()
@@ -203,7 +204,7 @@ def _model(saved: SavedModel, facts: CardFacts) -> str:
 
 def _scores(facts: CardFacts) -> str:
     if not facts.scores:
-        return "None were measured."
+        return "None are stated."
     rows = []
     for data, metric, value, signature in facts.scores:
         shown = signature.replace("|", r"\|")  # which ends a cell of a table, even in code

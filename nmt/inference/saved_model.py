@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import safetensors.torch
 import torch
@@ -18,12 +17,20 @@ from nmt.data.preparation import UNPREPARED, Preparation
 from nmt.data.vocabularies.saved import load_bundled_vocabularies, load_vocabularies
 from nmt.data.vocabulary import Vocabularies, Vocabulary
 from nmt.errors import UserError
+from nmt.files import exists
 from nmt.inference.hub import fetch_model, is_hub_name
 from nmt.inference.quantization import check_quantized, restore_weights, restored_shapes
 from nmt.model.build import build_meta_model, build_model
 from nmt.model.seq2seq import Seq2Seq
 from nmt.model.weights import load_weights, match_weights, rename_weights
-from nmt.storage.bundle import CONFIG, WEIGHTS, Bundle, is_bundle, read_bundle
+from nmt.storage.bundle import (
+    CONFIG,
+    WEIGHTS,
+    Bundle,
+    StoredPrecision,
+    is_bundle,
+    read_bundle,
+)
 from nmt.storage.checkpoint import (
     NO_CHECKSUMS,
     TRANSLATION_FILES,
@@ -51,7 +58,7 @@ class SavedModel:
         experiment: the experiment that trained the model
         warnings: one line per damaged checkpoint that was passed over
         preparation: preparation of the text before the vocabularies
-        precision: int8 if the weights were restored from integers, as which a CPU multiplies them
+        precision: number format of the stored weights; with int8 a CPU multiplies integers
         step: number of updates of the checkpoint; None if unknown
     """
 
@@ -61,7 +68,7 @@ class SavedModel:
     experiment: Experiment
     warnings: tuple[str, ...]
     preparation: Preparation = UNPREPARED
-    precision: Literal["fp32", "int8"] = "fp32"
+    precision: StoredPrecision = "fp32"
     step: int | None = None
 
 
@@ -81,6 +88,8 @@ def load_saved_model(
     inside = path
     if is_hub_name(path):
         path, inside = fetch_model(path)
+    if not exists(path):
+        raise UserError("not found; give a run or a bundle", str(path))
     if is_bundle(path):
         if checkpoint != "best":
             message = f"checkpoint '{checkpoint[:40]}': a bundle has a single one; leave it out"
@@ -107,8 +116,7 @@ def _load_bundle(bundle: Bundle) -> SavedModel:
         experiment, vocabularies, lambda _: restore_weights(weights, bundle.blocks), location
     )
     warnings = () if bundle.is_verified else (f"{bundle.path}: {NO_CHECKSUMS}",)
-    precision: Literal["fp32", "int8"] = "int8" if bundle.precision == "int8" else "fp32"
-    return replace(saved, warnings=warnings, precision=precision)
+    return replace(saved, warnings=warnings, precision=bundle.precision, step=bundle.step)
 
 
 def _load_run(run: RunDir, checkpoint: str, *, trust_plugins: bool) -> SavedModel:

@@ -27,7 +27,7 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal, get_args
 
 from nmt.errors import UserError
 from nmt.files import (
@@ -48,7 +48,8 @@ from nmt.storage.checksums import CHECKSUMS, parse_checksums
 SUFFIX = ".nmt"
 INFO, CONFIG, WEIGHTS, CARD = "bundle.json", "config.yaml", "model.safetensors", "README.md"
 FORMAT = 1
-PRECISIONS = ("fp32", "bf16", "int8")
+StoredPrecision = Literal["fp32", "bf16", "int8"]
+PRECISIONS = get_args(StoredPrecision)
 REQUIRED = (INFO, CONFIG, WEIGHTS, CARD, CHECKSUMS)
 VOCABULARY = re.compile(r"vocabulary/(joint|source|target)\.(model|json)")
 MAX_BYTES = {
@@ -76,13 +77,15 @@ class Bundle:
         path: the bundle
         files: content of each file
         precision: precision of the weights
+        step: number of updates of the checkpoint; None if unknown
         blocks: widths of the column blocks of each matrix in 8-bit integers, by name
         is_verified: whether the files have the checksums that are part of the bundle
     """
 
     path: Path
     files: Mapping[str, bytes]
-    precision: str
+    precision: StoredPrecision
+    step: int | None
     blocks: Mapping[str, list[int]]
     is_verified: bool
 
@@ -95,6 +98,11 @@ class Bundle:
 def is_bundle(path: Path) -> bool:
     """Return whether a path is a file, or a folder with weights and without checkpoints."""
     return is_file(path) or (is_file(path / WEIGHTS) and not is_dir(path / "checkpoints"))
+
+
+def is_member(name: str) -> bool:
+    """Return whether a bundle may contain a file of this name."""
+    return name in REQUIRED or VOCABULARY.fullmatch(name) is not None
 
 
 def read_bundle(path: Path, *, inside: Path | None = None) -> Bundle:
@@ -115,7 +123,7 @@ def read_bundle(path: Path, *, inside: Path | None = None) -> Bundle:
         with open_regular(path) as stream:
             files = _read_archive(stream, path)
         is_verified = _verify(files, path)
-    info = _parse_info(files[INFO], str(path)) if INFO in files else ("fp32", {})
+    info = _parse_info(files[INFO], str(path)) if INFO in files else ("fp32", None, {})
     return Bundle(path, files, *info, is_verified)
 
 
@@ -225,7 +233,7 @@ def _check_end(stream: BinaryIO) -> None:
 def _check_members(members: list[zipfile.ZipInfo], archive_bytes: int) -> None:
     """Check the table of contents, before a member is read."""
     names = [member.filename for member in members]
-    known = [name for name in names if name in REQUIRED or VOCABULARY.fullmatch(name)]
+    known = [name for name in names if is_member(name)]
     if missing := [name for name in REQUIRED if name not in names]:
         raise _NotABundleError(f"is not a bundle: it has no {missing[0]}")
     if len({*known}) < len(names):
@@ -258,11 +266,14 @@ def _verify(files: Mapping[str, bytes], path: Path) -> bool:
     return True
 
 
-def _parse_info(content: bytes, location: str) -> tuple[str, dict[str, list[int]]]:
-    """Return the precision of the weights, and the column blocks of matrices of integers."""
+def _parse_info(
+    content: bytes, location: str
+) -> tuple[StoredPrecision, int | None, dict[str, list[int]]]:
+    """Return the precision of the weights, the update, and the column blocks of matrices."""
     try:
         info = json.loads(content)
         version, precision, blocks = info["format"], info["precision"], info.get("blocks", {})
+        step = info.get("step")
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         raise UserError(f"{INFO} is not that of a bundle", location) from None
     if version != FORMAT:
@@ -272,6 +283,7 @@ def _parse_info(content: bytes, location: str) -> tuple[str, dict[str, list[int]
         isinstance(widths, list) and all(type(width) is int and width > 0 for width in widths)
         for widths in blocks.values()
     )
+    is_valid = is_valid and (step is None or type(step) is int)
     if precision not in PRECISIONS or not is_valid:
         raise UserError(f"{INFO} is not that of a bundle", location)
-    return precision, blocks
+    return precision, step, blocks

@@ -7,8 +7,9 @@ from nmt.config.loader import load_resolved
 from nmt.config.schema import Experiment
 from nmt.config.yaml_source import read_yaml
 from nmt.errors import UserError
-from nmt.files import is_file
+from nmt.files import exists, is_file
 from nmt.storage.atomic import file_errors, is_regular
+from nmt.storage.bundle import WEIGHTS, is_bundle, is_member
 from nmt.storage.plugins import list_plugins, verified_plugins
 
 MAX_STEP_DIGITS = 18
@@ -69,6 +70,26 @@ class RunDir:
         )
         return joint, source, target
 
+    def check(self) -> None:
+        """Raise UserError for a path that does not exist or is not a run.
+
+        A folder with the files of a bundle passes, because it has a configuration; see
+        `check_trained`.
+        """
+        if not exists(self.path):
+            raise UserError("not found; check the name of the run", str(self.path))
+        if is_file(self.path):
+            raise UserError("is a file; give the directory of a run", str(self.path))
+        if not is_file(self.config):
+            raise UserError(f"is not a run: it has no {self.config.name}", str(self.path))
+
+    def check_trained(self) -> None:
+        """Raise UserError for a path that does not exist, is not a run, or is a bundle."""
+        if exists(self.path) and is_bundle(self.path):
+            message = "is a file or a bundle; give the directory of the run, with its checkpoints"
+            raise UserError(message, str(self.path))
+        self.check()
+
     def owns(self, file: Path) -> bool:
         """Return whether a file has the place of one that training writes."""
         own = {path for path in vars(self).values() if path != self.path}
@@ -87,8 +108,7 @@ class RunDir:
         Raises:
             UserError: the directory is not a run, or uses code that is not trusted
         """
-        if not is_file(self.config):
-            raise UserError(f"is not a run: it has no {self.config.name}", str(self.path))
+        self.check()
         if not trust_plugins:
             return load_resolved(self.config, "none", list_plugins(self.plugins))
         return load_resolved(self.config, "all", verified_plugins(self.plugins))
@@ -128,10 +148,15 @@ class RunDir:
 
 
 def owner(file: Path) -> Path | None:
-    """Return the directory of the run that a file is part of; None for all other files."""
+    """Return the directory of the run or bundle that a file is part of; None for other files."""
     resolved = Path(os.path.realpath(file))
     for run in map(RunDir, resolved.parents):
-        if is_regular(run.config) and run.checkpoints.is_dir() and run.owns(resolved):
+        if not is_regular(run.config):
+            continue
+        if run.checkpoints.is_dir() and run.owns(resolved):
+            return run.path
+        name = resolved.relative_to(run.path).as_posix()
+        if is_regular(run.path / WEIGHTS) and is_member(name):
             return run.path
     return None
 

@@ -41,6 +41,7 @@ def start_vocabularies(
         UserError: if they cannot be read or extended
     """
     with option_errors("training.start_from"):
+        RunDir(start.run).check_trained()
         source, target = load_vocabularies(RunDir(start.run))
         if source is None and not train.images:
             raise UserError(
@@ -103,6 +104,7 @@ def load_initial_weights(
     Raises:
         UserError: if that run has no intact checkpoint, or one of another model
     """
+    RunDir(start.run).check_trained()
     checkpoint, warnings = find_checkpoint(RunDir(start.run), str(start.checkpoint))
     weights = rename_weights(read_weights(checkpoint), model)
     if start.vocabulary != "keep":

@@ -114,7 +114,7 @@ def test_run_has_metrics_and_a_translator(run: nmt.Run) -> None:
     figures = [opened.plot("loss"), nmt.plot([run, run.path], x="minutes"), nmt.plot(run.path)]
     for figure in figures:
         assert figure._repr_png_().startswith(b"\x89PNG")
-    with pytest.raises(UserError, match="is not a run"):
+    with pytest.raises(UserError, match="nowhere: not found"):
         nmt.Run(run.path / "nowhere")
 
 

@@ -123,15 +123,36 @@ def test_failing_run_leaves_the_others_and_is_reported(study: Path, tmp_path: Pa
         (["RUN", "tiny.yaml"], "RUN: is no experiment file; compare either"),
         (["a.b=1"], "a.b=1: is not an experiment file or a run"),
         (["missing", "RUN"], "missing: not found"),
+        (["FOLDER", "RUN"], "FOLDER: is a file or a bundle; give the directory of the run"),
+        (["x.nmt"], "x.nmt: not found"),
+        (["RUN", "-o", "RUN"], "RUN: is both input and output"),
+        (["RUN", "-o", "RUN/samples"], "RUN/samples: is part of the run RUN"),
+        (["RUN", "-o", f"{PHRASES}.de"], f"{PHRASES}.de: is a file; choose a directory"),
+        (["RUN", "--test", f"{PHRASES}.de", "SHORT"], "SHORT: 1 lines, but "),
+        (["RUN", "--test", "EMPTY", "EMPTY"], "EMPTY: is empty"),
         (["missing.yaml"], "missing.yaml: not found"),
         (["RUN", "--baseline", "x"], "--baseline: no system is named 'x'"),
         (["RUN", "--sentence", 99], "--sentence: the test text has 60 lines"),
-        (["RUN", "--test", f"{PHRASES}.de"], "no reference is given"),
+        (["RUN", "--test", f"{PHRASES}.de"], "--test: requires SOURCE and at least one REFERENCE"),
         (["RUN", "--beam-size", "0"], "--beam-size: "),
     ],
 )
-def test_mistakes_are_one_line(arguments: list[object], message: str, trained: Path) -> None:
-    run = str(trained)
-    given = [run if one == "RUN" else one for one in arguments]
-    complaint = _compare(*given).complaint
-    assert complaint.startswith(f"nmt-compare: {message.replace('RUN', run)}")
+def test_mistakes_are_one_line(
+    arguments: list[object], message: str, trained: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "short").write_text("one\n")
+    (tmp_path / "empty").write_text("")
+    folder = tmp_path / "folder"
+    shutil.copytree(trained / "vocabulary", folder / "vocabulary")
+    shutil.copy(trained / "config.yaml", folder)
+    shutil.copy(trained / "checkpoints" / "best" / "model.safetensors", folder)
+    names = {name: str(tmp_path / name.lower()) for name in ("SHORT", "EMPTY", "FOLDER")}
+    names["RUN"] = str(trained)
+
+    def replaced(text: object) -> str:
+        for name, path in names.items():
+            text = str(text).replace(name, path)
+        return str(text)
+
+    complaint = _compare(*map(replaced, arguments)).complaint
+    assert complaint.startswith(f"nmt-compare: {replaced(message)}")

@@ -157,7 +157,7 @@ def test_files_may_precede_and_follow_options(files: tuple[Path, Path, Path]) ->
         (["--alignments", "SHORT", "--gold", "LINKS"], "short:1: "),
         (["HYP", "REF", "-b", "3"], "--beam-size requires -m RUN"),
         (["--lowercase"], "--lowercase requires FILE and REFERENCE"),
-        (["HYP", "REF", "-m", "nowhere"], "nowhere: is not a run"),
+        (["HYP", "REF", "-m", "nowhere"], "nowhere: not found; give a run or a bundle"),
         (["HYP", "REF", "--baseline", "SHORT"], "lines"),
     ],
 )

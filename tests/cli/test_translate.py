@@ -162,7 +162,7 @@ def test_precision_bf16_and_int8_translate(
         (["nowhere.de"], "nowhere.de: not found; give a text file"),
         (["-o", "nowhere/out.en"], "nowhere/out.en: cannot write"),
         (["--alignments", "nowhere/links"], "nowhere/links: cannot write"),
-        (["-m", "nowhere"], "nowhere: is not a run"),
+        (["-m", "nowhere"], "nowhere: not found; give a run or a bundle"),
         (["--force", "nowhere.en"], "nowhere.en: not found"),
     ],
 )

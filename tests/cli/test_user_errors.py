@@ -58,7 +58,12 @@ def files(here: Path, experiment: dict[str, Any]) -> Path:
         (["good.yaml", "training.seed=-1"], "training.seed: must be at least 0, got -1"),
         (["good.yaml", "evaluation.tokenize=letters"], "unknown tokenizer 'letters'"),
         (["good.yaml", "evaluation.metrics=[]"], "no metric is given"),
-        (["good.yaml", "training.start_from=folder"], "folder: is not a run: it has no vocabulary"),
+        (["good.yaml", "training.start_from=folder"], "folder: is not a run: it has no config"),
+        (["good.yaml", "training.start_from=x.nmt"], "x.nmt: not found; check the name"),
+        (
+            ["good.yaml", "training.start_from=empty.yaml"],
+            "empty.yaml: is a file or a bundle",
+        ),
     ],
 )
 def test_errors_of_train(arguments: list[str], words: str, check: bool, files: Path) -> None:

@@ -1,14 +1,16 @@
 """Systems of a grid, and of runs that exist."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from nmt.comparison.measurement import read_test
 from nmt.comparison.plan import Grid, find_systems, parse_grid, plan_experiments, safe_name
 from nmt.errors import UserError, UserErrors
-from tests.commands import write_experiment
+from tests.commands import PHRASES, write_experiment
 
 
 def test_values_of_a_grid_are_those_of_a_yaml_list() -> None:
@@ -84,6 +86,30 @@ def test_runs_that_differ_in_their_seed_alone_are_one_system(trained: Path, tmp_
         ("x", [1, 2]),
         ("y", [1]),
     ]
+
+
+def test_runs_of_equal_options_and_seeds_are_no_seeds_of_one_system(
+    experiment: dict[str, Any], tmp_path: Path
+) -> None:
+    runs = [tmp_path / name / "run" for name in ("a", "b")]
+    for run in runs:
+        run.mkdir(parents=True)
+        write_experiment(run / "config.yaml", experiment)
+    (tmp_path / "link").symlink_to(runs[0])
+    systems = find_systems([*runs, tmp_path / "link"])
+    assert len(systems) == 2
+    assert len({safe_name(one.name) for one in systems}) == 2
+
+
+def test_systems_of_different_languages_are_not_compared(
+    experiment: dict[str, Any], tmp_path: Path
+) -> None:
+    files = [write_experiment(tmp_path / f"{name}.yaml", experiment) for name in ("a", "b")]
+    first, second = plan_experiments(files, {}, tmp_path)
+    data = second.experiment.data.model_copy(update={"target": "ja"})
+    other = replace(second, experiment=second.experiment.model_copy(update={"data": data}))
+    with pytest.raises(UserError, match=r"^the target languages differ: en of a, ja of b"):
+        read_test([PHRASES.with_suffix(".de"), PHRASES.with_suffix(".en")], [first, other])
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,28 @@ def test_bundle_in_int8_is_small_and_is_multiplied_in_int8(
     assert texts(half, precision="int8") != texts(trained)
 
 
+def test_bundle_of_a_bundle_is_the_same_model(trained: Path, tmp_path: Path) -> None:
+    for precision in ("bf16", "int8"):
+        first, second = tmp_path / f"{precision}.nmt", tmp_path / f"{precision}2.nmt"
+        assert nmt_export(trained, first, "--precision", precision).code == 0
+        assert nmt_export(first, second).code == 0
+        one, other = read_bundle(first), read_bundle(second)
+        for name in ("bundle.json", "model.safetensors"):
+            assert one.files[name] == other.files[name]
+        assert f"precision of the weights: {precision}" in other.files["README.md"].decode()
+
+
+def test_model_is_not_overwritten(bundle: Path, trained: Path, tmp_path: Path) -> None:
+    before = bundle.read_bytes()
+    complaint = nmt_translate("-m", bundle, "-o", bundle, given="a\n").complaint
+    assert complaint.startswith(f"nmt-translate: {bundle}: is both input and output")
+    assert bundle.read_bytes() == before
+    assert nmt_export(trained, "--hub", tmp_path / "hub").code == 0
+    for name in ("model.safetensors", "bundle.json", "README.md", "vocabulary/joint.model"):
+        file = tmp_path / "hub" / name
+        assert "is part of" in nmt_translate("-m", trained, "-o", file, given="a\n").complaint
+
+
 def test_bundle_contains_no_paths_of_the_machine(trained: Path, bundle: Path) -> None:
     files = read_bundle(bundle).files
     for name, content in files.items():
@@ -99,6 +121,8 @@ def test_scores_of_a_test_set_take_the_place_of_those_of_the_validation(
     bleu = json.loads(scores.read_text(encoding="utf-8"))["bleu"]["score"]
     assert f"| phrases | bleu | {bleu:.2f} |" in card
     assert "validation | bleu" not in card
+    missing = nmt_export(trained, tmp_path / "a.nmt", "--scores", tmp_path / "b.json")
+    assert "b.json: not found" in missing.complaint
     scores.write_text("[]", encoding="utf-8")
     called = nmt_export(trained, tmp_path / "a.nmt", "--scores", scores)
     assert (

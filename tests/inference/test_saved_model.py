@@ -46,6 +46,7 @@ def test_weights_of_another_model_are_a_user_error(trained: Path) -> None:
 
 
 def test_a_directory_without_a_run_is_a_user_error(tmp_path: Path) -> None:
-    for folder in (tmp_path, tmp_path / "nowhere"):
-        with pytest.raises(UserError, match=r"is not a run: it has no config\.yaml"):
+    empty, absent = "is not a run: it has no config.yaml", "not found; give a run or a bundle"
+    for folder, message in ((tmp_path, empty), (tmp_path / "nowhere", absent)):
+        with pytest.raises(UserError, match=f"{folder}: {message}$"):
             load_saved_model(folder)

@@ -129,6 +129,23 @@ def test_frame_shows_texts_without_scripts() -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
+def test_list_does_not_scroll_sideways(tmp_path: Path) -> None:
+    sync = pytest.importorskip("playwright.sync_api")
+    write(tmp_path / "a.html", 3)
+    with sync.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"))
+        page = browser.new_page()
+        page.goto((tmp_path / "a.html").as_uri())
+        page.wait_for_selector("#rows tr")
+        for width in (400, 900, 1300, 1920, 2600):
+            page.set_viewport_size({"width": width, "height": 800})
+            script = "(list) => list.scrollWidth - list.clientWidth"
+            assert page.eval_on_selector(".scroll", script) == 0, width
+        browser.close()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
 def test_browser_shows_the_selected_sentence(tmp_path: Path) -> None:
     write(tmp_path / "a.html", 3)
     command = ["chromium", "--headless=new", "--no-sandbox", "--disable-gpu", "--dump-dom"]
