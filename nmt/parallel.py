@@ -75,6 +75,10 @@ class Worker(Generic[Item, Result]):
         result: Result = received
         return result
 
+    def kill(self) -> None:
+        """Kill the process, also while another thread waits for its result."""
+        self._process.kill()
+
     def close(self) -> None:
         """Close the connection and kill the process."""
         self._connection.close()

@@ -204,8 +204,9 @@ def _bind(host: str, port: int) -> socket.socket:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(address)
             stack.pop_all()
-    except OSError as error:
-        message = f"cannot listen: {error.strerror}; choose another --host or --port"
+    except (OSError, UnicodeError) as error:  # the latter from a name that no domain can have
+        reason = getattr(error, "strerror", None) or "no host has this name"
+        message = f"cannot listen: {reason}; choose another --host or --port"
         raise UserError(message, f"{host}:{port}") from None
     return listener
 

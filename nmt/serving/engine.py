@@ -33,6 +33,9 @@ class Engine:
     client never waits, and clients that send their next sentence when they receive the last one
     form large batches.
 
+    A round that lasts longer than it takes to load the model is stopped when all its clients have
+    hung up, so that it does not delay the requests of others, nor the end of the service.
+
     Args:
         load: picklable function that loads the model
         batch_wait: seconds
@@ -51,7 +54,7 @@ class Engine:
         self._waiting: deque[_Waiting] = deque()
         self._arrived, self._complete = asyncio.Event(), asyncio.Event()
         self._expected = 0  # jobs of the next round
-        self._last_seconds = 0.0
+        self._last_seconds = self._load_seconds = 0.0
         self._closing = False
         self._thread = ThreadPoolExecutor(1, "engine")
         self._worker: Worker[Sequence[Job] | None, Any] | None = None
@@ -62,11 +65,13 @@ class Engine:
         Raises:
             UserError: if it cannot be loaded
         """
+        start = time.perf_counter()
         try:
             self.info = await self._in_thread(None)
         except BaseException:
             await self._stop()
             raise
+        self._load_seconds = time.perf_counter() - start
         self._rounds = asyncio.create_task(self._run())
         return self.info
 
@@ -101,7 +106,7 @@ class Engine:
             self._observe(last, sum(len(one.job.sentences) for one in batch))
             start = time.perf_counter()
             try:
-                replies: list[Reply | Exception] = await self._in_thread([one.job for one in batch])
+                replies: list[Reply | Exception] = await self._round(batch)
             except Exception as error:  # the process was killed, lacks memory, or has a bug
                 replies = [Unavailable(str(error))] * len(batch)
             self._last_seconds = time.perf_counter() - start
@@ -134,6 +139,19 @@ class Engine:
             if not self._waiting and not self._closing:
                 self._arrived.clear()
         return batch
+
+    async def _round(self, batch: list[_Waiting]) -> Any:
+        """Return the replies to the jobs of a round, which is stopped if nobody waits for them."""
+        work = asyncio.ensure_future(self._in_thread([one.job for one in batch]))
+        hung_up = asyncio.ensure_future(asyncio.wait([one.reply for one in batch]))
+        await asyncio.wait((work, hung_up), return_when=asyncio.FIRST_COMPLETED)
+        hung_up.cancel()
+        if not work.done():
+            # Stopping costs a new process, which only pays for itself after this time.
+            await asyncio.wait((work,), timeout=self._load_seconds)
+        if not work.done() and self._worker is not None:
+            self._worker.kill()
+        return await work
 
     async def _in_thread(self, jobs: Sequence[Job] | None) -> Any:
         loop = asyncio.get_running_loop()

@@ -5,6 +5,7 @@ are `{"error": message}` with the statuses and, where a client may depend on the
 LibreTranslate; a text that is too long is 413 instead of 400.
 """
 
+import logging
 import secrets
 from collections.abc import Mapping
 from pathlib import PurePath
@@ -28,6 +29,8 @@ FILE_FORMATS = (".txt", ".html", ".htm")
 MAX_HTML = 200_000  # characters
 MAX_KEPT_CHARS = 20_000_000  # of translated files, the oldest of which are dropped
 Model = TypeVar("Model", bound=BaseModel)
+# Its warnings repeat in the log what the answer tells the client.
+logging.getLogger("python_multipart").setLevel(logging.ERROR)
 
 
 class Detection(BaseModel):
@@ -149,6 +152,7 @@ class Libre:
         router.add_api_route("/languages", self.languages, response_model=list[LanguageOut])
         router.add_api_route("/frontend/settings", self.settings)
         router.add_api_route("/health", self.health)
+        router.add_api_route("/health", self.health, methods=["HEAD"], include_in_schema=False)
 
     async def translate(self, request: Request) -> Response:
         """Translate a text, or a list of texts."""

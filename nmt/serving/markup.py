@@ -102,6 +102,8 @@ class MarkupText(HTMLParser):
         self._skipped, self._depth, self._raw = "", 0, list[str]()
         self.feed(text)
         self.close()
+        if self.rawdata:  # behind a script that has no end tag
+            self.handle_data(self.rawdata)
         if self._depth:  # without its end tag
             self._depth = 0
             self._add("".join(self._raw), inline=False)
@@ -169,7 +171,9 @@ class MarkupText(HTMLParser):
         self._add(f"<?{data}>", inline=False)
 
     def unknown_decl(self, data: str) -> None:
-        self._add(f"<![{data}]>", inline=True)
+        # Sections of SGML end in "]]>", conditional comments in "]>".
+        is_condition = re.match(r"if|else|endif", data, re.I)
+        self._add(f"<![{data}]>" if is_condition else f"<![{data}]]>", inline=True)
 
     @property
     def _block(self) -> _Block:

@@ -2,7 +2,8 @@
 
 A line feed ends a sentence, and so does punctuation unless the following word begins in lower case
 or a full stop marks an abbreviation, an initial or an ordinal number. In doubt, sentences stay
-together: half a sentence is worse to translate than two.
+together: half a sentence is worse to translate than two. Only a sentence of more than `MAX_CHARS`
+characters is divided further, because the time of search is quadratic in the length.
 """
 
 import re
@@ -24,6 +25,8 @@ ABBREVIATIONS = (
     "usw vgl vol vs zzgl "
 )
 MAX_ORDINAL_DIGITS = 2
+MAX_CHARS = 500  # of a sentence
+PAUSE = re.compile(r"[,;:]\s|[،؛、，；：]\s?")
 
 
 class Segment(NamedTuple):
@@ -41,7 +44,7 @@ class Segment(NamedTuple):
 def split_sentences(text: str) -> list[Segment]:
     """Divide a text into sentences; joined with the white space before each, they are the text."""
     segments, before, position = list[Segment](), "", 0
-    for end in [*_ends(text), len(text)]:
+    for end in _bounded(text, [*_ends(text), len(text)]):
         part = text[position:end]
         position = end
         sentence = part.strip()
@@ -71,6 +74,22 @@ def _ends(text: str) -> Iterator[int]:
         if line is not None:
             start = line.end()
             yield start
+
+
+def _bounded(text: str, ends: list[int]) -> Iterator[int]:
+    """Yield the ends of sentences, and ends inside those of too many characters."""
+    start = 0
+    for end in ends:
+        while end - start > MAX_CHARS:
+            low, high = start + MAX_CHARS // 2, start + MAX_CHARS
+            pauses = PAUSE.finditer(text, low, high)
+            spaces = re.finditer(r"\s", text[low:high])
+            start = max((one.end() for one in pauses), default=0) or low + max(
+                (one.end() for one in spaces), default=high - low
+            )
+            yield start
+        yield end
+        start = end
 
 
 def _continues(text: str, end: re.Match[str]) -> bool:

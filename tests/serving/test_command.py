@@ -130,6 +130,7 @@ def test_mistakes_end_the_start_with_one_line(trained: Path, tmp_path: Path) -> 
             ([], "no model is given"),
             (["--pair", "de=runs/x"], "expected SOURCE-TARGET=MODEL"),
             ([trained, "--batch-wait", "5"], "such as 5ms"),
+            ([trained, "--host", "a" * 70], ":5000: cannot listen: no host"),
             ([trained, "--port", port], f"127.0.0.1:{port}: cannot listen"),
             ([trained, "--port", 0, "--api-keys", tmp_path / "keys"], "keys:1: expected a key"),
         ):

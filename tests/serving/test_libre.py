@@ -161,6 +161,8 @@ def test_languages_settings_health_and_detection(translator: Translator) -> None
             assert settings["charLimit"] == 5000
             assert settings["language"]["source"] == {"code": "ko", "name": "Korean"}
             assert (await client.get("/health")).json() == {"status": "ok"}
+            for path in ("/health", "/", "/page/page.js"):
+                assert (await client.head(path)).status_code == 200
             found = (await client.post("/detect", data={"q": "나는 학생입니다"})).json()
             assert found == [{"confidence": 100.0, "language": "ko"}]
             answer = await client.post(

@@ -39,6 +39,8 @@ def translated(text: str, *, reverse: bool = False, aligned: bool = True) -> str
         ("<!DOCTYPE html><!-- x --><b>one", "<!DOCTYPE html><!-- x --><b>ONE"),
         ("stray</b> end</p>", "STRAY</b> END</p>"),
         ("a < b", "A &lt; B"),
+        ("a<script>b</scr c", "A<script>b</scr c"),
+        ("<![CDATA[a]]>b <![if IE]>c<![endif]>", "<![CDATA[a]]>B <![if IE]>C<![endif]>"),
         ("<img src=x> a <img src=y>", "<img src=x> A <img src=y>"),
         ("", ""),
     ],

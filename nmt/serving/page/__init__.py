@@ -31,8 +31,8 @@ HEADERS = {
 def page_router() -> APIRouter:
     """Return the routes of the page: `/` and its files below `/page/`."""
     router = APIRouter(include_in_schema=False)
-    router.add_api_route("/", _index)
-    router.add_api_route("/page/{name}", _file)
+    router.add_api_route("/", _index, methods=["GET", "HEAD"])
+    router.add_api_route("/page/{name}", _file, methods=["GET", "HEAD"])
     return router
 
 
