@@ -28,6 +28,13 @@ def column(text: str) -> int | str:
     return integer(1, MAX_COLUMNS)(text) if text.isdecimal() else text
 
 
+def one_line(text: str) -> str:
+    """Parse a short text, which has no line break or other control character."""
+    if not text.strip() or not text.isprintable() or len(text) > MAX_COLUMNS:
+        raise argparse.ArgumentTypeError(f"expected one line of text, got {_shown(text)!a}")
+    return text.strip()
+
+
 def option_name(name: str) -> str:
     """Return the option that argparse stores as an attribute of this name: n_best is --n-best."""
     return f"--{name.replace('_', '-')}"

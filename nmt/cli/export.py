@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nmt.cli.arguments import one_line
 from nmt.cli.common import SUCCESS, Parser, run
 from nmt.cli.output import check_outputs
 from nmt.cli.streams import complain
@@ -73,9 +74,14 @@ def _parser() -> Parser:
         "quarter (default: as in RUN)",
     )
     card = parser.add_argument_group("model card")
-    card.add_argument("--name", metavar="NAME", help="name of the model (default: that of RUN)")
     card.add_argument(
-        "--license", metavar="ID", help="license of the model, such as cc-by-4.0 (default: none)"
+        "--name", type=one_line, metavar="NAME", help="name of the model (default: that of RUN)"
+    )
+    card.add_argument(
+        "--license",
+        type=one_line,
+        metavar="ID",
+        help="license of the model, such as cc-by-4.0 (default: none)",
     )
     card.add_argument(
         "--scores",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nmt.api.training import train
-from nmt.comparison.plan import System, format_value, parse_grid, safe_name
+from nmt.comparison.plan import SEED, System, format_value, parse_grid, safe_name
 from nmt.config.loader import load_experiment
 from nmt.config.yaml_source import read_value
 from nmt.errors import UserError
@@ -63,6 +63,8 @@ def parse_tuning(texts: Sequence[str], origin: str) -> Tuning:
     space: dict[str, Range | Sequence[str]] = {}
     for text in ranges:
         key, _, values = text.partition("=")
+        if key == SEED:
+            raise UserError(f"{SEED} is not tuned; use --seeds", origin)
         if ".." in values:
             bounds, _, scale = values.partition(":")
             low, high = (read_value(bound, origin) for bound in bounds.split("..", 1))

@@ -35,6 +35,7 @@ def test_ranges_and_lists_are_read() -> None:
         (["5", "a=2..1"], "LOW must be below HIGH"),
         (["5", "a=0..1:log"], "above 0 with :log"),
         (["5", "a"], "'a' is not a grid"),
+        (["5", "training.seed=1..3"], "training.seed is not tuned; use --seeds"),
     ],
 )
 def test_mistakes_are_reported(texts: list[str], message: str) -> None:

@@ -173,6 +173,8 @@ def test_model_that_requires_code_is_not_exported(trained: Path, tmp_path: Path)
         (("--onnx", "a", "--precision", "int8"), "--precision: has no effect with --onnx"),
         (("--ctranslate2", "a"), "requires the encoder and the decoder transformer"),
         (("a.nmt", "--hub", "a.nmt"), "is the output of both"),
+        (("a.nmt", "--name", "a\n---"), "--name: expected one line of text"),
+        (("a.nmt", "--license", " "), "--license: expected one line of text"),
     ],
 )
 def test_options_without_effect_are_refused(
