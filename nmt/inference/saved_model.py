@@ -71,6 +71,19 @@ class SavedModel:
     precision: StoredPrecision = "fp32"
     step: int | None = None
 
+    def ensemble_difference(self, other: "SavedModel") -> str | None:
+        """Return the reason why two models form no ensemble; None if they can."""
+        # They exchange ids of target tokens; each reads its own segmentation of a text.
+        if self.target_vocabulary.fingerprint != other.target_vocabulary.fingerprint:
+            return "another target vocabulary"
+        if self.preparation != other.preparation:
+            return "other options data.pre, data.post or data.placeholders"
+        kinds = {
+            (one.model.encoder.grid, one.source if isinstance(one.source, ImageSize) else None)
+            for one in (self, other)
+        }
+        return "another kind of source" if len(kinds) > 1 else None
+
 
 def load_saved_model(
     path: Path, checkpoint: str = "best", *, trust_plugins: bool = False

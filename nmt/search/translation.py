@@ -1,6 +1,5 @@
 """A translation with its scores, attention and alignment."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import import_module
@@ -11,9 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from nmt.data.pharaoh import Link
-from nmt.data.preparation import UNPREPARED, Preparation, project
 from nmt.data.segmented_text import SegmentedText
-from nmt.data.vocabulary import Span, Vocabulary
+from nmt.data.vocabulary import Span
 from nmt.errors import UserError
 from nmt.search.alignment import (
     END,
@@ -22,7 +20,6 @@ from nmt.search.alignment import (
     word_alignment,
     word_weights,
 )
-from nmt.search.hypothesis import Hypothesis
 
 if TYPE_CHECKING:  # matplotlib is an extra
     from nmt.evaluation.plots import AttentionFigure
@@ -190,88 +187,3 @@ class Translation:
             "n_best": [{"translation": t.text, "score": t.score} for t in self.n_best],
             "alternatives": alternatives,
         }
-
-
-def to_translation(
-    source: str,
-    source_pieces: Sequence[str],
-    hypothesis: Hypothesis,
-    vocabulary: Vocabulary,
-    *,
-    source_spans: Sequence[Span],
-    target: str | None = None,
-    replace_unknown: bool = False,
-    grid: tuple[int, int] | None = None,
-    preparation: Preparation = UNPREPARED,
-) -> Translation:
-    """Convert a hypothesis to text.
-
-    Args:
-        source, source_pieces, source_spans: source sentence and its pieces
-        hypothesis: token ids, scores and attention weights
-        vocabulary: target vocabulary
-        target: the given translation that was scored, which is the text then
-        replace_unknown: replace unknown tokens by the source words with the largest weight
-        grid: rows and columns of the annotations if the source is an image
-        preparation: the preparation of the source, whose inverse applies to the translation
-
-    Raises:
-        UserError: if unknown tokens are to be replaced and the model has no attention
-    """
-    # The last token of a finished hypothesis is `</s>`, which has no text.
-    tokens = hypothesis.tokens[:-1] if hypothesis.finished else hypothesis.tokens
-    if target is None:
-        text, spans = vocabulary.decode_with_spans(tokens)
-        if replace_unknown and vocabulary.unk in tokens:
-            segmented = SegmentedText(source, source_spans)
-            words = _source_words(segmented, len(tokens), hypothesis.weights_ts)
-            words = [
-                word if i == vocabulary.unk else None for i, word in zip(tokens, words, strict=True)
-            ]
-            text, spans = _replace(text, spans, words)
-        decoded, text = text, preparation.restore(text, source)
-        spans = project(spans, decoded, text)
-    else:
-        prepared = preparation.target(target, source)
-        text, spans = target, project(vocabulary.spans(prepared), prepared, target)
-    return Translation(
-        source,
-        text.replace("\n", " "),  # byte pieces can spell a line feed; output has one line each
-        hypothesis.score,
-        hypothesis.log_prob,
-        tuple(source_pieces),
-        tuple(vocabulary.tokens(tokens)),
-        tuple(hypothesis.token_log_probs),
-        hypothesis.weights_ts,
-        hypothesis.finished,
-        grid=grid,
-        source_spans=tuple(source_spans),
-        spans=tuple(spans),
-    )
-
-
-def _source_words(
-    source: SegmentedText, target_count: int, weights_ts: Tensor | None
-) -> list[str | None]:
-    """Return the source word with the largest weight per target token. Luong et al. 2015, 4.1."""
-    if weights_ts is None:
-        raise UserError("replace_unknown requires a model with attention; remove it")
-    words: list[str | None] = [None] * target_count
-    for piece, position in piece_alignment(weights_ts, source.pieces, target_count):
-        if covered := source.words_of_pieces[piece]:
-            words[position] = source.words[covered[0]]
-    return words
-
-
-def _replace(
-    text: str, spans: Sequence[Span], replacements: Sequence[str | None]
-) -> tuple[str, list[Span]]:
-    """Return the text with other strings in place of some of its tokens."""
-    replaced, moved, previous = "", list[Span](), 0
-    for (start, end), other in zip(spans, replacements, strict=True):
-        replaced += text[previous:start]  # spaces between the words of some vocabularies
-        begin = len(replaced)
-        replaced += text[start:end] if other is None else other
-        moved.append((begin, len(replaced)))
-        previous = end
-    return replaced, moved

@@ -1,19 +1,16 @@
 """Translation of text: vocabularies, batches, search and back to text, for every command."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import Any, get_args, overload
+from typing import Any, overload
 
 import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from nmt.config.choices import SearchRecurrence
 from nmt.config.search_options import SearchOptions
-from nmt.data.corpus import add_tag
 from nmt.data.images import ImageSize
 from nmt.data.preparation import UNPREPARED, Preparation
 from nmt.data.text import is_blank, list_texts
@@ -22,7 +19,7 @@ from nmt.device import resolve_device
 from nmt.errors import UserError
 from nmt.inference.compile import compile_model
 from nmt.inference.override import override_attention
-from nmt.inference.saved_model import SavedModel, load_saved_model
+from nmt.inference.saved_model import load_saved_model
 from nmt.model.interfaces import Memory, State
 from nmt.model.seq2seq import Seq2Seq
 from nmt.search.attention_views import attention_views
@@ -36,7 +33,7 @@ from nmt.search.constraints.line_constraints import resolve_lines
 from nmt.search.constraints.request import Phrases, constraints_of_texts
 from nmt.search.encoded_batch import EncodedBatch
 from nmt.search.ensemble import ensemble
-from nmt.search.graphed_steps import GraphedSteps
+from nmt.search.graphed_steps import GraphedSteps, check_graph_options, check_recurrence
 from nmt.search.hypothesis import Alternative, Hypothesis
 from nmt.search.intervention import (
     NO_WEIGHTS,
@@ -45,11 +42,13 @@ from nmt.search.intervention import (
     collate_interventions,
     intervening,
 )
+from nmt.search.postprocessing import convert_hypotheses
 from nmt.search.source_encoding import SourceEncoding, encode_sources
 from nmt.search.source_line import SourceLine, number_lines
 from nmt.search.source_reader import make_reader
 from nmt.search.step import Step
-from nmt.search.translation import OtherPiece, Translation, to_translation
+from nmt.search.tags import tagged_texts
+from nmt.search.translation import Translation
 
 
 class Translator:
@@ -94,7 +93,7 @@ class Translator:
         recurrence: str = "auto",
         preparation: Preparation = UNPREPARED,
     ) -> None:
-        _check_recurrence(recurrence, device)
+        check_recurrence(recurrence, device)
         self.models = [compile_model(model, precision=precision, device=device) for model in models]
         self.options = options
         sources = [source, *(other_sources or [source] * (len(models) - 1))]
@@ -151,7 +150,7 @@ class Translator:
             raise UserError("no run directory is given; name at least one")
         # Before the weights are read, which takes longer than this check.
         resolved = resolve_device(device)
-        _check_recurrence(recurrence, resolved)
+        check_recurrence(recurrence, resolved)
         saved = [
             load_saved_model(Path(run), str(checkpoint), trust_plugins=trust_plugins)
             for run in runs
@@ -161,7 +160,7 @@ class Translator:
             precision = "int8" if is_int8 else "fp32"
         first = saved[0]
         for run, other in zip(runs, saved, strict=True):
-            if difference := _difference(first, other):
+            if difference := first.ensemble_difference(other):
                 raise UserError(f"has {difference} than {runs[0]}; give another run", str(run))
         # The options of the first run apply to the ensemble.
         translator = cls(
@@ -248,7 +247,7 @@ class Translator:
         if len(self.models) > 1:
             raise UserError("an ensemble has several encoders; load a single run to encode")
         lines = list(number_lines(list_texts(texts)))
-        texts = self._tagged(lines, self.options, "")
+        texts = self._tagged_texts(lines, self.options)
         return encode_sources(self.models[0], self.reader, texts, self.options)
 
     def attention_views(
@@ -267,7 +266,8 @@ class Translator:
             options: options of the translations
             heads: whether to add a copy for each head of each layer of multi-head attention
         """
-        texts = self._tagged(list(number_lines([t.source for t in translations])), options, "")
+        lines = list(number_lines([one.source for one in translations]))
+        texts = self._tagged_texts(lines, options)
         readers = [self.readers[number] for number in self._reader_of_model]
         models = dict(zip(names, zip(self.models, readers, strict=True), strict=True))
         return attention_views(
@@ -341,15 +341,15 @@ class Translator:
         """
         is_constrained = any(line.constraints for line in lines)
         intervenes = any(line.intervention for line in lines)
-        for line in lines if intervenes else ():
-            if line.intervention and is_blank(line.text):
+        for line in lines:
+            if line.intervention is not None and is_blank(line.text):
                 raise UserError("is empty; remove its intervention", line.location(file))
         self._check_options(options, is_constrained=is_constrained, intervenes=intervenes)
         resolved = None
         if is_constrained:
             compiler = self._constraint_compiler
             resolved = resolve_lines(compiler, self.preparation, lines, options, file)
-        texts = self._tagged(lines, options, file)
+        texts = self._tagged_texts(lines, options, file)
         # By reader, then by line.
         encoded = [reader.encode(texts) for reader in self.readers]
         ids = encoded[0]
@@ -369,63 +369,18 @@ class Translator:
             if options.alternatives:
                 others_b = batch.alternatives(hypotheses_b, options.alternatives)
             for row, hypotheses, others in zip(rows, hypotheses_b, others_b, strict=True):
-                translations[row] = self._to_translation(
-                    lines[row], texts[row], ids[row], hypotheses, others, options
+                translations[row] = convert_hypotheses(
+                    lines[row],
+                    texts[row],
+                    ids[row],
+                    hypotheses,
+                    others,
+                    options,
+                    reader=self.reader,
+                    vocabulary=self.target_vocabulary,
+                    preparation=self.preparation,
                 )
         return translations
-
-    def _to_translation(
-        self,
-        line: SourceLine,
-        text: str,
-        ids: list[int],
-        hypotheses: list[Hypothesis],
-        alternatives: list[list[Alternative]],
-        options: SearchOptions,
-    ) -> Translation:
-        """Convert the hypotheses of a line, given its text with tag and its source positions.
-
-        The alternatives are those of the best hypothesis.
-        """
-        spans = self.reader.spans_after_tag(text, len(text) - len(line.text))
-        pieces = self.reader.pieces(ids)
-        n_best = [
-            to_translation(
-                line.text,
-                pieces,
-                hypothesis,
-                self.target_vocabulary,
-                source_spans=spans,
-                target=line.target,
-                replace_unknown=options.replace_unknown,
-                grid=self.reader.grid,
-                preparation=self.preparation,
-            )
-            for hypothesis in hypotheses
-        ]
-        if not n_best:
-            # No translation satisfies the constraints, or the model gives every continuation
-            # probability 0.
-            return Translation(line.text, finished=False)
-        if self.preparation.changes_target and options.sampling is None:
-            n_best = _distinct(n_best)
-        if alternatives:
-            n_best[0] = replace(n_best[0], alternatives=self._other_pieces(alternatives))
-        return replace(n_best[0], n_best=tuple(n_best))
-
-    def _other_pieces(
-        self, alternatives: list[list[Alternative]]
-    ) -> tuple[tuple[OtherPiece, ...], ...]:
-        return tuple(
-            tuple(
-                map(
-                    OtherPiece,
-                    self.target_vocabulary.tokens([one.token for one in others]),
-                    [one.log_prob for one in others],
-                )
-            )
-            for others in alternatives
-        )
 
     def _check_options(
         self, options: SearchOptions, *, is_constrained: bool, intervenes: bool
@@ -433,41 +388,15 @@ class Translator:
         """Raise UserError for options that the model or its recurrence does not support."""
         if options.replace_unknown and self.reader.grid is not None:
             raise UserError("replace_unknown has no effect with images, which have no words")
-        if self._graphs is None:
-            return
-        if options.block_ngram_repeat:
-            # The tokens to compare are one more at every step.
-            raise UserError("block_ngram_repeat is not possible with recurrence graph; use auto")
-        if is_constrained:
-            raise UserError("constraints are not possible with recurrence graph; use auto")
-        if intervenes:
-            raise UserError("interventions are not possible with recurrence graph; use auto")
+        if self._graphs is not None:
+            check_graph_options(options, is_constrained=is_constrained, intervenes=intervenes)
 
-    def _tagged(self, lines: Sequence[SourceLine], options: SearchOptions, file: str) -> list[str]:
-        """Return the texts of lines with the tag of the options.
-
-        Raises:
-            UserError: if the model does not know the tag, or requires one that a line lacks
-        """
-        if options.tag is None:
-            if self.required_tags:
-                for line in lines:
-                    self._require_tag(line, file)
-            return [line.text for line in lines]
-        for reader in self.readers:
-            if not reader.has_symbol(options.tag):
-                raise UserError(
-                    f"tag {options.tag} is unknown to the model; use one of its corpora"
-                )
-        return [add_tag(line.text, options.tag) for line in lines]
-
-    def _require_tag(self, line: SourceLine, file: str) -> None:
-        if not is_blank(line.text) and line.text.split(maxsplit=1)[0] not in self.required_tags:
-            raise UserError(
-                f"the model requires a tag, {' or '.join(self.required_tags)}; choose one with "
-                "--tag (Python: tag=...), or begin the sentence with it",
-                line.location(file),
-            )
+    def _tagged_texts(
+        self, lines: Sequence[SourceLine], options: SearchOptions, file: str = ""
+    ) -> list[str]:
+        return tagged_texts(
+            lines, options.tag, readers=self.readers, required=self.required_tags, file=file
+        )
 
     @cached_property
     def _token_ids(self) -> dict[str, int]:
@@ -537,30 +466,23 @@ class Translator:
         file: str,
     ) -> tuple[IntervenedMemory, State]:
         """Return memory and state with the interventions of the lines."""
+        can_override = len(self.models) == 1 and self.models[0].can_override_attention(memory)
         for row, line in enumerate(lines):
             if line.intervention is None:
                 continue
-            if line.intervention.attention and not self._can_override(memory):
+            if line.intervention.attention and not can_override:
                 message = "this model's attention cannot be set; it requires a single model with"
                 raise UserError(f"{message} normalized attention to the source")
             max_lengths_b[row] += len(line.intervention.pieces)
         tables = collate_interventions(
             [line.intervention for line in lines],
-            self._token_of_piece,
+            self._token_ids,
             mask_bs,
             max_lengths_b,
             [line.location(file) for line in lines],
         )
         position_b = torch.zeros(len(lines), dtype=torch.long, device=self.device)
         return IntervenedMemory(memory, tables.to(self.device)), (position_b, state)
-
-    def _can_override(self, memory: Memory) -> bool:
-        return len(self.models) == 1 and self.models[0].can_override_attention(memory)
-
-    @cached_property
-    def _token_of_piece(self) -> dict[str, int]:
-        pieces = self.target_vocabulary.tokens(range(len(self.target_vocabulary)))
-        return {piece: token for token, piece in enumerate(pieces)}
 
     def _decode(
         self, batch: EncodedBatch, lines: list[SourceLine], options: SearchOptions
@@ -574,34 +496,3 @@ class Translator:
         if options.sampling is not None:
             return batch.sample([line.number for line in lines], options)
         return batch.beam_search(options, self.target_vocabulary.decode)
-
-
-def _distinct(n_best: Sequence[Translation]) -> list[Translation]:
-    """Return the first translation of each text; decoded texts may be equal once restored."""
-    first: dict[str, Translation] = {}
-    for translation in n_best:
-        first.setdefault(translation.text, translation)
-    return list(first.values())
-
-
-def _check_recurrence(recurrence: str, device: torch.device) -> None:
-    known = get_args(SearchRecurrence)
-    if recurrence not in known:
-        raise UserError(f"recurrence '{recurrence}' must be one of {', '.join(known)}")
-    if recurrence == "graph" and device.type != "cuda":
-        raise UserError("recurrence graph requires a GPU; use auto")
-
-
-def _difference(first: SavedModel, other: SavedModel) -> str | None:
-    """Return the reason why two models form no ensemble, or None."""
-    # They exchange ids of target tokens; each reads its own segmentation of a text.
-    if first.target_vocabulary.fingerprint != other.target_vocabulary.fingerprint:
-        return "another target vocabulary"
-    if first.preparation != other.preparation:
-        return "other options data.pre, data.post or data.placeholders"
-    kinds = {(one.model.encoder.grid, _images(one.source)) for one in (first, other)}
-    return "another kind of source" if len(kinds) > 1 else None
-
-
-def _images(source: Vocabulary | ImageSize) -> ImageSize | None:
-    return source if isinstance(source, ImageSize) else None

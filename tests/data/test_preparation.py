@@ -14,8 +14,8 @@ from nmt.data.tokenization import TokenizationSpec, tokenize_block
 from nmt.data.vocabularies.words import WordVocabulary
 from nmt.errors import UserError
 from nmt.search.hypothesis import Hypothesis
+from nmt.search.postprocessing import to_translation
 from nmt.search.source_reader import TextReader
-from nmt.search.translation import to_translation
 
 MOSES = Preparation(pre="moses", post=("moses",), languages=("de", "en"))
 

@@ -34,7 +34,7 @@ LENGTHS = [9, 7, 1, 2, 12, 5, 9, 3]
 
 @pytest.fixture
 def cuda(monkeypatch: pytest.MonkeyPatch) -> CudaGraphs:
-    monkeypatch.setattr("nmt.search.translator._check_recurrence", lambda *_: None)
+    monkeypatch.setattr("nmt.search.translator.check_recurrence", lambda *_: None)
     return simulate_search(monkeypatch)
 
 

@@ -12,7 +12,8 @@ from nmt.data.vocabularies.sentencepiece import SentencePieceVocabulary
 from nmt.data.vocabulary import Vocabulary
 from nmt.errors import UserError
 from nmt.search.hypothesis import Hypothesis
-from nmt.search.translation import Translation, to_translation
+from nmt.search.postprocessing import to_translation
+from nmt.search.translation import Translation
 
 LINES = ["Ein Mann liest", "a man reads", "Haus", "house"] * 4
 

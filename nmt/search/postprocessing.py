@@ -1,0 +1,175 @@
+"""Conversion of hypotheses to translations: detokenization, unknown words and restored text."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from torch import Tensor
+
+from nmt.config.search_options import SearchOptions
+from nmt.data.preparation import UNPREPARED, Preparation, project
+from nmt.data.segmented_text import SegmentedText
+from nmt.data.vocabulary import Span, Vocabulary
+from nmt.errors import UserError
+from nmt.search.alignment import piece_alignment
+from nmt.search.hypothesis import Alternative, Hypothesis
+from nmt.search.source_line import SourceLine
+from nmt.search.source_reader import SourceReader
+from nmt.search.translation import OtherPiece, Translation
+
+
+def convert_hypotheses(
+    line: SourceLine,
+    text: str,
+    ids: Sequence[int],
+    hypotheses: Sequence[Hypothesis],
+    alternatives: Sequence[Sequence[Alternative]],
+    options: SearchOptions,
+    *,
+    reader: SourceReader,
+    vocabulary: Vocabulary,
+    preparation: Preparation,
+) -> Translation:
+    """Convert the hypotheses of a line to its translation with n-best translations.
+
+    Args:
+        line: the line
+        text: its text with its tag
+        ids: its source positions, from the reader
+        hypotheses: its hypotheses, best first
+        alternatives: other tokens at each step of the best hypothesis; empty unless requested
+        options: options of the search
+        reader: reader of the source
+        vocabulary: target vocabulary
+        preparation: preparation of the source, whose inverse applies to translations
+
+    Raises:
+        UserError: if unknown tokens are to be replaced and the model has no attention
+    """
+    spans = reader.spans_after_tag(text, len(text) - len(line.text))
+    pieces = reader.pieces(ids)
+    n_best = [
+        to_translation(
+            line.text,
+            pieces,
+            hypothesis,
+            vocabulary,
+            source_spans=spans,
+            target=line.target,
+            replace_unknown=options.replace_unknown,
+            grid=reader.grid,
+            preparation=preparation,
+        )
+        for hypothesis in hypotheses
+    ]
+    if not n_best:
+        # No translation satisfies the constraints, or the model gives every continuation
+        # probability 0.
+        return Translation(line.text, finished=False)
+    if preparation.changes_target and options.sampling is None:
+        n_best = _distinct(n_best)
+    if alternatives:
+        n_best[0] = replace(n_best[0], alternatives=_other_pieces(alternatives, vocabulary))
+    return replace(n_best[0], n_best=tuple(n_best))
+
+
+def _distinct(n_best: Sequence[Translation]) -> list[Translation]:
+    """Return the first translation of each text; decoded texts may be equal once restored."""
+    first: dict[str, Translation] = {}
+    for translation in n_best:
+        first.setdefault(translation.text, translation)
+    return list(first.values())
+
+
+def _other_pieces(
+    alternatives: Sequence[Sequence[Alternative]], vocabulary: Vocabulary
+) -> tuple[tuple[OtherPiece, ...], ...]:
+    rows = []
+    for others in alternatives:
+        pieces = vocabulary.tokens([one.token for one in others])
+        rows.append(tuple(map(OtherPiece, pieces, [one.log_prob for one in others])))
+    return tuple(rows)
+
+
+def to_translation(
+    source: str,
+    source_pieces: Sequence[str],
+    hypothesis: Hypothesis,
+    vocabulary: Vocabulary,
+    *,
+    source_spans: Sequence[Span],
+    target: str | None = None,
+    replace_unknown: bool = False,
+    grid: tuple[int, int] | None = None,
+    preparation: Preparation = UNPREPARED,
+) -> Translation:
+    """Convert a hypothesis to text.
+
+    Args:
+        source, source_pieces, source_spans: source sentence and its pieces
+        hypothesis: token ids, scores and attention weights
+        vocabulary: target vocabulary
+        target: the given translation that was scored, which is the text then
+        replace_unknown: replace unknown tokens by the source words with the largest weight
+        grid: rows and columns of the annotations if the source is an image
+        preparation: the preparation of the source, whose inverse applies to the translation
+
+    Raises:
+        UserError: if unknown tokens are to be replaced and the model has no attention
+    """
+    # The last token of a finished hypothesis is `</s>`, which has no text.
+    tokens = hypothesis.tokens[:-1] if hypothesis.finished else hypothesis.tokens
+    if target is None:
+        text, spans = vocabulary.decode_with_spans(tokens)
+        if replace_unknown and vocabulary.unk in tokens:
+            segmented = SegmentedText(source, source_spans)
+            words = _source_words(segmented, len(tokens), hypothesis.weights_ts)
+            words = [
+                word if i == vocabulary.unk else None for i, word in zip(tokens, words, strict=True)
+            ]
+            text, spans = _replace(text, spans, words)
+        decoded, text = text, preparation.restore(text, source)
+        spans = project(spans, decoded, text)
+    else:
+        prepared = preparation.target(target, source)
+        text, spans = target, project(vocabulary.spans(prepared), prepared, target)
+    return Translation(
+        source,
+        text.replace("\n", " "),  # byte pieces can spell a line feed; output has one line each
+        hypothesis.score,
+        hypothesis.log_prob,
+        tuple(source_pieces),
+        tuple(vocabulary.tokens(tokens)),
+        tuple(hypothesis.token_log_probs),
+        hypothesis.weights_ts,
+        hypothesis.finished,
+        grid=grid,
+        source_spans=tuple(source_spans),
+        spans=tuple(spans),
+    )
+
+
+def _source_words(
+    source: SegmentedText, target_count: int, weights_ts: Tensor | None
+) -> list[str | None]:
+    """Return the source word with the largest weight per target token. Luong et al. 2015, 4.1."""
+    if weights_ts is None:
+        raise UserError("replace_unknown requires a model with attention; remove it")
+    words: list[str | None] = [None] * target_count
+    for piece, position in piece_alignment(weights_ts, source.pieces, target_count):
+        if covered := source.words_of_pieces[piece]:
+            words[position] = source.words[covered[0]]
+    return words
+
+
+def _replace(
+    text: str, spans: Sequence[Span], replacements: Sequence[str | None]
+) -> tuple[str, list[Span]]:
+    """Return the text with other strings in place of some of its tokens."""
+    replaced, moved, previous = "", list[Span](), 0
+    for (start, end), other in zip(spans, replacements, strict=True):
+        replaced += text[previous:start]  # spaces between the words of some vocabularies
+        begin = len(replaced)
+        replaced += text[start:end] if other is None else other
+        moved.append((begin, len(replaced)))
+        previous = end
+    return replaced, moved
