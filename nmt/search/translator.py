@@ -1,14 +1,11 @@
 """Translation of text: vocabularies, batches, search and back to text, for every command."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from typing import Any, overload
 
 import torch
-from jaxtyping import Bool
-from torch import Tensor
 
 from nmt.config.search_options import SearchOptions
 from nmt.data.images import ImageSize
@@ -18,35 +15,21 @@ from nmt.data.vocabulary import Vocabulary
 from nmt.device import resolve_device
 from nmt.errors import UserError
 from nmt.inference.compile import compile_model
-from nmt.inference.override import override_attention
 from nmt.inference.saved_model import load_saved_model
-from nmt.model.interfaces import Memory, State
 from nmt.model.seq2seq import Seq2Seq
 from nmt.search.attention_views import attention_views
+from nmt.search.batch_encoder import BatchEncoder
 from nmt.search.batch_planning import plan_batches
-from nmt.search.constraints.compiler import (
-    ConstraintCompiler,
-    ResolvedConstraints,
-    collate_constraints,
-)
 from nmt.search.constraints.line_constraints import resolve_lines
 from nmt.search.constraints.request import Phrases, constraints_of_texts
 from nmt.search.encoded_batch import EncodedBatch
-from nmt.search.ensemble import ensemble
-from nmt.search.graphed_steps import GraphedSteps, check_graph_options, check_recurrence
+from nmt.search.graphed_steps import check_graph_options, check_recurrence
 from nmt.search.hypothesis import Alternative, Hypothesis
-from nmt.search.intervention import (
-    NO_WEIGHTS,
-    IntervenedMemory,
-    Intervention,
-    collate_interventions,
-    intervening,
-)
+from nmt.search.intervention import NO_WEIGHTS, Intervention
 from nmt.search.postprocessing import convert_hypotheses
 from nmt.search.source_encoding import SourceEncoding, encode_sources
 from nmt.search.source_line import SourceLine, number_lines
 from nmt.search.source_reader import make_reader
-from nmt.search.step import Step
 from nmt.search.tags import tagged_texts
 from nmt.search.translation import Translation
 
@@ -110,12 +93,12 @@ class Translator:
         self.reader = self.readers[0]
         self.target_vocabulary, self.preparation = target_vocabulary, preparation
         self.device = device
-        steps: list[Step] = [model.step for model in self.models]
-        # Attention to another segmentation cannot be averaged with that to the first.
-        attending = [reader == 0 for reader in self._reader_of_model]
-        self._step = steps[0] if len(steps) == 1 else ensemble(steps, attending)
-        self._graphs = (
-            GraphedSteps(self._step, target_vocabulary.eos, device) if uses_graphs else None
+        self._encoder = BatchEncoder(
+            self.models,
+            self.readers,
+            self._reader_of_model,
+            target_vocabulary,
+            uses_graphs=uses_graphs,
         )
         self.warnings: tuple[str, ...] = ()
         self.languages: tuple[str, ...] = ()
@@ -274,7 +257,7 @@ class Translator:
             models,
             texts,
             translations,
-            self._token_ids,
+            self._encoder.token_ids,
             bos=self.target_vocabulary.bos,
             heads=heads,
         )
@@ -347,7 +330,7 @@ class Translator:
         self._check_options(options, is_constrained=is_constrained, intervenes=intervenes)
         resolved = None
         if is_constrained:
-            compiler = self._constraint_compiler
+            compiler = self._encoder.constraint_compiler
             resolved = resolve_lines(compiler, self.preparation, lines, options, file)
         texts = self._tagged_texts(lines, options, file)
         # By reader, then by line.
@@ -357,13 +340,13 @@ class Translator:
         # Empty lines are in no batch and keep these empty translations.
         translations = [Translation(line.text) for line in lines]
         plan = plan_batches(
-            lengths, options, self.models[0].device, few_shapes=self._graphs is not None
+            lengths, options, self.models[0].device, few_shapes=self._encoder.graphs is not None
         )
         for rows in plan:
             selected = [lines[row] for row in rows]
             selected_ids = [[own[row] for row in rows] for own in encoded]
             constraints = resolved and [resolved[row] for row in rows]
-            batch = self._encode_batch(selected, selected_ids, options, file, constraints)
+            batch = self._encoder.encode(selected, selected_ids, options, file, constraints)
             hypotheses_b = self._decode(batch, selected, options)
             others_b: list[list[list[Alternative]]] = [[] for _ in rows]
             if options.alternatives:
@@ -388,7 +371,7 @@ class Translator:
         """Raise UserError for options that the model or its recurrence does not support."""
         if options.replace_unknown and self.reader.grid is not None:
             raise UserError("replace_unknown has no effect with images, which have no words")
-        if self._graphs is not None:
+        if self._encoder.graphs is not None:
             check_graph_options(options, is_constrained=is_constrained, intervenes=intervenes)
 
     def _tagged_texts(
@@ -397,92 +380,6 @@ class Translator:
         return tagged_texts(
             lines, options.tag, readers=self.readers, required=self.required_tags, file=file
         )
-
-    @cached_property
-    def _token_ids(self) -> dict[str, int]:
-        ids = range(len(self.target_vocabulary))
-        return {token: i for i, token in enumerate(self.target_vocabulary.tokens(ids))}
-
-    @cached_property
-    def _constraint_compiler(self) -> ConstraintCompiler:
-        return ConstraintCompiler(self.target_vocabulary)
-
-    def _encode_batch(
-        self,
-        lines: list[SourceLine],
-        ids: list[list[list[int]]],
-        options: SearchOptions,
-        file: str,
-        constraints: list[ResolvedConstraints] | None,
-    ) -> EncodedBatch:
-        """Encode lines by every model; `ids` are their source positions, by reader."""
-        locations = [line.location(file) for line in lines]
-        texts = [line.text for line in lines]
-        inputs = [
-            reader.batch(texts, own, locations)
-            for reader, own in zip(self.readers, ids, strict=True)
-        ]
-        on_device = [(source.to(self.device), mask.to(self.device)) for source, mask in inputs]
-        starts = [
-            model.start(*on_device[reader])
-            for model, reader in zip(self.models, self._reader_of_model, strict=True)
-        ]
-        memory, state = starts[0] if len(starts) == 1 else zip(*starts, strict=True)
-        # The mask stays on the CPU as well: search reads it there and copies it when it needs to.
-        _, mask_bs = inputs[0]
-        length_of = self.reader.default_max_length
-        max_lengths_b = [options.max_length or length_of(one) for one in ids[0]]
-        tables = None
-        if constraints is not None:
-            if not options.max_length:
-                more = (one.min_length for one in constraints)
-                max_lengths_b = list(map(int.__add__, max_lengths_b, more))
-            compiler = self._constraint_compiler
-            compiled = [compiler.compile(one) for one in constraints]
-            tables = collate_constraints(compiled, max_lengths_b, compiler, self.device)
-        step = self._step
-        if any(line.intervention for line in lines):
-            step = intervening(step, override_attention)
-            memory, state = self._intervene(memory, state, mask_bs, max_lengths_b, lines, file)
-        return EncodedBatch(
-            step,
-            memory,
-            state,
-            mask_bs,
-            max_lengths_b,
-            self.target_vocabulary.bos,
-            self.target_vocabulary.eos,
-            tables,
-            self._graphs,
-        )
-
-    def _intervene(
-        self,
-        memory: Memory,
-        state: State,
-        mask_bs: Bool[Tensor, "b s"],
-        max_lengths_b: list[int],
-        lines: list[SourceLine],
-        file: str,
-    ) -> tuple[IntervenedMemory, State]:
-        """Return memory and state with the interventions of the lines."""
-        can_override = len(self.models) == 1 and self.models[0].can_override_attention(memory)
-        for row, line in enumerate(lines):
-            if line.intervention is None:
-                continue
-            if line.intervention.attention and not can_override:
-                message = "this model's attention cannot be set; it requires a single model with"
-                raise UserError(f"{message} normalized attention to the source")
-            max_lengths_b[row] += len(line.intervention.pieces)
-        tables = collate_interventions(
-            [line.intervention for line in lines],
-            self._token_ids,
-            mask_bs,
-            max_lengths_b,
-            [line.location(file) for line in lines],
-        )
-        position_b = torch.zeros(len(lines), dtype=torch.long, device=self.device)
-        return IntervenedMemory(memory, tables.to(self.device)), (position_b, state)
 
     def _decode(
         self, batch: EncodedBatch, lines: list[SourceLine], options: SearchOptions

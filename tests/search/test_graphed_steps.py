@@ -195,8 +195,8 @@ def test_translator_with_graphs_equals_the_plain_one(
             assert one.attention.equal(other.attention)
             # The penalty of a sentence is summed over its padding as well.
             assert one.score == pytest.approx(other.score, rel=1e-12)
-    assert graphed._graphs is not None
-    assert graphed._graphs.graphs.launches > 10
+    assert graphed._encoder.graphs is not None
+    assert graphed._encoder.graphs.graphs.launches > 10
     with pytest.raises(UserError, match="block_ngram_repeat is not possible with recurrence graph"):
         graphed.translate(sources[:1], block_ngram_repeat=2)
 
