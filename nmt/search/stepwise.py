@@ -86,7 +86,6 @@ def sample(
         bos=bos,
         eos=eos,
         max_lengths_b=max_lengths_b,
-        scoring=UNPENALIZED,
         source_mask_bs=source_mask_bs,
         constraints=constraints,
     )
@@ -175,17 +174,8 @@ def find_alternatives(
             found[sentence].append([one for one in others if one.log_prob > NEG_INF][:count])
         return torch.tensor(given)
 
-    decode_stepwise(
-        step,
-        memory,
-        state,
-        select,
-        bos=bos,
-        eos=eos,
-        max_lengths_b=[len(sequence) for sequence in sequences],
-        scoring=UNPENALIZED,
-        source_mask_bs=None,
-    )
+    lengths_b = list(map(len, sequences))
+    decode_stepwise(step, memory, state, select, bos=bos, eos=eos, max_lengths_b=lengths_b)
     return found
 
 
@@ -199,8 +189,8 @@ def decode_stepwise(
     bos: int,
     eos: int,
     max_lengths_b: Sequence[int],
-    scoring: Scoring,
-    source_mask_bs: Bool[Tensor, "b s"] | None,
+    scoring: Scoring = UNPENALIZED,
+    source_mask_bs: Bool[Tensor, "b s"] | None = None,
     constraints: ConstraintState | None = None,
 ) -> list[Hypothesis]:
     """Decode one hypothesis per sentence, its tokens selected by a function.
