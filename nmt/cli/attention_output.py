@@ -131,7 +131,7 @@ class Inspector:
         ]
 
     def read(self, sources: Sequence[str], references: Sequence[str | None]) -> list[Any]:
-        """Return references as translations with attention; None where there is nothing to read."""
+        """Return references as translations with attention; None for those that are not read."""
         from nmt.search.source_line import SourceLine
 
         lines = [

@@ -149,7 +149,7 @@ def _make_bleu(tokenize: str | None, lowercase: bool) -> BLEU:
 
 
 def check_names(names: Sequence[str], all_names: Sequence[str] = METRICS) -> None:
-    """Check that there is at least one name and that all are names of metrics.
+    """Check that a list of names is not empty, and that all are names of metrics.
 
     Raises:
         UserError: if not
@@ -163,10 +163,10 @@ def check_names(names: Sequence[str], all_names: Sequence[str] = METRICS) -> Non
 
 
 def check_lines(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> None:
-    """Check that there are hypotheses, and as many lines in every reference.
+    """Check that every reference has one line per hypothesis.
 
     Raises:
-        UserError: if not
+        UserError: if not, or without any reference or hypothesis
     """
     if not references:
         raise UserError("no reference is given; give one or more")

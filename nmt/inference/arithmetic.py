@@ -1,7 +1,7 @@
 """Operations in which a row's bits do not depend on the rest of the batch, for a CPU.
 
 A matrix library chooses the order of a sum by the sizes of the whole product. A row is then rounded
-differently alone and among others, and beside a longer sentence, whose padding lengthens the sums.
+differently alone and among others, and with a longer sentence, whose padding lengthens the sums.
 An elementwise function of torch may round the last elements of a tensor, or of the part of a
 thread, differently from those before.
 """

@@ -1,7 +1,7 @@
 """Attention arithmetic in which a row's bits do not depend on the rest of the batch.
 
 A library chooses the order of a sum by its length and by the number of sums, so a sentence would be
-rounded differently alone and beside a longer one, whose padding widens it. Sums in float64 that are
+rounded differently alone and with a longer one, whose padding widens it. Sums in float64 that are
 rounded to float32 do not show their order. Training does without them: they take time, and nothing
 there depends on the last bit.
 """
@@ -52,7 +52,7 @@ def multi_head_layers(module: nn.Module) -> list[CrossAttention]:
 def recorded_heads(module: nn.Module) -> Iterator[list[list[Float[Tensor, "b h q s"]]]]:
     """Yield lists that receive the weights of each call of multi-head attention to the source.
 
-    There is one list per layer, in order. The modules must not be used by another thread.
+    The lists are those of the layers, in order. The modules must not be used by another thread.
     """
     layers = multi_head_layers(module)
     functions = [layer.attention for layer in layers]
@@ -93,7 +93,7 @@ def row_independent_attention(
     dropout: float = 0.0,
     need_weights: bool = True,
 ) -> tuple[Float[Tensor, "b q d"], Float[Tensor, "b h q s"]]:
-    """Compute `multi_head_attention` without dropout, where there is padding in float64."""
+    """Compute `multi_head_attention` without dropout; in float64 if positions may be padding."""
     # In a step of self-attention all rows have equally many positions, none of them padding, and
     # so the same order of sums in float32.
     if mask_bs is None and not causal and query_bhqw.dtype == torch.float32:

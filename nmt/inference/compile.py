@@ -207,8 +207,8 @@ def compile_model(
     # A GPU multiplies faster than it reads, so products made in advance bring nothing there.
     fast = FAST_DECODERS.get(type(copied.decoder)) if device.type == "cpu" else None
     if fast is not None:
-        # Products of the annotations pay off if there are fewer annotations than steps times
-        # hypotheses, which is not so for an image.
+        # Products of the annotations pay off if these are fewer than steps times hypotheses, which
+        # is not so for an image.
         decoder = fast(copied.decoder, copied.encoder.grid is None)
     # A cached row must have the bits that it would get among any other rows. The prepacked and the
     # int8 layers guarantee this; the layers of training do not.

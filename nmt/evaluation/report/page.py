@@ -1,4 +1,4 @@
-"""The HTML page of an attention report, rendered from the template, style and scripts beside it."""
+"""The HTML page of an attention report, rendered from the files in `assets`."""
 
 import base64
 import hashlib

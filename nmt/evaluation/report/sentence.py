@@ -31,7 +31,7 @@ def summarize(number: int, translation: Translation, reference: str | None = Non
     Args:
         number: 0-based number of the line
         translation: the translation
-        reference: its reference; None if there is none
+        reference: its reference; None to compare with none
     """
     row: Json = {
         "number": number,

@@ -2,7 +2,7 @@
 
 The page contains its data as blocks of JSON, compressed by zlib and written in base64: the rows of
 the list of sentences, and the details of `PART_SENTENCES` sentences each. A report with more than
-`MAX_PAGE_BYTES` of details is a page and a directory beside it, whose parts the page loads when
+`MAX_PAGE_BYTES` of details is a page and a directory next to it, whose parts the page loads when
 they are needed. These parts are scripts, because a page that is opened from a disk may load no
 other files.
 """
@@ -30,7 +30,7 @@ def open_report(path: Path, title: str) -> Iterator["ReportWriter"]:
     """Yield a report to which translations are added; its files appear if the body succeeds.
 
     Args:
-        path: file of the page; the directory of a large report is `<stem>_parts` beside it
+        path: file of the page; the directory of a large report is `<stem>_parts` next to it
         title: title of the page
 
     Raises:
@@ -81,7 +81,7 @@ class ReportWriter:
             number: 0-based number of its line
             translation: its translation
             views, forced, gold: see `detail`; by default the attention of the translation alone
-            reference: reference translation; None if there is none
+            reference: reference translation; None to compare with none
         """
         self._rows.append(summarize(number, translation, reference))
         views = views or {"attention": translation}
@@ -90,7 +90,7 @@ class ReportWriter:
             self._end_part()
 
     def finish(self) -> None:
-        """Write the page, and publish the directory of the parts if there is one."""
+        """Write the page, and publish the directory of the parts of a large report."""
         if self._rows:
             self._end_part()
         with file_errors(self._directory):
