@@ -1,6 +1,6 @@
 """Attention of each model of an ensemble, and of each head, while it reads found translations."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 
@@ -36,35 +36,59 @@ def attention_views(
         heads: whether to add a copy for each head of each layer of multi-head attention
     """
     views: list[dict[str, Translation]] = [{} for _ in translations]
-    # Sentences of one batch have the same number of steps, so its rows remain the same.
     steps = [0 if one.attention is None else one.attention.size(0) for one in translations]
-    order = sorted((row for row, count in enumerate(steps) if count), key=steps.__getitem__)
-    for count, group in groupby(order, key=steps.__getitem__):
-        same = list(group)
-        for start in range(0, len(same), BATCH_SENTENCES):
-            rows = same[start : start + BATCH_SENTENCES]
-            inputs = [[bos, *map(token_ids.__getitem__, translations[r].pieces)] for r in rows]
-            inputs_bt = torch.tensor([own[:count] for own in inputs])
-            for name, (model, reader) in models.items():
-                ids = reader.encode([texts[r] for r in rows])
-                batch = reader.batch([texts[r] for r in rows], ids, [""] * len(rows))
-                found = _read(model, *batch, inputs_bt, heads=heads)
-                for number, row in enumerate(rows):
-                    one, tag = translations[row], len(texts[row]) - len(translations[row].source)
-                    original = replace(
-                        one,
-                        source_pieces=tuple(reader.pieces(ids[number])),
-                        source_spans=tuple(reader.spans_after_tag(texts[row], tag)),
-                        n_best=(),
-                    )
-                    for part, weights_bts in found.items():
-                        weights_ts = weights_bts[number][:, batch[1][number]]
-                        view = " ".join(filter(None, (name, part)))
-                        views[row][view] = replace(original, attention=weights_ts)
+    for rows in _batches_of_equal_length(steps):
+        selected, selected_texts = [translations[r] for r in rows], [texts[r] for r in rows]
+        inputs = [[bos, *map(token_ids.__getitem__, one.pieces)] for one in selected]
+        inputs_bt = torch.tensor([own[: steps[rows[0]]] for own in inputs])
+        for name, (model, reader) in models.items():
+            found = _model_views(model, reader, selected_texts, selected, inputs_bt, heads=heads)
+            for row, parts in zip(rows, found, strict=True):
+                named = {" ".join(filter(None, (name, part))): one for part, one in parts.items()}
+                views[row].update(named)
     return views
 
 
-def _read(
+def _batches_of_equal_length(lengths: Sequence[int]) -> Iterator[list[int]]:
+    """Yield batches of rows of the same length above 0, so that no row ends before the others."""
+    order = sorted((row for row, length in enumerate(lengths) if length), key=lengths.__getitem__)
+    for _, group in groupby(order, key=lengths.__getitem__):
+        same = list(group)
+        for start in range(0, len(same), BATCH_SENTENCES):
+            yield same[start : start + BATCH_SENTENCES]
+
+
+def _model_views(
+    model: InferenceModel,
+    reader: SourceReader,
+    texts: Sequence[str],
+    translations: Sequence[Translation],
+    inputs_bt: Tensor,
+    *,
+    heads: bool,
+) -> list[dict[str, Translation]]:
+    """Return copies of a batch with the attention of a model as "", and of each of its heads."""
+    ids = reader.encode(texts)
+    source, mask_bs = reader.batch(texts, ids, [""] * len(texts))
+    found = _attention_weights(model, source, mask_bs, inputs_bt, heads=heads)
+    views = []
+    for row, (text, one) in enumerate(zip(texts, translations, strict=True)):
+        original = replace(
+            one,
+            source_pieces=tuple(reader.pieces(ids[row])),
+            source_spans=tuple(reader.spans_after_tag(text, len(text) - len(one.source))),
+            n_best=(),
+        )
+        views.append(
+            {
+                part: replace(original, attention=weights_bts[row][:, mask_bs[row]])
+                for part, weights_bts in found.items()
+            }
+        )
+    return views
+
+
+def _attention_weights(
     model: InferenceModel,
     source: Source,
     source_mask_bs: Bool[Tensor, "b s"],
@@ -72,7 +96,7 @@ def _read(
     *,
     heads: bool,
 ) -> dict[str, Float[Tensor, "b t s"]]:
-    """Return the weights by which a model attends while it reads tokens.
+    """Return the attention weights of a model in forced decoding of a batch.
 
     Returns:
         the weights of the alignment as "", and those of each head

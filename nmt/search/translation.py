@@ -153,7 +153,8 @@ class Translation:
 
     def _repr_html_(self) -> str:
         """Return the representation of a notebook: the texts, and the page of the attention."""
-        # By name, because evaluation imports this package.
+        # By name, because evaluation imports this package, and no caller of this method, which
+        # is the notebook itself, could be relied on to import or register the renderer.
         page: str = import_module("nmt.evaluation.report.page").render_frame(self)
         return page
 
