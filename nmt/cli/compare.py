@@ -9,11 +9,24 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nmt.cli.arguments import integer
+from nmt.cli.arguments import (
+    add_checkpoint,
+    add_device,
+    add_lowercase,
+    add_metrics,
+    add_threads,
+    add_trust_plugins,
+    integer,
+)
 from nmt.cli.common import SUCCESS, USER_ERROR, Parser, run
 from nmt.cli.output import check_outputs
 from nmt.cli.process import configure_process
-from nmt.cli.search_arguments import add_search_options, check_search_options, search_options
+from nmt.cli.search_arguments import (
+    add_search_group,
+    add_search_options,
+    check_search_options,
+    search_options,
+)
 from nmt.cli.streams import complain, print_result
 from nmt.distributed.rank import RankInfo
 from nmt.errors import UserError
@@ -27,7 +40,6 @@ if TYPE_CHECKING:
     from nmt.comparison.results import Results
 
 NAME = "nmt-compare"
-METRICS = ["bleu", "chrf", "ter", "exact"]
 MAX_SEEDS, MAX_LINE = 1000, 10**9
 
 
@@ -92,19 +104,13 @@ def _parser() -> Parser:
         metavar="NAME",
         help="system that the others are compared with (default: the first one)",
     )
-    add(
-        "--metrics",
-        nargs="+",
-        choices=METRICS,
-        help="metrics of sacreBLEU, and exact: the percentage of correct lines (default: those of "
-        "evaluation.metrics)",
-    )
+    add_metrics(evaluation, "those of evaluation.metrics")
     add(
         "--tokenize",
         metavar="NAME",
         help="sacreBLEU's tokenizer for BLEU (default: that of the target language)",
     )
-    add("--lowercase", action="store_true", help="ignore case (default: off)")
+    add_lowercase(evaluation)
     add(
         "--sentence",
         type=integer(1, MAX_LINE),
@@ -112,21 +118,13 @@ def _parser() -> Parser:
         help="line of the test text whose attention is drawn (default: the first one of median "
         "length)",
     )
-    add(
-        "--checkpoint",
-        default="best",
-        metavar="NAME",
-        help="best, last, average (of the kept ones) or the number of an update (default: best)",
+    add_checkpoint(evaluation)
+    add_trust_plugins(
+        evaluation,
+        "run the Python code that given runs contain, and follow their links; only for runs whose "
+        "authors you trust",
     )
-    add(
-        "--trust-plugins",
-        action="store_true",
-        help="run the Python code that given runs contain, and follow their links; only for runs "
-        "whose authors you trust (default: off, such runs are refused)",
-    )
-    search = parser.add_argument_group(
-        "search", "The default of an option is the value in the run's configuration, if it has one."
-    )
+    search = add_search_group(parser)
     add_search_options(search, "beam_size", "max_length", "length_penalty", "coverage_penalty")
     add_search_options(search, "batch_tokens")
     output = parser.add_argument_group("output")
@@ -138,18 +136,8 @@ def _parser() -> Parser:
         help="directory of the trained runs, the translations, tables and figures (default: study)",
     )
     runtime = parser.add_argument_group("runtime")
-    runtime.add_argument(
-        "--device",
-        choices=["auto", "cpu", "cuda"],
-        default="auto",
-        help="device; auto is a GPU if there is one (default: auto)",
-    )
-    runtime.add_argument(
-        "--threads",
-        type=integer(1, 1024),
-        metavar="N",
-        help="CPU threads of translation (default: all cores)",
-    )
+    add_device(runtime)
+    add_threads(runtime, "of translation")
     return parser
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from nmt.cli.arguments import add_lowercase, add_metrics, option_name
 from nmt.cli.common import SUCCESS, Parser, run
 from nmt.cli.process import limit_shape_caches
 from nmt.cli.streams import print_result
@@ -15,7 +16,6 @@ from nmt.distributed.rank import RankInfo
 from nmt.errors import UserError
 
 NAME = "nmt-eval"
-METRICS = ["bleu", "chrf", "ter", "exact"]
 # Options that have an effect without files, and without a model.
 WITHOUT_FILES = {"files", "alignments", "gold", "json"}
 WITHOUT_MODEL = {*WITHOUT_FILES, "metrics", "tokenize", "language", "lowercase", "baseline"}
@@ -47,13 +47,7 @@ def _parser() -> Parser:
         help="HYPOTHESIS and one or more REFERENCE files; with -m, SOURCE instead of HYPOTHESIS",
     )
     metrics = parser.add_argument_group("metrics")
-    metrics.add_argument(
-        "--metrics",
-        nargs="+",
-        choices=METRICS,
-        help="metrics of sacreBLEU, and exact: the percentage of correct lines "
-        "(default: bleu chrf)",
-    )
+    add_metrics(metrics, "bleu chrf")
     metrics.add_argument(
         "--tokenize",
         metavar="NAME",
@@ -65,7 +59,7 @@ def _parser() -> Parser:
         help="language of the references, which selects the tokenizer as in sacrebleu -l: zh, ja, "
         "ko (default: with -m that of the run, otherwise the tokenizer is 13a)",
     )
-    metrics.add_argument("--lowercase", action="store_true", help="ignore case (default: off)")
+    add_lowercase(metrics)
     metrics.add_argument(
         "--baseline",
         type=Path,
@@ -128,7 +122,7 @@ def _check_combination(options: argparse.Namespace) -> None:
 
 
 def _spelled(names: set[str]) -> str:
-    return ", ".join(f"--{name.replace('_', '-')}" for name in sorted(names))
+    return ", ".join(map(option_name, sorted(names)))
 
 
 def _score_alignments(options: argparse.Namespace) -> dict[str, Result]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nmt.cli.arguments import one_line
+from nmt.cli.arguments import add_checkpoint, one_line
 from nmt.cli.common import SUCCESS, Parser, run
 from nmt.cli.output import check_outputs
 from nmt.cli.streams import complain
@@ -61,12 +61,7 @@ def _parser() -> Parser:
         help="write the encoder and a decoder step as ONNX, with an example (default: none)",
     )
     model = parser.add_argument_group("model")
-    model.add_argument(
-        "--checkpoint",
-        default="best",
-        metavar="NAME",
-        help="best, last, average (of the kept ones) or the number of an update (default: best)",
-    )
+    add_checkpoint(model)
     model.add_argument(
         "--precision",
         choices=["fp32", "bf16", "int8"],

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from nmt.cli.arguments import column, integer
+from nmt.cli.arguments import add_device, add_threads, column, integer
 from nmt.cli.common import SUCCESS, Parser, run
 from nmt.cli.streams import complain, print_result
 from nmt.errors import UserError, printable
@@ -107,18 +107,8 @@ def _parser() -> Parser:
         help="seed of the division and of the training (default: 1)",
     )
     runtime = parser.add_argument_group("runtime")
-    runtime.add_argument(
-        "--device",
-        choices=["auto", "cpu", "cuda"],
-        default="auto",
-        help="device of the training; auto is a GPU if there is one (default: auto)",
-    )
-    runtime.add_argument(
-        "--threads",
-        type=integer(1, 1024),
-        metavar="N",
-        help="CPU threads of the training (default: all cores)",
-    )
+    add_device(runtime, "device of the training; auto is a GPU if there is one")
+    add_threads(runtime, "of the training")
     return parser
 
 

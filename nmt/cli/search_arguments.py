@@ -111,6 +111,13 @@ def _type(name: str, types: dict[str, ast.expr]) -> Any:
     return eval(compile(ast.Expression(types[name]), str(SCHEMA), "eval"), names)
 
 
+def add_search_group(parser: argparse.ArgumentParser) -> "_ArgumentGroup":
+    """Add the group of search options, without options, and return it."""
+    return parser.add_argument_group(
+        "search", "The default of an option is the value in the run's configuration, if it has one."
+    )
+
+
 def add_search_options(group: "_ArgumentGroup", *names: str) -> None:
     """Add options for fields of `SearchOptions`; an option that is not given is None."""
     for name in names:

@@ -13,7 +13,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nmt.cli.arguments import integer
+from nmt.cli.arguments import (
+    add_checkpoint,
+    add_device,
+    add_precision,
+    add_threads,
+    add_trust_plugins,
+    integer,
+)
 from nmt.cli.common import SUCCESS, Parser, run
 from nmt.cli.model_process import load_model
 from nmt.cli.process import limit_shape_caches
@@ -47,7 +54,8 @@ def _parser() -> Parser:
         "  nmt-serve --pair ko-en=runs/first --pair en-ko=runs/second --precision int8\n"
         "  curl -d q='Ein Mann liest.' -d source=de -d target=en localhost:5000/translate",
     )
-    add = parser.add_argument_group("models").add_argument
+    models = parser.add_argument_group("models")
+    add = models.add_argument
     add(
         "models",
         nargs="*",
@@ -62,17 +70,8 @@ def _parser() -> Parser:
         metavar="SOURCE-TARGET=MODEL",
         help="a model and its languages, such as de-en=runs/my (default: those of its training)",
     )
-    add(
-        "--checkpoint",
-        default="best",
-        metavar="NAME",
-        help="best, last, average or the number of an update (default: best)",
-    )
-    add(
-        "--trust-plugins",
-        action="store_true",
-        help="run the Python code that the runs contain (default: off, such runs are refused)",
-    )
+    add_checkpoint(models, "best, last, average or the number of an update")
+    add_trust_plugins(models, "run the Python code that the runs contain")
     add = parser.add_argument_group("interface").add_argument
     add("--host", default="127.0.0.1", help="address to listen at (default: 127.0.0.1)")
     add(
@@ -108,26 +107,11 @@ def _parser() -> Parser:
         add(option, type=number, default=default, metavar="N", help=text)
     text = "requests per minute of a client, which is a key or an address (default: unlimited)"
     add("--rate", type=number, metavar="N", help=text)
-    add = parser.add_argument_group("runtime").add_argument
-    add(
-        "--device",
-        choices=["auto", "cpu", "cuda"],
-        default="auto",
-        help="auto uses a GPU if one is available (default: auto)",
-    )
-    add(
-        "--precision",
-        choices=["fp32", "tf32", "bf16", "fp16", "int8"],
-        default="fp32",
-        help="number format of the models; tf32 and fp16 require a GPU, int8 a CPU (default: fp32)",
-    )
-    add(
-        "--threads",
-        type=integer(1, 1024),
-        metavar="N",
-        help="CPU threads per model (default: all cores)",
-    )
-    add(
+    runtime = parser.add_argument_group("runtime")
+    add_device(runtime, "auto uses a GPU if one is available")
+    add_precision(runtime, "models", "fp32", "fp32")
+    add_threads(runtime, "per model")
+    runtime.add_argument(
         "--batch-wait",
         type=_seconds,
         default=0.005,

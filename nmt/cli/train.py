@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
+from nmt.cli.arguments import add_device
 from nmt.cli.common import INTERRUPTED, SUCCESS, Parser, run
 from nmt.cli.streams import print_result
 from nmt.distributed.rank import RankInfo
@@ -57,13 +58,7 @@ def _parser() -> Parser:
         action="store_true",
         help="rename an existing run directory and start over (default: continue the run)",
     )
-    runtime = parser.add_argument_group("runtime")
-    runtime.add_argument(
-        "--device",
-        choices=["auto", "cpu", "cuda"],
-        default="auto",
-        help="device; auto is a GPU if there is one (default: auto)",
-    )
+    add_device(parser.add_argument_group("runtime"))
     information = parser.add_argument_group("information, without training")
     information = information.add_mutually_exclusive_group()
     information.add_argument(

@@ -6,7 +6,17 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nmt.cli.arguments import column, integer, option_name
+from nmt.cli.arguments import (
+    MAX_THREADS,
+    add_checkpoint,
+    add_device,
+    add_precision,
+    add_threads,
+    add_trust_plugins,
+    column,
+    integer,
+    option_name,
+)
 from nmt.cli.attention_output import (
     Inspector,
     ReportLines,
@@ -21,7 +31,12 @@ from nmt.cli.constraint_options import (
 )
 from nmt.cli.output import check_outputs
 from nmt.cli.process import limit_shape_caches
-from nmt.cli.search_arguments import add_search_options, check_search_options, search_options
+from nmt.cli.search_arguments import (
+    add_search_group,
+    add_search_options,
+    check_search_options,
+    search_options,
+)
 from nmt.cli.streams import complain
 from nmt.distributed.rank import RankInfo
 from nmt.errors import UserError
@@ -32,7 +47,6 @@ if TYPE_CHECKING:
     from nmt.search.translation import Translation
 
 NAME = "nmt-translate"
-MAX_THREADS = 1024
 REPORT_ALTERNATIVES = 5
 WINDOW = 2000  # lines per process; sentences of similar length among them share a batch
 
@@ -45,8 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def add_model_options(parser: Parser, *, required: bool) -> None:
     """Add the options of the model and of search."""
-    add = parser.add_argument_group("model").add_argument
-    add(
+    model = parser.add_argument_group("model")
+    model.add_argument(
         *("-m", "--model"),
         action="append",
         type=Path,
@@ -55,23 +69,14 @@ def add_model_options(parser: Parser, *, required: bool) -> None:
         help="run directory, bundle of nmt-export, or hf://USER/REPOSITORY of the Hugging Face "
         "hub; several with the same target vocabulary form an ensemble",
     )
-    add(
-        "--checkpoint",
-        default="best",
-        metavar="NAME",
-        help="best, last, average (of the kept ones) or the number of an update (default: best)",
-    )
-    add(
-        "--trust-plugins",
-        action="store_true",
-        help="run the Python code that the run contains, and follow its links; only for runs whose "
-        "authors you trust (default: off, such runs are refused)",
-    )
-    search = parser.add_argument_group(
-        "search", "The default of an option is the value in the run's configuration, if it has one."
+    add_checkpoint(model)
+    add_trust_plugins(
+        model,
+        "run the Python code that the run contains, and follow its links; only for runs whose "
+        "authors you trust",
     )
     add_search_options(
-        search,
+        add_search_group(parser),
         "beam_size",
         "max_length",
         "length_penalty",
@@ -86,18 +91,8 @@ def add_runtime_options(parser: Parser) -> None:
     """Add the options of device, number format, processes and batches."""
     runtime = parser.add_argument_group("runtime")
     add = runtime.add_argument
-    add(
-        "--device",
-        choices=["auto", "cpu", "cuda"],
-        default="auto",
-        help="auto uses a GPU if one is available (default: auto)",
-    )
-    add(
-        "--precision",
-        choices=["fp32", "tf32", "bf16", "fp16", "int8"],
-        help="number format of the model; tf32 and fp16 require a GPU, int8 a CPU (default: int8 "
-        "for a bundle in int8 on a CPU, otherwise fp32)",
-    )
+    add_device(runtime, "auto uses a GPU if one is available")
+    add_precision(runtime, "model", "int8 for a bundle in int8 on a CPU, otherwise fp32")
     add(
         "--recurrence",
         choices=["auto", "graph"],
@@ -105,12 +100,7 @@ def add_runtime_options(parser: Parser) -> None:
         help="graph runs steps of beam search as CUDA graphs on a GPU; experimental "
         "(default: auto)",
     )
-    add(
-        "--threads",
-        type=integer(1, MAX_THREADS),
-        metavar="N",
-        help="CPU threads per process (default: all cores, divided among the workers)",
-    )
+    add_threads(runtime, "per process", "all cores, divided among the workers")
     add(
         "--workers",
         type=integer(1, MAX_THREADS),

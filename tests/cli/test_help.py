@@ -7,7 +7,14 @@ from subprocess import run
 import pytest
 
 from nmt.cli import compare, evaluate, export, init, plot, serve, train, translate
+from nmt.cli.arguments import METRICS
 from nmt.cli.common import Parser
+from nmt.evaluation import metrics
+
+HEAVY = {
+    *("torch", "numpy", "pydantic", "sentencepiece", "sacrebleu", "matplotlib"),
+    *("fastapi", "uvicorn", "prometheus_client", "jinja2", "optuna", "onnx", "ctranslate2"),
+}
 
 
 @pytest.mark.parametrize(
@@ -50,7 +57,7 @@ def test_help_lists_every_option_without_importing_heavy_libraries(
         "        main([option])\n"
         "    except SystemExit as left:\n"
         "        assert left.code == 0\n"
-        "heavy = {'torch', 'pydantic', 'sentencepiece', 'matplotlib', 'sacrebleu', 'numpy'}\n"
+        f"heavy = {HEAVY}\n"
         "print('imported', sorted(heavy & set(sys.modules)))\n"
     )
     root = Path(__file__).parents[2]
@@ -94,3 +101,7 @@ def test_options_are_grouped_and_state_their_defaults(parser: Parser, groups: li
                 continue
             if action.option_strings and action.dest not in ("alpha", "beta"):
                 assert "default" in action.help, action.dest
+
+
+def test_metrics_of_the_options_are_those_of_the_module() -> None:
+    assert METRICS == metrics.METRICS
