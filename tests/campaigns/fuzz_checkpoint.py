@@ -57,16 +57,5 @@ def load(run: Path) -> fuzzing.Check:
     return check
 
 
-def _main() -> None:
-    from tests.campaigns.processes import Commands
-    from tests.campaigns.runs import make_runs
-
-    folder = Path(tempfile.mkdtemp())
-    commands = Commands(folder)
-    make_runs(folder, commands)
-    commands.close()
-    fuzzing.main(lambda: load(folder / "run"), seeds(folder / "run"))
-
-
 if __name__ == "__main__":
-    _main()
+    fuzzing.main_with_run(load, seeds)

@@ -98,6 +98,23 @@ def main(load: Callable[[], Check], seeds: Sequence[bytes]) -> None:
         atheris.Fuzz()
 
 
+def main_with_run(load: Callable[[Path], Check], seeds: Callable[[Path], Sequence[bytes]]) -> None:
+    """Train the small run of the campaigns, and fuzz a reader of runs as `main` does.
+
+    Args:
+        load: receives the run; imports the reader, and returns the function that reads an input
+        seeds: receives the run; returns valid inputs
+    """
+    from tests.campaigns.processes import Commands
+    from tests.campaigns.runs import make_runs
+
+    folder = Path(tempfile.mkdtemp())
+    commands = Commands(folder)
+    make_runs(folder, commands)
+    commands.close()
+    main(lambda: load(folder / "run"), seeds(folder / "run"))
+
+
 def _mutate_for(check: Check, seeds: Sequence[bytes], seconds: int) -> None:
     start, done = time.monotonic(), 0
     while time.monotonic() - start < seconds:
