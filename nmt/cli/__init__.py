@@ -1,1 +1,1 @@
-"""One command a file: parse, call, print, exit code."""
+"""One command per file: parse, call, print, exit code."""

@@ -30,7 +30,7 @@ from nmt.cli.search_arguments import (
 from nmt.cli.streams import complain, print_result
 from nmt.distributed.rank import RankInfo
 from nmt.errors import UserError
-from nmt.files import is_dir, is_file
+from nmt.files import exists, is_dir, is_file
 from nmt.version import install_command
 
 if TYPE_CHECKING:
@@ -232,7 +232,6 @@ def _train(systems: Sequence["System"], options: argparse.Namespace) -> list["Sy
 
 def _finished(runs: Sequence[Path]) -> list[Path]:
     """Return the runs with a checkpoint; `runs/*` may match others, which are left out."""
-    from nmt.files import exists
     from nmt.storage.bundle import SUFFIX, is_bundle
     from nmt.storage.run_dir import RunDir
 

@@ -251,10 +251,7 @@ def _translate(arguments: argparse.Namespace) -> int:
         )
         if group.is_first:
             num_cut, num_missing = write_translations(
-                translations,
-                arguments,
-                report_lines,
-                inspector,
+                translations, arguments, report_lines, inspector
             )
             if num_missing and not arguments.score_targets:
                 complain(

@@ -181,6 +181,6 @@ def format_translation(number: int, translation: Translation, arguments: argpars
 
 
 def _moses_line(number: int, one: Translation) -> str:
-    # The escapes of Moses, so that a line has four fields whatever the text.
+    # The escapes of Moses, so that a line has four fields with every text.
     text = one.text.replace("|||", "&#124;" * 3)
     return f"{number} ||| {text} ||| logprob= {one.log_prob:.4f} ||| {one.score:.4f}\n"

@@ -1,7 +1,7 @@
 """Figures of a comparison: scores, learning curves, score by length, and attention.
 
-Legends name the lines, and nothing hides a tie: every system has a row of its own
-in the scores, and lines that coincide differ by their widths and markers.
+Legends name the lines, and ties remain visible: every system has a row of its own in the scores,
+and lines that coincide differ by their widths and markers.
 """
 
 import io
@@ -78,7 +78,7 @@ def plot_scores(results: Results) -> Figure:
             panel.plot(scores.mean, row, "D", color="#D55E00", markersize=5, zorder=4)
             if result.name == results.baseline:
                 panel.axvline(scores.mean, color=GRAY, linestyle="--", linewidth=0.8, zorder=0)
-        panel.set_xlabel(f"{NAMES[metric]}" + (" (%)" if metric == "exact" else ""))
+        panel.set_xlabel(NAMES[metric] + " (%)" * (metric == "exact"))
         panel.grid(axis="x", color="#dddddd")
         panel.set_axisbelow(True)
         panel.spines[["top", "right", "left"]].set_visible(False)
@@ -106,11 +106,11 @@ def plot_learning(results: Results) -> Figure | None:
 
 def plot_buckets(buckets: Buckets) -> Figure:
     """Draw one line per system over the buckets."""
-    legend = LEGEND_INCHES * ceil(len(buckets.scores) / LEGEND_COLUMNS)
+    count = len(buckets.scores)
+    legend = LEGEND_INCHES * ceil(count / LEGEND_COLUMNS)
     figure = _figure((max(5.0, 0.85 * len(buckets.labels)), 3.4 + legend))
     axes = figure.add_subplot()
     positions = range(len(buckets.labels))
-    count = len(buckets.scores)
     for number, values in enumerate(buckets.scores.values()):
         line, marker = line_style(number)
         # Lines that coincide are visible below each other: the first one is the widest.
@@ -120,7 +120,9 @@ def plot_buckets(buckets: Buckets) -> Figure:
     axes.set_xticks(positions, ticks, fontsize="small")
     axes.set_xlabel(f"{buckets.quantity}, and number of lines")
     axes.set_ylabel(NAMES.get(buckets.measure, buckets.measure))
-    _style(axes)
+    axes.grid(axis="y", color="#dddddd")
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
     draw_legend(figure, list(buckets.scores))
     return figure
 
@@ -169,9 +171,3 @@ def _figure(size: tuple[float, float]) -> Figure:
     figure = Figure(figsize=size, facecolor="white", layout="constrained")
     FigureCanvasAgg(figure)
     return figure
-
-
-def _style(axes: Axes) -> None:
-    axes.grid(axis="y", color="#dddddd")
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)

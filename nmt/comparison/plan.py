@@ -128,8 +128,8 @@ def plan_experiments(
 def find_systems(paths: Sequence[Path], *, trust_plugins: bool = False) -> list[System]:
     """Return the systems of existing runs; runs that differ only in their seed are one system.
 
-    Runs of equal options and seeds, such as copies, are systems of their own: they say nothing
-    about the deviation over seeds.
+    Runs of equal options and seeds, such as copies, are systems of their own: they
+    do not measure the deviation over seeds.
 
     Raises:
         UserError: a directory is not a run, or contains code that is not trusted

@@ -31,9 +31,7 @@ def train_missing(
         for planned in system.runs:
             number += 1
             report(f"{system.name}, seed {planned.seed}: run {number} of {count}, {planned.path}")
-            if planned.config is None:
-                finished.append(planned)
-                continue
+            assert planned.config is not None
             overrides = [*planned.overrides, f"{SEED}={planned.seed}"]
             try:
                 run = train(planned.config, overrides, run=planned.path, device=device)

@@ -213,7 +213,7 @@ class _Joey(PeerKeys):
         options |= self._layers(side, {"init_hidden": "initial_state"})
         if self.take(f"{side}.input_feeding", True) is False:
             options["input_feeding"] = False
-        # Its state is updated before it attends, whatever the score.
+        # Its state is updated before it attends, with every score function.
         return {"type": "luong", **options}
 
     def _transformer(self, side: str) -> Settings:

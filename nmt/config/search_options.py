@@ -170,7 +170,7 @@ def find_unused(
 
     Args:
         options: complete search options
-        given: names of the options that a user gave, whatever their values
+        given: names of the options that a user gave, also those with default values
         spell: returns the spelling of an option in messages
     """
     if options.sampling is not None:

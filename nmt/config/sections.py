@@ -3,12 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, Protocol, get_args, runtime_checkable
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    model_serializer,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, model_serializer, model_validator
 from pydantic.fields import FieldInfo
 
 from nmt.config.yaml_source import Key

@@ -4,9 +4,7 @@ from collections.abc import Callable, Mapping
 from itertools import islice
 from typing import NamedTuple, TypeVar
 
-from pydantic import (
-    ValidationError,
-)
+from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from nmt.component_spec import bound_text
@@ -118,7 +116,7 @@ def _problem(detail: ErrorDetails, root: type[Section], given: object) -> _Probl
             component = None
         else:
             if issubclass(section, PathSection) and not isinstance(given, Mapping):
-                break  # the file name that stands for the section
+                break  # a file name in place of the section
             known = tuple(section.model_fields)
             info = section.model_fields.get(str(part))
             component = component_of(info) if info else None

@@ -122,7 +122,7 @@ class VocabularyConfig(Section):
 
     @property
     def unused_options(self) -> dict[str, str]:
-        """Options without effect, each with the option that is the cause."""
+        """Return the options without effect, each with the option that is the cause."""
         if self.model is not None:
             used = {"model", "codes", "joint", "sampling"}
             return dict.fromkeys(type(self).model_fields.keys() - used, "model")
@@ -134,7 +134,7 @@ class VocabularyConfig(Section):
 
     @property
     def is_joint(self) -> bool:
-        """Whether both sides have one vocabulary: two files are one per side."""
+        """Return whether both sides have one vocabulary: two files are one per side."""
         files = (self.model, self.codes)
         if any(isinstance(one, list) and len(one) > 1 for one in files):
             return False

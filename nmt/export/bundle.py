@@ -46,7 +46,7 @@ def bundle_files(saved: SavedModel, precision: StoredPrecision, card: str) -> di
 def portable_config(experiment: Experiment) -> str:
     """Return an experiment as YAML with file names in place of paths, which another machine lacks.
 
-    Paths also contain names of users and projects, which are nobody else's business.
+    Paths also contain names of users and projects, which are private.
     """
     values = _without_folders(experiment.model_dump(), experiment.to_dict())
     text: str = yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=100)

@@ -29,7 +29,7 @@ from nmt.storage.atomic import publish_dir, staging_dir
 from nmt.version import install_command
 
 OPSET = 17
-# Sizes that differ from each other and from most widths, so that shapes tell them apart.
+# Sizes that differ from each other and from most widths, so that shapes identify the axes.
 # Sentences, positions, and hypotheses per sentence.
 TRACED, OTHERS = (3, 11, 2), ((1, 5, 1), (4, 17, 3))
 MAX_REASON = 200  # characters of an error of torch or onnxruntime

@@ -129,6 +129,6 @@ class _Guard:
         try:
             await self._app(scope, receive_bounded, send_watched)
         finally:
-            # Not the path of the URL, of which there are arbitrarily many.
+            # The route, because the number of different URLs is unlimited.
             path = getattr(scope.get("route"), "path", "other")
             self._metrics.observe_request(path, status, time.perf_counter() - start)

@@ -27,14 +27,14 @@ class _Waiting(NamedTuple):
 class Engine:
     """A model in a process of its own.
 
-    Requests that arrive while the process is busy are translated together next. The first request
-    of a round waits for as many others as there were in the last round, as long as some arrive
-    within every `batch_wait`, or every twentieth of the last round's time if that is longer. A lone
-    client never waits, and clients that send their next sentence when they receive the last one
-    form large batches.
+    Requests that arrive while the process is busy are translated together next. A round
+    starts when as many requests have arrived as the last round contained, or when none has arrived
+    for `batch_wait`, or for a twentieth of the last round's time if that is longer. A lone client
+    never waits, and clients that send their next sentence when they receive the last one form large
+    batches.
 
     A round that lasts longer than it takes to load the model is stopped when all its clients have
-    hung up, so that it does not delay the requests of others, nor the end of the service.
+    disconnected, so that it does not delay the requests of others, nor the end of the service.
 
     Args:
         load: picklable function that loads the model
@@ -100,10 +100,9 @@ class Engine:
         await self._stop()
 
     async def _run(self) -> None:
-        last = 0
-        while batch := await self._collect(last):
-            last = len(batch)
-            self._observe(last, sum(len(one.job.sentences) for one in batch))
+        while batch := await self._collect():
+            self._expected = len(batch)
+            self._observe(len(batch), sum(len(one.job.sentences) for one in batch))
             start = time.perf_counter()
             try:
                 replies: list[Reply | Exception] = await self._round(batch)
@@ -118,13 +117,13 @@ class Engine:
                 else:
                     one.reply.set_result(reply)
 
-    async def _collect(self, expected: int) -> list[_Waiting]:
+    async def _collect(self) -> list[_Waiting]:
         """Return the jobs of the next round; none at the end."""
         batch: list[_Waiting] = []
         while not batch and not (self._closing and not self._waiting):
             await self._arrived.wait()
-            self._expected, present = expected, -1
-            while present < len(self._waiting) < expected and not self._closing:
+            present = -1
+            while present < len(self._waiting) < self._expected and not self._closing:
                 present = len(self._waiting)
                 self._complete.clear()
                 seconds = max(self._batch_wait, WAIT_SHARE * self._last_seconds)
@@ -141,7 +140,7 @@ class Engine:
         return batch
 
     async def _round(self, batch: list[_Waiting]) -> Any:
-        """Return the replies to the jobs of a round, which is stopped if nobody waits for them."""
+        """Return the replies to the jobs of a round; stop it if all clients have disconnected."""
         work = asyncio.ensure_future(self._in_thread([one.job for one in batch]))
         hung_up = asyncio.ensure_future(asyncio.wait([one.reply for one in batch]))
         await asyncio.wait((work, hung_up), return_when=asyncio.FIRST_COMPLETED)

@@ -29,7 +29,7 @@ FILE_FORMATS = (".txt", ".html", ".htm")
 MAX_HTML = 200_000  # characters
 MAX_KEPT_CHARS = 20_000_000  # of translated files, the oldest of which are dropped
 Model = TypeVar("Model", bound=BaseModel)
-# Its warnings repeat in the log what the answer tells the client.
+# Its warnings would repeat the error messages of responses in the log.
 logging.getLogger("python_multipart").setLevel(logging.ERROR)
 
 
@@ -156,35 +156,35 @@ class Libre:
 
     async def translate(self, request: Request) -> Response:
         """Translate a text, or a list of texts."""
-        asked = await _read(TranslateRequest, request)
-        texts = [asked.q] if isinstance(asked.q, str) else asked.q
+        parameters = await _read(TranslateRequest, request)
+        texts = [parameters.q] if isinstance(parameters.q, str) else parameters.q
         list_texts(texts)
         service = self._service
-        async with service.admit(request, asked.api_key):
+        async with service.admit(request, parameters.api_key):
             service.check_length(sum(map(len, texts)), service.limits.max_chars)
-            source, detected = self._source(asked.source, texts)
-            model = self._models.of_pair(source, asked.target)
-            if asked.format == "html":
+            source, detected = self._source(parameters.source, texts)
+            model = self._models.of_pair(source, parameters.target)
+            if parameters.format == "html":
                 work = service.translate_markup(model, texts)
             else:
-                work = service.translate_texts(model, texts, asked.alternatives)
+                work = service.translate_texts(model, texts, parameters.alternatives)
             found = await unless_disconnected(request, work)
         answer: dict[str, Any] = {"translatedText": [best for best, *_ in found]}
-        if asked.alternatives:
+        if parameters.alternatives:
             answer["alternatives"] = [others for _, *others in found]
         if detected is not None:
             answer["detectedLanguage"] = [detected.model_dump()] * len(texts)
-        if isinstance(asked.q, str):
+        if isinstance(parameters.q, str):
             answer = {name: values[0] for name, values in answer.items()}
         return JSONResponse(answer)  # of `Translated`, without the time to validate it
 
     async def detect(self, request: Request) -> list[Detection]:
         """Detect the language of a text."""
-        asked = await _read(DetectRequest, request)
-        list_texts(asked.q)
-        async with self._service.admit(request, asked.api_key):
-            self._service.check_length(len(asked.q), self._service.limits.max_chars)
-            found = detect(asked.q, self._models.sources)
+        parameters = await _read(DetectRequest, request)
+        list_texts(parameters.q)
+        async with self._service.admit(request, parameters.api_key):
+            self._service.check_length(len(parameters.q), self._service.limits.max_chars)
+            found = detect(parameters.q, self._models.sources)
         return [Detection(confidence=share, language=code) for code, share in found]
 
     async def translate_file(self, request: Request) -> dict[str, str]:
@@ -193,7 +193,9 @@ class Libre:
         if not request.headers.get("content-type", "").startswith("multipart/"):
             raise Refusal(400, "Invalid request: missing file parameter")
         async with request.form(max_files=1) as form:
-            asked = _validated(FileRequest, {k: v for k, v in form.items() if isinstance(v, str)})
+            parameters = _validated(
+                FileRequest, {k: v for k, v in form.items() if isinstance(v, str)}
+            )
             file = form.get("file")
             if file is None or isinstance(file, str):
                 raise Refusal(400, "Invalid request: missing file parameter")
@@ -205,12 +207,12 @@ class Libre:
             text = content.decode("utf-8-sig")
         except UnicodeDecodeError:
             raise Refusal(400, "Invalid request: the file is not UTF-8") from None
-        async with service.admit(request, asked.api_key):
+        async with service.admit(request, parameters.api_key):
             limit = service.limits.max_document_chars
             # The time of Python's parser is quadratic for some broken markup.
             service.check_length(len(text), limit if suffix == ".txt" else min(limit, MAX_HTML))
-            source, _ = self._source(asked.source, [text[: service.limits.max_chars]])
-            model = self._models.of_pair(source, asked.target)
+            source, _ = self._source(parameters.source, [text[: service.limits.max_chars]])
+            model = self._models.of_pair(source, parameters.target)
             translate = service.translate_texts if suffix == ".txt" else service.translate_markup
             ((translation, *_),) = await unless_disconnected(request, translate(model, [text]))
         name = f"{secrets.token_urlsafe(16)}{suffix}"
@@ -220,7 +222,7 @@ class Libre:
         return {"translatedFileUrl": str(request.url_for("download", name=name))}
 
     async def download_file(self, name: str) -> PlainTextResponse:
-        """Return a translated file, as long as there is room for it."""
+        """Return a translated file, unless newer files have displaced it."""
         if name not in self._files:
             raise Refusal(404, "the file does not exist any longer; translate it again")
         headers = {"Content-Disposition": f'attachment; filename="{name}"'}
@@ -294,7 +296,7 @@ async def _read(expected: type[Model], request: Request) -> Model:
         # Not `request.form`, which reads text that is not escaped as Latin-1.
         body = (await request.body()).decode("utf-8", "replace")
         values = dict(parse_qsl(body, keep_blank_values=True))
-    # The line ends of a form are CRLF, whatever those of the text were.
+    # Forms convert all line ends of a text to CRLF.
     values = {name: value.replace("\r\n", "\n") for name, value in values.items()}
     return _validated(expected, query | values)
 

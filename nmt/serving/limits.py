@@ -115,7 +115,7 @@ class Places:
 
     @contextmanager
     def take(self) -> Iterator[None]:
-        """Occupy a place inside the block; raises Refusal if there is none."""
+        """Occupy a place inside the block; raises Refusal if all are taken."""
         if self.taken >= self._count:
             message = f"the service is busy with {self.taken} requests; try again later"
             raise Refusal(503, message, 1)

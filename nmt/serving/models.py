@@ -118,12 +118,12 @@ class Models:
 
     @property
     def sources(self) -> list[str]:
-        """Codes of the source languages."""
+        """Return the codes of the source languages."""
         return list(dict.fromkeys(model.source for model in self))
 
     @property
     def targets(self) -> list[str]:
-        """Codes of the target languages."""
+        """Return the codes of the target languages."""
         return list(dict.fromkeys(model.target for model in self))
 
     def languages(self) -> list[dict[str, object]]:
@@ -148,7 +148,7 @@ class Models:
         """Return the first model from one language to another.
 
         Raises:
-            UserError: if there is none
+            UserError: if no model translates this pair
         """
         source, target = (language_code(code) or code for code in (source, target))
         for code, known in ((source, self.sources), (target, self.targets)):

@@ -48,7 +48,7 @@ class SentenceIn(BaseModel):
 
     @property
     def length(self) -> int:
-        """Number of characters."""
+        """Return the number of characters."""
         strings = (self.prefix, self.target or "", *self.terms, *self.forbid, *self.pieces)
         return len(self.text) + sum(map(len, strings))
 
@@ -132,7 +132,7 @@ class V1:
             {"name": one.name, "source": one.source, "target": one.target} for one in self._models
         ]
 
-    async def translate(self, asked: V1Request, request: Request) -> Any:
+    async def translate(self, parameters: V1Request, request: Request) -> Any:
         """Translate a text or sentences with all details.
 
         With `stream`, the answer consists of server-sent events: one `sentence` with the fields of
@@ -140,38 +140,40 @@ class V1:
         `error` with a message. A stream may be longer than other requests.
         """
         service = self._service
-        if (asked.text is None) == (asked.sentences is None):
+        if (parameters.text is None) == (parameters.sentences is None):
             raise Refusal(400, "give either text or sentences")
-        if asked.stream and (asked.text is None or asked.report):
+        if parameters.stream and (parameters.text is None or parameters.report):
             raise Refusal(400, "stream: requires text, and has no report")
         bearer = request.headers.get("authorization", "").removeprefix("Bearer ")
-        key = asked.api_key or bearer
-        model = self._model(asked)
-        changes = asked.options.model_dump(exclude_unset=True)
+        key = parameters.api_key or bearer
+        model = self._model(parameters)
+        changes = parameters.options.model_dump(exclude_unset=True)
         model.engine.info.options.updated(changes)
-        if asked.stream:
-            assert asked.text is not None
-            service.check_length(len(asked.text), service.limits.max_document_chars)
-            events = self._events(request, key, model, asked.text, changes)
+        if parameters.stream:
+            assert parameters.text is not None
+            service.check_length(len(parameters.text), service.limits.max_document_chars)
+            events = self._events(request, key, model, parameters.text, changes)
             # The place is taken, or refused, before the status of the answer is sent.
             first = await anext(events)
             return StreamingResponse(_chain(first, events), media_type="text/event-stream")
         async with service.admit(request, key):
-            if asked.text is not None:
-                service.check_length(len(asked.text), service.limits.max_chars)
-                segments = split_sentences(asked.text)
+            if parameters.text is not None:
+                service.check_length(len(parameters.text), service.limits.max_chars)
+                segments = split_sentences(parameters.text)
                 sentences = [Sentence(one.text) for one in segments if one.text]
             else:
-                given = asked.sentences or []
+                given = parameters.sentences or []
                 _check_targets(given)
                 service.check_length(sum(one.length for one in given), service.limits.max_chars)
                 sentences = [one.sentence() for one in given]
-            work = service.translate(model, sentences, changes, detailed=True, report=asked.report)
+            work = service.translate(
+                model, sentences, changes, detailed=True, report=parameters.report
+            )
             found = await unless_disconnected(request, work)
         answer: dict[str, Any] = {"model": model.name, "sentences": found}
-        if asked.report:
+        if parameters.report:
             answer["report"] = found[0].pop("report") if found else ""
-        if asked.text is not None:
+        if parameters.text is not None:
             answer["translation"] = join_sentences(segments, [one["translation"] for one in found])
             spaces = (one.before for one in segments if one.text)
             answer["sentences"] = [
@@ -206,12 +208,12 @@ class V1:
             else:
                 yield _event("done", {"model": model.name})
 
-    def _model(self, asked: V1Request) -> ServedModel:
+    def _model(self, parameters: V1Request) -> ServedModel:
         try:
-            if asked.model is not None:
-                return self._models.named(asked.model)
-            if asked.source is not None and asked.target is not None:
-                return self._models.of_pair(asked.source, asked.target)
+            if parameters.model is not None:
+                return self._models.named(parameters.model)
+            if parameters.source is not None and parameters.target is not None:
+                return self._models.of_pair(parameters.source, parameters.target)
         except UserError as error:
             raise Refusal(404, str(error)) from error
         models = list(self._models)

@@ -254,7 +254,7 @@ def _limit(name: str) -> int:
 
 
 def _verify(files: Mapping[str, bytes], path: Path) -> bool:
-    """Compare the files with their checksums; return whether there are any."""
+    """Compare files with their checksums; return False if they have none."""
     if CHECKSUMS not in files:
         return False
     expected = parse_checksums(files[CHECKSUMS].decode("utf-8", errors="replace"))
