@@ -20,7 +20,6 @@ import hashlib
 import io
 import json
 import os
-import re
 import stat
 import struct
 import zipfile
@@ -43,7 +42,7 @@ from nmt.files import (
     resolve,
 )
 from nmt.storage.atomic import publish_dir, replacing, staging_dir
-from nmt.storage.checksums import CHECKSUMS, parse_checksums
+from nmt.storage.checksums import CHECKSUMS, format_checksums, parse_checksums
 
 SUFFIX = ".nmt"
 INFO, CONFIG, WEIGHTS, CARD = "bundle.json", "config.yaml", "model.safetensors", "README.md"
@@ -51,7 +50,11 @@ FORMAT = 1
 StoredPrecision = Literal["fp32", "bf16", "int8"]
 PRECISIONS = get_args(StoredPrecision)
 REQUIRED = (INFO, CONFIG, WEIGHTS, CARD, CHECKSUMS)
-VOCABULARY = re.compile(r"vocabulary/(joint|source|target)\.(model|json)")
+VOCABULARIES = tuple(
+    f"vocabulary/{side}{suffix}"
+    for side in ("joint", "source", "target")
+    for suffix in (".model", ".json")
+)
 MAX_BYTES = {
     INFO: MIB,
     CONFIG: MAX_CONFIG_BYTES,
@@ -92,7 +95,7 @@ class Bundle:
     @property
     def vocabularies(self) -> list[str]:
         """Return the names of the vocabularies."""
-        return [name for name in self.files if VOCABULARY.fullmatch(name)]
+        return [name for name in self.files if name in VOCABULARIES]
 
 
 def is_bundle(path: Path) -> bool:
@@ -102,7 +105,7 @@ def is_bundle(path: Path) -> bool:
 
 def is_member(name: str) -> bool:
     """Return whether a bundle may contain a file of this name."""
-    return name in REQUIRED or VOCABULARY.fullmatch(name) is not None
+    return name in REQUIRED or name in VOCABULARIES
 
 
 def read_bundle(path: Path, *, inside: Path | None = None) -> Bundle:
@@ -173,15 +176,13 @@ def check_new_folder(path: Path) -> None:
 
 
 def _with_checksums(files: Mapping[str, bytes]) -> dict[str, bytes]:
-    lines = (f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in files.items())
-    return {**files, CHECKSUMS: "".join(lines).encode()}
+    checksums = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+    return {**files, CHECKSUMS: format_checksums(checksums).encode()}
 
 
 def _read_folder(path: Path, inside: Path) -> dict[str, bytes]:
-    sides = ("joint", "source", "target")
-    names = [f"vocabulary/{side}{suffix}" for side in sides for suffix in (".model", ".json")]
     files = {}
-    for name in (*REQUIRED, *names):
+    for name in (*REQUIRED, *VOCABULARIES):
         file = path / name
         if is_file(file):
             if not resolve(file).is_relative_to(inside):

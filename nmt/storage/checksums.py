@@ -1,7 +1,7 @@
 """SHA256SUMS: the checksums of the files of a directory, in the format of sha256sum."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 CHECKSUMS = "SHA256SUMS"
@@ -15,8 +15,13 @@ def sha256(file: Path) -> str:
 
 def write_checksums(folder: Path, names: Iterable[str]) -> None:
     """Write the checksums of files of a directory into it, in the order of the names."""
-    lines = [f"{sha256(folder / name)}  {name}\n" for name in names]
-    (folder / CHECKSUMS).write_text("".join(lines), encoding="utf-8")
+    text = format_checksums({name: sha256(folder / name) for name in names})
+    (folder / CHECKSUMS).write_text(text, encoding="utf-8")
+
+
+def format_checksums(checksums: Mapping[str, str]) -> str:
+    """Return the text that lists checksums by name."""
+    return "".join(f"{checksum}  {name}\n" for name, checksum in checksums.items())
 
 
 def parse_checksums(text: str) -> dict[str, str]:

@@ -1,6 +1,5 @@
 """Fuzzing of the reader of runs: weights, state, checksums and configuration of a checkpoint."""
 
-import hashlib
 import shutil
 import tempfile
 from pathlib import Path
@@ -26,6 +25,7 @@ def load(run: Path) -> fuzzing.Check:
     from nmt.errors import UserError
     from nmt.inference.saved_model import load_saved_model
     from nmt.storage.checkpoint import read_training_tensors
+    from nmt.storage.checksums import write_checksums
     from nmt.storage.run_dir import RunDir
 
     copy = Path(tempfile.mkdtemp()) / "run"
@@ -41,12 +41,7 @@ def load(run: Path) -> fuzzing.Check:
         selected = data[0] if data else 0
         (checkpoint / FILES[selected % len(FILES)]).write_bytes(data[1:])
         if selected // len(FILES) % 2 and FILES[selected % len(FILES)] != "SHA256SUMS":
-            sums = (
-                f"{hashlib.sha256((checkpoint / name).read_bytes()).hexdigest()}  {name}\n"
-                for name in contents
-                if name != "SHA256SUMS"
-            )
-            (checkpoint / "SHA256SUMS").write_text("".join(sums))
+            write_checksums(checkpoint, [name for name in FILES if name != "SHA256SUMS"])
         for read in (load_saved_model, lambda _: read_training_tensors(checkpoint)):
             try:
                 read(copy)
