@@ -169,12 +169,10 @@ def measure(
             key = _key(run, test, checkpoint, origin)
             found = _read(file, key)
             if found is None:
-                translator = Translator.load(
-                    run.path, checkpoint=checkpoint, device=device, trust_plugins=trust_plugins
-                )
-                model = load_saved_model(run.path, checkpoint, trust_plugins=trust_plugins).model
+                saved = load_saved_model(run.path, checkpoint, trust_plugins=trust_plugins)
+                translator = Translator.from_saved([saved], device=device)
                 found = _translate(translator, test, options, sentence)
-                found["parameters"] = sum(weight.numel() for weight in model.parameters())
+                found["parameters"] = sum(weight.numel() for weight in saved.model.parameters())
                 _write(file, found, key)
             yield system, _with_training(run, found)
 

@@ -15,7 +15,7 @@ from nmt.data.vocabulary import Vocabulary
 from nmt.device import resolve_device
 from nmt.errors import UserError
 from nmt.inference.compile import compile_model
-from nmt.inference.saved_model import load_saved_model
+from nmt.inference.saved_model import SavedModel, load_saved_model
 from nmt.model.seq2seq import Seq2Seq
 from nmt.search.attention_views import attention_views
 from nmt.search.batch_encoder import BatchEncoder
@@ -132,19 +132,36 @@ class Translator:
         if not runs:
             raise UserError("no run directory is given; name at least one")
         # Before the weights are read, which takes longer than this check.
-        resolved = resolve_device(device)
-        check_recurrence(recurrence, resolved)
+        check_recurrence(recurrence, resolve_device(device))
         saved = [
             load_saved_model(Path(run), str(checkpoint), trust_plugins=trust_plugins)
             for run in runs
         ]
+        for run, other in zip(runs, saved, strict=True):
+            if difference := saved[0].ensemble_difference(other):
+                raise UserError(f"has {difference} than {runs[0]}; give another run", str(run))
+        return cls.from_saved(saved, device=device, precision=precision, recurrence=recurrence)
+
+    @classmethod
+    def from_saved(
+        cls,
+        saved: Sequence[SavedModel],
+        *,
+        device: str = "auto",
+        precision: str | None = None,
+        recurrence: str = "auto",
+    ) -> "Translator":
+        """Return the translator of a loaded model, or of an ensemble; see `load`.
+
+        Args:
+            saved: models with the same target vocabulary
+            device, precision, recurrence: as in `load`
+        """
+        resolved = resolve_device(device)
         if precision is None:
             is_int8 = resolved.type == "cpu" and all(one.precision == "int8" for one in saved)
             precision = "int8" if is_int8 else "fp32"
         first = saved[0]
-        for run, other in zip(runs, saved, strict=True):
-            if difference := first.ensemble_difference(other):
-                raise UserError(f"has {difference} than {runs[0]}; give another run", str(run))
         # The options of the first run apply to the ensemble.
         translator = cls(
             [one.model for one in saved],
