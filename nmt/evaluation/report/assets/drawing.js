@@ -23,7 +23,7 @@ export function element(name, attributes = {}, ...children) {
   return node;
 }
 
-function svgElement(name, attributes, ...children) {
+export function svgElement(name, attributes = {}, ...children) {
   const node = document.createElementNS(SVG, name);
   for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
   node.append(...children);

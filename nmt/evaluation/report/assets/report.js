@@ -1,4 +1,4 @@
-import { coverage, directionOf, download, drawCurves, drawMatrix, element, exportPng, exportSvg } from "./drawing.js";
+import { coverage, directionOf, download, drawCurves, drawMatrix, element, exportPng, exportSvg, svgElement } from "./drawing.js";
 
 const BATCH = 200; // rows of the list that are added at a time
 const CACHED_PARTS = 20;
@@ -268,7 +268,7 @@ function drawText({ source, target }, weights) {
   drawn.targets.forEach((word, t) => describe(word, target[t], weights[t], source));
   drawn.sources.forEach((word, s) => describe(word, source[s], weights.map((row) => row[s]), target));
   if (isImage) return;
-  drawn.curves = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  drawn.curves = svgElement("svg");
   $("text").append(drawn.curves);
 }
 
