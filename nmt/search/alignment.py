@@ -66,6 +66,15 @@ def word_alignment(
     return _links_to_largest(weights_ts[: len(target.words), : len(source.words)])
 
 
+def end_labels(
+    weights_ts: Float[Tensor, "t s"], source: SegmentedText, target: SegmentedText
+) -> tuple[list[str], list[str]]:
+    """Return the labels of the column and the row of `</s>`; empty for weights without them."""
+    # Only some models attend to </s> of the source, and only some translations contain </s>.
+    rows, columns = weights_ts.shape
+    return [END] * (columns > source.pieces), [END] * (rows > target.pieces)
+
+
 def word_weights(
     weights_ts: Float[Tensor, "t s"], source: SegmentedText, target: SegmentedText
 ) -> Float[Tensor, "t2 s2"]:

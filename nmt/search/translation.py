@@ -14,8 +14,8 @@ from nmt.data.segmented_text import SegmentedText
 from nmt.data.vocabulary import Span
 from nmt.errors import UserError
 from nmt.search.alignment import (
-    END,
     AttentionMatrix,
+    end_labels,
     piece_alignment,
     word_alignment,
     word_weights,
@@ -116,9 +116,7 @@ class Translation:
         if weights_ts is None or not self.pieces or self.grid is not None:
             return None
         source, target = self.segmented_source, self.segmented_target
-        # Only some models attend to </s> of the source, and only some translations contain </s>.
-        source_end = [END] * (weights_ts.size(1) > source.pieces)
-        target_end = [END] * (weights_ts.size(0) > target.pieces)
+        source_end, target_end = end_labels(weights_ts, source, target)
         # A matrix with one row or column shows nothing.
         if min(len(source.words), len(target.words)) <= 1:
             pieces = self.source_pieces, self.pieces

@@ -14,7 +14,7 @@ from torch import Tensor
 from nmt.data.pharaoh import SentenceLinks
 from nmt.evaluation.overlay import read_image
 from nmt.evaluation.report.confidence import attention_confidence
-from nmt.search.alignment import END, word_weights
+from nmt.search.alignment import END, end_labels, word_weights
 from nmt.search.translation import Translation
 
 LEVELS = 255
@@ -125,10 +125,10 @@ def _levels(translation: Translation, views: Mapping[str, Translation]) -> Json:
     assert first.attention is not None
     source, target = first.segmented_source, first.segmented_target
     is_image = translation.grid is not None
-    rows, columns = first.attention.shape
-    # Only some models attend to </s> of the source, and only some translations contain </s>.
-    source_end = [END] * (columns > source.pieces) if not is_image else []
-    target_end = [END] * (rows > target.pieces)
+    rows = len(first.attention)
+    source_end, target_end = end_labels(first.attention, source, target)
+    if is_image:
+        source_end = []
     levels: Json = {
         "pieces": {
             "source": [*first.source_pieces, *source_end],
