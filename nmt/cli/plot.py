@@ -1,7 +1,6 @@
 """nmt-plot: draw the learning curves of runs."""
 
 import argparse
-import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -60,17 +59,15 @@ def _parser() -> Parser:
 
 def _plot(options: argparse.Namespace) -> int:
     RankInfo.from_environment().require_single_process(NAME)
-    kind = options.output.suffix.lower().removeprefix(".")
-    if kind not in FORMATS:
+    if options.output.suffix.lower().removeprefix(".") not in FORMATS:
         endings = ", ".join(f".{name}" for name in FORMATS)
         raise UserError(f"-o must end in one of {endings}", str(options.output))
     try:
-        import matplotlib
+        import matplotlib  # noqa: F401
     except ImportError:
         message = f"requires the package matplotlib; run {install_command('plots')}"
         raise UserError(message) from None
-    from nmt.evaluation.curves import DPI, plot_curves, read_curves
-    from nmt.storage.atomic import replace_bytes
+    from nmt.evaluation.curves import plot_curves, read_curves, write_figure
 
     check_outputs([], {"curves": options.output})
     runs = options.runs
@@ -80,12 +77,7 @@ def _plot(options: argparse.Namespace) -> int:
         if not runs:
             raise UserError("none of the directories is a run with reports")
     figure = plot_curves(read_curves(runs), options.metrics, options.x)
-    data = io.BytesIO()
-    # Without the time and random names, so that equal curves are equal files.
-    metadata = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[kind]
-    with matplotlib.rc_context({"svg.hashsalt": NAME}):
-        figure.savefig(data, format=kind, dpi=DPI, metadata=metadata)
-    replace_bytes(options.output, data.getvalue())
+    write_figure(figure, options.output)
     complain(f"{NAME}: {options.output}: curves of {len(runs)} run{'s' * (len(runs) > 1)}")
     return SUCCESS
 

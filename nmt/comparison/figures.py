@@ -4,7 +4,6 @@ Legends name the lines, and ties remain visible: every system has a row of its o
 and lines that coincide differ by their widths and markers.
 """
 
-import io
 from collections.abc import Iterator
 from math import ceil
 from pathlib import Path
@@ -20,7 +19,6 @@ from nmt.comparison.results import Results
 from nmt.comparison.tables import NAMES
 from nmt.errors import UserError
 from nmt.evaluation.curves import (
-    DPI,
     LEGEND_COLUMNS,
     LEGEND_INCHES,
     RunCurves,
@@ -28,10 +26,10 @@ from nmt.evaluation.curves import (
     line_style,
     plot_curves,
     read_curves,
+    write_figure,
 )
 from nmt.evaluation.fonts import select_fonts
 from nmt.evaluation.metrics import METRICS
-from nmt.storage.atomic import replace_bytes
 
 ROW_INCHES = 0.32
 CELL_INCHES, MAX_CELLS = 0.2, 60
@@ -50,11 +48,8 @@ def write_figures(results: Results, folder: Path, lengths: Buckets | None) -> It
     for name, figure in figures.items():
         if figure is None:
             continue
-        # Without the time, so that equal results are equal files.
-        for kind, metadata in (("pdf", {"CreationDate": None}), ("png", {})):
-            data = io.BytesIO()
-            figure.savefig(data, format=kind, dpi=DPI, metadata=metadata)
-            replace_bytes(folder / f"{name}.{kind}", data.getvalue())
+        for kind in ("pdf", "png"):
+            write_figure(figure, folder / f"{name}.{kind}")
         yield folder / f"{name}.png"
 
 

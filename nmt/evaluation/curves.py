@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -24,7 +25,7 @@ from nmt.errors import UserError, suggest
 from nmt.evaluation.fonts import select_fonts
 from nmt.evaluation.metrics import MEASURED, METRICS, higher_is_better
 from nmt.files import exists
-from nmt.storage.atomic import file_errors
+from nmt.storage.atomic import file_errors, replace_bytes
 from nmt.storage.reports import read_reports
 from nmt.storage.run_dir import RunDir
 
@@ -64,6 +65,21 @@ class CurvesFigure(Figure):
         data = BytesIO()
         self.savefig(data, format="png")
         return data.getvalue()
+
+
+def write_figure(figure: Figure, file: Path) -> None:
+    """Write a figure as PNG, SVG or PDF, by the suffix of the file.
+
+    Raises:
+        UserError: if the file cannot be written
+    """
+    data = BytesIO()
+    kind = file.suffix.lower().removeprefix(".")
+    # Without the time and random names, so that equal figures are equal files.
+    metadata = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[kind]
+    with rc_context({"svg.hashsalt": "nmt-plot"}):
+        figure.savefig(data, format=kind, dpi=DPI, metadata=metadata)
+    replace_bytes(file, data.getvalue())
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ def quick() -> Iterator[None]:
     few = partial(resample, samples=20)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("nmt.comparison.results.resample", few)
-        patch.setattr("nmt.comparison.figures.DPI", 20)
+        patch.setattr("nmt.evaluation.curves.DPI", 20)
         yield
 
 
