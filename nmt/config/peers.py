@@ -64,7 +64,9 @@ PEER_KEYS = {
     "dropout of model.encoder and model.decoder": (
         "dropout_rnn transformer_dropout hidden_dropout dropout"
     ),
-    "model.embedding_dropout": "dropout_src dropout_trg embed_dropout",
+    "model.embedding_dropout": "embed_dropout",
+    "model.source_word_dropout": "dropout_src",
+    "model.target_word_dropout": "dropout_trg",
     "coverage of model.attention": "coverage_attn",
     "model.tied_embeddings": "tied_softmax weight_tying weight_tying_type",
     "model.tied_embeddings: all": "tied_embeddings_all share_embeddings share_all_embeddings",

@@ -74,6 +74,10 @@ class ModelConfig(Section):
     """width of the token embeddings of both sides"""
     embedding_dropout: Probability = 0.0
     """dropout rate of the embeddings"""
+    source_word_dropout: Probability = 0.0
+    """probability that the whole embedding of a source token is dropped"""
+    target_word_dropout: Probability = 0.0
+    """probability that the whole embedding of the previous target token is dropped"""
     tied_embeddings: TiedEmbeddings = "none"
     """tables that share weights: target embedding and output layer (decoder), and also the source
     embedding (all)"""
@@ -191,8 +195,9 @@ class TrainingConfig(Section):
     that a GPU rounds the inputs of products to 10 bits of mantissa; tf32 and fp16 require a GPU"""
     recurrence: Recurrence = "auto"
     """decoder recurrence: eager (a loop over steps), fused (one operation for all steps, for LSTM
-    layers with global attention), or auto (fused where supported). graph: auto, with the whole
-    update as a CUDA graph per shape of batches, whose sizes are rounded for this; requires a GPU"""
+    layers without zoneout, with global attention), or auto (fused where supported). graph: auto,
+    with the whole update as a CUDA graph per shape of batches, whose sizes are rounded for this;
+    requires a GPU"""
     seed: Seed = 1
     """seed of the initialization, dropout and the order of batches"""
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
@@ -289,6 +294,9 @@ class Experiment(Section):
         """Check that an encoder of images has images, and an encoder of text has text."""
         data, encoder = field.data.get("data"), model.encoder.type
         reads_images = "image_size" in ENCODERS.find(encoder).injected
+        if reads_images and model.source_word_dropout:
+            message = "has no effect with images, which have no words; remove it"
+            raise error_at("model.source_word_dropout", message)
         if not isinstance(data, DataConfig) or reads_images == (data.pictures is not None):
             return model
         if reads_images:

@@ -1,10 +1,10 @@
 """Linear layers for decoding on a CPU: prepacked float32 weights and 8-bit integer weights."""
 
 from collections.abc import Callable
-from functools import cache, partial
+from functools import cache
 
 import torch
-from jaxtyping import Bool, Float, Int8
+from jaxtyping import Float, Int8
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
@@ -14,7 +14,7 @@ from nmt.model.interfaces import Decoder, Encoder
 from nmt.model.layers.linear import ConcatLinear
 from nmt.model.layers.multi_head import CrossAttention, SelfAttention
 from nmt.model.layers.ntm import TuringMachine
-from nmt.model.layers.recurrent import GRULayer, LayerState, RecurrentLayer
+from nmt.model.layers.recurrent import GRULayer, RecurrentLayer
 from nmt.model.layers.transformer import FeedForward
 
 LinearKind = Callable[[Tensor, Tensor | None], nn.Module]
@@ -232,34 +232,19 @@ def replace_linear_layers(
             replace_linear_layers(child, exact_kind if is_exact else kind, exact_kind)
 
 
-def run_stepwise(
-    layer: RecurrentLayer,
-    inputs_tnm: Float[Tensor, "t n m"],
-    state: LayerState | None = None,
-    hold_tn: Bool[Tensor, "t n"] | None = None,
-) -> tuple[Float[Tensor, "t n d"], LayerState]:
-    """Compute `RecurrentLayer.sequence` by a loop over `step`."""
-    assert hold_tn is None, "only cells are held"
-    if state is None:
-        state = layer.initial_state(inputs_tnm.new_zeros(inputs_tnm.size(1), layer.hidden_size))
-    outputs = []
-    for projected_ng in layer.project(inputs_tnm).unbind(0):
-        state = layer.step(projected_ng, state)
-        outputs.append(state.hidden_nd)
-    return torch.stack(outputs), state
-
-
 def prepack_encoder(encoder: Encoder, kind: LinearKind = PrepackedLinear) -> None:
     """Prepack the linear layers of an encoder, in place; those of transformer layers are of `kind`.
 
     They do not become faster, but a row's bits become independent of the number of rows, which
     other matrix libraries do not guarantee. An LSTM reads its weights itself, and torch runs it by
-    oneDNN. torch's GRU multiplies by other libraries, so a GRU runs step by step.
+    oneDNN. torch's GRU multiplies by other libraries, so a GRU runs step by step. So do layers that
+    torch does not compute.
     """
     for module in list(encoder.modules()):
+        is_stepwise = isinstance(module, RecurrentLayer) and not module.is_native
         if isinstance(module, GRULayer):
-            setattr(module, "sequence", partial(run_stepwise, module))  # noqa: B010
-        if isinstance(module, TuringMachine | GRULayer):
+            setattr(module, "sequence", module.sequence_by_steps)  # noqa: B010
+        if isinstance(module, TuringMachine | GRULayer) or is_stepwise:
             replace_linear_layers(module, PrepackedLinear, PrepackedLinear)
         for name, child in module.named_children():
             if isinstance(child, nn.Linear):

@@ -30,6 +30,10 @@ class ModelOptions(Protocol):
     @property
     def embedding_dropout(self) -> float: ...
     @property
+    def source_word_dropout(self) -> float: ...
+    @property
+    def target_word_dropout(self) -> float: ...
+    @property
     def tied_embeddings(self) -> TiedEmbeddings: ...
     @property
     def encoder(self) -> ComponentConfig: ...
@@ -80,8 +84,12 @@ def build_model(
     # A tied embedding has the initialization of an output layer.
     source_embedding = None
     if not isinstance(source, ImageSize):
-        source_embedding = Embedding(source, size, dropout, tied=tied == "all")
-    target_embedding = Embedding(target_tokens, size, dropout, tied=tied != "none")
+        source_embedding = Embedding(
+            source, size, dropout, config.source_word_dropout, tied=tied == "all"
+        )
+    target_embedding = Embedding(
+        target_tokens, size, dropout, config.target_word_dropout, tied=tied != "none"
+    )
     try:
         return Seq2Seq(source_embedding, encoder, target_embedding, decoder, tied=tied)
     except ValueError as error:
@@ -111,8 +119,9 @@ def set_backend(decoder: AnyDecoder, recurrence: RecurrenceBackend) -> None:
     supported = isinstance(decoder, RecurrentDecoder) and decoder.supports_fused
     if recurrence == "fused" and not supported:
         raise UserError(
-            "the fused recurrence requires a decoder with LSTM layers, global attention without "
-            "coverage, a score other than cosine and location, and input feeding; use auto"
+            "the fused recurrence requires a decoder with LSTM layers without zoneout, global "
+            "attention without coverage, a score other than cosine and location, and input "
+            "feeding; use auto"
         )
     if isinstance(decoder, RecurrentDecoder):
         decoder.backend = recurrence

@@ -19,6 +19,7 @@ from nmt.model.interfaces import (
 from nmt.model.layers.dropout import dropout as apply_dropout
 from nmt.model.layers.embedding import embed
 from nmt.model.layers.linear import xavier
+from nmt.model.layers.recurrent_stack import dropped_weights
 
 Tying = Literal["none", "decoder", "all"]
 
@@ -34,17 +35,26 @@ class Embedding(nn.Module):
     Args:
         tokens: size of the vocabulary
         size: width m
-        dropout: dropout rate
+        dropout: dropout rate of single units
+        word_dropout: dropout rate of whole vectors; Sennrich et al. 2016, WMT
         tied: whether the table is also the output layer
     """
 
-    def __init__(self, tokens: int, size: int, dropout: float = 0.0, *, tied: bool = False) -> None:
+    def __init__(
+        self,
+        tokens: int,
+        size: int,
+        dropout: float = 0.0,
+        word_dropout: float = 0.0,
+        *,
+        tied: bool = False,
+    ) -> None:
         super().__init__()
         self.table = nn.Embedding(tokens, size)
         self.scale = sqrt(size) if tied else 1.0
         # N(0, 1), or N(0, 1/m) for a tied table.
         nn.init.normal_(self.table.weight, std=1 / self.scale)
-        self.dropout = dropout
+        self.dropout, self.word_dropout = dropout, word_dropout
 
     @property
     def weight(self) -> Float[Tensor, "v m"]:
@@ -58,7 +68,13 @@ class Embedding(nn.Module):
         embedded: Tensor = (
             self.table(tokens) if groups is None else embed(tokens, self.weight, groups)
         )
-        return apply_dropout(self.scale * embedded, self.dropout, self.training)
+        embedded = apply_dropout(self.scale * embedded, self.dropout, self.training)
+        if not self.training or not self.word_dropout:
+            return embedded
+        # One random number per token, which acts on all units of its vector.
+        return (
+            embedded * apply_dropout(embedded.new_ones(tokens.shape), self.word_dropout)[..., None]
+        )
 
 
 class Seq2Seq(nn.Module):
@@ -151,12 +167,12 @@ class Seq2Seq(nn.Module):
             source_groups, target_groups: their tokens by groups, for training on a GPU
             need_weights: whether to return the attention weights
         """
-        encoded = self.encode(source, source_mask_bs, source_groups)
-        embedded_btm = self.target_embedding(target_in_bt, target_groups)
-        if not need_weights:
+        with dropped_weights(self):
+            encoded = self.encode(source, source_mask_bs, source_groups)
+            embedded_btm = self.target_embedding(target_in_bt, target_groups)
             # A decoder from elsewhere may not have the parameter.
-            return self.decoder(embedded_btm, encoded)
-        return self.decoder(embedded_btm, encoded, need_weights=True)
+            options = {"need_weights": True} if need_weights else {}
+            return self.decoder(embedded_btm, encoded, **options)
 
     def start(self, source: Source, source_mask_bs: Bool[Tensor, "b _"]) -> tuple[Memory, State]:
         """Encode a batch of sources; return the decoder's memory and initial state."""

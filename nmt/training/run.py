@@ -248,7 +248,9 @@ def _log_start(trainer: Trainer) -> None:
     )
     decoder = trainer.model.decoder
     if isinstance(decoder, RecurrentDecoder):
-        log.info("recurrence: %s", "fused" if decoder.uses_fused else "eager")
+        obstacles = sorted(decoder.fused_obstacles)
+        reason = f", since fused does not support {', '.join(obstacles)}" if obstacles else ""
+        log.info("recurrence: %s", "fused" if decoder.uses_fused else f"eager{reason}")
     if trainer.graphs is not None:
         log.info("updates run as CUDA graphs, one per shape of batches")
     processes = trainer.process_group.world_size

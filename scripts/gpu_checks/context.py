@@ -75,6 +75,8 @@ class SystemConfig:
     score: ComponentConfig | None = None
     embedding_size: int = 256
     embedding_dropout: float = 0.0
+    source_word_dropout: float = 0.0
+    target_word_dropout: float = 0.0
     tied_embeddings: TiedEmbeddings = "none"
     image_size: ImageSize | None = None
 

@@ -140,6 +140,8 @@ ALWAYS_ACTING = {
     "data.cache",
     "model.embedding_size",
     "model.embedding_dropout",
+    "model.source_word_dropout",  # an error with images
+    "model.target_word_dropout",
     "model.tied_embeddings",
     "model.encoder",
     "model.decoder",

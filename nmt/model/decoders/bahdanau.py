@@ -13,7 +13,7 @@ from nmt.model.interfaces import Encoded, SourceSizes
 from nmt.model.layers.bridge import Bridge
 from nmt.model.layers.dropout import dropout as apply_dropout
 from nmt.model.layers.linear import ConcatLinear
-from nmt.model.layers.recurrent import RecurrentStack
+from nmt.model.layers.recurrent_stack import LayerOptions, RecurrentStack
 from nmt.model.recurrence.spec import AttentionOrder, RecurrenceSpec, build_spec
 from nmt.registry import DECODERS
 
@@ -36,6 +36,9 @@ class BahdanauDecoder(RecurrentDecoder[AttentionMemory, RecurrentState]):
         layers: number of recurrent layers; the context enters the bottom layer, and the state of
             the top layer is the query
         cell: type of the layers; gru is that of Cho et al. 2014
+        zoneout: probability that a hidden unit keeps its value; Krueger et al. 2017
+        zoneout_cell: the same probability of a unit of the cell
+        weight_dropout: dropout rate of recurrent weights; Merity et al. 2018
         dropout: dropout rate between layers and before the output layer
         initial_state: s_0 from the encoder: a projection of its final state, its last states, or
             zero
@@ -54,6 +57,9 @@ class BahdanauDecoder(RecurrentDecoder[AttentionMemory, RecurrentState]):
         hidden_size: Size = 512,
         layers: Count = 1,
         cell: Literal["lstm", "gru"] = "lstm",
+        zoneout: Probability = 0.0,
+        zoneout_cell: Probability = 0.0,
+        weight_dropout: Probability = 0.0,
         dropout: Probability = 0.0,
         initial_state: Literal["bridge", "last", "zero"] = "bridge",
         deep_output: bool = True,
@@ -65,8 +71,9 @@ class BahdanauDecoder(RecurrentDecoder[AttentionMemory, RecurrentState]):
         self.attention = attention(hidden_size)
         self.bridge = Bridge(initial_state, source, hidden_size, layers, cell)
         self.needs_cells = self.bridge.needs_cells
+        options = LayerOptions(cell, zoneout, zoneout_cell, weight_dropout)
         self.stack = RecurrentStack(
-            cell, embedding_size, source.annotation, hidden_size, layers, dropout
+            options, embedding_size, source.annotation, hidden_size, layers, dropout
         )
         self.dropout = dropout
         sizes = (hidden_size, source.annotation, embedding_size)  # s_i, c_i, y_{i-1}

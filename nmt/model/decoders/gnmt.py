@@ -13,7 +13,8 @@ from nmt.model.decoders.recurrent import RecurrentDecoder, RecurrentState, Recur
 from nmt.model.interfaces import DecoderOutput, Encoded, SourceSizes, StepOutput
 from nmt.model.layers.bridge import Bridge
 from nmt.model.layers.dropout import dropout as apply_dropout
-from nmt.model.layers.recurrent import CELLS, Layers, LayerState, RecurrentLayer
+from nmt.model.layers.recurrent import LayerState, RecurrentLayer
+from nmt.model.layers.recurrent_stack import LayerOptions, Layers
 from nmt.model.recurrence.spec import AttentionOrder, RecurrenceSpec, build_spec
 from nmt.registry import DECODERS
 
@@ -38,6 +39,9 @@ class GNMTDecoder(RecurrentDecoder[AttentionMemory, RecurrentState]):
         hidden_size: width of a layer; 1024 in the paper
         layers: number of layers, at least 2; 8 in the paper
         cell: type of the layers; gru is that of Cho et al. 2014
+        zoneout: probability that a hidden unit keeps its value; Krueger et al. 2017
+        zoneout_cell: the same probability of a unit of the cell
+        weight_dropout: dropout rate of recurrent weights; Merity et al. 2018
         dropout: dropout rate between layers and before the output layer; the addend of a residual
             connection is not dropped
         initial_state: initial states from the encoder: a projection of its final state, its last
@@ -56,6 +60,9 @@ class GNMTDecoder(RecurrentDecoder[AttentionMemory, RecurrentState]):
         hidden_size: Size = 512,
         layers: Count = 4,
         cell: Literal["lstm", "gru"] = "lstm",
+        zoneout: Probability = 0.0,
+        zoneout_cell: Probability = 0.0,
+        weight_dropout: Probability = 0.0,
         dropout: Probability = 0.0,
         initial_state: Literal["bridge", "last", "zero"] = "bridge",
         residual: bool = True,
@@ -69,10 +76,11 @@ class GNMTDecoder(RecurrentDecoder[AttentionMemory, RecurrentState]):
         self.bridge = Bridge(initial_state, source, hidden_size, layers, cell)
         self.needs_cells = self.bridge.needs_cells
         # The context of a step depends on this layer's last output, so it enters as feedback.
-        self.bottom = CELLS[cell](embedding_size, hidden_size, source.annotation)
+        options = LayerOptions(cell, zoneout, zoneout_cell, weight_dropout)
+        self.bottom = options.layer(embedding_size, hidden_size, source.annotation)
         # The input of an upper layer is [x^{l-1}_i; a_i].
         upper_sizes = (hidden_size, source.annotation)
-        self.upper = Layers(CELLS[cell](upper_sizes, hidden_size) for _ in range(1, layers))
+        self.upper = Layers(options.layer(upper_sizes, hidden_size) for _ in range(1, layers))
         self.dropout, self.residual = dropout, residual
         self.output_size = hidden_size
         self.supports_fused &= self.bottom.supports_fused and self.attention.supports_fused

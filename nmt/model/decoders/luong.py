@@ -13,7 +13,7 @@ from nmt.model.interfaces import DecoderOutput, Encoded, SourceSizes
 from nmt.model.layers.bridge import Bridge
 from nmt.model.layers.dropout import dropout as apply_dropout
 from nmt.model.layers.linear import ConcatLinear
-from nmt.model.layers.recurrent import RecurrentStack
+from nmt.model.layers.recurrent_stack import LayerOptions, RecurrentStack
 from nmt.model.recurrence.spec import AttentionOrder, InputFeed, RecurrenceSpec, build_spec
 from nmt.registry import DECODERS
 
@@ -35,6 +35,9 @@ class LuongDecoder(RecurrentDecoder[AttentionMemory, RecurrentState]):
         hidden_size: width of a layer
         layers: number of recurrent layers; the state of the top layer is the query
         cell: type of the layers; gru is that of Cho et al. 2014
+        zoneout: probability that a hidden unit keeps its value; Krueger et al. 2017
+        zoneout_cell: the same probability of a unit of the cell
+        weight_dropout: dropout rate of recurrent weights; Merity et al. 2018
         dropout: dropout rate between layers and before the output layer
         initial_state: s_0 from the encoder: a projection of its final state, its last states, or
             zero
@@ -57,6 +60,9 @@ class LuongDecoder(RecurrentDecoder[AttentionMemory, RecurrentState]):
         hidden_size: Size = 512,
         layers: Count = 1,
         cell: Literal["lstm", "gru"] = "lstm",
+        zoneout: Probability = 0.0,
+        zoneout_cell: Probability = 0.0,
+        weight_dropout: Probability = 0.0,
         dropout: Probability = 0.0,
         initial_state: Literal["bridge", "last", "zero"] = "bridge",
         input_feeding: bool = True,
@@ -78,8 +84,9 @@ class LuongDecoder(RecurrentDecoder[AttentionMemory, RecurrentState]):
         self.input_feeding, self.attentional_output = input_feeding, attentional_output
         self.attentional_size = attentional_size
         feedback_size = attentional_size if input_feeding else 0
+        options = LayerOptions(cell, zoneout, zoneout_cell, weight_dropout)
         self.stack = RecurrentStack(
-            cell, embedding_size, feedback_size, hidden_size, layers, dropout
+            options, embedding_size, feedback_size, hidden_size, layers, dropout
         )
         combined_sizes = (source.annotation, hidden_size)  # c_t, s_t
         # W of eq. 5, without a bias as in the paper

@@ -10,7 +10,8 @@ from nmt.component_spec import Count, Probability, Size
 from nmt.model.interfaces import Decoder, DecoderOutput, Encoded, SourceSizes, StepOutput
 from nmt.model.layers.bridge import Bridge, sizes_with_both_directions, with_both_directions
 from nmt.model.layers.dropout import dropout as apply_dropout
-from nmt.model.layers.recurrent import LayerState, RecurrentStack
+from nmt.model.layers.recurrent import LayerState
+from nmt.model.layers.recurrent_stack import LayerOptions, RecurrentStack
 from nmt.registry import DECODERS
 
 
@@ -27,6 +28,9 @@ class PeekyDecoder(Decoder[Tensor, tuple[LayerState, ...]]):
         hidden_size: width of a layer
         layers: number of recurrent layers; h enters the bottom layer
         cell: type of the layers; gru is that of Cho et al. 2014
+        zoneout: probability that a hidden unit keeps its value; Krueger et al. 2017
+        zoneout_cell: the same probability of a unit of the cell
+        weight_dropout: dropout rate of recurrent weights; Merity et al. 2018
         dropout: dropout rate between layers and before the output layer
         initial_state: s_0 from the encoder: a projection of its final state, its last states, or
             zero
@@ -42,6 +46,9 @@ class PeekyDecoder(Decoder[Tensor, tuple[LayerState, ...]]):
         hidden_size: Size = 512,
         layers: Count = 1,
         cell: Literal["lstm", "gru"] = "lstm",
+        zoneout: Probability = 0.0,
+        zoneout_cell: Probability = 0.0,
+        weight_dropout: Probability = 0.0,
         dropout: Probability = 0.0,
         initial_state: Literal["bridge", "last", "zero"] = "bridge",
     ) -> None:
@@ -51,7 +58,8 @@ class PeekyDecoder(Decoder[Tensor, tuple[LayerState, ...]]):
         self.needs_cells = self.bridge.needs_cells
         # h is an input and no feedback, so a known target can be read as one sequence.
         input_size = embedding_size + source.final_state
-        self.stack = RecurrentStack(cell, input_size, 0, hidden_size, layers, dropout)
+        options = LayerOptions(cell, zoneout, zoneout_cell, weight_dropout)
+        self.stack = RecurrentStack(options, input_size, 0, hidden_size, layers, dropout)
         self.dropout = dropout
         self.output_size = source.final_state + hidden_size
 

@@ -9,7 +9,8 @@ from nmt.component_spec import Count, Probability, Size
 from nmt.model.interfaces import Decoder, DecoderOutput, Encoded, SourceSizes, StepOutput
 from nmt.model.layers.bridge import Bridge, sizes_with_both_directions, with_both_directions
 from nmt.model.layers.dropout import dropout as apply_dropout
-from nmt.model.layers.recurrent import LayerState, RecurrentStack
+from nmt.model.layers.recurrent import LayerState
+from nmt.model.layers.recurrent_stack import LayerOptions, RecurrentStack
 from nmt.registry import DECODERS
 
 
@@ -25,6 +26,9 @@ class PlainDecoder(Decoder[tuple[()], tuple[LayerState, ...]]):
         hidden_size: width of a layer
         layers: number of recurrent layers; the output layer reads the top layer
         cell: type of the layers; gru is that of Cho et al. 2014
+        zoneout: probability that a hidden unit keeps its value; Krueger et al. 2017
+        zoneout_cell: the same probability of a unit of the cell
+        weight_dropout: dropout rate of recurrent weights; Merity et al. 2018
         dropout: dropout rate between layers and before the output layer
         initial_state: s_0 from the encoder: a projection of its final state, or its last states
     """
@@ -39,6 +43,9 @@ class PlainDecoder(Decoder[tuple[()], tuple[LayerState, ...]]):
         hidden_size: Size = 512,
         layers: Count = 1,
         cell: Literal["lstm", "gru"] = "lstm",
+        zoneout: Probability = 0.0,
+        zoneout_cell: Probability = 0.0,
+        weight_dropout: Probability = 0.0,
         dropout: Probability = 0.0,
         initial_state: Literal["bridge", "last"] = "bridge",
     ) -> None:
@@ -46,7 +53,8 @@ class PlainDecoder(Decoder[tuple[()], tuple[LayerState, ...]]):
         source = sizes_with_both_directions(source)
         self.bridge = Bridge(initial_state, source, hidden_size, layers, cell)
         self.needs_cells = self.bridge.needs_cells
-        self.stack = RecurrentStack(cell, embedding_size, 0, hidden_size, layers, dropout)
+        options = LayerOptions(cell, zoneout, zoneout_cell, weight_dropout)
+        self.stack = RecurrentStack(options, embedding_size, 0, hidden_size, layers, dropout)
         self.dropout = dropout
         self.output_size = hidden_size
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from nmt.config.choices import RecurrenceBackend
 from nmt.model.attention.mechanism import AttentionState, Mechanism
 from nmt.model.interfaces import Decoder, DecoderOutput, Encoded, FusedSupport, M, S, StepOutput
-from nmt.model.layers.recurrent import LayerState
+from nmt.model.layers.recurrent import LayerState, RecurrentLayer
 from nmt.model.recurrence import fused
 from nmt.model.recurrence.spec import RecurrenceSpec
 
@@ -145,6 +145,14 @@ class RecurrentDecoder(FusedSupport, Decoder[M, S]):
     def uses_fused(self) -> bool:
         """Return whether `forward` runs the fused recurrence."""
         return self.supports_fused and self.backend != "eager"
+
+    @property
+    def fused_obstacles(self) -> set[str]:
+        """Return the options and components that the fused recurrence does not support."""
+        layers = [part for part in self.modules() if isinstance(part, RecurrentLayer)]
+        found = {layer.fused_obstacle for layer in layers if not layer.supports_fused}
+        mechanisms = [part for part in self.modules() if isinstance(part, Mechanism)]
+        return found | {"this attention or score" for one in mechanisms if not one.supports_fused}
 
     def recurrence_spec(self, memory: M, state: S) -> RecurrenceSpec:
         """Return the weights and inputs of the fused recurrence, where it is supported."""

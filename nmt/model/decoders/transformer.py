@@ -9,7 +9,8 @@ from nmt.component_spec import Count, Length, Probability, Size
 from nmt.model.interfaces import Decoder, DecoderOutput, Encoded, SourceSizes, StepOutput
 from nmt.model.layers.dropout import dropout as apply_dropout
 from nmt.model.layers.multi_head import CrossAttention, Heads, SelfAttention
-from nmt.model.layers.recurrent import Layers, compute_dtype
+from nmt.model.layers.recurrent import compute_dtype
+from nmt.model.layers.recurrent_stack import Layers
 from nmt.model.layers.transformer import (
     FeedForward,
     LayerDesign,

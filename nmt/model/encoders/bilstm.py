@@ -13,7 +13,7 @@ from nmt.device import run_branches
 from nmt.model.interfaces import Encoded, Encoder, LayerStates
 from nmt.model.layers.dropout import SequenceDropout
 from nmt.model.layers.padding import LayerOutput, Padding, run_layer
-from nmt.model.layers.recurrent import CELLS, Layers
+from nmt.model.layers.recurrent_stack import LayerOptions, Layers
 from nmt.registry import ENCODERS
 
 
@@ -28,6 +28,9 @@ class BiLSTMEncoder(Encoder):
         hidden_size: width of one direction of a layer
         layers: number of layers
         cell: type of the layers; gru is that of Cho et al. 2014
+        zoneout: probability that a hidden unit keeps its value; Krueger et al. 2017
+        zoneout_cell: the same probability of a unit of the cell
+        weight_dropout: dropout rate of recurrent weights; Merity et al. 2018
         dropout: dropout rate between layers
         variational: whether all positions of a sentence share one dropout mask
         direction: directions of each layer
@@ -42,6 +45,9 @@ class BiLSTMEncoder(Encoder):
         hidden_size: Size = 256,
         layers: Count = 1,
         cell: Literal["lstm", "gru"] = "lstm",
+        zoneout: Probability = 0.0,
+        zoneout_cell: Probability = 0.0,
+        weight_dropout: Probability = 0.0,
         dropout: Probability = 0.0,
         variational: bool = False,
         direction: Literal["both", "forward", "backward"] = "both",
@@ -67,8 +73,9 @@ class BiLSTMEncoder(Encoder):
         self.output_size = hidden_size * (count if self.merge == "concat" else 1)
         # A layer reads the merged directions of the layer below.
         sizes = [embedding_size] + [self.output_size] * (layers - 1)
+        options = LayerOptions(cell, zoneout, zoneout_cell, weight_dropout)
         self.stack = Layers(
-            Layers(CELLS[cell](size, hidden_size) for _ in range(count)) for size in sizes
+            Layers(options.layer(size, hidden_size) for _ in range(count)) for size in sizes
         )
         self.dropout = SequenceDropout(dropout, variational=variational)
 

@@ -13,7 +13,7 @@ from nmt.device import run_branches
 from nmt.model.interfaces import Encoded, Encoder, LayerStates
 from nmt.model.layers.dropout import SequenceDropout
 from nmt.model.layers.padding import LayerOutput, Padding, run_layer
-from nmt.model.layers.recurrent import CELLS, Layers
+from nmt.model.layers.recurrent_stack import LayerOptions, Layers
 from nmt.registry import ENCODERS
 
 
@@ -29,6 +29,9 @@ class GNMTEncoder(Encoder):
         hidden_size: width of a layer and of one direction of the bottom layer; 1024 in the paper
         layers: number of layers, at least 2; 8 in the paper
         cell: type of the layers; gru is that of Cho et al. 2014
+        zoneout: probability that a hidden unit keeps its value; Krueger et al. 2017
+        zoneout_cell: the same probability of a unit of the cell
+        weight_dropout: dropout rate of recurrent weights; Merity et al. 2018
         dropout: dropout rate between layers; the addend of a residual connection is not dropped
         residual: whether the input of a layer is added to its output, from the third layer on
     """
@@ -40,6 +43,9 @@ class GNMTEncoder(Encoder):
         hidden_size: Size = 512,
         layers: Count = 4,
         cell: Literal["lstm", "gru"] = "lstm",
+        zoneout: Probability = 0.0,
+        zoneout_cell: Probability = 0.0,
+        weight_dropout: Probability = 0.0,
         dropout: Probability = 0.0,
         residual: bool = True,
     ) -> None:
@@ -51,9 +57,10 @@ class GNMTEncoder(Encoder):
         self.output_size = self.final_state_size = hidden_size
         self.layers, self.has_cells = layers, cell == "lstm"
         # One layer per direction: forward, then backward.
-        self.bottom = Layers(CELLS[cell](embedding_size, hidden_size) for _ in range(2))
+        options = LayerOptions(cell, zoneout, zoneout_cell, weight_dropout)
+        self.bottom = Layers(options.layer(embedding_size, hidden_size) for _ in range(2))
         sizes = [2 * hidden_size] + [hidden_size] * (layers - 2)
-        self.upper = Layers(CELLS[cell](size, hidden_size) for size in sizes)
+        self.upper = Layers(options.layer(size, hidden_size) for size in sizes)
         self.dropout, self.residual = SequenceDropout(dropout), residual
 
     def forward(

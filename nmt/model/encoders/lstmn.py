@@ -12,7 +12,7 @@ from nmt.model.interfaces import Encoded, Encoder, LayerStates, SourceSizes
 from nmt.model.layers.dropout import SequenceDropout
 from nmt.model.layers.lstmn import MEMORY_TAPE, LSTMNLayer, weight_matrix
 from nmt.model.layers.padding import Padding
-from nmt.model.layers.recurrent import Layers
+from nmt.model.layers.recurrent_stack import Layers
 from nmt.registry import ENCODERS
 
 

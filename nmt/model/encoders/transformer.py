@@ -10,7 +10,7 @@ from nmt.model.interfaces import Encoded, Encoder, LayerStates
 from nmt.model.layers.arithmetic import TORCH_ARITHMETIC, Arithmetic
 from nmt.model.layers.dropout import dropout as apply_dropout
 from nmt.model.layers.multi_head import SelfAttention
-from nmt.model.layers.recurrent import Layers
+from nmt.model.layers.recurrent_stack import Layers
 from nmt.model.layers.transformer import (
     FeedForward,
     LayerDesign,

@@ -1,5 +1,7 @@
 """Dropout: units are set to zero at random in training. Srivastava et al. 2014, section 4."""
 
+from typing import NamedTuple
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -52,3 +54,47 @@ class SequenceDropout(nn.Module):
             return dropout(inputs_tnx, self.rate)
         # One mask per sentence, broadcast over the time axis.
         return inputs_tnx * dropout(inputs_tnx.new_ones(inputs_tnx.shape[1:]), self.rate)
+
+
+def zoneout(
+    new_nd: Float[Tensor, "n d"], before_nd: Float[Tensor, "n d"], rate: float, training: bool
+) -> Float[Tensor, "n d"]:
+    """Return m s_{t-1} + (1 - m) s_t, where each m is 1 with probability z and else 0.
+
+    Outside training m is z, its expected value. Krueger et al. 2017, section 3.1.
+
+    Args:
+        new_nd: s_t
+        before_nd: s_{t-1}
+        rate: z
+        training: whether m is drawn
+    """
+    if not rate:
+        return new_nd
+    before_nd = before_nd.to(new_nd.dtype)
+    if not training:
+        # Two products and a sum: `lerp` may round the last elements of a tensor differently.
+        return rate * before_nd + (1 - rate) * new_nd
+    return new_nd.where(dropout(torch.ones_like(new_nd), rate).bool(), before_nd)
+
+
+class StateDropout(NamedTuple):
+    """Regularization of the way from a recurrent layer's state to its next one.
+
+    Attributes:
+        zoneout: rate of zoneout of the hidden state
+        zoneout_cell: rate of zoneout of the cell of an LSTM
+        weight_dropout: dropout rate of the recurrent weights, with one mask per batch
+    """
+
+    zoneout: float = 0.0
+    zoneout_cell: float = 0.0
+    weight_dropout: float = 0.0
+
+    @property
+    def zones_out(self) -> bool:
+        """Return whether steps apply zoneout."""
+        return bool(self.zoneout or self.zoneout_cell)
+
+
+NO_STATE_DROPOUT = StateDropout()

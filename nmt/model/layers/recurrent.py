@@ -1,10 +1,10 @@
-"""Recurrent layers: the long short-term memory, the gated recurrent unit, and stacks of them."""
+"""Recurrent layers: the long short-term memory and the gated recurrent unit."""
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from functools import cache
-from typing import ClassVar, Generic, Literal, NamedTuple, TypeVar, cast
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
@@ -13,14 +13,12 @@ from torch import Tensor, nn
 from nmt.device import TORCH_VERSION
 from nmt.model.interfaces import FusedSupport
 from nmt.model.layers.arithmetic import TORCH_ARITHMETIC, Arithmetic
-from nmt.model.layers.dropout import dropout
+from nmt.model.layers.dropout import NO_STATE_DROPOUT, StateDropout, zoneout
 from nmt.model.layers.linear import ConcatLinear, orthogonal_gates, xavier_gates
 
 log = logging.getLogger("nmt")
 
 Cell = Literal["lstm", "gru"]
-
-Item = TypeVar("Item", bound=nn.Module)
 
 GATE_SATURATION = 1e4  # σ(-1e4) is 0 and σ(1e4) is 1 in every floating-point type
 
@@ -43,6 +41,7 @@ class RecurrentLayer(FusedSupport, nn.Module, ABC):
         input_size: width of x_t, or the widths of the inputs that are concatenated to x_t
         hidden_size: width of h_t
         feedback_size: width of r_t; 0 for none
+        rates: regularization
 
     Attributes:
         gates: number of gates
@@ -58,10 +57,15 @@ class RecurrentLayer(FusedSupport, nn.Module, ABC):
     arithmetic: Arithmetic = TORCH_ARITHMETIC
 
     def __init__(
-        self, input_size: int | tuple[int, ...], hidden_size: int, feedback_size: int = 0
+        self,
+        input_size: int | tuple[int, ...],
+        hidden_size: int,
+        feedback_size: int = 0,
+        rates: StateDropout = NO_STATE_DROPOUT,
     ) -> None:
         super().__init__()
-        self.hidden_size, self.feedback_size = hidden_size, feedback_size
+        self.hidden_size, self.feedback_size, self.rates = hidden_size, feedback_size, rates
+        self.supports_fused &= not rates.zones_out
         # Several inputs share one product, or have their terms computed apart.
         sizes = input_size if isinstance(input_size, tuple) else (input_size,)
         weight_gm = xavier_gates(self.gates, hidden_size, sum(sizes))
@@ -103,20 +107,72 @@ class RecurrentLayer(FusedSupport, nn.Module, ABC):
     ) -> LayerState:
         """Compute the next state from projected inputs."""
 
+    @property
+    def fused_obstacle(self) -> str:
+        """Return the option that the fused recurrence does not support, where it is unsupported."""
+        return "zoneout" if self.rates.zones_out else f"cell {type(self).__name__}"
+
     @abstractmethod
+    def native_sequence(
+        self,
+        inputs_tnm: Float[Tensor, "t n m"],
+        state: LayerState | None,
+        hold_tn: Bool[Tensor, "t n"] | None,
+    ) -> tuple[Float[Tensor, "t n d"], LayerState]:
+        """Compute `sequence` by torch's own layer."""
+
     def sequence(
         self,
         inputs_tnm: Float[Tensor, "t n m"],
         state: LayerState | None = None,
         hold_tn: Bool[Tensor, "t n"] | None = None,
     ) -> tuple[Float[Tensor, "t n d"], LayerState]:
-        """Compute the hidden states of all steps and the last state, by torch's own layer.
+        """Compute the hidden states of all steps and the last state.
 
         Args:
             inputs_tnm: inputs, time axis first
             state: initial state (default: zero)
             hold_tn: steps that leave the cell unchanged, such as padding
         """
+        assert not self.feedback_size, "feedback is unknown before its step"
+        if self.is_native:
+            return self.native_sequence(inputs_tnm, state, hold_tn)
+        return self.sequence_by_steps(inputs_tnm, state, hold_tn)
+
+    @property
+    def is_native(self) -> bool:
+        """Return whether torch's own layer computes `sequence`."""
+        return not self.rates.zones_out
+
+    def sequence_by_steps(
+        self,
+        inputs_tnm: Float[Tensor, "t n m"],
+        state: LayerState | None = None,
+        hold_tn: Bool[Tensor, "t n"] | None = None,
+    ) -> tuple[Float[Tensor, "t n d"], LayerState]:
+        """Compute `sequence` by a loop over `step`."""
+        projected_tng = self.project(inputs_tnm)
+        if state is None:
+            zero_nd = projected_tng.new_zeros(inputs_tnm.size(1), self.hidden_size)
+            state = self.initial_state(zero_nd)
+        outputs = []
+        for t, projected_ng in enumerate(projected_tng.unbind(0)):
+            before, state = state, self.step(projected_ng, state)
+            outputs.append(state.hidden_nd)
+            if hold_tn is not None and before.cell_nd is not None:
+                assert state.cell_nd is not None
+                cell_nd = before.cell_nd.where(hold_tn[t][:, None], state.cell_nd)
+                state = state._replace(cell_nd=cell_nd)
+        return torch.stack(outputs), state
+
+    def zone_out(self, new: LayerState, before: LayerState) -> LayerState:
+        """Apply zoneout to the state after a step."""
+        rates = self.rates
+        hidden_nd = zoneout(new.hidden_nd, before.hidden_nd, rates.zoneout, self.training)
+        if new.cell_nd is None or before.cell_nd is None:
+            return LayerState(hidden_nd)
+        cell_nd = zoneout(new.cell_nd, before.cell_nd, rates.zoneout_cell, self.training)
+        return LayerState(hidden_nd, cell_nd)
 
 
 class LSTMLayer(RecurrentLayer):
@@ -130,9 +186,13 @@ class LSTMLayer(RecurrentLayer):
     gates, has_cell = 4, True
 
     def __init__(
-        self, input_size: int | tuple[int, ...], hidden_size: int, feedback_size: int = 0
+        self,
+        input_size: int | tuple[int, ...],
+        hidden_size: int,
+        feedback_size: int = 0,
+        rates: StateDropout = NO_STATE_DROPOUT,
     ) -> None:
-        super().__init__(input_size, hidden_size, feedback_size)
+        super().__init__(input_size, hidden_size, feedback_size, rates)
         with torch.no_grad():
             # Open forget gates help to learn long dependencies. Jozefowicz et al. 2015.
             self.bias[hidden_size : 2 * hidden_size] = 1.0
@@ -144,15 +204,14 @@ class LSTMLayer(RecurrentLayer):
         feedback_nf: Float[Tensor, "n f"] | None = None,
     ) -> LayerState:
         gates_ng = projected_ng + self.recurrent(state.hidden_nd, feedback_nf)
-        return lstm_cell(gates_ng, state, arithmetic=self.arithmetic)
+        return self.zone_out(lstm_cell(gates_ng, state, arithmetic=self.arithmetic), state)
 
-    def sequence(
+    def native_sequence(
         self,
         inputs_tnm: Float[Tensor, "t n m"],
-        state: LayerState | None = None,
-        hold_tn: Bool[Tensor, "t n"] | None = None,
+        state: LayerState | None,
+        hold_tn: Bool[Tensor, "t n"] | None,
     ) -> tuple[Float[Tensor, "t n d"], LayerState]:
-        assert not self.feedback_size, "feedback is unknown before its step"
         dtype = compute_dtype(inputs_tnm)
         input_weight_gm: Tensor = self.input.weight
         if hold_tn is not None:
@@ -231,9 +290,13 @@ class GRULayer(RecurrentLayer):
     gates, has_cell = 3, False
 
     def __init__(
-        self, input_size: int | tuple[int, ...], hidden_size: int, feedback_size: int = 0
+        self,
+        input_size: int | tuple[int, ...],
+        hidden_size: int,
+        feedback_size: int = 0,
+        rates: StateDropout = NO_STATE_DROPOUT,
     ) -> None:
-        super().__init__(input_size, hidden_size, feedback_size)
+        super().__init__(input_size, hidden_size, feedback_size, rates)
         self.reset_bias = nn.Parameter(torch.zeros(hidden_size))
 
     def step(
@@ -256,15 +319,15 @@ class GRULayer(RecurrentLayer):
         # n, eq. 8, with its own bias inside the reset gate
         new_nd = torch.tanh(new_nd + reset_nd * (recurrent_new_nd + self.reset_bias))
         # (1 - z)∘n + z∘h_{t-1} with one product less, eq. 7
-        return LayerState(new_nd + update_nd * (state.hidden_nd - new_nd))
+        hidden_nd = new_nd + update_nd * (state.hidden_nd - new_nd)
+        return self.zone_out(LayerState(hidden_nd), state)
 
-    def sequence(
+    def native_sequence(
         self,
         inputs_tnm: Float[Tensor, "t n m"],
-        state: LayerState | None = None,
-        hold_tn: Bool[Tensor, "t n"] | None = None,
+        state: LayerState | None,
+        hold_tn: Bool[Tensor, "t n"] | None,
     ) -> tuple[Float[Tensor, "t n d"], LayerState]:
-        assert not self.feedback_size, "feedback is unknown before its step"
         assert hold_tn is None, "a GRU has no cell; the hidden state of every step is returned"
         dtype = compute_dtype(inputs_tnm)
         if state is None:
@@ -319,98 +382,6 @@ def _warn_of_bfloat16() -> None:
         "2.10 or later, or use fp16",
         torch.__version__,
     )
-
-
-CELLS: dict[Cell, type[RecurrentLayer]] = {"lstm": LSTMLayer, "gru": GRULayer}
-
-
-class Layers(nn.ModuleList, Generic[Item]):
-    """A `ModuleList` whose items have one type, which torch's own does not express."""
-
-    def __init__(self, modules: Iterable[Item] = ()) -> None:
-        super().__init__(modules)
-
-    def __iter__(self) -> Iterator[Item]:
-        # Only items of this type were added.
-        return cast(Iterator[Item], super().__iter__())
-
-    @property
-    def first(self) -> Item:
-        """Return the first item: the bottom layer of a stack."""
-        return next(iter(self))
-
-
-class RecurrentStack(nn.Module):
-    """The recurrent layers of a decoder; feedback enters the bottom layer.
-
-    Args:
-        cell: type of the layers
-        input_size: width of the input
-        feedback_size: width of the feedback; 0 for none
-        hidden_size: width of a layer
-        layers: number of layers
-        dropout: dropout rate between layers
-    """
-
-    def __init__(
-        self,
-        cell: Cell,
-        input_size: int,
-        feedback_size: int,
-        hidden_size: int,
-        layers: int,
-        dropout: float,
-    ) -> None:
-        super().__init__()
-        sizes = [input_size] + [hidden_size] * (layers - 1)
-        # Only the bottom layer receives the context or the input feed.
-        feedback_sizes = [feedback_size] + [0] * (layers - 1)
-        self.layers = Layers(
-            CELLS[cell](size, hidden_size, feedback)
-            for size, feedback in zip(sizes, feedback_sizes, strict=True)
-        )
-        self.dropout = dropout
-
-    @property
-    def bottom(self) -> RecurrentLayer:
-        """Return the layer that reads the input."""
-        return self.layers.first
-
-    @property
-    def supports_fused(self) -> bool:
-        """Return whether the fused recurrence may replace all layers."""
-        return all(layer.supports_fused for layer in self.layers)
-
-    def step(
-        self,
-        projected_ng: Float[Tensor, "n g"],
-        states: tuple[LayerState, ...],
-        feedback_nf: Float[Tensor, "n f"] | None = None,
-    ) -> tuple[Float[Tensor, "n d"], tuple[LayerState, ...]]:
-        """Return the top layer's hidden state and all new states.
-
-        Args:
-            projected_ng: input, projected by the bottom layer
-            states: states before, from the bottom layer up
-            feedback_nf: feedback
-        """
-        bottom, *upper = self.layers
-        new_states = [bottom.step(projected_ng, states[0], feedback_nf)]
-        for layer, state in zip(upper, states[1:], strict=True):
-            # The state itself is not dropped, only the copy that enters the next layer.
-            below_nd = dropout(new_states[-1].hidden_nd, self.dropout, self.training)
-            new_states.append(layer.step(layer.project(below_nd), state))
-        return new_states[-1].hidden_nd, tuple(new_states)
-
-    def sequence(
-        self, inputs_tnm: Float[Tensor, "t n m"], states: tuple[LayerState, ...]
-    ) -> Float[Tensor, "t n d"]:
-        """Compute the top layer's hidden states for known inputs."""
-        for number, (layer, state) in enumerate(zip(self.layers, states, strict=True)):
-            if number > 0:
-                inputs_tnm = dropout(inputs_tnm, self.dropout, self.training)
-            inputs_tnm, _ = layer.sequence(inputs_tnm, state)
-        return inputs_tnm
 
 
 def compute_dtype(inputs: Tensor) -> torch.dtype:

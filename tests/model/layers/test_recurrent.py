@@ -11,7 +11,8 @@ from torch.autograd import backward
 
 from nmt.model.layers import recurrent
 from nmt.model.layers.lstmn import LSTMNLayer
-from nmt.model.layers.recurrent import CELLS, GRULayer, LSTMLayer, RecurrentLayer, RecurrentStack
+from nmt.model.layers.recurrent import GRULayer, LSTMLayer, RecurrentLayer
+from nmt.model.layers.recurrent_stack import CELLS, LayerOptions, RecurrentStack
 from tests.model.numpy_formulas import array, draw, gru_step, lstm_step
 
 INPUTS, UNITS, FED = 3, 40, 2
@@ -201,7 +202,7 @@ def test_initialization_of_an_lstmn_layer(feedback: int) -> None:
 @every_cell
 def test_initialization_of_a_stack_is_that_of_its_layers(kind: type[RecurrentLayer]) -> None:
     cell: Any = next(name for name, other in CELLS.items() if other is kind)
-    stack = RecurrentStack(cell, 20, 30, UNITS, layers=3, dropout=0.0)
+    stack = RecurrentStack(LayerOptions(cell), 20, 30, UNITS, layers=3, dropout=0.0)
     for layer in stack.layers:
         _assert_orthogonal_gates(layer.recurrent.weight[:, :UNITS])
         assert layer.bias.sum() == (UNITS if kind is LSTMLayer else 0)
