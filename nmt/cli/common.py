@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import signal
 import sys
 import threading
@@ -45,7 +46,11 @@ class Parser(argparse.ArgumentParser):
 
     def parse(self, arguments: Sequence[str] | None) -> argparse.Namespace:
         """Parse a command line; None parses the arguments of this process."""
-        given = sys.argv[1:] if arguments is None else arguments
+        given = list(sys.argv[1:] if arguments is None else arguments)
+        for argument in given[: given.index("--") if "--" in given else None]:
+            # Before Python 3.13, argparse makes an empty list of this value.
+            if match := re.fullmatch(r"(--[^=]+|-\w)=?--", argument):
+                self.error(f"argument {match[1]}: expected a value, got '--'")
         # Intermixed: files and overrides may precede and follow options.
         return self.parse_intermixed_args([_with_dashes(argument) for argument in given])
 

@@ -15,7 +15,7 @@ from nmt.search.constraints.request import Constraints
 from nmt.serving.libre import ERRORS, ErrorOut
 from nmt.serving.limits import Refusal
 from nmt.serving.models import ServedModel
-from nmt.serving.segments import join_sentences, split_sentences
+from nmt.serving.segments import MAX_CHARS, join_sentences, split_sentences
 from nmt.serving.service import Service, unless_disconnected
 from nmt.serving.worker import Sentence
 
@@ -27,7 +27,7 @@ class SentenceIn(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    text: str
+    text: str = Field(description=f"of at most {MAX_CHARS} characters")
     target: str | None = Field(None, description="translation to score instead of searching")
     prefix: str = Field("", description="beginning of the translation")
     terms: list[str] = Field([], description="phrases of the translation, as often as listed")
@@ -163,7 +163,7 @@ class V1:
                 sentences = [Sentence(one.text) for one in segments if one.text]
             else:
                 given = parameters.sentences or []
-                _check_targets(given)
+                _check_sentences(given)
                 service.check_length(sum(one.length for one in given), service.limits.max_chars)
                 sentences = [one.sentence() for one in given]
             work = service.translate(
@@ -222,8 +222,12 @@ class V1:
         return models[0]
 
 
-def _check_targets(sentences: Sequence[SentenceIn]) -> None:
-    """Raise Refusal if only some sentences have a target, or one has constraints as well."""
+def _check_sentences(sentences: Sequence[SentenceIn]) -> None:
+    """Raise Refusal for a sentence that is too long, and for targets that are incomplete."""
+    longest = max((len(one.text) for one in sentences), default=0)
+    if longest > MAX_CHARS:
+        limit = f"at most {MAX_CHARS} characters are translated as one sentence"
+        raise Refusal(413, f"{limit}, got {longest}; send them as text, which is divided")
     scored = [one for one in sentences if one.target is not None]
     if scored and len(scored) < len(sentences):
         raise Refusal(400, "give a target for all sentences, or for none")

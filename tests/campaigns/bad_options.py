@@ -5,20 +5,37 @@ import itertools
 import random
 from collections.abc import Callable, Iterator
 
-from nmt.cli import evaluate, train, translate
+from nmt.cli import compare, evaluate, export, init, plot, serve, train, translate
 from nmt.cli.common import Parser
 
 # A name, which stands for a file of each case or is a value by itself.
 OUTPUT, TEXT, REFERENCE, LINKS = "out", "five.text", "five.iso", "five.links"
 BASES: dict[str, list[list[str]]] = {
-    "nmt-translate": [["-m", "run", TEXT, "-o", OUTPUT]],
+    "nmt-translate": [
+        ["-m", "run", TEXT, "-o", OUTPUT],
+        ["-m", "run", TEXT, "-o", OUTPUT, "--report", "view.html", "--reference", REFERENCE],
+    ],
     "nmt-eval": [[TEXT, REFERENCE], ["-m", "run", TEXT, REFERENCE]],
     "nmt-train": [["dates.yaml", "--check"], ["dates.yaml", "training.steps=1", "--run", OUTPUT]],
+    "nmt-compare": [
+        ["run", "half", "--test", TEXT, REFERENCE, "-o", "study"],
+        ["dates.yaml", "training.steps=1", "--grid", "training.seed=1", "-o", "study"],
+    ],
+    "nmt-export": [["run", "model.nmt"], ["half", "--hub", "folder"], ["run", "--onnx", "folder"]],
+    "nmt-init": [[TEXT, REFERENCE, "-o", "new.yaml", "--minutes", "1"]],
+    "nmt-plot": [["run", "half", "-o", "curves.png"]],
+    # The links are no keys, so that the service ends when it has read all of its options.
+    "nmt-serve": [["run", "--port", "0", "--api-keys", LINKS]],
 }
 PARSERS: dict[str, Callable[[], Parser]] = {
     "nmt-translate": translate.make_parser,
     "nmt-eval": evaluate._parser,
     "nmt-train": train._parser,
+    "nmt-compare": compare._parser,
+    "nmt-export": export._parser,
+    "nmt-init": init._parser,
+    "nmt-plot": plot._parser,
+    "nmt-serve": serve._parser,
 }
 GARBAGE = [
     "",
@@ -64,34 +81,52 @@ PLAUSIBLE = {
     "alignment_level": ["piece"],
     "alignments": ["links"],
     "alpha": ["0.5"],
+    "api_keys": [LINKS],
     "attention": ["plots"],
     "baseline": [TEXT],
     "batch_sentences": ["2"],
     "batch_tokens": ["50"],
+    "batch_wait": ["5ms"],
     "beam_size": ["1", "3"],
     "beta": ["0.2"],
     "block_ngram_repeat": ["2"],
     "checkpoint": ["last", "average", "16"],
     "coverage_penalty": ["gnmt"],
+    "ctranslate2": ["folder"],
     "device": ["cpu", "cuda"],
     "early_stopping": ["heuristic"],
     "gold": [LINKS],
+    "grid": ["training.seed=3"],
+    "host": ["localhost"],
+    "hub": ["folder"],
     "length_penalty": ["none", "gnmt"],
     "list": ["encoder"],
     "max_length": ["3"],
     "metrics": ["exact"],
+    "minutes": ["1"],
     "model": ["half"],
     "n_best": ["2", "7"],
+    "onnx": ["folder"],
     "output": ["other"],
+    "pair": ["de-en=run"],
+    "peer": ["dates.yaml"],
     "precision": ["int8", "fp16", "bf16"],
+    "reference": [REFERENCE],
+    "report": ["view.html"],
     "run": [OUTPUT],
     "score_targets": [REFERENCE],
+    "scores": ["run/config.yaml"],
     "seed": ["3"],
+    "seeds": ["2"],
+    "sentence": ["2"],
     "temperature": ["0.5"],
+    "test": [TEXT],
     "threads": ["1"],
     "tokenize": ["char", "zh", "none"],
     "top_k": ["2"],
     "top_p": ["0.5"],
+    "tune": ["1"],
+    "valid": [REFERENCE],
     "workers": ["2"],
 }
 

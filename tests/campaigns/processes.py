@@ -100,7 +100,7 @@ class Commands:
         """Run a command and wait for its end.
 
         Args:
-            command: nmt-train, nmt-translate or nmt-eval
+            command: its name, such as nmt-train
             arguments: of the command line
             cwd: working directory
             given: standard input, or a file for it

@@ -20,7 +20,10 @@ from typing import Any, NoReturn
 
 from tests.campaigns import file_events
 
-COMMANDS = {"nmt-train": "train", "nmt-translate": "translate", "nmt-eval": "evaluate"}
+COMMANDS = {
+    f"nmt-{name}": "evaluate" if name == "eval" else name
+    for name in ("train", "translate", "eval", "compare", "export", "init", "plot", "serve")
+}
 POLL_SECONDS = 0.002
 
 
@@ -50,7 +53,12 @@ def _import_commands() -> None:
     """Import what commands import sooner or later; no thread may run before the first fork."""
     import torch._dynamo  # imported by torch where a model is built on the meta device
 
+    import nmt.cli.compare
     import nmt.cli.evaluate
+    import nmt.cli.export
+    import nmt.cli.init
+    import nmt.cli.plot
+    import nmt.cli.serve
     import nmt.cli.shared_translator
     import nmt.cli.train
     import nmt.cli.translate

@@ -13,6 +13,7 @@ from tests.campaigns.bad_options import LINKS, OUTPUT, REFERENCE, TEXT, command_
 from tests.campaigns.processes import ROOT, SUCCESS, USER_ERROR, Commands
 from tests.campaigns.rounds import each
 from tests.campaigns.runs import copy_inputs
+from tests.campaigns.server import COMMANDS
 
 KEPT = "an earlier result\n"
 PER_COMMAND = 150
@@ -31,7 +32,7 @@ def folder(shared: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
-@each(command_lines(PER_COMMAND), short=9)
+@each(command_lines(PER_COMMAND), short=12)
 def test_odd_options_work_or_are_refused_and_leave_the_output(
     case: tuple[str, list[str]], folder: Path, commands: Commands
 ) -> None:
@@ -50,10 +51,9 @@ def test_odd_options_work_or_are_refused_and_leave_the_output(
 @each(command_lines(7, seed=2), short=1)
 def test_odd_options_of_a_real_process(case: tuple[str, list[str]], folder: Path) -> None:
     command, words = case
-    module = {"nmt-train": "train", "nmt-translate": "translate", "nmt-eval": "evaluate"}[command]
     try:
         ended = subprocess.run(
-            [sys.executable, "-m", f"nmt.cli.{module}", *words],
+            [sys.executable, "-m", f"nmt.cli.{COMMANDS[command]}", *words],
             cwd=folder,
             env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
             stdin=subprocess.DEVNULL,

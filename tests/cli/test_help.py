@@ -105,3 +105,13 @@ def test_options_are_grouped_and_state_their_defaults(parser: Parser, groups: li
 
 def test_metrics_of_the_options_are_those_of_the_module() -> None:
     assert METRICS == metrics.METRICS
+
+
+@pytest.mark.parametrize("words", [["--output=--"], ["-o=--"], ["-o--"]])
+def test_dashes_are_no_value_of_an_option(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        translate.main(["-m", "run", *words])
+    assert left.value.code == 2
+    assert "expected a value, got '--'" in capsys.readouterr().err

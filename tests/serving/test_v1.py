@@ -101,6 +101,7 @@ def test_stream_sends_the_sentences_of_a_long_document_in_order(translator: Tran
         ({"sentences": [{"text": "a", "target": "b", "prefix": "c"}]}, 400, "target"),
         ({"sentences": [{"text": "", "prefix": "c"}]}, 400, "is empty; remove the constraints"),
         ({"sentences": [{"text": "a", "terms": ["x" * 5000]}]}, 413, "exceeds text limit"),
+        ({"sentences": [{"text": "a b" * 167}]}, 413, "at most 500 characters"),
     ],
 )
 def test_mistakes_are_named(

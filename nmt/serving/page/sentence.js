@@ -155,17 +155,21 @@ export function requestOf(text, change) {
   return request;
 }
 
+// A sentence of more than 500 characters is divided at spaces, as the service accepts no longer ones.
+const PARTS = /.{1,500}(?:\s+|$)|.{1,500}/gsu;
+
 // Return the sentences of a text and the white space before each; the last one may be empty.
 export function sentencesOf(text, language) {
   const segmenter = segmenterOf(language);
   const found = [];
   let between = "";
   for (const line of text.split(/(\r?\n)/u)) {
-    for (const { segment } of segmenter.segment(line)) {
-      const sentence = segment.trim();
-      const start = segment.indexOf(sentence);
-      if (sentence) found.push({ before: between + segment.slice(0, start), text: sentence });
-      between = sentence ? segment.slice(start + sentence.length) : between + segment;
+    const segments = Array.from(segmenter.segment(line), (one) => one.segment);
+    for (const part of segments.flatMap((one) => one.match(PARTS))) {
+      const sentence = part.trim();
+      const start = part.indexOf(sentence);
+      if (sentence) found.push({ before: between + part.slice(0, start), text: sentence });
+      between = sentence ? part.slice(start + sentence.length) : between + part;
     }
   }
   return between ? [...found, { before: between, text: "" }] : found;

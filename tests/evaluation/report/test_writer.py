@@ -146,6 +146,38 @@ def test_list_does_not_scroll_sideways(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
+def test_part_that_cannot_be_loaded_is_named_and_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sync = pytest.importorskip("playwright.sync_api")
+    monkeypatch.setattr(writer, "PART_SENTENCES", 1)
+    monkeypatch.setattr(writer, "MAX_PAGE_BYTES", 1)
+    write(tmp_path / "a.html", 3)
+    part = tmp_path / "a_parts" / "1.js"
+    whole = part.read_text()
+    part.write_text(whole[:-9])
+    with sync.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox"]
+        )
+        page = browser.new_page()
+        page.goto((tmp_path / "a.html").as_uri())
+        heading = page.locator("#heading")
+        heading.get_by_text("Sentence 0").wait_for()
+        page.keyboard.press("j")
+        heading.get_by_text("1.js is damaged").wait_for()
+        assert page.locator("#text *").count() == 0
+        part.unlink()
+        page.locator("tr[aria-current]").click()
+        heading.get_by_text("1.js cannot be loaded").wait_for()
+        part.write_text(whole)
+        page.locator("tr[aria-current]").click()
+        heading.get_by_text("Sentence 1").wait_for()
+        browser.close()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
 def test_browser_shows_the_selected_sentence(tmp_path: Path) -> None:
     write(tmp_path / "a.html", 3)
     command = ["chromium", "--headless=new", "--no-sandbox", "--disable-gpu", "--dump-dom"]

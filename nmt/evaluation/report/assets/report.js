@@ -47,7 +47,9 @@ function loadPart(number) {
     waiting.set(number, resolve);
     const script = document.createElement("script");
     script.src = `${settings.directory}/${number}.js`;
-    script.onerror = () => reject(new Error(`${script.src} is missing; keep it beside this page`));
+    const fail = (reason) => () => reject(new Error(`${script.src} ${reason}`));
+    script.onerror = fail("cannot be loaded; keep it beside this page, and select the sentence again");
+    script.onload = fail("is damaged; write the report again"); // unless it has called receivePart
     document.head.append(script);
   });
 }
@@ -55,7 +57,9 @@ function loadPart(number) {
 async function loadDetail(position) {
   const number = Math.floor(position / settings.partSentences);
   if (!parts.has(number)) {
-    parts.set(number, loadPart(number).then(inflate));
+    const part = loadPart(number).then(inflate);
+    part.catch(() => parts.delete(number)); // so that the next selection tries again
+    parts.set(number, part);
     if (parts.size > CACHED_PARTS) parts.delete(parts.keys().next().value);
   }
   return (await parts.get(number))[position % settings.partSentences];
@@ -146,7 +150,7 @@ async function open(row) {
   try {
     detail = await loadDetail(row.position);
   } catch (error) {
-    $("heading").textContent = error.message;
+    if (state.row === row) showFailure(error.message);
     return;
   }
   if (state.row !== row) return; // another one was selected meanwhile
@@ -160,6 +164,13 @@ async function open(row) {
   fillControls();
   fillTree();
   draw();
+}
+
+function showFailure(message) {
+  sentence = current = null;
+  $("heading").textContent = message;
+  for (const id of ["metrics", "targets", "views", "text", "figures", "info", "tree"]) $(id).replaceChildren();
+  for (const id of ["reference", "controls", "legend", "level-label"]) $(id).hidden = true;
 }
 
 function tab(name, isOn, onSelect) {
