@@ -195,9 +195,9 @@ class TrainingConfig(Section):
     that a GPU rounds the inputs of products to 10 bits of mantissa; tf32 and fp16 require a GPU"""
     recurrence: Recurrence = "auto"
     """decoder recurrence: eager (a loop over steps), fused (one operation for all steps, for LSTM
-    layers without zoneout, with global attention), or auto (fused where supported). graph: auto,
-    with the whole update as a CUDA graph per shape of batches, whose sizes are rounded for this;
-    requires a GPU"""
+    layers without zoneout and layer_norm, with global attention), or auto (fused where supported).
+    graph: auto, with the whole update as a CUDA graph per shape of batches, whose sizes are rounded
+    for this; requires a GPU"""
     seed: Seed = 1
     """seed of the initialization, dropout and the order of batches"""
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None

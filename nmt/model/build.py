@@ -119,9 +119,9 @@ def set_backend(decoder: AnyDecoder, recurrence: RecurrenceBackend) -> None:
     supported = isinstance(decoder, RecurrentDecoder) and decoder.supports_fused
     if recurrence == "fused" and not supported:
         raise UserError(
-            "the fused recurrence requires a decoder with LSTM layers without zoneout, global "
-            "attention without coverage, a score other than cosine and location, and input "
-            "feeding; use auto"
+            "the fused recurrence requires a decoder with LSTM layers without zoneout and "
+            "layer_norm, global attention without coverage, a score other than cosine and "
+            "location, and input feeding; use auto"
         )
     if isinstance(decoder, RecurrentDecoder):
         decoder.backend = recurrence

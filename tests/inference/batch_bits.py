@@ -41,6 +41,10 @@ def systems() -> Iterator[tuple[str, dict[str, Any]]]:
     yield "bahdanau large keys", {"decoder": "bahdanau", "key_scale": 40.0}
     cells = {"encoder_options": {"cell": "gru"}, "decoder_options": {"cell": "gru"}}
     yield "gru bahdanau", {"decoder": "bahdanau", **cells}
+    for cell in ("lstm", "gru"):
+        normalized: dict[str, Any] = {"cell": cell, "layer_norm": True, "zoneout": 0.1}
+        parts = {"encoder_options": normalized, "decoder_options": normalized}
+        yield f"{cell} with layer_norm bahdanau", {"decoder": "bahdanau", **parts}
     yield "gnmt gnmt", {"encoder": "gnmt", "decoder": "gnmt"}
     yield "ntm ntm", {"encoder": "ntm", "decoder": "ntm"}
     yield "ntm bahdanau", {"encoder": "ntm", "decoder": "bahdanau"}

@@ -20,6 +20,7 @@ from nmt.inference.linear import (
     supports_prepacking,
 )
 from nmt.model.layers.linear import ConcatLinear
+from nmt.model.layers.normalized import NormalizedLSTMLayer
 from nmt.model.layers.recurrent import GRULayer, LSTMLayer, RecurrentLayer
 
 INPUTS, UNITS, FEEDBACK = 8, 16, 8
@@ -210,7 +211,7 @@ def _layer(kind: type[RecurrentLayer], feedback: int) -> Any:
 @pytest.mark.parametrize(
     "linear_kind", [Int8Linear, pytest.param(PrepackedLinear, marks=needs_prepacking)]
 )
-@pytest.mark.parametrize("kind", [LSTMLayer, GRULayer])
+@pytest.mark.parametrize("kind", [LSTMLayer, GRULayer, NormalizedLSTMLayer])
 @pytest.mark.parametrize("feedback", [0, FEEDBACK])
 def test_step_of_a_recurrent_layer_with_replaced_products_is_unchanged(
     kind: type[RecurrentLayer], feedback: int, linear_kind: type[nn.Module]

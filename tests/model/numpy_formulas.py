@@ -64,6 +64,45 @@ def gru_step(layer: GRULayer, entering: Array, hidden: Array, *fed: Array) -> Ar
     return (1 - keep) * new + keep * hidden
 
 
+def normalize(values: Array) -> Array:
+    """Return values with mean 0 and variance 1, with the epsilon of torch in the variance."""
+    centered = values - values.mean()
+    return centered / np.sqrt((centered**2).mean() + 1e-5)
+
+
+def normalized_lstm_step(
+    layer: Any, entering: Array, hidden: Array, cell: Array, *fed: Array
+) -> tuple[Array, Array]:
+    """Compute h_t and c_t of an LSTM with layer normalization; Ba et al. 2016, eqs. 20-22."""
+    size, recurrent = len(hidden), array(layer.recurrent.weight)
+    given = array(layer.input.weight) @ entering
+    if fed:
+        given = given + recurrent[:, size:] @ np.concatenate(fed)
+    gates = array(layer.recurrent_norm.weight) * normalize(recurrent[:, :size] @ hidden)
+    gates = gates + array(layer.input_norm.weight) * normalize(given) + array(layer.bias)
+    write, keep, new, show = gates.reshape(4, -1)
+    cell = sigmoid(keep) * cell + sigmoid(write) * np.tanh(new)
+    shown = array(layer.cell_norm.weight) * normalize(cell) + array(layer.cell_norm.bias)
+    return sigmoid(show) * np.tanh(shown), cell
+
+
+def normalized_gru_step(layer: Any, entering: Array, hidden: Array, *fed: Array) -> Array:
+    """Compute h_t of a GRU whose gates are normalized together and its new value apart."""
+    size, recurrent = len(hidden), array(layer.recurrent.weight)
+    given = array(layer.input.weight) @ entering
+    if fed:
+        given = given + recurrent[:, size:] @ np.concatenate(fed)
+    kept = recurrent[:, :size] @ hidden
+    gates, new = slice(None, 2 * size), slice(2 * size, None)
+    input_gain, gain = array(layer.input_norm.weight), array(layer.recurrent_norm.weight)
+    bias = array(layer.bias)
+    both = input_gain[gates] * normalize(given[gates]) + gain[gates] * normalize(kept[gates])
+    reset, keep = sigmoid(both + bias[gates]).reshape(2, -1)
+    inner = gain[new] * normalize(kept[new]) + array(layer.reset_bias)
+    value = np.tanh(input_gain[new] * normalize(given[new]) + bias[new] + reset * inner)
+    return (1 - keep) * value + keep * hidden
+
+
 def recurrent_step(
     layer: Any, entering: Array, hidden: Array, cell: Array, *fed: Array
 ) -> tuple[Array, Array]:

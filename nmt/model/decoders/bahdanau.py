@@ -36,6 +36,7 @@ class BahdanauDecoder(RecurrentDecoder[AttentionMemory, RecurrentState]):
         layers: number of recurrent layers; the context enters the bottom layer, and the state of
             the top layer is the query
         cell: type of the layers; gru is that of Cho et al. 2014
+        layer_norm: whether the gates of a layer are normalized; Ba et al. 2016
         zoneout: probability that a hidden unit keeps its value; Krueger et al. 2017
         zoneout_cell: the same probability of a unit of the cell
         weight_dropout: dropout rate of recurrent weights; Merity et al. 2018
@@ -57,6 +58,7 @@ class BahdanauDecoder(RecurrentDecoder[AttentionMemory, RecurrentState]):
         hidden_size: Size = 512,
         layers: Count = 1,
         cell: Literal["lstm", "gru"] = "lstm",
+        layer_norm: bool = False,
         zoneout: Probability = 0.0,
         zoneout_cell: Probability = 0.0,
         weight_dropout: Probability = 0.0,
@@ -71,7 +73,7 @@ class BahdanauDecoder(RecurrentDecoder[AttentionMemory, RecurrentState]):
         self.attention = attention(hidden_size)
         self.bridge = Bridge(initial_state, source, hidden_size, layers, cell)
         self.needs_cells = self.bridge.needs_cells
-        options = LayerOptions(cell, zoneout, zoneout_cell, weight_dropout)
+        options = LayerOptions(cell, layer_norm, zoneout, zoneout_cell, weight_dropout)
         self.stack = RecurrentStack(
             options, embedding_size, source.annotation, hidden_size, layers, dropout
         )

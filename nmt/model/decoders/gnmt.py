@@ -39,6 +39,7 @@ class GNMTDecoder(RecurrentDecoder[AttentionMemory, RecurrentState]):
         hidden_size: width of a layer; 1024 in the paper
         layers: number of layers, at least 2; 8 in the paper
         cell: type of the layers; gru is that of Cho et al. 2014
+        layer_norm: whether the gates of a layer are normalized; Ba et al. 2016
         zoneout: probability that a hidden unit keeps its value; Krueger et al. 2017
         zoneout_cell: the same probability of a unit of the cell
         weight_dropout: dropout rate of recurrent weights; Merity et al. 2018
@@ -60,6 +61,7 @@ class GNMTDecoder(RecurrentDecoder[AttentionMemory, RecurrentState]):
         hidden_size: Size = 512,
         layers: Count = 4,
         cell: Literal["lstm", "gru"] = "lstm",
+        layer_norm: bool = False,
         zoneout: Probability = 0.0,
         zoneout_cell: Probability = 0.0,
         weight_dropout: Probability = 0.0,
@@ -76,7 +78,7 @@ class GNMTDecoder(RecurrentDecoder[AttentionMemory, RecurrentState]):
         self.bridge = Bridge(initial_state, source, hidden_size, layers, cell)
         self.needs_cells = self.bridge.needs_cells
         # The context of a step depends on this layer's last output, so it enters as feedback.
-        options = LayerOptions(cell, zoneout, zoneout_cell, weight_dropout)
+        options = LayerOptions(cell, layer_norm, zoneout, zoneout_cell, weight_dropout)
         self.bottom = options.layer(embedding_size, hidden_size, source.annotation)
         # The input of an upper layer is [x^{l-1}_i; a_i].
         upper_sizes = (hidden_size, source.annotation)

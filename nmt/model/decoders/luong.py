@@ -35,6 +35,7 @@ class LuongDecoder(RecurrentDecoder[AttentionMemory, RecurrentState]):
         hidden_size: width of a layer
         layers: number of recurrent layers; the state of the top layer is the query
         cell: type of the layers; gru is that of Cho et al. 2014
+        layer_norm: whether the gates of a layer are normalized; Ba et al. 2016
         zoneout: probability that a hidden unit keeps its value; Krueger et al. 2017
         zoneout_cell: the same probability of a unit of the cell
         weight_dropout: dropout rate of recurrent weights; Merity et al. 2018
@@ -60,6 +61,7 @@ class LuongDecoder(RecurrentDecoder[AttentionMemory, RecurrentState]):
         hidden_size: Size = 512,
         layers: Count = 1,
         cell: Literal["lstm", "gru"] = "lstm",
+        layer_norm: bool = False,
         zoneout: Probability = 0.0,
         zoneout_cell: Probability = 0.0,
         weight_dropout: Probability = 0.0,
@@ -84,7 +86,7 @@ class LuongDecoder(RecurrentDecoder[AttentionMemory, RecurrentState]):
         self.input_feeding, self.attentional_output = input_feeding, attentional_output
         self.attentional_size = attentional_size
         feedback_size = attentional_size if input_feeding else 0
-        options = LayerOptions(cell, zoneout, zoneout_cell, weight_dropout)
+        options = LayerOptions(cell, layer_norm, zoneout, zoneout_cell, weight_dropout)
         self.stack = RecurrentStack(
             options, embedding_size, feedback_size, hidden_size, layers, dropout
         )

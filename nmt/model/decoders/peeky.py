@@ -28,6 +28,7 @@ class PeekyDecoder(Decoder[Tensor, tuple[LayerState, ...]]):
         hidden_size: width of a layer
         layers: number of recurrent layers; h enters the bottom layer
         cell: type of the layers; gru is that of Cho et al. 2014
+        layer_norm: whether the gates of a layer are normalized; Ba et al. 2016
         zoneout: probability that a hidden unit keeps its value; Krueger et al. 2017
         zoneout_cell: the same probability of a unit of the cell
         weight_dropout: dropout rate of recurrent weights; Merity et al. 2018
@@ -46,6 +47,7 @@ class PeekyDecoder(Decoder[Tensor, tuple[LayerState, ...]]):
         hidden_size: Size = 512,
         layers: Count = 1,
         cell: Literal["lstm", "gru"] = "lstm",
+        layer_norm: bool = False,
         zoneout: Probability = 0.0,
         zoneout_cell: Probability = 0.0,
         weight_dropout: Probability = 0.0,
@@ -58,7 +60,7 @@ class PeekyDecoder(Decoder[Tensor, tuple[LayerState, ...]]):
         self.needs_cells = self.bridge.needs_cells
         # h is an input and no feedback, so a known target can be read as one sequence.
         input_size = embedding_size + source.final_state
-        options = LayerOptions(cell, zoneout, zoneout_cell, weight_dropout)
+        options = LayerOptions(cell, layer_norm, zoneout, zoneout_cell, weight_dropout)
         self.stack = RecurrentStack(options, input_size, 0, hidden_size, layers, dropout)
         self.dropout = dropout
         self.output_size = source.final_state + hidden_size

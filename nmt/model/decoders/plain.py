@@ -26,6 +26,7 @@ class PlainDecoder(Decoder[tuple[()], tuple[LayerState, ...]]):
         hidden_size: width of a layer
         layers: number of recurrent layers; the output layer reads the top layer
         cell: type of the layers; gru is that of Cho et al. 2014
+        layer_norm: whether the gates of a layer are normalized; Ba et al. 2016
         zoneout: probability that a hidden unit keeps its value; Krueger et al. 2017
         zoneout_cell: the same probability of a unit of the cell
         weight_dropout: dropout rate of recurrent weights; Merity et al. 2018
@@ -43,6 +44,7 @@ class PlainDecoder(Decoder[tuple[()], tuple[LayerState, ...]]):
         hidden_size: Size = 512,
         layers: Count = 1,
         cell: Literal["lstm", "gru"] = "lstm",
+        layer_norm: bool = False,
         zoneout: Probability = 0.0,
         zoneout_cell: Probability = 0.0,
         weight_dropout: Probability = 0.0,
@@ -53,7 +55,7 @@ class PlainDecoder(Decoder[tuple[()], tuple[LayerState, ...]]):
         source = sizes_with_both_directions(source)
         self.bridge = Bridge(initial_state, source, hidden_size, layers, cell)
         self.needs_cells = self.bridge.needs_cells
-        options = LayerOptions(cell, zoneout, zoneout_cell, weight_dropout)
+        options = LayerOptions(cell, layer_norm, zoneout, zoneout_cell, weight_dropout)
         self.stack = RecurrentStack(options, embedding_size, 0, hidden_size, layers, dropout)
         self.dropout = dropout
         self.output_size = hidden_size

@@ -28,6 +28,7 @@ class BiLSTMEncoder(Encoder):
         hidden_size: width of one direction of a layer
         layers: number of layers
         cell: type of the layers; gru is that of Cho et al. 2014
+        layer_norm: whether the gates of a layer are normalized; Ba et al. 2016
         zoneout: probability that a hidden unit keeps its value; Krueger et al. 2017
         zoneout_cell: the same probability of a unit of the cell
         weight_dropout: dropout rate of recurrent weights; Merity et al. 2018
@@ -45,6 +46,7 @@ class BiLSTMEncoder(Encoder):
         hidden_size: Size = 256,
         layers: Count = 1,
         cell: Literal["lstm", "gru"] = "lstm",
+        layer_norm: bool = False,
         zoneout: Probability = 0.0,
         zoneout_cell: Probability = 0.0,
         weight_dropout: Probability = 0.0,
@@ -73,7 +75,7 @@ class BiLSTMEncoder(Encoder):
         self.output_size = hidden_size * (count if self.merge == "concat" else 1)
         # A layer reads the merged directions of the layer below.
         sizes = [embedding_size] + [self.output_size] * (layers - 1)
-        options = LayerOptions(cell, zoneout, zoneout_cell, weight_dropout)
+        options = LayerOptions(cell, layer_norm, zoneout, zoneout_cell, weight_dropout)
         self.stack = Layers(
             Layers(options.layer(size, hidden_size) for _ in range(count)) for size in sizes
         )

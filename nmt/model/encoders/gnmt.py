@@ -29,6 +29,7 @@ class GNMTEncoder(Encoder):
         hidden_size: width of a layer and of one direction of the bottom layer; 1024 in the paper
         layers: number of layers, at least 2; 8 in the paper
         cell: type of the layers; gru is that of Cho et al. 2014
+        layer_norm: whether the gates of a layer are normalized; Ba et al. 2016
         zoneout: probability that a hidden unit keeps its value; Krueger et al. 2017
         zoneout_cell: the same probability of a unit of the cell
         weight_dropout: dropout rate of recurrent weights; Merity et al. 2018
@@ -43,6 +44,7 @@ class GNMTEncoder(Encoder):
         hidden_size: Size = 512,
         layers: Count = 4,
         cell: Literal["lstm", "gru"] = "lstm",
+        layer_norm: bool = False,
         zoneout: Probability = 0.0,
         zoneout_cell: Probability = 0.0,
         weight_dropout: Probability = 0.0,
@@ -57,7 +59,7 @@ class GNMTEncoder(Encoder):
         self.output_size = self.final_state_size = hidden_size
         self.layers, self.has_cells = layers, cell == "lstm"
         # One layer per direction: forward, then backward.
-        options = LayerOptions(cell, zoneout, zoneout_cell, weight_dropout)
+        options = LayerOptions(cell, layer_norm, zoneout, zoneout_cell, weight_dropout)
         self.bottom = Layers(options.layer(embedding_size, hidden_size) for _ in range(2))
         sizes = [2 * hidden_size] + [hidden_size] * (layers - 2)
         self.upper = Layers(options.layer(size, hidden_size) for size in sizes)

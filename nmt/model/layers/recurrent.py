@@ -1,22 +1,18 @@
 """Recurrent layers: the long short-term memory and the gated recurrent unit."""
 
-import logging
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Callable
 from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from nmt.device import TORCH_VERSION
 from nmt.model.interfaces import FusedSupport
 from nmt.model.layers.arithmetic import TORCH_ARITHMETIC, Arithmetic
+from nmt.model.layers.cudnn import cast_weights
 from nmt.model.layers.dropout import NO_STATE_DROPOUT, StateDropout, zoneout
 from nmt.model.layers.linear import ConcatLinear, orthogonal_gates, xavier_gates
-
-log = logging.getLogger("nmt")
 
 Cell = Literal["lstm", "gru"]
 
@@ -46,6 +42,8 @@ class RecurrentLayer(FusedSupport, nn.Module, ABC):
     Attributes:
         gates: number of gates
         has_cell: whether the state has a cell
+        has_input_bias: whether `input` contains the bias b
+        has_native: whether torch has a layer that computes the same sequences
         input: W and b
         recurrent: [V C]
         arithmetic: row-independent in search
@@ -54,6 +52,8 @@ class RecurrentLayer(FusedSupport, nn.Module, ABC):
     fused_methods = ("project", "feed", "step")
     gates: ClassVar[int]
     has_cell: ClassVar[bool]
+    has_input_bias: ClassVar[bool] = True
+    has_native: ClassVar[bool] = True
     arithmetic: Arithmetic = TORCH_ARITHMETIC
 
     def __init__(
@@ -69,7 +69,8 @@ class RecurrentLayer(FusedSupport, nn.Module, ABC):
         # Several inputs share one product, or have their terms computed apart.
         sizes = input_size if isinstance(input_size, tuple) else (input_size,)
         weight_gm = xavier_gates(self.gates, hidden_size, sum(sizes))
-        self.input = ConcatLinear(sizes, weight_gm, torch.zeros(self.gates * hidden_size))
+        bias_g = torch.zeros(self.gates * hidden_size) if self.has_input_bias else None
+        self.input = ConcatLinear(sizes, weight_gm, bias_g)
         # [V C]: orthogonal for the state, Glorot for the feedback.
         recurrent = orthogonal_gates(self.gates, hidden_size)
         if feedback_size:
@@ -84,6 +85,14 @@ class RecurrentLayer(FusedSupport, nn.Module, ABC):
         """Return the bias b."""
         assert self.input.bias is not None
         return self.input.bias
+
+    def open_forget_gates(self) -> None:
+        """Set the bias of the forget gate of an LSTM to 1.
+
+        Open forget gates help to learn long dependencies. Jozefowicz et al. 2015.
+        """
+        with torch.no_grad():
+            self.bias[self.hidden_size : 2 * self.hidden_size] = 1.0
 
     def project(self, *inputs: Float[Tensor, "*axes _"] | None) -> Float[Tensor, "*axes g"]:
         """Compute W x + b for any number of inputs; see `ConcatLinear`."""
@@ -112,14 +121,14 @@ class RecurrentLayer(FusedSupport, nn.Module, ABC):
         """Return the option that the fused recurrence does not support, where it is unsupported."""
         return "zoneout" if self.rates.zones_out else f"cell {type(self).__name__}"
 
-    @abstractmethod
     def native_sequence(
         self,
         inputs_tnm: Float[Tensor, "t n m"],
         state: LayerState | None,
         hold_tn: Bool[Tensor, "t n"] | None,
     ) -> tuple[Float[Tensor, "t n d"], LayerState]:
-        """Compute `sequence` by torch's own layer."""
+        """Compute `sequence` by torch's own layer, if there is one."""
+        raise NotImplementedError
 
     def sequence(
         self,
@@ -142,7 +151,7 @@ class RecurrentLayer(FusedSupport, nn.Module, ABC):
     @property
     def is_native(self) -> bool:
         """Return whether torch's own layer computes `sequence`."""
-        return not self.rates.zones_out
+        return self.has_native and not self.rates.zones_out
 
     def sequence_by_steps(
         self,
@@ -193,9 +202,7 @@ class LSTMLayer(RecurrentLayer):
         rates: StateDropout = NO_STATE_DROPOUT,
     ) -> None:
         super().__init__(input_size, hidden_size, feedback_size, rates)
-        with torch.no_grad():
-            # Open forget gates help to learn long dependencies. Jozefowicz et al. 2015.
-            self.bias[hidden_size : 2 * hidden_size] = 1.0
+        self.open_forget_gates()
 
     def step(
         self,
@@ -227,7 +234,7 @@ class LSTMLayer(RecurrentLayer):
         assert state.cell_nd is not None
         # torch adds a second bias, which an LSTM does not need.
         biases = (self.bias, torch.zeros_like(self.bias))
-        weights = _cast_weights((input_weight_gm, self.recurrent.weight, *biases), dtype)
+        weights = cast_weights((input_weight_gm, self.recurrent.weight, *biases), dtype)
         start = (_initial(state.hidden_nd, dtype), _initial(state.cell_nd, dtype))
         # cuDNN's autocast rule casts to float16 whatever the autocast type, so we cast ourselves.
         with torch.autocast(inputs_tnm.device.type, enabled=False):
@@ -257,6 +264,7 @@ def lstm_cell(
     state: LayerState,
     added_nd: Float[Tensor, "n d"] | None = None,
     arithmetic: Arithmetic = TORCH_ARITHMETIC,
+    activation: Callable[[Tensor], Tensor] = torch.tanh,
 ) -> LayerState:
     """Compute the next state of an LSTM from the sums of its gates, in the order i, f, g, o.
 
@@ -265,6 +273,7 @@ def lstm_cell(
         state: the state before
         added_nd: an addend of the new cell
         arithmetic: row-independent in search
+        activation: function of the cell that the output gate multiplies
     """
     assert state.cell_nd is not None
     input_nd, forget_nd, new_nd, output_nd = gates_ng.chunk(LSTMLayer.gates, dim=-1)
@@ -275,7 +284,7 @@ def lstm_cell(
     if added_nd is not None:
         cell_nd = cell_nd + added_nd
     # o∘tanh(c_t), back in the type of the products
-    hidden_nd = arithmetic.sigmoid(output_nd) * torch.tanh(cell_nd)
+    hidden_nd = arithmetic.sigmoid(output_nd) * activation(cell_nd)
     return LayerState(hidden_nd.to(gates_ng.dtype), cell_nd)
 
 
@@ -307,19 +316,11 @@ class GRULayer(RecurrentLayer):
     ) -> LayerState:
         if feedback_nf is not None:
             projected_ng = projected_ng + self.feed(feedback_nf)
-        reset_nd, update_nd, new_nd = projected_ng.chunk(self.gates, dim=-1)
         # V h_{t-1} apart from the input, because r multiplies only its part of n.
-        recurrent_ng = self.recurrent(state.hidden_nd)
-        recurrent_reset_nd, recurrent_update_nd, recurrent_new_nd = recurrent_ng.chunk(
-            self.gates, dim=-1
+        recurrent_ng: Tensor = self.recurrent(state.hidden_nd)
+        hidden_nd = gru_cell(
+            projected_ng, recurrent_ng, self.reset_bias, state.hidden_nd, self.arithmetic
         )
-        # r and z, eqs. 5 and 6
-        reset_nd = self.arithmetic.sigmoid(reset_nd + recurrent_reset_nd)
-        update_nd = self.arithmetic.sigmoid(update_nd + recurrent_update_nd)
-        # n, eq. 8, with its own bias inside the reset gate
-        new_nd = torch.tanh(new_nd + reset_nd * (recurrent_new_nd + self.reset_bias))
-        # (1 - z)∘n + z∘h_{t-1} with one product less, eq. 7
-        hidden_nd = new_nd + update_nd * (state.hidden_nd - new_nd)
         return self.zone_out(LayerState(hidden_nd), state)
 
     def native_sequence(
@@ -335,7 +336,7 @@ class GRULayer(RecurrentLayer):
         # torch has two biases; only that of n is inside the reset gate, so the others are ours.
         zeros_x = torch.zeros_like(self.bias[: 2 * self.hidden_size])
         biases = (self.bias, torch.cat([zeros_x, self.reset_bias]))
-        weights = _cast_weights((self.input.weight, self.recurrent.weight, *biases), dtype)
+        weights = cast_weights((self.input.weight, self.recurrent.weight, *biases), dtype)
         start_1nd = _initial(state.hidden_nd, dtype)
         # As in `LSTMLayer.sequence`.
         with torch.autocast(inputs_tnm.device.type, enabled=False):
@@ -345,43 +346,38 @@ class GRULayer(RecurrentLayer):
         return outputs_tnd, LayerState(hidden_1nd[0])
 
 
+def gru_cell(
+    projected_ng: Float[Tensor, "n g"],
+    recurrent_ng: Float[Tensor, "n g"],
+    reset_bias_d: Float[Tensor, " d"],
+    before_nd: Float[Tensor, "n d"],
+    arithmetic: Arithmetic = TORCH_ARITHMETIC,
+) -> Float[Tensor, "n d"]:
+    """Compute the next hidden state of a GRU from two addends of its gates, in the order r, z, n.
+
+    Args:
+        projected_ng: addend of the input
+        recurrent_ng: addend of the state
+        reset_bias_d: b', a bias inside the reset gate
+        before_nd: h_{t-1}
+        arithmetic: row-independent in search
+    """
+    reset_nd, update_nd, new_nd = projected_ng.chunk(GRULayer.gates, dim=-1)
+    recurrent_reset_nd, recurrent_update_nd, recurrent_new_nd = recurrent_ng.chunk(
+        GRULayer.gates, dim=-1
+    )
+    # r and z, eqs. 5 and 6
+    reset_nd = arithmetic.sigmoid(reset_nd + recurrent_reset_nd)
+    update_nd = arithmetic.sigmoid(update_nd + recurrent_update_nd)
+    # n, eq. 8, with its own bias inside the reset gate
+    new_nd = torch.tanh(new_nd + reset_nd * (recurrent_new_nd + reset_bias_d))
+    # (1 - z)∘n + z∘h_{t-1} with one product less, eq. 7
+    return new_nd + update_nd * (before_nd - new_nd)
+
+
 def _initial(state_nd: Float[Tensor, "n d"], dtype: torch.dtype) -> Float[Tensor, "1 n d"]:
     """Cast an initial state of torch's own recurrent layer; cuDNN takes contiguous ones alone."""
     return state_nd[None].to(dtype).contiguous()
-
-
-def _cast_weights(weights: Sequence[Tensor], dtype: torch.dtype) -> list[Tensor]:
-    """Cast the weights of torch's own recurrent layer."""
-    if weights[0].is_cuda:
-        return cudnn_weights(weights, dtype)
-    return [weight.to(dtype) for weight in weights]
-
-
-def cudnn_weights(weights: Sequence[Tensor], dtype: torch.dtype) -> list[Tensor]:
-    """Cast the weights of one layer and direction into one buffer; return views of it.
-
-    In this order and without gaps they have cuDNN's own layout. Weights in several buffers would be
-    copied into one at every call, with a warning.
-
-    Args:
-        weights: W, V and both biases
-        dtype: type of the buffer
-    """
-    if dtype == torch.bfloat16 and TORCH_VERSION < (2, 10):
-        _warn_of_bfloat16()
-    # A concatenation and a cast for all weights, and in the backward pass the same.
-    buffer_x = torch.cat([weight.flatten() for weight in weights]).to(dtype)
-    parts = torch.split(buffer_x, [weight.numel() for weight in weights])
-    return [part.view_as(weight) for part, weight in zip(parts, weights, strict=True)]
-
-
-@cache
-def _warn_of_bfloat16() -> None:
-    log.warning(
-        "torch %s computes recurrent layers in bf16 step by step, without cuDNN; install torch "
-        "2.10 or later, or use fp16",
-        torch.__version__,
-    )
 
 
 def compute_dtype(inputs: Tensor) -> torch.dtype:

@@ -10,11 +10,16 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from nmt.model.layers.dropout import StateDropout, dropout
+from nmt.model.layers.normalized import NormalizedGRULayer, NormalizedLSTMLayer
 from nmt.model.layers.recurrent import Cell, GRULayer, LayerState, LSTMLayer, RecurrentLayer
 
 Item = TypeVar("Item", bound=nn.Module)
 
 CELLS: dict[Cell, type[RecurrentLayer]] = {"lstm": LSTMLayer, "gru": GRULayer}
+NORMALIZED_CELLS: dict[Cell, type[RecurrentLayer]] = {
+    "lstm": NormalizedLSTMLayer,
+    "gru": NormalizedGRULayer,
+}
 
 
 @dataclass(frozen=True)
@@ -23,6 +28,7 @@ class LayerOptions:
 
     Attributes:
         cell: type of the layers
+        layer_norm: whether the gates are normalized; see `nmt.model.layers.normalized`
         zoneout, zoneout_cell, weight_dropout: see `StateDropout`
 
     Raises:
@@ -30,6 +36,7 @@ class LayerOptions:
     """
 
     cell: Cell = "lstm"
+    layer_norm: bool = False
     zoneout: float = 0.0
     zoneout_cell: float = 0.0
     weight_dropout: float = 0.0
@@ -45,7 +52,8 @@ class LayerOptions:
     ) -> RecurrentLayer:
         """Build a layer; see `RecurrentLayer`."""
         rates = StateDropout(self.zoneout, self.zoneout_cell, self.weight_dropout)
-        return CELLS[self.cell](input_size, hidden_size, feedback_size, rates)
+        cells = NORMALIZED_CELLS if self.layer_norm else CELLS
+        return cells[self.cell](input_size, hidden_size, feedback_size, rates)
 
 
 class Layers(nn.ModuleList, Generic[Item]):

@@ -9,14 +9,28 @@ import torch
 from torch import Tensor
 from torch.autograd import backward
 
-from nmt.model.layers import recurrent
+from nmt.model.layers import cudnn, recurrent
 from nmt.model.layers.lstmn import LSTMNLayer
+from nmt.model.layers.normalized import NormalizedGRULayer, NormalizedLSTMLayer
 from nmt.model.layers.recurrent import GRULayer, LSTMLayer, RecurrentLayer
-from nmt.model.layers.recurrent_stack import CELLS, LayerOptions, RecurrentStack
-from tests.model.numpy_formulas import array, draw, gru_step, lstm_step
+from nmt.model.layers.recurrent_stack import (
+    CELLS,
+    NORMALIZED_CELLS,
+    LayerOptions,
+    RecurrentStack,
+)
+from tests.model.numpy_formulas import (
+    array,
+    draw,
+    gru_step,
+    lstm_step,
+    normalized_gru_step,
+    normalized_lstm_step,
+)
 
 INPUTS, UNITS, FED = 3, 40, 2
 every_cell = pytest.mark.parametrize("kind", CELLS.values(), ids=CELLS.keys())
+every_layer = pytest.mark.parametrize("kind", [*CELLS.values(), *NORMALIZED_CELLS.values()])
 
 
 @pytest.mark.parametrize("fed", [0, FED])
@@ -49,7 +63,26 @@ def test_lstm_step_equals_the_formula(fed: int) -> None:
         np.testing.assert_allclose(array(state.cell_nd)[0], cell, rtol=1e-12)
 
 
-@every_cell
+@pytest.mark.parametrize("fed", [0, FED])
+@pytest.mark.parametrize("kind", NORMALIZED_CELLS.values(), ids=NORMALIZED_CELLS.keys())
+def test_normalized_step_equals_the_formula(kind: type[RecurrentLayer], fed: int) -> None:
+    layer = draw(kind(INPUTS, UNITS, fed))
+    state = layer.initial_state(torch.randn(1, UNITS, dtype=torch.float64))
+    hidden, cell = array(state.hidden_nd)[0], np.zeros(UNITS)
+    for _ in range(3):
+        given_1m = torch.randn(1, INPUTS, dtype=torch.float64)
+        fed_1f = torch.randn(1, fed, dtype=torch.float64) if fed else None
+        state = layer.step(layer.project(given_1m), state, fed_1f)
+        parts = [] if fed_1f is None else [array(fed_1f)[0]]
+        if isinstance(layer, NormalizedLSTMLayer):
+            hidden, cell = normalized_lstm_step(layer, array(given_1m)[0], hidden, cell, *parts)
+            np.testing.assert_allclose(array(state.cell_nd)[0], cell, rtol=1e-10)
+        else:
+            hidden = normalized_gru_step(layer, array(given_1m)[0], hidden, *parts)
+        np.testing.assert_allclose(array(state.hidden_nd)[0], hidden, rtol=1e-10)
+
+
+@every_layer
 def test_sequence_equals_its_steps(kind: type[RecurrentLayer]) -> None:
     layer: RecurrentLayer = draw(kind(INPUTS, UNITS))
     inputs_tnm = torch.randn(5, 2, INPUTS, dtype=torch.float64)
@@ -62,11 +95,15 @@ def test_sequence_equals_its_steps(kind: type[RecurrentLayer]) -> None:
     torch.testing.assert_close(state, last, rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize("columns", [1, 8])
-def test_held_steps_keep_the_cell(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("kind", "columns"), [(LSTMLayer, 1), (LSTMLayer, 8), (NormalizedLSTMLayer, 1)]
+)
+def test_held_steps_keep_the_cell(
+    kind: type[RecurrentLayer], columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if columns == 8:  # as on a GPU
         monkeypatch.setattr(recurrent, "_hold_columns", lambda _: columns)
-    layer = draw(LSTMLayer(INPUTS, UNITS))
+    layer = draw(kind(INPUTS, UNITS))
     inputs_tnm = torch.randn(5, 2, INPUTS, dtype=torch.float64)
     hold_tn = torch.tensor([[False] * 2] * 3 + [[True, False]] * 2)
     _, held = layer.sequence(inputs_tnm, hold_tn=hold_tn)
@@ -82,10 +119,10 @@ def cudnn_buffers(monkeypatch: pytest.MonkeyPatch) -> list[list[Tensor]]:
     received = []
 
     def record(weights: Any, dtype: torch.dtype) -> list[Tensor]:
-        received.append(recurrent.cudnn_weights(weights, dtype))
+        received.append(cudnn.cudnn_weights(weights, dtype))
         return received[-1]
 
-    monkeypatch.setattr(recurrent, "_cast_weights", record)
+    monkeypatch.setattr(recurrent, "cast_weights", record)
     return received
 
 
@@ -124,8 +161,8 @@ def test_one_buffer_gives_the_same_bits_as_single_weights(
     inputs_tnm = torch.randn(5, 2, INPUTS)
     hold_tn = torch.zeros(5, 2, dtype=torch.bool) if layer.has_cell else None
     found = []
-    for cast in (recurrent._cast_weights, recurrent.cudnn_weights):
-        monkeypatch.setattr(recurrent, "_cast_weights", cast)
+    for cast in (cudnn.cast_weights, cudnn.cudnn_weights):
+        monkeypatch.setattr(recurrent, "cast_weights", cast)
         layer.zero_grad()
         outputs_tnd, last = layer.sequence(inputs_tnm, hold_tn=hold_tn)
         backward(outputs_tnd.square().sum())
@@ -142,10 +179,10 @@ def test_bf16_without_cudnn_is_one_warning(
     monkeypatch: pytest.MonkeyPatch,
     log_text: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(recurrent, "TORCH_VERSION", version)
-    recurrent._warn_of_bfloat16.cache_clear()
+    monkeypatch.setattr(cudnn, "TORCH_VERSION", version)
+    cudnn._warn_of_bfloat16.cache_clear()
     for dtype in (torch.float32, torch.float16, torch.bfloat16, torch.bfloat16):
-        recurrent.cudnn_weights([torch.ones(2, 2)], dtype)
+        cudnn.cudnn_weights([torch.ones(2, 2)], dtype)
     assert len(log_text.records) == warnings
     assert all("install torch 2.10" in record.getMessage() for record in log_text.records)
 
@@ -164,7 +201,7 @@ def _assert_glorot(weight_gx: Tensor, rows: int) -> None:
         assert 0.9 < gate.std() * sqrt(3) / bound < 1.1
 
 
-@every_cell
+@every_layer
 @pytest.mark.parametrize("feedback", [0, 30])
 def test_initialization_of_a_layer(kind: type[RecurrentLayer], feedback: int) -> None:
     torch.manual_seed(4)
@@ -174,11 +211,15 @@ def test_initialization_of_a_layer(kind: type[RecurrentLayer], feedback: int) ->
     if feedback:
         _assert_glorot(layer.recurrent.weight[:, UNITS:], UNITS)
     bias_g = torch.zeros(layer.gates * UNITS)
-    if kind is LSTMLayer:
+    if layer.has_cell:
         bias_g[UNITS : 2 * UNITS] = 1.0  # the forget gate is the second one
     assert torch.equal(layer.bias.detach(), bias_g)
     others = [p for name, p in layer.named_parameters() if name == "reset_bias"]
     assert all(torch.equal(p.detach(), torch.zeros(UNITS)) for p in others)
+    gains = [p for name, p in layer.named_parameters() if name.endswith("norm.weight")]
+    expected: dict[type, int] = {NormalizedLSTMLayer: 3, NormalizedGRULayer: 2}
+    assert len(gains) == expected.get(kind, 0)
+    assert all(bool((gain == 1).all()) for gain in gains)
 
 
 @pytest.mark.parametrize("feedback", [0, 30])

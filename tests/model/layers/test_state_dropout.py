@@ -101,7 +101,7 @@ def test_weights_are_restored_after_an_error() -> None:
     assert layer.recurrent.weight is kept_gx
 
 
-RATES = {"zoneout": 0.2, "zoneout_cell": 0.3, "weight_dropout": 0.4}
+RATES = {"layer_norm": True, "zoneout": 0.2, "zoneout_cell": 0.3, "weight_dropout": 0.4}
 DECODERS = [
     ComponentConfig(name, {"hidden_size": WIDTH, "layers": 2, **RATES})
     for name in ("bahdanau", "luong", "gnmt", "plain", "peeky")
