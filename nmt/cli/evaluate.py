@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from nmt.cli.arguments import add_lowercase, add_metrics, option_name
 from nmt.cli.common import SUCCESS, Parser, run
-from nmt.cli.process import limit_shape_caches
+from nmt.cli.process import import_torch, limit_shape_caches
 from nmt.cli.streams import print_result
 from nmt.cli.translate import add_model_options, add_runtime_options
 from nmt.distributed.rank import RankInfo
@@ -181,6 +181,7 @@ def _score_translations(options: argparse.Namespace) -> dict[str, Result]:
 def _translate(texts: list[str], options: argparse.Namespace) -> tuple[list[str], str]:
     """Translate as nmt-translate does with the same options; also return the target language."""
     limit_shape_caches()
+    import_torch()
     from nmt.cli.search_arguments import check_search_options, search_options
     from nmt.cli.shared_translator import open_translator
     from nmt.search.source_line import number_lines

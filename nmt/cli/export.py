@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from nmt.cli.arguments import add_checkpoint, one_line
 from nmt.cli.common import SUCCESS, Parser, run
 from nmt.cli.output import check_outputs
+from nmt.cli.process import import_torch
 from nmt.cli.streams import complain
 from nmt.distributed.rank import RankInfo
 from nmt.errors import UserError
@@ -92,7 +93,8 @@ def _parser() -> Parser:
 def _export(options: argparse.Namespace) -> int:
     RankInfo.from_environment().require_single_process(NAME)
     _check_options(options)
-    # Imported now, because these import torch, which takes longer than all checks.
+    # Only now, because importing torch takes longer than all checks.
+    import_torch()
     from nmt.config.loader import UntrustedCodeError
     from nmt.export.card import read_scores
     from nmt.inference.saved_model import load_saved_model

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nmt.cli.process import import_torch
+
 if TYPE_CHECKING:
     from nmt.search.translator import Translator
 
@@ -12,6 +14,7 @@ def load_model(
 ) -> "Translator":
     """Configure this process and load a model; see `ModelArguments`."""
     # Imported here, because the process that only sends this function needs no torch.
+    import_torch()
     from nmt.cli.shared_translator import ModelArguments
 
     models = (Path(path),)

@@ -4,7 +4,9 @@ The allocator, denormal numbers, thread count, matrix products on a CPU and dete
 the process and not to a model, so a program that imports `nmt` keeps its own.
 """
 
+import gc
 import os
+import sys
 
 # Kernels of matrix products that oneDNN keeps, and those that torch keeps. With the default of
 # 1,024 each, 2,500 sentences of all lengths take 606 MB with a tiny model; with 128 each they take
@@ -20,6 +22,20 @@ def limit_shape_caches() -> None:
     """
     for name in SHAPE_CACHES:
         os.environ.setdefault(name, CACHED_SHAPES)
+
+
+def import_torch() -> None:
+    """Import torch without garbage collection, which would search its 170,000 objects in vain.
+
+    They are frozen, so that later collections do not search them either.
+    """
+    if "torch" in sys.modules:
+        return
+    gc.disable()
+    import torch  # noqa: F401
+
+    gc.freeze()
+    gc.enable()
 
 
 def configure_process(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, get_args
 
 from nmt.cli.arguments import add_device
 from nmt.cli.common import INTERRUPTED, SUCCESS, Parser, run
+from nmt.cli.process import configure_process, import_torch
 from nmt.cli.streams import print_result
 from nmt.distributed.rank import RankInfo
 from nmt.errors import UserError
@@ -117,12 +118,11 @@ def _train(options: argparse.Namespace) -> int:
     from nmt.config.loader import load_experiment
 
     loaded = load_experiment(options.config, options.overrides)
+    import_torch()
     from nmt.training.dry_run import check_components
 
     # Sizes and combinations of components are checked by building the model, without memory.
     check_components(loaded)
-    from nmt.cli.process import configure_process
-
     training = loaded.experiment.training
     configure_process(
         options.device, threads=training.threads, deterministic=training.deterministic

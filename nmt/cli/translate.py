@@ -30,7 +30,7 @@ from nmt.cli.constraint_options import (
     constraint_files,
 )
 from nmt.cli.output import check_outputs
-from nmt.cli.process import limit_shape_caches
+from nmt.cli.process import import_torch, limit_shape_caches
 from nmt.cli.search_arguments import (
     add_search_group,
     add_search_options,
@@ -230,7 +230,8 @@ def _translate(arguments: argparse.Namespace) -> int:
     if rank.is_first:  # other machines need not have the files
         check_files(arguments)
     limit_shape_caches()
-    # Imported now, because these import torch, which takes longer than all checks.
+    # Only now, because importing torch takes longer than all checks.
+    import_torch()
     from nmt.cli.shared_translator import open_translator
     from nmt.cli.translate_io import input_name, read_windows, write_translations
     from nmt.distributed.process_group import join

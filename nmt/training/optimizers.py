@@ -1,6 +1,9 @@
 """Optimizers of torch, registered with the options of an experiment file."""
 
+import inspect
 from collections.abc import Iterable
+from functools import cache
+from typing import TypeVar, cast
 
 import torch
 from torch import nn
@@ -10,6 +13,23 @@ from nmt.component_spec import NonNegativeFloat, PositiveFloat, Probability
 from nmt.registry import OPTIMIZERS
 
 Parameters = Iterable[nn.Parameter]
+OptimizerType = TypeVar("OptimizerType", bound=type[Optimizer])
+
+# Methods that torch wraps for optimizers inside of compiled functions.
+WRAPPED_METHODS = ("add_param_group", "load_state_dict", "state_dict", "zero_grad")
+
+
+@cache
+def uncompiled(optimizer: OptimizerType) -> OptimizerType:
+    """Return a subclass of an optimizer of torch without its wrappers for `torch.compile`.
+
+    The first call of such a wrapper imports `torch._dynamo` and sympy, which takes more CPU time
+    than importing torch. nmt compiles no optimizer, so it calls the wrapped functions themselves.
+    """
+    methods = {name: inspect.unwrap(getattr(optimizer, name)) for name in WRAPPED_METHODS}
+    methods["step"] = torch.no_grad()(inspect.unwrap(optimizer.step))
+    return cast(OptimizerType, type(optimizer.__name__, (optimizer,), methods))
+
 
 # `fused` updates all parameters in one kernel. On a GPU such a kernel can also skip an update that
 # is not finite, so the host does not wait for the verdict; see `Precision.may_skip`. With any other
@@ -33,7 +53,9 @@ def adam(
         beta2: decay rate of the mean of their squares
         epsilon: added to the root of the mean of squares
     """
-    return torch.optim.Adam(parameters, learning_rate, (beta1, beta2), epsilon, fused=True)
+    return uncompiled(torch.optim.Adam)(
+        parameters, learning_rate, (beta1, beta2), epsilon, fused=True
+    )
 
 
 @OPTIMIZERS.register("adamw")
@@ -55,7 +77,7 @@ def adamw(
         epsilon: added to the root of the mean of squares
         weight_decay: fraction of a weight that is subtracted per update, times the learning rate
     """
-    return torch.optim.AdamW(
+    return uncompiled(torch.optim.AdamW)(
         parameters, learning_rate, (beta1, beta2), epsilon, weight_decay, fused=True
     )
 
@@ -75,7 +97,7 @@ def sgd(
         momentum: fraction of the previous step that is kept
         weight_decay: factor of the weights that are added to the gradient
     """
-    optimizer = torch.optim.SGD(
+    optimizer = uncompiled(torch.optim.SGD)(
         parameters, learning_rate, momentum, weight_decay=weight_decay, fused=True
     )
     if momentum:
@@ -101,7 +123,7 @@ def adadelta(
         rho: decay rate of the means of squares
         epsilon: added under both roots
     """
-    return torch.optim.Adadelta(parameters, learning_rate, rho, epsilon)
+    return uncompiled(torch.optim.Adadelta)(parameters, learning_rate, rho, epsilon)
 
 
 @OPTIMIZERS.register("adagrad")
@@ -117,7 +139,7 @@ def adagrad(
         learning_rate: base learning rate, which the schedule multiplies
         initial_accumulator: initial value of the sum of squares
     """
-    return torch.optim.Adagrad(
+    return uncompiled(torch.optim.Adagrad)(
         parameters, learning_rate, initial_accumulator_value=initial_accumulator
     )
 
@@ -139,7 +161,9 @@ def rmsprop(
         epsilon: added to the root
         momentum: fraction of the previous step that is kept
     """
-    return torch.optim.RMSprop(parameters, learning_rate, alpha, epsilon, momentum=momentum)
+    return uncompiled(torch.optim.RMSprop)(
+        parameters, learning_rate, alpha, epsilon, momentum=momentum
+    )
 
 
 @OPTIMIZERS.register("nadam")
@@ -159,4 +183,4 @@ def nadam(
         beta2: decay rate of the mean of their squares
         epsilon: added to the root of the mean of squares
     """
-    return torch.optim.NAdam(parameters, learning_rate, (beta1, beta2), epsilon)
+    return uncompiled(torch.optim.NAdam)(parameters, learning_rate, (beta1, beta2), epsilon)

@@ -51,8 +51,6 @@ def main(requests: int, replies: int) -> None:
 
 def _import_commands() -> None:
     """Import what commands import sooner or later; no thread may run before the first fork."""
-    import torch._dynamo  # imported by torch where a model is built on the meta device
-
     import nmt.cli.compare
     import nmt.cli.evaluate
     import nmt.cli.export

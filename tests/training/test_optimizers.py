@@ -1,6 +1,7 @@
 """Optimizers against the formulas of their papers in float64, and across a checkpoint."""
 
 import re
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from torch.optim import Optimizer
 
 from nmt.registry import OPTIMIZERS, ComponentConfig
 from nmt.training.checkpointing import optimizer_tensors, restore_optimizer
+from nmt.training.optimizers import uncompiled
 
 Array = NDArray[np.float64]
 Rule = Callable[[Iterator[Array]], Iterator[Array]]
@@ -118,6 +120,19 @@ def test_three_steps_follow_the_formula(name: str) -> None:
     for gradient, expected in zip(GRADIENTS, RULES[name][0](iter(GRADIENTS)), strict=True):
         _step(optimizer, parameter, gradient)
         np.testing.assert_allclose(parameter.detach().numpy(), expected, rtol=1e-7, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_optimizer_does_not_import_torch_dynamo(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch._dynamo", None)  # importing it raises an error
+    uncompiled.cache_clear()
+    parameter = nn.Parameter(torch.tensor(START))
+    optimizer = _build(name, parameter)
+    _step(optimizer, parameter, GRADIENTS[0])
+    optimizer.load_state_dict(optimizer.state_dict())
+    optimizer.zero_grad()
+    assert parameter.grad is None
+    assert not parameter.equal(torch.tensor(START))
 
 
 @pytest.mark.parametrize("name", RULES)

@@ -63,10 +63,9 @@ class LSTMNLayer(nn.Module):
         # On top of each other: W of the gates, in the order i, f, g, o, and W of the attention.
         self.input_weight = self._weight(input_size)
         self.feedback_weight = self._weight(feedback_size) if feedback_size else None
-        recalled = [orthogonal_gates(LSTMLayer.gates, hidden_size)]
-        recalled.append(xavier(attention_size, hidden_size))
         # The recurrent matrix: orthogonal per gate, as in `RecurrentLayer`.
-        self.recalled_weight = nn.Parameter(torch.cat(recalled))
+        gates_gd = orthogonal_gates(LSTMLayer.gates, hidden_size)
+        self.recalled_weight = _stacked(gates_gd, xavier(attention_size, hidden_size))
         self.key_weight_ad = nn.Parameter(xavier(attention_size, hidden_size))
         self.v_a = nn.Parameter(xavier(1, attention_size)[0])
         self.bias = nn.Parameter(torch.zeros(LSTMLayer.gates * hidden_size))
@@ -75,8 +74,8 @@ class LSTMNLayer(nn.Module):
             self.bias[hidden_size : 2 * hidden_size] = 1.0
 
     def _weight(self, size: int) -> nn.Parameter:
-        gates = xavier_gates(LSTMLayer.gates, self.hidden_size, size)
-        return nn.Parameter(torch.cat([gates, xavier(self.attention_size, size)]))
+        gates_gm = xavier_gates(LSTMLayer.gates, self.hidden_size, size)
+        return _stacked(gates_gm, xavier(self.attention_size, size))
 
     @property
     def projected_size(self) -> int:
@@ -173,3 +172,11 @@ def weight_matrix(weights: Sequence[Float[Tensor, "n _"]]) -> Float[Tensor, "n t
     """Stack the attention weights of all steps as rows, zero where there was no entry yet."""
     steps = len(weights)
     return torch.stack([pad(row, (0, steps - row.size(1))) for row in weights], dim=1)
+
+
+def _stacked(gates_gm: Float[Tensor, "g m"], attention_am: Float[Tensor, "a m"]) -> nn.Parameter:
+    """Stack the matrices of the gates and of the attention."""
+    weight_xm = torch.empty(len(gates_gm) + len(attention_am), gates_gm.size(1))
+    # In place of torch.cat, as in `xavier_gates`.
+    weight_xm[: len(gates_gm)], weight_xm[len(gates_gm) :] = gates_gm, attention_am
+    return nn.Parameter(weight_xm)

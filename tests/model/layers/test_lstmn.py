@@ -1,8 +1,10 @@
 """The LSTMN layer against its formulas in NumPy."""
 
+import sys
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor
 
@@ -54,3 +56,12 @@ def test_step_with_feedback_and_addend_of_the_cell() -> None:
         np.testing.assert_allclose(array(tapes.entries_ntx)[0, -1, UNITS:], place[1], rtol=1e-10)
         np.testing.assert_allclose(array(tapes.weights_nt)[0], shares, rtol=1e-10)
     assert tapes.entries_ntx.shape == (1, STEPS + 1, 2 * UNITS)
+
+
+def test_layer_on_the_meta_device_does_not_import_torch_dynamo(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch._dynamo", None)  # importing it raises an error
+    with torch.device("meta"):
+        layer = LSTMNLayer(INPUTS, UNITS, ALIGNMENT, FED)
+    assert layer.input_weight.shape == (4 * UNITS + ALIGNMENT, INPUTS)
