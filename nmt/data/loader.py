@@ -1,16 +1,23 @@
 """Batch loader of training: an infinite stream of batches that can start at any position."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
 
-from nmt.data.batch import Batch, align_batch, collate, collate_images
+from nmt.data.batch import Batch, align_batch, combine, pad_rows
 from nmt.data.batch_plan import plan_epoch
 from nmt.data.images import upcast_features
 from nmt.data.special_tokens import SpecialTokenPair
 from nmt.data.token_corpus import Array, TokenCorpus
 from nmt.distributed.rank import SINGLE_PROCESS, RankInfo
+
+# A corpus, and the rows of each batch.
+Plan = tuple[TokenCorpus, list[Array]]
+
+# Share of an epoch after which the next one is planned: late, since both plans take memory.
+PLAN_AHEAD_AFTER = 0.9
 
 
 class Position(NamedTuple):
@@ -82,19 +89,19 @@ class BatchLoader:
         self.batch_tokens, self.batch_sentences, self.seed = batch_tokens, batch_sentences, seed
         self.few_shapes, self.pairs_of_epoch = few_shapes, pairs_of_epoch
         # Corpus and plan of one epoch.
-        self._cached: tuple[int, tuple[TokenCorpus, list[Array]]] | None = None
+        self._cached: tuple[int, Plan] | None = None
 
     def set_batch_tokens(self, batch_tokens: int) -> None:
         """Change the size of all following batches."""
         self.batch_tokens, self._cached = batch_tokens, None
 
-    def plan(self, epoch: int) -> tuple[TokenCorpus, list[Array]]:
+    def plan(self, epoch: int) -> Plan:
         """Return the corpus of an epoch and the plan of its batches; the last one is cached."""
         if self._cached is None or self._cached[0] != epoch:
             self._cached = epoch, self._plan(epoch)
         return self._cached[1]
 
-    def _plan(self, epoch: int) -> tuple[TokenCorpus, list[Array]]:
+    def _plan(self, epoch: int) -> Plan:
         corpus = self.corpus_of_epoch(epoch)
         source_lengths, target_lengths = corpus.source_lengths, corpus.target_lengths
         pairs = None if self.pairs_of_epoch is None else self.pairs_of_epoch(epoch)
@@ -120,22 +127,32 @@ class BatchLoader:
         over the ranks round-robin. If an update has fewer batches than ranks, the other ranks get a
         dummy batch, because every rank must take part in every update.
 
+        Another thread plans the next epoch before this one ends, so that its batches follow at
+        once.
+
         Args:
             position: position of the first batch
             batches_per_update: number of batches per update, over all ranks
             rank: rank of this process
         """
         epoch, start = position
-        while True:
-            corpus, plan = self.plan(epoch)
-            for first in range(start, len(plan), batches_per_update):
-                end = first + batches_per_update
-                # A checkpoint stores this position; the end of an epoch is the start of the next
-                # one.
-                following = Position(epoch, end) if end < len(plan) else Position(epoch + 1, 0)
-                yield self._load_update(corpus, plan[first:end], following, rank)
-            # Only the first epoch may start in the middle.
-            epoch, start = epoch + 1, 0
+        with ThreadPoolExecutor(1, "nmt-plan") as planner:
+            while True:
+                corpus, plan = self.plan(epoch)
+                following: Future[Plan] | None = None
+                for first in range(start, len(plan), batches_per_update):
+                    end = first + batches_per_update
+                    if following is None and end > PLAN_AHEAD_AFTER * len(plan):
+                        following = planner.submit(self._plan, epoch + 1)
+                    # A checkpoint stores this position; the end of an epoch is the start of the
+                    # next one.
+                    is_last = end >= len(plan)
+                    position = Position(epoch + 1, 0) if is_last else Position(epoch, end)
+                    yield self._load_update(corpus, plan[first:end], position, rank)
+                # Only the first epoch may start in the middle.
+                epoch, start = epoch + 1, 0
+                if following is not None:
+                    self._cached = epoch, following.result()
 
     def _load_update(
         self, corpus: TokenCorpus, batches: list[Array], following: Position, rank: RankInfo
@@ -164,11 +181,14 @@ class BatchLoader:
 def make_batch(corpus: TokenCorpus, rows: Array, special_tokens: SpecialTokenPair) -> Batch:
     """Collate the pairs with the given indices into a batch."""
     source_special, target_special = special_tokens
-    sources, targets = zip(*(corpus[row] for row in rows.tolist()), strict=True)
+    arrays = corpus.arrays
+    targets = pad_rows(arrays.target_tokens, arrays.target_offsets, rows, target_special)
     if corpus.images is not None:
         # The one token of a source is the row of its image.
-        images = upcast_features(corpus.images[np.concatenate(sources)])
-        return collate_images(images, targets, target_special)
+        images = corpus.images[arrays.source_tokens[arrays.source_offsets[rows]]]
+        mask_bs = np.ones((len(rows), 1), bool)
+        return combine(upcast_features(images), mask_bs, *targets, target_special)
     assert source_special is not None
-    batch = collate(sources, targets, source_special, target_special)
+    sources = pad_rows(arrays.source_tokens, arrays.source_offsets, rows, source_special)
+    batch = combine(*sources, *targets, target_special)
     return batch if corpus.links is None else align_batch(batch, corpus.links, rows)

@@ -1,5 +1,7 @@
 """The batch loader: batches of an update, and their distribution over ranks."""
 
+import queue
+from collections.abc import Callable
 from itertools import islice, pairwise
 
 import numpy as np
@@ -12,6 +14,7 @@ from nmt.data.token_corpus import FilterStats, TokenArrays, TokenCorpus
 from nmt.data.tokenization import tokenize_corpus
 from nmt.data.vocabularies.sentencepiece import SentencePieceVocabulary
 from nmt.distributed.rank import RankInfo
+from nmt.errors import UserError
 from tests.commands import PHRASES
 
 
@@ -72,20 +75,48 @@ def test_loading_continues_from_any_position(loader: BatchLoader) -> None:
         assert again.target_tokens == following.target_tokens
 
 
-def test_loader_caches_the_last_plan() -> None:
+def _ten_pairs(request: Callable[[int], object]) -> BatchLoader:
+    """Return a loader of ten pairs that calls a function with the epoch of each plan."""
     offsets = np.arange(11)
     arrays = TokenArrays(np.full(10, 5), offsets, np.full(10, 6), offsets, np.arange(10))
     corpus = TokenCorpus(arrays, FilterStats(read=10, kept=10), "", "")
-    requested: list[int] = []
 
     def corpus_of_epoch(epoch: int) -> TokenCorpus:
-        requested.append(epoch)
+        request(epoch)
         return corpus
 
     special = SpecialTokens(pad=0, bos=1, eos=2)
-    loader = BatchLoader(
+    return BatchLoader(
         corpus_of_epoch, (special, special), batch_tokens=8, batch_sentences=None, seed=1
     )
+
+
+def test_next_epoch_is_planned_before_the_last_batch_is_requested() -> None:
+    planned = queue.Queue[int]()
+    updates = _ten_pairs(planned.put).updates(Position(0, 0), 1)
+    assert next(updates).next_position == Position(0, 1)
+    assert next(updates).next_position == Position(0, 2)
+    assert planned.get_nowait() == 0
+    assert next(updates).next_position == Position(1, 0)
+    assert planned.get(timeout=60) == 1
+    assert next(updates).next_position == Position(1, 1)
+    assert planned.empty()
+
+
+def test_error_of_a_plan_is_raised_after_the_batches_before_it() -> None:
+    def fail(epoch: int) -> None:
+        if epoch:
+            raise UserError("no pairs")
+
+    updates = _ten_pairs(fail).updates(Position(0, 1), 1)
+    assert [next(updates).next_position for _ in range(2)] == [Position(0, 2), Position(1, 0)]
+    with pytest.raises(UserError, match="no pairs"):
+        next(updates)
+
+
+def test_loader_caches_the_last_plan() -> None:
+    requested: list[int] = []
+    loader = _ten_pairs(requested.append)
     first = loader.plan(0)
     assert loader.plan(0) is first
     assert requested == [0]

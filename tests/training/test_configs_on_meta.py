@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 
 from nmt.config.loader import load_experiment
 from nmt.config.schema import Experiment
-from nmt.data.batch import Batch, collate, collate_images
+from nmt.data.batch import Batch, collate, combine, pad
 from nmt.data.images import ImageSize
 from nmt.data.loader import BatchLoader, IndexedBatch, Position, UpdateBatch
 from nmt.data.special_tokens import SpecialTokens
@@ -72,7 +72,8 @@ def make_batch(experiment: Experiment) -> Batch:
         return collate(sentences[::-1], sentences, SPECIAL_TOKENS, SPECIAL_TOKENS)
     assert images.size is not None
     pixels = np.zeros((len(LENGTHS), 3, images.size, images.size), np.uint8)
-    return collate_images(pixels, sentences, SPECIAL_TOKENS)
+    mask_bs = np.ones((len(LENGTHS), 1), bool)
+    return combine(pixels, mask_bs, *pad(sentences, SPECIAL_TOKENS), SPECIAL_TOKENS)
 
 
 def test_update_reads_no_value(experiment: Experiment) -> None:
