@@ -80,11 +80,6 @@ def use_onednn_for_products() -> bool:
     return False
 
 
-def has_fast_bf16() -> bool:
-    """Return whether the CPU has instructions for bf16; without them it is slower than fp32."""
-    return bool(torch.cpu._is_avx512_bf16_supported()) or _has_amx()
-
-
 def _has_amx() -> bool:
     return bool(torch.cpu._is_amx_tile_supported())
 

@@ -204,3 +204,8 @@ def copy_packed(tensors: list[Tensor]) -> list[Tensor]:
         for place, part in zip(places, parts, strict=True):
             copies[place] = part.view(tensors[place].shape)
     return copies
+
+
+def has_fast_bf16() -> bool:
+    """Return whether the CPU has instructions for bf16; without them it is slower than fp32."""
+    return bool(torch.cpu._is_avx512_bf16_supported()) or bool(torch.cpu._is_amx_tile_supported())

@@ -113,6 +113,20 @@ def add_precision(
     )
 
 
+def add_fast(group: "_ArgumentGroup") -> None:
+    """Add the flag of the fast mode.
+
+    Args:
+        group: group of options that receives it
+    """
+    group.add_argument(
+        "--fast",
+        action="store_true",
+        help="approximate on a CPU: --precision int8, --shortlist, and recurrent encoders in bf16 "
+        "if the CPU has instructions for it (default: off)",
+    )
+
+
 def add_threads(group: "_ArgumentGroup", users: str, default: str = "all cores") -> None:
     """Add the option of the number of CPU threads.
 

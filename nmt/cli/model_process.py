@@ -10,14 +10,29 @@ if TYPE_CHECKING:
 
 
 def load_model(
-    path: str, checkpoint: str, device: str, precision: str, threads: int, trust_plugins: bool
+    path: str,
+    checkpoint: str,
+    device: str,
+    precision: str | None,
+    threads: int,
+    trust_plugins: bool,
+    *,
+    fast: bool,
+    shortlist: bool,
 ) -> "Translator":
-    """Configure this process and load a model; see `ModelArguments`."""
+    """Configure this process and load a model; see `ModelArguments`.
+
+    Raises:
+        UserError: if the model cannot be loaded, or has no shortlist
+    """
     # Imported here, because the process that only sends this function needs no torch.
     import_torch()
     from nmt.cli.shared_translator import ModelArguments
 
     models = (Path(path),)
-    return ModelArguments(
-        models, checkpoint, device, precision, "auto", threads, trust_plugins
+    translator = ModelArguments(
+        models, checkpoint, device, precision, "auto", fast, threads, trust_plugins
     ).load()
+    if shortlist:
+        translator.change_options({"shortlist": True})
+    return translator

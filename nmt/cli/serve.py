@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from nmt.cli.arguments import (
     add_checkpoint,
     add_device,
+    add_fast,
     add_precision,
     add_threads,
     add_trust_plugins,
@@ -24,6 +25,7 @@ from nmt.cli.arguments import (
 from nmt.cli.common import SUCCESS, Parser, run
 from nmt.cli.model_process import load_model
 from nmt.cli.process import limit_shape_caches
+from nmt.cli.search_arguments import add_search_options
 from nmt.cli.streams import complain
 from nmt.errors import UserError
 from nmt.parallel import usable_cores
@@ -109,7 +111,9 @@ def _parser() -> Parser:
     add("--rate", type=number, metavar="N", help=text)
     runtime = parser.add_argument_group("runtime")
     add_device(runtime, "auto uses a GPU if one is available")
-    add_precision(runtime, "models", "fp32", "fp32")
+    add_precision(runtime, "models", "fp32")
+    add_fast(runtime)
+    add_search_options(runtime, "shortlist")
     add_threads(runtime, "per model")
     runtime.add_argument(
         "--batch-wait",
@@ -159,6 +163,7 @@ def _specs(arguments: argparse.Namespace) -> "list[ModelSpec]":
     if not arguments.models and not arguments.pair:
         raise UserError("no model is given; give a run directory, or --pair")
     threads = arguments.threads or usable_cores()
+    precision = arguments.precision or (None if arguments.fast else "fp32")
 
     def spec(path: str, pair: tuple[str, str] | None = None) -> ModelSpec:
         load = partial(
@@ -166,9 +171,11 @@ def _specs(arguments: argparse.Namespace) -> "list[ModelSpec]":
             path,
             arguments.checkpoint,
             arguments.device,
-            arguments.precision,
+            precision,
             threads,
             arguments.trust_plugins,
+            fast=arguments.fast,
+            shortlist=bool(arguments.shortlist),
         )
         return ModelSpec(path, load, pair)
 

@@ -79,6 +79,7 @@ class ModelArguments(NamedTuple):
     device: str
     precision: str | None
     recurrence: str
+    fast: bool
     threads: int | None
     trust_plugins: bool
 
@@ -96,6 +97,7 @@ class ModelArguments(NamedTuple):
             arguments.device,
             arguments.precision,
             arguments.recurrence,
+            arguments.fast,
             threads,
             arguments.trust_plugins,
         )
@@ -110,6 +112,7 @@ class ModelArguments(NamedTuple):
                 device=self.device,
                 precision=self.precision,
                 recurrence=self.recurrence,
+                fast=self.fast,
                 trust_plugins=self.trust_plugins,
             )
 

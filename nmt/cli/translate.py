@@ -10,6 +10,7 @@ from nmt.cli.arguments import (
     MAX_THREADS,
     add_checkpoint,
     add_device,
+    add_fast,
     add_precision,
     add_threads,
     add_trust_plugins,
@@ -83,6 +84,7 @@ def add_model_options(parser: Parser, *, required: bool) -> None:
         "coverage_penalty",
         "block_ngram_repeat",
         "early_stopping",
+        "shortlist",
         "tag",
     )
 
@@ -93,6 +95,7 @@ def add_runtime_options(parser: Parser) -> None:
     add = runtime.add_argument
     add_device(runtime, "auto uses a GPU if one is available")
     add_precision(runtime, "model", "int8 for a bundle in int8 on a CPU, otherwise fp32")
+    add_fast(runtime)
     add(
         "--recurrence",
         choices=["auto", "graph"],
@@ -300,12 +303,12 @@ def check_options(arguments: argparse.Namespace) -> None:
     """Raise UserError for options that have no effect with one another."""
     if arguments.score_targets:
         unused = ("sample", "n_best", "replace_unknown", "beam_size", "max_length")
-        for name in (*unused, "early_stopping", "block_ngram_repeat"):
+        for name in (*unused, "early_stopping", "block_ngram_repeat", "shortlist"):
             if getattr(arguments, name):
                 option = option_name(name)
                 raise UserError(f"{option}: has no effect with --score-targets; remove it")
     if arguments.recurrence == "graph":
-        for name in ("score_targets", "sample", "block_ngram_repeat"):
+        for name in ("score_targets", "sample", "block_ngram_repeat", "shortlist"):
             if getattr(arguments, name):
                 option = option_name(name)
                 raise UserError(f"--recurrence: graph has no effect with {option}; remove it")

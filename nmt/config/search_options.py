@@ -98,6 +98,9 @@ class SearchOptions(Section):
     on a CPU, 4,000 on a GPU"""
     batch_sentences: BatchSize | None = None
     """maximum number of sentences per batch; unlimited by default"""
+    shortlist: bool = False
+    """search among the tokens that may translate a sentence, which is faster; validation searches
+    the whole vocabulary"""
     replace_unknown: bool = False
     """replace each unknown token by the source word with the largest attention weight"""
     tag: Symbol | None = None

@@ -17,7 +17,7 @@ from nmt.inference.quantization import quantize_weights
 from nmt.inference.saved_model import SavedModel
 from nmt.model.seq2seq import Seq2Seq
 from nmt.model.weights import weight_tensors
-from nmt.storage.bundle import CARD, CONFIG, FORMAT, INFO, WEIGHTS, StoredPrecision
+from nmt.storage.bundle import CARD, CONFIG, FORMAT, INFO, SHORTLIST, WEIGHTS, StoredPrecision
 from nmt.version import VERSION
 
 
@@ -34,10 +34,12 @@ def bundle_files(saved: SavedModel, precision: StoredPrecision, card: str) -> di
     info = {"format": FORMAT, "nmt": VERSION, "precision": precision, "step": saved.step}
     source = saved.source if isinstance(saved.source, Vocabulary) else None
     vocabularies = vocabulary_files((source, saved.target_vocabulary))
+    shortlist = {} if saved.shortlist is None else {SHORTLIST: saved.shortlist.to_bytes()}
     return {
         INFO: (json.dumps(info | {"blocks": blocks}, indent=1) + "\n").encode(),
         CONFIG: portable_config(saved.experiment).encode(),
         **{f"vocabulary/{name}": content for name, content in vocabularies.items()},
+        **shortlist,
         WEIGHTS: safetensors.torch.save(weights, metadata={"format": "pt"}),
         CARD: card.encode(),
     }

@@ -33,7 +33,9 @@ from nmt.inference.linear import (
     prepack_encoder,
     replace_linear_layers,
     supports_prepacking,
+    use_bfloat16,
 )
+from nmt.inference.output_selection import CandidateBatch, SelectableOutput, SelectedMemory
 from nmt.inference.override import can_override
 from nmt.inference.token_cache import Projections, TokenProjectionCache
 from nmt.model.interfaces import Memory, Prediction, State, select_rows
@@ -68,12 +70,14 @@ class InferenceModel:
         arithmetic: RowIndependentArithmetic | None,
         *,
         caches_tokens: bool,
+        output: SelectableOutput | None,
         precision: Precision,
         device: torch.device,
     ) -> None:
         self.device, self.precision = device, precision
         self.grid, self.annotation_size = model.encoder.grid, model.encoder.output_size
         self._model, self._decoder, self._arithmetic = model, decoder, arithmetic
+        self._output = output
         self._project_tokens = self._compute_projections
         if caches_tokens:
             vocabulary = len(model.target_embedding.weight)
@@ -93,6 +97,17 @@ class InferenceModel:
     def step(self, tokens_n: Int[Tensor, " n"], memory: Memory, state: State) -> Prediction:
         """Return the distribution of the next token of n hypotheses, given their last tokens."""
         return self._with_two_rows(self._step, tokens_n, memory, state)
+
+    @torch.inference_mode()
+    def select_outputs(self, memory: Memory, candidates: CandidateBatch) -> SelectedMemory:
+        """Return a memory with which `step` predicts the candidates of each sentence alone.
+
+        Probabilities are relative to their sum over these candidates. Requires a model that was
+        compiled with `selects_outputs`.
+        """
+        assert self._output is not None, "compile the model with selects_outputs"
+        layer = self._output.select(candidates.union_x)
+        return SelectedMemory(memory, candidates.columns_bv, candidates.outputs, layer)
 
     @torch.inference_mode()
     def encode(self, source: Source, source_mask_bs: Bool[Tensor, "b s"]) -> Float[Tensor, "b s e"]:
@@ -123,6 +138,8 @@ class InferenceModel:
         packed = [m.weight_bytes for m in self._model.modules() if isinstance(m, kinds)]
         if self._arithmetic is not None:
             packed.append(self._arithmetic.weight_bytes())
+        if self._output is not None:
+            packed.append(self._output.weight_bytes)
         return sum(held.values()) + sum(packed)
 
     def _check_positions(self, source_mask_bs: Bool[Tensor, "b s"]) -> None:
@@ -154,10 +171,20 @@ class InferenceModel:
             return self._decoder.start(self._model.encode(source, source_mask_bs))
 
     def _step(self, tokens_n: Int[Tensor, " n"], memory: Memory, state: State) -> Prediction:
+        selected = memory if isinstance(memory, SelectedMemory) else None
         with autocast(self.precision, self.device):
-            output = self._decoder.step(self._project_tokens(tokens_n), memory, state)
-            logits_nv = self._model.output_layer(output.output_nd).float()
-            return Prediction(logits_nv.log_softmax(dim=-1), output.weights_ns, output.state)
+            own_memory = memory if selected is None else selected.memory
+            output = self._decoder.step(self._project_tokens(tokens_n), own_memory, state)
+            if selected is None:
+                logits_nv = self._model.output_layer(output.output_nd).float()
+            else:
+                logits_nv = selected.logits(output.output_nd)
+            return Prediction(
+                logits_nv.log_softmax(dim=-1),
+                output.weights_ns,
+                output.state,
+                None if selected is None else selected.outputs,
+            )
 
     def _compute_projections(self, tokens_n: Int[Tensor, " n"]) -> Projections:
         return self._decoder.project_tokens(self._model.target_embedding(tokens_n))
@@ -165,7 +192,12 @@ class InferenceModel:
 
 @torch.no_grad()
 def compile_model(
-    model: Seq2Seq, *, precision: str = "fp32", device: torch.device | None = None
+    model: Seq2Seq,
+    *,
+    precision: str = "fp32",
+    device: torch.device | None = None,
+    selects_outputs: bool = False,
+    bfloat16_encoder: bool = False,
 ) -> InferenceModel:
     """Return a copy of a trained model that is fast at step-wise decoding.
 
@@ -177,6 +209,9 @@ def compile_model(
             rounded float32, on a GPU; int8 for the weights of the output layer, of the
             decoder's recurrent layers and of transformer layers, on a CPU
         device: device of the copy (default: that of the model)
+        selects_outputs: whether to prepare for `InferenceModel.select_outputs`
+        bfloat16_encoder: whether recurrent layers of the encoder are computed in bfloat16, on a
+            CPU
 
     Raises:
         UserError: the device does not support the precision
@@ -196,8 +231,11 @@ def compile_model(
             prepack_encoder(copied.encoder, Int8Linear if precision == "int8" else PrepackedLinear)
             arithmetic = RowIndependentArithmetic()
             use_arithmetic(copied, arithmetic)
+    if bfloat16_encoder:
+        use_bfloat16(copied.encoder)
     # Autocast casts weights at each call, so bf16 and fp16 keep the layers of training.
-    kind = {"fp32": exact_kind, "int8": Int8Linear}.get(precision)
+    kind: LinearKind | None = {"fp32": exact_kind, "int8": Int8Linear}.get(precision)
+    output = SelectableOutput(copied.output_layer, kind) if selects_outputs else None
     if kind is not None:
         replace_linear_layers(copied.decoder, kind, exact_kind)
         layer = copied.output_layer
@@ -214,7 +252,13 @@ def compile_model(
     # int8 layers guarantee this; the layers of training do not.
     caches_tokens = fast is not None and kind is not None
     return InferenceModel(
-        copied, decoder, arithmetic, caches_tokens=caches_tokens, precision=checked, device=device
+        copied,
+        decoder,
+        arithmetic,
+        caches_tokens=caches_tokens,
+        output=output,
+        precision=checked,
+        device=device,
     )
 
 

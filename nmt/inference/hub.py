@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from nmt.errors import UserError
-from nmt.storage.bundle import REQUIRED
+from nmt.storage.bundle import REQUIRED, SHORTLIST
 from nmt.version import install_command
 
 PREFIX = "hf:"
@@ -37,9 +37,8 @@ def fetch_model(name: Path) -> tuple[Path, Path]:
         raise UserError(message, location) from None
     try:
         # Nothing else of a repository is downloaded, in particular no code and no pickle.
-        folder = snapshot_download(
-            repository, revision=revision or None, allow_patterns=[*REQUIRED, "vocabulary/*"]
-        )
+        patterns = [*REQUIRED, SHORTLIST, "vocabulary/*"]
+        folder = snapshot_download(repository, revision=revision or None, allow_patterns=patterns)
     # A missing repository, a refused connection, an invalid name: each has a class of its own.
     except (OSError, ValueError, RuntimeError) as error:
         reason = str(error).strip().split("\n")[0]

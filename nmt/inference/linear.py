@@ -1,10 +1,10 @@
 """Linear layers for decoding on a CPU: prepacked float32 weights and 8-bit integer weights."""
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 
 import torch
-from jaxtyping import Float, Int8
+from jaxtyping import Bool, Float, Int8
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
@@ -14,7 +14,7 @@ from nmt.model.interfaces import Decoder, Encoder
 from nmt.model.layers.linear import ConcatLinear
 from nmt.model.layers.multi_head import CrossAttention, SelfAttention
 from nmt.model.layers.ntm import TuringMachine
-from nmt.model.layers.recurrent import GRULayer, RecurrentLayer
+from nmt.model.layers.recurrent import GRULayer, LayerState, LSTMLayer, RecurrentLayer
 from nmt.model.layers.transformer import FeedForward
 
 LinearKind = Callable[[Tensor, Tensor | None], nn.Module]
@@ -85,11 +85,24 @@ class Int8Linear(nn.Module):
 
     def __init__(self, weight_vd: Tensor, bias_v: Tensor | None = None) -> None:
         super().__init__()
-        weight_vd = weight_vd.detach().float()
+        self._set_weights(*quantize_rows(weight_vd.detach().float()), bias_v)
+
+    @classmethod
+    def from_integers(
+        cls, weight_vd: Int8[Tensor, "v d"], scale_v: Float[Tensor, " v"], bias_v: Tensor | None
+    ) -> "Int8Linear":
+        """Return the layer with the weight s_w w_q; see `quantize_rows`."""
+        layer = cls.__new__(cls)
+        nn.Module.__init__(layer)
+        layer._set_weights(weight_vd, scale_v, bias_v)
+        return layer
+
+    def _set_weights(
+        self, weight_vd: Int8[Tensor, "v d"], scale_v: Float[Tensor, " v"], bias_v: Tensor | None
+    ) -> None:
         # torch's product of 8-bit integers is wrong on a CPU if its sums have one term.
         self.padding = max(0, MIN_INT8_TERMS - weight_vd.size(1))
-        weight_vd = pad(weight_vd, (0, self.padding))
-        quantized_vd, scale_v = quantize_rows(weight_vd)
+        quantized_vd = pad(weight_vd, (0, self.padding))
         self.weight_bytes = quantized_vd.nbytes + 2 * scale_v.nbytes
         # Not buffers: a prepacked tensor can be neither saved nor moved.
         kind = PrepackedInt8Product if supports_prepacked_int8() else Int8Product
@@ -230,6 +243,26 @@ def replace_linear_layers(
         else:
             is_exact = isinstance(child, Score) or isinstance(module, Mechanism)
             replace_linear_layers(child, exact_kind if is_exact else kind, exact_kind)
+
+
+def run_in_bfloat16(
+    layer: LSTMLayer,
+    inputs_tnm: Float[Tensor, "t n m"],
+    state: LayerState | None = None,
+    hold_tn: Bool[Tensor, "t n"] | None = None,
+) -> tuple[Float[Tensor, "t n d"], LayerState]:
+    """Compute `LSTMLayer.sequence` in bfloat16, with float32 inputs and outputs."""
+    with torch.autocast("cpu", torch.bfloat16):
+        outputs_tnd, last = type(layer).sequence(layer, inputs_tnm, state, hold_tn)
+    assert last.cell_nd is not None
+    return outputs_tnd.float(), LayerState(last.hidden_nd.float(), last.cell_nd.float())
+
+
+def use_bfloat16(encoder: Encoder) -> None:
+    """Let the LSTMs that torch computes in an encoder run in bfloat16, in place."""
+    for module in encoder.modules():
+        if isinstance(module, LSTMLayer) and module.is_native:
+            setattr(module, "sequence", partial(run_in_bfloat16, module))  # noqa: B010
 
 
 def prepack_encoder(encoder: Encoder, kind: LinearKind = PrepackedLinear) -> None:

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from nmt.inference.output_selection import SelectedMemory
 from nmt.model.attention.mechanism import AttentionMemory, Mechanism
 from nmt.model.attention.mechanisms.multi_head import MultiHeadAttention
 from nmt.model.decoders.transformer import TransformerMemory
@@ -15,6 +16,8 @@ from nmt.model.layers.multi_head import Heads
 
 def can_override(decoder: AnyDecoder, memory: Memory) -> bool:
     """Return whether `override_attention` applies to the memory of a decoder."""
+    if isinstance(memory, SelectedMemory):
+        memory = memory.memory
     if isinstance(memory, TransformerMemory):
         return True
     mechanisms = [part for part in decoder.modules() if isinstance(part, Mechanism)]
@@ -37,6 +40,8 @@ def override_attention(
         weights_bs: the weights w of each sentence, which sum to one
         given_b: False for sentences that keep their own attention, to the bit
     """
+    if isinstance(memory, SelectedMemory):
+        return memory._replace(memory=override_attention(memory.memory, weights_bs, given_b))
     if isinstance(memory, AttentionMemory):
         return memory._replace(values_bse=_constant(memory.values_bse, weights_bs, given_b))
     layers = [

@@ -14,10 +14,11 @@ from nmt.config.loader import load_resolved
 from nmt.config.schema import Experiment
 from nmt.data.images import ImageSize
 from nmt.data.preparation import UNPREPARED, Preparation
+from nmt.data.shortlist import Shortlist
 from nmt.data.vocabularies.saved import load_bundled_vocabularies, load_vocabularies
 from nmt.data.vocabulary import Vocabularies, Vocabulary
 from nmt.errors import UserError
-from nmt.files import exists
+from nmt.files import MAX_SHORTLIST_BYTES, exists, is_file, read_regular
 from nmt.inference.hub import fetch_model, is_hub_name
 from nmt.inference.quantization import check_quantized, restore_weights, restored_shapes
 from nmt.model.build import build_meta_model, build_model
@@ -25,6 +26,7 @@ from nmt.model.seq2seq import Seq2Seq
 from nmt.model.weights import load_weights, match_weights, rename_weights
 from nmt.storage.bundle import (
     CONFIG,
+    SHORTLIST,
     WEIGHTS,
     Bundle,
     StoredPrecision,
@@ -60,6 +62,7 @@ class SavedModel:
         preparation: preparation of the text before the vocabularies
         precision: number format of the stored weights; with int8 a CPU multiplies integers
         step: number of updates of the checkpoint; None if unknown
+        shortlist: target tokens that may translate each source token; None without one
     """
 
     model: Seq2Seq
@@ -70,6 +73,7 @@ class SavedModel:
     preparation: Preparation = UNPREPARED
     precision: StoredPrecision = "fp32"
     step: int | None = None
+    shortlist: Shortlist | None = None
 
     def ensemble_difference(self, other: "SavedModel") -> str | None:
         """Return the reason why two models form no ensemble; None if they can."""
@@ -129,7 +133,15 @@ def _load_bundle(bundle: Bundle) -> SavedModel:
         experiment, vocabularies, lambda _: restore_weights(weights, bundle.blocks), location
     )
     warnings = () if bundle.is_verified else (f"{bundle.path}: {NO_CHECKSUMS}",)
-    return replace(saved, warnings=warnings, precision=bundle.precision, step=bundle.step)
+    return replace(
+        saved,
+        warnings=warnings,
+        precision=bundle.precision,
+        step=bundle.step,
+        shortlist=_read_shortlist(
+            bundle.files.get(SHORTLIST), vocabularies, bundle.path / SHORTLIST
+        ),
+    )
 
 
 def _load_run(run: RunDir, checkpoint: str, *, trust_plugins: bool) -> SavedModel:
@@ -160,7 +172,24 @@ def _load_run(run: RunDir, checkpoint: str, *, trust_plugins: bool) -> SavedMode
 
     location = str(run.path if checkpoint == "average" else used[0])
     saved = _build(experiment, vocabularies, read, location)
-    return replace(saved, warnings=tuple(warnings), step=state.get("step"))
+    content = None
+    if is_file(run.shortlist):
+        content = read_regular(run.shortlist, max_bytes=MAX_SHORTLIST_BYTES)
+    return replace(
+        saved,
+        warnings=tuple(warnings),
+        step=state.get("step"),
+        shortlist=_read_shortlist(content, vocabularies, run.shortlist),
+    )
+
+
+def _read_shortlist(
+    content: bytes | None, vocabularies: Vocabularies, location: Path
+) -> Shortlist | None:
+    source, target = vocabularies
+    if content is None or source is None:
+        return None
+    return Shortlist.from_bytes(content, (len(source), len(target)), str(location))
 
 
 def _build(

@@ -36,6 +36,7 @@ A mask is True at real positions and False in padding.
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf
 from types import MappingProxyType
 from typing import Any, ClassVar, Generic, NamedTuple, TypeAlias, TypeVar
 
@@ -276,15 +277,41 @@ class Decoder(nn.Module, ABC, Generic[M, S]):
 AnyDecoder: TypeAlias = Decoder[Any, Any]
 
 
+class OutputTokens(NamedTuple):
+    """The target tokens that a distribution is limited to.
+
+    Attributes:
+        tokens_bv: tokens of each sentence in ascending order; further entries have a probability
+            of zero
+        vocabulary: number of all tokens
+    """
+
+    tokens_bv: Int[Tensor, "b v"]
+    vocabulary: int
+
+
 class Prediction(NamedTuple):
     """Prediction of the next token of n hypotheses.
 
     Attributes:
-        log_probs_nv: log-probabilities of all tokens
+        log_probs_nv: log-probabilities of all tokens, or of those in `outputs`
         weights_ns: attention weights; None from a decoder without attention
         state: the new state
+        outputs: the tokens that the distribution is limited to; None for the whole vocabulary
     """
 
     log_probs_nv: Float[Tensor, "n v"]
     weights_ns: Float[Tensor, "n s"] | None
     state: State
+    outputs: OutputTokens | None = None
+
+    def over_vocabulary(self) -> "Prediction":
+        """Return the prediction with -inf for all tokens that are not among the outputs."""
+        if self.outputs is None:
+            return self
+        hypotheses = len(self.log_probs_nv) // len(self.outputs.tokens_bv)
+        tokens_nv = self.outputs.tokens_bv.repeat_interleave(hypotheses, 0)
+        log_probs_nv = self.log_probs_nv.new_full((len(tokens_nv), self.outputs.vocabulary), -inf)
+        # The maximum, because entries without probability repeat a token.
+        log_probs_nv.scatter_reduce_(1, tokens_nv, self.log_probs_nv, "amax")
+        return self._replace(log_probs_nv=log_probs_nv, outputs=None)

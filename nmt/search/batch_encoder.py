@@ -8,12 +8,15 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from nmt.config.search_options import SearchOptions
+from nmt.data.shortlist import Shortlist
 from nmt.data.vocabulary import Vocabulary
 from nmt.errors import UserError
 from nmt.inference.compile import InferenceModel
+from nmt.inference.output_selection import CandidateBatch, collate_candidates
 from nmt.inference.override import override_attention
 from nmt.model.interfaces import Memory, State
 from nmt.search.constraints.compiler import (
+    CompiledConstraints,
     ConstraintCompiler,
     ResolvedConstraints,
     collate_constraints,
@@ -36,6 +39,7 @@ class BatchEncoder:
         reader_of_model: number of each model's reader
         target_vocabulary: target vocabulary of all models
         uses_graphs: whether beam search runs as CUDA graphs
+        shortlist: shortlist of the first reader's vocabulary; None without one
 
     Attributes:
         graphs: steps of beam search as CUDA graphs; None to run without
@@ -49,7 +53,9 @@ class BatchEncoder:
         target_vocabulary: Vocabulary,
         *,
         uses_graphs: bool,
+        shortlist: Shortlist | None = None,
     ) -> None:
+        self._shortlist = shortlist
         self._models, self._readers, self._reader_of_model = models, readers, reader_of_model
         self._vocabulary, self._device = target_vocabulary, models[0].device
         steps: list[Step] = [model.step for model in models]
@@ -107,7 +113,7 @@ class BatchEncoder:
         _, mask_bs = inputs[0]
         length_of = self._readers[0].default_max_length
         max_lengths_b = [options.max_length or length_of(one) for one in ids[0]]
-        tables = None
+        tables, compiled = None, []
         if constraints is not None:
             if not options.max_length:
                 more = (one.min_length for one in constraints)
@@ -115,6 +121,10 @@ class BatchEncoder:
             compiler = self.constraint_compiler
             compiled = [compiler.compile(one) for one in constraints]
             tables = collate_constraints(compiled, max_lengths_b, compiler, self._device)
+        # Targets to score may contain any token.
+        if options.shortlist and not any(line.target is not None for line in lines):
+            candidates = self._candidates(lines, ids[0], compiled)
+            memory = self._select_outputs(memory, candidates)
         step = self._step
         if any(line.intervention for line in lines):
             step = intervening(step, override_attention)
@@ -130,6 +140,31 @@ class BatchEncoder:
             tables,
             self.graphs,
         )
+
+    def _candidates(
+        self,
+        lines: Sequence[SourceLine],
+        ids: Sequence[list[int]],
+        constraints: Sequence[CompiledConstraints],
+    ) -> CandidateBatch:
+        """Return the shortlists of lines, with the tokens that their constraints may need."""
+        assert self._shortlist is not None
+        found = []
+        for row, (line, own) in enumerate(zip(lines, ids, strict=True)):
+            others = constraints[row].tokens if constraints else []
+            if line.intervention is not None:
+                known = filter(self.token_ids.__contains__, line.intervention.pieces)
+                others = [*others, *map(self.token_ids.__getitem__, known)]
+            found.append(self._shortlist.candidates(own, others))
+        return collate_candidates(found, len(self._vocabulary), self._device)
+
+    def _select_outputs(self, memory: Memory, candidates: CandidateBatch) -> Memory:
+        """Return the memory of the model or the ensemble with these candidates."""
+        if len(self._models) == 1:
+            return self._models[0].select_outputs(memory, candidates)
+        assert isinstance(memory, tuple)
+        pairs = zip(self._models, memory, strict=True)
+        return tuple(model.select_outputs(own, candidates) for model, own in pairs)
 
     def _intervene(
         self,

@@ -280,12 +280,13 @@ def extend_beam(
         weights_bks = prediction.weights_ns.float().reshape(*beam.tokens_bk.shape, -1)
         if keeps_coverage:
             coverage_bks = coverage_bks + weights_bks
+    constraints = beam.constraints
+    if beam.prefixes_bkt is not None or constraints is not None:
+        prediction = prediction.over_vocabulary()
     log_probs_nv = prediction.log_probs_nv
     if beam.prefixes_bkt is not None:  # only if n-grams are blocked
         prefixes_nt = beam.prefixes_bkt.flatten(0, 1)
         log_probs_nv = block_repeated_ngrams(log_probs_nv, prefixes_nt, block_ngram)
-
-    constraints = beam.constraints
     if constraints is not None:
         log_probs_nv = constraints.mask(log_probs_nv, length)
 
@@ -294,6 +295,10 @@ def extend_beam(
         candidates = select_from_banks(constraints, beam.log_prob_bk, log_probs_nv, length)
     else:
         candidates = select_candidates(beam.log_prob_bk, log_probs_nv, 2 * beam_size)
+    if prediction.outputs is not None:
+        # Ties remain in the order of the vocabulary, since the outputs ascend.
+        tokens_bc = prediction.outputs.tokens_bv.gather(1, candidates.token_bc)
+        candidates = candidates._replace(token_bc=tokens_bc)
 
     # The first k candidates that continue, in order: a stable sort puts them before the others.
     continues_bc = candidates.token_bc.ne(eos) & candidates.log_prob_bc.isfinite()

@@ -15,7 +15,7 @@ def ensemble(steps: Sequence[Step], attending: Sequence[bool] | None = None) -> 
 
     Its memory and state are tuples with one entry per model. The attention weights are averaged
     over the models with attention; they are None if no model has any. All models must have the same
-    target vocabulary.
+    target vocabulary, and if their predictions are limited to some outputs, the same ones.
 
     Args:
         steps: step functions of the models
@@ -42,6 +42,7 @@ def ensemble(steps: Sequence[Step], attending: Sequence[bool] | None = None) -> 
             log_probs_nv - math.log(len(steps)),
             torch.stack(weights).mean(0) if weights else None,
             tuple(p.state for p in predictions),
+            predictions[0].outputs,
         )
 
     return step

@@ -29,6 +29,9 @@ def check_graph_options(options: SearchOptions, *, is_constrained: bool, interve
     if options.block_ngram_repeat:
         # The tokens to compare are one more at every step.
         raise UserError("block_ngram_repeat is not possible with recurrence graph; use auto")
+    if options.shortlist:
+        # Every batch has another number of outputs.
+        raise UserError("shortlist is not possible with recurrence graph; use auto")
     if is_constrained:
         raise UserError("constraints are not possible with recurrence graph; use auto")
     if intervenes:

@@ -141,19 +141,23 @@ def intervening(step: Step, override: Override) -> Step:
         given_b, weights_bs = tables.given_bt[:, position], tables.weights_bts[:, position]
         if given_b.any():
             inner = override(inner, weights_bs, given_b)
-        log_probs_nv, weights_ns, inner_state = step(tokens_n, inner, inner_state)
+        log_probs_nv, weights_ns, inner_state, outputs = step(tokens_n, inner, inner_state)
         hypotheses = len(tokens_n) // len(given_b)
         if weights_ns is not None:
             own_ns = weights_bs.to(weights_ns).repeat_interleave(hypotheses, 0)
             given_n1 = given_b.repeat_interleave(hypotheses)[:, None]
             weights_ns = torch.where(given_n1, own_ns, weights_ns)
         fixed_n1 = tables.tokens_bt[:, position].repeat_interleave(hypotheses)[:, None]
-        vocabulary_v = torch.arange(log_probs_nv.size(1), device=fixed_n1.device)
-        is_other_nv = (fixed_n1 >= 0) & (vocabulary_v != fixed_n1)
+        if outputs is None:
+            outputs_nv = torch.arange(log_probs_nv.size(1), device=fixed_n1.device)[None]
+        else:
+            outputs_nv = outputs.tokens_bv.repeat_interleave(hypotheses, 0)
+        is_other_nv = (fixed_n1 >= 0) & (outputs_nv != fixed_n1)
         return Prediction(
             log_probs_nv.masked_fill(is_other_nv, NEG_INF),
             weights_ns,
             (position_n + 1, inner_state),
+            outputs,
         )
 
     return intervened

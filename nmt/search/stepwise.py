@@ -205,7 +205,8 @@ def decode_stepwise(
     position = 0
     while sentences:
         # One hypothesis per sentence, so that b is n and no row needs to be reordered.
-        log_probs_bv, weights_bs, state = step(tokens_b, memory, state)
+        prediction = step(tokens_b, memory, state).over_vocabulary()
+        log_probs_bv, weights_bs, state, _ = prediction
         scoring.check(weights_bs)
         # A NaN would not stop the selection of a token, only make it arbitrary.
         check_no_nan(log_probs_bv)

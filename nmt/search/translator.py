@@ -10,9 +10,10 @@ import torch
 from nmt.config.search_options import SearchOptions
 from nmt.data.images import ImageSize
 from nmt.data.preparation import UNPREPARED, Preparation
+from nmt.data.shortlist import Shortlist
 from nmt.data.text import is_blank, list_texts
 from nmt.data.vocabulary import Vocabulary
-from nmt.device import resolve_device
+from nmt.device import has_fast_bf16, resolve_device
 from nmt.errors import UserError
 from nmt.inference.compile import compile_model
 from nmt.inference.saved_model import SavedModel, load_saved_model
@@ -51,6 +52,8 @@ class Translator:
         recurrence: auto, or graph to run beam search as CUDA graphs, for batches of few shapes (on
             a GPU, experimental)
         preparation: preparation of text before the vocabularies, and its inverse
+        shortlist: shortlist of the first model, for the option `shortlist`; None without one
+        bfloat16_encoder: whether recurrent encoders run in bfloat16, on a CPU
 
     Attributes:
         readers: the different readers of source lines, that of the first model first
@@ -75,9 +78,21 @@ class Translator:
         other_sources: Sequence[Vocabulary | ImageSize] = (),
         recurrence: str = "auto",
         preparation: Preparation = UNPREPARED,
+        shortlist: Shortlist | None = None,
+        bfloat16_encoder: bool = False,
     ) -> None:
         check_recurrence(recurrence, device)
-        self.models = [compile_model(model, precision=precision, device=device) for model in models]
+        self._has_shortlist = shortlist is not None
+        self.models = [
+            compile_model(
+                model,
+                precision=precision,
+                device=device,
+                selects_outputs=self._has_shortlist,
+                bfloat16_encoder=bfloat16_encoder,
+            )
+            for model in models
+        ]
         self.options = options
         sources = [source, *(other_sources or [source] * (len(models) - 1))]
         grids = [model.grid for model in self.models]
@@ -99,6 +114,7 @@ class Translator:
             self._reader_of_model,
             target_vocabulary,
             uses_graphs=uses_graphs,
+            shortlist=shortlist,
         )
         self.warnings: tuple[str, ...] = ()
         self.languages: tuple[str, ...] = ()
@@ -112,6 +128,7 @@ class Translator:
         device: str = "auto",
         precision: str | None = None,
         recurrence: str = "auto",
+        fast: bool = False,
         trust_plugins: bool = False,
     ) -> "Translator":
         """Load the model of a run or a bundle, or an ensemble of several.
@@ -123,6 +140,8 @@ class Translator:
             precision: see `Translator`; by default int8 on a CPU if all models are bundles in
                 int8, otherwise fp32
             recurrence: see `Translator`
+            fast: approximate as far as the CPU becomes faster by it: int8, a shortlist, and
+                recurrent encoders in bfloat16 if the CPU has instructions for it
             trust_plugins: run the Python code that the runs contain or name, and follow links out
                 of their directories; a run from an unknown source could do anything then
 
@@ -133,6 +152,8 @@ class Translator:
             raise UserError("no run directory is given; name at least one")
         # Before the weights are read, which takes longer than this check.
         check_recurrence(recurrence, resolve_device(device))
+        if fast:
+            _check_fast(precision, resolve_device(device))
         saved = [
             load_saved_model(Path(run), str(checkpoint), trust_plugins=trust_plugins)
             for run in runs
@@ -140,7 +161,9 @@ class Translator:
         for run, other in zip(runs, saved, strict=True):
             if difference := saved[0].ensemble_difference(other):
                 raise UserError(f"has {difference} than {runs[0]}; give another run", str(run))
-        return cls.from_saved(saved, device=device, precision=precision, recurrence=recurrence)
+        return cls.from_saved(
+            saved, device=device, precision=precision, recurrence=recurrence, fast=fast
+        )
 
     @classmethod
     def from_saved(
@@ -150,14 +173,21 @@ class Translator:
         device: str = "auto",
         precision: str | None = None,
         recurrence: str = "auto",
+        fast: bool = False,
     ) -> "Translator":
         """Return the translator of a loaded model, or of an ensemble; see `load`.
 
         Args:
             saved: models with the same target vocabulary
-            device, precision, recurrence: as in `load`
+            device, precision, recurrence, fast: as in `load`
+
+        Raises:
+            UserError: if the models or other options do not support `fast`
         """
         resolved = resolve_device(device)
+        if fast:
+            _check_fast(precision, resolved)
+            precision = "int8"
         if precision is None:
             is_int8 = resolved.type == "cpu" and all(one.precision == "int8" for one in saved)
             precision = "int8" if is_int8 else "fp32"
@@ -173,7 +203,11 @@ class Translator:
             other_sources=[one.source for one in saved[1:]],
             recurrence=recurrence,
             preparation=first.preparation,
+            shortlist=first.shortlist,
+            bfloat16_encoder=fast and has_fast_bf16(),
         )
+        if fast:
+            translator.change_options({"shortlist": True})
         data = first.experiment.data
         translator.languages = (data.source, data.target)
         tags = [corpus.tag for corpus in data.train if corpus.tag is not None]
@@ -181,6 +215,19 @@ class Translator:
             translator.required_tags = tuple(dict.fromkeys(tags))
         translator.warnings = tuple(warning for one in saved for warning in one.warnings)
         return translator
+
+    def change_options(self, changes: Mapping[str, object]) -> None:
+        """Change the search options that apply unless a call changes them.
+
+        Args:
+            changes: new values by option name
+
+        Raises:
+            UserError: for unknown or invalid options, or those that require another model
+        """
+        options = self.options.updated(changes)
+        self._check_options(options, is_constrained=False, intervenes=False)
+        self.options = options
 
     def translate(
         self,
@@ -388,6 +435,13 @@ class Translator:
         """Raise UserError for options that the model or its recurrence does not support."""
         if options.replace_unknown and self.reader.grid is not None:
             raise UserError("replace_unknown has no effect with images, which have no words")
+        if options.shortlist and self.reader.grid is not None:
+            raise UserError("shortlist has no effect with images, which have no words")
+        if options.shortlist and not self._has_shortlist:
+            raise UserError(
+                "shortlist: the model has none; run nmt-train again, which adds it to a finished "
+                "run, and nmt-export for a bundle"
+            )
         if self._encoder.graphs is not None:
             check_graph_options(options, is_constrained=is_constrained, intervenes=intervenes)
 
@@ -410,3 +464,11 @@ class Translator:
         if options.sampling is not None:
             return batch.sample([line.number for line in lines], options)
         return batch.beam_search(options, self.target_vocabulary.decode)
+
+
+def _check_fast(precision: str | None, device: torch.device) -> None:
+    """Raise UserError for options that contradict the fast mode."""
+    if precision is not None:
+        raise UserError(f"precision {precision}: has no effect with fast, which is int8; remove it")
+    if device.type != "cpu":
+        raise UserError("fast requires a CPU; use device cpu, or precision bf16 on a GPU")

@@ -6,6 +6,8 @@ A bundle is a zip archive of uncompressed files, so that weights can be mapped i
     config.yaml         the experiment, without folders
     vocabulary/         the vocabularies, under the names that they have in a run
     model.safetensors   the weights
+    shortlist.safetensors
+                        target tokens that may translate each source token; may be absent
     README.md           model card
     SHA256SUMS          checksums of the other files, in the format of sha256sum
 
@@ -32,6 +34,7 @@ from nmt.errors import UserError
 from nmt.files import (
     MAX_CHECKSUMS_BYTES,
     MAX_CONFIG_BYTES,
+    MAX_SHORTLIST_BYTES,
     MAX_VOCABULARY_BYTES,
     MIB,
     is_dir,
@@ -46,6 +49,7 @@ from nmt.storage.checksums import CHECKSUMS, format_checksums, parse_checksums
 
 SUFFIX = ".nmt"
 INFO, CONFIG, WEIGHTS, CARD = "bundle.json", "config.yaml", "model.safetensors", "README.md"
+SHORTLIST = "shortlist.safetensors"
 FORMAT = 1
 StoredPrecision = Literal["fp32", "bf16", "int8"]
 PRECISIONS = get_args(StoredPrecision)
@@ -60,9 +64,10 @@ MAX_BYTES = {
     CONFIG: MAX_CONFIG_BYTES,
     CARD: MIB,
     CHECKSUMS: MAX_CHECKSUMS_BYTES,
+    SHORTLIST: MAX_SHORTLIST_BYTES,
 }
 MAX_WEIGHTS_BYTES = (1 << 32) - (1 << 28)  # archives of 4 GiB and more need another format
-MAX_MEMBERS = len(REQUIRED) + 3
+MAX_MEMBERS = len(REQUIRED) + 4
 ALIGNMENT = 64  # of the weights in the file, for vector instructions on mapped memory
 LOCAL_HEADER_BYTES = 30
 END_RECORD = struct.Struct("<4s4H2LH")  # end of central directory, the last bytes of the file
@@ -105,7 +110,7 @@ def is_bundle(path: Path) -> bool:
 
 def is_member(name: str) -> bool:
     """Return whether a bundle may contain a file of this name."""
-    return name in REQUIRED or name in VOCABULARIES
+    return name in (*REQUIRED, SHORTLIST) or name in VOCABULARIES
 
 
 def read_bundle(path: Path, *, inside: Path | None = None) -> Bundle:
@@ -182,7 +187,7 @@ def _with_checksums(files: Mapping[str, bytes]) -> dict[str, bytes]:
 
 def _read_folder(path: Path, inside: Path) -> dict[str, bytes]:
     files = {}
-    for name in (*REQUIRED, *VOCABULARIES):
+    for name in (*REQUIRED, *VOCABULARIES, SHORTLIST):
         file = path / name
         if is_file(file):
             if not resolve(file).is_relative_to(inside):

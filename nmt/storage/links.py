@@ -29,7 +29,7 @@ def check_links(run: RunDir) -> None:
 
 def _links(run: RunDir) -> Iterator[Path]:
     never_followed = {run.checkpoint("best"), run.checkpoint("last")}
-    for path in (run.config, run.vocabulary, run.checkpoints, run.plugins):
+    for path in (run.config, run.vocabulary, run.shortlist, run.checkpoints, run.plugins):
         if path.is_symlink():
             yield path
         for parent, folders, files in os.walk(path):

@@ -9,7 +9,7 @@ from nmt.config.yaml_source import read_yaml
 from nmt.errors import UserError
 from nmt.files import exists, is_file
 from nmt.storage.atomic import file_errors, is_regular
-from nmt.storage.bundle import WEIGHTS, is_bundle, is_member
+from nmt.storage.bundle import SHORTLIST, WEIGHTS, is_bundle, is_member
 from nmt.storage.plugins import list_plugins, verified_plugins
 
 MAX_STEP_DIGITS = 18
@@ -26,6 +26,7 @@ class RunDir:
         joint_vocabulary: the one SentencePiece model of both sides; vocabularies of other kinds
             have the suffix .json instead
         source_vocabulary, target_vocabulary: the model of each side, unless the vocabulary is joint
+        shortlist: target tokens that may translate each source token
         cache: directory of encoded text and images, unless `data.cache` names another
         batch_tokens: the batch size that `batch_tokens: auto` has found
         checkpoints: one directory per checkpoint, named by its update, and the links to two of them
@@ -47,6 +48,7 @@ class RunDir:
         self.joint_vocabulary = self.vocabulary / "joint.model"
         self.source_vocabulary = self.vocabulary / "source.model"
         self.target_vocabulary = self.vocabulary / "target.model"
+        self.shortlist = path / SHORTLIST
         self.cache = path / "cache"
         self.batch_tokens = path / "batch_tokens"
         self.checkpoints = path / "checkpoints"

@@ -14,7 +14,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nmt import cpu_tuning
 from nmt.config.loader import load_experiment
 from nmt.config.presets import VALIDATIONS, Choice, Facts, choose, reduce_vocabulary, set_duration
 from nmt.config.writing import write_yaml
@@ -24,7 +23,7 @@ from nmt.data.examination.split import MIN_PAIRS, TEST, VALID, divide, part_size
 from nmt.data.examination.writing import NOWHERE, REMOVED, Copy, remove
 from nmt.data.readers.pair_text import PairText, TwoFiles
 from nmt.data.text import is_blank, read_lines
-from nmt.device import resolve_device
+from nmt.device import has_fast_bf16, resolve_device
 from nmt.errors import OptionError, UserError
 from nmt.evaluation.baselines import MAX_LINES, MAX_PAIRS, Baseline, score_baselines
 from nmt.files import exists
@@ -179,7 +178,7 @@ def collect_facts(
         shares_letters=not scripts[0].isdisjoint(scripts[1]) or not all(scripts),
         longest=int(np.percentile(measured.characters.max(axis=1), 99)),
         has_gpu=has_gpu,
-        has_fast_bf16=not has_gpu and cpu_tuning.has_fast_bf16(),
+        has_fast_bf16=not has_gpu and has_fast_bf16(),
     )
 
 

@@ -13,10 +13,12 @@ import torch
 
 from nmt.config.choices import RecurrenceBackend
 from nmt.config.schema import Experiment
+from nmt.data.shortlist import learn_shortlist
 from nmt.distributed.process_group import SINGLE_PROCESS_GROUP, ProcessGroup
 from nmt.errors import LOWER_MEMORY, OptionError, explained_out_of_memory
 from nmt.model.decoders.recurrent import RecurrentDecoder
 from nmt.registry import SCHEDULES
+from nmt.storage.atomic import replace_bytes
 from nmt.storage.lock import RunLock
 from nmt.storage.open_run import open_run_dir
 from nmt.storage.run_dir import RunDir
@@ -91,6 +93,7 @@ def open_trainer(
             log.info("nothing left to do: %s are done", reason)
             trainer.stop.finish(reason)
             yield trainer
+            _store_shortlist(session)
             return
         metrics = _open_metrics(session, callbacks)
         validator = _build_validator(session, metrics)
@@ -109,6 +112,8 @@ def open_trainer(
             with metrics, progress, _handle_signals(trainer.stop):
                 yield trainer
             _log_end(session, validator, metrics, command)
+            if trainer.stop.reason is not None:
+                _store_shortlist(session)
 
 
 def _open_metrics(session: Session, callbacks: Sequence[Callback]) -> MetricsLogger:
@@ -201,6 +206,17 @@ def _log_end(
         )
         for line in report.lines(metrics.reports("valid")):
             log.info(line)
+
+
+def _store_shortlist(session: Session) -> None:
+    """Learn the shortlist of a run with source text, unless it has one."""
+    run, datasets = session.run, session.datasets
+    source = datasets.source_vocabulary
+    if source is None or run.shortlist.exists() or not session.trainer.process_group.is_first:
+        return
+    shortlist = learn_shortlist(datasets.train, source, datasets.target_vocabulary)
+    replace_bytes(run.shortlist, shortlist.to_bytes())
+    log.info("learned the shortlist for --shortlist and --fast")
 
 
 def _metric(experiment: Experiment, directory: Path, restart: bool) -> str | list[str]:

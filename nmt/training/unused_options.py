@@ -152,6 +152,7 @@ def _unused_search_options(loaded: LoadedExperiment) -> Unused:
         return
     options_of_words = {
         "search.replace_unknown": search.replace_unknown,
+        "search.shortlist": search.shortlist,
         "search.tag": search.tag is not None,
         "evaluation.alignments": loaded.experiment.evaluation.alignments is not None,
     }

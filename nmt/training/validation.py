@@ -237,7 +237,8 @@ class Validator:
             [model],
             self._datasets.source,
             self._datasets.target_vocabulary,
-            self._experiment.search,
+            # Without the shortlist, which is learned when training has ended.
+            self._experiment.search.updated({"shortlist": False}),
             device=self._trainer.precision.device,
             preparation=self._datasets.preparation.of_files,
         )

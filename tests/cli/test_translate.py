@@ -120,11 +120,11 @@ def test_checkpoint_is_selected_by_name_or_update(checkpoint: str, trained: Path
     assert called.out == f"{one.text}\t{one.score:.4f}\n"
 
 
-@pytest.mark.parametrize("precision", ["bf16", "int8"])
-def test_precision_bf16_and_int8_translate(
-    precision: str, trained: Path, expected: list[str]
-) -> None:
-    called = nmt_translate("-m", trained, "--precision", precision, given="Guten Morgen!\n")
+@pytest.mark.parametrize(
+    "options", [["--precision", "bf16"], ["--precision", "int8"], ["--shortlist"], ["--fast"]]
+)
+def test_faster_modes_translate(options: list[str], trained: Path, expected: list[str]) -> None:
+    called = nmt_translate("-m", trained, "--device", "cpu", *options, given="Guten Morgen!\n")
     assert called == (0, expected[0] + "\n", "")
 
 
@@ -147,6 +147,11 @@ def test_precision_bf16_and_int8_translate(
         (["--n-best", 2, "--scores"], "the output of --n-best contains the scores; remove"),
         (["--jsonl", "--scores"], "the output of --jsonl contains the scores; remove"),
         (["--force", "x", "--n-best", 2], "--n-best: has no effect with --score-targets"),
+        (["--force", "x", "--shortlist"], "--shortlist: has no effect with --score-targets"),
+        (
+            ["--fast", "--precision", "bf16", "--device", "cpu"],
+            "precision bf16: has no effect with fast",
+        ),
         (["--sample", "-b", 3], "--beam-size: has no effect with --sample"),
         (["--sample", "--alpha", 1], "--length-penalty: has no effect with --sample"),
         (["-b", 1, "--stop", "likely"], "--early-stopping: has no effect with --beam-size 1"),

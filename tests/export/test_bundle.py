@@ -33,6 +33,7 @@ def texts(model: Path, **options: Any) -> list[tuple[str, float]]:
 
 def test_bundle_translates_like_its_run(trained: Path, bundle: Path) -> None:
     assert texts(bundle) == texts(trained)
+    assert texts(bundle, fast=True) == texts(trained, fast=True)
     given = "\n".join(SOURCE) + "\n"
     by_run, by_bundle = (nmt_translate("-m", one, given=given).out for one in (trained, bundle))
     assert by_bundle == by_run

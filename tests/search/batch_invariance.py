@@ -1,6 +1,7 @@
 """Untrained models of a realistic width, and the comparison of their translations bit by bit."""
 
 from random import Random
+from typing import Any
 
 import pytest
 import torch
@@ -16,13 +17,20 @@ from nmt.search.translation import Translation
 from nmt.search.translator import Translator
 from tests.commands import PHRASES
 
+from .shortlists import random_shortlist
+
 
 def phrases() -> list[str]:
     return list(read_lines(PHRASES.with_name("phrases.de")))[:40]
 
 
-def untrained(config: ModelConfig, images: ImageSize | None = None) -> Translator:
-    """Return an untrained translator, whose output depends on every bit of its scores."""
+def untrained(
+    config: ModelConfig, images: ImageSize | None = None, precision: str = "fp32"
+) -> Translator:
+    """Return an untrained translator, whose output depends on every bit of its scores.
+
+    It has a shortlist of random tokens.
+    """
     torch.manual_seed(7)
     vocabulary = SentencePieceVocabulary.train(
         phrases() if images is None else read_lines(PHRASES.with_suffix(".en")), size=200
@@ -31,20 +39,29 @@ def untrained(config: ModelConfig, images: ImageSize | None = None) -> Translato
     source_size = len(vocabulary) if images is None else images
     model = build_model(config, source_size, len(vocabulary)).eval().requires_grad_(False)
     options = SearchOptions(max_length=8)
-    return Translator([model], source, vocabulary, options, device=torch.device("cpu"))
+    return Translator(
+        [model],
+        source,
+        vocabulary,
+        options,
+        device=torch.device("cpu"),
+        precision=precision,
+        shortlist=random_shortlist(len(vocabulary), vocabulary),
+    )
 
 
 def assert_batches_change_no_bit(
-    translator: Translator, sources: list[str], beam_size: int
+    translator: Translator, sources: list[str], beam_size: int, **options: Any
 ) -> list[Translation]:
     """Compare translations in shuffled batches with those of single sentences; return these."""
     if not use_onednn_for_products():
         pytest.skip("products do not use oneDNN on this CPU, so rows may round differently")
-    alone = translator.translate(sources, beam_size=beam_size, batch_sentences=1)
+    options = {"beam_size": beam_size, **options}
+    alone = translator.translate(sources, batch_sentences=1, **options)
     order = Random(1).sample(range(len(sources)), len(sources))
     for batch_sentences in (7, 64):
         shuffled = translator.translate(
-            [sources[i] for i in order], beam_size=beam_size, batch_sentences=batch_sentences
+            [sources[i] for i in order], batch_sentences=batch_sentences, **options
         )
         for position, number in enumerate(order):
             assert _bits(shuffled[position]) == _bits(alone[number]), sources[number]

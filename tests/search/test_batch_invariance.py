@@ -47,6 +47,19 @@ def test_batches_change_no_bit_of_recurrent_models(
     assert_batches_change_no_bit(untrained(config), phrases(), beam_size)
 
 
+@pytest.mark.parametrize("precision", ["fp32", pytest.param("int8", marks=pytest.mark.slow)])
+def test_batches_change_no_bit_with_a_shortlist(precision: str) -> None:
+    config = ModelConfig(
+        embedding_size=64,
+        encoder=ComponentConfig("bilstm", {"hidden_size": 64}),
+        decoder=ComponentConfig("bahdanau", {"hidden_size": 128}),
+    )
+    translator = untrained(config, precision=precision)
+    found = assert_batches_change_no_bit(translator, phrases(), 5, shortlist=True)
+    plain = translator.translate(phrases())
+    assert sum(one.text != other.text for one, other in zip(found, plain, strict=True)) > 20
+
+
 TRANSFORMER = ComponentConfig("transformer", {"layers": 2, "heads": 4, "feed_forward_size": 256})
 TRANSFORMERS = {
     "transformer": {"encoder": TRANSFORMER, "decoder": TRANSFORMER},

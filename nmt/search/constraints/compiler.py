@@ -67,6 +67,13 @@ class CompiledConstraints(NamedTuple):
     advance_ojx: Int[np.ndarray, "o j 3"]
     prefix: ForcedPrefix
 
+    @property
+    def tokens(self) -> list[int]:
+        """Return the tokens that spell required phrases, and those that may spell the prefix."""
+        spelling = self.advance_ojx[self.advance_ojx >= 0]
+        last_word = np.flatnonzero(self.prefix.allowed_xv.any(axis=0))
+        return [*self.prefix.tokens, *spelling.tolist(), *last_word.tolist()]
+
 
 class ConstraintCompiler:
     """Conversion of constraints to tables, for one target vocabulary.
