@@ -73,6 +73,8 @@ class Measurement:
         tokens_per_second: target tokens per second in training, the median of the reports
         seconds: seconds of translation
         attention: weights of the sentence of the figure; None without attention
+        alignment_error: alignment error rate of the checkpoint in percent, as its validation has
+            reported it; None without `evaluation.alignments`
     """
 
     path: Path
@@ -84,6 +86,7 @@ class Measurement:
     tokens_per_second: float | None
     seconds: float
     attention: Matrix | None
+    alignment_error: float | None = None
 
 
 def read_test(files: Sequence[Path], systems: Sequence[System]) -> TestSet:
@@ -174,7 +177,7 @@ def measure(
                 found = _translate(translator, test, options, sentence)
                 found["parameters"] = sum(weight.numel() for weight in saved.model.parameters())
                 _write(file, found, key)
-            yield system, _with_training(run, found)
+            yield system, _with_training(run, found, checkpoint)
 
 
 def _key(run: PlannedRun, test: TestSet, checkpoint: str, options: list[Any]) -> str:
@@ -232,9 +235,12 @@ def _translate(
     }
 
 
-def _with_training(run: PlannedRun, found: dict[str, Any]) -> Measurement:
+def _with_training(run: PlannedRun, found: dict[str, Any], checkpoint: str) -> Measurement:
     last, _ = find_checkpoint(RunDir(run.path), "last")
     state = read_state(last)
+    used = None
+    if checkpoint != "average":
+        used = find_checkpoint(RunDir(run.path), checkpoint)[0].name
     reports = Run(run.path).metrics
     speeds = [
         one["target_tokens_per_second"] for one in reports if "target_tokens_per_second" in one
@@ -250,4 +256,7 @@ def _with_training(run: PlannedRun, found: dict[str, Any]) -> Measurement:
         tokens_per_second=median(speeds) if speeds else None,
         seconds=found["seconds"],
         attention=None if matrix is None else Matrix(**matrix),
+        alignment_error=next(
+            (one["aer"] for one in reports if str(one["step"]) == used and "aer" in one), None
+        ),
     )

@@ -159,8 +159,12 @@ def safe_name(name: str) -> str:
 
 
 def _name(stem: str, values: Mapping[str, object]) -> str:
-    """Return `STEM, VALUE, key=VALUE`; a word needs no key, a number has the last part of it."""
+    """Return `STEM, VALUE, key=VALUE`.
+
+    A word needs no key, and a number the last part of it, unless several keys end in that part.
+    """
     parts = [stem] if stem else []
+    ends = Counter(key.rpartition(".")[2] for key in values)
     for key, value in values.items():
         if isinstance(value, Mapping) and "type" in value:
             options = [
@@ -168,7 +172,10 @@ def _name(stem: str, values: Mapping[str, object]) -> str:
             ]
             value = " ".join([str(value["type"]), *options])
         last = key.rpartition(".")[2]
-        parts.append(value if isinstance(value, str) else f"{last}={format_value(value)}")
+        is_ambiguous = ends[last] > 1
+        shown = key if is_ambiguous else last
+        is_word = isinstance(value, str) and not is_ambiguous
+        parts.append(value if is_word else f"{shown}={format_value(value)}")
     return ", ".join(parts)
 
 

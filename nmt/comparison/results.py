@@ -41,10 +41,12 @@ class SystemResult:
 
     @property
     def costs(self) -> dict[str, int | float | None]:
-        """Return parameters, and means over seeds of minutes, updates and speeds."""
+        """Return parameters, and means over seeds of alignment errors, times and speeds."""
         runs = self.measurements
         speeds = [one.tokens_per_second for one in runs if one.tokens_per_second is not None]
+        errors = [one.alignment_error for one in runs if one.alignment_error is not None]
         return {
+            "alignment_error_rate": mean(errors) if errors else None,
             "parameters": runs[0].parameters,
             "updates": mean(one.updates for one in runs),
             "minutes": mean(one.minutes for one in runs),
@@ -80,6 +82,11 @@ class Results:
     def signatures(self) -> dict[str, str]:
         """Return sacreBLEU's signatures by metric."""
         return {name: str(metric.get_signature()) for name, metric in self.scorers.items()}
+
+    @property
+    def has_alignments(self) -> bool:
+        """Return whether a system has an alignment error rate."""
+        return any(one.costs["alignment_error_rate"] is not None for one in self.systems)
 
     def best(self, metric: str) -> float:
         """Return the best mean score."""

@@ -24,13 +24,12 @@ LATEX = str.maketrans(
 
 def to_markdown(results: Results) -> str:
     """Format the results as a Markdown table with its caption."""
-    header = ["system", *(NAMES[name] for name in results.metrics), *COSTS]
     rows = []
     for result in results.systems:
         name = result.name.replace("|", r"\|")
         cells = [_score(results, result, metric, "**{}**", "±") for metric in results.metrics]
-        rows.append([name, *cells, *_costs(result)])
-    return f"{markdown(header, rows)}\n\n{caption(results)}\n"
+        rows.append([name, *cells, *_costs(results, result)])
+    return f"{markdown(_header(results), rows)}\n\n{caption(results)}\n"
 
 
 def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -47,11 +46,10 @@ def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def to_latex(results: Results) -> str:
     """Format the results as a LaTeX table for the package booktabs."""
-    header = ["system", *(NAMES[name] for name in results.metrics), *COSTS]
-    rows = []
+    header, rows = _header(results), []
     for result in results.systems:
         cells = [_score(results, result, m, r"\textbf{{{}}}", r"$\pm$") for m in results.metrics]
-        rows.append([result.name.translate(LATEX), *cells, *_costs(result)])
+        rows.append([result.name.translate(LATEX), *cells, *_costs(results, result)])
     described = caption(results).translate(LATEX).replace("±", r"$\pm$")
     lines = [
         r"\begin{table}",
@@ -119,10 +117,17 @@ def _score(results: Results, result: SystemResult, metric: str, bold: str, plus:
     return f"{text}*" if p_value is not None and p_value < SIGNIFICANT else text
 
 
-def _costs(result: SystemResult) -> list[str]:
+def _header(results: Results) -> list[str]:
+    alignments = ["AER"] * results.has_alignments
+    return ["system", *(NAMES[name] for name in results.metrics), *alignments, *COSTS]
+
+
+def _costs(results: Results, result: SystemResult) -> list[str]:
     costs = result.costs
-    speed = costs["training_tokens_per_second"]
+    speed, error = costs["training_tokens_per_second"], costs["alignment_error_rate"]
+    alignments = ["-" if error is None else f"{error:.2f}"] * results.has_alignments
     return [
+        *alignments,
         f"{costs['parameters']:,}",
         f"{costs['minutes']:.1f}",
         "-" if speed is None else f"{speed:,.0f}",

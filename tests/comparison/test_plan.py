@@ -60,6 +60,10 @@ def test_systems_are_all_combinations_and_differ_in_the_values(
     assert systems[0].experiment.model.score.type == "dot"
     (alone,) = plan_experiments(files[:1], {}, tmp_path)
     assert alone.name == "a"
+    # Options of the same name are distinguished by their whole keys.
+    sizes: Grid = {f"model.{part}.hidden_size": [48] for part in ("encoder", "decoder")}
+    (both,) = plan_experiments(files[:1], sizes, tmp_path)
+    assert both.name == "model.encoder.hidden_size=48, model.decoder.hidden_size=48"
 
 
 def test_mistakes_of_all_combinations_are_reported_once(

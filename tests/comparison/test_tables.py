@@ -30,7 +30,8 @@ def results(trained: Path) -> Results:
     experiment = RunDir(trained).experiment()
 
     def measured(seed: int, texts: list[str], matrix: Matrix | None) -> Measurement:
-        return Measurement(Path("r"), seed, texts, 1234567, 2.5, 9, 4000.4, 0.5, matrix)
+        error = None if matrix is None else 40 + 0.25 * seed
+        return Measurement(Path("r"), seed, texts, 1234567, 2.5, 9, 4000.4, 0.5, matrix, error)
 
     first, tie, worse = (System(name, experiment, ()) for name in ("a_1 & b", "tie", "worse"))
     runs = [
@@ -46,16 +47,17 @@ def test_markdown_shows_ties_as_equally_bold_and_stars_significant_differences(
 ) -> None:
     lines = to_markdown(results).splitlines()
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines[:5]]
-    assert rows[0][:2] == ["system", "exact"]
-    assert rows[2] == ["a_1 & b", "**100.00** ± 0.00", "1,234,567", "2.5", "4,000", "260"]
+    assert rows[0][:3] == ["system", "exact", "AER"]
+    # The alignment error rate is the mean of 40.25 and 40.5.
+    assert rows[2] == ["a_1 & b", "**100.00** ± 0.00", "40.38", "1,234,567", "2.5", "4,000", "260"]
     assert rows[3][:2] == ["tie", "**100.00** ± 0.00"]
-    assert rows[4][:2] == ["worse", "50.00*"]
+    assert rows[4][:3] == ["worse", "50.00*", "-"]
     assert "130 sentences of my_test.en. Mean ± sample standard deviation over 1 to 2" in lines[6]
 
 
 def test_latex_escapes_names(results: Results) -> None:
     text = to_latex(results)
-    assert r"a\_1 \& b & \textbf{100.00} $\pm$ 0.00 & 1,234,567" in text
+    assert r"a\_1 \& b & \textbf{100.00} $\pm$ 0.00 & 40.38 & 1,234,567" in text
     assert r"\caption{130 sentences of my\_test.en." in text
     assert "p $<$ 0.05" in text
 

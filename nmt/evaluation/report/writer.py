@@ -37,6 +37,8 @@ def open_report(path: Path, title: str) -> Iterator["ReportWriter"]:
         UserError: if a file cannot be written
     """
     # Before the work whose results are to be written.
+    if not path.parent.is_dir():
+        raise UserError("is not a directory; create it, or choose another one", str(path.parent))
     if not os.access(path.parent, os.W_OK):
         raise UserError("cannot write here; choose a writable directory", str(path.parent))
     if path.is_dir():

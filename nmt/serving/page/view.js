@@ -128,7 +128,7 @@ export class View {
   // Drawing.
 
   render() {
-    const hadFocus = this.text.contains(document.activeElement);
+    const hadFocus = [this.text, this.panel].some((part) => part.contains(document.activeElement));
     for (const one of this.segments) one.matrix = one.sentence && matrixOf(one.sentence, this.level);
     if (this.t !== null && this.t >= (this.matrix?.target.length ?? 0)) this.t = null;
     this.text.replaceChildren(...this.segments.flatMap((one, at) => [one.space, this.drawSentence(one, at)]));

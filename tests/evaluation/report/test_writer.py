@@ -95,6 +95,11 @@ def test_directory_of_other_files_is_neither_removed_nor_replaced(
     assert (tmp_path / "a_parts" / "mine.txt").read_text() == "mine"
 
 
+def test_missing_directory_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="missing: is not a directory; create it"):
+        write(tmp_path / "missing" / "a.html")
+
+
 def test_failed_report_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writer, "PART_SENTENCES", 1)
     monkeypatch.setattr(writer, "MAX_PAGE_BYTES", 1)

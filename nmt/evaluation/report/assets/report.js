@@ -170,7 +170,7 @@ function showFailure(message) {
   sentence = current = null;
   $("heading").textContent = message;
   for (const id of ["metrics", "targets", "views", "text", "figures", "info", "tree"]) $(id).replaceChildren();
-  for (const id of ["reference", "controls", "legend", "level-label"]) $(id).hidden = true;
+  for (const id of ["reference", "controls", "legend"]) $(id).hidden = true;
 }
 
 function tab(name, isOn, onSelect) {
@@ -232,6 +232,7 @@ function draw() {
   $("text").replaceChildren();
   $("info").replaceChildren();
   drawn = { matrices: [], sources: [], targets: [], curves: null };
+  if (!current) return; // still loading, or failed to
   if (!current.views.length) {
     for (const key of ["source", "target"]) $("text").append(element("p", { dir: "auto" }, key === "source" ? state.row.source : current.text));
     drawSteps(current.steps.map((_, number) => number));
@@ -458,7 +459,7 @@ document.addEventListener("keydown", (event) => {
 let resizing;
 addEventListener("resize", () => {
   clearTimeout(resizing);
-  resizing = setTimeout(() => current && draw(), 100);
+  resizing = setTimeout(draw, 100);
 });
 
 function openLink() {
