@@ -172,10 +172,10 @@ def _name(stem: str, values: Mapping[str, object]) -> str:
             ]
             value = " ".join([str(value["type"]), *options])
         last = key.rpartition(".")[2]
-        is_ambiguous = ends[last] > 1
-        shown = key if is_ambiguous else last
-        is_word = isinstance(value, str) and not is_ambiguous
-        parts.append(value if is_word else f"{shown}={format_value(value)}")
+        if ends[last] > 1:
+            parts.append(f"{key}={format_value(value)}")
+        else:
+            parts.append(value if isinstance(value, str) else f"{last}={format_value(value)}")
     return ", ".join(parts)
 
 
