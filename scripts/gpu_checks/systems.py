@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gpu_checks.context import SystemConfig
 from nmt.config.choices import RecurrenceBackend
-from nmt.data.batch import Batch, collate, collate_images
+from nmt.data.batch import Batch, collate, combine, pad
 from nmt.data.images import ImageSize
 from nmt.data.special_tokens import SpecialTokens
 from nmt.model.build import build_model
@@ -53,7 +53,9 @@ class System:
             self.batch = collate(sources, targets, SPECIAL_TOKENS, SPECIAL_TOKENS)
         else:
             images = _images(generator, config.image_size, pairs)
-            self.batch = collate_images(images, targets, SPECIAL_TOKENS)
+            mask_bs = np.ones((len(images), 1), bool)
+            padded = pad(targets, SPECIAL_TOKENS)
+            self.batch = combine(images, mask_bs, *padded, SPECIAL_TOKENS)
         torch.manual_seed(2)
         self.model = self._build()
 
