@@ -8,9 +8,9 @@ from pathlib import Path, PurePath
 from typing import Any, TypeAlias
 
 from nmt.api.run import Run
+from nmt.data.bleu_tokenizer import choose_for_references
 from nmt.data.text import list_texts, read_lines
 from nmt.errors import UserError
-from nmt.evaluation.languages import choose_for_references
 from nmt.evaluation.metrics import MetricResult, check_lines, make_metrics, score
 from nmt.evaluation.significance import Comparison, paired_bootstrap
 from nmt.search.translator import Translator

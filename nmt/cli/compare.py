@@ -264,7 +264,7 @@ def _metrics(
     options: argparse.Namespace, systems: Sequence["System"], test: "TestSet"
 ) -> tuple[list[str], str | None]:
     """Return the metrics and the tokenizer of BLEU."""
-    from nmt.evaluation.languages import choose_for_references
+    from nmt.data.bleu_tokenizer import choose_for_references
     from nmt.evaluation.metrics import make_metrics
 
     experiment = systems[0].experiment

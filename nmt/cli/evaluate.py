@@ -144,9 +144,9 @@ def _score_alignments(options: argparse.Namespace) -> dict[str, Result]:
 
 
 def _score_translations(options: argparse.Namespace) -> dict[str, Result]:
+    from nmt.data.bleu_tokenizer import choose_for_references
     from nmt.data.table import check_sentences
     from nmt.data.text import read_lines
-    from nmt.evaluation.languages import choose_for_references
     from nmt.evaluation.metrics import check_lines, make_metrics, score
     from nmt.evaluation.significance import paired_bootstrap
 

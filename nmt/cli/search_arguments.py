@@ -149,7 +149,10 @@ def check_search_options(arguments: argparse.Namespace) -> None:
     changes, sampling = _given(arguments)
     if sampling or getattr(arguments, "sample", False):
         changes["sampling"] = sampling
-    # The options of the run are not known yet, and decide later whether --alpha has an effect.
+    # The options of the run are not known yet, and decide later whether --alpha and --candidates
+    # have an effect.
+    if "candidates" in changes:
+        changes.setdefault("mbr", "chrf")
     SearchOptions().updated(changes, _flag)
 
 

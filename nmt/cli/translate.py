@@ -123,6 +123,7 @@ def make_parser() -> Parser:
         "examples:\n"
         "  nmt-translate -m runs/multi30k_de_en input.de -o output.en\n"
         "  nmt-translate -m runs/first -m runs/second -b 10 --n-best 5 < input.de\n"
+        "  nmt-translate -m runs/multi30k_de_en input.de --mbr chrf --sample --candidates 50\n"
         "  nmt-translate -m runs/multi30k_de_en input.de --terms terms.en --forbid forbidden.en\n"
         "  nmt-translate -m runs/multi30k_de_en input.de --score-targets output.en --scores",
     )
@@ -142,13 +143,13 @@ def make_parser() -> Parser:
         ".csv; a header row has no translation (default: INPUT is text)",
     )
     add_model_options(parser, required=True)
-    sampling = parser.add_argument_group("sampling")
+    sampling = parser.add_argument_group("sampling and minimum Bayes risk")
     sampling.add_argument(
         "--sample",
         action="store_true",
         help="sample translations instead of searching for the best ones (default: off)",
     )
-    add_search_options(sampling, "temperature", "top_k", "top_p", "seed")
+    add_search_options(sampling, "temperature", "top_k", "top_p", "seed", "mbr", "candidates")
     add_constraint_options(parser)
     output = parser.add_argument_group("output")
     add = output.add_argument
@@ -302,8 +303,8 @@ def translate_windows(
 def check_options(arguments: argparse.Namespace) -> None:
     """Raise UserError for options that have no effect with one another."""
     if arguments.score_targets:
-        unused = ("sample", "n_best", "replace_unknown", "beam_size", "max_length")
-        for name in (*unused, "early_stopping", "block_ngram_repeat", "shortlist"):
+        unused = ("sample", "n_best", "replace_unknown", "beam_size", "max_length", "mbr")
+        for name in (*unused, "candidates", "early_stopping", "block_ngram_repeat", "shortlist"):
             if getattr(arguments, name):
                 option = option_name(name)
                 raise UserError(f"{option}: has no effect with --score-targets; remove it")

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sacrebleu.metrics.bleu import BLEU
 
 from nmt.comparison.results import Results
-from nmt.evaluation.languages import lacks_spaces
+from nmt.data.bleu_tokenizer import lacks_spaces
 
 MAX_BUCKETS, MIN_LINES = 14, 50
 WIDTHS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)

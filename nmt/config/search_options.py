@@ -21,12 +21,17 @@ MaxLength = Annotated[int, Ge(1), Le(100_000)]
 BatchSize = Annotated[int, Ge(1), Le(100_000_000)]
 TopK = Annotated[int, Ge(0), Le(100_000_000)]
 Alternatives = Annotated[int, Ge(0), Le(1000)]
+Candidates = Annotated[int, Ge(2), Le(1000)]
 Ngram = Annotated[int, Ge(0), Le(1000)]
 # Random numbers of a line are seeded by seed * 2^32 + line in 64 bits.
 SamplingSeed = Annotated[int, Ge(0), Le(2**31 - 1)]
 EarlyStopping = Literal["exact", "heuristic"]
+Utility = Literal["chrf", "bleu"]
 ProbabilityMass = Annotated[float, Gt(0), Le(1)]
 Temperature = Annotated[float, Ge(0.001), Le(1000)]
+
+# Samples per sentence for minimum Bayes risk decoding.
+DEFAULT_SAMPLES = 50
 
 # Options of beam search, which sampling replaces.
 BEAM_OPTIONS = frozenset(
@@ -75,8 +80,6 @@ class SearchOptions(Section):
     beam_size: BeamSize = 5
     """active hypotheses per sentence; 1 is greedy search, which selects the most likely token at
     every step"""
-    n_best: BeamSize = 1
-    """translations of distinct texts to return per sentence; fewer if the beam holds no more"""
     alternatives: Alternatives = 0
     """most likely other tokens to return per target token of the best translation, which takes one
     more pass over it"""
@@ -107,6 +110,16 @@ class SearchOptions(Section):
     """tag before source sentences that do not begin with it, as in data.train; none by default"""
     sampling: SamplingOptions | None = None
     """sample translations instead of searching for the best ones"""
+    # After the options that decide whether these have an effect.
+    n_best: BeamSize = 1
+    """translations to return per sentence: of distinct texts, fewer if the beam holds no more; or
+    independent samples"""
+    mbr: Utility | None = None
+    """minimum Bayes risk decoding: of several candidates, choose the one whose chrf or bleu against
+    all of them is highest on average; off by default"""
+    candidates: Candidates | None = None
+    """candidates of mbr per sentence; by default beam_size hypotheses of beam search, or 50 samples
+    """
 
     @model_validator(mode="before")
     @classmethod
@@ -124,20 +137,26 @@ class SearchOptions(Section):
     @field_validator("n_best", mode="after")
     @classmethod
     def _check_beam(cls, n_best: int, field: FieldContext) -> int:
-        if n_best > 1 and field.data.get("beam_size") == 1:
+        if n_best > 1 and _is_greedy(field):
             raise ValueError(
                 f"{n_best} has no effect with a beam of 1, which is greedy search; use a wider beam"
             )
         return n_best
 
-    @field_validator("sampling", mode="after")
+    @field_validator("mbr", mode="after")
     @classmethod
-    def _check_n_best(
-        cls, sampling: SamplingOptions | None, field: FieldContext
-    ) -> SamplingOptions | None:
-        if sampling is not None and field.data.get("n_best", 1) != 1:
-            raise ValueError("returns one translation per sentence; remove n_best")
-        return sampling
+    def _check_candidates(cls, mbr: Utility | None, field: FieldContext) -> Utility | None:
+        if mbr is not None and _is_greedy(field):
+            raise ValueError("requires several candidates; use a wider beam, or sampling")
+        return mbr
+
+    @property
+    def hypotheses(self) -> int:
+        """Number of hypotheses to find per sentence, before mbr chooses among them."""
+        if self.mbr is None:
+            return self.n_best
+        default = self.beam_size if self.sampling is None else DEFAULT_SAMPLES
+        return self.candidates or default
 
     def updated(
         self, changes: Mapping[str, object], spell: Callable[[str], str] = str
@@ -157,28 +176,34 @@ class SearchOptions(Section):
         values = {name: value for name, value in self if name not in renamed}
         updated = validate(type(self), {**values, **changes}, spell=spell)
         unused = find_unused(updated, renamed, spell)
-        errors = [
-            UserError(f"{spell(name)}: has no effect with {cause}; remove one of them")
-            for name, cause in unused.items()
-        ]
+        errors = [UserError(f"{spell(name)}: {reason}") for name, reason in unused.items()]
         if errors:
             raise UserErrors(errors)
         return updated
 
 
+def _is_greedy(field: FieldContext) -> bool:
+    return field.data.get("beam_size") == 1 and field.data.get("sampling") is None
+
+
 def find_unused(
     options: SearchOptions, given: Collection[str], spell: Callable[[str], str] = str
 ) -> dict[str, str]:
-    """Return those of the given options that others leave without effect, each with its cause.
+    """Return those of the given options that others leave without effect, each with its reason.
 
     Args:
         options: complete search options
         given: names of the options that a user gave, also those with default values
         spell: returns the spelling of an option in messages
     """
+    reasons: dict[str, str] = {}
+    if options.mbr is None and "candidates" in given and options.candidates is not None:
+        reasons["candidates"] = f"has no effect without {spell('mbr')}; add it, or remove this"
+    unused, cause = frozenset[str](), ""
     if options.sampling is not None:
-        return dict.fromkeys(sorted(BEAM_OPTIONS.intersection(given)), spell("sampling"))
-    if options.beam_size == 1:
-        cause = f"{spell('beam_size')} 1, which is greedy search"
-        return dict.fromkeys(sorted(WIDE_BEAM_OPTIONS.intersection(given)), cause)
-    return {}
+        unused, cause = BEAM_OPTIONS, spell("sampling")
+    elif options.beam_size == 1:
+        unused, cause = WIDE_BEAM_OPTIONS, f"{spell('beam_size')} 1, which is greedy search"
+    for name in sorted(unused.intersection(given)):
+        reasons[name] = f"has no effect with {cause}; remove one of them"
+    return reasons

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import yaml
 
 from nmt.config.schema import Experiment
+from nmt.data.bleu_tokenizer import choose_for_references
 from nmt.data.languages import language_code
 from nmt.errors import UserError
-from nmt.evaluation.languages import choose_for_references
 from nmt.evaluation.metrics import METRICS, score
 from nmt.files import MIB, is_file, read_text
 from nmt.inference.saved_model import SavedModel

@@ -2,11 +2,13 @@
 
 from typing import NamedTuple
 
+import torch
 from jaxtyping import Bool
+from numpy.random import SeedSequence
 from torch import Tensor
 
 from nmt.config.search_options import SearchOptions
-from nmt.model.interfaces import Memory, State
+from nmt.model.interfaces import Memory, State, select_rows
 from nmt.registry import COVERAGE_PENALTIES, LENGTH_PENALTIES
 from nmt.search.beam import beam_search
 from nmt.search.constraints.rules import ConstraintState
@@ -17,6 +19,9 @@ from nmt.search.intervention import IntervenedMemory
 from nmt.search.scoring import Scoring
 from nmt.search.step import Step
 from nmt.search.stepwise import find_alternatives, force_decode, sample
+
+MAX_SAMPLED_ROWS = 256
+"""Samples to draw at a time, of one or several sentences, which bounds the memory."""
 
 
 class EncodedBatch(NamedTuple):
@@ -44,7 +49,7 @@ class EncodedBatch(NamedTuple):
     graphs: GraphedSteps | None = None
 
     def beam_search(self, options: SearchOptions, detokenize: Detokenize) -> list[list[Hypothesis]]:
-        """Return the `n_best` best hypotheses of distinct texts per sentence."""
+        """Return the best hypotheses of distinct texts per sentence."""
         scoring = build_scoring(options)
         return beam_search(
             self.step,
@@ -54,7 +59,7 @@ class EncodedBatch(NamedTuple):
             eos=self.eos,
             beam_size=options.beam_size,
             max_lengths_b=self.max_lengths_b,
-            n_best=options.n_best,
+            n_best=options.hypotheses,
             length_penalty=scoring.length,
             coverage_penalty=scoring.coverage,
             block_ngram=options.block_ngram_repeat,
@@ -66,25 +71,39 @@ class EncodedBatch(NamedTuple):
         )
 
     def sample(self, numbers: list[int], options: SearchOptions) -> list[list[Hypothesis]]:
-        """Return one sample per sentence, drawn with a seed that follows from its line number."""
+        """Return samples of each sentence, drawn with seeds that follow from its line number."""
         assert options.sampling is not None
-        hypotheses = sample(
-            self.step,
-            self.memory,
-            self.state,
-            bos=self.bos,
-            eos=self.eos,
-            max_lengths_b=self.max_lengths_b,
-            temperature=options.sampling.temperature,
-            top_k=options.sampling.top_k,
-            top_p=options.sampling.top_p,
-            # By line number and not by position in the batch, so that batches, windows, workers
-            # and ranks change no sample. Pairs of seed and number have distinct sums.
-            seeds_b=[options.sampling.seed * (1 << 32) + number for number in numbers],
-            source_mask_bs=self.source_mask_bs,
-            constraints=self.constraints,
-        )
-        return [[hypothesis] for hypothesis in hypotheses]
+        count, samples_b = options.hypotheses, [list[Hypothesis]() for _ in numbers]
+        per_pass = max(1, MAX_SAMPLED_ROWS // len(numbers))
+        for first in range(0, count, per_pass):
+            indices = range(first, min(first + per_pass, count))
+            # Samples end at different steps, so each of them has a row of the memory of its own.
+            rows_n = torch.arange(len(numbers)).repeat_interleave(len(indices))
+            memory, state, constraints = select_rows(
+                (self.memory, self.state, self.constraints), rows_n
+            )
+            rows = rows_n.tolist()
+            found = sample(
+                self.step,
+                memory,
+                state,
+                bos=self.bos,
+                eos=self.eos,
+                max_lengths_b=[self.max_lengths_b[row] for row in rows],
+                temperature=options.sampling.temperature,
+                top_k=options.sampling.top_k,
+                top_p=options.sampling.top_p,
+                seeds_b=[
+                    _sample_seed(options.sampling.seed, number, index)
+                    for number in numbers
+                    for index in indices
+                ],
+                source_mask_bs=self.source_mask_bs[rows_n],
+                constraints=constraints,
+            )
+            for row, hypothesis in zip(rows, found, strict=True):
+                samples_b[row].append(hypothesis)
+        return samples_b
 
     def force_decode(
         self, targets: list[list[int]], options: SearchOptions
@@ -118,6 +137,14 @@ class EncodedBatch(NamedTuple):
             self.step, memory, self.state, sequences, count, bos=self.bos, eos=self.eos
         )
         return [one if own else [] for one, own in zip(found, hypotheses_b, strict=True)]
+
+
+def _sample_seed(seed: int, number: int, index: int) -> int | SeedSequence:
+    """Return the seed of one of several samples of a line."""
+    # By line number and not by position in the batch, so that batches, windows, workers and ranks
+    # change no sample. Pairs of seed and number have distinct sums.
+    of_line = seed * (1 << 32) + number
+    return of_line if index == 0 else SeedSequence(of_line, spawn_key=(index,))
 
 
 def build_scoring(options: SearchOptions) -> Scoring:

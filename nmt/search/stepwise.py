@@ -42,7 +42,7 @@ def sample(
     temperature: float = 1.0,
     top_k: int = 0,
     top_p: float = 1.0,
-    seeds_b: Sequence[int],
+    seeds_b: Sequence[int | np.random.SeedSequence],
     source_mask_bs: Bool[Tensor, "b s"] | None = None,
     constraints: ConstraintState | None = None,
 ) -> list[Hypothesis]:
@@ -225,11 +225,12 @@ def decode_stepwise(
             partial[sentence].append(token, log_prob, weights_s)
         # Sentences that have ended leave the batch, because a step takes time for every row.
         kept = [row for row, sentence in enumerate(sentences) if partial[sentence].is_active]
-        sentences = [sentences[row] for row in kept]
-        rows_b = torch.tensor(kept, dtype=torch.long)
-        tokens_b, memory, state, constraints = select_rows(
-            (tokens_b, memory, state, constraints), rows_b
-        )
+        if len(kept) < len(sentences):
+            sentences = [sentences[row] for row in kept]
+            rows_b = torch.tensor(kept, dtype=torch.long)
+            tokens_b, memory, state, constraints = select_rows(
+                (tokens_b, memory, state, constraints), rows_b
+            )
         position += 1
     return [
         one.complete(scoring, mask_s) for one, mask_s in zip(partial, source_mask_bs, strict=True)

@@ -39,7 +39,8 @@ class Translation:
     Attributes:
         source: source sentence, or file name of the image
         text: translated text; in scoring, the given translation
-        score: log-probability normalized by length, plus the coverage penalty; 0 for an empty line
+        score: log-probability normalized by length, plus the coverage penalty; with `mbr` the
+            expected metric, from 0 to 100; 0 for an empty line
         log_prob: log p(pieces | source), the natural logarithm
         source_pieces: tokens of the source without `</s>`
         pieces: tokens of the translation without `</s>`

@@ -27,6 +27,7 @@ from nmt.search.encoded_batch import EncodedBatch
 from nmt.search.graphed_steps import check_graph_options, check_recurrence
 from nmt.search.hypothesis import Alternative, Hypothesis
 from nmt.search.intervention import NO_WEIGHTS, Intervention
+from nmt.search.minimum_bayes_risk import minimize_risk
 from nmt.search.postprocessing import convert_hypotheses
 from nmt.search.source_encoding import SourceEncoding, encode_sources
 from nmt.search.source_line import SourceLine, number_lines
@@ -462,8 +463,15 @@ class Translator:
             assert len(targets) == len(lines)
             return batch.force_decode(self.target_vocabulary.encode_batch(targets), options)
         if options.sampling is not None:
-            return batch.sample([line.number for line in lines], options)
-        return batch.beam_search(options, self.target_vocabulary.decode)
+            hypotheses_b = batch.sample([line.number for line in lines], options)
+        else:
+            hypotheses_b = batch.beam_search(options, self.target_vocabulary.decode)
+        if options.mbr is None:
+            return hypotheses_b
+        language = self.languages[-1] if self.languages else None
+        return minimize_risk(
+            hypotheses_b, lines, options, self.target_vocabulary, self.preparation, language
+        )
 
 
 def _check_fast(precision: str | None, device: torch.device) -> None:

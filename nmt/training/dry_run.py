@@ -10,12 +10,12 @@ from nmt.config.loader import LoadedExperiment
 from nmt.config.schema import Experiment
 from nmt.data.batch import Batch
 from nmt.data.batch_plan import longest_batch
+from nmt.data.bleu_tokenizer import DEFAULT_TOKENIZER, choose_for_references
 from nmt.data.examination.corpus import corpus_warnings
 from nmt.data.images import ImageSize, check_pillow
 from nmt.data.loader import IndexedBatch, Position, UpdateBatch
 from nmt.device import resolve_device
 from nmt.errors import LOWER_MEMORY, UserError, explained_out_of_memory, option_errors
-from nmt.evaluation.languages import DEFAULT_TOKENIZER, choose_for_references
 from nmt.evaluation.metrics import make_metrics
 from nmt.model.build import check_model, set_backend
 from nmt.registry import SCHEDULES

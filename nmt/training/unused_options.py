@@ -146,8 +146,8 @@ def _vocabulary_options(directory: Path) -> dict[str, Any] | None:
 
 def _unused_search_options(loaded: LoadedExperiment) -> Unused:
     search = loaded.experiment.search
-    for name, cause in find_unused(search, _given(loaded, "search", SearchOptions)).items():
-        yield f"search.{name}", f"has no effect with {cause}; remove one of them"
+    for name, reason in find_unused(search, _given(loaded, "search", SearchOptions)).items():
+        yield f"search.{name}", reason
     if loaded.experiment.data.pictures is None:
         return
     options_of_words = {

@@ -11,13 +11,13 @@ from torch import Tensor
 
 from nmt.config.schema import Experiment
 from nmt.data.batch_plan import plan_by_length
+from nmt.data.bleu_tokenizer import choose_for_references
 from nmt.data.loader import make_batch
 from nmt.data.pharaoh import Link
 from nmt.data.special_tokens import SpecialTokenPair
 from nmt.data.token_corpus import TokenCorpus
 from nmt.distributed.process_group import SINGLE_PROCESS_GROUP, ProcessGroup
 from nmt.evaluation.attention_entropy import attention_entropy
-from nmt.evaluation.languages import choose_for_references
 from nmt.evaluation.metrics import score
 from nmt.model.seq2seq import Seq2Seq
 from nmt.model.weights import load_weights

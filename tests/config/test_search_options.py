@@ -76,10 +76,10 @@ INVALID: list[tuple[dict[str, Any], str, list[object], str]] = [
         "must be at least 0, got -1",
     ),
     (
-        {"n_best": 2, "sampling": {}},
-        "sampling",
-        ["--sample", "--n-best", 2],
-        "returns one translation per sentence; remove n_best",
+        {"mbr": "chrf", "beam_size": 1},
+        "mbr",
+        ["--mbr", "chrf", "-b", 1],
+        "requires several candidates; use a wider beam, or sampling",
     ),
 ]
 

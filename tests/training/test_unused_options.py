@@ -93,6 +93,8 @@ WITHOUT_EFFECT = [
         }.items()
     ),
     ("search.n_best", "2", "search: {beam_size: 1}", "has no effect with a beam of 1"),
+    ("search.mbr", "chrf", "search: {beam_size: 1}", "requires several candidates"),
+    ("search.candidates", "9", "", "has no effect without mbr; add it, or remove this"),
     ("search.early_stopping", "exact", "search: {beam_size: 1}", "has no effect with beam_size 1"),
     ("data.alignments", "links", "", "has no effect without training.guided_alignment"),
     ("training.guided_alignment.weight", "1.0", "", "requires data.alignments"),

@@ -6,8 +6,8 @@ import pytest
 import sacrebleu
 from sacrebleu.metrics.bleu import BLEU
 
-from nmt.evaluation import languages
-from nmt.evaluation.languages import (
+from nmt.data import bleu_tokenizer
+from nmt.data.bleu_tokenizer import (
     choose_for_references,
     choose_tokenizer,
     lacks_spaces,
@@ -59,12 +59,12 @@ def test_chinese_has_the_tokenizer_that_sacrebleu_chooses(code: str) -> None:
 def test_japanese_and_korean_fall_back_to_characters_with_a_remedy(
     code: str, language: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(languages, "find_spec", lambda module: None)
+    monkeypatch.setattr(bleu_tokenizer, "find_spec", lambda module: None)
     choice = choose_tokenizer(code)
     assert choice.name == "char"
     name = BLEU._TOKENIZER_MAP[language]
     assert name in choice.warning and f"pip install 'sacrebleu[{language}]'" in choice.warning
-    monkeypatch.setattr(languages, "find_spec", lambda module: object())
+    monkeypatch.setattr(bleu_tokenizer, "find_spec", lambda module: object())
     assert choose_tokenizer(code) == (name, "")
 
 
