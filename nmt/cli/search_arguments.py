@@ -149,9 +149,9 @@ def check_search_options(arguments: argparse.Namespace) -> None:
     changes, sampling = _given(arguments)
     if sampling or getattr(arguments, "sample", False):
         changes["sampling"] = sampling
-    # The options of the run are not known yet, and decide later whether --alpha and --candidates
+    # The options of the run are not known yet, and decide later whether --alpha and those of mbr
     # have an effect.
-    if "candidates" in changes:
+    if changes.keys() & {"candidates", "mbr_scale"}:
         changes.setdefault("mbr", "chrf")
     SearchOptions().updated(changes, _flag)
 

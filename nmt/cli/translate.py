@@ -149,7 +149,8 @@ def make_parser() -> Parser:
         action="store_true",
         help="sample translations instead of searching for the best ones (default: off)",
     )
-    add_search_options(sampling, "temperature", "top_k", "top_p", "seed", "mbr", "candidates")
+    add_search_options(sampling, "temperature", "top_k", "top_p", "seed")
+    add_search_options(sampling, "mbr", "candidates", "mbr_scale")
     add_constraint_options(parser)
     output = parser.add_argument_group("output")
     add = output.add_argument

@@ -24,6 +24,7 @@ from nmt.config.choices import Recurrence, TiedEmbeddings
 from nmt.config.component_fields import DEFAULT, Component, Components
 from nmt.config.corpus_options import Corpora
 from nmt.config.data_options import DataConfig, PicturesConfig
+from nmt.config.objective_options import MinimumRiskConfig, RDropConfig
 from nmt.config.search_options import SearchOptions
 from nmt.config.sections import FieldContext, PathSection, Section, check_distinct
 from nmt.config.start_options import StartFrom, StartFromConfig
@@ -50,9 +51,11 @@ __all__ = [
     "EvaluationConfig",
     "Experiment",
     "GuidedAlignmentConfig",
+    "MinimumRiskConfig",
     "ModelConfig",
     "NormalizationConfig",
     "PicturesConfig",
+    "RDropConfig",
     "SamplingConfig",
     "SearchOptions",
     "StartFromConfig",
@@ -227,6 +230,26 @@ class TrainingConfig(Section):
     """run directory that provides the initial weights and the vocabulary, or a section"""
     guided_alignment: GuidedAlignmentConfig | None = None
     """training of attention with data.alignments; in a Transformer, of one head of one layer"""
+    r_drop: RDropConfig | None = None
+    """R-Drop: two passes per batch, with different dropout, have to agree"""
+    minimum_risk: MinimumRiskConfig | None = None
+    """minimum risk training, for a model that start_from provides"""
+
+    @field_validator("minimum_risk", mode="after")
+    @classmethod
+    def _check_risk(
+        cls, risk: MinimumRiskConfig | None, field: FieldContext
+    ) -> MinimumRiskConfig | None:
+        if risk is None:
+            return None
+        for name in ("r_drop", "guided_alignment"):
+            if field.data.get(name) is not None:
+                raise ValueError(f"replaces the loss that {name} adds to; remove one of them")
+        if field.data.get("recurrence") == "graph":
+            raise ValueError("is not possible with recurrence: graph; use auto")
+        if field.data.get("start_from") is None:
+            raise ValueError("requires start_from, a run that was trained by cross entropy")
+        return risk
 
     # No field is required on its own, but training must end.
     @model_validator(mode="after")

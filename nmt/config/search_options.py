@@ -28,6 +28,7 @@ SamplingSeed = Annotated[int, Ge(0), Le(2**31 - 1)]
 EarlyStopping = Literal["exact", "heuristic"]
 Utility = Literal["chrf", "bleu"]
 ProbabilityMass = Annotated[float, Gt(0), Le(1)]
+Scale = Annotated[float, Ge(0), Le(100)]
 Temperature = Annotated[float, Ge(0.001), Le(1000)]
 
 # Samples per sentence for minimum Bayes risk decoding.
@@ -35,7 +36,14 @@ DEFAULT_SAMPLES = 50
 
 # Options of beam search, which sampling replaces.
 BEAM_OPTIONS = frozenset(
-    {"beam_size", "length_penalty", "coverage_penalty", "block_ngram_repeat", "early_stopping"}
+    {
+        "beam_size",
+        "length_penalty",
+        "coverage_penalty",
+        "block_ngram_repeat",
+        "early_stopping",
+        "mbr_scale",
+    }
 )
 
 # Options that have no effect on a single hypothesis per sentence.
@@ -120,6 +128,8 @@ class SearchOptions(Section):
     candidates: Candidates | None = None
     """candidates of mbr per sentence; by default beam_size hypotheses of beam search, or 50 samples
     """
+    mbr_scale: Scale = 0.3
+    """exponent of the probabilities of candidates of beam search in mbr; 0 weights all alike"""
 
     @model_validator(mode="before")
     @classmethod
@@ -197,8 +207,10 @@ def find_unused(
         spell: returns the spelling of an option in messages
     """
     reasons: dict[str, str] = {}
-    if options.mbr is None and "candidates" in given and options.candidates is not None:
-        reasons["candidates"] = f"has no effect without {spell('mbr')}; add it, or remove this"
+    if options.mbr is None:
+        candidates = {"candidates"} if options.candidates is not None else set()
+        for name in sorted((candidates | {"mbr_scale"}).intersection(given)):
+            reasons[name] = f"has no effect without {spell('mbr')}; add it, or remove this"
     unused, cause = frozenset[str](), ""
     if options.sampling is not None:
         unused, cause = BEAM_OPTIONS, spell("sampling")

@@ -189,12 +189,18 @@ def combine(
     target_special: SpecialTokens,
 ) -> Batch:
     """Combine padded sources, or images, with padded targets that end with `</s>`."""
-    target_in_bt = np.full_like(target_out_bt, target_special.bos)
-    # The input is the output shifted by one. </s> is not an input: it has no next token.
-    has_next_bt = target_mask_bt[:, 1:]
-    target_in_bt[:, 1:] = np.where(has_next_bt, target_out_bt[:, :-1], target_special.pad)
+    target_in_bt = decoder_input(target_out_bt, target_mask_bt, target_special)
     arrays = (source, source_mask_bs, target_in_bt, target_out_bt, target_mask_bt)
     return Batch.create(*map(torch.from_numpy, arrays))
+
+
+def decoder_input(target_out_bt: Array, target_mask_bt: Array, special: SpecialTokens) -> Array:
+    """Return the input of the decoder for padded targets that end with `</s>`."""
+    target_in_bt = np.full_like(target_out_bt, special.bos)
+    # The input is the output shifted by one. </s> is not an input: it has no next token.
+    has_next_bt = target_mask_bt[:, 1:]
+    target_in_bt[:, 1:] = np.where(has_next_bt, target_out_bt[:, :-1], special.pad)
+    return target_in_bt
 
 
 def pad(sentences: Sequence[Array], special: SpecialTokens) -> tuple[Array, Array]:

@@ -38,8 +38,8 @@ def minimize_risk(
     for hypotheses, line in zip(hypotheses_b, lines, strict=True):
         tokens = [one.tokens[:-1] if one.finished else one.tokens for one in hypotheses]
         texts = [preparation.restore(vocabulary.decode(own), line.text) for own in tokens]
-        are_samples = options.sampling is not None
-        ranked = rank_by_risk(hypotheses, texts, metric, are_samples=are_samples)
+        scale = None if options.sampling is not None else options.mbr_scale
+        ranked = rank_by_risk(hypotheses, texts, metric, scale=scale)
         ranked_b.append(ranked[: options.n_best])
     return ranked_b
 
@@ -49,25 +49,26 @@ def rank_by_risk(
     texts: Sequence[str],
     metric: SentenceMetric,
     *,
-    are_samples: bool,
+    scale: float | None,
 ) -> list[Hypothesis]:
     """Rank the hypotheses of distinct texts by their expected metric, which becomes their score.
 
     score(h) = Σ_r p(r) metric(h, r) over all hypotheses r, h included. n samples have p = 1 / n, so
     that the sum is the Monte Carlo estimate of Eikema and Aziz 2020. The n best hypotheses of a
-    search have the model's probabilities, divided by their sum; Kumar and Byrne 2004.
+    search have the model's probabilities, raised to a power and divided by their sum (Kumar and
+    Byrne 2004; the power as in Tromble et al. 2008).
 
     Args:
         hypotheses: samples, or the best hypotheses of a search, best first; ties keep this order
         texts: their texts
         metric: metric between two texts
-        are_samples: whether the hypotheses are samples
+        scale: exponent of the probabilities; None for samples
     """
     if not hypotheses:
         return []
     weights = np.ones(len(hypotheses))
-    if not are_samples:
-        log_probs = np.array([one.log_prob for one in hypotheses])
+    if scale is not None:
+        log_probs = scale * np.array([one.log_prob for one in hypotheses])
         # At least one exponent is 0, so the sum is not, however long the sentences are.
         weights = np.exp(log_probs - log_probs.max())
     first: dict[str, int] = {}

@@ -4,17 +4,14 @@ from typing import Any
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import linear, pad
 
-from nmt.data.batch import Batch
 from nmt.device import TORCH_VERSION
 from nmt.kernels import compiles_kernels, run_or_fall_back
-from nmt.model.layers.padding import remove_padding
-from nmt.model.seq2seq import Seq2Seq
-from nmt.training.guided_alignment import alignment_loss
+from nmt.training.r_drop import symmetric_divergence
 
 IGNORED = -1
 """Target of a row that has no loss."""
@@ -41,6 +38,8 @@ def smoothed_cross_entropy(
     smoothing: float,
     chunk: int,
     ignores: bool = False,
+    consistency: float = 0.0,
+    weights_r: Float[Tensor, " r"] | None = None,
 ) -> tuple[Float[Tensor, ""], Float[Tensor, " r"]]:
     """Compute the sum of the smoothed loss over the rows r, and the nll of each row, in nats.
 
@@ -56,93 +55,20 @@ def smoothed_cross_entropy(
         smoothing: ε
         chunk: rows per chunk
         ignores: whether targets may be `IGNORED`; such a row has no loss, nll and gradient
+        consistency: factor of `symmetric_divergence`, which is added to the loss; rows come in
+            pairs with equal targets then
+        weights_r: constant factor of each row's nll in the loss, without smoothing; None for 1
     """
+    if consistency:
+        chunk += chunk % 2  # a pair is not divided
     if torch.is_autocast_enabled(outputs_rd.device.type):
         # A custom function has to cast its inputs itself.
         dtype = torch.get_autocast_dtype(outputs_rd.device.type)
         outputs_rd, weight_vd, bias_v = (x.to(dtype) for x in (outputs_rd, weight_vd, bias_v))
     loss, nll_r = _ChunkedCrossEntropy.apply(  # type: ignore[no-untyped-call]
-        outputs_rd, weight_vd, bias_v, targets_r, smoothing, chunk, ignores
+        outputs_rd, weight_vd, bias_v, targets_r, smoothing, chunk, ignores, consistency, weights_r
     )
     return loss, nll_r
-
-
-def batch_loss(
-    model: Seq2Seq,
-    batch: Batch,
-    *,
-    smoothing: float,
-    chunk: int,
-    all_positions: bool = False,
-    guidance: float = 0.0,
-) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-    """Compute the sums of the training loss and of the nll over the target tokens of a batch.
-
-    The training loss is `smoothed_cross_entropy` plus the decoder's auxiliary loss, if it has one,
-    and plus `guidance` times `alignment_loss`, if the batch has an alignment.
-
-    Args:
-        model: the model
-        batch: the batch
-        smoothing, chunk: see `smoothed_cross_entropy`
-        all_positions: whether `target_indices_r` contains padding; see `Batch.round_lengths`
-        guidance: weight of the alignment loss
-    """
-    mask_bt, indices_r = batch.target_mask_bt, batch.target_indices_r
-    alignment = batch.alignment if guidance else None
-    output_btd, auxiliary, weights_bts = model(
-        batch.source,
-        batch.source_mask_bs,
-        batch.target_in_bt,
-        source_groups=batch.source_groups,
-        target_groups=batch.target_groups,
-        need_weights=alignment is not None,
-    )
-    # Padding gets no probability, no loss and no gradient.
-    if all_positions:
-        outputs_rd = output_btd.flatten(0, 1)
-        targets_r = batch.target_out_bt.masked_fill(~mask_bt, IGNORED).flatten()
-    else:
-        outputs_rd = remove_padding(output_btd, mask_bt, indices_r)
-        targets_r = batch.target_out_bt.flatten().index_select(0, indices_r)
-    loss, nll_r = smoothed_cross_entropy(
-        outputs_rd,
-        *model.output_weights,
-        targets_r,
-        smoothing=smoothing,
-        chunk=chunk,
-        ignores=all_positions,
-    )
-    if auxiliary:
-        nll_x = nll_r.new_zeros(mask_bt.numel())
-        nll_bt = nll_x.index_copy(0, indices_r, nll_r).view(mask_bt.shape)
-        auxiliary_loss = model.decoder.auxiliary_loss(auxiliary, nll_bt, mask_bt)
-        loss = loss if auxiliary_loss is None else loss + auxiliary_loss
-    if alignment is not None:
-        assert weights_bts is not None
-        loss = loss + guidance * alignment_loss(weights_bts, alignment)
-    return loss, nll_r.sum()
-
-
-class BatchLoss(nn.Module):
-    """`batch_loss` as a module, which DistributedDataParallel can wrap."""
-
-    def __init__(self, model: Seq2Seq, *, all_positions: bool = False) -> None:
-        super().__init__()
-        self.model, self.all_positions = model, all_positions
-
-    def forward(
-        self, batch: Batch, *, smoothing: float, chunk: int, guidance: float = 0.0
-    ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-        """Compute `batch_loss`."""
-        return batch_loss(
-            self.model,
-            batch,
-            smoothing=smoothing,
-            chunk=chunk,
-            all_positions=self.all_positions,
-            guidance=guidance,
-        )
 
 
 class _ChunkedCrossEntropy(Function):
@@ -162,6 +88,8 @@ class _ChunkedCrossEntropy(Function):
         smoothing: float,
         chunk: int,
         ignores: bool,
+        consistency: float,
+        weights_r: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
         # Sums are in float32 at least; float64 stays float64.
         rows, exact = len(outputs_rd), torch.promote_types(outputs_rd.dtype, torch.float32)
@@ -179,10 +107,21 @@ class _ChunkedCrossEntropy(Function):
             # Inputs are cast already, and the loss is float32 under autocast too.
             with torch.autocast(outputs_rd.device.type, enabled=False):
                 logits_rv = linear(outputs_rd[part], weight_vd, bias_v)
+                # Before the loss, whose gradient may overwrite the logits.
+                divergence = None
+                if consistency:
+                    divergence = _divergence(logits_rv, targets_r[part], consistency)
                 part_loss, nll_r, d_logits_rv = _chunk_loss(
                     logits_rv, targets_r[part], max(0, rows - start), smoothing, scale, ignores
                 )
+                if weights_r is not None:
+                    part_loss = (weights_r[part] * nll_r).sum()
+                    # In the rows of padding the gradient is zero already.
+                    d_logits_rv[: len(nll_r)] *= weights_r[part, None]
                 loss += part_loss
+                if divergence is not None:
+                    loss += divergence[0]
+                    d_logits_rv = d_logits_rv + scale * divergence[1]
                 nlls.append(nll_r)
                 if not any(ctx.needs_input_grad[:3]):
                     continue  # validation needs no gradient
@@ -210,11 +149,16 @@ class _ChunkedCrossEntropy(Function):
             d_outputs_rd * scale.to(d_outputs_rd.dtype),
             d_weight_vd * scale.to(d_weight_vd.dtype),
             d_bias_v * scale.to(d_bias_v.dtype),
-            None,
-            None,
-            None,
-            None,
+            *(None,) * 6,
         )
+
+
+def _divergence(logits_rv: Tensor, targets_r: Tensor, factor: float) -> tuple[Tensor, Tensor]:
+    """Return `factor` times the divergence of all pairs with targets, and its gradient."""
+    exact = torch.promote_types(logits_rv.dtype, torch.float32)
+    divergence_x, d_logits_rv = symmetric_divergence(logits_rv.to(exact))
+    has_target_r = (targets_r != IGNORED) * factor
+    return (divergence_x * has_target_r[::2]).sum(), d_logits_rv * has_target_r[:, None]
 
 
 def _chunk_loss(

@@ -5,6 +5,7 @@ import torch
 
 from nmt.config.choices import backend_of
 from nmt.config.schema import Experiment, TrainingConfig
+from nmt.data.bleu_tokenizer import choose_tokenizer
 from nmt.data.loader import BatchLoader
 from nmt.data.subword_regularization import sample_segmentations
 from nmt.data.token_corpus import TokenCorpus
@@ -12,11 +13,13 @@ from nmt.data.vocabulary import Vocabulary
 from nmt.distributed.process_group import SINGLE_PROCESS_GROUP, ProcessGroup
 from nmt.model.build import build_model
 from nmt.registry import OPTIMIZERS, SCHEDULES
+from nmt.search.sentence_metrics import make_sentence_metric
 from nmt.training.datasets import Datasets, weight_pairs
 from nmt.training.graphed_update import check_graph_support
 from nmt.training.guided_alignment import GuidedAlignment
 from nmt.training.limits import Limits, TrainingLength
 from nmt.training.loss import CPU_CHUNK, GPU_CHUNK
+from nmt.training.minimum_risk import MinimumRisk
 from nmt.training.precision import Precision
 from nmt.training.start_from import freeze
 from nmt.training.trainer import Trainer
@@ -102,6 +105,8 @@ def build_trainer(
         label_smoothing=training.label_smoothing,
         output_chunk=chunk,
         guided_alignment=None if guided is None else GuidedAlignment(guided.weight, guided.until),
+        r_drop=0.0 if training.r_drop is None else training.r_drop.weight,
+        minimum_risk=_build_minimum_risk(experiment, datasets),
         uses_graphs=uses_graphs,
         process_group=process_group,
     )
@@ -115,6 +120,21 @@ def build_trainer(
     if process_group.world_size > 1:
         torch.manual_seed(_derived_seed(training.seed, process_group.rank))
     return trainer
+
+
+def _build_minimum_risk(experiment: Experiment, datasets: Datasets) -> MinimumRisk | None:
+    risk, vocabulary = experiment.training.minimum_risk, datasets.target_vocabulary
+    if risk is None:
+        return None
+    tokenize = choose_tokenizer(experiment.data.target).name if risk.metric == "bleu" else None
+    return MinimumRisk(
+        make_sentence_metric(risk.metric, tokenize).matrix,
+        samples=risk.samples,
+        sharpness=risk.sharpness,
+        seed=experiment.training.seed,
+        special=datasets.special_tokens[1],
+        decode=vocabulary.decode,
+    )
 
 
 def limits_of(training: TrainingConfig) -> Limits:

@@ -20,11 +20,12 @@ from nmt.errors import is_out_of_memory, needed_memory
 from nmt.model.seq2seq import Seq2Seq
 from nmt.prefetch import prefetch
 from nmt.storage.atomic import JsonObject
+from nmt.training.batch_loss import BatchLoss
 from nmt.training.batch_splitting import BatchSplitter, DoesNotFit
 from nmt.training.graphed_update import GraphedUpdate, make_capturable
 from nmt.training.guided_alignment import GuidedAlignment
 from nmt.training.limits import Timer
-from nmt.training.loss import BatchLoss
+from nmt.training.minimum_risk import MinimumRisk
 from nmt.training.nonfinite import NonFiniteCheck, UpdateStats
 from nmt.training.precision import Precision
 from nmt.training.schedules import Schedule
@@ -156,6 +157,8 @@ class Trainer:
         label_smoothing: probability mass that is spread over the vocabulary
         output_chunk: number of target tokens whose logits are in memory at once
         guided_alignment: weight of the alignment loss; None for none
+        r_drop: weight of R-Drop; 0 for none
+        minimum_risk: sampler of candidates whose risk replaces the cross entropy; None for none
         uses_graphs: whether updates run as CUDA graphs, for batches of few shapes;
             `check_graph_support` names the conditions
         process_group: processes that train the model together
@@ -184,6 +187,8 @@ class Trainer:
         label_smoothing: float = 0.0,
         output_chunk: int = 1024,
         guided_alignment: GuidedAlignment | None = None,
+        r_drop: float = 0.0,
+        minimum_risk: MinimumRisk | None = None,
         uses_graphs: bool = False,
         process_group: ProcessGroup = SINGLE_PROCESS_GROUP,
     ) -> None:
@@ -191,7 +196,8 @@ class Trainer:
         self.loader, self.precision, self.process_group = loader, precision, process_group
         self.accumulate, self.clip_norm = accumulate, clip_norm
         self.label_smoothing, self.output_chunk = label_smoothing, output_chunk
-        self.guided_alignment = guided_alignment
+        self.guided_alignment, self.r_drop = guided_alignment, r_drop
+        self.minimum_risk = minimum_risk
         self.state, self.stop, self.timer = TrainerState(), StopRequest(), Timer()
         # DDP hooks into the forward pass of the module it wraps, which therefore returns the loss.
         self._local_loss = BatchLoss(model, all_positions=uses_graphs)
@@ -350,7 +356,10 @@ class Trainer:
         try:
             with self.precision.autocast():
                 loss, nll = self._local_loss(
-                    batch, smoothing=self.label_smoothing, chunk=self.output_chunk
+                    batch,
+                    smoothing=self.label_smoothing,
+                    chunk=self.output_chunk,
+                    consistency=self.r_drop,
                 )
             self.precision.backward(loss / target_tokens)
             loss = loss.detach()
@@ -398,12 +407,19 @@ class Trainer:
         guided = self.guided_alignment
         # From pinned memory, this does not wait for the GPU either.
         device_batch = indexed.batch.to(self.precision.device)
+        step, candidates = self.state.step + 1, None
         with self.precision.autocast():
+            if self.minimum_risk is not None:
+                candidates = self.minimum_risk.candidates(
+                    self.model, device_batch, indexed.lines, step
+                )
             loss, nll = (self.loss if all_ranks else self._local_loss)(
                 device_batch,
                 smoothing=self.label_smoothing,
                 chunk=self.output_chunk,
-                guidance=0.0 if guided is None else guided.weight_at(self.state.step + 1),
+                guidance=0.0 if guided is None else guided.weight_at(step),
+                consistency=self.r_drop,
+                candidates=candidates,
             )
         if indexed.is_dummy:
             loss = loss * 0.0  # a batch without targets may still have an auxiliary loss

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from nmt.config.loader import LoadedExperiment
-from nmt.config.schema import EvaluationConfig, VocabularyConfig
+from nmt.config.schema import EvaluationConfig, TrainingConfig, VocabularyConfig
 from nmt.config.search_options import SearchOptions, find_unused
 from nmt.config.sections import Section
 from nmt.config.validation import validate
@@ -37,7 +37,7 @@ def check_unused_options(loaded: LoadedExperiment) -> None:
     A `config.yaml` of a run contains all options, so only those that differ from their defaults
     count there.
     """
-    _raise(loaded, _unused_vocabulary_options, _unused_search_options)
+    _raise(loaded, _unused_vocabulary_options, _unused_search_options, _unused_objectives)
 
 
 def check_options_of_attention(loaded: LoadedExperiment, model: Seq2Seq) -> None:
@@ -159,6 +159,27 @@ def _unused_search_options(loaded: LoadedExperiment) -> Unused:
     for name, is_given in options_of_words.items():
         if is_given:
             yield name, "has no effect with images, which have no words; remove it"
+
+
+def _unused_objectives(loaded: LoadedExperiment) -> Unused:
+    """Yield label smoothing without cross entropy, and R-Drop with two passes that are the same."""
+    training = loaded.experiment.training
+    if training.minimum_risk is not None:
+        # A resolved file contains the default as well.
+        if training.label_smoothing != TrainingConfig.model_fields["label_smoothing"].default:
+            yield "training.label_smoothing", "has no effect with minimum_risk; remove it"
+        return
+    model = loaded.experiment.model
+    parts = [one for one in (model.encoder, model.decoder, model.attention, model.score) if one]
+    options = [*model, *(option for one in parts for option in one.options.items())]
+    rates = [value for name, value in options if "drop" in name or "zoneout" in name]
+    # Hard attention samples, and components from elsewhere may have noise of any name.
+    is_random = any(one.type == "hard" or "." in one.type for one in parts)
+    if training.r_drop is None or loaded.experiment.plugins or is_random:
+        return
+    if not any(rates):
+        message = "has no effect without dropout; set model.decoder.dropout or embedding_dropout"
+        yield "training.r_drop", message
 
 
 def _shown(value: object) -> str:

@@ -29,10 +29,10 @@ from nmt.storage.atomic import file_errors
 from nmt.storage.checkpoint import read_weights
 from nmt.storage.run_checkpoints import find_checkpoint
 from nmt.storage.run_dir import RunDir
+from nmt.training.batch_loss import batch_loss
 from nmt.training.best_metric import MIN_BLEU, BestMetricTracker
 from nmt.training.datasets import Datasets, load_alignment_set, load_validation_text
 from nmt.training.ema import ExponentialMovingAverage, applied
-from nmt.training.loss import batch_loss
 from nmt.training.metrics_log import MetricsLogger
 from nmt.training.precision import Precision
 from nmt.training.trainer import Trainer

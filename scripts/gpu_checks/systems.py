@@ -20,7 +20,7 @@ from nmt.registry import COVERAGE_PENALTIES, LENGTH_PENALTIES, ComponentConfig
 from nmt.search.beam import beam_search
 from nmt.search.hypothesis import Hypothesis
 from nmt.search.step import Step
-from nmt.training.loss import batch_loss
+from nmt.training.batch_loss import batch_loss
 from nmt.training.precision import Precision
 
 VOCABULARY, MAX_LENGTH = 400, 30

@@ -136,7 +136,8 @@ def test_faster_modes_translate(options: list[str], trained: Path, expected: lis
         (["--temperature", 2], "--temperature: requires --sample"),
         (["--sample", "--top-p", 2], "--top-p: must be at most 1, got 2"),
         (["--sample", "--temperature", 0], "--temperature: must be at least 0.001, got 0"),
-        (["--sample", "--n-best", 3], "--sample: returns one translation per sentence"),
+        (["--candidates", 3], "--candidates: has no effect without --mbr"),
+        (["--mbr", "chrf", "-b", 1], "--mbr: requires several candidates"),
         (["--alpha", "-1"], "--alpha: must be at least 0, got -1"),
         (
             ["--length-penalty", "none", "--alpha", 1],

@@ -25,13 +25,13 @@ def _hypothesis(log_prob: float) -> Hypothesis:
     return Hypothesis([2, EOS], log_prob, log_prob, [log_prob, 0.0], None, finished=True)
 
 
-@pytest.mark.parametrize("are_samples", [True, False])
-def test_ranking_equals_the_sum_over_all_pairs(are_samples: bool) -> None:
+@pytest.mark.parametrize("scale", [None, 0.0, 0.5, 1.0])
+def test_ranking_equals_the_sum_over_all_pairs(scale: float | None) -> None:
     log_probs = [-1.0, -1.5, -2.0, -2.5, -1000.0, -3.5, -4.0]
     found = rank_by_risk(
-        [_hypothesis(one) for one in log_probs], TEXTS, SentenceChrf(), are_samples=are_samples
+        [_hypothesis(one) for one in log_probs], TEXTS, SentenceChrf(), scale=scale
     )
-    weights = [1.0] * len(TEXTS) if are_samples else [math.exp(one) for one in log_probs]
+    weights = [math.exp((scale or 0.0) * one) for one in log_probs]
     expected: dict[str, float] = {}
     for text in TEXTS:
         values = [CHRF().sentence_score(text, [other]).score for other in TEXTS]
@@ -45,10 +45,10 @@ def test_ranking_equals_the_sum_over_all_pairs(are_samples: bool) -> None:
 
 def test_of_equal_risks_the_first_hypothesis_wins() -> None:
     found = rank_by_risk(
-        [_hypothesis(-1.0), _hypothesis(-1.0)], ["b", "a"], SentenceChrf(), are_samples=False
+        [_hypothesis(-1.0), _hypothesis(-1.0)], ["b", "a"], SentenceChrf(), scale=1.0
     )
     assert [one.score for one in found] == [50.0, 50.0]
-    assert rank_by_risk([], [], SentenceChrf(), are_samples=True) == []
+    assert rank_by_risk([], [], SentenceChrf(), scale=None) == []
 
 
 class _SharedTokens(SentenceMetric):
@@ -69,7 +69,7 @@ def test_all_strings_of_a_table_give_the_exact_expectation() -> None:
         Hypothesis(list(one.tokens), 0.0, one.log_prob, list(one.log_probs), None, one.finished)
         for one in strings
     ]
-    best = rank_by_risk(hypotheses, texts, _SharedTokens(), are_samples=False)[0]
+    best = rank_by_risk(hypotheses, texts, _SharedTokens(), scale=1.0)[0]
     # The expected agreement is the sum over positions of the marginal probabilities.
     marginal = [[0.0] * 4 for _ in range(4)]
     for one in strings:
@@ -101,9 +101,11 @@ def test_translation_has_the_highest_expected_bleu_of_its_candidates(
 ) -> None:
     options: dict[str, Any] = {"sampling": sampling} if sampling else {"beam_size": 6}
     candidates = translator.translate(sources[:4], n_best=6, **options)
+    if not sampling:
+        options["mbr_scale"] = 0.7
     found = translator.translate(sources[:4], mbr="bleu", candidates=6, n_best=2, **options)
     for one, own in zip(found, candidates, strict=True):
-        weights = [1.0 if sampling else math.exp(other.log_prob) for other in own.n_best]
+        weights = [1.0 if sampling else math.exp(0.7 * other.log_prob) for other in own.n_best]
         values = _expected(own.n_best, weights)
         assert one.score == pytest.approx(max(values))
         assert one.text in [

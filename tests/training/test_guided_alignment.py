@@ -17,9 +17,9 @@ from nmt.errors import UserErrors
 from nmt.evaluation.alignment_error import alignment_error_rate
 from nmt.model.build import check_model
 from nmt.search.translator import Translator
+from nmt.training.batch_loss import batch_loss
 from nmt.training.datasets import prepare_datasets
 from nmt.training.guided_alignment import MIN_WEIGHT, GuidedAlignment, alignment_loss
-from nmt.training.loss import batch_loss
 from nmt.training.setup import build_trainer
 from nmt.training.unused_options import check_options_of_attention
 from tests.commands import PHRASES, lines_of, nmt_train, reports, write_experiment

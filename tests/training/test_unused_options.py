@@ -17,7 +17,7 @@ from tests.commands import write_experiment
 
 PLAIN = "model: {decoder: plain}"
 START = "training: {start_from: run}"
-SAMPLING = "search: {sampling: {}}"
+SAMPLING = "search: {sampling: {}, mbr: chrf}"
 IMAGES = "data: {pictures: {size: 64}}\nmodel: {encoder: convolution}"
 MODEL = "data: {vocabulary: {model: m.model}}"
 CODES = "data: {vocabulary: {codes: codes}}"
@@ -90,10 +90,17 @@ WITHOUT_EFFECT = [
             "coverage_penalty": "none",
             "block_ngram_repeat": "0",
             "early_stopping": "exact",
+            "mbr_scale": "0.3",
         }.items()
     ),
+    *(
+        (f"training.minimum_risk.{name}", value, "", "requires start_from")
+        for name, value in {"metric": "chrf", "samples": "5", "sharpness": "0.1"}.items()
+    ),
+    ("training.r_drop.weight", "1.0", "", "has no effect without dropout"),
     ("search.n_best", "2", "search: {beam_size: 1}", "has no effect with a beam of 1"),
     ("search.mbr", "chrf", "search: {beam_size: 1}", "requires several candidates"),
+    ("search.mbr_scale", "1.0", "", "has no effect without mbr"),
     ("search.candidates", "9", "", "has no effect without mbr; add it, or remove this"),
     ("search.early_stopping", "exact", "search: {beam_size: 1}", "has no effect with beam_size 1"),
     ("data.alignments", "links", "", "has no effect without training.guided_alignment"),

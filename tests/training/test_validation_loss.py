@@ -11,8 +11,8 @@ from torch import Tensor
 from nmt.config.loader import load_experiment
 from nmt.data.loader import make_batch
 from nmt.training import validation
+from nmt.training.batch_loss import batch_loss
 from nmt.training.datasets import Datasets, prepare_datasets
-from nmt.training.loss import batch_loss
 from nmt.training.setup import build_trainer
 from nmt.training.trainer import Trainer
 from tests.commands import write_experiment

@@ -12,7 +12,7 @@ from torch.autograd import backward
 from nmt.data.batch import Batch
 from nmt.model.seq2seq import Seq2Seq
 from nmt.registry import ComponentConfig
-from nmt.training.loss import batch_loss
+from nmt.training.batch_loss import batch_loss
 from tests.model.small import ADDITIVE, WIDTH, build, config
 
 SOURCE, TARGET = 3, 2
