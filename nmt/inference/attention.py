@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from nmt.model.attention.mechanism import ScoredMechanism, mask_energies
+from nmt.model.attention.mechanism import HeadAverage, ScoredMechanism, mask_energies
 from nmt.model.attention.score import TanhScore
 from nmt.model.layers.multi_head import (
     CrossAttention,
@@ -43,9 +43,14 @@ def use_row_independent_attention(module: nn.Module, device: torch.device) -> No
             setattr(part, "prepare", _in_float64(part.prepare))  # noqa: B010
 
 
-def multi_head_layers(module: nn.Module) -> list[CrossAttention]:
+def multi_head_layers(module: nn.Module) -> list[CrossAttention | ScoredMechanism]:
     """Return the modules of multi-head attention to the source, in order."""
-    return [part for part in module.modules() if isinstance(part, CrossAttention)]
+    return [
+        part
+        for part in module.modules()
+        if isinstance(part, CrossAttention)
+        or (isinstance(part, ScoredMechanism) and part.heads > 1)
+    ]
 
 
 @contextmanager
@@ -55,25 +60,36 @@ def recorded_heads(module: nn.Module) -> Iterator[list[list[Float[Tensor, "b h q
     The lists are those of the layers, in order. The modules must not be used by another thread.
     """
     layers = multi_head_layers(module)
-    functions = [layer.attention for layer in layers]
+    names = ["attention" if isinstance(one, CrossAttention) else "average_heads" for one in layers]
+    functions = [getattr(layer, name) for layer, name in zip(layers, names, strict=True)]
     recorded: list[list[Tensor]] = [[] for _ in layers]
-
-    def record(function: Callable[..., Any], weights: list[Tensor]) -> Any:
-        def attend(*inputs: Any, **options: Any) -> tuple[Tensor, Tensor | None]:
-            context_bqd, weights_bhqs = function(*inputs, **options)
-            if weights_bhqs is not None:
-                weights.append(weights_bhqs)
-            return context_bqd, weights_bhqs
-
-        return attend
-
     try:
-        for layer, function, weights in zip(layers, functions, recorded, strict=True):
-            layer.attention = record(function, weights)
+        for layer, name, function, weights in zip(layers, names, functions, recorded, strict=True):
+            record = _record_attention if name == "attention" else _record_average
+            setattr(layer, name, record(function, weights))
         yield recorded
     finally:
-        for layer, function in zip(layers, functions, strict=True):
-            layer.attention = function
+        for layer, name, function in zip(layers, names, functions, strict=True):
+            setattr(layer, name, function)
+
+
+def _record_attention(function: Callable[..., Any], weights: list[Tensor]) -> Callable[..., Any]:
+    def attend(*inputs: Any, **options: Any) -> tuple[Tensor, Tensor | None]:
+        context_bqd, weights_bhqs = function(*inputs, **options)
+        if weights_bhqs is not None:
+            weights.append(weights_bhqs)
+        return context_bqd, weights_bhqs
+
+    return attend
+
+
+def _record_average(function: HeadAverage, weights: list[Tensor]) -> HeadAverage:
+    def average(weights_bxs: Tensor, heads: int) -> Tensor:
+        parts_bqhs = weights_bxs.unflatten(1, (-1, heads))  # type: ignore[no-untyped-call]
+        weights.append(parts_bqhs.transpose(1, 2))
+        return function(weights_bxs, heads)
+
+    return average
 
 
 def float64_softmax(

@@ -232,8 +232,9 @@ def replace_linear_layers(
     """
     for name, child in module.named_children():
         if isinstance(child, ConcatLinear):
-            if kind is not None:
-                setattr(module, name, SplitConcatLinear(child, kind))
+            chosen = exact_kind if isinstance(module, Mechanism) else kind
+            if chosen is not None:
+                setattr(module, name, SplitConcatLinear(child, chosen))
         elif isinstance(child, nn.Linear):
             is_large = isinstance(module, Decoder | SelfAttention | CrossAttention | FeedForward)
             chosen = kind if is_large else exact_kind

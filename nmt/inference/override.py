@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from nmt.inference.output_selection import SelectedMemory
-from nmt.model.attention.mechanism import AttentionMemory, Mechanism
+from nmt.model.attention.mechanism import AttentionMemory, Mechanism, ScoredMechanism
 from nmt.model.attention.mechanisms.multi_head import MultiHeadAttention
 from nmt.model.decoders.transformer import TransformerMemory
 from nmt.model.interfaces import AnyDecoder, Memory
@@ -22,9 +22,14 @@ def can_override(decoder: AnyDecoder, memory: Memory) -> bool:
         return True
     mechanisms = [part for part in decoder.modules() if isinstance(part, Mechanism)]
     return isinstance(memory, AttentionMemory) and all(
-        one.normalized and (one.context_is_linear or isinstance(one, MultiHeadAttention))
-        for one in mechanisms
+        one.normalized and (one.context_is_linear or _has_heads(one)) for one in mechanisms
     )
+
+
+def _has_heads(mechanism: Mechanism) -> bool:
+    # The context of each head is a sum of its part of the values.
+    is_scored = isinstance(mechanism, ScoredMechanism) and mechanism.heads > 1
+    return is_scored or isinstance(mechanism, MultiHeadAttention)
 
 
 def override_attention(

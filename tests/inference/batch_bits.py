@@ -35,6 +35,8 @@ def systems() -> Iterator[tuple[str, dict[str, Any]]]:
     for score in ("additive", "general"):
         options = {"score": score, "attention_options": {"coverage": True}}
         yield f"luong {score} coverage", options
+    for score in ("additive", "general", "location"):
+        yield f"luong {score} heads", {"score": score, "score_options": {"heads": 2}}
     yield "luong local_p location", {"attention": "local_p", "score": "location"}
     for decoder in ("bahdanau", "gnmt", "lstmn", "transformer", "plain", "peeky"):
         yield decoder, {"decoder": decoder}
@@ -64,6 +66,7 @@ def compiled(
     encoder_options: dict[str, Any] | None = None,
     decoder_options: dict[str, Any] | None = None,
     attention_options: dict[str, Any] | None = None,
+    score_options: dict[str, Any] | None = None,
     key_scale: float = 1.0,
     precision: str = "fp32",
 ) -> InferenceModel:
@@ -83,12 +86,13 @@ def compiled(
     mechanism = ComponentConfig(attention, attention_options or {})
     attends = wires(DECODERS, part, "attention")
     options = {**encoders.get(encoder, {"hidden_size": width}), **(encoder_options or {})}
+    own_score = ComponentConfig(score, score_options or {})
     config = ModelConfig(
         embedding_size=width,
         encoder=ComponentConfig(encoder, options),
         decoder=part,
         attention=mechanism if attends else None,
-        score=ComponentConfig(score) if attends and wires(MECHANISMS, mechanism, "score") else None,
+        score=own_score if attends and wires(MECHANISMS, mechanism, "score") else None,
     )
     torch.manual_seed(3)
     model = build_model(config, TOKENS, TOKENS).eval()

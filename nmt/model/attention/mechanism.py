@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from nmt.model.attention.score import Score
 from nmt.model.interfaces import Encoded, FusedSupport
 from nmt.model.layers.arithmetic import TORCH_ARITHMETIC, Arithmetic
+from nmt.model.layers.linear import ConcatLinear
+from nmt.model.layers.multi_head import check_heads
 
 AttentionState = tuple[Tensor, ...]
 """State of a mechanism, such as its coverage: tensors with n rows; empty without a state."""
@@ -110,6 +112,9 @@ class Mechanism(FusedSupport, nn.Module, ABC):
 AttentionFactory = Callable[[int], Mechanism]
 """Width of a query -> a mechanism; a decoder builds one for each layer that attends."""
 
+HeadAverage = Callable[[Tensor, int], Tensor]
+"""(weights_bxs, heads) -> weights_bqs, from a row per head of each query"""
+
 Softmax = Callable[[Tensor, Tensor], Tensor]
 """(energies_bqs, mask_bs) -> weights_bqs"""
 
@@ -128,27 +133,64 @@ def masked_softmax(
     return mask_energies(energies_bqs, mask_bs).softmax(dim=-1)
 
 
+def average_heads(weights_bxs: Float[Tensor, "b x s"], heads: int) -> Float[Tensor, "b q s"]:
+    """Return the mean of the attention weights of the heads of each query."""
+    if heads == 1:
+        return weights_bxs
+    parts_bqhs: Tensor = weights_bxs.unflatten(1, (-1, heads))  # type: ignore[no-untyped-call]
+    return parts_bqhs.mean(dim=2)
+
+
 class ScoredMechanism(Mechanism):
     """Base of mechanisms with one score, whose context is a sum of annotations.
+
+    If the score has several heads, each has weights of its own, and the context is
+    [Σ_s α_1s V_1 h_s; ...; Σ_s α_ns V_n h_s] with n heads, as wide as an annotation: Vaswani et al.
+    2017, section 3.2.2, without the last projection, since decoders multiply contexts themselves.
 
     Args:
         score: compares queries with keys
 
     Attributes:
+        heads: number of heads of the score
         softmax: computes weights from energies
+        average_heads: computes the weights that are returned
+        values: [V_1; ...; V_h]; None with one head, whose values are the annotations
     """
 
     context_is_linear = True
 
     def __init__(self, score: Score) -> None:
         super().__init__()
-        self.score = score
+        self.score, self.heads = score, score.heads
         self.softmax: Softmax = masked_softmax
+        self.average_heads: HeadAverage = average_heads
+        self.values: ConcatLinear | None = None
+        if self.heads > 1:
+            check_heads(score.keys_size, self.heads)
+            size = score.key_size
+            self.values = ConcatLinear((size,), score.head_weight(size, size))
+            self.context_is_linear = False
 
     def prepare(self, source: Encoded) -> AttentionMemory:
         # Annotations may be stored with the time axis first; products would copy them at each step.
         states_bse = source.states_bse.contiguous()
-        return AttentionMemory(self.score.prepare(states_bse), states_bse, source.mask_bs)
+        values_bse = states_bse if self.values is None else self.values(states_bse)
+        return AttentionMemory(self.score.prepare(states_bse), values_bse, source.mask_bs)
+
+    def weighted_sum(
+        self, weights_bxs: Float[Tensor, "b x s"], values_bse: Float[Tensor, "b s e"]
+    ) -> Float[Tensor, "b q e"]:
+        """Compute the context of each query from a row of weights per head."""
+        if self.heads == 1:
+            return self.arithmetic.context(weights_bxs, values_bse)
+        own_weights = weights_bxs.unflatten(1, (-1, self.heads)).unbind(2)  # type: ignore[no-untyped-call]
+        own_values = values_bse.chunk(self.heads, dim=-1)
+        return torch.cat(list(map(self.arithmetic.context, own_weights, own_values)), dim=-1)
+
+    def per_head(self, rows_bqs: Shaped[Tensor, "b q s"]) -> Shaped[Tensor, "b x s"]:
+        """Repeat the row of each query for its heads."""
+        return rows_bqs if self.heads == 1 else rows_bqs.repeat_interleave(self.heads, dim=1)
 
 
 class GatedMechanism(ScoredMechanism):
@@ -166,12 +208,12 @@ class GatedMechanism(ScoredMechanism):
 
     def context(
         self,
-        weights_bqs: Float[Tensor, "b q s"],
+        weights_bxs: Float[Tensor, "b x s"],
         query_bqd: Float[Tensor, "b q d"],
         memory: AttentionMemory,
     ) -> Float[Tensor, "b q e"]:
         """Compute contexts from weights."""
-        context_bqe = self.arithmetic.context(weights_bqs, memory.values_bse)
+        context_bqe = self.weighted_sum(weights_bxs, memory.values_bse)
         if self.gate is None:
             return context_bqe
         # The last bit of a matrix product with one column, and of a sigmoid in float32, depends on
@@ -201,17 +243,17 @@ class LocalMechanism(ScoredMechanism):
 
     def window_softmax(
         self,
-        energies_bqs: Float[Tensor, "b q s"],
+        energies_bxs: Float[Tensor, "b x s"],
         distance_bqs: Shaped[Tensor, "b q s"],
         mask_bs: Bool[Tensor, "b s"],
-    ) -> Float[Tensor, "b q s"]:
+    ) -> Float[Tensor, "b x s"]:
         """Compute weights that sum to one over real positions with |s - p| <= D, zero elsewhere.
 
         Each window must contain a real position. If the score has no energy for any of them, as a
         location score of limited length, they get equal weights.
         """
         # Otherwise a window of minus infinities alone would give NaN.
-        energies_bqs = energies_bqs.clamp_min(torch.finfo(energies_bqs.dtype).min)
+        energies_bxs = energies_bxs.clamp_min(torch.finfo(energies_bxs.dtype).min)
         # Padding within the window is masked by the softmax.
-        outside_bqs = distance_bqs.abs() > self.window
-        return self.softmax(energies_bqs.masked_fill(outside_bqs, float("-inf")), mask_bs)
+        outside_bxs = self.per_head(distance_bqs.abs() > self.window)
+        return self.softmax(energies_bxs.masked_fill(outside_bxs, float("-inf")), mask_bs)

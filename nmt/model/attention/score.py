@@ -10,17 +10,22 @@ from torch import Tensor, nn
 
 from nmt.model.interfaces import FusedSupport
 from nmt.model.layers.arithmetic import TORCH_ARITHMETIC, Arithmetic
-from nmt.model.layers.linear import xavier
+from nmt.model.layers.linear import xavier_gates
+from nmt.model.layers.multi_head import check_heads
 
 Form = Literal["bilinear", "additive", "location", "own"]
 
 
 class Score(FusedSupport, nn.Module, ABC):
-    """A score function: energies_bqs = score(query_bqd, prepare(states_bse)).
+    """A score function: energies_bxs = score(query_bqd, prepare(states_bse)).
+
+    A score with several heads compares as many parts of q' and k' separately. The energies of a
+    query's heads are neighboring rows: x = q * heads + h. With one head, x is q.
 
     Args:
         query_size: width d of a query
         key_size: width e of an annotation
+        heads: number of heads
 
     Attributes:
         form: formula of the energies; see the subclasses
@@ -31,10 +36,24 @@ class Score(FusedSupport, nn.Module, ABC):
     form: ClassVar[Form] = "own"
     arithmetic: Arithmetic = TORCH_ARITHMETIC
 
-    def __init__(self, query_size: int, key_size: int) -> None:
+    def __init__(self, query_size: int, key_size: int, heads: int = 1) -> None:
         super().__init__()
-        self.query_size, self.key_size = query_size, key_size
+        self.query_size, self.key_size, self.heads = query_size, key_size, heads
         self.keys_size = key_size
+        self.supports_fused &= heads == 1
+
+    def head_weight(self, rows: int, columns: int) -> Float[Tensor, "rows columns"]:
+        """Draw a matrix that is one of Glorot's per head, with an equal share of the rows each."""
+        check_heads(rows, self.heads)
+        return xavier_gates(self.heads, rows // self.heads, columns)
+
+    def by_heads(self, energies: Callable[..., Tensor], *parts: Float[Tensor, "... _"]) -> Tensor:
+        """Compute energies of each head from its parts of queries, keys and vectors."""
+        if self.heads == 1:
+            return energies(*parts)
+        # Views, so that no step copies the keys.
+        heads = zip(*(part.chunk(self.heads, dim=-1) for part in parts), strict=True)
+        return torch.stack([energies(*own) for own in heads], dim=2).flatten(1, 2)
 
     def prepare(self, states_bse: Float[Tensor, "b s e"]) -> Float[Tensor, "b s a"]:
         """Compute keys from annotations, once per sentence."""
@@ -43,7 +62,7 @@ class Score(FusedSupport, nn.Module, ABC):
     @abstractmethod
     def forward(
         self, query_bqd: Float[Tensor, "b q d"], keys_bsa: Float[Tensor, "b s a"]
-    ) -> Float[Tensor, "b q s"]:
+    ) -> Float[Tensor, "b x s"]:
         """Compute energies, before masking and normalization."""
 
     def query_matrix(self) -> Float[Tensor, "a d"] | None:
@@ -79,8 +98,8 @@ class BilinearScore(Score):
 
     def forward(
         self, query_bqd: Float[Tensor, "b q d"], keys_bsa: Float[Tensor, "b s a"]
-    ) -> Float[Tensor, "b q s"]:
-        return self.arithmetic.energies(self.project(query_bqd), keys_bsa)
+    ) -> Float[Tensor, "b x s"]:
+        return self.by_heads(self.arithmetic.energies, self.project(query_bqd), keys_bsa)
 
 
 TanhEnergies = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -94,6 +113,7 @@ class TanhScore(Score):
         query_size: width d of a query
         key_size: width e of an annotation
         hidden_size: width a of q' and k'
+        heads: number of heads
 
     Attributes:
         energies: computes v·tanh(q' + k')
@@ -102,10 +122,11 @@ class TanhScore(Score):
     form = "additive"
     fused_methods = ("project", "forward")
 
-    def __init__(self, query_size: int, key_size: int, hidden_size: int) -> None:
-        super().__init__(query_size, key_size)
+    def __init__(self, query_size: int, key_size: int, hidden_size: int, heads: int = 1) -> None:
+        super().__init__(query_size, key_size, heads)
         self.keys_size = hidden_size
-        self.v_a = nn.Parameter(xavier(1, hidden_size)[0])
+        check_heads(hidden_size, heads)
+        self.v_a = nn.Parameter(xavier_gates(heads, 1, hidden_size // heads).flatten())
         self.energies: TanhEnergies = tanh_energies
 
     @abstractmethod
@@ -114,8 +135,8 @@ class TanhScore(Score):
 
     def forward(
         self, query_bqd: Float[Tensor, "b q d"], keys_bsa: Float[Tensor, "b s a"]
-    ) -> Float[Tensor, "b q s"]:
-        return self.energies(self.project(query_bqd), keys_bsa, self.v_a)
+    ) -> Float[Tensor, "b x s"]:
+        return self.by_heads(self.energies, self.project(query_bqd), keys_bsa, self.v_a)
 
 
 def tanh_energies(

@@ -116,7 +116,7 @@ class SelfAttention(nn.Module):
 
     def __init__(self, width: int, heads: int, dropout: float = 0.0) -> None:
         super().__init__()
-        _check_heads(width, heads)
+        check_heads(width, heads)
         self.heads, self.dropout = heads, dropout
         self.attention: AttentionFunction = multi_head_attention
         self.in_proj = glorot_linear(width, width, parts=3)
@@ -190,7 +190,7 @@ class CrossAttention(nn.Module):
         self, query_size: int, key_size: int, width: int, heads: int, dropout: float = 0.0
     ) -> None:
         super().__init__()
-        _check_heads(width, heads)
+        check_heads(width, heads)
         self.heads, self.dropout = heads, dropout
         self.attention: AttentionFunction = multi_head_attention
         self.q_proj = glorot_linear(query_size, width)
@@ -253,7 +253,8 @@ def _broadcast(mask_bs: Tensor | None) -> Tensor | None:
     return None if mask_bs is None else mask_bs[:, None, None]
 
 
-def _check_heads(width: int, heads: int) -> None:
+def check_heads(width: int, heads: int) -> None:
+    """Raise ValueError unless a width is a multiple of the number of heads."""
     if width % heads:
         # The largest number of heads that divides the width.
         fewer = next(number for number in range(heads, 0, -1) if width % number == 0)

@@ -52,7 +52,7 @@ DECODERS: list[ComponentConfig] = [
 def _supported() -> Iterator[Any]:
     for decoder in DECODERS:
         for score in choices(SCORES):
-            if score.type in SUPPORTED_SCORES:
+            if score.type in SUPPORTED_SCORES and "heads" not in score.options:
                 model = config(decoder=decoder, score=score)
                 yield pytest.param(model, id=f"{name_of(decoder)}-{name_of(score)}")
 
@@ -63,6 +63,7 @@ def _unsupported() -> Iterator[Any]:
     yield config(decoder=ComponentConfig("luong", {**SIZES, "cell": "gru"}))
     yield config(decoder=ComponentConfig("luong", {**SIZES, "input_feeding": False}))
     yield config(decoder=decoder, attention=ComponentConfig("global", {"coverage": True}))
+    yield config(decoder=decoder, score=ComponentConfig("additive", {"heads": 2}))
     for mechanism in choices(MECHANISMS):
         model = config(decoder=decoder, attention=mechanism)
         if mechanism.type != "global" and fits(model):

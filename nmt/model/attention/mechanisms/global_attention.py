@@ -45,14 +45,15 @@ class GlobalAttention(ScoredMechanism):
         self, query_bqd: Float[Tensor, "b q d"], memory: AttentionMemory, state: AttentionState
     ) -> tuple[AttentionOutput, AttentionState]:
         if self.recurrent:
-            energies_bqs = self._coverage_energies(query_bqd, memory, *state)
+            energies_bxs = self._coverage_energies(query_bqd, memory, *state)
         else:
-            energies_bqs = self.score(query_bqd, memory.keys_bsa)
-        weights_bqs = self.softmax(energies_bqs, memory.mask_bs).to(memory.values_bse.dtype)
+            energies_bxs = self.score(query_bqd, memory.keys_bsa)
+        weights_bxs = self.softmax(energies_bxs, memory.mask_bs).to(memory.values_bse.dtype)
+        weights_bqs = self.average_heads(weights_bxs, self.heads)
         if self.recurrent:
             # κ_{t+1} = κ_t + α_t
             state = (state[0] + weights_bqs.flatten(0, 1),)
-        context_bqe = self.arithmetic.context(weights_bqs, memory.values_bse)
+        context_bqe = self.weighted_sum(weights_bxs, memory.values_bse)
         return AttentionOutput(context_bqe, weights_bqs), state
 
     def _coverage_energies(
@@ -60,12 +61,12 @@ class GlobalAttention(ScoredMechanism):
         query_bqd: Float[Tensor, "b q d"],
         memory: AttentionMemory,
         coverage_ns: Float[Tensor, "n s"],
-    ) -> Float[Tensor, "b q s"]:
+    ) -> Float[Tensor, "b x s"]:
         """Compute energies with keys that differ from hypothesis to hypothesis."""
         queries = query_bqd.size(1)
         # The coverage of each hypothesis shifts the keys, which therefore cannot be shared.
         keys_nsa = memory.keys_bsa.repeat_interleave(queries, dim=0)
         keys_nsa = keys_nsa + coverage_ns[:, :, None] * self.coverage_a
         # One query per copy of the keys.
-        energies_n1s = self.score(query_bqd.flatten(0, 1)[:, None], keys_nsa)
-        return energies_n1s.unflatten(0, (-1, queries))[:, :, 0]
+        energies_nxs = self.score(query_bqd.flatten(0, 1)[:, None], keys_nsa)
+        return energies_nxs.unflatten(0, (-1, queries)).flatten(1, 2)

@@ -66,6 +66,8 @@ class HardAttention(GatedMechanism):
         entropy_weight: NonNegativeFloat = 0.002,
     ) -> None:
         super().__init__(score, query_size, gate)
+        if self.heads > 1:
+            raise ValueError("draws one position per query; remove heads from the score")
         self.expected, self.reward = expected, reward
         self.reward_weight, self.entropy_weight = reward_weight, entropy_weight
         self.baseline_p: Tensor

@@ -42,13 +42,14 @@ class MonotonicLocalAttention(LocalMechanism):
         self, query_bqd: Float[Tensor, "b q d"], memory: AttentionMemory, state: AttentionState
     ) -> tuple[AttentionOutput, AttentionState]:
         (position_n,) = state
-        energies_bqs = self.score(query_bqd, memory.keys_bsa)
+        energies_bxs = self.score(query_bqd, memory.keys_bsa)
         # One position per hypothesis; all queries of a step may differ.
         center_bq = self._center(position_n.view(query_bqd.shape[:2]), memory)
         distance_bqs = self.distances(center_bq, memory.mask_bs)
-        weights_bqs = self.window_softmax(energies_bqs, distance_bqs, memory.mask_bs)
-        weights_bqs = weights_bqs.to(memory.values_bse.dtype)
-        context_bqe = self.arithmetic.context(weights_bqs, memory.values_bse)
+        weights_bxs = self.window_softmax(energies_bxs, distance_bqs, memory.mask_bs)
+        weights_bxs = weights_bxs.to(memory.values_bse.dtype)
+        context_bqe = self.weighted_sum(weights_bxs, memory.values_bse)
+        weights_bqs = self.average_heads(weights_bxs, self.heads)
         return AttentionOutput(context_bqe, weights_bqs), (position_n + 1,)
 
     def _center(

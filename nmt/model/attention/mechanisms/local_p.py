@@ -46,12 +46,13 @@ class PredictiveLocalAttention(LocalMechanism):
     def forward(
         self, query_bqd: Float[Tensor, "b q d"], memory: AttentionMemory, state: AttentionState
     ) -> tuple[AttentionOutput, AttentionState]:
-        energies_bqs = self.score(query_bqd, memory.keys_bsa)
+        energies_bxs = self.score(query_bqd, memory.keys_bsa)
         distance_bqs = self.distances(self.center(query_bqd, memory.mask_bs), memory.mask_bs)
         bell_bqs = torch.exp(-2 * (distance_bqs / self.window).square())  # 2σ² = D²/2
-        softmax_bqs = self.window_softmax(energies_bqs, distance_bqs, memory.mask_bs)
-        weights_bqs = (softmax_bqs * bell_bqs).to(memory.values_bse.dtype)
-        context_bqe = self.arithmetic.context(weights_bqs, memory.values_bse)
+        softmax_bxs = self.window_softmax(energies_bxs, distance_bqs, memory.mask_bs)
+        weights_bxs = (softmax_bxs * self.per_head(bell_bqs)).to(memory.values_bse.dtype)
+        context_bqe = self.weighted_sum(weights_bxs, memory.values_bse)
+        weights_bqs = self.average_heads(weights_bxs, self.heads)
         return AttentionOutput(context_bqe, weights_bqs), state
 
     def center(

@@ -42,9 +42,10 @@ class SoftAttention(GatedMechanism):
     def forward(
         self, query_bqd: Float[Tensor, "b q d"], memory: AttentionMemory, state: AttentionState
     ) -> tuple[AttentionOutput, AttentionState]:
-        energies_bqs = self.score(query_bqd, memory.keys_bsa)
-        weights_bqs = self.softmax(energies_bqs, memory.mask_bs).to(memory.values_bse.dtype)
-        context_bqe = self.context(weights_bqs, query_bqd, memory)
+        energies_bxs = self.score(query_bqd, memory.keys_bsa)
+        weights_bxs = self.softmax(energies_bxs, memory.mask_bs).to(memory.values_bse.dtype)
+        context_bqe = self.context(weights_bxs, query_bqd, memory)
+        weights_bqs = self.average_heads(weights_bxs, self.heads)
         if not self.doubly_stochastic:
             return AttentionOutput(context_bqe, weights_bqs), state
         # The auxiliary loss needs the source mask, which it does not receive otherwise.

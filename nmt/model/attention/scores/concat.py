@@ -3,9 +3,9 @@
 from jaxtyping import Float
 from torch import Tensor
 
-from nmt.component_spec import Size
+from nmt.component_spec import Count, Size
 from nmt.model.attention.score import TanhScore
-from nmt.model.layers.linear import ConcatLinear, xavier
+from nmt.model.layers.linear import ConcatLinear
 from nmt.registry import SCORES
 
 
@@ -17,14 +17,17 @@ class ConcatScore(TanhScore):
 
     Args:
         hidden_size: width of W [q; k] (default: the width of a query)
+        heads: number of heads, each with a part of this width
     """
 
     supports_fused = True
 
-    def __init__(self, query_size: int, key_size: int, *, hidden_size: Size | None = None) -> None:
-        super().__init__(query_size, key_size, hidden_size or query_size)
+    def __init__(
+        self, query_size: int, key_size: int, *, hidden_size: Size | None = None, heads: Count = 1
+    ) -> None:
+        super().__init__(query_size, key_size, hidden_size or query_size, heads)
         # Initialized as one matrix, as in the paper.
-        weight_ax = xavier(self.keys_size, query_size + key_size)
+        weight_ax = self.head_weight(self.keys_size, query_size + key_size)
         self.joined = ConcatLinear((query_size, key_size), weight_ax)
 
     def prepare(self, states_bse: Float[Tensor, "b s e"]) -> Float[Tensor, "b s a"]:

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from nmt.component_spec import PositiveFloat
+from nmt.component_spec import Count, PositiveFloat
 from nmt.model.attention.score import BilinearScore
 from nmt.registry import SCORES
 
@@ -19,6 +19,7 @@ class CosineScore(BilinearScore):
     Args:
         sharpness: β, or its initial value if it is learned
         learned: whether β is a parameter
+        heads: number of heads, each with a part of q and k
     """
 
     def __init__(
@@ -28,8 +29,9 @@ class CosineScore(BilinearScore):
         *,
         sharpness: PositiveFloat = 10.0,
         learned: bool = True,
+        heads: Count = 1,
     ) -> None:
-        super().__init__(query_size, key_size)
+        super().__init__(query_size, key_size, heads)
         self.require_equal_sizes()
         value = torch.tensor(log(sharpness))
         # The logarithm keeps a learned sharpness positive.
@@ -40,8 +42,15 @@ class CosineScore(BilinearScore):
             self.register_buffer("log_sharpness", value, persistent=False)
 
     def prepare(self, states_bse: Float[Tensor, "b s e"]) -> Float[Tensor, "b s e"]:
-        return normalize(states_bse, dim=-1)
+        return self._unit_vectors(states_bse)
 
     def project(self, query_bqd: Float[Tensor, "b q d"]) -> Float[Tensor, "b q d"]:
         # β scales the query, so keys are unit vectors.
-        return self.log_sharpness.exp() * normalize(query_bqd, dim=-1)
+        return self.log_sharpness.exp() * self._unit_vectors(query_bqd)
+
+    def _unit_vectors(self, vectors: Float[Tensor, "*axes d"]) -> Float[Tensor, "*axes d"]:
+        """Divide the part of each head by its length."""
+        if self.heads == 1:
+            return normalize(vectors, dim=-1)
+        parts = vectors.unflatten(-1, (self.heads, -1))  # type: ignore[no-untyped-call]
+        return normalize(parts, dim=-1).flatten(-2)

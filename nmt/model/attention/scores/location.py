@@ -4,9 +4,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from nmt.component_spec import Length
+from nmt.component_spec import Count, Length
 from nmt.model.attention.score import Score
-from nmt.model.layers.linear import xavier
+from nmt.model.layers.linear import xavier_gates
 from nmt.registry import SCORES
 
 
@@ -18,22 +18,30 @@ class LocationScore(Score):
 
     Args:
         max_length: source positions that have a row of W, in tokens; later ones get no weight
+        heads: number of heads, each with its own W
     """
 
     form = "location"
 
-    def __init__(self, query_size: int, key_size: int, *, max_length: Length = 200) -> None:
-        super().__init__(query_size, key_size)
+    def __init__(
+        self, query_size: int, key_size: int, *, max_length: Length = 200, heads: Count = 1
+    ) -> None:
+        super().__init__(query_size, key_size, heads)
         self.keys_size = 0
-        self.weight_pd = nn.Parameter(xavier(max_length, query_size))
+        # The rows of a position are those of its heads.
+        self.weight_pd = nn.Parameter(xavier_gates(heads, max_length, query_size))
 
     def prepare(self, states_bse: Float[Tensor, "b s e"]) -> Float[Tensor, "b s 0"]:
         return states_bse[:, :, :0]
 
     def forward(
         self, query_bqd: Float[Tensor, "b q d"], keys_bsa: Float[Tensor, "b s 0"]
-    ) -> Float[Tensor, "b q s"]:
-        length, reach = keys_bsa.size(1), self.weight_pd.size(0)
+    ) -> Float[Tensor, "b x s"]:
+        length, reach = keys_bsa.size(1), self.weight_pd.size(0) // self.heads
         # Only rows of positions that exist in this batch.
-        energies_bqp = self.arithmetic.linear(query_bqd, self.weight_pd, rows=length)
-        return pad(energies_bqp, (0, max(0, length - reach)), value=float("-inf"))
+        rows = length * self.heads
+        energies_bxp = self.arithmetic.linear(query_bqd, self.weight_pd, rows=rows)
+        if self.heads > 1:
+            parts = energies_bxp.unflatten(-1, (-1, self.heads))  # type: ignore[no-untyped-call]
+            energies_bxp = parts.transpose(2, 3).flatten(1, 2)
+        return pad(energies_bxp, (0, max(0, length - reach)), value=float("-inf"))
