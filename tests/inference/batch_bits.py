@@ -48,6 +48,8 @@ def systems() -> Iterator[tuple[str, dict[str, Any]]]:
         parts = {"encoder_options": normalized, "decoder_options": normalized}
         yield f"{cell} with layer_norm bahdanau", {"decoder": "bahdanau", **parts}
     yield "gnmt gnmt", {"encoder": "gnmt", "decoder": "gnmt"}
+    heads = {"score_options": {"heads": 2}}
+    yield "rnmt_plus rnmt_plus", {"encoder": "rnmt_plus", "decoder": "rnmt_plus", **heads}
     yield "ntm ntm", {"encoder": "ntm", "decoder": "ntm"}
     yield "ntm bahdanau", {"encoder": "ntm", "decoder": "bahdanau"}
     yield "transformer bahdanau", {"encoder": "transformer", "decoder": "bahdanau"}
@@ -80,6 +82,7 @@ def compiled(
         "transformer": layers,
         "ntm": {"hidden_size": width, "slots": 16, "width": 8},
         "gnmt": {"hidden_size": width, "layers": 2},
+        "rnmt_plus": {"hidden_size": width, "layers": 3},
     }
     sizes = layers if decoder == "transformer" else {"hidden_size": width}
     part = ComponentConfig(decoder, {**sizes, **(decoder_options or {})})

@@ -86,6 +86,19 @@ def normalized_lstm_step(
     return sigmoid(show) * np.tanh(shown), cell
 
 
+def gate_norm_lstm_step(
+    layer: Any, entering: Array, hidden: Array, cell: Array, *fed: Array
+) -> tuple[Array, Array]:
+    """Compute h_t and c_t of an LSTM of RNMT+; each gate is normalized, and the output is not."""
+    weights = np.concatenate([array(layer.input.weight), array(layer.recurrent.weight)], axis=1)
+    gates = (weights @ np.concatenate([entering, hidden, *fed])).reshape(4, -1)
+    gates = np.stack([normalize(gate) for gate in gates]).reshape(-1)
+    gates = gates * array(layer.norm.weight) + array(layer.norm.bias)
+    write, keep, new, show = gates.reshape(4, -1)
+    cell = sigmoid(keep) * cell + sigmoid(write) * np.tanh(new)
+    return sigmoid(show) * cell, cell
+
+
 def normalized_gru_step(layer: Any, entering: Array, hidden: Array, *fed: Array) -> Array:
     """Compute h_t of a GRU whose gates are normalized together and its new value apart."""
     size, recurrent = len(hidden), array(layer.recurrent.weight)

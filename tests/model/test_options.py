@@ -46,7 +46,7 @@ FAMILIES: dict[str, Registry[Any]] = {
 }
 IMAGES = {"convolution": PIXELS, "features": MAPS}
 # Encoders and decoders that have a partner of the same name.
-PAIRED = ("ntm", "gnmt", "lstmn", "transformer")
+PAIRED = ("ntm", "gnmt", "rnmt_plus", "lstmn", "transformer")
 
 
 def _small(family: str, name: str, **changes: object) -> ComponentConfig:

@@ -1,7 +1,5 @@
 """The encoder of Wu et al. 2016: one bidirectional layer below a deep residual stack."""
 
-from collections.abc import Sequence
-from functools import partial
 from typing import Literal
 
 import torch
@@ -9,10 +7,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from nmt.component_spec import Count, Probability, Size
-from nmt.device import run_branches
-from nmt.model.interfaces import Encoded, Encoder, LayerStates
+from nmt.model.interfaces import Encoded, Encoder
 from nmt.model.layers.dropout import SequenceDropout
-from nmt.model.layers.padding import LayerOutput, Padding, run_layer
+from nmt.model.layers.padding import Padding, layer_states, run_both_directions, run_layer
 from nmt.model.layers.recurrent_stack import LayerOptions, Layers
 from nmt.registry import ENCODERS
 
@@ -69,19 +66,20 @@ class GNMTEncoder(Encoder):
         self, embedded_bsm: Float[Tensor, "b s m"], mask_bs: Bool[Tensor, "b s"]
     ) -> Encoded:
         padding = Padding.of(mask_bs)
-        run = partial(run_layer, padding=padding, needs_cell=self.keeps_cells)
         embedded_sbm = padding.clear(embedded_bsm.transpose(0, 1))
-        runs = [
-            partial(run, layer, embedded_sbm, backward=back)
-            for layer, back in zip(self.bottom, (False, True), strict=True)
-        ]
-        forward, backward = run_branches(runs[0], runs[1], (embedded_sbm, padding))
+        needs_cell = self.keeps_cells
+        forward, backward = run_both_directions(
+            self.bottom, embedded_sbm, padding, needs_cell=needs_cell
+        )
         # The second layer reads both directions, figure 3.
         states_sbe = torch.cat([forward.states_sbd, backward.states_sbd], dim=-1)
         # The layer states begin with the backward direction of the bottom layer.
         outputs = [backward]
         for number, layer in enumerate(self.upper, start=2):
-            outputs.append(run(layer, self.dropout(states_sbe), backward=False))
+            inputs_sbe = self.dropout(states_sbe)
+            outputs.append(
+                run_layer(layer, inputs_sbe, padding, backward=False, needs_cell=needs_cell)
+            )
             # The second layer has inputs of twice the width.
             is_residual = self.residual and number > 2
             # Dropout applies to the input of the layer, not to the residual connection.
@@ -89,10 +87,4 @@ class GNMTEncoder(Encoder):
             states_sbe = hidden_sbe + states_sbe if is_residual else hidden_sbe
         # Padding is cleared once at the end: layers read from left to right, so it comes last.
         annotations_bse = padding.clear(states_sbe).transpose(0, 1)
-        return Encoded(annotations_bse, mask_bs, outputs[-1].last_bd, _layer_states(outputs))
-
-
-def _layer_states(outputs: Sequence[LayerOutput]) -> LayerStates:
-    cells = [output.cell_bd for output in outputs if output.cell_bd is not None]
-    cell_ble = torch.stack(cells, dim=1) if cells else None
-    return LayerStates(torch.stack([output.last_bd for output in outputs], dim=1), cell_ble)
+        return Encoded(annotations_bse, mask_bs, outputs[-1].last_bd, layer_states(outputs))

@@ -159,3 +159,47 @@ class NormalizedGRULayer(NormalizedLayer):
         parts = self.normalized(projected_ng, state.hidden_nd, feedback_nf)
         hidden_nd = gru_cell(*parts, self.reset_bias, state.hidden_nd, self.arithmetic)
         return self.zone_out(LayerState(hidden_nd), state)
+
+
+class GateNormLSTMLayer(RecurrentLayer):
+    """LSTM of RNMT+, with layer normalization of each gate. Chen et al. 2018, section 4.1.
+
+        i, f, g, o = LN(W x_t + C r_t + V h_{t-1}), each gate with its own LN
+        c_t = σ(f)∘c_{t-1} + σ(i)∘tanh(g) and h_t = σ(o)∘c_t
+
+    "No non-linearity is applied to the LSTM output": the cell has no tanh on its way to h_t.
+    """
+
+    gates, has_cell = LSTMLayer.gates, True
+    has_input_bias, has_native = False, False
+
+    def __init__(
+        self,
+        input_size: int | tuple[int, ...],
+        hidden_size: int,
+        feedback_size: int = 0,
+        rates: StateDropout = NO_STATE_DROPOUT,
+    ) -> None:
+        super().__init__(input_size, hidden_size, feedback_size, rates)
+        self.norm = GateNorm([hidden_size] * self.gates)
+        self.open_forget_gates()
+
+    @property
+    def bias(self) -> Float[Tensor, " g"]:
+        assert self.norm.bias is not None
+        return self.norm.bias
+
+    @property
+    def fused_obstacle(self) -> str:
+        return "layer normalization of RNMT+"
+
+    def step(
+        self,
+        projected_ng: Float[Tensor, "n g"],
+        state: LayerState,
+        feedback_nf: Float[Tensor, "n f"] | None = None,
+    ) -> LayerState:
+        sums_ng = projected_ng + self.recurrent(state.hidden_nd, feedback_nf)
+        gates_ng = self.norm(sums_ng).to(sums_ng.dtype)
+        new = lstm_cell(gates_ng, state, arithmetic=self.arithmetic, activation=lambda cell: cell)
+        return self.zone_out(new, state)

@@ -4,6 +4,8 @@ The gradients of gathered rows are gathered as well. Autograd would scatter them
 a GPU computes by atomic operations, or by sorting if it has to be deterministic.
 """
 
+from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -12,6 +14,8 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
+from nmt.device import run_branches
+from nmt.model.interfaces import LayerStates
 from nmt.model.layers.recurrent import RecurrentLayer
 
 
@@ -106,6 +110,28 @@ def run_layer(
     # Back to the order of the tokens.
     states_sbd = padding.reverse(states_sbd) if backward else states_sbd
     return LayerOutput(states_sbd, last_bd, cell_bd if needs_cell else None)
+
+
+def run_both_directions(
+    layers: Iterable[RecurrentLayer],
+    inputs_sbm: Float[Tensor, "s b m"],
+    padding: Padding,
+    *,
+    needs_cell: bool,
+) -> tuple[LayerOutput, LayerOutput]:
+    """Run a forward and a backward layer over the same inputs; see `run_layer`."""
+    forward, backward = (
+        partial(run_layer, layer, inputs_sbm, padding, backward=back, needs_cell=needs_cell)
+        for layer, back in zip(layers, (False, True), strict=True)
+    )
+    return run_branches(forward, backward, (inputs_sbm, padding))
+
+
+def layer_states(outputs: Sequence[LayerOutput]) -> LayerStates:
+    """Return the last states of all layers from one output per layer."""
+    cells = [output.cell_bd for output in outputs if output.cell_bd is not None]
+    cell_ble = torch.stack(cells, dim=1) if cells else None
+    return LayerStates(torch.stack([output.last_bd for output in outputs], dim=1), cell_ble)
 
 
 def remove_padding(

@@ -3,14 +3,18 @@
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Generic, TypeVar, cast
+from typing import Generic, Literal, TypeVar, cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from nmt.model.layers.dropout import StateDropout, dropout
-from nmt.model.layers.normalized import NormalizedGRULayer, NormalizedLSTMLayer
+from nmt.model.layers.normalized import (
+    GateNormLSTMLayer,
+    NormalizedGRULayer,
+    NormalizedLSTMLayer,
+)
 from nmt.model.layers.recurrent import Cell, GRULayer, LayerState, LSTMLayer, RecurrentLayer
 
 Item = TypeVar("Item", bound=nn.Module)
@@ -28,7 +32,8 @@ class LayerOptions:
 
     Attributes:
         cell: type of the layers
-        layer_norm: whether the gates are normalized; see `nmt.model.layers.normalized`
+        layer_norm: whether the gates are normalized, or each gate of an LSTM as in RNMT+; see
+            `nmt.model.layers.normalized`
         zoneout, zoneout_cell, weight_dropout: see `StateDropout`
 
     Raises:
@@ -36,7 +41,7 @@ class LayerOptions:
     """
 
     cell: Cell = "lstm"
-    layer_norm: bool = False
+    layer_norm: bool | Literal["gates"] = False
     zoneout: float = 0.0
     zoneout_cell: float = 0.0
     weight_dropout: float = 0.0
@@ -52,8 +57,10 @@ class LayerOptions:
     ) -> RecurrentLayer:
         """Build a layer; see `RecurrentLayer`."""
         rates = StateDropout(self.zoneout, self.zoneout_cell, self.weight_dropout)
-        cells = NORMALIZED_CELLS if self.layer_norm else CELLS
-        return cells[self.cell](input_size, hidden_size, feedback_size, rates)
+        kind = (NORMALIZED_CELLS if self.layer_norm else CELLS)[self.cell]
+        if self.layer_norm == "gates":
+            kind = GateNormLSTMLayer
+        return kind(input_size, hidden_size, feedback_size, rates)
 
 
 class Layers(nn.ModuleList, Generic[Item]):

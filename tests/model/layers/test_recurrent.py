@@ -11,7 +11,11 @@ from torch.autograd import backward
 
 from nmt.model.layers import cudnn, recurrent
 from nmt.model.layers.lstmn import LSTMNLayer
-from nmt.model.layers.normalized import NormalizedGRULayer, NormalizedLSTMLayer
+from nmt.model.layers.normalized import (
+    GateNormLSTMLayer,
+    NormalizedGRULayer,
+    NormalizedLSTMLayer,
+)
 from nmt.model.layers.recurrent import GRULayer, LSTMLayer, RecurrentLayer
 from nmt.model.layers.recurrent_stack import (
     CELLS,
@@ -30,7 +34,9 @@ from tests.model.numpy_formulas import (
 
 INPUTS, UNITS, FED = 3, 40, 2
 every_cell = pytest.mark.parametrize("kind", CELLS.values(), ids=CELLS.keys())
-every_layer = pytest.mark.parametrize("kind", [*CELLS.values(), *NORMALIZED_CELLS.values()])
+every_layer = pytest.mark.parametrize(
+    "kind", [*CELLS.values(), *NORMALIZED_CELLS.values(), GateNormLSTMLayer]
+)
 
 
 @pytest.mark.parametrize("fed", [0, FED])
@@ -217,7 +223,11 @@ def test_initialization_of_a_layer(kind: type[RecurrentLayer], feedback: int) ->
     others = [p for name, p in layer.named_parameters() if name == "reset_bias"]
     assert all(torch.equal(p.detach(), torch.zeros(UNITS)) for p in others)
     gains = [p for name, p in layer.named_parameters() if name.endswith("norm.weight")]
-    expected: dict[type, int] = {NormalizedLSTMLayer: 3, NormalizedGRULayer: 2}
+    expected: dict[type, int] = {
+        NormalizedLSTMLayer: 3,
+        NormalizedGRULayer: 2,
+        GateNormLSTMLayer: 1,
+    }
     assert len(gains) == expected.get(kind, 0)
     assert all(bool((gain == 1).all()) for gain in gains)
 

@@ -64,6 +64,7 @@ def _unsupported() -> Iterator[Any]:
     yield config(decoder=ComponentConfig("luong", {**SIZES, "input_feeding": False}))
     yield config(decoder=decoder, attention=ComponentConfig("global", {"coverage": True}))
     yield config(decoder=decoder, score=ComponentConfig("additive", {"heads": 2}))
+    yield config(decoder=decoder, attention=ComponentConfig("global", {"dropout": 0.1}))
     for mechanism in choices(MECHANISMS):
         model = config(decoder=decoder, attention=mechanism)
         if mechanism.type != "global" and fits(model):

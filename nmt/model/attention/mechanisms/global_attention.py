@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from nmt.component_spec import Probability
 from nmt.model.attention.mechanism import (
     AttentionMemory,
     AttentionOutput,
@@ -11,6 +12,7 @@ from nmt.model.attention.mechanism import (
     ScoredMechanism,
 )
 from nmt.model.attention.score import Score
+from nmt.model.layers.dropout import dropout as apply_dropout
 from nmt.registry import MECHANISMS
 
 
@@ -23,14 +25,15 @@ class GlobalAttention(ScoredMechanism):
 
     Args:
         coverage: whether energies depend on the sum of a position's earlier weights
+        dropout: dropout rate of the weights of the context
     """
 
     supports_fused = True
 
-    def __init__(self, score: Score, *, coverage: bool = False) -> None:
+    def __init__(self, score: Score, *, coverage: bool = False, dropout: Probability = 0.0) -> None:
         super().__init__(score)
-        self.supports_fused &= score.supports_fused and not coverage
-        self.recurrent = coverage
+        self.supports_fused &= score.supports_fused and not coverage and not dropout
+        self.recurrent, self.dropout = coverage, dropout
         if coverage and not score.keys_size:
             raise ValueError("coverage requires a score with keys; use another score")
         if coverage:
@@ -53,7 +56,9 @@ class GlobalAttention(ScoredMechanism):
         if self.recurrent:
             # κ_{t+1} = κ_t + α_t
             state = (state[0] + weights_bqs.flatten(0, 1),)
-        context_bqe = self.weighted_sum(weights_bxs, memory.values_bse)
+        # The weights that are returned, and the coverage, have no dropout.
+        kept_bxs = apply_dropout(weights_bxs, self.dropout, self.training)
+        context_bqe = self.weighted_sum(kept_bxs, memory.values_bse)
         return AttentionOutput(context_bqe, weights_bqs), state
 
     def _coverage_energies(
