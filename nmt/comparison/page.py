@@ -1,17 +1,15 @@
 """The page of a comparison: scores, scores of parts of the text, and sentences side by side."""
 
-import base64
-import hashlib
 from collections.abc import Sequence
-from importlib.resources import files
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 from sacrebleu.metrics.chrf import CHRF
 
 from nmt.comparison.buckets import Buckets
 from nmt.comparison.results import SIGNIFICANT, Results
 from nmt.comparison.tables import NAMES, caption
+from nmt.evaluation.offline_page import read_asset, render_offline
+
+PACKAGE = "nmt.comparison"
 
 
 def render_page(results: Results, parts: Sequence[Buckets]) -> str:
@@ -23,18 +21,11 @@ def render_page(results: Results, parts: Sequence[Buckets]) -> str:
         results: results of the comparison
         parts: scores of parts of the text
     """
-    style, script = _asset("compare.css"), _asset("compare.js")
-    environment = Environment(
-        loader=PackageLoader("nmt.comparison", "assets"),
-        autoescape=True,
-        undefined=StrictUndefined,
-    )
-    return environment.get_template("compare.html").render(
-        policy=f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; "
-        "base-uri 'none'; form-action 'none'",
-        # The browser compares their hashes, so they must not be escaped.
-        style=Markup(style),
-        script=Markup(script),
+    return render_offline(
+        PACKAGE,
+        "compare.html",
+        read_asset(PACKAGE, "compare.css"),
+        read_asset(PACKAGE, "compare.js"),
         results=results,
         names=NAMES,
         caption=caption(results, "Bold p: differs from"),
@@ -56,12 +47,3 @@ def _sentences(results: Results) -> dict[str, list[object]]:
         scores = {text: round(chrf.sentence_score(text, references).score, 1) for text in texts}
         rows.append([source, references, texts, [scores[text] for text in texts]])
     return {"systems": [name for name, _ in systems], "sentences": rows}
-
-
-def _asset(name: str) -> str:
-    return files("nmt.comparison").joinpath("assets", name).read_text(encoding="utf-8")
-
-
-def _hash(text: str) -> str:
-    digest = hashlib.sha256(text.encode("utf-8")).digest()
-    return f"sha256-{base64.b64encode(digest).decode('ascii')}"

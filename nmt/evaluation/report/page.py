@@ -1,21 +1,18 @@
 """The HTML page of an attention report, rendered from the files in `assets`."""
 
 import base64
-import hashlib
 import html
 import json
 import re
 import zlib
 from collections.abc import Sequence
 from functools import cache
-from importlib.resources import files
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
-from markupsafe import Markup
-
+from nmt.evaluation.offline_page import read_asset, render_offline
 from nmt.evaluation.report.sentence import LEVELS, detail, summarize
 from nmt.search.translation import Translation
 
+PACKAGE = "nmt.evaluation.report"
 SCRIPTS = ("drawing.js", "report.js")
 MAX_FRAME_PIXELS = 900
 
@@ -37,19 +34,13 @@ def render_page(
         part_sentences: number of sentences per part
         directory: name of the directory that contains the parts; None if they are in the page
     """
-    style, script = _asset("report.css"), _script()
-    # 'strict-dynamic' lets the script load its parts, and nothing else.
-    sources = f"'{_hash(script)}'" + " 'strict-dynamic'" * (directory is not None)
-    policy = (
-        f"default-src 'none'; script-src {sources}; style-src '{_hash(style)}'; img-src data:; "
-        "base-uri 'none'; form-action 'none'"
-    )
-    return _template().render(
+    return render_offline(
+        PACKAGE,
+        "report.html",
+        read_asset(PACKAGE, "report.css"),
+        _script(),
+        loads_parts=directory is not None,
         title=title,
-        policy=policy,
-        # The browser compares their hashes, so they must not be escaped.
-        style=Markup(style),
-        script=Markup(script),
         index=index,
         parts=parts,
         settings=json.dumps(
@@ -96,26 +87,7 @@ def compress(content: object) -> str:
 
 
 @cache
-def _template() -> Template:
-    environment = Environment(
-        loader=PackageLoader("nmt.evaluation.report", "assets"),
-        autoescape=True,
-        undefined=StrictUndefined,
-    )
-    return environment.get_template("report.html")
-
-
-@cache
 def _script() -> str:
     """Return all scripts as one module: imports between them are removed."""
-    text = "".join(map(_asset, SCRIPTS))
+    text = "".join(read_asset(PACKAGE, name) for name in SCRIPTS)
     return re.sub(r'^import [^;]* from "\./[^;]*";\n', "", text, flags=re.MULTILINE)
-
-
-def _asset(name: str) -> str:
-    return files("nmt.evaluation.report").joinpath("assets", name).read_text(encoding="utf-8")
-
-
-def _hash(text: str) -> str:
-    digest = hashlib.sha256(text.encode("utf-8")).digest()
-    return f"sha256-{base64.b64encode(digest).decode('ascii')}"
