@@ -82,7 +82,7 @@ class ComponentSpec:
         module: module that defines the class or function
         qualname: name of the class or function in that module
         summary: first paragraph of the docstring, which names the component and the paper
-        injected: names of the parameters to the left of the bare `*`
+        injected: names of the parameters to the left of the bare `*` that have no default
         options: options by name, in the order of the constructor
     """
 
@@ -127,7 +127,10 @@ def spec_of(name: str, component: Callable[..., object]) -> ComponentSpec:
         component.__module__,
         component.__qualname__,
         _summary(doc),
-        tuple(p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD),
+        # A default is that of a base class, which the component passes no value to.
+        tuple(
+            p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD and p.default is p.empty
+        ),
         {
             p.name: Option(hints.get(p.name, object), p.default, option_help.get(p.name, ""))
             for p in parameters
