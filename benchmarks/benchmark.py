@@ -4,6 +4,7 @@ r"""Measure speed and memory of this toolkit, and of other toolkits in the same 
     python benchmarks/benchmark.py --data data --peer joeynmt=build/peers/bin/python \
         --peer eole=build/peers/bin/python
 
+First the machine's rate of matrix products is measured, and rates are reported as shares of it.
 Writes a table (STEM.md) and every single value (STEM.json) after each row, and a plot of the
 time per token (STEM.png). benchmarks/README.md describes the method and the installation of
 the other toolkits.
@@ -16,8 +17,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness import machine
-from harness.results import ResultsFile, unmeasured
+from harness.history import History
+from harness.results import ResultsFile, Row, unmeasured
 from harness.text import find_text, find_vocabulary, write_ids
+from harness.work import matmul_peaks
 from harness.worker_process import Contender, Plan, parse_peer
 from measures import MEASURES, PIECES, QUICK, SENTENCES, Amount, Bench
 from nmt.cli.process import configure_process
@@ -141,12 +144,20 @@ def _run(arguments: argparse.Namespace) -> int:
             "sizes": vars(bench.plan.sizes),
         },
     )
+    settings = {"text": bench.text.name}
+    settings |= {name: str(getattr(arguments, name)) for name in ("quick", "train_first", "model")}
+    history = History(arguments.work / "history.jsonl", described, settings)
+    for dtype, flops in bench.plan.peaks.items():
+        conditions = {"dtype": dtype, "threads": arguments.threads, "device": arguments.device}
+        peak = Row("matrix products", "torch", "GFLOP/s", [flops / 1e9], conditions)
+        results.add(history.add(peak))
     failed = False
     for name in arguments.only:
         print(f"measuring: {name}", file=sys.stderr)
         try:
             for row in MEASURES[name](bench):
-                results.add(row)
+                failed |= not row.values
+                results.add(history.add(row))
         except UserError as error:  # the other measures do not depend on this one
             print(f"benchmark: {name}: {error}", file=sys.stderr)
             results.add(unmeasured(name, str(error)))
@@ -173,6 +184,7 @@ def _prepare(arguments: argparse.Namespace) -> Bench:
         amount.repetitions,
         amount.updates,
         folder,
+        matmul_peaks(arguments.device),
     )
     return Bench(arguments, amount, text, vocabulary, plan)
 

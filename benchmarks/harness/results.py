@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-HEADER = ("measure", "contender", "value", "unit", "ratio", "conditions", "note")
+HEADER = ("measure", "contender", "value", "unit", "of peak", "ratio", "conditions", "note")
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class Row:
         baseline: the contender whose values are divided by these to give `ratios`
         ratios: one per repetition; empty if nothing is compared
         note: remarks
+        share: share of the machine's peak rate of matrix products in this number format
     """
 
     measure: str
@@ -36,6 +37,7 @@ class Row:
     baseline: str = ""
     ratios: Sequence[float] = ()
     note: str = ""
+    share: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the row for JSON, with the medians added."""
@@ -136,6 +138,7 @@ def _cells(row: Row) -> list[str]:
         f"{row.contender} ({', '.join(own)})" if own else row.contender,
         spread(row.values),
         row.unit,
+        "" if row.share is None else f"{row.share:.0%}",
         f"{row.baseline}: {spread(row.ratios)} x" if row.ratios else "",
         ", ".join(f"{key} {value}" for key, value in row.conditions.items()),
         row.note,

@@ -4,13 +4,14 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from harness.results import Row, interleaved, unmeasured
 from nmt.errors import UserError
 from workers.ids import Sizes
 
@@ -141,6 +142,7 @@ class Plan:
         repetitions: repetitions per contender, in turn
         updates: updates per repetition
         folder: directory of logs and weights
+        peaks: FLOPs per second of matrix products by number format, for shares of them
     """
 
     sizes: Sizes
@@ -151,12 +153,18 @@ class Plan:
     repetitions: int
     updates: int
     folder: Path
+    peaks: Mapping[str, float] = field(default_factory=dict)
+
+    def share(self, dtype: str, flops: float) -> float | None:
+        """Return the share of the peak of a number format that FLOPs per second are, if known."""
+        return flops / self.peaks[dtype] if dtype in self.peaks else None
 
 
 class WorkerPool:
     """Prepared workers of several contenders, by name; the first one is ours.
 
-    A context manager that ends all processes.
+    A context manager that ends all processes. A contender that fails is left out from then on, and
+    the others are measured; if ours fails, nothing is.
 
     Args:
         contenders: the systems to start
@@ -166,6 +174,7 @@ class WorkerPool:
     Attributes:
         workers: the processes by name
         info: their answers to `prepare`: parameters, versions, a note
+        failed: reasons of the contenders that were left out
     """
 
     def __init__(
@@ -175,24 +184,77 @@ class WorkerPool:
         self.contenders = {contender.name: contender for contender in contenders}
         self.workers: dict[str, WorkerProcess] = {}
         self.info: dict[str, dict[str, Any]] = {}
+        self.failed: dict[str, str] = {}
+        self._first = contenders[0].name
         try:
             for contender in contenders:
                 command = [contender.python, "-m", f"workers.{contender.system}_worker"]
                 log = plan.folder / f"{contender.system}_{contender.dtype}.log"
                 worker = WorkerProcess(contender.name, command, plan.threads, log)
                 self.workers[contender.name] = worker
-                self.info[contender.name] = worker.request(
-                    "prepare",
-                    sizes=asdict(plan.sizes),
-                    ids=str(plan.ids),
-                    dtype=contender.dtype,
-                    threads=plan.threads,
-                    device=plan.device,
+            prepared = self.ask_all(
+                "prepare",
+                lambda name: {
+                    "sizes": asdict(plan.sizes),
+                    "ids": str(plan.ids),
+                    "dtype": self.contenders[name].dtype,
+                    "threads": plan.threads,
+                    "device": plan.device,
                     **(options or {}),
-                )
+                },
+            )
+            self.info.update(prepared)
         except BaseException:
             self.stop()
             raise
+
+    def ask(self, name: str, do: str, **arguments: Any) -> dict[str, Any] | None:
+        """Send a task to a worker; return its answer, or None if the contender is left out.
+
+        Raises:
+            UserError: our own worker failed
+        """
+        if name not in self.workers:
+            return None
+        try:
+            return self.workers[name].request(do, **arguments)
+        except UserError as error:
+            if name == self._first:
+                raise
+            self.failed[name] = str(error)
+            self.workers.pop(name).stop()
+            return None
+
+    def ask_all(
+        self, do: str, arguments: Callable[[str], dict[str, Any]]
+    ) -> dict[str, dict[str, Any]]:
+        """Send a task to every worker, with arguments by its name; return the answers by name."""
+        answers = {name: self.ask(name, do, **arguments(name)) for name in list(self.workers)}
+        return {name: answer for name, answer in answers.items() if answer is not None}
+
+    def take_turns(
+        self, do: str, arguments: Callable[[int], dict[str, Any]], repetitions: int
+    ) -> dict[str, list[dict[str, Any]]]:
+        """Send a task to all workers once per repetition; return the answers by contender.
+
+        Args:
+            do: the task
+            arguments: its arguments by the number of the repetition
+            repetitions: number of repetitions
+        """
+
+        def run(name: str) -> Callable[[int], dict[str, Any] | None]:
+            return lambda number: self.ask(name, do, **arguments(number))
+
+        answers = interleaved({name: run(name) for name in self.workers}, repetitions)
+        return {name: answers[name] for name in self.workers}
+
+    def unmeasured(self, measure: str) -> list[Row]:
+        """Return the rows of the contenders that failed."""
+        return [
+            replace(unmeasured(measure, reason), contender=name)
+            for name, reason in self.failed.items()
+        ]
 
     def stop(self) -> None:
         """End all processes."""

@@ -12,10 +12,12 @@ from statistics import median
 from typing import Any
 from zlib import crc32
 
-from harness.results import Row, interleaved, ratios
-from harness.worker_process import WorkerPool, WorkerProcess
+from harness.results import Row, ratios
+from harness.work import search_flops
+from harness.worker_process import WorkerPool
 from nmt.data.vocabulary import Vocabulary
 from nmt.evaluation.metrics import score
+from workers.ids import Ids
 
 
 @dataclass(frozen=True)
@@ -44,15 +46,15 @@ def load_weights(pool: WorkerPool, updates: int, folder: Path) -> None:
 
     Contenders of one system share weights, whatever their number format in translation.
     """
-    for name, worker in pool.workers.items():
+    for name in list(pool.workers):
         contender = pool.contenders[name]
         sizes = crc32(repr(pool.plan.sizes).encode())
         path = folder / f"{contender.system}-{updates}-{sizes:08x}.pt"
         if not path.is_file():
             if updates:
-                worker.request("train", first=0, updates=updates)
-            worker.request("save", path=str(path))
-        worker.request("load", path=str(path))
+                pool.ask(name, "train", first=0, updates=updates)
+            pool.ask(name, "save", path=str(path))
+        pool.ask(name, "load", path=str(path))
 
 
 def translation_rows(pool: WorkerPool, work: Work, *, trained: str) -> list[Row]:
@@ -65,19 +67,16 @@ def translation_rows(pool: WorkerPool, work: Work, *, trained: str) -> list[Row]
     """
     plan = pool.plan
     search = {"beam": work.beam, "sentences": work.sentences, "length": work.length, "first": 0}
-    for worker in pool.workers.values():
-        worker.request("translate", count=plan.warmup, **search)
-
-    def translate(worker: WorkerProcess) -> Any:
-        return lambda repetition: worker.request("translate", count=work.count, **search)
-
-    runs = {name: translate(worker) for name, worker in pool.workers.items()}
-    answers = interleaved(runs, plan.repetitions)
+    pool.ask_all("translate", lambda name: {"count": plan.warmup, **search})
+    answers = pool.take_turns(
+        "translate", lambda number: {"count": work.count, **search}, plan.repetitions
+    )
     speeds = {name: [a["sentences"] / a["seconds"] for a in all_] for name, all_ in answers.items()}
     ours = next(iter(speeds))
-    return [
+    measure = f"translation, beam {work.beam}, batches of {work.sentences}"
+    rows = [
         Row(
-            f"translation, beam {work.beam}, batches of {work.sentences}",
+            measure,
             name,
             "sentences/s",
             speeds[name],
@@ -86,9 +85,22 @@ def translation_rows(pool: WorkerPool, work: Work, *, trained: str) -> list[Row]
             baseline=ours,
             ratios=[] if name == ours else ratios(speeds[ours], speeds[name]),
             note=f"{trained}; {_quality(work, of_one)}",
+            share=_share(pool, name, work, median(speeds[name])),
         )
         for name, of_one in answers.items()
     ]
+    return rows + pool.unmeasured(measure)
+
+
+def _share(pool: WorkerPool, name: str, work: Work, speed: float) -> float | None:
+    """Return the share of the peak, if all translations have one length."""
+    plan = pool.plan
+    if work.length is None:
+        return None
+    flops = search_flops(
+        plan.sizes, Ids(plan.ids), count=work.count, beam=work.beam, length=work.length
+    )
+    return plan.share(pool.contenders[name].dtype, flops * speed)
 
 
 def _quality(work: Work, answers: list[dict[str, Any]]) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import benchmark
 import pytest
 
-from harness.results import Row
+from harness.results import Row, unmeasured
 from measures import MEASURES, Bench
 from nmt.errors import UserError
 from tests.commands import PHRASES
@@ -26,6 +26,7 @@ def working(bench: Bench) -> Iterator[Row]:
 def arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(benchmark, "PIECES", 100)
     monkeypatch.setattr(benchmark, "SENTENCES", 2)
+    monkeypatch.setattr(benchmark, "matmul_peaks", lambda device: {})
     folder = tmp_path / "data" / "multi30k"
     folder.mkdir(parents=True)
     for side in ("de", "en"):
@@ -63,6 +64,37 @@ def test_row_is_on_disk_before_the_next_one_is_measured(
         benchmark.main([*arguments, "--only", "memory"])
     assert rows(tmp_path) == [("second", "")]
     assert "| second |" in (tmp_path / "out" / "results.md").read_text(encoding="utf-8")
+
+
+def test_contender_that_failed_costs_its_row_alone(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measured(bench: Bench) -> Iterator[Row]:
+        yield unmeasured("training", "eole fp32: the process ended")
+        yield Row("training", "joeynmt fp32", "tokens/s", [1.0], {})
+
+    monkeypatch.setitem(MEASURES, "training", measured)
+    assert benchmark.main([*arguments, "--only", "training"]) == 1
+    assert rows(tmp_path) == [
+        ("training", "not measured: eole fp32: the process ended"),
+        ("training", ""),
+    ]
+
+
+def test_second_run_is_compared_with_the_first(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = iter([2.0, 4.0, 3.0])
+
+    def measured(bench: Bench) -> Iterator[Row]:
+        yield Row("training", "nmt fp32", "s", [next(values)], {})
+
+    monkeypatch.setitem(MEASURES, "training", measured)
+    notes = []
+    for _ in range(3):
+        assert benchmark.main([*arguments, "--only", "training"]) == 0
+        notes.append(rows(tmp_path)[0][1].partition(" of ")[0])
+    assert notes == ["", "50% worse than 2", "33% worse than 2"]
 
 
 @pytest.mark.slow

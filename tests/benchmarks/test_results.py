@@ -47,6 +47,7 @@ def row() -> Row:
         baseline="nmt fp32",
         ratios=[2.0, 3.0, 2.5],
         note="Luong's order",
+        share=0.664,
     )
 
 
@@ -58,6 +59,7 @@ def test_table_names_the_baseline_and_the_version_of_a_peer() -> None:
         "eole fp32 (eole 0.6.4)",
         "100 (50–110)",
         "tokens/s",
+        "66%",
         "nmt fp32: 2.5 (2–3) x",
         "dtype fp32, threads 2",
         "Luong's order",
