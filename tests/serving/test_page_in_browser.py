@@ -151,6 +151,9 @@ def test_alternative_fixes_the_pieces_up_to_it(page: Page) -> None:
     page.page.locator(".other button").click()
     page.wait("EIN Gebäude AND ON")
     assert "EIN Gebäude" in [one.get("prefix") for one in page.requested]
+    # The focus has returned to the word.
+    page.page.keyboard.press("Control+z")
+    page.wait("HAUS")
 
 
 def test_change_without_a_translation_is_taken_back(page: Page) -> None:
