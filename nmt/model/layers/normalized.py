@@ -81,12 +81,11 @@ class NormalizedLayer(RecurrentLayer):
         hidden_nd: Float[Tensor, "n d"],
         feedback_nf: Float[Tensor, "n f"] | None,
     ) -> tuple[Float[Tensor, "n g"], Float[Tensor, "n g"]]:
-        """Return LN(W x_t + C r_t) + b and LN(V h_{t-1}), in the type of the products."""
+        """Return LN(W x_t + C r_t) + b and LN(V h_{t-1}), in float32 under autocast."""
         if feedback_nf is not None:
             projected_ng = projected_ng + self.feed(feedback_nf)
-        recurrent_ng = self.recurrent_norm(self.recurrent(hidden_nd))
-        dtype = projected_ng.dtype
-        return self.input_norm(projected_ng).to(dtype), recurrent_ng.to(dtype)
+        recurrent_ng = self.recurrent_norm(_widen(self.recurrent(hidden_nd)))
+        return self.input_norm(_widen(projected_ng)), recurrent_ng
 
 
 class NormalizedLSTMLayer(NormalizedLayer):
@@ -125,6 +124,7 @@ class NormalizedLSTMLayer(NormalizedLayer):
             arithmetic=self.arithmetic,
             activation=lambda cell_nd: torch.tanh(self.cell_norm(cell_nd)),
         )
+        new = new._replace(hidden_nd=new.hidden_nd.to(projected_ng.dtype))
         return self.zone_out(new, state)
 
 
@@ -158,7 +158,7 @@ class NormalizedGRULayer(NormalizedLayer):
     ) -> LayerState:
         parts = self.normalized(projected_ng, state.hidden_nd, feedback_nf)
         hidden_nd = gru_cell(*parts, self.reset_bias, state.hidden_nd, self.arithmetic)
-        return self.zone_out(LayerState(hidden_nd), state)
+        return self.zone_out(LayerState(hidden_nd.to(projected_ng.dtype)), state)
 
 
 class GateNormLSTMLayer(RecurrentLayer):
@@ -200,6 +200,12 @@ class GateNormLSTMLayer(RecurrentLayer):
         feedback_nf: Float[Tensor, "n f"] | None = None,
     ) -> LayerState:
         sums_ng = projected_ng + self.recurrent(state.hidden_nd, feedback_nf)
-        gates_ng = self.norm(sums_ng).to(sums_ng.dtype)
+        gates_ng = self.norm(_widen(sums_ng))
         new = lstm_cell(gates_ng, state, arithmetic=self.arithmetic, activation=lambda cell: cell)
+        new = new._replace(hidden_nd=new.hidden_nd.to(sums_ng.dtype))
         return self.zone_out(new, state)
+
+
+def _widen(sums_ng: Float[Tensor, "n g"]) -> Float[Tensor, "n g"]:
+    """Convert sums in half precision to float32, in which the differences from a mean are exact."""
+    return sums_ng.float() if sums_ng.dtype.itemsize < 4 else sums_ng
