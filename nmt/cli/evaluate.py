@@ -18,7 +18,11 @@ from nmt.errors import UserError
 NAME = "nmt-eval"
 # Options that have an effect without files, and without a model.
 WITHOUT_FILES = {"files", "alignments", "gold", "json"}
-WITHOUT_MODEL = {*WITHOUT_FILES, "metrics", "tokenize", "language", "lowercase", "baseline"}
+WITHOUT_MODEL = {
+    *WITHOUT_FILES,
+    *("metrics", "tokenize", "language", "lowercase", "baseline", "quality"),
+}
+WITH_QUALITY = {"files", "quality", "json"}
 
 # Fields of a `MetricResult` or a `Comparison`, whose modules are too slow to import for `--help`.
 Result: TypeAlias = dict[str, Any]
@@ -37,7 +41,8 @@ def _parser() -> Parser:
         "examples:\n"
         "  nmt-eval output.en reference.en\n"
         "  nmt-eval -m runs/multi30k_de_en test.de test.en\n"
-        "  nmt-eval --alignments output.links --gold gold.links",
+        "  nmt-eval --alignments output.links --gold gold.links\n"
+        "  nmt-eval --quality output.jsonl reference.en",
     )
     files = parser.add_argument_group("files")
     files.add_argument(
@@ -80,6 +85,14 @@ def _parser() -> Parser:
         help="gold alignments, as Pharaoh links: 1-2 is a sure one, 1p2 a possible one "
         "(default: none)",
     )
+    quality = parser.add_argument_group("quality estimation")
+    quality.add_argument(
+        "--quality",
+        type=Path,
+        metavar="FILE.jsonl",
+        help="output of nmt-translate --jsonl --quality: correlate each of its estimates with chrF "
+        "of the sentences against FILE, the only one then (default: none)",
+    )
     output = parser.add_argument_group("output")
     output.add_argument(
         "--json", action="store_true", help="print one JSON object (default: one line per metric)"
@@ -96,7 +109,9 @@ def _evaluate(options: argparse.Namespace) -> int:
     results: dict[str, Result] = {}
     if options.alignments is not None:
         results |= _score_alignments(options)
-    if options.files:
+    if options.quality is not None:
+        results |= _correlate_quality(options)
+    elif options.files:
         results |= _score_translations(options)
     if not results:
         raise UserError("HYPOTHESIS and REFERENCE are required, or --alignments and --gold")
@@ -117,6 +132,8 @@ def _check_combination(options: argparse.Namespace) -> None:
         raise UserError("--language has no effect with --tokenize; remove one of them")
     if not options.files and given - WITHOUT_FILES:
         raise UserError(f"{_spelled(given - WITHOUT_FILES)} requires FILE and REFERENCE")
+    if options.quality is not None and (given - WITH_QUALITY or len(options.files) != 1):
+        raise UserError("--quality requires one REFERENCE, and no other option but --json")
     if not options.model and given - WITHOUT_MODEL:
         raise UserError(f"{_spelled(given - WITHOUT_MODEL)} requires -m RUN")
 
@@ -141,6 +158,13 @@ def _score_alignments(options: argparse.Namespace) -> dict[str, Result]:
         "recall": {"score": 100 * score.recall},
         "aer": {"score": 100 * score.error_rate},
     }
+
+
+def _correlate_quality(options: argparse.Namespace) -> dict[str, Result]:
+    from nmt.evaluation.quality import quality_correlations
+
+    correlations = quality_correlations(options.quality, Path(options.files[0]))
+    return {name: {"score": value} for name, value in correlations.items()}
 
 
 def _score_translations(options: argparse.Namespace) -> dict[str, Result]:

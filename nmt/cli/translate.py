@@ -168,7 +168,7 @@ def make_parser() -> Parser:
     )
     add_search_options(output, "n_best")
     add("--jsonl", action="store_true", help="write one JSON object per sentence (default: off)")
-    add_search_options(output, "alternatives", "replace_unknown")
+    add_search_options(output, "quality", "alternatives", "replace_unknown")
     add(
         "--alignments",
         type=Path,
@@ -320,6 +320,8 @@ def check_options(arguments: argparse.Namespace) -> None:
         raise UserError("--alignment-level: has no effect without --alignments; remove it")
     if arguments.alternatives is not None and not (arguments.jsonl or arguments.report):
         raise UserError("--alternatives: has no effect without --jsonl or --report; add one")
+    if arguments.quality and not arguments.jsonl:
+        raise UserError("--quality: has no effect without --jsonl; add it")
     for name in ("n_best", "jsonl"):
         if arguments.scores and getattr(arguments, name):
             option = option_name(name)

@@ -91,6 +91,8 @@ class SearchOptions(Section):
     alternatives: Alternatives = 0
     """most likely other tokens to return per target token of the best translation, which takes one
     more pass over it"""
+    quality: bool = False
+    """estimate the quality of the best translation, which takes one more pass over it"""
     length_penalty: Annotated[ComponentConfig, Component(LENGTH_PENALTIES, "average")] = DEFAULT
     """normalization of log-probabilities by length"""
     coverage_penalty: Annotated[ComponentConfig, Component(COVERAGE_PENALTIES, "none")] = DEFAULT

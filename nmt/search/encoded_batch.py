@@ -18,7 +18,7 @@ from nmt.search.hypothesis import Alternative, Hypothesis
 from nmt.search.intervention import IntervenedMemory
 from nmt.search.scoring import Scoring
 from nmt.search.step import Step
-from nmt.search.stepwise import find_alternatives, force_decode, sample
+from nmt.search.stepwise import find_alternatives, force_decode, sample, step_entropies
 
 MAX_SAMPLED_ROWS = 256
 """Samples to draw at a time, of one or several sentences, which bounds the memory."""
@@ -129,14 +129,26 @@ class EncodedBatch(NamedTuple):
         They are those of the model, whatever the constraints and the first pieces that are set. A
         sentence without a hypothesis has no alternatives.
         """
+        found = find_alternatives(*self._rescored(hypotheses_b), count, bos=self.bos, eos=self.eos)
+        return [one if own else [] for one, own in zip(found, hypotheses_b, strict=True)]
+
+    def entropies(self, hypotheses_b: list[list[Hypothesis]]) -> list[list[float]]:
+        """Return the entropy at each step of the best hypothesis of each sentence.
+
+        It is that of the model, as in `alternatives`.
+        """
+        found = step_entropies(*self._rescored(hypotheses_b), bos=self.bos, eos=self.eos)
+        return [one if own else [] for one, own in zip(found, hypotheses_b, strict=True)]
+
+    def _rescored(
+        self, hypotheses_b: list[list[Hypothesis]]
+    ) -> tuple[Step, Memory, State, list[list[int]]]:
+        """Return the inputs of one more pass over the best hypotheses."""
         sequences = [own[0].tokens if own else [self.eos] for own in hypotheses_b]
         memory = self.memory
         if isinstance(memory, IntervenedMemory):
             memory = memory.without_tokens()
-        found = find_alternatives(
-            self.step, memory, self.state, sequences, count, bos=self.bos, eos=self.eos
-        )
-        return [one if own else [] for one, own in zip(found, hypotheses_b, strict=True)]
+        return self.step, memory, self.state, sequences
 
 
 def _sample_seed(seed: int, number: int, index: int) -> int | SeedSequence:

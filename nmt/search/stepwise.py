@@ -27,6 +27,8 @@ from nmt.search.step import (
 
 MIN_PARAMETER = 1e-100  # of sampling: float32 log-probabilities divided by it fit in float64
 
+MIN_LOG_PROB = -1000.0  # exp of it is 0 in float64
+
 SelectTokens = Callable[[Tensor, list[int], int], Tensor]
 """(log_probs_bv, sentence of each row, target position) -> tokens_b"""
 
@@ -173,6 +175,35 @@ def find_alternatives(
             others = [Alternative(*pair) for pair in zip(*row, strict=True) if pair[0] != token]
             found[sentence].append([one for one in others if one.log_prob > NEG_INF][:count])
         return torch.tensor(given)
+
+    lengths_b = list(map(len, sequences))
+    decode_stepwise(step, memory, state, select, bos=bos, eos=eos, max_lengths_b=lengths_b)
+    return found
+
+
+def step_entropies(
+    step: Step,
+    memory: Memory,
+    state: State,
+    sequences: list[list[int]],
+    *,
+    bos: int,
+    eos: int,
+) -> list[list[float]]:
+    """Return the entropy of the model's distribution, in nats, at every position of sequences.
+
+    Args:
+        step, memory, state, sequences, bos, eos: as in `find_alternatives`
+    """
+    found: list[list[float]] = [[] for _ in sequences]
+
+    def select(log_probs_bv: Tensor, sentences: list[int], position: int) -> Tensor:
+        # A token of probability 0 adds nothing, although its log-probability is -inf.
+        log_probs_bv = log_probs_bv.double().clamp(min=MIN_LOG_PROB)
+        entropies = -(log_probs_bv.exp() * log_probs_bv).sum(dim=-1)
+        for sentence, entropy in zip(sentences, entropies.tolist(), strict=True):
+            found[sentence].append(entropy)
+        return torch.tensor([sequences[sentence][position] for sentence in sentences])
 
     lengths_b = list(map(len, sequences))
     decode_stepwise(step, memory, state, select, bos=bos, eos=eos, max_lengths_b=lengths_b)

@@ -71,6 +71,7 @@ class Translation:
     source_spans: tuple[Span, ...] = ()
     spans: tuple[Span, ...] = ()
     alternatives: tuple[tuple[OtherPiece, ...], ...] = field(default=(), repr=False)
+    entropies: tuple[float, ...] = field(default=(), repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the state for pickling, with attention as an array.

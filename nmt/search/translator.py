@@ -1,6 +1,7 @@
 """Translation of text: vocabularies, batches, search and back to text, for every command."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any, overload
@@ -416,8 +417,12 @@ class Translator:
             others_b: list[list[list[Alternative]]] = [[] for _ in rows]
             if options.alternatives:
                 others_b = batch.alternatives(hypotheses_b, options.alternatives)
-            for row, hypotheses, others in zip(rows, hypotheses_b, others_b, strict=True):
-                translations[row] = convert_hypotheses(
+            entropies_b: list[list[float]] = [[] for _ in rows]
+            if options.quality:
+                entropies_b = batch.entropies(hypotheses_b)
+            found = zip(rows, hypotheses_b, others_b, entropies_b, strict=True)
+            for row, hypotheses, others, entropies in found:
+                translation = convert_hypotheses(
                     lines[row],
                     texts[row],
                     ids[row],
@@ -428,6 +433,7 @@ class Translator:
                     vocabulary=self.target_vocabulary,
                     preparation=self.preparation,
                 )
+                translations[row] = replace(translation, entropies=tuple(entropies))
         return translations
 
     def _check_options(

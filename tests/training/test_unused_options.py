@@ -147,6 +147,8 @@ ALWAYS_ACTING = {
     "data.vocabulary.codes",  # or it is an error of a model with its own segmentation
     "data.vocabulary.sampling.nbest",  # without alpha, sampling has that of its default
     "data.cache",
+    "search.quality",
+    "search.shortlist",  # or it is an error of a model without one
     "model.embedding_size",
     "model.embedding_dropout",
     "model.source_word_dropout",  # an error with images
