@@ -143,14 +143,15 @@ def make_parser() -> Parser:
         ".csv; a header row has no translation (default: INPUT is text)",
     )
     add_model_options(parser, required=True)
-    sampling = parser.add_argument_group("sampling and minimum Bayes risk")
+    sampling = parser.add_argument_group("sampling")
     sampling.add_argument(
         "--sample",
         action="store_true",
         help="sample translations instead of searching for the best ones (default: off)",
     )
     add_search_options(sampling, "temperature", "top_k", "top_p", "seed")
-    add_search_options(sampling, "mbr", "candidates", "mbr_scale")
+    risk = parser.add_argument_group("minimum Bayes risk")
+    add_search_options(risk, "mbr", "candidates", "mbr_scale")
     add_constraint_options(parser)
     output = parser.add_argument_group("output")
     add = output.add_argument
