@@ -1,0 +1,233 @@
+"""Translation of numbered lines: batches, search, and the text of hypotheses."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import torch
+
+from nmt.config.search_options import SearchOptions
+from nmt.data.images import ImageSize
+from nmt.data.preparation import UNPREPARED, Preparation
+from nmt.data.shortlist import Shortlist
+from nmt.data.text import is_blank
+from nmt.data.vocabulary import Vocabulary
+from nmt.errors import UserError
+from nmt.inference.compile import compile_model
+from nmt.model.seq2seq import Seq2Seq
+from nmt.search.batch_encoder import BatchEncoder
+from nmt.search.batch_planning import plan_batches
+from nmt.search.constraints.line_constraints import resolve_lines
+from nmt.search.encoded_batch import EncodedBatch
+from nmt.search.graphed_steps import check_graph_options, check_recurrence
+from nmt.search.hypothesis import Alternative, Hypothesis
+from nmt.search.minimum_bayes_risk import minimize_risk
+from nmt.search.postprocessing import convert_hypotheses
+from nmt.search.source_line import SourceLine
+from nmt.search.source_reader import make_reader
+from nmt.search.tags import tagged_texts
+from nmt.search.translation import Translation
+
+
+class LineTranslator:
+    """Translator of numbered lines: a model or an ensemble, its vocabularies and search options.
+
+    Args:
+        models: trained models with the same target vocabulary; not modified
+        source: source vocabulary of the first model, or size of the images; it decides the pieces,
+            the attention and the alignment of a translation
+        target_vocabulary: target vocabulary
+        options: search options that apply unless a call changes them
+        device: device to translate on
+        precision: fp32, bf16, tf32 or fp16 (on a GPU), or int8 (weights as integers, on a CPU; see
+            `compile_model`)
+        other_sources: sources of the other models, each of which reads its own segmentation; empty
+            if they have that of the first
+        recurrence: auto, or graph to run beam search as CUDA graphs, for batches of few shapes (on
+            a GPU, experimental)
+        preparation: preparation of text before the vocabularies, and its inverse
+        shortlist: shortlist of the first model, for the option `shortlist`; None without one
+        bfloat16_encoder: whether recurrent encoders run in bfloat16, on a CPU
+
+    Attributes:
+        readers: the different readers of source lines, that of the first model first
+        reader: the first of them
+        warnings: warnings about damaged checkpoints
+        languages: suffixes of the source and target files in training; empty if unknown
+        required_tags: tags of which one is before every source sentence; empty if none is required
+
+    Raises:
+        UserError: if the device does not support the precision or CUDA graphs
+    """
+
+    def __init__(
+        self,
+        models: Sequence[Seq2Seq],
+        source: Vocabulary | ImageSize,
+        target_vocabulary: Vocabulary,
+        options: SearchOptions,
+        *,
+        device: torch.device,
+        precision: str = "fp32",
+        other_sources: Sequence[Vocabulary | ImageSize] = (),
+        recurrence: str = "auto",
+        preparation: Preparation = UNPREPARED,
+        shortlist: Shortlist | None = None,
+        bfloat16_encoder: bool = False,
+    ) -> None:
+        check_recurrence(recurrence, device)
+        self._has_shortlist = shortlist is not None
+        self.models = [
+            compile_model(
+                model,
+                precision=precision,
+                device=device,
+                selects_outputs=self._has_shortlist,
+                bfloat16_encoder=bfloat16_encoder,
+            )
+            for model in models
+        ]
+        self.options = options
+        sources = [source, *(other_sources or [source] * (len(models) - 1))]
+        grids = [model.grid for model in self.models]
+        uses_graphs = recurrence == "graph"
+        readers = [
+            make_reader(*one, few_shapes=uses_graphs, preparation=preparation)
+            for one in zip(sources, grids, strict=True)
+        ]
+        # Models with the same source share a reader, and read the same batch.
+        names = list(dict.fromkeys(one.fingerprint for one in readers))
+        self.readers = [next(one for one in readers if one.fingerprint == name) for name in names]
+        self._reader_of_model = [names.index(one.fingerprint) for one in readers]
+        self.reader = self.readers[0]
+        self.target_vocabulary, self.preparation = target_vocabulary, preparation
+        self.device = device
+        self._encoder = BatchEncoder(
+            self.models,
+            self.readers,
+            self._reader_of_model,
+            target_vocabulary,
+            uses_graphs=uses_graphs,
+            shortlist=shortlist,
+        )
+        self.warnings: tuple[str, ...] = ()
+        self.languages: tuple[str, ...] = ()
+        self.required_tags: tuple[str, ...] = ()
+
+    def change_options(self, changes: Mapping[str, object]) -> None:
+        """Change the search options that apply unless a call changes them.
+
+        Args:
+            changes: new values by option name
+
+        Raises:
+            UserError: for unknown or invalid options, or those that require another model
+        """
+        options = self.options.updated(changes)
+        self._check_options(options, is_constrained=False, intervenes=False)
+        self.options = options
+
+    def translate_lines(
+        self, lines: Sequence[SourceLine], options: SearchOptions, *, file: str = ""
+    ) -> list[Translation]:
+        """Translate numbered lines, or score their targets.
+
+        Results depend on the lines' numbers, but not on which lines are given together.
+
+        Args:
+            lines: all with a target to score, or all without one
+            options: complete search options
+            file: name of the lines' file for error messages; empty for no file
+
+        Raises:
+            UserError: if an image cannot be read, or an option requires another model
+        """
+        is_constrained = any(line.constraints for line in lines)
+        intervenes = any(line.intervention for line in lines)
+        for line in lines:
+            if line.intervention is not None and is_blank(line.text):
+                raise UserError("is empty; remove its intervention", line.location(file))
+        self._check_options(options, is_constrained=is_constrained, intervenes=intervenes)
+        resolved = None
+        if is_constrained:
+            compiler = self._encoder.constraint_compiler
+            resolved = resolve_lines(compiler, self.preparation, lines, options, file)
+        texts = self._tagged_texts(lines, options, file)
+        # By reader, then by line.
+        encoded = [reader.encode(texts) for reader in self.readers]
+        ids = encoded[0]
+        lengths = [max(map(len, own)) if own[0] else 0 for own in zip(*encoded, strict=True)]
+        # Empty lines are in no batch and keep these empty translations.
+        translations = [Translation(line.text) for line in lines]
+        plan = plan_batches(
+            lengths, options, self.models[0].device, few_shapes=self._encoder.graphs is not None
+        )
+        for rows in plan:
+            selected = [lines[row] for row in rows]
+            selected_ids = [[own[row] for row in rows] for own in encoded]
+            constraints = resolved and [resolved[row] for row in rows]
+            batch = self._encoder.encode(selected, selected_ids, options, file, constraints)
+            hypotheses_b = self._decode(batch, selected, options)
+            others_b: list[list[list[Alternative]]] = [[] for _ in rows]
+            if options.alternatives:
+                others_b = batch.alternatives(hypotheses_b, options.alternatives)
+            entropies_b: list[list[float]] = [[] for _ in rows]
+            if options.quality:
+                entropies_b = batch.entropies(hypotheses_b)
+            found = zip(rows, hypotheses_b, others_b, entropies_b, strict=True)
+            for row, hypotheses, others, entropies in found:
+                translation = convert_hypotheses(
+                    lines[row],
+                    texts[row],
+                    ids[row],
+                    hypotheses,
+                    others,
+                    options,
+                    reader=self.reader,
+                    vocabulary=self.target_vocabulary,
+                    preparation=self.preparation,
+                )
+                translations[row] = replace(translation, entropies=tuple(entropies))
+        return translations
+
+    def _check_options(
+        self, options: SearchOptions, *, is_constrained: bool, intervenes: bool
+    ) -> None:
+        """Raise UserError for options that the model or its recurrence does not support."""
+        if options.replace_unknown and self.reader.grid is not None:
+            raise UserError("replace_unknown has no effect with images, which have no words")
+        if options.shortlist and self.reader.grid is not None:
+            raise UserError("shortlist has no effect with images, which have no words")
+        if options.shortlist and not self._has_shortlist:
+            raise UserError(
+                "shortlist: the model has none; run nmt-train again, which adds it to a finished "
+                "run, and nmt-export for a bundle"
+            )
+        if self._encoder.graphs is not None:
+            check_graph_options(options, is_constrained=is_constrained, intervenes=intervenes)
+
+    def _tagged_texts(
+        self, lines: Sequence[SourceLine], options: SearchOptions, file: str = ""
+    ) -> list[str]:
+        return tagged_texts(
+            lines, options.tag, readers=self.readers, required=self.required_tags, file=file
+        )
+
+    def _decode(
+        self, batch: EncodedBatch, lines: list[SourceLine], options: SearchOptions
+    ) -> list[list[Hypothesis]]:
+        """Return the hypotheses of each line, best first."""
+        prepare = self.preparation.target
+        targets = [prepare(line.target, line.text) for line in lines if line.target is not None]
+        if targets:
+            assert len(targets) == len(lines)
+            return batch.force_decode(self.target_vocabulary.encode_batch(targets), options)
+        if options.sampling is not None:
+            hypotheses_b = batch.sample([line.number for line in lines], options)
+        else:
+            hypotheses_b = batch.beam_search(options, self.target_vocabulary.decode)
+        if options.mbr is None:
+            return hypotheses_b
+        language = self.languages[-1] if self.languages else None
+        return minimize_risk(
+            hypotheses_b, lines, options, self.target_vocabulary, self.preparation, language
+        )
