@@ -23,6 +23,7 @@ MIN_PROBABILITY = 1e-4  # of a translation
 ITERATIONS = 4
 MAX_LINKS = 30_000_000  # possible links of the pairs to learn from, which take about 10 seconds
 CHUNK_LINKS = 1_000_000
+REMEDY = "remove it, and nmt-train learns it again"
 
 
 class Shortlist(NamedTuple):
@@ -74,9 +75,9 @@ class Shortlist(NamedTuple):
             arrays = safetensors.numpy.load(content)
         # safetensors raises KeyError for types that NumPy lacks.
         except (SafetensorError, ValueError, KeyError, TypeError) as error:
-            raise UserError(f"cannot be read: {error}", location) from None
+            raise UserError(f"cannot be read: {error}; {REMEDY}", location) from None
         if not _is_valid(arrays, *sizes):
-            raise UserError("is not a shortlist of these vocabularies; copy it again", location)
+            raise UserError(f"is not a shortlist of these vocabularies; {REMEDY}", location)
         return cls(arrays["offsets"], arrays["tokens"], arrays["frequent"], sizes[1])
 
 

@@ -120,8 +120,8 @@ def set_backend(decoder: AnyDecoder, recurrence: RecurrenceBackend) -> None:
     if recurrence == "fused" and not supported:
         raise UserError(
             "the fused recurrence requires a decoder with LSTM layers without zoneout and "
-            "layer_norm, global attention without coverage, a score other than cosine and "
-            "location, and input feeding; use auto"
+            "layer_norm, global attention without coverage and dropout, a score with one head "
+            "other than cosine and location, and input feeding; use auto"
         )
     if isinstance(decoder, RecurrentDecoder):
         decoder.backend = recurrence

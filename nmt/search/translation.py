@@ -55,6 +55,8 @@ class Translation:
         spans: characters of `text` that each piece covers
         alternatives: for each of `piece_scores` the most likely other pieces, best first, given the
             pieces before it; empty unless requested
+        entropies: entropy of the model's distribution at each of `piece_scores`, in nats; empty
+            unless `quality` is requested
     """
 
     source: str

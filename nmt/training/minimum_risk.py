@@ -15,6 +15,7 @@ from nmt.data.token_corpus import Array
 from nmt.errors import OptionError
 from nmt.model.interfaces import select_rows
 from nmt.model.layers.padding import remove_padding
+from nmt.model.layers.recurrent_stack import dropped_weights
 from nmt.model.seq2seq import Seq2Seq
 from nmt.search.stepwise import sample
 from nmt.training.loss import smoothed_cross_entropy
@@ -162,11 +163,12 @@ def risk_loss(
     Raises:
         OptionError: if attention has an auxiliary loss, which would be ignored
     """
-    encoded = model.encode(batch.source, batch.source_mask_bs, batch.source_groups)
-    output = model.decoder(
-        model.target_embedding(candidates.target_in_nt),
-        select_rows(encoded, candidates.sentence_n),
-    )
+    with dropped_weights(model):
+        encoded = model.encode(batch.source, batch.source_mask_bs, batch.source_groups)
+        output = model.decoder(
+            model.target_embedding(candidates.target_in_nt),
+            select_rows(encoded, candidates.sentence_n),
+        )
     if output.auxiliary:
         message = "is not possible with attention that has an auxiliary loss; choose another one"
         raise OptionError(message, "training.minimum_risk")

@@ -408,11 +408,14 @@ class Trainer:
         # From pinned memory, this does not wait for the GPU either.
         device_batch = indexed.batch.to(self.precision.device)
         step, candidates = self.state.step + 1, None
-        with self.precision.autocast():
-            if self.minimum_risk is not None:
+        if self.minimum_risk is not None:
+            # In a context of its own, because autocast caches casts of weights, here without
+            # gradients, until it ends.
+            with self.precision.autocast():
                 candidates = self.minimum_risk.candidates(
                     self.model, device_batch, indexed.lines, step
                 )
+        with self.precision.autocast():
             loss, nll = (self.loss if all_ranks else self._local_loss)(
                 device_batch,
                 smoothing=self.label_smoothing,
@@ -422,7 +425,8 @@ class Trainer:
                 candidates=candidates,
             )
         if indexed.is_dummy:
-            loss = loss * 0.0  # a batch without targets may still have an auxiliary loss
+            # A batch without targets may still have an auxiliary loss, or candidates.
+            loss, nll = loss * 0.0, nll * 0.0
         # `process_group.wrap` averages the gradients of the ranks; this makes it their sum.
         self.precision.backward(loss * self.process_group.world_size / target_tokens)
         return loss.detach(), nll

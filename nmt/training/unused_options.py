@@ -165,8 +165,9 @@ def _unused_objectives(loaded: LoadedExperiment) -> Unused:
     """Yield label smoothing without cross entropy, and R-Drop with two passes that are the same."""
     training = loaded.experiment.training
     if training.minimum_risk is not None:
-        # A resolved file contains the default as well.
-        if training.label_smoothing != TrainingConfig.model_fields["label_smoothing"].default:
+        # A resolved file contains the default as well; 0 is what the loss has.
+        default = TrainingConfig.model_fields["label_smoothing"].default
+        if training.label_smoothing not in (0.0, default):
             yield "training.label_smoothing", "has no effect with minimum_risk; remove it"
         return
     model = loaded.experiment.model

@@ -11,15 +11,18 @@ from torch import Tensor
 
 from nmt.config.schema import ModelConfig
 from nmt.data.batch import Batch, collate
+from nmt.data.loader import BatchLoader, IndexedBatch
 from nmt.data.special_tokens import SpecialTokens
 from nmt.errors import UserError
 from nmt.model.build import build_model
 from nmt.model.interfaces import select_rows
 from nmt.model.seq2seq import Seq2Seq
-from nmt.registry import ComponentConfig
+from nmt.registry import SCHEDULES, ComponentConfig
 from nmt.search.sentence_metrics import SentenceChrf
 from nmt.training.batch_loss import BatchLoss
 from nmt.training.minimum_risk import Candidates, MinimumRisk
+from nmt.training.precision import Precision
+from nmt.training.trainer import Trainer
 
 PAD, BOS, EOS = SPECIAL = SpecialTokens(0, 1, 2)
 REFERENCES = [[3, 4], [4]]
@@ -161,6 +164,33 @@ def test_updates_lower_the_risk() -> None:
         risk(step).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     assert risk(0).item() < 0.7 * before
+
+
+def test_update_in_bf16_has_gradients_and_ignores_dummy_batches() -> None:
+    model, batch = _model().float(), _batch()
+    trainer = Trainer(
+        model,
+        torch.optim.SGD(model.parameters(), 1.0),
+        SCHEDULES.build(ComponentConfig("constant")),
+        BatchLoader.__new__(BatchLoader),  # not used: the test makes the batch
+        Precision("bf16", torch.device("cpu")),
+        minimum_risk=_sampler(),
+    )
+    lines = np.array([1, 2])
+    trainer.backward(IndexedBatch(batch, lines), batch.target_tokens)
+    assert all(one.grad is not None and one.grad.any() for one in model.parameters())
+    dummy = IndexedBatch(batch.without_targets(), lines, is_dummy=True)
+    assert [float(one) for one in trainer.backward(dummy, batch.target_tokens)] == [0.0, 0.0]
+
+
+def test_weight_dropout_applies() -> None:
+    model, batch = _model(weight_dropout=0.5), _batch()
+    candidates = _sampler().candidates(model, batch, np.array([1, 2]), 1)
+    losses = {
+        BatchLoss(model)(batch, smoothing=0.0, chunk=64, candidates=candidates)[0].item()
+        for _ in range(3)
+    }
+    assert len(losses) == 3
 
 
 def test_auxiliary_loss_of_attention_is_refused() -> None:
