@@ -14,7 +14,7 @@ A good translation has a high probability and confidence, and a low entropy and 
 import json
 from pathlib import Path
 from statistics import StatisticsError, correlation, fmean, pstdev
-from typing import Any
+from typing import Any, cast
 
 from nmt.data.text import read_lines
 from nmt.errors import UserError
@@ -60,8 +60,12 @@ def quality_correlations(file: Path, reference: Path) -> dict[str, float]:
     values = [float(metric.matrix([one["translation"]], [text])[0, 0]) for one, text in pairs]
     results = {}
     for name in pairs[0][0]["quality"] if pairs else ():
+        estimates = [one["quality"].get(name) for one, _ in pairs]
+        if None in estimates:
+            message = f"some translations have no {name}; write all of them by one command"
+            raise UserError(message, str(file))
         try:
-            results[name] = correlation([one["quality"][name] for one, _ in pairs], values)
+            results[name] = correlation(estimates, values)
         except StatisticsError:
             message = f"{name} or chrF is the same for all sentences; give more sentences"
             raise UserError(message, str(file)) from None
@@ -75,7 +79,16 @@ def _read_object(line: str, location: str) -> dict[str, Any]:
         value = json.loads(line)
     except ValueError:
         value = None
-    if not isinstance(value, dict) or not {"quality", "translation"} <= value.keys():
+    if not _is_translation(value):
         message = "is not a translation with its quality; write it by nmt-translate --jsonl"
         raise UserError(f"{message} --quality", location)
-    return value
+    return cast(dict[str, Any], value)
+
+
+def _is_translation(value: object) -> bool:
+    match value:
+        case {"translation": str(), "quality": None}:
+            return True
+        case {"translation": str(), "quality": dict(features)}:
+            return all(isinstance(one, int | float) for one in features.values())
+    return False

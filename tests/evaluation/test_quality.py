@@ -89,3 +89,13 @@ def test_files_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         quality_correlations(output, tmp_path / "short")
     with pytest.raises(UserError, match="reference:1: is not a translation with its quality"):
         quality_correlations(reference, reference)
+    output, reference = _write(tmp_path, [{"probability": -1.0}, {"entropy": 1.0}, None, None])
+    with pytest.raises(UserError, match="some translations have no probability"):
+        quality_correlations(output, reference)
+    for damaged in (
+        '{"translation": 1, "quality": null}',
+        '{"translation": "", "quality": {"p": []}}',
+    ):
+        (tmp_path / "damaged").write_text(f"{damaged}\n" * 4)
+        with pytest.raises(UserError, match="damaged:1: is not a translation with its quality"):
+            quality_correlations(tmp_path / "damaged", reference)
