@@ -34,7 +34,8 @@ LENGTHS = [9, 7, 1, 2, 12, 5, 9, 3]
 
 @pytest.fixture
 def cuda(monkeypatch: pytest.MonkeyPatch) -> CudaGraphs:
-    monkeypatch.setattr("nmt.search.translator.check_recurrence", lambda *_: None)
+    for module in ("line_translator", "translator"):
+        monkeypatch.setattr(f"nmt.search.{module}.check_recurrence", lambda *_: None)
     return simulate_search(monkeypatch)
 
 
