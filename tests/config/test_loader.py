@@ -210,7 +210,7 @@ def test_an_override_may_create_a_section(read: Read) -> None:
 @pytest.mark.parametrize("model", ["", "model: {score: additive}", "model: {score: null}"])
 def test_an_override_sets_an_option_of_a_named_or_default_component(read: Read, model: str) -> None:
     score = read(model, "model.score.hidden_size=7").model.score
-    assert score == ComponentConfig("additive", {"hidden_size": 7})
+    assert score == ComponentConfig("additive", {"hidden_size": 7, "heads": 1})
 
 
 def test_an_override_of_an_option_keeps_the_others(read: Read) -> None:
@@ -343,6 +343,6 @@ def test_a_resolved_experiment_contains_defaults_and_plain_data(
     tree = load_experiment(write(REQUIRED_KEYS)).experiment.to_dict()
     assert tree["data"]["train"] == str(tmp_path / "train")
     assert tree["training"]["optimizer"]["learning_rate"] == 0.001
-    assert tree["model"]["score"] == {"type": "additive", "hidden_size": None}
+    assert tree["model"]["score"] == {"type": "additive", "hidden_size": None, "heads": 1}
     assert tree["search"]["length_penalty"] == {"type": "average", "alpha": 1.0}
     yaml.safe_dump(tree)

@@ -50,7 +50,7 @@ def test_all_errors_are_reported_with_their_lines(errors: Errors) -> None:
         "e.yaml:9: model.encoder.hidden_size: must be at least 1, got 0",
         "e.yaml:10: model.decoder: unknown decoder 'loung'; did you mean 'luong'? known: "
         + ", ".join(DECODERS),
-        "e.yaml:11: model.score.width: unknown option of 'additive'; known: hidden_size",
+        "e.yaml:11: model.score.width: unknown option of 'additive'; known: hidden_size, heads",
         "e.yaml:13: training.epochs: expected a whole number, got 'three'",
         "e.yaml:14: training.precision: must be one of 'auto', 'fp32', 'tf32', 'bf16' or 'fp16', "
         "got 'fp8'",
@@ -233,8 +233,8 @@ def test_symbols_are_single_words_that_sentencepiece_does_not_use(
 
 def test_components_get_all_their_options(read: Read) -> None:
     model = read("model: {decoder: luong, score: {type: concat, hidden_size: 7}}").model
-    assert model.score == ComponentConfig("concat", {"hidden_size": 7})
-    assert model.attention == ComponentConfig("global", {"coverage": False})
+    assert model.score == ComponentConfig("concat", {"hidden_size": 7, "heads": 1})
+    assert model.attention == ComponentConfig("global", {"coverage": False, "dropout": 0.0})
     assert model.decoder.options["input_feeding"] is True
     assert model.encoder.type == "bilstm"
 
