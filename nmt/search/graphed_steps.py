@@ -5,7 +5,6 @@ from typing import NamedTuple, get_args
 import torch
 
 from nmt.config.choices import SearchRecurrence
-from nmt.config.search_options import SearchOptions
 from nmt.cuda_graphs import Captured, GraphCache, Purpose, copy_tensors, shapes_of
 from nmt.errors import UserError
 from nmt.model.interfaces import Memory, State, select_rows
@@ -22,20 +21,6 @@ def check_recurrence(recurrence: str, device: torch.device) -> None:
         raise UserError(f"recurrence '{recurrence}' must be one of {', '.join(known)}")
     if recurrence == "graph" and device.type != "cuda":
         raise UserError("recurrence graph requires a GPU; use auto")
-
-
-def check_graph_options(options: SearchOptions, *, is_constrained: bool, intervenes: bool) -> None:
-    """Raise UserError for a search that graphs do not support."""
-    if options.block_ngram_repeat:
-        # The tokens to compare are one more at every step.
-        raise UserError("block_ngram_repeat is not possible with recurrence graph; use auto")
-    if options.shortlist:
-        # Every batch has another number of outputs.
-        raise UserError("shortlist is not possible with recurrence graph; use auto")
-    if is_constrained:
-        raise UserError("constraints are not possible with recurrence graph; use auto")
-    if intervenes:
-        raise UserError("interventions are not possible with recurrence graph; use auto")
 
 
 class _Inputs(NamedTuple):

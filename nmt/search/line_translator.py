@@ -18,7 +18,7 @@ from nmt.search.batch_encoder import BatchEncoder
 from nmt.search.batch_planning import plan_batches
 from nmt.search.constraints.line_constraints import resolve_lines
 from nmt.search.encoded_batch import EncodedBatch
-from nmt.search.graphed_steps import check_graph_options, check_recurrence
+from nmt.search.graphed_steps import check_recurrence
 from nmt.search.hypothesis import Alternative, Hypothesis
 from nmt.search.minimum_bayes_risk import minimize_risk
 from nmt.search.postprocessing import convert_hypotheses
@@ -203,7 +203,7 @@ class LineTranslator:
                 "run, and nmt-export for a bundle"
             )
         if self._encoder.graphs is not None:
-            check_graph_options(options, is_constrained=is_constrained, intervenes=intervenes)
+            _check_graph_options(options, is_constrained=is_constrained, intervenes=intervenes)
 
     def _tagged_texts(
         self, lines: Sequence[SourceLine], options: SearchOptions, file: str = ""
@@ -231,3 +231,17 @@ class LineTranslator:
         return minimize_risk(
             hypotheses_b, lines, options, self.target_vocabulary, self.preparation, language
         )
+
+
+def _check_graph_options(options: SearchOptions, *, is_constrained: bool, intervenes: bool) -> None:
+    """Raise UserError for a search that graphs do not support."""
+    if options.block_ngram_repeat:
+        # The tokens to compare are one more at every step.
+        raise UserError("block_ngram_repeat is not possible with recurrence graph; use auto")
+    if options.shortlist:
+        # Every batch has another number of outputs.
+        raise UserError("shortlist is not possible with recurrence graph; use auto")
+    if is_constrained:
+        raise UserError("constraints are not possible with recurrence graph; use auto")
+    if intervenes:
+        raise UserError("interventions are not possible with recurrence graph; use auto")

@@ -307,7 +307,7 @@ def test_report_shows_models_and_gold_alignment_of_references(trained: Path, her
         (["--report", "a.html", "--gold", "two"], "--gold: requires --reference or"),
         (["--report", "a.html", "--reference", "two"], "two: 2 lines, but standard input has 1"),
         (["--report", "a.html", "--reference", "no"], "no: not found"),
-        (["--report", "no/a.html"], "no: cannot write here"),
+        (["--report", "no/a.html"], "no: is not a directory"),
         (["--report", "a.html", "--heads"], "--heads: has no effect without multi-head attention"),
     ],
 )

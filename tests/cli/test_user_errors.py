@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from nmt.registry import DECODERS
-from nmt.search.translator import Translator
+from nmt.search.line_translator import LineTranslator
 from tests.commands import (
     PHRASES,
     nmt_eval,
@@ -131,7 +131,7 @@ def test_errors_of_eval(arguments: list[object], words: str) -> None:
 def test_eval_checks_the_references_before_it_translates(
     arguments: list[object], trained: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delattr(Translator, "translate_lines")
+    monkeypatch.delattr(LineTranslator, "translate_lines")
     assert nmt_eval("-m", trained, f"{PHRASES}.de", *arguments).complaint
 
 

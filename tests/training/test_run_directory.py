@@ -16,7 +16,7 @@ from tests.commands import lines_of, state_of
 def test_run_contains_the_documented_files(trained: Path) -> None:
     names = {path.name for path in trained.iterdir()} - {"tensorboard"}  # only where installed
     expected = {"config.yaml", "vocabulary", "checkpoints", "metrics.jsonl", "train.log", ".lock"}
-    assert names == expected | {"samples", "attention", "cache"}
+    assert names == expected | {"samples", "attention", "cache", "shortlist.safetensors"}
     checkpoints = trained / "checkpoints"
     # 150 updates, saved every 50; the newest two and the best are kept.
     assert {path.name for path in checkpoints.iterdir()} == {"100", "150", "last", "best"}

@@ -91,12 +91,12 @@ def _has_cosine(model: ModelConfig) -> bool:
 # The sharpness of a cosine, 10, multiplies the rounding errors of its energies.
 @pytest.mark.parametrize("model", [one for one in models() if not _has_cosine(one.values[0])])
 def test_bfloat16_is_close_to_float32(model: ModelConfig) -> None:
-    """bfloat16 has 8 bits, 0.4 %; outputs and gradients stay within 3 % of their size.
+    """bfloat16 has 8 bits, 0.4 %; outputs and gradients stay within 3.5 % of their size.
 
     Layer normalization divides the rounding errors of products by the standard deviation of three
     units, which may be small: 6 %.
     """
-    limit = 0.06 if model.decoder.options.get("layer_norm") else 0.03
+    limit = 0.06 if model.decoder.options.get("layer_norm") else 0.035
     built = build(model, torch.float32)
     whole, inputs = _Whole(built.decoder), _inputs(built.encoder.sizes, torch.float32)
     results = []
