@@ -111,9 +111,10 @@ def open_trainer(
         with run_at_end(at_end, run, trainer.stop, process_group):
             with metrics, progress, _handle_signals(trainer.stop):
                 yield trainer
-            _log_end(session, validator, metrics, command)
             if trainer.stop.reason is not None:
                 _store_shortlist(session)
+            # Last, since it ends with the command that goes on.
+            _log_end(session, validator, metrics, command)
 
 
 def _open_metrics(session: Session, callbacks: Sequence[Callback]) -> MetricsLogger:

@@ -72,7 +72,7 @@ def test_end_within_the_warmup_advises_a_shorter_one(
     called = nmt_train(file, "--run", tmp_path / "run")
     end = _end(called.err)
     assert "reached 4 % of its maximum, because training.schedule.warmup is 100 updates" in end
-    assert "training.schedule.warmup=1 --restart\n" in end
+    assert end.endswith("training.schedule.warmup=1 --restart")
     # The loss decides between equal scores, but these have not improved.
     assert "bleu was still improving" not in end
     assert called.err.count("bleu below 1 says nothing yet") == 1
@@ -101,4 +101,4 @@ def test_end_of_a_schedule_advises_to_start_over(split: dict[str, Any], tmp_path
     end = _end(nmt_train(file, "--run", tmp_path / "run").err)
     assert "by copies of the source, ter " in end
     assert "fallen to 0 % of its maximum" in end
-    assert "training.steps=4 training.schedule.steps=4 --restart\n" in end
+    assert end.endswith("training.steps=4 training.schedule.steps=4 --restart")
