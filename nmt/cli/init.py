@@ -83,7 +83,7 @@ def _parser() -> Parser:
         "--output",
         type=Path,
         metavar="CONFIG.yaml",
-        help="experiment file; texts are written to the folder CONFIG-data beside it (default: "
+        help="experiment file; texts are written to the folder CONFIG-data next to it (default: "
         "only report on the text)",
     )
     output.add_argument(

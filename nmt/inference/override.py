@@ -37,8 +37,8 @@ def override_attention(
 ) -> Any:
     """Return a memory with which the context of any query is c = Σ_s w_s v_s. Lee et al. 2017.
 
-    Every value becomes that c. The model's own weights sum to one, so whatever they are, their sum
-    of the values is c. All heads and all layers of a Transformer attend with the weights w.
+    Every value becomes that c. Since the model's own weights sum to one, their sum of the values is
+    c. All heads and all layers of a Transformer attend with the weights w.
 
     Args:
         memory: memory of a decoder for which `can_override` is true

@@ -152,7 +152,7 @@ class Encoder(nn.Module, ABC):
     """Base of encoders of embedded source sentences, or of images.
 
     An encoder of images has `image_size` among the parameters of its constructor. Images have no
-    padding: all annotations are real, whatever the mask is.
+    padding: all annotations are real, and the mask has no effect.
 
     Attributes:
         output_size: width e of an annotation

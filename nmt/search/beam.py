@@ -66,7 +66,7 @@ def beam_search(
     after all finished ones. Fewer than `n_best` are returned if the beam holds no more.
 
     With k = 1 the search is greedy: it selects the argmax at every step and ends at the first
-    `eos`, whatever the length penalty, and returns one hypothesis.
+    `eos`, with any length penalty, and returns one hypothesis.
 
     Args:
         step: function from the last tokens, memory and state to the next distribution

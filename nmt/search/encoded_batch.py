@@ -126,7 +126,7 @@ class EncodedBatch(NamedTuple):
     ) -> list[list[list[Alternative]]]:
         """Return the most likely other tokens along the best hypothesis of each sentence.
 
-        They are those of the model, whatever the constraints and the first pieces that are set. A
+        They are those of the model, without constraints and fixed first pieces. A
         sentence without a hypothesis has no alternatives.
         """
         found = find_alternatives(*self._rescored(hypotheses_b), count, bos=self.bos, eos=self.eos)

@@ -1,4 +1,4 @@
-"""Interventions in a search: fixed first tokens, and attention weights set by hand."""
+"""Interventions in a search: fixed first tokens, and given attention weights."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""Training losses of a batch: cross entropy with what is added to it, or the risk."""
+"""Training loss of a batch: cross entropy with its addends, or the expected cost of candidates."""
 
 import torch
 from jaxtyping import Float
@@ -99,7 +99,7 @@ class BatchLoss(nn.Module):
         consistency: float = 0.0,
         candidates: Candidates | None = None,
     ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-        """Compute `risk_loss` if there are candidates, otherwise `batch_loss`."""
+        """Compute `risk_loss` of given candidates, and `batch_loss` without them."""
         if candidates is not None:
             return risk_loss(self.model, batch, candidates, chunk=chunk)
         return batch_loss(

@@ -10,7 +10,7 @@ def symmetric_divergence(
     """Compute the divergence of both distributions of each pair of rows, and its gradient.
 
         D = ½ KL(p‖q) + ½ KL(q‖p)                              Liang et al. 2021, equation 2
-        ∂D/∂z_p = ½ (p (log p - log q - KL(p‖q)) + p - q),     and likewise for z_q
+        ∂D/∂z_p = ½ (p (log p - log q - KL(p‖q)) + p - q),     and with p and q exchanged for z_q
 
     Args:
         logits_rv: logits; z_p in even rows, z_q in odd rows

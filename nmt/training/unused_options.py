@@ -165,7 +165,7 @@ def _unused_objectives(loaded: LoadedExperiment) -> Unused:
     """Yield label smoothing without cross entropy, and R-Drop with two passes that are the same."""
     training = loaded.experiment.training
     if training.minimum_risk is not None:
-        # A resolved file contains the default as well; 0 is what the loss has.
+        # A resolved file contains the default too, and 0, no smoothing, describes this loss.
         default = TrainingConfig.model_fields["label_smoothing"].default
         if training.label_smoothing not in (0.0, default):
             yield "training.label_smoothing", "has no effect with minimum_risk; remove it"

@@ -16,7 +16,7 @@ from nmt.errors import UserError, printable
 CODES = frozenset({"bpt", "ept", "it", "ph", "ut"})
 SAMPLE_UNITS = 1000
 MAX_DEPTH = 64
-# Bytes of a tag, which the parser begins anew for every block that does not end it.
+# Bytes of a tag, which the parser reads again for every block that does not end it.
 MAX_TAG_BYTES = 1 << 20
 MAX_LISTED = 8
 # The first part of a language tag, which becomes the suffix of a file.

@@ -26,7 +26,7 @@ class TransformerEncoder(Encoder):
     """Transformer encoder: layers of self-attention. Vaswani et al. 2017, section 3.1.
 
     All layers are as wide as an embedding. The final state is the mean annotation of a sentence.
-    There are no layer states, because the layers have no reading order.
+    It has no layer states, because its layers have no reading order.
 
     Args:
         layers: number of layers

@@ -146,7 +146,7 @@ class LSTMNLayer(nn.Module):
         self, query_na: Float[Tensor, "n a"], tapes: Tapes
     ) -> tuple[LayerState, Float[Tensor, "n t"]]:
         """Compute h~ and c~, and the weights s."""
-        # Sums instead of matrix products, which round a row differently if there are few rows, and
+        # Sums instead of matrix products, which round a row differently among few rows, and
         # which autocast computes in half precision, where a cell must keep its own.
         # The keys W_h h_i were computed when the entries were appended.
         hidden_nta = torch.tanh(tapes.keys_nta + query_na[:, None])
@@ -169,7 +169,7 @@ class LSTMNLayer(nn.Module):
 
 
 def weight_matrix(weights: Sequence[Float[Tensor, "n _"]]) -> Float[Tensor, "n t t"]:
-    """Stack the attention weights of all steps as rows, zero where there was no entry yet."""
+    """Stack the attention weights of all steps as rows, zero for entries of later steps."""
     steps = len(weights)
     return torch.stack([pad(row, (0, steps - row.size(1))) for row in weights], dim=1)
 

@@ -127,7 +127,7 @@ class RecurrentLayer(FusedSupport, nn.Module, ABC):
         state: LayerState | None,
         hold_tn: Bool[Tensor, "t n"] | None,
     ) -> tuple[Float[Tensor, "t n d"], LayerState]:
-        """Compute `sequence` by torch's own layer, if there is one."""
+        """Compute `sequence` by torch's own layer, for which `has_native` is True."""
         raise NotImplementedError
 
     def sequence(
@@ -236,7 +236,7 @@ class LSTMLayer(RecurrentLayer):
         biases = (self.bias, torch.zeros_like(self.bias))
         weights = cast_weights((input_weight_gm, self.recurrent.weight, *biases), dtype)
         start = (_initial(state.hidden_nd, dtype), _initial(state.cell_nd, dtype))
-        # cuDNN's autocast rule casts to float16 whatever the autocast type, so we cast ourselves.
+        # Under autocast of any type, torch casts inputs of cuDNN to float16, so we cast ourselves.
         with torch.autocast(inputs_tnm.device.type, enabled=False):
             outputs_tnd, hidden_1nd, cell_1nd = torch.lstm(
                 inputs_tnm.to(dtype), start, weights, True, 1, 0.0, True, False, False
