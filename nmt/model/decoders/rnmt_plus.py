@@ -60,9 +60,9 @@ class RNMTPlusDecoder(DeepDecoder):
             dropout=dropout,
             initial_state=initial_state,
         )
-        self.output_size = hidden_size + source.annotation
-        self.readout = nn.Linear(self.output_size, readout_size) if readout_size else None
-        self.output_size = readout_size or self.output_size
+        width = hidden_size + source.annotation
+        self.readout = nn.Linear(width, readout_size) if readout_size else None
+        self.output_size = readout_size or width
 
     def read_out(
         self, embedded: Float[Tensor, "*axes m"], *readout_inputs: Float[Tensor, "*axes _"]
