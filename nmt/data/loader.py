@@ -136,23 +136,29 @@ class BatchLoader:
             rank: rank of this process
         """
         epoch, start = position
-        with ThreadPoolExecutor(1, "nmt-plan") as planner:
-            while True:
-                corpus, plan = self.plan(epoch)
-                following: Future[Plan] | None = None
-                for first in range(start, len(plan), batches_per_update):
-                    end = first + batches_per_update
-                    if following is None and end > PLAN_AHEAD_AFTER * len(plan):
-                        following = planner.submit(self._plan, epoch + 1)
-                    # A checkpoint stores this position; the end of an epoch is the start of the
-                    # next one.
-                    is_last = end >= len(plan)
-                    position = Position(epoch + 1, 0) if is_last else Position(epoch, end)
-                    yield self._load_update(corpus, plan[first:end], position, rank)
-                # Only the first epoch may start in the middle.
-                epoch, start = epoch + 1, 0
-                if following is not None:
-                    self._cached = epoch, following.result()
+        while True:
+            corpus, plan = self.plan(epoch)
+            following: Future[Plan] | None = None
+            for first in range(start, len(plan), batches_per_update):
+                end = first + batches_per_update
+                if following is None and end > PLAN_AHEAD_AFTER * len(plan):
+                    following = self._plan_ahead(epoch + 1)
+                # A checkpoint stores this position; the end of an epoch is the start of the next
+                # one.
+                is_last = end >= len(plan)
+                position = Position(epoch + 1, 0) if is_last else Position(epoch, end)
+                yield self._load_update(corpus, plan[first:end], position, rank)
+            # Only the first epoch may start in the middle.
+            epoch, start = epoch + 1, 0
+            if following is not None:
+                self._cached = epoch, following.result()
+
+    def _plan_ahead(self, epoch: int) -> Future[Plan]:
+        planner = ThreadPoolExecutor(1, "nmt-plan")
+        plan = planner.submit(self._plan, epoch)
+        # The thread ends with the plan, so that none is left if training stops.
+        planner.shutdown(wait=False)
+        return plan
 
     def _load_update(
         self, corpus: TokenCorpus, batches: list[Array], following: Position, rank: RankInfo
