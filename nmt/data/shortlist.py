@@ -5,7 +5,7 @@ source tokens, and of frequent ones, so that the layer is computed for these alo
 2015, section 3.3, and L'Hostis et al. 2016.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -79,6 +79,10 @@ class Shortlist(NamedTuple):
         if not _is_valid(arrays, *sizes):
             raise UserError(f"is not a shortlist of these vocabularies; {REMEDY}", location)
         return cls(arrays["offsets"], arrays["tokens"], arrays["frequent"], sizes[1])
+
+
+ReadShortlist = Callable[[], Shortlist]
+"""Function that reads a shortlist when it is used; raises UserError for a damaged file."""
 
 
 def _is_valid(arrays: Mapping[str, Array], source_size: int, target_size: int) -> bool:

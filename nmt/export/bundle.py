@@ -34,7 +34,7 @@ def bundle_files(saved: SavedModel, precision: StoredPrecision, card: str) -> di
     info = {"format": FORMAT, "nmt": VERSION, "precision": precision, "step": saved.step}
     source = saved.source if isinstance(saved.source, Vocabulary) else None
     vocabularies = vocabulary_files((source, saved.target_vocabulary))
-    shortlist = {} if saved.shortlist is None else {SHORTLIST: saved.shortlist.to_bytes()}
+    shortlist = {} if saved.shortlist is None else {SHORTLIST: saved.shortlist().to_bytes()}
     return {
         INFO: (json.dumps(info | {"blocks": blocks}, indent=1) + "\n").encode(),
         CONFIG: portable_config(saved.experiment).encode(),

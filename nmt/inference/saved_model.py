@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import safetensors.torch
@@ -14,7 +15,7 @@ from nmt.config.loader import load_resolved
 from nmt.config.schema import Experiment
 from nmt.data.images import ImageSize
 from nmt.data.preparation import UNPREPARED, Preparation
-from nmt.data.shortlist import Shortlist
+from nmt.data.shortlist import ReadShortlist, Shortlist
 from nmt.data.vocabularies.saved import load_bundled_vocabularies, load_vocabularies
 from nmt.data.vocabulary import Vocabularies, Vocabulary
 from nmt.errors import UserError
@@ -62,7 +63,9 @@ class SavedModel:
         preparation: preparation of the text before the vocabularies
         precision: number format of the stored weights; with int8 a CPU multiplies integers
         step: number of updates of the checkpoint; None if unknown
-        shortlist: target tokens that may translate each source token; None without one
+        shortlist: reads the target tokens that may translate each source token, once; None without
+            a shortlist
+        location: path of the run or bundle, for error messages
     """
 
     model: Seq2Seq
@@ -73,7 +76,8 @@ class SavedModel:
     preparation: Preparation = UNPREPARED
     precision: StoredPrecision = "fp32"
     step: int | None = None
-    shortlist: Shortlist | None = None
+    shortlist: ReadShortlist | None = None
+    location: str = ""
 
     def ensemble_difference(self, other: "SavedModel") -> str | None:
         """Return the reason why two models form no ensemble; None if they can."""
@@ -102,7 +106,7 @@ def load_saved_model(
     Raises:
         UserError: the directory is not a run, has no intact checkpoint, or requires trust
     """
-    inside = path
+    inside, location = path, str(path)
     if is_hub_name(path):
         path, inside = fetch_model(path)
     if not exists(path):
@@ -111,8 +115,10 @@ def load_saved_model(
         if checkpoint != "best":
             message = f"checkpoint '{checkpoint[:40]}': a bundle has a single one; leave it out"
             raise UserError(message, str(path))
-        return _load_bundle(read_bundle(path, inside=inside))
-    return _load_run(RunDir(path), checkpoint, trust_plugins=trust_plugins)
+        saved = _load_bundle(read_bundle(path, inside=inside))
+    else:
+        saved = _load_run(RunDir(path), checkpoint, trust_plugins=trust_plugins)
+    return replace(saved, location=location)
 
 
 def _load_bundle(bundle: Bundle) -> SavedModel:
@@ -138,9 +144,11 @@ def _load_bundle(bundle: Bundle) -> SavedModel:
         warnings=warnings,
         precision=bundle.precision,
         step=bundle.step,
-        shortlist=_read_shortlist(
-            bundle.files.get(SHORTLIST), vocabularies, bundle.path / SHORTLIST
-        ),
+        shortlist=_shortlist_reader(
+            lambda: bundle.files[SHORTLIST], vocabularies, bundle.path / SHORTLIST
+        )
+        if SHORTLIST in bundle.files
+        else None,
     )
 
 
@@ -172,24 +180,25 @@ def _load_run(run: RunDir, checkpoint: str, *, trust_plugins: bool) -> SavedMode
 
     location = str(run.path if checkpoint == "average" else used[0])
     saved = _build(experiment, vocabularies, read, location)
-    content = None
+    shortlist = None
     if is_file(run.shortlist):
-        content = read_regular(run.shortlist, max_bytes=MAX_SHORTLIST_BYTES)
-    return replace(
-        saved,
-        warnings=tuple(warnings),
-        step=state.get("step"),
-        shortlist=_read_shortlist(content, vocabularies, run.shortlist),
-    )
+        shortlist = _shortlist_reader(
+            lambda: read_regular(run.shortlist, max_bytes=MAX_SHORTLIST_BYTES),
+            vocabularies,
+            run.shortlist,
+        )
+    return replace(saved, warnings=tuple(warnings), step=state.get("step"), shortlist=shortlist)
 
 
-def _read_shortlist(
-    content: bytes | None, vocabularies: Vocabularies, location: Path
-) -> Shortlist | None:
+def _shortlist_reader(
+    read: Callable[[], bytes], vocabularies: Vocabularies, location: Path
+) -> ReadShortlist | None:
+    """Return the reader of a shortlist; None for images, which have no words."""
     source, target = vocabularies
-    if content is None or source is None:
+    if source is None:
         return None
-    return Shortlist.from_bytes(content, (len(source), len(target)), str(location))
+    sizes = len(source), len(target)
+    return cache(lambda: Shortlist.from_bytes(read(), sizes, str(location)))
 
 
 def _build(

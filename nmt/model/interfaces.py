@@ -258,6 +258,11 @@ class Decoder(nn.Module, ABC, Generic[M, S]):
             weights_bts=torch.stack(weights, dim=1) if weights else None,
         )
 
+    @property
+    def has_auxiliary_loss(self) -> bool:
+        """Return whether training adds `auxiliary_loss`."""
+        return type(self).auxiliary_loss is not Decoder.auxiliary_loss
+
     def auxiliary_loss(
         self,
         auxiliary: tuple[Tensor, ...],

@@ -8,7 +8,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from nmt.config.search_options import SearchOptions
-from nmt.data.shortlist import Shortlist
+from nmt.data.shortlist import ReadShortlist
 from nmt.data.vocabulary import Vocabulary
 from nmt.errors import UserError
 from nmt.inference.compile import InferenceModel
@@ -39,7 +39,7 @@ class BatchEncoder:
         reader_of_model: number of each model's reader
         target_vocabulary: target vocabulary of all models
         uses_graphs: whether beam search runs as CUDA graphs
-        shortlist: shortlist of the first reader's vocabulary; None without one
+        shortlist: reads the shortlist of the first reader's vocabulary; None without one
 
     Attributes:
         graphs: steps of beam search as CUDA graphs; None to run without
@@ -53,7 +53,7 @@ class BatchEncoder:
         target_vocabulary: Vocabulary,
         *,
         uses_graphs: bool,
-        shortlist: Shortlist | None = None,
+        shortlist: ReadShortlist | None = None,
     ) -> None:
         self._shortlist = shortlist
         self._models, self._readers, self._reader_of_model = models, readers, reader_of_model
@@ -149,13 +149,13 @@ class BatchEncoder:
     ) -> CandidateBatch:
         """Return the shortlists of lines, with the tokens that their constraints may need."""
         assert self._shortlist is not None
-        found = []
+        shortlist, found = self._shortlist(), []
         for row, (line, own) in enumerate(zip(lines, ids, strict=True)):
             others = constraints[row].tokens if constraints else []
             if line.intervention is not None:
                 known = filter(self.token_ids.__contains__, line.intervention.pieces)
                 others = [*others, *map(self.token_ids.__getitem__, known)]
-            found.append(self._shortlist.candidates(own, others))
+            found.append(shortlist.candidates(own, others))
         return collate_candidates(found, len(self._vocabulary), self._device)
 
     def _select_outputs(self, memory: Memory, candidates: CandidateBatch) -> Memory:

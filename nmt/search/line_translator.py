@@ -8,7 +8,7 @@ import torch
 from nmt.config.search_options import SearchOptions
 from nmt.data.images import ImageSize
 from nmt.data.preparation import UNPREPARED, Preparation
-from nmt.data.shortlist import Shortlist
+from nmt.data.shortlist import ReadShortlist
 from nmt.data.text import is_blank
 from nmt.data.vocabulary import Vocabulary
 from nmt.errors import UserError
@@ -45,13 +45,15 @@ class LineTranslator:
         recurrence: auto, or graph to run beam search as CUDA graphs, for batches of few shapes (on
             a GPU, experimental)
         preparation: preparation of text before the vocabularies, and its inverse
-        shortlist: shortlist of the first model, for the option `shortlist`; None without one
+        shortlist: reads the shortlist of the first model, when the option `shortlist` is set; None
+            without one
         bfloat16_encoder: whether recurrent encoders run in bfloat16, on a CPU
 
     Attributes:
         readers: the different readers of source lines, that of the first model first
         reader: the first of them
         warnings: warnings about damaged checkpoints
+        location: path of the first run, for error messages; empty if unknown
         languages: suffixes of the source and target files in training; empty if unknown
         required_tags: tags of which one is before every source sentence; empty if none is required
 
@@ -71,17 +73,17 @@ class LineTranslator:
         other_sources: Sequence[Vocabulary | ImageSize] = (),
         recurrence: str = "auto",
         preparation: Preparation = UNPREPARED,
-        shortlist: Shortlist | None = None,
+        shortlist: ReadShortlist | None = None,
         bfloat16_encoder: bool = False,
     ) -> None:
         check_recurrence(recurrence, device)
-        self._has_shortlist = shortlist is not None
+        self._shortlist = shortlist
         self.models = [
             compile_model(
                 model,
                 precision=precision,
                 device=device,
-                selects_outputs=self._has_shortlist,
+                selects_outputs=shortlist is not None,
                 bfloat16_encoder=bfloat16_encoder,
             )
             for model in models
@@ -110,6 +112,7 @@ class LineTranslator:
             shortlist=shortlist,
         )
         self.warnings: tuple[str, ...] = ()
+        self.location = ""
         self.languages: tuple[str, ...] = ()
         self.required_tags: tuple[str, ...] = ()
 
@@ -197,11 +200,14 @@ class LineTranslator:
             raise UserError("replace_unknown has no effect with images, which have no words")
         if options.shortlist and self.reader.grid is not None:
             raise UserError("shortlist has no effect with images, which have no words")
-        if options.shortlist and not self._has_shortlist:
-            raise UserError(
-                "shortlist: the model has none; run nmt-train again, which adds it to a finished "
-                "run, and nmt-export for a bundle"
-            )
+        if options.shortlist:
+            if self._shortlist is None:
+                message = (
+                    "shortlist: the model has none; run nmt-train again, which adds it to a "
+                    "finished run, and nmt-export for a bundle"
+                )
+                raise UserError(message, self.location)
+            self._shortlist()
         if self._encoder.graphs is not None:
             _check_graph_options(options, is_constrained=is_constrained, intervenes=intervenes)
 

@@ -114,6 +114,7 @@ class Translator(LineTranslator):
             shortlist=first.shortlist,
             bfloat16_encoder=fast and has_fast_bf16(),
         )
+        translator.location = first.location
         if fast:
             translator.change_options({"shortlist": True})
         data = first.experiment.data

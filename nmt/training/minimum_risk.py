@@ -12,7 +12,6 @@ from torch.utils._pytree import tree_map_only
 from nmt.data.batch import Batch, decoder_input, pad
 from nmt.data.special_tokens import SpecialTokens
 from nmt.data.token_corpus import Array
-from nmt.errors import OptionError
 from nmt.model.interfaces import select_rows
 from nmt.model.layers.padding import remove_padding
 from nmt.model.layers.recurrent_stack import dropped_weights
@@ -159,9 +158,6 @@ def risk_loss(
         batch: the batch, whose sources are encoded once for all candidates
         candidates: the candidates
         chunk: see `smoothed_cross_entropy`
-
-    Raises:
-        OptionError: if attention has an auxiliary loss, which would be ignored
     """
     with dropped_weights(model):
         encoded = model.encode(batch.source, batch.source_mask_bs, batch.source_groups)
@@ -169,9 +165,6 @@ def risk_loss(
             model.target_embedding(candidates.target_in_nt),
             select_rows(encoded, candidates.sentence_n),
         )
-    if output.auxiliary:
-        message = "is not possible with attention that has an auxiliary loss; choose another one"
-        raise OptionError(message, "training.minimum_risk")
     mask_nt, indices_r = candidates.target_mask_nt, candidates.target_indices_r
     outputs_rd = remove_padding(output.output_btd, mask_nt, indices_r)
     targets_r = candidates.target_out_nt.flatten().index_select(0, indices_r)

@@ -42,6 +42,7 @@ def check_unused_options(loaded: LoadedExperiment) -> None:
 
 def check_options_of_attention(loaded: LoadedExperiment, model: Seq2Seq) -> None:
     """Raise UserErrors for options that require attention, with a decoder that lacks it."""
+    _raise(loaded, partial(_unsupported_risk, model))
     if model.decoder.has_attention:
         _raise(loaded, partial(_unsupported_guidance, model))
         return
@@ -72,6 +73,13 @@ def _unsupported_guidance(model: Seq2Seq, loaded: LoadedExperiment) -> Unused:
         name = loaded.experiment.model.decoder.type
         message = f"requires that 'forward' of decoder '{name}' accepts need_weights; add it"
         yield "training.guided_alignment", message
+
+
+def _unsupported_risk(model: Seq2Seq, loaded: LoadedExperiment) -> Unused:
+    """Yield minimum risk training with attention that adds a loss, which it would ignore."""
+    if loaded.experiment.training.minimum_risk is not None and model.decoder.has_auxiliary_loss:
+        message = "is not possible with attention that has a loss of its own; use another one"
+        yield "training.minimum_risk", f"{message}, or soft with doubly_stochastic: 0"
 
 
 def _raise(loaded: LoadedExperiment, *checks: Callable[[LoadedExperiment], Unused]) -> None:

@@ -233,7 +233,7 @@ class Validator:
 
     def _translator(self, model: Seq2Seq) -> Translator:
         """Compile the current parameters; a compiled model does not follow later updates."""
-        return Translator(
+        translator = Translator(
             [model],
             self._datasets.source,
             self._datasets.target_vocabulary,
@@ -242,6 +242,9 @@ class Validator:
             device=self._trainer.precision.device,
             preparation=self._datasets.preparation.of_files,
         )
+        data = self._experiment.data
+        translator.languages = (data.source, data.target)
+        return translator
 
     def _write_samples(self, result: ValidationResult, step: int) -> None:
         evaluation, run = self._experiment.evaluation, self._run

@@ -39,6 +39,7 @@ def untrained(
     source_size = len(vocabulary) if images is None else images
     model = build_model(config, source_size, len(vocabulary)).eval().requires_grad_(False)
     options = SearchOptions(max_length=8)
+    shortlist = random_shortlist(len(vocabulary), vocabulary)
     return Translator(
         [model],
         source,
@@ -46,7 +47,7 @@ def untrained(
         options,
         device=torch.device("cpu"),
         precision=precision,
-        shortlist=random_shortlist(len(vocabulary), vocabulary),
+        shortlist=lambda: shortlist,
     )
 
 

@@ -1,6 +1,7 @@
 """Search with shortlists, against exhaustive search and against search without one."""
 
 import math
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from nmt.data.shortlist import Shortlist
 from nmt.errors import UserError
+from nmt.export.bundle import bundle_files
 from nmt.inference.saved_model import SavedModel, load_saved_model
 from nmt.model.interfaces import OutputTokens, Prediction
 from nmt.search.ensemble import ensemble
@@ -131,7 +133,7 @@ def narrow(saved: SavedModel) -> Shortlist:
 def translator_with(
     saved: SavedModel, shortlist: Shortlist, *others: SavedModel, **options: Any
 ) -> Translator:
-    return Translator.from_saved([replace(saved, shortlist=shortlist), *others], **options)
+    return Translator.from_saved([replace(saved, shortlist=lambda: shortlist), *others], **options)
 
 
 @pytest.fixture(scope="module")
@@ -211,10 +213,26 @@ def test_targets_to_score_are_not_limited(
 def test_model_without_shortlist_is_a_user_error(saved: SavedModel) -> None:
     without = replace(saved, shortlist=None)
     translator = Translator.from_saved([without])
-    with pytest.raises(UserError, match="shortlist: the model has none; run nmt-train again"):
+    error = f"{saved.location}: shortlist: the model has none; run nmt-train again"
+    with pytest.raises(UserError, match=error):
         translator.translate("x", shortlist=True)
-    with pytest.raises(UserError, match="shortlist: the model has none"):
+    with pytest.raises(UserError, match=error):
         Translator.from_saved([without], fast=True)
+
+
+def test_damaged_shortlist_is_an_error_only_where_it_is_used(trained: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(trained, run, symlinks=True)
+    (run / "shortlist.safetensors").write_bytes(b"damaged")
+    damaged = load_saved_model(run)
+    translator = Translator.from_saved([damaged])
+    assert translator.translate("das Fenster")[0].text
+    for use in (
+        lambda: translator.change_options({"shortlist": True}),
+        lambda: bundle_files(damaged, "fp32", ""),
+    ):
+        with pytest.raises(UserError, match=r"shortlist.safetensors: cannot be read: .*; remove"):
+            use()
 
 
 def test_fast_is_int8_with_a_shortlist(saved: SavedModel, sources: list[str]) -> None:

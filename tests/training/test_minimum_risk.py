@@ -1,7 +1,9 @@
 """Minimum risk training compared with exact enumeration in float64, and its candidates."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,20 +11,23 @@ import pytest
 import torch
 from torch import Tensor
 
+from nmt.config.loader import load_experiment
 from nmt.config.schema import ModelConfig
 from nmt.data.batch import Batch, collate
 from nmt.data.loader import BatchLoader, IndexedBatch
 from nmt.data.special_tokens import SpecialTokens
-from nmt.errors import UserError
+from nmt.errors import UserErrors
 from nmt.model.build import build_model
 from nmt.model.interfaces import select_rows
 from nmt.model.seq2seq import Seq2Seq
 from nmt.registry import SCHEDULES, ComponentConfig
 from nmt.search.sentence_metrics import SentenceChrf
 from nmt.training.batch_loss import BatchLoss
+from nmt.training.dry_run import check_components
 from nmt.training.minimum_risk import Candidates, MinimumRisk
 from nmt.training.precision import Precision
 from nmt.training.trainer import Trainer
+from tests.commands import write_experiment
 
 PAD, BOS, EOS = SPECIAL = SpecialTokens(0, 1, 2)
 REFERENCES = [[3, 4], [4]]
@@ -193,16 +198,22 @@ def test_weight_dropout_applies() -> None:
     assert len(losses) == 3
 
 
-def test_auxiliary_loss_of_attention_is_refused() -> None:
-    torch.manual_seed(1)
-    config = ModelConfig(
-        embedding_size=6,
-        encoder=ComponentConfig("bilstm", {"hidden_size": 4}),
-        decoder=ComponentConfig("bahdanau", {"hidden_size": 6}),
-        attention=ComponentConfig("hard"),
-        score=ComponentConfig("additive"),
-    )
-    model, batch = build_model(config, 6, 6).train(), _batch()
-    candidates = _sampler(samples=2).candidates(model, batch, np.array([1, 2]), 1)
-    with pytest.raises(UserError, match="minimum_risk: is not possible with attention that has"):
-        BatchLoss(model)(batch, smoothing=0.0, chunk=64, candidates=candidates)
+@pytest.mark.parametrize(
+    ("attention", "is_refused"),
+    [
+        ({"type": "hard"}, True),
+        ({"type": "soft"}, True),
+        ({"type": "soft", "doubly_stochastic": 0}, False),
+        ({"type": "global"}, False),
+    ],
+)
+def test_auxiliary_loss_of_attention_is_refused_before_training(
+    attention: Any, is_refused: bool, experiment: dict[str, Any], tmp_path: Path
+) -> None:
+    experiment["model"]["attention"] = attention
+    experiment["training"] |= {"minimum_risk": {}, "start_from": "run"}
+    del experiment["training"]["label_smoothing"]
+    loaded = load_experiment(write_experiment(tmp_path / "risk.yaml", experiment))
+    error = "training.minimum_risk: is not possible with attention that has a loss of its own"
+    with pytest.raises(UserErrors, match=error) if is_refused else nullcontext():
+        check_components(loaded)

@@ -1,4 +1,4 @@
-"""The loss of a validation: its value, and that a GPU is not waited for between batches."""
+"""Validation: its loss, without waits for a GPU between batches, and its translations."""
 
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,14 @@ from torch import Tensor
 
 from nmt.config.loader import load_experiment
 from nmt.data.loader import make_batch
+from nmt.search import minimum_bayes_risk
+from nmt.search.sentence_metrics import make_sentence_metric
+from nmt.storage.run_dir import RunDir
 from nmt.training import validation
 from nmt.training.batch_loss import batch_loss
+from nmt.training.best_metric import BestMetricTracker
 from nmt.training.datasets import Datasets, prepare_datasets
+from nmt.training.metrics_log import MetricsLogger
 from nmt.training.setup import build_trainer
 from nmt.training.trainer import Trainer
 from tests.commands import write_experiment
@@ -71,3 +76,33 @@ def test_no_loss_is_read_before_all_batches_are_computed(
     batches = events.count("compute")
     assert batches > 2
     assert events == ["compute"] * batches + ["read"] * batches
+
+
+def test_risk_in_validation_has_the_tokenizer_of_the_target_language(
+    made: tuple[Trainer, Datasets],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loaded = load_experiment(tmp_path / "one.yaml").experiment
+    search = loaded.search.updated({"mbr": "bleu", "beam_size": 2, "max_length": 2})
+    data = loaded.data.model_copy(update={"target": "zh"})
+    trainer, datasets = made
+    run, best = RunDir(tmp_path), BestMetricTracker(["loss"], None)
+    validator = validation.Validator(
+        loaded.model_copy(update={"search": search, "data": data}),
+        datasets,
+        run,
+        trainer,
+        None,
+        best,
+        MetricsLogger(run, 0, silent=True),
+    )
+    tokenizers = set()
+
+    def make(name: str, tokenize: str | None) -> Any:
+        tokenizers.add(tokenize)
+        return make_sentence_metric(name, tokenize)
+
+    monkeypatch.setattr(minimum_bayes_risk, "make_sentence_metric", make)
+    validator.evaluate()
+    assert tokenizers == {"zh"}

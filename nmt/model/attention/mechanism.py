@@ -83,6 +83,11 @@ class Mechanism(FusedSupport, nn.Module, ABC):
     ) -> tuple[AttentionOutput, AttentionState]:
         """Attend with q queries per sentence that do not depend on each other."""
 
+    @property
+    def has_auxiliary_loss(self) -> bool:
+        """Return whether training adds `auxiliary_loss`."""
+        return type(self).auxiliary_loss is not Mechanism.auxiliary_loss
+
     def auxiliary_loss(
         self,
         auxiliary: tuple[Tensor, ...],

@@ -170,6 +170,12 @@ class RecurrentDecoder(FusedSupport, Decoder[M, S]):
         """
         return hidden_tbd, input_feed_tbf
 
+    @property
+    def has_auxiliary_loss(self) -> bool:
+        is_own = type(self).auxiliary_loss is not RecurrentDecoder.auxiliary_loss
+        mechanisms = [part for part in self.modules() if isinstance(part, Mechanism)]
+        return is_own or any(one.has_auxiliary_loss for one in mechanisms)
+
     def auxiliary_loss(
         self,
         auxiliary: tuple[Tensor, ...],

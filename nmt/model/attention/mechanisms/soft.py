@@ -46,11 +46,15 @@ class SoftAttention(GatedMechanism):
         weights_bxs = self.softmax(energies_bxs, memory.mask_bs).to(memory.values_bse.dtype)
         context_bqe = self.context(weights_bxs, query_bqd, memory)
         weights_bqs = self.average_heads(weights_bxs, self.heads)
-        if not self.doubly_stochastic:
+        if not self.has_auxiliary_loss:
             return AttentionOutput(context_bqe, weights_bqs), state
         # The auxiliary loss needs the source mask, which it does not receive otherwise.
         mask_bqs = memory.mask_bs[:, None].expand_as(weights_bqs)
         return AttentionOutput(context_bqe, weights_bqs, (weights_bqs, mask_bqs)), state
+
+    @property
+    def has_auxiliary_loss(self) -> bool:
+        return self.doubly_stochastic > 0
 
     def auxiliary_loss(
         self,
