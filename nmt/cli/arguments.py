@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Callable
+from math import inf, nan
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -28,6 +29,17 @@ def integer(minimum: int, maximum: int) -> Callable[[str], int]:
         return number
 
     return parse
+
+
+def positive(text: str) -> float:
+    """Parse a finite number above 0."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = nan
+    if not 0 < number < inf:
+        raise argparse.ArgumentTypeError(f"expected a number above 0, got {_shown(text)}")
+    return number
 
 
 def column(text: str) -> int | str:

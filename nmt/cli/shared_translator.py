@@ -82,6 +82,8 @@ class ModelArguments(NamedTuple):
     fast: bool
     threads: int | None
     trust_plugins: bool
+    rerank: tuple[Path, ...] = ()
+    rerank_weight: float = 1.0
 
     @classmethod
     def parse(cls, arguments: argparse.Namespace) -> "ModelArguments":
@@ -90,6 +92,8 @@ class ModelArguments(NamedTuple):
         if arguments.workers > 1 and threads is None:
             # More threads than cores would displace each other.
             threads = max(1, usable_cores() // arguments.workers)
+        if arguments.rerank_weight is not None and not arguments.rerank:
+            raise UserError("--rerank-weight: has no effect without --rerank; remove it")
         models = tuple(arguments.model)
         return cls(
             models,
@@ -100,6 +104,8 @@ class ModelArguments(NamedTuple):
             arguments.fast,
             threads,
             arguments.trust_plugins,
+            tuple(arguments.rerank),
+            1.0 if arguments.rerank_weight is None else arguments.rerank_weight,
         )
 
     def load(self) -> Translator:
@@ -114,6 +120,8 @@ class ModelArguments(NamedTuple):
                 recurrence=self.recurrence,
                 fast=self.fast,
                 trust_plugins=self.trust_plugins,
+                rerank=self.rerank,
+                rerank_weight=self.rerank_weight,
             )
 
 

@@ -17,6 +17,7 @@ from nmt.cli.arguments import (
     column,
     integer,
     option_name,
+    positive,
 )
 from nmt.cli.attention_output import (
     Inspector,
@@ -69,6 +70,21 @@ def add_model_options(parser: Parser, *, required: bool) -> None:
         metavar="RUN",
         help="run directory, bundle of nmt-export, or hf://USER/REPOSITORY of the Hugging Face "
         "hub; several with the same target vocabulary form an ensemble",
+    )
+    model.add_argument(
+        "--rerank",
+        action="append",
+        type=Path,
+        default=[],
+        metavar="RUN",
+        help="run or bundle that scores the hypotheses of the beam, whose best mean score is chosen; "
+        "may be repeated, and may generate from right to left (default: none)",
+    )
+    model.add_argument(
+        "--rerank-weight",
+        type=positive,
+        metavar="X",
+        help="weight of the score of each --rerank model, relative to that of -m (default: 1)",
     )
     add_checkpoint(model)
     add_trust_plugins(
@@ -124,6 +140,7 @@ def make_parser() -> Parser:
         "  nmt-translate -m runs/multi30k_de_en input.de -o output.en\n"
         "  nmt-translate -m runs/first -m runs/second -b 10 --n-best 5 < input.de\n"
         "  nmt-translate -m runs/multi30k_de_en input.de --mbr chrf --sample --candidates 50\n"
+        "  nmt-translate -m runs/multi30k_de_en input.de -b 20 --rerank runs/right_to_left\n"
         "  nmt-translate -m runs/multi30k_de_en input.de --terms terms.en --forbid forbidden.en\n"
         "  nmt-translate -m runs/multi30k_de_en input.de --score-targets output.en --scores",
     )
@@ -315,6 +332,9 @@ def check_options(arguments: argparse.Namespace) -> None:
             if getattr(arguments, name):
                 option = option_name(name)
                 raise UserError(f"--recurrence: graph has no effect with {option}; remove it")
+    for name in ("sample", "mbr"):
+        if arguments.rerank and getattr(arguments, name):
+            raise UserError(f"{option_name(name)}: is not possible with --rerank; remove one of them")
     check_constraint_options(arguments)
     check_attention_options(arguments)
     if arguments.alignment_level is not None and arguments.alignments is None:
@@ -350,7 +370,7 @@ def check_files(arguments: argparse.Namespace) -> None:
         "report": arguments.report,
     }
     inputs = (
-        *(arguments.input, arguments.score_targets, *arguments.model),
+        *(arguments.input, arguments.score_targets, *arguments.model, *arguments.rerank),
         *constraint_files(arguments),
         *attention_inputs(arguments),
     )

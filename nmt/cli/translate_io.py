@@ -186,4 +186,7 @@ def format_translation(number: int, translation: Translation, arguments: argpars
 def _moses_line(number: int, one: Translation) -> str:
     # The escapes of Moses, so that a line has four fields with every text.
     text = one.text.replace("|||", "&#124;" * 3)
-    return f"{number} ||| {text} ||| logprob= {one.log_prob:.4f} ||| {one.score:.4f}\n"
+    features = f"logprob= {one.log_prob:.4f}"
+    if one.model_scores:
+        features += f" scores= {' '.join(f'{score:.4f}' for score in one.model_scores)}"
+    return f"{number} ||| {text} ||| {features} ||| {one.score:.4f}\n"

@@ -90,6 +90,9 @@ class DataConfig(Section):
     alignments: Path | list[Path] | None = None
     """word alignments of the training text for training.guided_alignment, in Pharaoh format: one
     line of links SOURCE-TARGET per pair, `0-0 1-2`; a file, plain or compressed, or a list"""
+    target_order: Literal["left_to_right", "right_to_left"] = "left_to_right"
+    """order in which the model generates the tokens of a translation; right_to_left: from the last
+    to the first, for reranking"""
     max_length: Length = 100
     """training pairs with more tokens than this on either side are skipped"""
     vocabulary: VocabularyConfig = VocabularyConfig()
@@ -115,6 +118,11 @@ class DataConfig(Section):
     def held_out(self) -> float | None:
         """Return the share of the training text that is held out; None for a text of its own."""
         return next((one.share for one in self.valid if isinstance(one, HeldOut)), None)
+
+    @property
+    def is_right_to_left(self) -> bool:
+        """Return whether the model generates translations from the last token to the first."""
+        return self.target_order == "right_to_left"
 
     @property
     def tags(self) -> list[str]:

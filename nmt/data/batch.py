@@ -165,8 +165,10 @@ def collate(
     return combine(*pad(sources, source_special), *pad(targets, target_special), target_special)
 
 
-def align_batch(batch: Batch, links: TokenLinks, rows: Array) -> Batch:
-    """Add the links of the given pairs of a corpus to their batch."""
+def align_batch(
+    batch: Batch, links: TokenLinks, rows: Array, *, reverses_targets: bool = False
+) -> Batch:
+    """Add the links of the given pairs of a corpus to their batch, whose targets may be reversed."""
     starts_b = links.offsets[rows]
     counts_b = links.offsets[rows + 1] - starts_b
     # Gather the entries start, start + 1, ... of every pair.
@@ -174,7 +176,11 @@ def align_batch(batch: Batch, links: TokenLinks, rows: Array) -> Batch:
     chosen_x = np.repeat(shift_b, counts_b) + np.arange(counts_b.sum())
     sentences, targets = batch.target_in_bt.shape
     rows_x = np.repeat(np.arange(sentences), counts_b)
-    target_x = rows_x * targets + links.target[chosen_x]
+    position_x = links.target[chosen_x]
+    if reverses_targets:
+        # The last position of the mask is that of </s>.
+        position_x = batch.target_mask_bt.sum(1).numpy()[rows_x] - 2 - position_x
+    target_x = rows_x * targets + position_x
     indices_x = target_x * batch.source_mask_bs.size(1) + links.source[chosen_x]
     shares_x = (1 / np.bincount(target_x, minlength=1)[target_x]).astype(np.float32)
     alignment = PieceAlignment(*map(torch.from_numpy, (indices_x, shares_x)))
@@ -216,7 +222,7 @@ def pad(sentences: Sequence[Array], special: SpecialTokens) -> tuple[Array, Arra
 
 
 def pad_rows(
-    tokens: Array, offsets: Array, rows: Array, special: SpecialTokens
+    tokens: Array, offsets: Array, rows: Array, special: SpecialTokens, *, reverses: bool = False
 ) -> tuple[Array, Array]:
     """Pad some of many concatenated sentences as `pad` does.
 
@@ -225,12 +231,14 @@ def pad_rows(
         offsets: start of each sentence in `tokens`, and its end after the last one
         rows: indices of the sentences
         special: special tokens
+        reverses: whether to reverse the tokens of each sentence, before `</s>`
     """
     starts_b = offsets[rows]
     lengths_b = offsets[rows + 1] - starts_b
     positions_s = np.arange(lengths_b.max() + 1)
     # The tokens after a short sentence are gathered too, and replaced by padding.
-    gathered_bs = tokens.take(starts_b[:, None] + positions_s, mode="clip")
+    positions_bs = lengths_b[:, None] - 1 - positions_s if reverses else positions_s[None]
+    gathered_bs = tokens.take(starts_b[:, None] + positions_bs, mode="clip")
     # The mask comes from the lengths, since a foreign vocabulary may use the id of padding for
     # another token as well.
     mask_bs = positions_s <= lengths_b[:, None]

@@ -188,7 +188,10 @@ def make_batch(corpus: TokenCorpus, rows: Array, special_tokens: SpecialTokenPai
     """Collate the pairs with the given indices into a batch."""
     source_special, target_special = special_tokens
     arrays = corpus.arrays
-    targets = pad_rows(arrays.target_tokens, arrays.target_offsets, rows, target_special)
+    reverses = corpus.reverses_targets
+    targets = pad_rows(
+        arrays.target_tokens, arrays.target_offsets, rows, target_special, reverses=reverses
+    )
     if corpus.images is not None:
         # The one token of a source is the row of its image.
         images = corpus.images[arrays.source_tokens[arrays.source_offsets[rows]]]
@@ -197,4 +200,6 @@ def make_batch(corpus: TokenCorpus, rows: Array, special_tokens: SpecialTokenPai
     assert source_special is not None
     sources = pad_rows(arrays.source_tokens, arrays.source_offsets, rows, source_special)
     batch = combine(*sources, *targets, target_special)
-    return batch if corpus.links is None else align_batch(batch, corpus.links, rows)
+    if corpus.links is None:
+        return batch
+    return align_batch(batch, corpus.links, rows, reverses_targets=reverses)

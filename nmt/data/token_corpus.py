@@ -110,6 +110,8 @@ class TokenCorpus:
             then one token, the number of its row
         part_sizes: number of pairs that were read from each part of the corpus
         links: links between the tokens of each pair, if alignments are given
+        reverses_targets: whether batches contain the targets from the last token to the first, for
+            a model that generates them so
     """
 
     arrays: TokenArrays
@@ -119,6 +121,7 @@ class TokenCorpus:
     images: Array | None = None
     part_sizes: tuple[int, ...] = ()
     links: TokenLinks | None = None
+    reverses_targets: bool = False
 
     def __len__(self) -> int:
         return len(self.arrays.lines)

@@ -19,6 +19,10 @@ def check_text_model(saved: SavedModel, option: str) -> None:
     vocabularies = (saved.source, saved.target_vocabulary)
     if not all(isinstance(one, SentencePieceVocabulary) for one in vocabularies):
         raise UserError(f"--{option}: requires vocabularies of SentencePiece; write FILE.nmt")
+    if saved.experiment.data.is_right_to_left:
+        raise UserError(
+            f"--{option}: data.target_order: right_to_left has no counterpart there; write FILE.nmt"
+        )
     preparation = saved.preparation
     if preparation.pre or preparation.post or preparation.placeholders:
         raise UserError(

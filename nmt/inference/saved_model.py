@@ -84,6 +84,8 @@ class SavedModel:
         # They exchange ids of target tokens; each reads its own segmentation of a text.
         if self.target_vocabulary.fingerprint != other.target_vocabulary.fingerprint:
             return "another target vocabulary"
+        if self.experiment.data.target_order != other.experiment.data.target_order:
+            return "another data.target_order"
         if self.preparation != other.preparation:
             return "other options data.pre, data.post or data.placeholders"
         kinds = {

@@ -24,6 +24,7 @@ def attention_views(
     *,
     bos: int,
     heads: bool,
+    right_to_left: bool = False,
 ) -> list[dict[str, Translation]]:
     """Return copies of translations with the attention of each model, by the name of the model.
 
@@ -34,19 +35,32 @@ def attention_views(
         token_ids: id of each token of the target vocabulary
         bos: token before the first one
         heads: whether to add a copy for each head of each layer of multi-head attention
+        right_to_left: whether the models generate translations from the last piece to the first
     """
     views: list[dict[str, Translation]] = [{} for _ in translations]
     steps = [0 if one.attention is None else one.attention.size(0) for one in translations]
     for rows in _batches_of_equal_length(steps):
         selected, selected_texts = [translations[r] for r in rows], [texts[r] for r in rows]
-        inputs = [[bos, *map(token_ids.__getitem__, one.pieces)] for one in selected]
+        generated = [one.pieces[::-1] if right_to_left else one.pieces for one in selected]
+        inputs = [[bos, *map(token_ids.__getitem__, pieces)] for pieces in generated]
         inputs_bt = torch.tensor([own[: steps[rows[0]]] for own in inputs])
         for name, (model, reader) in models.items():
             found = _model_views(model, reader, selected_texts, selected, inputs_bt, heads=heads)
             for row, parts in zip(rows, found, strict=True):
+                if right_to_left:
+                    parts = {part: _in_text_order(one) for part, one in parts.items()}
                 named = {" ".join(filter(None, (name, part))): one for part, one in parts.items()}
                 views[row].update(named)
     return views
+
+
+def _in_text_order(translation: Translation) -> Translation:
+    """Return a translation whose rows of attention are in the order of generation in its own."""
+    weights_ts, pieces = translation.attention, len(translation.pieces)
+    assert weights_ts is not None
+    return replace(
+        translation, attention=torch.cat([weights_ts[:pieces].flip(0), weights_ts[pieces:]])
+    )
 
 
 def _batches_of_equal_length(lengths: Sequence[int]) -> Iterator[list[int]]:

@@ -29,6 +29,7 @@ class Hypothesis(NamedTuple):
         weights_ts: attention weights on the CPU, one row per token, one column per source position
             without padding; None if the model has no attention
         finished: False if the maximum length was reached before `eos`
+        model_scores: scores by each model of reranking, that of the search first
     """
 
     tokens: list[int]
@@ -37,3 +38,9 @@ class Hypothesis(NamedTuple):
     token_log_probs: list[float]
     weights_ts: Float[Tensor, "t s"] | None
     finished: bool
+    model_scores: tuple[float, ...] = ()
+
+    @property
+    def content(self) -> list[int]:
+        """Return the tokens without `eos`."""
+        return self.tokens[:-1] if self.finished else self.tokens

@@ -22,9 +22,11 @@ from nmt.search.graphed_steps import check_recurrence
 from nmt.search.hypothesis import Alternative, Hypothesis
 from nmt.search.minimum_bayes_risk import minimize_risk
 from nmt.search.postprocessing import convert_hypotheses
+from nmt.search.reranking import Reranker, check_reranking, rerank
 from nmt.search.source_line import SourceLine
 from nmt.search.source_reader import make_reader
 from nmt.search.tags import tagged_texts
+from nmt.search.target_order import in_text_order, reorder, text_order, token_decoder
 from nmt.search.translation import Translation
 
 
@@ -48,8 +50,11 @@ class LineTranslator:
         shortlist: reads the shortlist of the first model, when the option `shortlist` is set; None
             without one
         bfloat16_encoder: whether recurrent encoders run in bfloat16, on a CPU
+        right_to_left: whether the models generate translations from the last token to the first
 
     Attributes:
+        is_right_to_left: see `right_to_left`
+        rerankers: models that score the hypotheses of the beam, and given targets
         readers: the different readers of source lines, that of the first model first
         reader: the first of them
         warnings: warnings about damaged checkpoints
@@ -75,6 +80,7 @@ class LineTranslator:
         preparation: Preparation = UNPREPARED,
         shortlist: ReadShortlist | None = None,
         bfloat16_encoder: bool = False,
+        right_to_left: bool = False,
     ) -> None:
         check_recurrence(recurrence, device)
         self._shortlist = shortlist
@@ -102,6 +108,9 @@ class LineTranslator:
         self._reader_of_model = [names.index(one.fingerprint) for one in readers]
         self.reader = self.readers[0]
         self.target_vocabulary, self.preparation = target_vocabulary, preparation
+        self.is_right_to_left = right_to_left
+        self._decode_tokens = token_decoder(target_vocabulary, right_to_left=right_to_left)
+        self.rerankers: tuple[Reranker, ...] = ()
         self.device = device
         self._encoder = BatchEncoder(
             self.models,
@@ -150,6 +159,8 @@ class LineTranslator:
             if line.intervention is not None and is_blank(line.text):
                 raise UserError("is empty; remove its intervention", line.location(file))
         self._check_options(options, is_constrained=is_constrained, intervenes=intervenes)
+        if self.rerankers and not any(line.target is not None for line in lines):
+            check_reranking(options)
         resolved = None
         if is_constrained:
             compiler = self._encoder.constraint_compiler
@@ -178,6 +189,10 @@ class LineTranslator:
                 entropies_b = batch.entropies(hypotheses_b)
             found = zip(rows, hypotheses_b, others_b, entropies_b, strict=True)
             for row, hypotheses, others, entropies in found:
+                if self.is_right_to_left and hypotheses:
+                    order = text_order(hypotheses[0])
+                    others, entropies = reorder(others, order), reorder(entropies, order)
+                    hypotheses = list(map(in_text_order, hypotheses))
                 translation = convert_hypotheses(
                     lines[row],
                     texts[row],
@@ -191,6 +206,21 @@ class LineTranslator:
                 )
                 translations[row] = replace(translation, entropies=tuple(entropies))
         return translations
+
+    def score_lines(self, lines: Sequence[SourceLine], options: SearchOptions) -> list[float]:
+        """Return the scores of lines with targets, to rerank the hypotheses of another model.
+
+        Args:
+            lines: lines, all with a target
+            options: options of that model's search, of which length penalty, tag and batches apply
+        """
+        own = SearchOptions(
+            length_penalty=options.length_penalty,
+            batch_tokens=options.batch_tokens,
+            batch_sentences=options.batch_sentences,
+            tag=options.tag or self.options.tag,
+        )
+        return [one.score for one in self.translate_lines(lines, own)]
 
     def _check_options(
         self, options: SearchOptions, *, is_constrained: bool, intervenes: bool
@@ -208,6 +238,11 @@ class LineTranslator:
                 )
                 raise UserError(message, self.location)
             self._shortlist()
+        if self.is_right_to_left and (is_constrained or intervenes):
+            name = "constraints" if is_constrained else "interventions"
+            raise UserError(
+                f"{name} are not possible with data.target_order: right_to_left; remove them"
+            )
         if self._encoder.graphs is not None:
             _check_graph_options(options, is_constrained=is_constrained, intervenes=intervenes)
 
@@ -226,17 +261,21 @@ class LineTranslator:
         targets = [prepare(line.target, line.text) for line in lines if line.target is not None]
         if targets:
             assert len(targets) == len(lines)
-            return batch.force_decode(self.target_vocabulary.encode_batch(targets), options)
-        if options.sampling is not None:
+            tokens = self.target_vocabulary.encode_batch(targets)
+            tokens = [own[::-1] for own in tokens] if self.is_right_to_left else tokens
+            hypotheses_b = batch.force_decode(tokens, options)
+        elif options.sampling is not None:
             hypotheses_b = batch.sample([line.number for line in lines], options)
         else:
-            hypotheses_b = batch.beam_search(options, self.target_vocabulary.decode)
-        if options.mbr is None:
+            searched = options.updated({"n_best": options.beam_size}) if self.rerankers else options
+            hypotheses_b = batch.beam_search(searched, self._decode_tokens)
+        decode, preparation = self._decode_tokens, self.preparation
+        if self.rerankers:
+            return rerank(hypotheses_b, lines, options, decode, preparation, self.rerankers)
+        if options.mbr is None or targets:
             return hypotheses_b
         language = self.languages[-1] if self.languages else None
-        return minimize_risk(
-            hypotheses_b, lines, options, self.target_vocabulary, self.preparation, language
-        )
+        return minimize_risk(hypotheses_b, lines, options, decode, preparation, language)
 
 
 def _check_graph_options(options: SearchOptions, *, is_constrained: bool, intervenes: bool) -> None:

@@ -1,13 +1,12 @@
 """Minimum Bayes risk decoding: the hypothesis with the highest expected metric, not probability."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from nmt.config.search_options import SearchOptions
 from nmt.data.bleu_tokenizer import choose_tokenizer
 from nmt.data.preparation import Preparation
-from nmt.data.vocabulary import Vocabulary
 from nmt.search.hypothesis import Hypothesis
 from nmt.search.sentence_metrics import SentenceMetric, make_sentence_metric
 from nmt.search.source_line import SourceLine
@@ -17,7 +16,7 @@ def minimize_risk(
     hypotheses_b: Sequence[Sequence[Hypothesis]],
     lines: Sequence[SourceLine],
     options: SearchOptions,
-    vocabulary: Vocabulary,
+    decode: Callable[[list[int]], str],
     preparation: Preparation,
     language: str | None,
 ) -> list[list[Hypothesis]]:
@@ -27,7 +26,7 @@ def minimize_risk(
         hypotheses_b: hypotheses of each line
         lines: the lines
         options: options of the search, with a metric as `mbr`
-        vocabulary: target vocabulary
+        decode: function from generated tokens to their text
         preparation: preparation of the source, whose inverse applies to translations
         language: code of the target language, which selects the tokenizer of BLEU
     """
@@ -36,8 +35,7 @@ def minimize_risk(
     metric = make_sentence_metric(options.mbr, tokenize)
     ranked_b = []
     for hypotheses, line in zip(hypotheses_b, lines, strict=True):
-        tokens = [one.tokens[:-1] if one.finished else one.tokens for one in hypotheses]
-        texts = [preparation.restore(vocabulary.decode(own), line.text) for own in tokens]
+        texts = [preparation.restore(decode(one.content), line.text) for one in hypotheses]
         scale = None if options.sampling is not None else options.mbr_scale
         ranked = rank_by_risk(hypotheses, texts, metric, scale=scale)
         ranked_b.append(ranked[: options.n_best])

@@ -116,8 +116,7 @@ def to_translation(
     Raises:
         UserError: if unknown tokens are to be replaced and the model has no attention
     """
-    # The last token of a finished hypothesis is `</s>`, which has no text.
-    tokens = hypothesis.tokens[:-1] if hypothesis.finished else hypothesis.tokens
+    tokens = hypothesis.content
     if target is None:
         text, spans = vocabulary.decode_with_spans(tokens)
         if replace_unknown and vocabulary.unk in tokens:
@@ -145,6 +144,7 @@ def to_translation(
         grid=grid,
         source_spans=tuple(source_spans),
         spans=tuple(spans),
+        model_scores=hypothesis.model_scores,
     )
 
 

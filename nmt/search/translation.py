@@ -40,7 +40,8 @@ class Translation:
         source: source sentence, or file name of the image
         text: translated text; in scoring, the given translation
         score: log-probability normalized by length, plus the coverage penalty; with `mbr` the
-            expected metric, from 0 to 100; 0 for an empty line
+            expected metric, from 0 to 100; in reranking the mean of `model_scores`; 0 for an empty
+            line
         log_prob: log p(pieces | source), the natural logarithm
         source_pieces: tokens of the source without `</s>`
         pieces: tokens of the translation without `</s>`
@@ -55,6 +56,8 @@ class Translation:
         spans: characters of `text` that each piece covers
         alternatives: for each of `piece_scores` the most likely other pieces, best first, given the
             pieces before it; empty unless requested
+        model_scores: score of the search, then of each model of `rerank`, whose weighted mean is
+            `score`; empty without reranking
         entropies: entropy of the model's distribution at each of `piece_scores`, in nats; empty
             unless `quality` is requested
     """
@@ -74,6 +77,7 @@ class Translation:
     spans: tuple[Span, ...] = ()
     alternatives: tuple[tuple[OtherPiece, ...], ...] = field(default=(), repr=False)
     entropies: tuple[float, ...] = field(default=(), repr=False)
+    model_scores: tuple[float, ...] = field(default=(), repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the state for pickling, with attention as an array.
@@ -169,6 +173,10 @@ class Translation:
         figure: AttentionFigure = import_module("nmt.evaluation.samples").attention_figure(self)
         return figure
 
+    def _scored_text(self) -> dict[str, object]:
+        scored: dict[str, object] = {"translation": self.text, "score": self.score}
+        return scored | ({"model_scores": list(self.model_scores)} if self.model_scores else {})
+
     def to_dict(self) -> dict[str, object]:
         """Return the translation as plain data for JSON."""
         # An image has no words to align; an empty translation has no links, with or without
@@ -187,6 +195,6 @@ class Translation:
             "piece_scores": list(self.piece_scores),
             "alignment": [list(link) for link in self.alignment] if has_words else None,
             "attention": self.attention.tolist() if self.attention is not None else None,
-            "n_best": [{"translation": t.text, "score": t.score} for t in self.n_best],
+            "n_best": [one._scored_text() for one in self.n_best],
             "alternatives": alternatives,
         }

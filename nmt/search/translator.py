@@ -1,6 +1,7 @@
 """Translation of text by saved models: the class `Translator`."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from math import inf
 from os import PathLike
 from pathlib import Path
 from typing import Any, overload
@@ -17,6 +18,7 @@ from nmt.search.constraints.request import Phrases, constraints_of_texts
 from nmt.search.graphed_steps import check_recurrence
 from nmt.search.intervention import NO_WEIGHTS, Intervention
 from nmt.search.line_translator import LineTranslator
+from nmt.search.reranking import Reranker
 from nmt.search.source_encoding import SourceEncoding, encode_sources
 from nmt.search.source_line import SourceLine, number_lines
 from nmt.search.translation import Translation
@@ -38,6 +40,8 @@ class Translator(LineTranslator):
         recurrence: str = "auto",
         fast: bool = False,
         trust_plugins: bool = False,
+        rerank: Sequence[str | PathLike[str]] = (),
+        rerank_weight: float = 1.0,
     ) -> "Translator":
         """Load the model of a run or a bundle, or an ensemble of several.
 
@@ -52,9 +56,13 @@ class Translator(LineTranslator):
                 recurrent encoders in bfloat16 if the CPU has instructions for it
             trust_plugins: run the Python code that the runs contain or name, and follow links out
                 of their directories; a run from an unknown source could do anything then
+            rerank: runs or bundles whose models score the hypotheses of the beam, and given
+                translations; their vocabularies may be others
+            rerank_weight: weight of the score of each of them, relative to that of the search
 
         Raises:
-            UserError: if a run cannot be read, or the target vocabularies of the runs differ
+            UserError: if a run cannot be read, the target vocabularies of the runs differ, or a
+                model of `rerank` reads another kind of source
         """
         if not runs:
             raise UserError("no run directory is given; name at least one")
@@ -69,9 +77,19 @@ class Translator(LineTranslator):
         for run, other in zip(runs, saved, strict=True):
             if difference := saved[0].ensemble_difference(other):
                 raise UserError(f"has {difference} than {runs[0]}; give another run", str(run))
-        return cls.from_saved(
+        translator = cls.from_saved(
             saved, device=device, precision=precision, recurrence=recurrence, fast=fast
         )
+        for run in rerank:
+            other = cls.load(
+                run,
+                checkpoint=checkpoint,
+                device=device,
+                precision=precision,
+                trust_plugins=trust_plugins,
+            )
+            translator.add_reranker(other, rerank_weight)
+        return translator
 
     @classmethod
     def from_saved(
@@ -112,6 +130,7 @@ class Translator(LineTranslator):
             recurrence=recurrence,
             preparation=first.preparation,
             shortlist=first.shortlist,
+            right_to_left=first.experiment.data.is_right_to_left,
             bfloat16_encoder=fast and has_fast_bf16(),
         )
         translator.location = first.location
@@ -178,6 +197,24 @@ class Translator(LineTranslator):
         translations = self.translate(texts, **options)
         return translations[0] if isinstance(texts, str) else translations
 
+    def add_reranker(self, other: LineTranslator, weight: float = 1.0) -> None:
+        """Let another translator score the hypotheses of the beam; see `nmt.search.reranking`.
+
+        Args:
+            other: translator of the same kind of source
+            weight: weight of its scores relative to that of the search, above 0
+
+        Raises:
+            UserError: for a weight of 0 or less, or another kind of source
+        """
+        if not 0 < weight < inf:
+            raise UserError(f"rerank_weight must be above 0 and finite, got {weight:g}")
+        if (self.reader.grid is None) != (other.reader.grid is None):
+            message = "cannot rerank: it reads another kind of source; give another run"
+            raise UserError(message, other.location)
+        self.rerankers += (Reranker(other.score_lines, weight),)
+        self.warnings += other.warnings
+
     def encode(self, texts: str | Iterable[str]) -> SourceEncoding:
         """Compute the annotations of sentences or images, without translating them.
 
@@ -220,6 +257,7 @@ class Translator(LineTranslator):
             self._encoder.token_ids,
             bos=self.target_vocabulary.bos,
             heads=heads,
+            right_to_left=self.is_right_to_left,
         )
 
     def score(

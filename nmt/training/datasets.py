@@ -96,7 +96,7 @@ def prepare_datasets(
     def encode(corpus: Corpus) -> TokenCorpus:
         reader = open_image_store(corpus, images, cache_dir=cache) if images else source
         assert reader is not None
-        return tokenize_corpus(
+        tokens = tokenize_corpus(
             corpus,
             reader,
             target,
@@ -105,6 +105,7 @@ def prepare_datasets(
             processes=processes,
             preparation=preparation,
         )
+        return replace(tokens, reverses_targets=data.is_right_to_left)
 
     kind = images or source
     assert kind is not None

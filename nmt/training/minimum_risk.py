@@ -138,7 +138,7 @@ class MinimumRisk:
                 ],
             )
         model.train()
-        tokens = [one.tokens[:-1] if one.finished else one.tokens for one in found]
+        tokens = [one.content for one in found]
         return [tokens[row : row + count] for row in range(0, len(tokens), count)]
 
 

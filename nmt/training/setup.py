@@ -14,6 +14,7 @@ from nmt.distributed.process_group import SINGLE_PROCESS_GROUP, ProcessGroup
 from nmt.model.build import build_model
 from nmt.registry import OPTIMIZERS, SCHEDULES
 from nmt.search.sentence_metrics import make_sentence_metric
+from nmt.search.target_order import token_decoder
 from nmt.training.datasets import Datasets, weight_pairs
 from nmt.training.graphed_update import check_graph_support
 from nmt.training.guided_alignment import GuidedAlignment
@@ -133,7 +134,7 @@ def _build_minimum_risk(experiment: Experiment, datasets: Datasets) -> MinimumRi
         sharpness=risk.sharpness,
         seed=experiment.training.seed,
         special=datasets.special_tokens[1],
-        decode=vocabulary.decode,
+        decode=token_decoder(vocabulary, right_to_left=experiment.data.is_right_to_left),
     )
 
 

@@ -233,6 +233,7 @@ class Validator:
 
     def _translator(self, model: Seq2Seq) -> Translator:
         """Compile the current parameters; a compiled model does not follow later updates."""
+        data = self._experiment.data
         translator = Translator(
             [model],
             self._datasets.source,
@@ -241,8 +242,8 @@ class Validator:
             self._experiment.search.updated({"shortlist": False}),
             device=self._trainer.precision.device,
             preparation=self._datasets.preparation.of_files,
+            right_to_left=data.is_right_to_left,
         )
-        data = self._experiment.data
         translator.languages = (data.source, data.target)
         return translator
 

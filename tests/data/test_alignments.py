@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from nmt.data import alignments
 from nmt.data.alignments import link_tokens
-from nmt.data.batch import align_batch, collate
+from nmt.data.batch import collate
 from nmt.data.corpus import Corpus
+from nmt.data.loader import make_batch
 from nmt.data.preparation import Preparation
 from nmt.data.token_corpus import TokenCorpus, TokenLinks
 from nmt.data.tokenization import tokenize_corpus
@@ -153,19 +155,27 @@ def test_files_of_alignments_end_where_corpora_end(
         link_tokens(both, tokens, files, vocabularies, cache_dir=None)
 
 
+@pytest.mark.parametrize("reverses", [False, True])
 def test_batch_alignment_is_the_matrix_of_normalized_rows(
-    align: Align, tokens: TokenCorpus, vocabulary: Vocabulary
+    align: Align, tokens: TokenCorpus, vocabulary: Vocabulary, reverses: bool
 ) -> None:
     links, rows = align(["0-0 1-0 4-5", "", "2-3"]), np.array([1, 0])
+    tokens = replace(tokens, links=links, reverses_targets=reverses)
     pairs = [tokens[row] for row in rows.tolist()]
     special = vocabulary.special_tokens
-    batch = collate([s for s, _ in pairs], [t for _, t in pairs], special, special)
-    alignment = align_batch(batch, links, rows).alignment
+    targets = [target[::-1] if reverses else target for _, target in pairs]
+    expected_batch = collate([source for source, _ in pairs], targets, special, special)
+    batch = make_batch(tokens, rows, (special, special))
+    assert torch.equal(batch.target_in_bt, expected_batch.target_in_bt)
+    assert torch.equal(batch.target_out_bt, expected_batch.target_out_bt)
+    alignment = batch.alignment
     assert alignment is not None
     expected = np.zeros((2, *batch.target_in_bt.shape[1:], *batch.source_mask_bs.shape[1:]))
     for place, row in enumerate(rows):
         for x in range(links.offsets[row], links.offsets[row + 1]):
-            expected[place, links.target[x], links.source[x]] = 1
+            position = links.target[x]
+            position = len(pairs[place][1]) - 1 - position if reverses else position
+            expected[place, position, links.source[x]] = 1
     expected /= expected.sum(axis=2, keepdims=True).clip(1)
     found = np.zeros(expected.size)
     found[alignment.indices_x.numpy()] = alignment.shares_x.numpy()
