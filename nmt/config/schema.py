@@ -24,7 +24,13 @@ from nmt.config.choices import Recurrence, TiedEmbeddings
 from nmt.config.component_fields import DEFAULT, Component, Components
 from nmt.config.corpus_options import Corpora
 from nmt.config.data_options import DataConfig, PicturesConfig
-from nmt.config.objective_options import MinimumRiskConfig, RDropConfig
+from nmt.config.objective_options import (
+    GuidedAlignmentConfig,
+    MinimumRiskConfig,
+    Objective,
+    RDropConfig,
+    ScheduledSamplingConfig,
+)
 from nmt.config.search_options import SearchOptions
 from nmt.config.sections import FieldContext, PathSection, Section, check_distinct
 from nmt.config.start_options import StartFrom, StartFromConfig
@@ -57,6 +63,7 @@ __all__ = [
     "PicturesConfig",
     "RDropConfig",
     "SamplingConfig",
+    "ScheduledSamplingConfig",
     "SearchOptions",
     "StartFromConfig",
     "TrainingConfig",
@@ -160,15 +167,6 @@ class EarlyStoppingConfig(Section):
         return (self.metric,) if isinstance(self.metric, str) else tuple(self.metric)
 
 
-class GuidedAlignmentConfig(Section):
-    """Cross entropy of attention with data.alignments, added to the loss. Chen et al. 2016."""
-
-    weight: PositiveFloat = 0.1
-    """factor of this addend, which is summed over the aligned target tokens"""
-    until: Positive | None = None
-    """last update with this addend (default: the last one of training)"""
-
-
 class TrainingConfig(Section):
     """Optimization, and the end of training."""
 
@@ -232,8 +230,18 @@ class TrainingConfig(Section):
     """training of attention with data.alignments; in a Transformer, of one head of one layer"""
     r_drop: RDropConfig | None = None
     """R-Drop: two passes per batch, with different dropout, have to agree"""
+    scheduled_sampling: ScheduledSamplingConfig | None = None
+    """scheduled sampling: the decoder reads some of the model's own predictions"""
     minimum_risk: MinimumRiskConfig | None = None
     """minimum risk training, for a model that start_from provides"""
+
+    @field_validator("scheduled_sampling", "minimum_risk", mode="after")
+    @classmethod
+    def _check_graph(cls, objective: Objective | None, field: FieldContext) -> Objective | None:
+        # Their first passes read values on the host.
+        if objective is not None and field.data.get("recurrence") == "graph":
+            raise ValueError("is not possible with recurrence: graph; use auto")
+        return objective
 
     @field_validator("minimum_risk", mode="after")
     @classmethod
@@ -242,11 +250,9 @@ class TrainingConfig(Section):
     ) -> MinimumRiskConfig | None:
         if risk is None:
             return None
-        for name in ("r_drop", "guided_alignment"):
+        for name in ("r_drop", "guided_alignment", "scheduled_sampling"):
             if field.data.get(name) is not None:
-                raise ValueError(f"replaces the loss that {name} adds to; remove one of them")
-        if field.data.get("recurrence") == "graph":
-            raise ValueError("is not possible with recurrence: graph; use auto")
+                raise ValueError(f"replaces the loss that {name} changes; remove one of them")
         if field.data.get("start_from") is None:
             raise ValueError("requires start_from, a run that was trained by cross entropy")
         return risk

@@ -22,6 +22,7 @@ from nmt.training.limits import Limits, TrainingLength
 from nmt.training.loss import CPU_CHUNK, GPU_CHUNK
 from nmt.training.minimum_risk import MinimumRisk
 from nmt.training.precision import Precision
+from nmt.training.scheduled_sampling import ScheduledSampling
 from nmt.training.start_from import freeze
 from nmt.training.trainer import Trainer
 
@@ -72,7 +73,7 @@ def build_trainer(
     All ranks initialize the parameters with the same random numbers. Their dropout differs.
     """
     training, chunk = experiment.training, experiment.training.output_chunk
-    guided = training.guided_alignment
+    guided, sampling = training.guided_alignment, training.scheduled_sampling
     if chunk == "auto":
         chunk = GPU_CHUNK if device.type == "cuda" else CPU_CHUNK
     # The order of random numbers is part of reproducibility: initialization comes first.
@@ -108,6 +109,8 @@ def build_trainer(
         guided_alignment=None if guided is None else GuidedAlignment(guided.weight, guided.until),
         r_drop=0.0 if training.r_drop is None else training.r_drop.weight,
         minimum_risk=_build_minimum_risk(experiment, datasets),
+        scheduled_sampling=sampling
+        and ScheduledSampling(sampling, datasets.target_vocabulary.eos),
         uses_graphs=uses_graphs,
         process_group=process_group,
     )

@@ -28,6 +28,7 @@ from nmt.training.limits import Timer
 from nmt.training.minimum_risk import MinimumRisk
 from nmt.training.nonfinite import NonFiniteCheck, UpdateStats
 from nmt.training.precision import Precision
+from nmt.training.scheduled_sampling import ScheduledSampling
 from nmt.training.schedules import Schedule
 
 START = Position(0, 0)
@@ -159,6 +160,7 @@ class Trainer:
         guided_alignment: weight of the alignment loss; None for none
         r_drop: weight of R-Drop; 0 for none
         minimum_risk: sampler of candidates whose risk replaces the cross entropy; None for none
+        scheduled_sampling: replaces inputs of the decoder by predictions; None for none
         uses_graphs: whether updates run as CUDA graphs, for batches of few shapes;
             `check_graph_support` names the conditions
         process_group: processes that train the model together
@@ -189,6 +191,7 @@ class Trainer:
         guided_alignment: GuidedAlignment | None = None,
         r_drop: float = 0.0,
         minimum_risk: MinimumRisk | None = None,
+        scheduled_sampling: ScheduledSampling | None = None,
         uses_graphs: bool = False,
         process_group: ProcessGroup = SINGLE_PROCESS_GROUP,
     ) -> None:
@@ -197,7 +200,7 @@ class Trainer:
         self.accumulate, self.clip_norm = accumulate, clip_norm
         self.label_smoothing, self.output_chunk = label_smoothing, output_chunk
         self.guided_alignment, self.r_drop = guided_alignment, r_drop
-        self.minimum_risk = minimum_risk
+        self.minimum_risk, self.scheduled_sampling = minimum_risk, scheduled_sampling
         self.state, self.stop, self.timer = TrainerState(), StopRequest(), Timer()
         # DDP hooks into the forward pass of the module it wraps, which therefore returns the loss.
         self._local_loss = BatchLoss(model, all_positions=uses_graphs)
@@ -408,12 +411,16 @@ class Trainer:
         # From pinned memory, this does not wait for the GPU either.
         device_batch = indexed.batch.to(self.precision.device)
         step, candidates = self.state.step + 1, None
-        if self.minimum_risk is not None:
-            # In a context of its own, because autocast caches casts of weights, here without
-            # gradients, until it ends.
-            with self.precision.autocast():
+        # In a context of its own, because autocast caches casts of weights, here without gradients,
+        # until it ends.
+        with self.precision.autocast():
+            if self.minimum_risk is not None:
                 candidates = self.minimum_risk.candidates(
                     self.model, device_batch, indexed.lines, step
+                )
+            if self.scheduled_sampling is not None:
+                device_batch = self.scheduled_sampling.mix(
+                    self.model, device_batch, indexed.batch, step
                 )
         with self.precision.autocast():
             loss, nll = (self.loss if all_ranks else self._local_loss)(

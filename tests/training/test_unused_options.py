@@ -133,12 +133,14 @@ OTHER_VOCABULARIES = [
 
 # Options that act in every valid experiment.
 ALWAYS_ACTING = {
+    *(f"training.scheduled_sampling.{name}" for name in ("decay", "k", "minimum")),
     *(f"data.train.{name}" for name in ("path", "source", "target", "weight")),
     *(f"data.valid.{name}" for name in ("path", "tag", "source", "target")),
     "data.source",
     "data.target",
     "data.pictures.size",
     "data.pictures.features",
+    "data.target_order",
     "data.max_length",
     "data.pre",
     "data.post",
