@@ -18,12 +18,18 @@ def _check_nbest(nbest: int) -> int:
 
 
 class SamplingConfig(Section):
-    """Subword regularization: segmentations sampled by P(segmentation)**alpha. Kudo 2018, 3.3."""
+    """Subword regularization by unigram probabilities (Kudo 2018) or BPE dropout (Provilkov 2020)."""
 
     alpha: PositiveFloat = 0.2
-    """smoothing: near 0 the distribution is uniform; a large value keeps only the most probable"""
+    """of unigram vocabularies: exponent of the probabilities of segmentations; near 0 they are
+    uniform, a large value keeps only the most probable"""
     nbest: Annotated[int, AfterValidator(_check_nbest)] = -1
-    """number of most probable segmentations to sample from, 2 to 512; -1 for all"""
+    """of unigram vocabularies: number of most probable segmentations to sample from, 2 to 512; -1
+    for all"""
+    dropout: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """of BPE: probability that a merge is dropped"""
+    sides: Literal["both", "source", "target"] = "both"
+    """sides whose segmentations are sampled"""
 
 
 Rule = Literal["nmt_nfkc", "nmt_nfkc_cf", "nfkc", "nfkc_cf", "identity"]
@@ -95,7 +101,7 @@ class VocabularyConfig(Section):
     split_digits: bool = False
     """make every digit a token of its own"""
     sampling: SamplingConfig | None = None
-    """subword regularization of the training text; requires type: unigram"""
+    """subword regularization of the training text; requires type: unigram or bpe, or codes"""
 
     @model_validator(mode="after")
     def _check_model(self) -> "VocabularyConfig":
@@ -142,10 +148,9 @@ class VocabularyConfig(Section):
 
     @model_validator(mode="after")
     def _check_sampling(self) -> "VocabularyConfig":
-        # Only unigram models have the probabilities that segmentations are sampled by.
-        if self.sampling is not None and self.type != "unigram":
+        if self.sampling is not None and self.type not in ("unigram", "bpe"):
             raise ValueError(
-                f"sampling requires type: unigram, got {self.type}; remove sampling or "
+                f"sampling requires type: unigram or bpe, got {self.type}; remove sampling or "
                 "change the type"
             )
         return self

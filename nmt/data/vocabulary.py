@@ -5,13 +5,16 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from nmt.data.special_tokens import SpecialTokens
 from nmt.errors import UserError
 
 Span = tuple[int, int]
 """First character of a token in a text, and the one after its last; equal if it covers none."""
+
+
+SamplingKind = Literal["unigram", "bpe"]
 
 
 class Vocabulary(ABC):
@@ -55,9 +58,12 @@ class Vocabulary(ABC):
         return SpecialTokens(self.pad, self.bos, self.eos)
 
     @property
-    def supports_sampling(self) -> bool:
-        """Return whether tokens have probabilities, so that segmentations can be sampled."""
-        return False
+    def sampling(self) -> SamplingKind | None:
+        """Return how segmentations can be sampled; None if they cannot.
+
+        By the probabilities of a unigram model, or by dropped merges of BPE with `drop_merges`.
+        """
+        return None
 
     @property
     def user_defined_symbols(self) -> list[str]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from nmt.config.corpus_options import CorpusOptions, TrainingCorpusOptions
 from nmt.config.schema import DataConfig, Experiment
+from nmt.config.vocabulary_options import SamplingConfig
 from nmt.data.alignments import link_tokens
 from nmt.data.corpus import Corpus, find_part
 from nmt.data.corpus_weights import WeightedPairs, temperature_weights
@@ -178,13 +179,29 @@ def _check_vocabularies(
     """Check that the vocabularies have the tags, and support sampling if it is an option."""
     if source is not None:
         _check_tags(experiment, source)
-    if experiment.data.vocabulary.sampling is not None and not all(
-        v.supports_sampling for v in (source, target) if v
-    ):
-        raise OptionError(
-            "requires a vocabulary of type unigram; use one or remove sampling",
-            "data.vocabulary.sampling",
-        )
+    if experiment.data.vocabulary.sampling is not None:
+        _check_sampling(experiment.data.vocabulary.sampling, source, target)
+
+
+def _check_sampling(
+    sampling: SamplingConfig, source: Vocabulary | None, target: Vocabulary
+) -> None:
+    """Check that the sampled sides support sampling, and that each option acts on one of them."""
+    option = "data.vocabulary.sampling"
+    if sampling.sides == "source" and source is None:
+        raise OptionError("has no effect on images; remove it", f"{option}.sides")
+    kinds = {
+        vocabulary.sampling
+        for side, vocabulary in (("source", source), ("target", target))
+        if vocabulary is not None and sampling.sides in ("both", side)
+    }
+    if None in kinds:
+        message = "requires a vocabulary of type unigram or bpe, or codes; use one or remove it"
+        raise OptionError(message, option)
+    for name, kind in (("alpha", "unigram"), ("nbest", "unigram"), ("dropout", "bpe")):
+        if kind not in kinds and getattr(sampling, name) != getattr(SamplingConfig(), name):
+            message = f"has no effect without a vocabulary of type {kind}; remove it"
+            raise OptionError(message, f"{option}.{name}")
 
 
 def _check_tags(experiment: Experiment, source: Vocabulary) -> None:

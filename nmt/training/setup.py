@@ -42,10 +42,11 @@ def build_loader(experiment: Experiment, datasets: Datasets) -> BatchLoader:
             return datasets.train
         return sample_segmentations(
             datasets.train,
-            datasets.source_vocabulary,
-            datasets.target_vocabulary,
+            datasets.source_vocabulary if sampling.sides != "target" else None,
+            datasets.target_vocabulary if sampling.sides != "source" else None,
             alpha=sampling.alpha,
             nbest=sampling.nbest,
+            dropout=sampling.dropout,
             seed=_derived_seed(training.seed, epoch),
         )
 

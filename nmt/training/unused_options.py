@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from nmt.config.loader import LoadedExperiment
-from nmt.config.schema import EvaluationConfig, TrainingConfig, VocabularyConfig
+from nmt.config.schema import EvaluationConfig, SamplingConfig, TrainingConfig, VocabularyConfig
 from nmt.config.search_options import SearchOptions, find_unused
 from nmt.config.sections import Section
 from nmt.config.validation import validate
@@ -101,6 +101,8 @@ def _unused_vocabulary_options(loaded: LoadedExperiment) -> Unused:
     # Files decide whether both sides share a vocabulary, and the option may agree with them.
     if data.vocabulary.joint != data.vocabulary.is_joint:
         causes |= {"joint": "model" if data.vocabulary.model is not None else "codes"}
+    if data.vocabulary.model is None:
+        yield from _unused_sampling(loaded)
     for name in sorted(given & causes.keys()):
         yield f"data.vocabulary.{name}", f"has no effect with {causes[name]}; remove one of them"
     if data.pictures is not None:
@@ -110,6 +112,18 @@ def _unused_vocabulary_options(loaded: LoadedExperiment) -> Unused:
         if "normalization" in given and isinstance(rules, dict) and "source" in rules:
             message = "has no effect with data.pictures, since images have no text; remove it"
             yield "data.vocabulary.normalization.source", message
+
+
+def _unused_sampling(loaded: LoadedExperiment) -> Unused:
+    """Yield options of sampling that belong to another kind than the vocabulary to learn."""
+    config = loaded.experiment.data.vocabulary
+    uses_codes = config.codes is not None
+    is_bpe = uses_codes or config.type == "bpe"
+    cause = "codes" if uses_codes else f"type: {config.type}"
+    given = _given(loaded, "data.vocabulary.sampling", SamplingConfig)
+    for name in ("alpha", "nbest") if is_bpe else ("dropout",):
+        if name in given:
+            yield f"data.vocabulary.sampling.{name}", f"has no effect with {cause}; remove it"
 
 
 def _other_vocabulary_options(config: VocabularyConfig, given: list[str], run: Path) -> Unused:

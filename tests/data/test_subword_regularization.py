@@ -7,9 +7,12 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from itertools import pairwise, product
 from pathlib import Path
+from random import Random
 from typing import Any
 
+import numpy as np
 import pytest
 import sentencepiece as spm
 
@@ -18,8 +21,11 @@ from nmt.data.corpus import Corpus
 from nmt.data.subword_regularization import sample_segmentations
 from nmt.data.token_corpus import TokenCorpus
 from nmt.data.tokenization import tokenize_corpus
+from nmt.data.vocabularies.learning import _learn_subwords
+from nmt.data.vocabularies.merging import merge
 from nmt.data.vocabularies.sentencepiece import SentencePieceVocabulary
 from nmt.data.vocabulary import Vocabulary
+from tests.commands import PHRASES, lines_of
 from tests.data.corpora import Pairs, Write, ids_of
 
 PROGRAM = """
@@ -166,6 +172,131 @@ def test_frequencies_are_proportional_to_probability_to_the_alpha(
         expected = weight / sum(weights.values())
         deviation = math.sqrt(expected * (1 - expected) / draws)
         assert found[tokens] / draws == pytest.approx(expected, abs=5 * deviation), tokens
+
+
+def test_side_without_vocabulary_keeps_its_segmentations(
+    write: Write, pairs: Pairs, vocabulary: Vocabulary
+) -> None:
+    tokenized = tokenize(write(pairs), vocabulary)
+    both = ids_of(sample(tokenized, vocabulary))
+    for sides in ((vocabulary, None), (None, vocabulary)):
+        found = ids_of(sample_segmentations(tokenized, *sides, alpha=0.1, nbest=-1, seed=1))
+        for side in (0, 1):
+            expected = ids_of(tokenized) if sides[side] is None else both
+            assert [ids[side] for ids in found] == [ids[side] for ids in expected]
+
+
+CODES = """#version: 0.2
+i n
+e r</w>
+in </w>
+a n
+M an
+Man n</w>
+E in
+Ein </w>
+"""
+
+
+@pytest.fixture(scope="module", params=["sentencepiece", "subword-nmt", "subword-nmt 0.1"])
+def bpe(request: pytest.FixtureRequest, bpe_pairs: Pairs) -> Any:
+    """A vocabulary of BPE, with a user-defined symbol."""
+    lines = [line for pair in bpe_pairs for line in pair]
+    if request.param == "sentencepiece":
+        options: dict[str, Any] = {"user_defined_symbols": ["Xy"]}
+        return SentencePieceVocabulary.train(lines, size=120, type="bpe", **options)
+    codes = CODES.replace("in </w>\n", "")
+    codes = codes.replace("Ein </w>\n", "Ein n</w>\n")
+    if request.param.endswith("0.1"):
+        codes = "#version: 0.1\ni n\nin g\nM a\na n\nn </w>\nMa n</w>\n"
+    return _learn_subwords(codes, ["Xy"], True, lines, "identity")
+
+
+@pytest.fixture(scope="module")
+def bpe_pairs() -> Pairs:
+    texts = (lines_of(PHRASES.with_suffix(f".{side}")) for side in ("de", "en"))
+    return list(zip(*texts, strict=True))
+
+
+def _words(vocabulary: Any, pairs: Pairs) -> list[list[int]]:
+    words = {word for pair in pairs for line in pair for word in line.split()}
+    return vocabulary.encode_batch(sorted(words))
+
+
+def test_merging_without_dropout_is_the_segmentation(bpe: Any, bpe_pairs: Pairs) -> None:
+    words = _words(bpe, bpe_pairs)
+    assert bpe.sampling == "bpe"
+    assert sum(len(word) > 2 for word in words) > 20
+    for word in words:
+        assert bpe.drop_merges(word, lambda: False) == word
+        characters = bpe.drop_merges(word, lambda: True)
+        assert bpe.decode(characters) == bpe.decode(word)
+        assert bpe.unk not in characters
+        surfaces = [t.strip("\u2581").removesuffix("@@") for t in bpe.tokens(characters)]
+        assert max(map(len, surfaces)) == 1
+    symbol = bpe.encode("aXyn")
+    tokens = bpe.tokens(bpe.drop_merges(symbol, lambda: True))
+    assert [one.removesuffix("@@") for one in tokens if "X" in one] == ["Xy"]
+
+
+def _distribution(symbols: tuple[str, ...], ranks: dict[str, int], p: float) -> Counter[Any]:
+    """Return the probabilities of all results of algorithm 1, by enumeration of what is dropped."""
+    merges = [(ranks[a + b], i) for i, (a, b) in enumerate(pairwise(symbols)) if a + b in ranks]
+    found: Counter[Any] = Counter()
+    for kept in product((False, True), repeat=len(merges)):
+        weight = math.prod(1 - p if one else p for one in kept)
+        rest = [merge for merge, one in zip(merges, kept, strict=True) if one]
+        if not rest:
+            found[symbols] += weight  # type: ignore[assignment]
+            continue
+        _, i = min(rest)
+        after = (*symbols[:i], symbols[i] + symbols[i + 1], *symbols[i + 2 :])
+        for result, share in _distribution(after, ranks, p).items():
+            found[result] += weight * share
+    return found
+
+
+def test_dropped_merges_have_the_distribution_of_algorithm_1() -> None:
+    ranks, draws = {"ab": 3, "bc": 1, "abc": 2, "cd": 4, "bcd": 5, "abcd": 6}, 20_000
+    expected = _distribution(tuple("abcd"), ranks, 0.3)
+    assert sum(expected.values()) == pytest.approx(1)
+    assert len(expected) == 7
+    random = Random(1).random
+    found = Counter(
+        (*merge("abcd", lambda pair: ranks.get("".join(pair)), lambda: random() < 0.3),)
+        for _ in range(draws)
+    )
+    assert found.keys() == expected.keys()
+    for result, share in expected.items():
+        deviation = math.sqrt(share * (1 - share) / draws)
+        assert found[result] / draws == pytest.approx(share, abs=5 * deviation), result
+
+
+def test_bpe_dropout_changes_segmentations_but_not_text(
+    bpe: Any, write: Write, bpe_pairs: Pairs
+) -> None:
+    tokenized = tokenize(write(bpe_pairs), bpe)
+    first, again, other = (
+        sample_segmentations(tokenized, bpe, None, dropout=0.3, seed=seed) for seed in (1, 1, 2)
+    )
+    assert ids_of(first) == ids_of(again) != ids_of(other)
+    assert texts_of(first, bpe) == texts_of(tokenized, bpe)
+    longer = first.source_lengths.sum() / tokenized.source_lengths.sum()
+    assert 1.02 < longer < 2
+    # Samples of a word depend on no other word.
+    fresh = type(bpe)(bpe.serialized)
+    part = tokenize(write(bpe_pairs[:7]), fresh)
+    tables = [subword_regularization._segmentation_table(one, 1.0, -1, 0.3) for one in (bpe, fresh)]
+    sample_segmentations(part, fresh, None, dropout=0.3, seed=1)
+    for word in tables[1].numbers:
+        segmented = [table._segment(np.frombuffer(word, np.int32).tolist()) for table in tables]
+        assert segmented[0][0] == segmented[1][0]
+
+
+def test_words_that_bpe_does_not_know_are_unchanged(bpe: Any) -> None:
+    word = bpe.encode("漢Mann")
+    assert bpe.unk in word
+    assert bpe.drop_merges(word, lambda: True) == word
 
 
 def test_large_alpha_selects_the_most_probable_segmentation(

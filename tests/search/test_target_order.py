@@ -3,13 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
+from nmt.config.loader import load_experiment
 from nmt.config.schema import ModelConfig
 from nmt.config.search_options import SearchOptions
+from nmt.data.loader import make_batch
 from nmt.data.vocabularies.words import BOS, EOS, PAD, UNK, WordVocabulary
 from nmt.errors import UserError
 from nmt.inference.saved_model import load_saved_model
@@ -17,6 +21,10 @@ from nmt.model.build import build_model
 from nmt.model.seq2seq import Seq2Seq
 from nmt.registry import ComponentConfig
 from nmt.search.translator import Translator
+from nmt.storage.run_dir import RunDir
+from nmt.training.batch_loss import batch_loss
+from nmt.training.datasets import prepare_datasets
+from tests.commands import PHRASES, lines_of, nmt_train, write_experiment
 
 SOURCE = WordVocabulary.make(["x", "y", "z"])
 TEXTS = [" ".join(words) for length in range(4) for words in product("abc", repeat=length)]
@@ -176,3 +184,25 @@ def test_models_of_different_orders_form_no_ensemble(trained: Any) -> None:
     other = replace(saved, experiment=saved.experiment.model_copy(update={"data": data}))
     assert saved.ensemble_difference(other) == "another data.target_order"
     assert Translator.from_saved([other]).is_right_to_left
+
+
+def test_trained_run_generates_from_right_to_left(
+    experiment: dict[str, Any], tmp_path: Path
+) -> None:
+    experiment["data"]["target_order"] = "right_to_left"
+    experiment["training"] |= {"epochs": None, "steps": 4}
+    experiment["search"] = {"beam_size": 2, "max_length": 6}
+    experiment["evaluation"] = {"samples": 0, "pictures": 0}
+    path, run = write_experiment(tmp_path / "a.yaml", experiment), tmp_path / "run"
+    called = nmt_train(path, "--run", run)
+    assert called.code == 0, called.err
+    corpus = prepare_datasets(load_experiment(path).experiment, RunDir(run)).train
+    translator = Translator.load(run)
+    special = translator.target_vocabulary.special_tokens
+    batch = make_batch(corpus, np.array([3]), (special, special))
+    assert batch.target_out_bt[0].tolist() == [*corpus[3][1][::-1], special.eos]
+    # The training loss of a pair is its score in search.
+    model = load_saved_model(run).model
+    _, nll = batch_loss(model, batch, smoothing=0.0, chunk=64)
+    text, target = (lines_of(PHRASES.with_suffix(f".{side}"))[3] for side in ("de", "en"))
+    assert translator.score(text, target)[0].log_prob == pytest.approx(-float(nll), rel=1e-4)

@@ -43,7 +43,14 @@ WITHOUT_EFFECT = [
     ("data.vocabulary.joint", "false", MODEL, "has no effect with model"),
     ("data.vocabulary.joint", "true", MODELS, "has no effect with model"),
     ("data.vocabulary.normalization.source", "identity", IMAGES, "images have no text"),
-    ("data.vocabulary.sampling.alpha", "0.1", "data: {vocabulary: {type: bpe}}", "requires type"),
+    *(
+        (f"data.vocabulary.sampling.{name}", value, extra, f"has no effect with {cause}; remove it")
+        for name, value, extra, cause in [
+            ("alpha", "0.2", "data: {vocabulary: {type: bpe}}", "type: bpe"),
+            ("nbest", "-1", CODES, "codes"),
+            ("dropout", "0.1", "", "type: unigram"),
+        ]
+    ),
     *(
         (f"data.vocabulary.{name}", value, MODEL, "has no effect with model; remove one of them")
         for name, value in {
@@ -147,7 +154,7 @@ ALWAYS_ACTING = {
     "data.placeholders",
     "data.vocabulary.model",
     "data.vocabulary.codes",  # or it is an error of a model with its own segmentation
-    "data.vocabulary.sampling.nbest",  # without alpha, sampling has that of its default
+    "data.vocabulary.sampling.sides",
     "data.cache",
     "search.quality",
     "search.shortlist",  # or it is an error of a model without one

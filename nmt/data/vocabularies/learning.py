@@ -83,7 +83,8 @@ def _learner(config: VocabularyConfig, symbols: Sequence[str], side: int) -> Lea
     if config.codes is not None:
         with option_errors("data.vocabulary.codes"):
             files = config.codes if isinstance(config.codes, list) else [config.codes]
-            return partial(_learn_subwords, read_codes(files[min(side, len(files) - 1)]), symbols)
+            text = read_codes(files[min(side, len(files) - 1)])
+            return partial(_learn_subwords, text, symbols, config.sampling is not None)
     if config.type == "word":
         return partial(_learn_words, config.size, symbols)
     options = {
@@ -117,15 +118,19 @@ def _learn_words(size: int, symbols: Sequence[str], lines: list[str], rule: str)
 
 
 def _learn_subwords(
-    text: str, symbols: Sequence[str], lines: list[str], rule: str
+    text: str, symbols: Sequence[str], all_tokens: bool, lines: list[str], rule: str
 ) -> WordVocabulary:
-    codes, counts = Codes(text, symbols), Counter[str]()
-    for word, count in _count_words(lines, rule, symbols).items():
+    """Learn the tokens that codes make of a text; with `all_tokens` also those of BPE dropout."""
+    codes, words, counts = Codes(text, symbols), _count_words(lines, rule, symbols), Counter[str]()
+    for word, count in words.items():
         for token in codes.split(word):
             counts[token] += count
+    tokens = by_frequency(counts)
+    if all_tokens:
+        tokens = _unite(tokens, codes.tokens(sorted({*"".join(words)})))
     required = [form for symbol in symbols for form in SubwordNmtVocabulary.forms(symbol)]
     return SubwordNmtVocabulary.make(
-        _unite(required, by_frequency(counts)),
+        _unite(required, tokens),
         rule,
         codes=text,
         symbols=[*symbols],

@@ -15,6 +15,8 @@ FIXED_SIZES = {FIXED64: 8, FIXED32: 4}
 # Fields of ModelProto, TrainerSpec and SentencePiece.
 PIECES, TRAINER_SPEC = 1, 2
 MODEL_TYPE = 3
+# Values of the latter; a model without one is a unigram model.
+UNIGRAM, BPE = 1, 2
 PIECE, SCORE, KIND = 1, 2, 3
 # Kinds of tokens; a token without one is normal.
 NORMAL, USER_DEFINED = 1, 4

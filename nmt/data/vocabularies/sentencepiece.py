@@ -11,9 +11,14 @@ from pathlib import Path
 
 import sentencepiece as spm
 
+from nmt.data.vocabularies.merging import Drop, merge
 from nmt.data.vocabularies.protobuf import (
+    BPE,
     KIND,
+    MODEL_TYPE,
     PIECES,
+    TRAINER_SPEC,
+    UNIGRAM,
     USER_DEFINED,
     read_fields,
     write_field,
@@ -24,7 +29,7 @@ from nmt.data.vocabularies.sentencepiece_training import (
     VocabularyType,
     train_sentencepiece,
 )
-from nmt.data.vocabulary import Span, Vocabulary
+from nmt.data.vocabulary import SamplingKind, Span, Vocabulary
 from nmt.errors import UserError
 from nmt.files import MAX_VOCABULARY_BYTES, read_regular
 
@@ -206,14 +211,14 @@ class SentencePieceVocabulary(Vocabulary):
                 texts.append(self.decode([i]) if i == self.unk else token.replace(SPACE, " "))
         return texts + [""] * len(self._added)
 
-    @property
-    def supports_sampling(self) -> bool:
+    @cached_property
+    def sampling(self) -> SamplingKind | None:
         # SentencePiece does not expose the type of a model, but refuses n-best for other types.
         try:
             self._processor.nbest_encode("a", nbest_size=2, out_type=int)
         except RuntimeError:
-            return False
-        return True
+            return "bpe" if _model_type(self.serialized) == BPE else None
+        return "unigram"
 
     @cached_property
     def user_defined_symbols(self) -> list[str]:
@@ -251,6 +256,43 @@ class SentencePieceVocabulary(Vocabulary):
         # Normalization may differ for a word without its neighbors, for example at spaces.
         is_same_text = nbest and "".join(self.tokens(nbest[0])) == "".join(self.tokens(ids))
         return nbest if is_same_text else [ids]
+
+
+    def drop_merges(self, ids: list[int], drop: Drop) -> list[int]:
+        """Segment a word by BPE, with merges dropped; it is unchanged if that gives unknown tokens.
+
+        Args:
+            ids: token ids of the word
+            drop: see `merge`
+        """
+        symbols = [
+            symbol
+            for token in self.tokens(ids)
+            for symbol in ([token] if token in self.user_defined_symbols else token)
+        ]
+        known = self._merged_tokens
+        merged = merge(symbols, lambda pair: known.get(pair[0] + pair[1], (None, 0))[0], drop)
+        return [known[one][1] for one in merged] if known.keys() >= {*merged} else ids
+
+    @cached_property
+    def _merged_tokens(self) -> dict[str, tuple[float | None, int]]:
+        """The rank and the id of each token of BPE; user-defined symbols are the result of none."""
+        symbols, log_probs = {*self.user_defined_symbols}, self.log_probs()
+        tokens = self.tokens(range(len(self)))
+        return {
+            token: (None if token in symbols else -log_probs[i], i)
+            for i, token in enumerate(tokens)
+            if log_probs[i] > -math.inf
+        }
+
+
+def _model_type(model_proto: bytes) -> int:
+    """Return the type of a model, which the API of SentencePiece does not give."""
+    *_, trainer = [
+        value for field, value in read_fields(model_proto) if field == TRAINER_SPEC
+    ] or [b""]
+    assert isinstance(trainer, bytes)
+    return next((kind for field, kind in read_fields(trainer) if field == MODEL_TYPE), UNIGRAM)
 
 
 def _user_defined_ids(model_proto: bytes) -> list[int]:

@@ -6,12 +6,13 @@ the last end in `@@`: `low@@ er`. fastBPE writes the same operations, each with 
 """
 
 import re
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterable, Sequence
 from functools import cached_property
-from itertools import pairwise
 from typing import Any
 
+from nmt.data.vocabularies.merging import Drop, merge
 from nmt.data.vocabularies.words import WordVocabulary
+from nmt.data.vocabulary import SamplingKind
 
 SEPARATOR = "@@"
 END_OF_WORD = "</w>"
@@ -51,6 +52,24 @@ class SubwordNmtVocabulary(WordVocabulary):
             if len(self._cache) < MAX_CACHED_WORDS:
                 self._cache[word] = tokens
         return tokens
+
+    @property
+    def sampling(self) -> SamplingKind:
+        return "bpe"
+
+    def drop_merges(self, ids: list[int], drop: Drop) -> list[int]:
+        """Segment a word with merges dropped; it is unchanged if that gives unknown tokens.
+
+        Args:
+            ids: token ids of the word
+            drop: see `merge`
+        """
+        if self.unk in ids:
+            return ids
+        word = "".join(map(self.surface, self.tokens(ids)))
+        found = [self._ids.get(token) for token in self._codes.split(word, self._ids, drop)]
+        known = [i for i in found if i is not None]
+        return known if len(known) == len(found) else ids
 
     @staticmethod
     def forms(symbol: str) -> list[str]:
@@ -98,30 +117,55 @@ class Codes:
             pairs.setdefault("".join(pair), pair)
         return pairs
 
-    def split(self, word: str, known: Container[str] | None = None) -> list[str]:
+    def tokens(self, characters: Iterable[str]) -> list[str]:
+        """Return all tokens that merges can give, dropped ones included.
+
+        Args:
+            characters: characters of the text
+        """
+        subwords = dict.fromkeys([*characters, *map("".join, self.ranks)])
+        # Before version 0.2, any subword could be the last one.
+        always, tokens = not self.marks_last_character, dict[str, None]()
+        for subword in subwords:
+            is_last = subword.endswith(END_OF_WORD)
+            surface = subword.removesuffix(END_OF_WORD)
+            if is_last or always or len(subword) == 1:
+                tokens[surface] = None
+            if not is_last:
+                tokens[surface + SEPARATOR] = None
+        tokens.pop("", None)
+        return list(tokens)
+
+    def split(
+        self, word: str, known: Container[str] | None = None, drop: Drop | None = None
+    ) -> list[str]:
         """Return the tokens of a word.
 
         Args:
             word: text without white space
             known: tokens of the vocabulary; merges that lead to others are undone
+            drop: see `merge`
         """
         parts = _isolate(word, self.symbols)
         subwords = [
             subword
             for number, (part, is_symbol) in enumerate(parts, start=1)
             for subword in (
-                [part] if is_symbol else self._merge(part, known, ends_word=number == len(parts))
+                [part]
+                if is_symbol
+                else self._merge(part, known, drop, ends_word=number == len(parts))
             )
         ]
         return [one + SEPARATOR for one in subwords[:-1]] + subwords[-1:]
 
-    def _merge(self, word: str, known: Container[str] | None, *, ends_word: bool) -> list[str]:
+    def _merge(
+        self, word: str, known: Container[str] | None, drop: Drop | None, *, ends_word: bool
+    ) -> list[str]:
         if self.marks_last_character:
             subwords = [*word[:-1], word[-1] + END_OF_WORD]
         else:
             subwords = [*word, END_OF_WORD]
-        while pairs := self.ranks.keys() & set(pairwise(subwords)):
-            subwords = _join(subwords, min(pairs, key=self.ranks.__getitem__))
+        subwords = merge(subwords, self.ranks.get, drop)
         if subwords[-1] == END_OF_WORD:
             subwords.pop()
         subwords[-1] = subwords[-1].removesuffix(END_OF_WORD)
@@ -159,17 +203,6 @@ class Codes:
             *self._undo(left, known, is_last=False, separator=separator),
             *self._undo(right, known, is_last=is_last, separator=separator),
         ]
-
-
-def _join(subwords: list[str], pair: Merge) -> list[str]:
-    """Join all occurrences of a pair, from left to right."""
-    joined: list[str] = []
-    position = 0
-    while position < len(subwords):
-        is_pair = (*subwords[position : position + 2],) == pair
-        joined.append("".join(pair) if is_pair else subwords[position])
-        position += 1 + is_pair
-    return joined
 
 
 def _isolate(word: str, symbols: Sequence[str]) -> list[tuple[str, bool]]:
