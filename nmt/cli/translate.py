@@ -77,8 +77,8 @@ def add_model_options(parser: Parser, *, required: bool) -> None:
         type=Path,
         default=[],
         metavar="RUN",
-        help="run or bundle that scores the hypotheses of the beam, whose best mean score is chosen; "
-        "may be repeated, and may generate from right to left (default: none)",
+        help="run or bundle that scores the hypotheses of the beam, of which the one with the best "
+        "mean score is chosen; may be repeated, and generate from right to left (default: none)",
     )
     model.add_argument(
         "--rerank-weight",
@@ -334,7 +334,9 @@ def check_options(arguments: argparse.Namespace) -> None:
                 raise UserError(f"--recurrence: graph has no effect with {option}; remove it")
     for name in ("sample", "mbr"):
         if arguments.rerank and getattr(arguments, name):
-            raise UserError(f"{option_name(name)}: is not possible with --rerank; remove one of them")
+            raise UserError(
+                f"{option_name(name)}: is not possible with --rerank; remove one of them"
+            )
     check_constraint_options(arguments)
     check_attention_options(arguments)
     if arguments.alignment_level is not None and arguments.alignments is None:

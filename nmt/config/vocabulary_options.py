@@ -18,7 +18,7 @@ def _check_nbest(nbest: int) -> int:
 
 
 class SamplingConfig(Section):
-    """Subword regularization by unigram probabilities (Kudo 2018) or BPE dropout (Provilkov 2020)."""
+    """Sampling by unigram probabilities (Kudo 2018), or BPE dropout (Provilkov et al. 2020)."""
 
     alpha: PositiveFloat = 0.2
     """of unigram vocabularies: exponent of the probabilities of segmentations; near 0 they are

@@ -168,7 +168,7 @@ def collate(
 def align_batch(
     batch: Batch, links: TokenLinks, rows: Array, *, reverses_targets: bool = False
 ) -> Batch:
-    """Add the links of the given pairs of a corpus to their batch, whose targets may be reversed."""
+    """Add the links of the given pairs of a corpus to their batch, possibly of reversed targets."""
     starts_b = links.offsets[rows]
     counts_b = links.offsets[rows + 1] - starts_b
     # Gather the entries start, start + 1, ... of every pair.

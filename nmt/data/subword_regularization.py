@@ -88,7 +88,9 @@ def sample_segmentations(
         )
         for (vocabulary, tokens, offsets), side_seed in zip(sides, seeds, strict=True)
     ]
-    sampled_sides = [None if vocabulary is None else vocabulary.sampling for vocabulary, *_ in sides]
+    sampled_sides = [
+        None if vocabulary is None else vocabulary.sampling for vocabulary, *_ in sides
+    ]
     key = json.dumps([corpus.fingerprint, alpha, nbest, dropout, sampled_sides, seed])
     return replace(
         corpus,

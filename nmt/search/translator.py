@@ -80,15 +80,15 @@ class Translator(LineTranslator):
         translator = cls.from_saved(
             saved, device=device, precision=precision, recurrence=recurrence, fast=fast
         )
-        for run in rerank:
-            other = cls.load(
-                run,
+        for path in rerank:
+            reranker = cls.load(
+                path,
                 checkpoint=checkpoint,
                 device=device,
                 precision=precision,
                 trust_plugins=trust_plugins,
             )
-            translator.add_reranker(other, rerank_weight)
+            translator.add_reranker(reranker, rerank_weight)
         return translator
 
     @classmethod

@@ -14,7 +14,6 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import linear
 
-from nmt.config.objective_options import ScheduledSamplingConfig
 from nmt.data.batch import Batch
 from nmt.model.seq2seq import Seq2Seq
 from nmt.search.stepwise import invert_cdf
@@ -45,17 +44,18 @@ class ScheduledSampling:
     it is `</s>`, which is no input in search, the input remains y_t.
 
     Args:
-        options: decay of ε_i
+        decay: name of the decay of ε_i
+        k: its constant
+        minimum: lowest ε_i
         eos: end-of-sentence token
     """
 
-    def __init__(self, options: ScheduledSamplingConfig, eos: int) -> None:
-        self._options, self._eos = options, eos
+    def __init__(self, decay: str, k: float, *, minimum: float = 0.0, eos: int) -> None:
+        self._decay, self._k, self._minimum, self._eos = DECAYS[decay], k, minimum, eos
 
     def probability(self, step: int) -> float:
         """Return ε, the probability of a reference token, in an update that is numbered from 1."""
-        decay = DECAYS[self._options.decay](self._options.constant, step - 1)
-        return max(self._options.minimum, decay)
+        return max(self._minimum, self._decay(self._k, step - 1))
 
     def mix(self, model: Seq2Seq, batch: Batch, on_cpu: Batch, step: int) -> Batch:
         """Return the batch with some of the decoder's inputs replaced.
@@ -81,9 +81,7 @@ class ScheduledSampling:
         tokens_x = tokens_x.where(tokens_x != self._eos, inputs_n[indices_x])
         mixed_n = inputs_n.index_copy(0, indices_x, tokens_x)
         # Groups are of other tokens now.
-        return batch._replace(
-            target_in_bt=mixed_n.view_as(batch.target_in_bt), target_groups=None
-        )
+        return batch._replace(target_in_bt=mixed_n.view_as(batch.target_in_bt), target_groups=None)
 
 
 @torch.no_grad()
@@ -98,7 +96,7 @@ def _sample(
     output = model(batch.source, batch.source_mask_bs, batch.target_in_bt)
     model.train()
     outputs_xd = output.output_btd.flatten(0, 1).index_select(0, positions_x)
-    parts = zip(outputs_xd.split(CHUNK), uniform_x.split(CHUNK), strict=True)
+    parts = zip(torch.split(outputs_xd, CHUNK), torch.split(uniform_x, CHUNK), strict=True)
     return torch.cat(
         [
             # float64, so that no uniform number is beyond the end of a cumulative sum.

@@ -74,7 +74,7 @@ def build_trainer(
     All ranks initialize the parameters with the same random numbers. Their dropout differs.
     """
     training, chunk = experiment.training, experiment.training.output_chunk
-    guided, sampling = training.guided_alignment, training.scheduled_sampling
+    guided = training.guided_alignment
     if chunk == "auto":
         chunk = GPU_CHUNK if device.type == "cuda" else CPU_CHUNK
     # The order of random numbers is part of reproducibility: initialization comes first.
@@ -110,8 +110,7 @@ def build_trainer(
         guided_alignment=None if guided is None else GuidedAlignment(guided.weight, guided.until),
         r_drop=0.0 if training.r_drop is None else training.r_drop.weight,
         minimum_risk=_build_minimum_risk(experiment, datasets),
-        scheduled_sampling=sampling
-        and ScheduledSampling(sampling, datasets.target_vocabulary.eos),
+        scheduled_sampling=_build_sampling(experiment, datasets),
         uses_graphs=uses_graphs,
         process_group=process_group,
     )
@@ -140,6 +139,14 @@ def _build_minimum_risk(experiment: Experiment, datasets: Datasets) -> MinimumRi
         special=datasets.special_tokens[1],
         decode=token_decoder(vocabulary, right_to_left=experiment.data.is_right_to_left),
     )
+
+
+def _build_sampling(experiment: Experiment, datasets: Datasets) -> ScheduledSampling | None:
+    options = experiment.training.scheduled_sampling
+    if options is None:
+        return None
+    eos = datasets.target_vocabulary.eos
+    return ScheduledSampling(options.decay, options.constant, minimum=options.minimum, eos=eos)
 
 
 def limits_of(training: TrainingConfig) -> Limits:

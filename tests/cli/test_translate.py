@@ -103,6 +103,21 @@ def test_options_accept_dashes_and_underscores(trained: Path) -> None:
     assert one == two
 
 
+def test_reranking_writes_the_scores_of_all_models(trained: Path) -> None:
+    given, options = "Guten Morgen!\n", ["-b", 3, "--rerank", trained, "--rerank-weight", 0.5]
+    called = nmt_translate("-m", trained, *options, "--n-best", 2, given=given)
+    (best,) = Translator.load(trained, rerank=[trained], rerank_weight=0.5).translate(
+        [given.strip()], beam_size=3, n_best=2
+    )
+    assert called.lines == [
+        f"0 ||| {one.text} ||| logprob= {one.log_prob:.4f} scores= "
+        f"{one.model_scores[0]:.4f} {one.model_scores[1]:.4f} ||| {one.score:.4f}"
+        for one in best.n_best
+    ]
+    # The same model again, except for segmentations that its vocabulary would not choose.
+    assert best.model_scores[0] == pytest.approx(best.model_scores[1], rel=1e-4)
+
+
 @pytest.mark.slow
 def test_batch_size_changes_no_output_line(trained: Path, sources: list[str]) -> None:
     given = "\n".join(sources[:12]) + "\n"
@@ -138,6 +153,10 @@ def test_faster_modes_translate(options: list[str], trained: Path, expected: lis
         (["--sample", "--temperature", 0], "--temperature: must be at least 0.001, got 0"),
         (["--candidates", 3], "--candidates: has no effect without --mbr"),
         (["--mbr", "chrf", "-b", 1], "--mbr: requires several candidates"),
+        (["--rerank", ".", "--mbr", "chrf"], "--mbr: is not possible with --rerank"),
+        (["--rerank", "."], ".: is not a run"),
+        (["--rerank-weight", 2], "--rerank-weight: has no effect without --rerank; remove it"),
+        (["--rerank-weight", 0], "--rerank-weight: expected a number above 0, got '0'"),
         (["--alpha", "-1"], "--alpha: must be at least 0, got -1"),
         (
             ["--length-penalty", "none", "--alpha", 1],

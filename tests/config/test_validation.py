@@ -194,8 +194,8 @@ def test_the_metric_of_early_stopping_must_be_measured(errors: Errors) -> None:
             "model: expected one file, or one for source and one for target, got 3",
         ),
         (
-            "{type: bpe, sampling: {alpha: 0.2}}",
-            "sampling requires type: unigram, got bpe; remove sampling or change the type",
+            "{type: char, sampling: {alpha: 0.2}}",
+            "sampling requires type: unigram or bpe, got char; remove sampling or change the type",
         ),
     ],
 )

@@ -5,7 +5,7 @@ import io
 import math
 import subprocess
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from itertools import pairwise, product
 from pathlib import Path
@@ -186,30 +186,20 @@ def test_side_without_vocabulary_keeps_its_segmentations(
             assert [ids[side] for ids in found] == [ids[side] for ids in expected]
 
 
-CODES = """#version: 0.2
-i n
-e r</w>
-in </w>
-a n
-M an
-Man n</w>
-E in
-Ein </w>
-"""
+CODES = {
+    "0.1": "#version: 0.1\ni n\nin g\nM a\na n\nn </w>\nMa n</w>\n",
+    "0.2": "#version: 0.2\ni n\ne r</w>\na n\nM an\nMan n</w>\nE i\nEi n</w>\n",
+}
 
 
-@pytest.fixture(scope="module", params=["sentencepiece", "subword-nmt", "subword-nmt 0.1"])
+@pytest.fixture(scope="module", params=["sentencepiece", *CODES])
 def bpe(request: pytest.FixtureRequest, bpe_pairs: Pairs) -> Any:
     """A vocabulary of BPE, with a user-defined symbol."""
     lines = [line for pair in bpe_pairs for line in pair]
     if request.param == "sentencepiece":
         options: dict[str, Any] = {"user_defined_symbols": ["Xy"]}
         return SentencePieceVocabulary.train(lines, size=120, type="bpe", **options)
-    codes = CODES.replace("in </w>\n", "")
-    codes = codes.replace("Ein </w>\n", "Ein n</w>\n")
-    if request.param.endswith("0.1"):
-        codes = "#version: 0.1\ni n\nin g\nM a\na n\nn </w>\nMa n</w>\n"
-    return _learn_subwords(codes, ["Xy"], True, lines, "identity")
+    return _learn_subwords(CODES[request.param], ["Xy"], True, lines, "identity")
 
 
 @pytest.fixture(scope="module")
@@ -239,15 +229,17 @@ def test_merging_without_dropout_is_the_segmentation(bpe: Any, bpe_pairs: Pairs)
     assert [one.removesuffix("@@") for one in tokens if "X" in one] == ["Xy"]
 
 
-def _distribution(symbols: tuple[str, ...], ranks: dict[str, int], p: float) -> Counter[Any]:
+def _distribution(
+    symbols: tuple[str, ...], ranks: dict[str, int], p: float
+) -> dict[tuple[str, ...], float]:
     """Return the probabilities of all results of algorithm 1, by enumeration of what is dropped."""
     merges = [(ranks[a + b], i) for i, (a, b) in enumerate(pairwise(symbols)) if a + b in ranks]
-    found: Counter[Any] = Counter()
+    found: dict[tuple[str, ...], float] = defaultdict(float)
     for kept in product((False, True), repeat=len(merges)):
         weight = math.prod(1 - p if one else p for one in kept)
         rest = [merge for merge, one in zip(merges, kept, strict=True) if one]
         if not rest:
-            found[symbols] += weight  # type: ignore[assignment]
+            found[symbols] += weight
             continue
         _, i = min(rest)
         after = (*symbols[:i], symbols[i] + symbols[i + 1], *symbols[i + 2 :])
@@ -260,7 +252,7 @@ def test_dropped_merges_have_the_distribution_of_algorithm_1() -> None:
     ranks, draws = {"ab": 3, "bc": 1, "abc": 2, "cd": 4, "bcd": 5, "abcd": 6}, 20_000
     expected = _distribution(tuple("abcd"), ranks, 0.3)
     assert sum(expected.values()) == pytest.approx(1)
-    assert len(expected) == 7
+    assert len(expected) == 8
     random = Random(1).random
     found = Counter(
         (*merge("abcd", lambda pair: ranks.get("".join(pair)), lambda: random() < 0.3),)
@@ -282,7 +274,7 @@ def test_bpe_dropout_changes_segmentations_but_not_text(
     assert ids_of(first) == ids_of(again) != ids_of(other)
     assert texts_of(first, bpe) == texts_of(tokenized, bpe)
     longer = first.source_lengths.sum() / tokenized.source_lengths.sum()
-    assert 1.02 < longer < 2
+    assert 1.005 < longer < 2
     # Samples of a word depend on no other word.
     fresh = type(bpe)(bpe.serialized)
     part = tokenize(write(bpe_pairs[:7]), fresh)

@@ -27,13 +27,14 @@ from nmt.training.datasets import prepare_datasets
 from tests.commands import PHRASES, lines_of, nmt_train, write_experiment
 
 SOURCE = WordVocabulary.make(["x", "y", "z"])
-TEXTS = [" ".join(words) for length in range(4) for words in product("abc", repeat=length)]
-"""All translations of at most three words."""
-SENTENCES = ["x y", "z", "y y z x"]
+ALL = [" ".join(words) for length in range(5) for words in product("abc", repeat=length)]
+"""All translations of at most four words; those of four do not end before the maximum length."""
+TEXTS = [text for text in ALL if len(text.split()) < 4]
+SENTENCES = ["z", "y y z x"]
 
 
 def make(seed: int, words: str = "abc", *, right_to_left: bool = False) -> Translator:
-    """Return an untrained translator, whose special tokens but `</s>` are improbable."""
+    """Return an untrained translator that never generates special tokens but `</s>`."""
     torch.manual_seed(seed)
     config = ModelConfig(
         embedding_size=8,
@@ -45,7 +46,7 @@ def make(seed: int, words: str = "abc", *, right_to_left: bool = False) -> Trans
     vocabulary = WordVocabulary.make(words)
     model = build_model(config, len(SOURCE), len(vocabulary)).eval().requires_grad_(False)
     model.output_layer.weight *= 4
-    model.output_layer.bias[[PAD, BOS, UNK]] = -1e4
+    model.output_layer.bias[[PAD, BOS, UNK]] = float("-inf")
     translator = Translator(
         [model],
         SOURCE,
@@ -116,7 +117,7 @@ def test_score_is_that_of_the_reversed_tokens(reversed_translator: Translator) -
 def test_search_from_right_to_left_is_exhaustive_with_a_wide_beam(
     reversed_translator: Translator,
 ) -> None:
-    options = {"beam_size": len(TEXTS), "max_length": 4, "n_best": len(TEXTS)}
+    options: dict[str, Any] = {"beam_size": len(ALL), "n_best": len(TEXTS), "max_length": 4}
     found = reversed_translator.translate(SENTENCES, length_penalty="none", **options)
     for one in found:
         scores = {t: sum(token_log_probs(reversed_translator, one.source, t)) for t in TEXTS}
@@ -129,29 +130,35 @@ def test_reranking_chooses_the_best_weighted_mean_of_all_translations() -> None:
     translator, other, third = make(2), make(3, "cba", right_to_left=True), make(4, "bca")
     translator.add_reranker(other, 0.7)
     translator.add_reranker(third, 0.7)
-    options = {"beam_size": len(TEXTS), "max_length": 4}
-    found = translator.translate(SENTENCES, n_best=len(TEXTS), **options)
+    options: dict[str, Any] = {"beam_size": len(ALL), "max_length": 4}
+    found = translator.translate(SENTENCES, n_best=len(ALL), **options)
     changed = 0
     for one in found:
 
         def scores(text: str, sentence: str = one.source) -> list[float]:
-            log_probs = (token_log_probs(m, sentence, text) for m in (translator, other, third))
-            return [sum(own) / len(own) for own in log_probs]
+            models = (translator, other, third)
+            own, *others = (token_log_probs(one, sentence, text) for one in models)
+            own = own if text in TEXTS else own[:-1]
+            return [sum(log_probs) / len(log_probs) for log_probs in (own, *others)]
 
-        by_text = {text: scores(text) for text in TEXTS}
+        by_text = {text: scores(text) for text in ALL}
         means = {t: (s[0] + 0.7 * s[1] + 0.7 * s[2]) / 2.4 for t, s in by_text.items()}
-        assert [t.text for t in one.n_best] == sorted(TEXTS, key=lambda t: -means[t])
+        assert {t.text for t in one.n_best} == set(ALL)
+        found_scores = [t.score for t in one.n_best]
+        assert found_scores == sorted(found_scores, reverse=True)
+        assert one.text == max(ALL, key=lambda t: means[t])
         for t in one.n_best:
             assert t.score == pytest.approx(means[t.text], rel=1e-4)
             assert t.model_scores == pytest.approx(by_text[t.text], rel=1e-4)
-        changed += one.text != max(TEXTS, key=lambda text: by_text[text][0])
-        (entry, *_) = one.to_dict()["n_best"]  # type: ignore[misc]
-        assert entry["model_scores"] == list(one.model_scores)
+        changed += one.text != max(ALL, key=lambda text: by_text[text][0])
+        entries: Any = one.to_dict()["n_best"]
+        assert entries[0]["model_scores"] == list(one.model_scores)
     assert changed
     # A given translation is scored by all models.
-    (given,) = translator.score(SENTENCES[0], found[0].text)
-    assert given.score == pytest.approx(found[0].score, rel=1e-5)
-    assert given.model_scores == pytest.approx(found[0].model_scores, rel=1e-5)
+    ended = next(one for one in found[0].n_best if one.finished)
+    (given,) = translator.score(SENTENCES[0], ended.text)
+    assert given.score == pytest.approx(ended.score, rel=1e-5)
+    assert given.model_scores == pytest.approx(ended.model_scores, rel=1e-5)
     alone = translator.translate(SENTENCES, batch_sentences=1, **options)
     assert [(t.text, t.score) for t in alone] == [(t.text, t.score) for t in found]
 
@@ -172,9 +179,9 @@ def test_options_that_exclude_reranking_or_reversed_targets_are_errors(
     for message, options in cases.items():
         with pytest.raises(UserError, match=message):
             translator.translate("x", **options)
-    with pytest.raises(UserError, match="constraints are not possible with data.target_order"):
+    with pytest.raises(UserError, match=r"constraints are not possible with data\.target_order"):
         reversed_translator.translate("x", terms="a")
-    with pytest.raises(UserError, match="interventions are not possible with data.target_order"):
+    with pytest.raises(UserError, match=r"interventions are not possible with data\.target_order"):
         reversed_translator.intervene("x", pieces=["a"])
 
 

@@ -30,10 +30,9 @@ def _batch() -> Batch:
     )
 
 
-def _half(**options: Any) -> ScheduledSampling:
+def _half() -> ScheduledSampling:
     """Return scheduled sampling with ε = 1/2 in update 2."""
-    config = ScheduledSamplingConfig(decay="exponential", k=0.5, **options)
-    return ScheduledSampling(config, EOS)
+    return ScheduledSampling("exponential", 0.5, eos=EOS)
 
 
 @pytest.mark.parametrize(
@@ -50,7 +49,8 @@ def _half(**options: Any) -> ScheduledSampling:
 def test_probability_of_a_reference_token_decays(
     options: dict[str, Any], expected: list[float]
 ) -> None:
-    sampling = ScheduledSampling(ScheduledSamplingConfig(**options), EOS)
+    config = ScheduledSamplingConfig(**options)
+    sampling = ScheduledSampling(config.decay, config.constant, minimum=config.minimum, eos=EOS)
     found = [sampling.probability(step) for step in (1, 11, 1001)]
     assert found == pytest.approx(expected, abs=1e-9)
 
@@ -69,7 +69,10 @@ def _replaced(model: Seq2Seq, batch: Batch, epsilon: float) -> list[list[int]]:
     The random numbers are drawn in the order of the flattened inputs: first those that choose, then
     those that sample.
     """
-    rows = [row[mask].tolist() for row, mask in zip(batch.target_in_bt, batch.target_mask_bt)]
+    rows = [
+        row[mask].tolist()
+        for row, mask in zip(batch.target_in_bt, batch.target_mask_bt, strict=True)
+    ]
     inner = [(b, t) for b, row in enumerate(rows) for t in range(1, len(row))]
     coins = torch.rand(len(inner))
     chosen = [place for place, coin in zip(inner, coins, strict=True) if coin >= epsilon]
@@ -133,9 +136,7 @@ def test_probability_one_takes_no_second_pass_and_zero_replaces_all(
     distinct = set()
     for seed in range(40):
         torch.manual_seed(seed)
-        mixed = ScheduledSampling(ScheduledSamplingConfig(decay="linear", k=1.0), EOS).mix(
-            model, batch, batch, step=2
-        )
+        mixed = ScheduledSampling("linear", 1.0, eos=EOS).mix(model, batch, batch, step=2)
         distinct.add(tuple(mixed.target_in_bt.flatten().tolist()))
         assert torch.equal(mixed.target_in_bt[:, 0], batch.target_in_bt[:, 0])
     assert len(distinct) > 35

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 Rank = Callable[[tuple[str, str]], float | None]
-"""Priority of the merge of two neighboring symbols, lowest first; None if there is no such merge."""
+"""Priority of the merge of two neighboring symbols, lowest first; None if they do not merge."""
 
 Drop = Callable[[], bool]
 """Whether a possible merge is dropped in this step; called once for each in its order."""

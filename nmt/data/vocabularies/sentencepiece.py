@@ -257,7 +257,6 @@ class SentencePieceVocabulary(Vocabulary):
         is_same_text = nbest and "".join(self.tokens(nbest[0])) == "".join(self.tokens(ids))
         return nbest if is_same_text else [ids]
 
-
     def drop_merges(self, ids: list[int], drop: Drop) -> list[int]:
         """Segment a word by BPE, with merges dropped; it is unchanged if that gives unknown tokens.
 
@@ -288,11 +287,11 @@ class SentencePieceVocabulary(Vocabulary):
 
 def _model_type(model_proto: bytes) -> int:
     """Return the type of a model, which the API of SentencePiece does not give."""
-    *_, trainer = [
-        value for field, value in read_fields(model_proto) if field == TRAINER_SPEC
-    ] or [b""]
+    specs = [value for field, value in read_fields(model_proto) if field == TRAINER_SPEC]
+    trainer = specs[-1] if specs else b""
     assert isinstance(trainer, bytes)
-    return next((kind for field, kind in read_fields(trainer) if field == MODEL_TYPE), UNIGRAM)
+    kinds = [value for field, value in read_fields(trainer) if field == MODEL_TYPE]
+    return int(kinds[-1]) if kinds else UNIGRAM
 
 
 def _user_defined_ids(model_proto: bytes) -> list[int]:

@@ -364,9 +364,9 @@ def test_missing_model_raises_user_error(tmp_path: Path) -> None:
         SentencePieceVocabulary.load(tmp_path / "none.model")
 
 
-@pytest.mark.parametrize(("type", "expected"), [("unigram", True), ("bpe", False), ("char", False)])
-def test_only_unigram_vocabularies_support_sampling(type: VocabularyType, expected: bool) -> None:
-    assert SentencePieceVocabulary.train(TEXT, size=40, type=type).supports_sampling == expected
+@pytest.mark.parametrize(("type", "kind"), [("unigram", "unigram"), ("bpe", "bpe"), ("char", None)])
+def test_sampling_depends_on_the_type_of_the_model(type: VocabularyType, kind: str | None) -> None:
+    assert SentencePieceVocabulary.train(TEXT, size=40, type=type).sampling == kind
 
 
 def test_segmentations_start_with_the_encoding_and_descend_in_probability(
