@@ -1,14 +1,29 @@
-"""Reading items in a background thread while the consumer works on earlier ones."""
+"""Work of background threads: one function call, or items while the consumer uses earlier ones."""
 
 import queue
 import threading
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 POLL_SECONDS = 0.1  # between a blocked producer's checks whether its consumer has left
 ARRIVAL_SECONDS = 0.05  # pause after which `read_available` yields an incomplete list
+
+
+def run_in_thread(name: str, function: Callable[[], Result]) -> Future[Result]:
+    """Call a function in a thread, which ends with it; Python waits for the thread at its exit.
+
+    Args:
+        name: name of the thread
+        function: the function
+    """
+    executor = ThreadPoolExecutor(1, name)
+    result = executor.submit(function)
+    executor.shutdown(wait=False)
+    return result
 
 
 def prefetch(items: Iterable[Item], depth: int = 2) -> Generator[Item, None, None]:

@@ -2,10 +2,17 @@
 
 If the parameters are averaged, model.safetensors holds the averages, because a translator uses
 them, and training.safetensors holds the parameters themselves.
+
+A thread writes the files from a copy of the state in the memory of the host, while training goes
+on. The copy takes 12 bytes per parameter with Adam, and 16 with averages, until it is written.
 """
 
-from collections.abc import Iterator, Mapping
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import contextmanager
+from copy import deepcopy
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -14,6 +21,7 @@ from torch.optim import Optimizer
 
 from nmt.errors import UserError, is_out_of_memory, printable
 from nmt.model.weights import load_weights, rename_weights, training_buffers, weight_tensors
+from nmt.prefetch import run_in_thread
 from nmt.storage.atomic import JsonObject
 from nmt.storage.checkpoint import (
     FILES,
@@ -39,6 +47,8 @@ from nmt.training.metrics_log import RunningLoss
 from nmt.training.text_record import check_texts
 from nmt.training.trainer import Trainer
 
+log = logging.getLogger("nmt")
+
 RAW = "raw."
 """Prefix of the parameters themselves, if model.safetensors holds their moving average."""
 
@@ -48,6 +58,8 @@ BUFFER = "buffer."
 
 class Checkpointer:
     """Writer and reader of the checkpoints of a run.
+
+    At most one checkpoint is being written. A context manager, which waits for it at the end.
 
     Args:
         run: the run directory
@@ -73,31 +85,79 @@ class Checkpointer:
         self._run, self._trainer, self._best = run, trainer, best
         self._running, self._average = running, average
         self._inputs, self._keep = inputs, keep
+        self._writing: Future[None] | None = None
 
     def save(self) -> None:
-        """Write a checkpoint of the current state; called by all ranks, written by the first."""
+        """Start to write a checkpoint of the current state; called by all ranks.
+
+        The first rank writes it, after the previous one.
+
+        Raises:
+            UserError: the previous checkpoint could not be written
+        """
+        self.wait()
         self._trainer.flush()
         process_group = self._trainer.process_group
         # Parameters and optimizer are the same on all ranks, but random states are not.
         random = process_group.gather(random_states(process_group.rank))
         if process_group.is_first:
-            self._write({name: state for states in random for name, state in states.items()})
+            states = {name: state for states in random for name, state in states.items()}
+            self._writing = run_in_thread("nmt-checkpoint", self._snapshot(states))
 
-    def _write(self, random: dict[str, Tensor]) -> None:
-        model, step = self._trainer.model, self._trainer.state.step
+    def wait(self) -> None:
+        """Wait until the last checkpoint is written.
+
+        Raises:
+            UserError: it could not be written
+        """
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
+
+    @property
+    def has_failed(self) -> bool:
+        """Return whether the last checkpoint could not be written, which `wait` raises."""
+        writing = self._writing
+        return writing is not None and writing.done() and writing.exception() is not None
+
+    def __enter__(self) -> "Checkpointer":
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        try:
+            self.wait()
+        except UserError as failure:
+            if error is None:
+                raise
+            log.warning("%s", failure)
+
+    def _snapshot(self, random: dict[str, Tensor]) -> Callable[[], None]:
+        """Copy the state of training; return the function that writes the copy."""
+        model, best_step = self._trainer.model, self._best.best_step
         training = optimizer_tensors(self._trainer.optimizer) | random
         buffers = training_buffers(model).items()
         training |= {f"{BUFFER}{name}": buffer for name, buffer in buffers}
         if self._average is not None:
-            # Copies, because `applied` overwrites the parameters while the checkpoint is written.
-            parameters = model.named_parameters()
-            training |= {f"{RAW}{name}": p.detach().clone() for name, p in parameters}
+            training |= {f"{RAW}{name}": one for name, one in model.named_parameters()}
+        training = _copies(training)
         with applied(self._average):
-            write_checkpoint(self._run, step, weight_tensors(model), training, self._state())
+            weights = _copies(weight_tensors(model))
+        step, state = self._trainer.state.step, deepcopy(self._state())
+        return partial(self._write, step, weights, training, state, best_step)
+
+    def _write(
+        self,
+        step: int,
+        weights: dict[str, Tensor],
+        training: dict[str, Tensor],
+        state: JsonObject,
+        best_step: int,
+    ) -> None:
+        write_checkpoint(self._run, step, weights, training, state)
         # After the checkpoint is complete, so that the link never dangles.
-        if self._best.best_step == step:
+        if best_step == step:
             link_checkpoint(self._run, "best", step)
-        prune_checkpoints(self._run, self._keep, best=self._best.best_step)
+        prune_checkpoints(self._run, self._keep, best=best_step)
 
     def _state(self) -> JsonObject:
         """Return the contents of state.json.
@@ -171,6 +231,11 @@ class Checkpointer:
             f"takes {group.world_size} times 'accumulate' batches, and dropout uses new random "
             "numbers"
         ]
+
+
+def _copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return copies of tensors in the memory of the host."""
+    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
 
 
 @contextmanager

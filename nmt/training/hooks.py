@@ -256,6 +256,8 @@ class Validate(Hook):
 class SaveCheckpoint(Hook):
     """Saves a checkpoint at an interval, for every new best model, and when training stops.
 
+    If the last checkpoint could not be written, which a thread does, the hook raises the error.
+
     Args:
         checkpointer: writer of checkpoints
         best: tracker of the validation metric
@@ -272,7 +274,8 @@ class SaveCheckpoint(Hook):
     def is_due(self, update: Update, stop: StopRequest) -> bool:
         # An interrupted run saves at any update, so that it continues exactly there.
         is_best = self._best.best_step == update.step
-        return super().is_due(update, stop) or stop.is_interrupted or is_best
+        is_due = super().is_due(update, stop) or stop.is_interrupted or is_best
+        return is_due or self._checkpointer.has_failed
 
     def run(self, update: Update) -> None:
         self._checkpointer.save()

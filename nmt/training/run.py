@@ -109,7 +109,7 @@ def open_trainer(
         )
         at_end = session.experiment.training.at_end
         with run_at_end(at_end, run, trainer.stop, process_group):
-            with metrics, progress, _handle_signals(trainer.stop):
+            with metrics, progress, _handle_signals(trainer.stop), session.checkpointer:
                 yield trainer
             if trainer.stop.reason is not None:
                 _store_shortlist(session)

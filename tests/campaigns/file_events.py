@@ -3,7 +3,8 @@
 An event is an open, write, fsync, rename, link, removal or new directory below one directory.
 Python's audit hooks report all but write and fsync, including those of C code; both of these are
 replaced in Python. The one file format that a library in another language writes, safetensors, is
-one event of its own, before and after which the file is empty or complete.
+one event of its own, before and after which the file is empty or complete. Checkpoints are written
+by a thread, so its events and those of training may change places.
 """
 
 import builtins
@@ -12,6 +13,7 @@ import io
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias
@@ -65,26 +67,29 @@ class Faults:
 
 class _Shim:
     def __init__(self, faults: Faults) -> None:
-        self._faults, self._count, self._busy = faults, 0, False
+        self._faults, self._count = faults, 0
+        self._lock, self._thread = threading.Lock(), threading.local()
         self._process = os.getpid()
         self._root = os.path.realpath(faults.root) + os.sep
 
     def event(self, kind: str, path: object) -> None:
         """Count an event below the root, and act if it is the planned one."""
-        if self._busy or os.getpid() != self._process or not self._is_below(path):
+        is_nested = getattr(self._thread, "is_busy", False)
+        if is_nested or os.getpid() != self._process or not self._is_below(path):
             return
-        self._busy = True
-        number, self._count = self._count, self._count + 1
+        self._thread.is_busy = True
         try:
-            if self._faults.record:
-                handle = os.open(self._faults.record, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-                os.write(handle, f"{kind} {os.fspath(path)}\n".encode())  # type: ignore[call-overload]
-                os.close(handle)
+            with self._lock:
+                number, self._count = self._count, self._count + 1
+                if self._faults.record:
+                    handle = os.open(self._faults.record, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+                    os.write(handle, f"{kind} {os.fspath(path)}\n".encode())  # type: ignore[call-overload]
+                    os.close(handle)
             later = self._faults.repeat and 0 <= self._faults.at < number
             if number == self._faults.at or (later and kind in ("open", "write", "os.mkdir")):
                 self._act(path)
         finally:
-            self._busy = False
+            self._thread.is_busy = False
 
     def _act(self, path: object) -> None:
         if self._faults.action in SIGNALS:

@@ -1,6 +1,7 @@
 """Order and intervals of the hooks, and the checkpoints that are kept."""
 
 import os
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 
 from nmt.config.loader import load_experiment
 from nmt.data.loader import Position
+from nmt.errors import UserError
 from nmt.training.best_metric import BestMetricTracker
 from nmt.training.checkpointing import Checkpointer
 from nmt.training.datasets import prepare_datasets
@@ -64,15 +66,20 @@ def test_hook_is_due_at_its_interval_and_at_the_end(
     assert hook.is_due(update, stop) == due
 
 
-def test_checkpoint_is_due_for_best_model_and_interrupt() -> None:
+def test_checkpoint_is_due_for_best_model_interrupt_and_failure() -> None:
     best = BestMetricTracker(["loss"], None)
-    checkpointer = Checkpointer.__new__(Checkpointer)  # not used: nothing is saved
+    checkpointer = Checkpointer.__new__(Checkpointer)  # nothing is saved
+    checkpointer._writing = None
     hook = SaveCheckpoint(checkpointer, best, 100)
     assert not hook.is_due(_update(7), StopRequest())
     assert hook.is_due(_update(7), StopRequest(is_interrupted=True))
     best.update(7, {"loss": 1.5})
     assert hook.is_due(_update(7), StopRequest())
     assert not hook.is_due(_update(8), StopRequest())
+    checkpointer._writing = Future()
+    assert not hook.is_due(_update(8), StopRequest())
+    checkpointer._writing.set_exception(UserError("full"))
+    assert hook.is_due(_update(8), StopRequest())
 
 
 def test_first_stop_reason_is_kept() -> None:
