@@ -66,6 +66,12 @@ def _is_lost_connection(error: BaseException) -> bool:
     return is_lost_connection(error)
 
 
+def terminate() -> None:
+    """End this process as an unhandled SIGTERM does, without a message."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.raise_signal(signal.SIGTERM)
+
+
 def _wait_for_termination(seconds: float) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # torchrun's signal; exit without a message
     time.sleep(seconds)

@@ -14,7 +14,12 @@ import torch
 from nmt.config.choices import RecurrenceBackend
 from nmt.config.schema import Experiment
 from nmt.data.shortlist import learn_shortlist
-from nmt.distributed.process_group import SINGLE_PROCESS_GROUP, ProcessGroup
+from nmt.distributed.launch import terminate
+from nmt.distributed.process_group import (
+    SINGLE_PROCESS_GROUP,
+    ProcessGroup,
+    is_lost_connection,
+)
 from nmt.errors import LOWER_MEMORY, OptionError, explained_out_of_memory
 from nmt.model.decoders.recurrent import RecurrentDecoder
 from nmt.registry import SCHEDULES
@@ -295,6 +300,11 @@ def _handle_signals(stop: StopRequest) -> Iterator[None]:
     previous = [signal.signal(number, request_stop) for number in numbers]
     try:
         yield
+    except Exception as error:
+        if stop.signal_received and is_lost_connection(error):
+            # torchrun stops all ranks after the failure of one, which is the one to report.
+            terminate()
+        raise
     finally:
         for number, handler in zip(numbers, previous, strict=True):
             # A Python program that calls `train` keeps its own handlers.

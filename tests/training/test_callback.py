@@ -1,5 +1,6 @@
 """Training that a program follows by callbacks, or drives by a loop of its own."""
 
+import signal
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -85,3 +86,24 @@ def test_callbacks_of_another_type_are_named() -> None:
         check_callbacks([Recorder(1), Recorder])
     with pytest.raises(UserError, match="got <built-in function print>"):
         check_callbacks([print])
+
+
+@pytest.mark.parametrize("is_signaled", [True, False])
+def test_a_lost_connection_after_a_signal_ends_the_process_silently(
+    is_signaled: bool, loaded: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminations: list[bool] = []
+    monkeypatch.setattr("nmt.training.run.terminate", lambda: terminations.append(True))
+
+    def lose_connection() -> None:
+        if is_signaled:
+            signal.raise_signal(signal.SIGTERM)
+        raise RuntimeError("gloo: connection closed by peer")
+
+    options: dict[str, Any] = {"device": "cpu", "restart": False, "quiet": True}
+    with (
+        pytest.raises(RuntimeError, match="gloo"),
+        open_trainer(loaded, tmp_path / "run", **options),
+    ):
+        lose_connection()
+    assert bool(terminations) == is_signaled
