@@ -189,9 +189,12 @@ def _specs(arguments: argparse.Namespace) -> "list[ModelSpec]":
 def _bind(host: str, port: int) -> socket.socket:
     """Return a socket with this address, which does not listen yet."""
     try:
-        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        family, kind, protocol, _, address = found[0]
         with ExitStack() as stack:
-            listener = stack.enter_context(socket.socket(family, kind))
+            # asyncio sets TCP_NODELAY only for sockets with a protocol. Without it, the body of an
+            # answer waits up to 40 ms for the acknowledgment of the head.
+            listener = stack.enter_context(socket.socket(family, kind, protocol))
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(address)
             stack.pop_all()

@@ -1,5 +1,6 @@
 """nmt-serve as a real process, with the clients of other packages."""
 
+import asyncio
 import json
 import os
 import re
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from nmt.cli.serve import _bind
 from nmt.search.translator import Translator
 from tests.conftest import start_command
 
@@ -135,3 +137,20 @@ def test_mistakes_end_the_start_with_one_line(trained: Path, tmp_path: Path) -> 
             ([trained, "--port", 0, "--api-keys", tmp_path / "keys"], "keys:1: expected a key"),
         ):
             assert message in call(serve.main, *arguments).complaint
+
+
+def test_answers_are_sent_without_delay() -> None:
+    async def delays() -> int:
+        connected: asyncio.Queue[asyncio.StreamWriter] = asyncio.Queue()
+        with _bind("127.0.0.1", 0) as listener:
+            server = await asyncio.start_server(
+                lambda _, writer: connected.put(writer), sock=listener
+            )
+            _, writer = await asyncio.open_connection(*listener.getsockname())
+            own = (await connected.get()).get_extra_info("socket")
+            writer.close()
+            server.close()
+            option: int = own.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            return option
+
+    assert asyncio.run(delays())
