@@ -178,6 +178,9 @@ class TrainingConfig(Section):
     """maximum sentence pairs per batch"""
     accumulate: Positive = 1
     """batches per update"""
+    gradient_exchange: Literal["fp32", "bf16"] = "fp32"
+    """number format in which the processes of torchrun add up their gradients; bf16 transfers half
+    as many bytes, and rounds every gradient to 8 bits of mantissa"""
     epochs: Positive | None = None
     """stop after this many passes over the training text"""
     steps: Positive | None = None

@@ -9,6 +9,7 @@ from typing import TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch._C._distributed_c10d import GradBucket
 from torch.nn.parallel import DistributedDataParallel
 
 from nmt.distributed.rank import SINGLE_PROCESS, RankInfo
@@ -42,8 +43,13 @@ class ProcessGroup:
         self.info, self.is_first = info, info.is_first
         self.rank, self.world_size = info.rank, info.world_size
 
-    def wrap(self, module: nn.Module) -> nn.Module:
-        """Return a module whose backward pass averages gradients over the ranks."""
+    def wrap(self, module: nn.Module, *, compresses_gradients: bool = False) -> nn.Module:
+        """Return a module whose backward pass averages gradients over the ranks.
+
+        Args:
+            module: the module
+            compresses_gradients: whether the ranks exchange gradients in bf16
+        """
         return module
 
     def no_sync(self, module: nn.Module) -> AbstractContextManager[None]:
@@ -118,14 +124,17 @@ class TorchProcessGroup(ProcessGroup):
         super().__init__(info)
         self._object_group = dist.new_group(backend="gloo", timeout=OBJECT_TIMEOUT)
 
-    def wrap(self, module: nn.Module) -> nn.Module:
+    def wrap(self, module: nn.Module, *, compresses_gradients: bool = False) -> nn.Module:
         # A parameter without gradient in a batch is no error in a single process, so neither here.
         # `find_unused_parameters` also keeps the gradient buckets: DDP would otherwise rebuild
         # them after the first update, which changes the order of sums over three or more ranks, and
         # a continued run would not have the bits of an uninterrupted one.
-        return DistributedDataParallel(
+        wrapped = DistributedDataParallel(
             module, find_unused_parameters=True, gradient_as_bucket_view=True
         )
+        if compresses_gradients:
+            wrapped.register_comm_hook(None, _average_in_bf16)
+        return wrapped
 
     def no_sync(self, module: nn.Module) -> AbstractContextManager[None]:
         assert isinstance(module, DistributedDataParallel)
@@ -150,6 +159,14 @@ class TorchProcessGroup(ProcessGroup):
             value, values if self.is_first else None, dst=0, group=self._object_group
         )
         return values
+
+
+def _average_in_bf16(state: object, bucket: GradBucket) -> torch.futures.Future[Tensor]:
+    """Average a bucket of gradients over the ranks in bf16."""
+    from torch.distributed.algorithms.ddp_comm_hooks import default_hooks
+
+    # torch accepts its own hook with NCCL only, although gloo can add bf16 too.
+    return default_hooks.bf16_compress_hook(None, bucket)  # type: ignore[arg-type]
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from types import FrameType
 import torch
 
 from nmt.config.choices import RecurrenceBackend
-from nmt.config.schema import Experiment
+from nmt.config.schema import Experiment, TrainingConfig
 from nmt.data.shortlist import learn_shortlist
 from nmt.distributed.launch import terminate
 from nmt.distributed.process_group import (
@@ -132,7 +132,7 @@ def _open_metrics(session: Session, callbacks: Sequence[Callback]) -> MetricsLog
     if session.best.forget_end():
         unscheduled.append("valid")
         session.checkpointer.repair_links()
-    _log_start(trainer)
+    _log_start(trainer, session.experiment.training)
     metrics = MetricsLogger(
         session.run,
         trainer.state.step,
@@ -258,7 +258,7 @@ def _open_run(
     return open_run_dir(directory, experiment, restart=restart, lock=lock, fixed_options=fixed)
 
 
-def _log_start(trainer: Trainer) -> None:
+def _log_start(trainer: Trainer, training: TrainingConfig) -> None:
     frozen = sum(one.numel() for one in trainer.model.parameters() if not one.requires_grad)
     log.info(
         "%.2f M parameters%s on %s in %s, %d CPU threads",
@@ -278,6 +278,8 @@ def _log_start(trainer: Trainer) -> None:
     processes = trainer.process_group.world_size
     if processes > 1:
         log.info("%d processes, %d batches per update", processes, trainer.accumulate * processes)
+    elif training.gradient_exchange != "fp32":
+        log.warning("training.gradient_exchange has no effect in a single process")
 
 
 @contextmanager

@@ -113,6 +113,7 @@ def build_trainer(
         scheduled_sampling=_build_sampling(experiment, datasets),
         uses_graphs=uses_graphs,
         process_group=process_group,
+        compresses_gradients=training.gradient_exchange == "bf16",
     )
     trainer.schedule.length = TrainingLength(
         limits_of(training),

@@ -164,6 +164,7 @@ class Trainer:
         uses_graphs: whether updates run as CUDA graphs, for batches of few shapes;
             `check_graph_support` names the conditions
         process_group: processes that train the model together
+        compresses_gradients: whether they exchange gradients in bf16
 
     Attributes:
         graphs: updates as CUDA graphs; None without them
@@ -194,6 +195,7 @@ class Trainer:
         scheduled_sampling: ScheduledSampling | None = None,
         uses_graphs: bool = False,
         process_group: ProcessGroup = SINGLE_PROCESS_GROUP,
+        compresses_gradients: bool = False,
     ) -> None:
         self.model, self.optimizer, self.schedule = model, optimizer, schedule
         self.loader, self.precision, self.process_group = loader, precision, process_group
@@ -204,7 +206,7 @@ class Trainer:
         self.state, self.stop, self.timer = TrainerState(), StopRequest(), Timer()
         # DDP hooks into the forward pass of the module it wraps, which therefore returns the loss.
         self._local_loss = BatchLoss(model, all_positions=uses_graphs)
-        self.loss = process_group.wrap(self._local_loss)
+        self.loss = process_group.wrap(self._local_loss, compresses_gradients=compresses_gradients)
         self._base_learning_rate: float = optimizer.param_groups[0]["lr"]
         self.learning_rate = self._base_learning_rate
         self.graphs: GraphedUpdate | None = None

@@ -76,6 +76,12 @@ PROGRAM = """
         assert weight.grad.item() == group.rank
         module(mine).backward()
         assert weight.grad.item() == 2.0  # the mean of 2 * rank
+
+        # 1 + 2^-9 is no number of bf16: each rank rounds a third of it before the sum.
+        module = group.wrap(nn.Linear(1, 1, bias=False), compresses_gradients=True)
+        module(torch.full((1,), 1 + 2**-9)).backward()
+        third = torch.tensor((1 + 2**-9) / 3).bfloat16()
+        assert next(module.parameters()).grad.item() == (third + third + third).item()
     if info.is_first:
         print("done")
 """

@@ -112,6 +112,7 @@ def failing(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tree["training"] |= {
         "batch_sentences": 6,
         "accumulate": 2,
+        "gradient_exchange": "bf16",
         "ema": 0.9,
         "schedule": "failing",
         "epochs": 4,
@@ -198,6 +199,7 @@ def test_another_number_of_processes_continues_with_a_warning(
     called = nmt_train("a.yaml", "--run", run)
     assert called.code == 0, called.err
     assert "the last checkpoint was written by 2 processes, and this run has 1" in called.err
+    assert "training.gradient_exchange has no effect in a single process" in called.err
     # Update 10 took the first 4 batches of the last epoch's 10; alone, an update takes 2.
     assert state_of(run / "checkpoints/last")["step"] == 10 + 3
     assert any("finished after 4 epochs" in line for line in lines_of(run / "train.log")[-8:])
