@@ -1,7 +1,8 @@
 """Batch loader of training: an infinite stream of batches that can start at any position."""
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ from nmt.data.images import upcast_features
 from nmt.data.special_tokens import SpecialTokenPair
 from nmt.data.token_corpus import Array, TokenCorpus
 from nmt.distributed.rank import SINGLE_PROCESS, RankInfo
+from nmt.prefetch import run_in_thread
 
 # A corpus, and the rows of each batch.
 Plan = tuple[TokenCorpus, list[Array]]
@@ -142,7 +144,7 @@ class BatchLoader:
             for first in range(start, len(plan), batches_per_update):
                 end = first + batches_per_update
                 if following is None and end > PLAN_AHEAD_AFTER * len(plan):
-                    following = self._plan_ahead(epoch + 1)
+                    following = run_in_thread("nmt-plan", partial(self._plan, epoch + 1))
                 # A checkpoint stores this position; the end of an epoch is the start of the next
                 # one.
                 is_last = end >= len(plan)
@@ -152,13 +154,6 @@ class BatchLoader:
             epoch, start = epoch + 1, 0
             if following is not None:
                 self._cached = epoch, following.result()
-
-    def _plan_ahead(self, epoch: int) -> Future[Plan]:
-        planner = ThreadPoolExecutor(1, "nmt-plan")
-        plan = planner.submit(self._plan, epoch)
-        # The thread ends with the plan, so that none is left if training stops.
-        planner.shutdown(wait=False)
-        return plan
 
     def _load_update(
         self, corpus: TokenCorpus, batches: list[Array], following: Position, rank: RankInfo
