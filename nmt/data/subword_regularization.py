@@ -151,10 +151,8 @@ class _BpeSegmenter:
     def __call__(self, word: list[int]) -> Segmentations:
         # By the word, so that the result depends on no other word.
         random = Random(f"{word} {self._dropout}").random
-        found = Counter(
-            (*self._vocabulary.drop_merges(word, lambda: random() < self._dropout),)
-            for _ in range(DROPOUT_DRAWS)
-        )
+        drawn = self._vocabulary.drop_merges(word, lambda: random() < self._dropout, DROPOUT_DRAWS)
+        found = Counter(map(tuple, drawn))
         return list(map(list, found)), np.fromiter(found.values(), np.float64, len(found))
 
 

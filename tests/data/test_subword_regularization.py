@@ -218,14 +218,14 @@ def test_merging_without_dropout_is_the_segmentation(bpe: Any, bpe_pairs: Pairs)
     assert bpe.sampling == "bpe"
     assert sum(len(word) > 2 for word in words) > 20
     for word in words:
-        assert bpe.drop_merges(word, lambda: False) == word
-        characters = bpe.drop_merges(word, lambda: True)
+        assert bpe.drop_merges(word, lambda: False, 2) == [word, word]
+        (characters,) = bpe.drop_merges(word, lambda: True, 1)
         assert bpe.decode(characters) == bpe.decode(word)
         assert bpe.unk not in characters
         surfaces = [t.strip("\u2581").removesuffix("@@") for t in bpe.tokens(characters)]
         assert max(map(len, surfaces)) == 1
     symbol = bpe.encode("aXyn")
-    tokens = bpe.tokens(bpe.drop_merges(symbol, lambda: True))
+    tokens = bpe.tokens(bpe.drop_merges(symbol, lambda: True, 1)[0])
     assert [one.removesuffix("@@") for one in tokens if "X" in one] == ["Xy"]
 
 
@@ -255,7 +255,7 @@ def test_dropped_merges_have_the_distribution_of_algorithm_1() -> None:
     assert len(expected) == 8
     random = Random(1).random
     found = Counter(
-        (*merge("abcd", lambda pair: ranks.get("".join(pair)), lambda: random() < 0.3),)
+        (*merge("abcd", lambda a, b: ranks.get(a + b, math.inf), lambda: random() < 0.3),)
         for _ in range(draws)
     )
     assert found.keys() == expected.keys()
@@ -288,7 +288,7 @@ def test_bpe_dropout_changes_segmentations_but_not_text(
 def test_words_that_bpe_does_not_know_are_unchanged(bpe: Any) -> None:
     word = bpe.encode("漢Mann")
     assert bpe.unk in word
-    assert bpe.drop_merges(word, lambda: True) == word
+    assert bpe.drop_merges(word, lambda: True, 1) == [word]
 
 
 def test_large_alpha_selects_the_most_probable_segmentation(

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from math import inf
 
-Rank = Callable[[tuple[str, str]], float | None]
-"""Priority of the merge of two neighboring symbols, lowest first; None if they do not merge."""
+Rank = Callable[[str, str], float]
+"""Priority of the merge of two neighboring symbols, lowest first; infinity if they do not merge."""
 
 Drop = Callable[[], bool]
-"""Whether a possible merge is dropped in this step; called once for each in its order."""
+"""Whether a possible merge is dropped; independent in each call."""
 
 
 def merge(symbols: Sequence[str], rank: Rank, drop: Drop | None = None) -> list[str]:
@@ -16,18 +17,21 @@ def merge(symbols: Sequence[str], rank: Rank, drop: Drop | None = None) -> list[
     Args:
         symbols: symbols of a word, mostly its characters
         rank: priority of a merge
-        drop: drops each possible merge of a step independently; None for no dropout
+        drop: drops each possible merge of a step; None for no dropout
     """
     merged = list(symbols)
+    ranks = [rank(*pair) for pair in pairwise(merged)]
     while True:
-        ranked = [(rank(pair), position) for position, pair in enumerate(pairwise(merged))]
-        possible = [
-            (priority, position)
-            for priority, position in ranked
-            if priority is not None and not (drop is not None and drop())
-        ]
-        if not possible:
+        # Of several occurrences the first one. Whether worse merges are dropped does not matter.
+        lowest, best = inf, -1
+        for position, priority in enumerate(ranks):
+            if priority < lowest and not (drop is not None and drop()):
+                lowest, best = priority, position
+        if best < 0:
             return merged
-        # Of several occurrences, the first one.
-        _, position = min(possible)
-        merged[position : position + 2] = ["".join(merged[position : position + 2])]
+        merged[best : best + 2] = [merged[best] + merged[best + 1]]
+        del ranks[best]
+        if best > 0:
+            ranks[best - 1] = rank(merged[best - 1], merged[best])
+        if best < len(ranks):
+            ranks[best] = rank(merged[best], merged[best + 1])

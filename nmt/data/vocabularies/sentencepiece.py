@@ -257,32 +257,38 @@ class SentencePieceVocabulary(Vocabulary):
         is_same_text = nbest and "".join(self.tokens(nbest[0])) == "".join(self.tokens(ids))
         return nbest if is_same_text else [ids]
 
-    def drop_merges(self, ids: list[int], drop: Drop) -> list[int]:
-        """Segment a word by BPE, with merges dropped; it is unchanged if that gives unknown tokens.
+    def drop_merges(self, ids: list[int], drop: Drop, count: int) -> list[list[int]]:
+        """Return segmentations of a word by BPE, with merges dropped.
 
         Args:
-            ids: token ids of the word
+            ids: token ids of the word, which keeps them if it has characters without a token
             drop: see `merge`
+            count: number of segmentations
         """
         symbols = [
             symbol
             for token in self.tokens(ids)
             for symbol in ([token] if token in self.user_defined_symbols else token)
         ]
-        known = self._merged_tokens
-        merged = merge(symbols, lambda pair: known.get(pair[0] + pair[1], (None, 0))[0], drop)
-        return [known[one][1] for one in merged] if known.keys() >= {*merged} else ids
+        ranks, known = self._merges
+        if not known.keys() >= {*symbols}:
+            return [ids] * count
+        found = (
+            merge(symbols, lambda left, right: ranks.get(left + right, math.inf), drop)
+            for _ in range(count)
+        )
+        return [[known[token] for token in tokens] for tokens in found]
 
     @cached_property
-    def _merged_tokens(self) -> dict[str, tuple[float | None, int]]:
-        """The rank and the id of each token of BPE; user-defined symbols are the result of none."""
-        symbols, log_probs = {*self.user_defined_symbols}, self.log_probs()
-        tokens = self.tokens(range(len(self)))
-        return {
-            token: (None if token in symbols else -log_probs[i], i)
-            for i, token in enumerate(tokens)
-            if log_probs[i] > -math.inf
+    def _merges(self) -> tuple[dict[str, float], dict[str, int]]:
+        """The rank of each token that merges may give, and the id of each token of text."""
+        symbols, scores = {*self.user_defined_symbols}, self.log_probs()
+        known = {
+            token: i
+            for i, token in enumerate(self.tokens(range(len(self))))
+            if scores[i] > -math.inf
         }
+        return {one: -scores[i] for one, i in known.items() if one not in symbols}, known
 
 
 def _model_type(model_proto: bytes) -> int:

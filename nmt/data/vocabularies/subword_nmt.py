@@ -8,6 +8,7 @@ the last end in `@@`: `low@@ er`. fastBPE writes the same operations, each with 
 import re
 from collections.abc import Container, Iterable, Sequence
 from functools import cached_property
+from math import inf
 from typing import Any
 
 from nmt.data.vocabularies.merging import Drop, merge
@@ -57,19 +58,22 @@ class SubwordNmtVocabulary(WordVocabulary):
     def sampling(self) -> SamplingKind:
         return "bpe"
 
-    def drop_merges(self, ids: list[int], drop: Drop) -> list[int]:
-        """Segment a word with merges dropped; it is unchanged if that gives unknown tokens.
+    def drop_merges(self, ids: list[int], drop: Drop, count: int) -> list[list[int]]:
+        """Return segmentations of a word, with merges dropped.
 
         Args:
-            ids: token ids of the word
+            ids: token ids of the word, which are kept where merges give unknown tokens
             drop: see `merge`
+            count: number of segmentations
         """
         if self.unk in ids:
-            return ids
-        word = "".join(map(self.surface, self.tokens(ids)))
-        found = [self._ids.get(token) for token in self._codes.split(word, self._ids, drop)]
-        known = [i for i in found if i is not None]
-        return known if len(known) == len(found) else ids
+            return [ids] * count
+        word, known = "".join(map(self.surface, self.tokens(ids))), self._ids
+        found = (self._codes.split(word, known, drop) for _ in range(count))
+        return [
+            [known[token] for token in tokens] if known.keys() >= {*tokens} else ids
+            for tokens in found
+        ]
 
     @staticmethod
     def forms(symbol: str) -> list[str]:
@@ -165,7 +169,7 @@ class Codes:
             subwords = [*word[:-1], word[-1] + END_OF_WORD]
         else:
             subwords = [*word, END_OF_WORD]
-        subwords = merge(subwords, self.ranks.get, drop)
+        subwords = merge(subwords, lambda *pair: self.ranks.get(pair, inf), drop)
         if subwords[-1] == END_OF_WORD:
             subwords.pop()
         subwords[-1] = subwords[-1].removesuffix(END_OF_WORD)
