@@ -9,7 +9,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import layer_norm
 
-from nmt.model.layers.dropout import NO_STATE_DROPOUT, StateDropout
 from nmt.model.layers.recurrent import (
     GRULayer,
     LayerState,
@@ -53,15 +52,8 @@ class NormalizedLayer(RecurrentLayer):
     has_input_bias, has_native = False, False
     parts: tuple[int, ...]
 
-    def __init__(
-        self,
-        input_size: int | tuple[int, ...],
-        hidden_size: int,
-        feedback_size: int = 0,
-        rates: StateDropout = NO_STATE_DROPOUT,
-    ) -> None:
-        super().__init__(input_size, hidden_size, feedback_size, rates)
-        sizes = [gates * hidden_size for gates in self.parts]
+    def create_parameters(self) -> None:
+        sizes = [gates * self.hidden_size for gates in self.parts]
         self.input_norm = GateNorm(sizes)
         # The bias of the sum of both is that of `input_norm`.
         self.recurrent_norm = GateNorm(sizes, bias=False)
@@ -100,16 +92,10 @@ class NormalizedLSTMLayer(NormalizedLayer):
 
     gates, has_cell, parts = LSTMLayer.gates, True, (LSTMLayer.gates,)
 
-    def __init__(
-        self,
-        input_size: int | tuple[int, ...],
-        hidden_size: int,
-        feedback_size: int = 0,
-        rates: StateDropout = NO_STATE_DROPOUT,
-    ) -> None:
-        super().__init__(input_size, hidden_size, feedback_size, rates)
+    def create_parameters(self) -> None:
+        super().create_parameters()
         self.open_forget_gates()
-        self.cell_norm = nn.LayerNorm(hidden_size)
+        self.cell_norm = nn.LayerNorm(self.hidden_size)
 
     def step(
         self,
@@ -140,15 +126,9 @@ class NormalizedGRULayer(NormalizedLayer):
 
     gates, has_cell, parts = GRULayer.gates, False, (2, 1)
 
-    def __init__(
-        self,
-        input_size: int | tuple[int, ...],
-        hidden_size: int,
-        feedback_size: int = 0,
-        rates: StateDropout = NO_STATE_DROPOUT,
-    ) -> None:
-        super().__init__(input_size, hidden_size, feedback_size, rates)
-        self.reset_bias = nn.Parameter(torch.zeros(hidden_size))
+    def create_parameters(self) -> None:
+        super().create_parameters()
+        self.reset_bias = nn.Parameter(torch.zeros(self.hidden_size))
 
     def step(
         self,
@@ -173,15 +153,8 @@ class GateNormLSTMLayer(RecurrentLayer):
     gates, has_cell = LSTMLayer.gates, True
     has_input_bias, has_native = False, False
 
-    def __init__(
-        self,
-        input_size: int | tuple[int, ...],
-        hidden_size: int,
-        feedback_size: int = 0,
-        rates: StateDropout = NO_STATE_DROPOUT,
-    ) -> None:
-        super().__init__(input_size, hidden_size, feedback_size, rates)
-        self.norm = GateNorm([hidden_size] * self.gates)
+    def create_parameters(self) -> None:
+        self.norm = GateNorm([self.hidden_size] * self.gates)
         self.open_forget_gates()
 
     @property

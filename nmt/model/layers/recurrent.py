@@ -79,6 +79,10 @@ class RecurrentLayer(FusedSupport, nn.Module, ABC):
             whole[:, :hidden_size], whole[:, hidden_size:] = recurrent, feedback
             recurrent = whole
         self.recurrent = ConcatLinear((hidden_size, feedback_size), recurrent)
+        self.create_parameters()
+
+    def create_parameters(self) -> None:
+        """Create the parameters of a subclass besides W, V, C and b, or change initial values."""
 
     @property
     def bias(self) -> Float[Tensor, " g"]:
@@ -194,14 +198,7 @@ class LSTMLayer(RecurrentLayer):
     supports_fused = True
     gates, has_cell = 4, True
 
-    def __init__(
-        self,
-        input_size: int | tuple[int, ...],
-        hidden_size: int,
-        feedback_size: int = 0,
-        rates: StateDropout = NO_STATE_DROPOUT,
-    ) -> None:
-        super().__init__(input_size, hidden_size, feedback_size, rates)
+    def create_parameters(self) -> None:
         self.open_forget_gates()
 
     def step(
@@ -298,15 +295,8 @@ class GRULayer(RecurrentLayer):
 
     gates, has_cell = 3, False
 
-    def __init__(
-        self,
-        input_size: int | tuple[int, ...],
-        hidden_size: int,
-        feedback_size: int = 0,
-        rates: StateDropout = NO_STATE_DROPOUT,
-    ) -> None:
-        super().__init__(input_size, hidden_size, feedback_size, rates)
-        self.reset_bias = nn.Parameter(torch.zeros(hidden_size))
+    def create_parameters(self) -> None:
+        self.reset_bias = nn.Parameter(torch.zeros(self.hidden_size))
 
     def step(
         self,
