@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from nmt.serving.models import ModelSpec
 
 NAME = "nmt-serve"
-PACKAGES = ("fastapi", "uvicorn", "multipart", "prometheus_client")
+PACKAGES = ("fastapi", "fastapi_offline", "uvicorn", "multipart", "prometheus_client")
 MAX_NUMBER = 1_000_000_000
 MAX_WAIT = 10.0  # seconds
 GRACE = 60  # seconds in which running requests may end after SIGTERM

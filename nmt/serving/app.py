@@ -6,6 +6,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
@@ -34,7 +35,9 @@ def create_app(service: Service, origins: Sequence[str] = ()) -> FastAPI:
         service: service with loaded models
         origins: origins of pages whose scripts may use the service; * for all
     """
-    app = FastAPI(
+    # The page of the interfaces, /docs, works without a connection to the Internet.
+    app = FastAPIOffline(
+        redoc_url=None,
         title="nmt-serve",
         version=VERSION,
         description="Translation by attention models, with the API of LibreTranslate.",

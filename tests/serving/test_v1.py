@@ -1,6 +1,7 @@
 """The API of this toolkit, with a service inside the test."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -113,5 +114,18 @@ def test_mistakes_are_named(
             assert (answer.status_code, error in answer.json()["error"]) == (status, True), (
                 answer.text
             )
+
+    run(test)
+
+
+def test_openapi_page_loads_only_files_of_the_service(translator: Translator) -> None:
+    async def test() -> None:
+        async with serving(translator) as client:
+            page = (await client.get("/docs")).text
+            files = re.findall(r'(?:src|href)="([^"]+)"', page)
+            assert len(files) == 3
+            for file in files:
+                assert file.startswith("/")
+                assert (await client.get(file)).status_code == 200
 
     run(test)
