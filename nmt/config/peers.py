@@ -32,6 +32,7 @@ PEER_KEYS = {
     "data.pre": "pretokenizer",
     "data.pre and data.post": "tokenizer onmt_tokenize",
     "tag in data.train, and search.tag": "src_prefix",
+    "data.target_order": "right_left",
     "data.max_length": (
         "max_sent_length src_seq_length tgt_seq_length max_seq_len max_source_positions "
         "max_target_positions"

@@ -209,7 +209,7 @@ class _SegmentationTable:
     def find_words(self, tokens: Array, offsets: Array) -> tuple[Array, Array]:
         """Return the number of each word, and the index of each sentence's first word.
 
-        A word starts at the start of a sentence and where `starts_words` says so. The indices have
+        A word starts at the start of a sentence and where `starts_words` is True. The indices have
         one more entry for the end.
         """
         ids = tokens[offsets[0] : offsets[-1]].astype(np.int32)

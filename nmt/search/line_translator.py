@@ -212,12 +212,12 @@ class LineTranslator:
 
         Args:
             lines: lines, all with a target
-            options: options of that model's search, of which length penalty, tag and batches apply
+            options: options of that model's search, of which length_penalty, batch_tokens and tag
+                apply
         """
         own = SearchOptions(
             length_penalty=options.length_penalty,
             batch_tokens=options.batch_tokens,
-            batch_sentences=options.batch_sentences,
             tag=options.tag or self.options.tag,
         )
         return [one.score for one in self.translate_lines(lines, own)]
