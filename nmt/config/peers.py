@@ -78,6 +78,7 @@ PEER_KEYS = {
     "training.batch_sentences": "mini_batch max_sentences",
     "training.batch_tokens": "max_tokens mini_batch_words",
     "training.batch_tokens: auto": "mini_batch_fit",
+    "training.bucket_pairs": "bucket_size",
     "training.accumulate": (
         "batch_multiplier accum_count optimizer_delay update_interval update_freq"
     ),

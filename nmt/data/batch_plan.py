@@ -5,6 +5,8 @@ options, the seed and the epoch, so that training can continue at any batch with
 ones before.
 """
 
+from typing import Any
+
 import numpy as np
 
 from nmt.data.token_corpus import Array
@@ -19,6 +21,9 @@ LENGTH_JITTER = 0.05
 ROW_MULTIPLE = 16
 LENGTH_MULTIPLE = 8
 
+BLOCK_PAIRS = 2048
+"""Consecutive pairs of a text that are in the same bucket, for reading from a disk."""
+
 
 def plan_epoch(
     source_lengths: Array,
@@ -28,6 +33,7 @@ def plan_epoch(
     batch_sentences: int | None = None,
     seed: int,
     epoch: int,
+    bucket: int = 0,
     few_shapes: bool = False,
 ) -> list[Array]:
     """Plan the batches of an epoch in random order; each pair is in exactly one batch.
@@ -41,10 +47,11 @@ def plan_epoch(
         batch_sentences: maximum number of pairs per batch; None for no limit
         seed: seed of the run
         epoch: number of the epoch
+        bucket: number of the bucket, if the lengths are those of a part of the epoch
         few_shapes: whether batches have rounded sizes, as `LENGTH_MULTIPLE` describes
     """
-    # Seeded by both numbers, so that any epoch can be planned without the ones before it.
-    generator = np.random.default_rng([seed, epoch])
+    # Seeded by these numbers, so that any bucket can be planned without the ones before it.
+    generator = np.random.default_rng([seed, epoch, bucket])
     num_pairs = len(source_lengths)
     # The shuffle decides the order of pairs with equal keys, which the stable sort keeps.
     keys = [_jitter(lengths, generator) for lengths in (source_lengths, target_lengths)]
@@ -54,6 +61,27 @@ def plan_epoch(
     )
     # Shuffled, because consecutive batches of similar length would bias the updates.
     return [batches[i] for i in generator.permutation(len(batches))]
+
+
+def bucket_rows(num_pairs: int, buckets: int, bucket: int, *, seed: int, epoch: int) -> Array:
+    """Return the indices of the pairs of a bucket: blocks of consecutive pairs, drawn at random.
+
+    Each pair of an epoch is in exactly one bucket. All buckets have the same number of blocks, or
+    one less.
+
+    Args:
+        num_pairs: number of pairs of the epoch
+        buckets: number of buckets of the epoch
+        bucket: number of the bucket, from 0
+        seed: seed of the run
+        epoch: number of the epoch
+    """
+    # A bucket of this number does not exist, so no plan has the same random numbers.
+    generator = np.random.default_rng([seed, epoch, buckets])
+    block_pairs = min(BLOCK_PAIRS, -(-num_pairs // buckets))
+    blocks = generator.permutation(-(-num_pairs // block_pairs))[bucket::buckets]
+    rows = (blocks[:, None] * block_pairs + np.arange(block_pairs)).flatten()
+    return rows[rows < num_pairs].astype(_index_type(num_pairs))
 
 
 def plan_by_length(
@@ -80,8 +108,12 @@ def longest_batch(plan: list[Array], source_lengths: Array, target_lengths: Arra
 
 
 def _indices(count: int) -> Array:
+    return np.arange(count, dtype=_index_type(count))
+
+
+def _index_type(count: int) -> type[np.signedinteger[Any]]:
     # Plans stay in memory, so they use 32 bits where possible.
-    return np.arange(count, dtype=np.int32 if count <= 1 << 31 else np.int64)
+    return np.int32 if count <= 1 << 31 else np.int64
 
 
 def _jitter(lengths: Array, generator: np.random.Generator) -> Array:

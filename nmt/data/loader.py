@@ -8,17 +8,20 @@ from typing import NamedTuple
 import numpy as np
 
 from nmt.data.batch import Batch, align_batch, combine, pad_rows
-from nmt.data.batch_plan import plan_epoch
+from nmt.data.batch_plan import bucket_rows, plan_epoch
 from nmt.data.images import upcast_features
 from nmt.data.special_tokens import SpecialTokenPair
-from nmt.data.token_corpus import Array, TokenCorpus
+from nmt.data.token_corpus import Array, TokenCorpus, sentence_lengths
 from nmt.distributed.rank import SINGLE_PROCESS, RankInfo
 from nmt.prefetch import run_in_thread
 
 # A corpus, and the rows of each batch.
 Plan = tuple[TokenCorpus, list[Array]]
 
-# Share of an epoch after which the next one is planned: late, since both plans take memory.
+# A corpus, and the rows of it that an epoch reads; None for all, once.
+Epoch = tuple[TokenCorpus, Array | None]
+
+# Share of a bucket after which the next one is planned: late, since both plans take memory.
 PLAN_AHEAD_AFTER = 0.9
 
 
@@ -68,11 +71,16 @@ class UpdateBatch(NamedTuple):
 class BatchLoader:
     """Loader of training batches, epoch after epoch.
 
+    An epoch consists of buckets, whose pairs are shuffled and sorted by length together. Each is
+    planned when the one before it ends, so that time and memory of a plan do not depend on the
+    size of the corpus, nor on the number of ranks.
+
     Args:
         corpus_of_epoch: returns the corpus of an epoch; without subword regularization always the
             same one
         special_tokens: special tokens of source and target
         batch_tokens, batch_sentences, seed, few_shapes: options of `plan_epoch`
+        bucket_pairs: maximum number of pairs of a bucket; None for one bucket per epoch
         pairs_of_epoch: returns the indices of the pairs that an epoch reads; None for all, once
     """
 
@@ -85,37 +93,70 @@ class BatchLoader:
         batch_sentences: int | None,
         seed: int,
         few_shapes: bool = False,
+        bucket_pairs: int | None = None,
         pairs_of_epoch: Callable[[int], Array] | None = None,
     ) -> None:
         self.corpus_of_epoch, self.special_tokens = corpus_of_epoch, special_tokens
         self.batch_tokens, self.batch_sentences, self.seed = batch_tokens, batch_sentences, seed
         self.few_shapes, self.pairs_of_epoch = few_shapes, pairs_of_epoch
-        # Corpus and plan of one epoch.
-        self._cached: tuple[int, Plan] | None = None
+        self.bucket_pairs = bucket_pairs
+        # The last epoch, and the plan of one bucket, by its epoch and number.
+        self._epoch: tuple[int, Epoch] | None = None
+        self._cached: tuple[tuple[int, int], Plan] | None = None
 
     def set_batch_tokens(self, batch_tokens: int) -> None:
         """Change the size of all following batches."""
         self.batch_tokens, self._cached = batch_tokens, None
 
-    def plan(self, epoch: int) -> Plan:
-        """Return the corpus of an epoch and the plan of its batches; the last one is cached."""
-        if self._cached is None or self._cached[0] != epoch:
-            self._cached = epoch, self._plan(epoch)
+    def plan(self, epoch: int, bucket: int = 0) -> Plan:
+        """Return the corpus of an epoch and the batches of a bucket; the last plan is cached."""
+        if self._cached is None or self._cached[0] != (epoch, bucket):
+            self._cached = (epoch, bucket), self._plan(epoch, bucket)
         return self._cached[1]
 
-    def _plan(self, epoch: int) -> Plan:
-        corpus = self.corpus_of_epoch(epoch)
-        source_lengths, target_lengths = corpus.source_lengths, corpus.target_lengths
-        pairs = None if self.pairs_of_epoch is None else self.pairs_of_epoch(epoch)
-        if pairs is not None:
-            source_lengths, target_lengths = source_lengths[pairs], target_lengths[pairs]
+    def batches_per_epoch(self) -> int:
+        """Return the number of batches of the first epoch, estimated from its first bucket."""
+        _, plan = self.plan(0)
+        return round(len(plan) * self._count_pairs(0) / sum(map(len, plan)))
+
+    def count_buckets(self, epoch: int) -> int:
+        """Return the number of buckets of an epoch."""
+        if self.bucket_pairs is None:
+            return 1
+        return max(1, -(-self._count_pairs(epoch) // self.bucket_pairs))
+
+    def _count_pairs(self, epoch: int) -> int:
+        corpus, pairs = self._read_epoch(epoch)
+        return len(corpus if pairs is None else pairs)
+
+    def _read_epoch(self, epoch: int) -> Epoch:
+        if self._epoch is None or self._epoch[0] != epoch:
+            pairs = None if self.pairs_of_epoch is None else self.pairs_of_epoch(epoch)
+            self._epoch = epoch, (self.corpus_of_epoch(epoch), pairs)
+        return self._epoch[1]
+
+    def _plan(self, epoch: int, bucket: int) -> Plan:
+        corpus, pairs = self._read_epoch(epoch)
+        buckets = self.count_buckets(epoch)
+        if buckets > 1:
+            count = self._count_pairs(epoch)
+            rows = bucket_rows(count, buckets, bucket, seed=self.seed, epoch=epoch)
+            pairs = rows if pairs is None else pairs[rows]
+        if pairs is None:
+            lengths = corpus.source_lengths, corpus.target_lengths
+        else:
+            arrays = corpus.arrays
+            lengths = (
+                sentence_lengths(arrays.source_offsets, pairs),
+                sentence_lengths(arrays.target_offsets, pairs),
+            )
         batches = plan_epoch(
-            source_lengths,
-            target_lengths,
+            *lengths,
             batch_tokens=self.batch_tokens,
             batch_sentences=self.batch_sentences,
             seed=self.seed,
             epoch=epoch,
+            bucket=bucket,
             few_shapes=self.few_shapes,
         )
         return corpus, batches if pairs is None else [pairs[batch] for batch in batches]
@@ -129,7 +170,7 @@ class BatchLoader:
         over the ranks round-robin. If an update has fewer batches than ranks, the other ranks get a
         dummy batch, because every rank must take part in every update.
 
-        Another thread plans the next epoch before this one ends, so that its batches follow at
+        Another thread plans the next bucket before this one ends, so that its batches follow at
         once.
 
         Args:
@@ -139,30 +180,48 @@ class BatchLoader:
         """
         epoch, start = position
         while True:
-            corpus, plan = self.plan(epoch)
-            following: Future[Plan] | None = None
-            for first in range(start, len(plan), batches_per_update):
-                end = first + batches_per_update
-                if following is None and end > PLAN_AHEAD_AFTER * len(plan):
-                    following = run_in_thread("nmt-plan", partial(self._plan, epoch + 1))
-                # A checkpoint stores this position; the end of an epoch is the start of the next
-                # one.
-                is_last = end >= len(plan)
-                position = Position(epoch + 1, 0) if is_last else Position(epoch, end)
-                yield self._load_update(corpus, plan[first:end], position, rank)
+            yield from self._updates_of_epoch(epoch, start, batches_per_update, rank)
             # Only the first epoch may start in the middle.
             epoch, start = epoch + 1, 0
+
+    def _updates_of_epoch(
+        self, epoch: int, start: int, size: int, rank: RankInfo
+    ) -> Iterator[UpdateBatch]:
+        """Yield the batches of the updates of an epoch from its batch number `start` on."""
+        buckets = self.count_buckets(epoch)
+        index = skipped = start
+        rest: list[Array] = []
+        for bucket in range(buckets):
+            corpus, plan = self.plan(epoch, bucket)
+            batches = rest + plan[skipped:]
+            skipped = max(0, skipped - len(plan))
+            is_last = bucket == buckets - 1
+            # Batches that fill no update are those of the next one, together with the next bucket.
+            end = len(batches) if is_last else len(batches) - len(batches) % size
+            rest = batches[end:]
+            following: Future[Plan] | None = None
+            next_bucket = (epoch + 1, 0) if is_last else (epoch, bucket + 1)
+            for first in range(0, end, size):
+                index += size
+                if following is None and first + size > PLAN_AHEAD_AFTER * end:
+                    following = run_in_thread("nmt-plan", partial(self._plan, *next_bucket))
+                # A checkpoint stores this position; the end of an epoch is the start of the next
+                # one.
+                ends_epoch = is_last and first + size >= end
+                position = Position(epoch + 1, 0) if ends_epoch else Position(epoch, index)
+                yield self._load_update(corpus, batches[first : first + size], position, rank)
             if following is not None:
-                self._cached = epoch, following.result()
+                self._cached = next_bucket, following.result()
 
     def _load_update(
         self, corpus: TokenCorpus, batches: list[Array], following: Position, rank: RankInfo
     ) -> UpdateBatch:
         # Counted from the plan for all ranks, so that normalizing the loss needs no all-reduce;
         # each pair has one </s>.
-        lengths = corpus.target_lengths
-        target_tokens = sum(int(lengths[rows].sum()) + len(rows) for rows in batches)
-        own = [self.load_batch(corpus, rows) for rows in batches[rank.rank :: rank.world_size]]
+        rows = np.concatenate(batches)
+        lengths = sentence_lengths(corpus.arrays.target_offsets, rows)
+        target_tokens = int(lengths.sum()) + len(rows)
+        own = [self.load_batch(corpus, one) for one in batches[rank.rank :: rank.world_size]]
         if not own:
             # One pair of a real batch: as cheap as possible, with valid tokens.
             indexed = self.load_batch(corpus, batches[0][:1])

@@ -153,6 +153,16 @@ class TokenCorpus:
         return _lengths(self.arrays.target_offsets)
 
 
+def sentence_lengths(offsets: Array, rows: Array) -> Array:
+    """Return the number of tokens of some sentences, as int32.
+
+    Args:
+        offsets: start of each sentence of a side, and the end of the last one
+        rows: indices of the sentences
+    """
+    return np.subtract(offsets[rows + 1], offsets[rows], dtype=np.int32, casting="unsafe")
+
+
 def _lengths(offsets: Array) -> Array:
     # Offsets beyond 32 bits wrap around, and the differences are still correct.
     return np.subtract(offsets[1:], offsets[:-1], dtype=np.int32, casting="unsafe")

@@ -59,6 +59,7 @@ def build_loader(experiment: Experiment, datasets: Datasets) -> BatchLoader:
         batch_sentences=training.batch_sentences,
         seed=training.seed,
         few_shapes=training.recurrence == "graph",
+        bucket_pairs=training.bucket_pairs,
         pairs_of_epoch=None if weighted is None else weighted.of_epoch,
     )
 

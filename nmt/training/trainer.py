@@ -291,8 +291,8 @@ class Trainer:
 
     def updates_per_epoch(self) -> int:
         """Return the number of updates of the first epoch; the others differ little, if at all."""
-        _, plan = self.loader.plan(0)
-        return -(-len(plan) // (self.accumulate * self.process_group.world_size))
+        batches = self.loader.batches_per_epoch()
+        return -(-batches // (self.accumulate * self.process_group.world_size))
 
     def update(self, batch: UpdateBatch) -> Update:
         """Update the parameters once.

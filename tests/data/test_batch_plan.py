@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from nmt.data.batch_plan import LENGTH_JITTER, longest_batch, plan_by_length, plan_epoch
+from nmt.data.batch_plan import (
+    BLOCK_PAIRS,
+    LENGTH_JITTER,
+    bucket_rows,
+    longest_batch,
+    plan_by_length,
+    plan_epoch,
+)
 from nmt.data.token_corpus import Array
 
 generator = np.random.default_rng(5)
@@ -72,6 +79,29 @@ def test_plan_depends_only_on_seed_and_epoch() -> None:
         # Other batches, not only another order of the same batches.
         batches, others = ({frozenset(batch.tolist()) for batch in plan} for plan in (first, other))
         assert len(batches & others) < len(batches) / 2
+
+
+@pytest.mark.parametrize(("pairs", "buckets"), [(10 * BLOCK_PAIRS + 5, 3), (10, 4), (7, 7)])
+def test_buckets_divide_an_epoch_into_random_blocks(pairs: int, buckets: int) -> None:
+    def rows(epoch: int) -> list[Array]:
+        return [bucket_rows(pairs, buckets, n, seed=1, epoch=epoch) for n in range(buckets)]
+
+    found = rows(epoch=0)
+    assert sorted(np.concatenate(found).tolist()) == list(range(pairs))
+    assert same(found, rows(epoch=0))
+    assert not same(found, rows(epoch=1))
+    size = min(BLOCK_PAIRS, -(-pairs // buckets))
+    assert max(map(len, found)) - min(map(len, found)) <= 2 * size
+    for own in found:
+        starts = own[np.diff(own, prepend=-2) != 1]
+        assert not np.any(starts % size)
+
+
+def test_epoch_of_one_bucket_has_the_order_of_earlier_versions() -> None:
+    numbers = [np.random.default_rng(seed).random(5).tolist() for seed in ([3, 1], [3, 1, 0])]
+    assert numbers[0] == numbers[1]
+    large = [np.random.default_rng(seed).random() for seed in ([2**63, 1], [2**63, 1, 0])]
+    assert large[0] == large[1]
 
 
 def test_order_of_batches_is_independent_of_length() -> None:

@@ -18,15 +18,26 @@ from nmt.errors import UserError
 from tests.commands import PHRASES
 
 
-@pytest.fixture(scope="module")
-def loader() -> BatchLoader:
+@pytest.fixture(scope="module", params=[None, 20], ids=["one bucket", "3 buckets"])
+def loader(request: pytest.FixtureRequest) -> BatchLoader:
     """Return a loader of sixty phrases in batches of at most 7."""
     corpus = find_corpus(PHRASES, "de", "en")
     lines = (line for pair in corpus.pairs() for line in pair)
     vocabulary = SentencePieceVocabulary.train(lines, size=180)
     tokenized = tokenize_corpus(corpus, vocabulary, vocabulary, max_length=100, cache_dir=None)
     specials = (vocabulary.special_tokens, vocabulary.special_tokens)
-    return BatchLoader(lambda _: tokenized, specials, batch_tokens=4000, batch_sentences=7, seed=1)
+    return BatchLoader(
+        lambda _: tokenized,
+        specials,
+        batch_tokens=4000,
+        batch_sentences=7,
+        seed=1,
+        bucket_pairs=request.param,
+    )
+
+
+def _count_batches(loader: BatchLoader) -> int:
+    return sum(len(loader.plan(0, bucket)[1]) for bucket in range(loader.count_buckets(0)))
 
 
 def _lines(update: UpdateBatch) -> list[int]:
@@ -37,10 +48,10 @@ def _lines(update: UpdateBatch) -> list[int]:
 def test_ranks_read_each_pair_once_and_make_the_same_updates(
     loader: BatchLoader, processes: int, accumulate: int
 ) -> None:
-    plan = loader.plan(0)[1]
-    size = processes * accumulate
-    updates = -(-len(plan) // size)
-    assert processes == 1 or len(plan) % size  # the last update of an epoch has fewer batches
+    batches, size = _count_batches(loader), processes * accumulate
+    assert abs(loader.batches_per_epoch() - batches) <= loader.count_buckets(0)
+    updates = -(-batches // size)
+    assert processes == 1 or batches % size  # the last update of an epoch has fewer batches
     shares = [
         list(islice(loader.updates(Position(0, 0), size, RankInfo(n, processes)), updates + 1))
         for n in range(processes)
@@ -59,7 +70,7 @@ def test_ranks_read_each_pair_once_and_make_the_same_updates(
 
 
 def test_rank_without_batch_gets_a_dummy_batch(loader: BatchLoader) -> None:
-    last = len(loader.plan(0)[1]) - 1
+    last = _count_batches(loader) - 1
     update = next(loader.updates(Position(0, last), 3, RankInfo(2, 3)))
     (dummy,) = update.batches
     assert dummy.is_dummy
