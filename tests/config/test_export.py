@@ -15,6 +15,7 @@ from nmt.errors import UserError
 from nmt.registry import ENCODERS, FAMILIES
 from tests.config.conftest import REQUIRED_KEYS
 
+SCHEMA = json_schema()
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 COMPONENTS = """
 include: [a.yaml, b.yaml]
@@ -59,7 +60,7 @@ def test_the_list_shows_types_ranges_and_defaults() -> None:
 def test_the_list_contains_every_option_of_a_section(section: str) -> None:
     text = list_options(section)
     assert text in list_options()
-    schema = json_schema()
+    schema = SCHEMA
     options = dict(_leaves(schema["properties"][section], schema["$defs"]))
     lines = dict(
         re.findall(r"^  ([\w.]+)(?: \(.+?, (?:required|default .+)\))?: (.+)$", text, re.M)
@@ -132,7 +133,7 @@ def _of_branch(value: Mapping[str, Any], branch: Mapping[str, Any], where: str) 
 
 def _resolved(schema: Mapping[str, Any]) -> Mapping[str, Any]:
     reference = schema.get("$ref")
-    return json_schema()["$defs"][reference.split("/")[-1]] if reference else schema
+    return SCHEMA["$defs"][reference.split("/")[-1]] if reference else schema
 
 
 def _is_of_type(value: Mapping[str, Any], branch: Mapping[str, Any]) -> bool:
@@ -144,23 +145,23 @@ def _is_of_type(value: Mapping[str, Any], branch: Mapping[str, Any]) -> bool:
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda file: file.stem)
 def test_the_schema_allows_every_key_of_the_configs_of_the_repository(config: Path) -> None:
     tree = yaml.safe_load(config.read_text(encoding="utf-8"))
-    assert list(_unknown(tree, json_schema())) == []
+    assert list(_unknown(tree, SCHEMA)) == []
 
 
 def test_the_schema_allows_components_by_name_and_with_options() -> None:
     tree = yaml.safe_load(REQUIRED_KEYS.splitlines()[0] + COMPONENTS)
-    assert list(_unknown(tree, json_schema())) == []
+    assert list(_unknown(tree, SCHEMA)) == []
 
 
 def test_the_schema_allows_earlier_spellings() -> None:
     tree = yaml.safe_load(REQUIRED_KEYS.splitlines()[0] + "\nsearch: {stop: likely}\n")
-    assert list(_unknown(tree, json_schema())) == []
+    assert list(_unknown(tree, SCHEMA)) == []
 
 
 def test_the_schema_allows_options_of_an_included_component() -> None:
     tree = yaml.safe_load("include: a.yaml\nmodel: {decoder: {dropout: 0.1}}\n")
-    assert list(_unknown(tree, json_schema())) == []
-    assert list(_unknown({"model": {"decoder": {"dropuot": 0.1}}}, json_schema())) == [
+    assert list(_unknown(tree, SCHEMA)) == []
+    assert list(_unknown({"model": {"decoder": {"dropuot": 0.1}}}, SCHEMA)) == [
         ".model.decoder.dropuot"
     ]
 
@@ -177,11 +178,11 @@ def test_the_schema_allows_options_of_an_included_component() -> None:
     ],
 )
 def test_the_schema_rejects_unknown_keys_and_components(text: str, where: str) -> None:
-    assert list(_unknown(yaml.safe_load(text), json_schema())) == [where]
+    assert list(_unknown(yaml.safe_load(text), SCHEMA)) == [where]
 
 
 def test_the_schema_describes_the_types_ranges_and_help_of_options() -> None:
-    branches = json_schema()["$defs"]["ModelConfig"]["properties"]["encoder"]["anyOf"]
+    branches = SCHEMA["$defs"]["ModelConfig"]["properties"]["encoder"]["anyOf"]
     bilstm = next(
         b for b in branches if b.get("properties", {}).get("type", {}).get("const") == "bilstm"
     )
@@ -193,13 +194,13 @@ def test_the_schema_describes_the_types_ranges_and_help_of_options() -> None:
 
 
 def test_the_schema_allows_null_for_the_default_component() -> None:
-    fields = json_schema()["$defs"]["ModelConfig"]["properties"]
+    fields = SCHEMA["$defs"]["ModelConfig"]["properties"]
     for name in ("encoder", "decoder", "attention", "score"):
         assert None in fields[name]["anyOf"][0]["enum"]
 
 
 def test_the_schema_allows_null_for_sections_with_defaults() -> None:
-    sections = json_schema()["properties"]
+    sections = SCHEMA["properties"]
     assert [key for key, one in sections.items() if {"type": "null"} in one.get("anyOf", [])] == [
         "model",
         "search",
@@ -215,7 +216,7 @@ def test_every_key_has_a_description() -> None:
             if not whole.get("description"):
                 yield f"{where}.{name}"
 
-    schema = json_schema()
+    schema = SCHEMA
     assert list(described(schema, "")) == []
     for name, section in schema["$defs"].items():
         if "properties" in section:
@@ -224,8 +225,8 @@ def test_every_key_has_a_description() -> None:
 
 
 def test_the_schema_contains_every_section() -> None:
-    assert set(json_schema()["properties"]) == {*Experiment.model_fields, "include"}
+    assert set(SCHEMA["properties"]) == {*Experiment.model_fields, "include"}
 
 
 def test_nothing_is_required_because_other_files_may_contain_it() -> None:
-    assert '"required"' not in json.dumps(json_schema())
+    assert '"required"' not in json.dumps(SCHEMA)
