@@ -13,17 +13,24 @@ from uuid import uuid4
 from torch.distributed.elastic.multiprocessing.errors import record
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
+# Modules that are imported only when they are needed; DDP needs the last one.
+IMPORTS = {
+    "nmt.cli.translate": ["nmt.cli.translate_io"],
+    "nmt.cli.train": ["nmt.training.run", "torch._dynamo"],
+}
+
 
 def _run(module: str, *arguments: str) -> None:
     sys.argv = [module, *arguments]
     # multiprocessing has replaced it.
     sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
-    sys.exit(import_module(module).main(list(arguments)))
+    # torch takes the exit code None for a failure without an error.
+    sys.exit(import_module(module).main(list(arguments)) or 0)
 
 
 @record
 def _main(processes: str, restarts: str, module: str, *arguments: str) -> None:
-    for shared in (module, "nmt.training.run", "nmt.cli.translate_io", "torch._dynamo"):
+    for shared in (module, *IMPORTS.get(module, ["torch._dynamo"])):
         import_module(shared)
     config = LaunchConfig(
         min_nodes=1,

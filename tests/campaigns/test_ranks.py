@@ -40,7 +40,7 @@ FAILURES = {
 
 def _start(folder: Path, processes: int = 2) -> subprocess.Popen[str]:
     return start_ranks(
-        "train",
+        "nmt.cli.train",
         "dates.yaml",
         "--run-dir",
         "run",

@@ -1,4 +1,4 @@
-"""nmt-train as several processes that torchrun starts, on the CPU."""
+"""nmt-train as several processes, on the CPU: one job is that of the real torchrun."""
 
 import shutil
 from pathlib import Path
@@ -49,9 +49,8 @@ def _ranks(folder: Path, *arguments: object, fail: str = "", **options: Any) -> 
         fail: the failure after each start, as RANK:UPDATE:FAILURE
         options: further arguments of `start_ranks`
     """
-    # The failures of a process are reported and repaired by the real torchrun.
-    options |= {"cwd": folder, "environment": {"FAIL": fail}, "forked": not fail}
-    process = start_ranks("train", "a.yaml", *arguments, **options)
+    options |= {"cwd": folder, "environment": {"FAIL": fail}}
+    process = start_ranks("nmt.cli.train", "a.yaml", *arguments, **options)
     out, err = process.communicate(timeout=600)
     assert out == ""
     return process.returncode, err
@@ -140,7 +139,7 @@ def _assert_equal(run: Path, other: Path) -> None:
 @pytest.fixture(scope="module")
 def failed(failing: Path) -> tuple[int, str]:
     """Exit code and standard error of the run `failed`, in which one process raised an error."""
-    return _ranks(failing, "--run-dir", "failed", fail="1:3:raise")
+    return _ranks(failing, "--run-dir", "failed", fail="1:3:raise", forked=False)
 
 
 @pytest.mark.slow

@@ -1,9 +1,5 @@
 """`batch_tokens: auto`, with a simulated limit of memory."""
 
-import os
-import subprocess
-import sys
-import textwrap
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -24,9 +20,9 @@ from nmt.training.datasets import prepare_datasets
 from nmt.training.setup import build_trainer
 from nmt.training.trainer import Trainer
 from tests.commands import nmt_train, write_experiment
+from tests.conftest import start_ranks
 from tests.training.conftest import quick
 
-ROOT = Path(__file__).parents[2]
 AUTO = TrainingConfig(batch_tokens="auto", steps=1)
 
 
@@ -167,34 +163,6 @@ def test_a_size_that_does_not_fit_on_another_rank_is_too_large(
     assert 0.9 * 150 * 7 / 8 - 1 <= found <= 0.9 * 150 + 32
 
 
-PROGRAM = """
-    import sys
-    from pathlib import Path
-    import torch
-    from nmt.config.loader import load_experiment
-    from nmt.distributed.process_group import join
-    from nmt.distributed.rank import RankInfo
-    from nmt.training import batch_size
-    from nmt.training.datasets import prepare_datasets
-    from nmt.training.setup import build_trainer
-    from tests.training.test_batch_size import CUBLAS, _holding
-
-    batch_size.MIN_BATCH_TOKENS = 32
-    info = RankInfo.from_environment()
-    with join(info, "cpu") as group:
-        experiment = load_experiment(Path(sys.argv[1])).experiment
-        trainer = build_trainer(
-            experiment, prepare_datasets(experiment, None), torch.device("cpu"), group
-        )
-        with _holding((300, 150)[group.rank], CUBLAS):
-            found = batch_size.find_batch_tokens(trainer)
-        assert group.all_equal(found) and 0.9 * 150 * 7 / 8 - 1 <= found <= 0.9 * 150 + 32
-        del trainer
-    if info.is_first:
-        print("done")
-"""
-
-
 @pytest.mark.slow
 def test_two_processes_find_the_size_of_the_smaller_gpu(
     experiment: dict[str, Any], tmp_path: Path
@@ -202,18 +170,9 @@ def test_two_processes_find_the_size_of_the_smaller_gpu(
     # Hard attention has a buffer, which DDP broadcasts in the forward pass.
     experiment["model"]["attention"] = "hard"
     config = write_experiment(tmp_path / "auto.yaml", experiment)
-    program = tmp_path / "program.py"
-    program.write_text(textwrap.dedent(PROGRAM), encoding="utf-8")
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    result = subprocess.run(
-        [*torchrun, "--nproc-per-node=2", str(program), str(config)],
-        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
-    assert result.stdout == "done\n", result.stderr
+    job = start_ranks("tests.training.batch_size_ranks", config, cwd=tmp_path)
+    out, err = job.communicate(timeout=600)
+    assert (job.returncode, out) == (0, "done\n"), err
 
 
 def test_found_batch_tokens_are_saved_in_the_run(
