@@ -72,7 +72,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         default=[],
         type=_peer,
         metavar="NAME[=PYTHON]",
-        help="joeynmt or eole, and the Python in which it is installed; repeatable",
+        help="joeynmt, eole or ctranslate2, and the Python in which it is installed; repeatable",
     )
     add(
         "--model",

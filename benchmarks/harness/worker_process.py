@@ -16,7 +16,9 @@ from nmt.errors import UserError
 from workers.ids import Sizes
 
 BENCHMARKS = Path(__file__).resolve().parents[1]
-PEERS = ("joeynmt", "eole")
+PEERS = ("joeynmt", "eole", "ctranslate2")
+ENGINES = ("ctranslate2",)
+"""Peers that only translate, by a Transformer of this toolkit."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class Contender:
     """A system in a number format.
 
     Attributes:
-        system: nmt, joeynmt or eole
+        system: nmt, or one of PEERS
         dtype: fp32, bf16, or int8 for translation
         python: an interpreter that has the system installed
     """

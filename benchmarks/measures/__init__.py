@@ -1,13 +1,13 @@
 """The measures of `benchmark.py` by name."""
 
 import argparse
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from harness.results import Row
 from harness.text import Text
-from harness.worker_process import Contender, Plan, WorkerPool
+from harness.worker_process import ENGINES, Contender, Plan, WorkerPool
 from measures.growth import corpus_curve, draw, growth_rows, length_curve, vocabulary_curve
 from measures.memory import memory_rows
 from measures.one_sentence import cold_row, short_run, warm_rows
@@ -16,6 +16,7 @@ from measures.sharded_corpus import shard_rows
 from measures.training import training_rows
 from measures.translation import Work, load_weights, translation_rows
 from nmt.data.vocabulary import Vocabulary
+from workers.ids import Sizes
 
 PIECES, SENTENCES = 8000, 64
 
@@ -29,6 +30,8 @@ class Amount:
         repetitions: repetitions of training; half as many of translation
         updates: updates per repetition
         translated: sentences per repetition of translation
+        transformed: the same by Transformers
+        transformers: widths of Transformers, and of their feed-forward layers
         starts: cold starts
         run_updates: updates of the model for one-sentence
         calls: warm calls
@@ -45,6 +48,8 @@ class Amount:
     repetitions: int = 7
     updates: int = 5
     translated: int = 1000
+    transformed: int = 256
+    transformers: Mapping[int, int] = field(default_factory=lambda: {128: 256, 512: 2048})
     starts: int = 5
     run_updates: int = 400
     calls: int = 30
@@ -62,6 +67,8 @@ QUICK = Amount(
     repetitions=3,
     updates=1,
     translated=128,
+    transformed=64,
+    transformers={128: 256},
     starts=2,
     run_updates=15,
     calls=8,
@@ -87,9 +94,13 @@ class Bench:
 
     @property
     def peers(self) -> list[Contender]:
-        """Return the toolkits given by `--peer`."""
-        peers: list[Contender] = self.arguments.peer
-        return peers
+        """Return the toolkits given by `--peer`, without engines that only translate."""
+        return [peer for peer in self.arguments.peer if peer.system not in ENGINES]
+
+    @property
+    def engines(self) -> list[Contender]:
+        """Return the engines given by `--peer`."""
+        return [peer for peer in self.arguments.peer if peer.system in ENGINES]
 
 
 def _training(bench: Bench) -> Iterator[Row]:
@@ -114,6 +125,23 @@ def _translation(bench: Bench) -> Iterator[Row]:
     with WorkerPool(contenders, plan) as pool:
         load_weights(pool, updates, bench.plan.folder)
         yield from translation_rows(pool, work, trained=trained)
+
+
+def _transformer(bench: Bench) -> Iterator[Row]:
+    vocabulary = bench.plan.folder / "vocabulary.model"
+    bench.vocabulary.save(vocabulary)
+    options = {"model": "transformer", "vocabulary": str(vocabulary)}
+    repetitions = max(2, bench.plan.repetitions // 2)
+    contenders = [Contender("nmt"), *bench.engines]
+    contenders += [replace(one, dtype="int8") for one in contenders]
+    for width, feed_forward in bench.amount.transformers.items():
+        sizes = Sizes(embedding=width, layers=4, readout=feed_forward)
+        # The FLOPs behind the shares of the peak are those of another model.
+        plan = replace(bench.plan, sizes=sizes, warmup=SENTENCES, repetitions=repetitions, peaks={})
+        count, name = bench.amount.transformed, f"translation, Transformer {width}"
+        work = Work(bench.vocabulary, bench.text.references, count, length=12, name=name)
+        with WorkerPool(contenders, plan, options) as pool:
+            yield from translation_rows(pool, work, trained="untrained, all of 12 subwords")
 
 
 def _one_sentence(bench: Bench) -> Iterator[Row]:
@@ -165,6 +193,7 @@ def _shards(bench: Bench) -> Iterator[Row]:
 MEASURES: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "training": _training,
     "translation": _translation,
+    "transformer": _transformer,
     "one-sentence": _one_sentence,
     "memory": _memory,
     "profile": _profile,

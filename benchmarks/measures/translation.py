@@ -31,6 +31,7 @@ class Work:
         sentences: sentences per batch
         beam: beam size
         length: tokens of every translation; None if the contenders are trained
+        name: name of the measure
     """
 
     vocabulary: Vocabulary
@@ -39,6 +40,7 @@ class Work:
     sentences: int = 64
     beam: int = 5
     length: int | None = None
+    name: str = "translation"
 
 
 def load_weights(pool: WorkerPool, updates: int, folder: Path) -> None:
@@ -73,7 +75,7 @@ def translation_rows(pool: WorkerPool, work: Work, *, trained: str) -> list[Row]
     )
     speeds = {name: [a["sentences"] / a["seconds"] for a in all_] for name, all_ in answers.items()}
     ours = next(iter(speeds))
-    measure = f"translation, beam {work.beam}, batches of {work.sentences}"
+    measure = f"{work.name}, beam {work.beam}, batches of {work.sentences}"
     rows = [
         Row(
             measure,

@@ -35,7 +35,18 @@ SUPPRESSED = -1e4  # bias of a token that is never generated
 
 
 def model_config(sizes: Sizes, model: str) -> ModelConfig:
-    """Return BiLSTM and Bahdanau's decoder with the additive score, or GNMT with equal depths."""
+    """Return BiLSTM and Bahdanau's decoder with the additive score, or another model.
+
+    GNMT has equal depths; the feed-forward layers of the Transformer are as wide as the readout.
+    """
+    if model == "transformer":
+        layers = {
+            "layers": sizes.layers,
+            "heads": max(4, sizes.embedding // 64),
+            "feed_forward_size": sizes.readout,
+        }
+        component = ComponentConfig("transformer", layers)
+        return ModelConfig(embedding_size=sizes.embedding, encoder=component, decoder=component)
     encoder: dict[str, Any] = {"hidden_size": sizes.encoder, "layers": sizes.layers}
     decoder: dict[str, Any] = {"hidden_size": sizes.decoder}
     if model == "gnmt":
@@ -55,8 +66,9 @@ def model_config(sizes: Sizes, model: str) -> ModelConfig:
 class NmtWorker(Worker):
     """Worker for this toolkit.
 
-    The task `prepare` has the options `model: gnmt`, and `loop: eager`, a loop over whole decoder
-    steps. An additional task is `profile`, the operations that take the most time in another task.
+    The task `prepare` has the options `model: gnmt|transformer`, and `loop: eager`, a loop over
+    whole decoder steps. An additional task is `profile`, the operations that take the most time in
+    another task.
     """
 
     packages = ("sentencepiece",)
