@@ -31,7 +31,7 @@ def test_translations_are_those_of_the_same_transformer(tmp_path: Path) -> None:
     vocabulary.save(file)
     sources = vocabulary.encode_batch(lines[:6])
     special = vocabulary.special_tokens
-    ids = save_ids(tmp_path / "ids.npz", 180, [[4]], [[4]], sources, np.zeros((1, 1)))
+    ids = save_ids(tmp_path / "ids.npz", 180, [[4]], [[4]], sources, np.zeros((1, 1), np.int64))
     worker = Ctranslate2Worker()
     worker.prepare(
         asdict(SIZES), str(ids), "fp32", 1, "cpu", model="transformer", vocabulary=str(file)

@@ -148,6 +148,7 @@ ALWAYS_ACTING = {
     "data.pictures.size",
     "data.pictures.features",
     "data.target_order",
+    "training.bucket_pairs",  # or the text fits into one
     "training.gradient_exchange",  # or it is a warning, of a single process
     "data.max_length",
     "data.pre",
