@@ -76,34 +76,8 @@ def test_apply_reports_the_settings_that_took_effect() -> None:
     assert applied.flushes_denormals == (float(denormal * 1.0) == 0.0)
 
 
-def _without_and_with_tuning(program: str) -> list[int]:
-    """Return the numbers that a program prints without and with `keep_freed_memory`."""
-    commands = [[sys.executable, "-c", program, *arguments] for arguments in ([], ["keep"])]
-    return [int(subprocess.check_output(command)) for command in commands]
-
-
-PAGE_FAULTS = """
-import resource, sys, torch
-from nmt.cpu_tuning import keep_freed_memory
-if sys.argv[1:]:
-    assert keep_freed_memory()
-before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(60):
-    torch.ones(1 << 23)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
-"""
-
-
-@pytest.mark.slow
-@needs_glibc
-def test_freed_memory_is_reused_without_page_faults() -> None:
-    untuned, tuned = _without_and_with_tuning(PAGE_FAULTS)
-    # A freed block serves a request of its size only if no neighbor is in use, so not every time.
-    assert tuned < untuned / 2, "32 MB in pages of 4 KB, sixty times"
-
-
-PEAK_MEMORY = """
-import sys
+MEMORY = """
+import resource, sys
 from threading import Thread
 import torch
 from nmt.cpu_tuning import keep_freed_memory
@@ -117,11 +91,31 @@ thread.join()
 tensors = [torch.ones(1 << 22) for _ in range(8)]
 status = dict(line.split(":", 1) for line in open("/proc/self/status"))
 print(int(status["VmHWM"].split()[0]) // 1024)
+del tensors
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(30):
+    torch.ones(1 << 23)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
+
+
+@pytest.fixture(scope="module")
+def memory() -> list[list[int]]:
+    """Peak memory and page faults of a program without and with `keep_freed_memory`."""
+    commands = [[sys.executable, "-c", MEMORY, *arguments] for arguments in ([], ["keep"])]
+    return [list(map(int, subprocess.check_output(command).split())) for command in commands]
 
 
 @pytest.mark.slow
 @needs_glibc
-def test_memory_freed_by_a_thread_is_reused_by_others() -> None:
-    untuned, tuned = _without_and_with_tuning(PEAK_MEMORY)
+def test_freed_memory_is_reused_without_page_faults(memory: list[list[int]]) -> None:
+    (_, untuned), (_, tuned) = memory
+    # A freed block serves a request of its size only if no neighbor is in use, so not every time.
+    assert tuned < untuned / 2, "32 MB in pages of 4 KB, thirty times"
+
+
+@pytest.mark.slow
+@needs_glibc
+def test_memory_freed_by_a_thread_is_reused_by_others(memory: list[list[int]]) -> None:
+    (untuned, _), (tuned, _) = memory
     assert tuned < untuned + 64, "128 MB, by one thread and then by another"

@@ -1,4 +1,4 @@
-"""nmt-init as a process: from files to a report and a trainable experiment."""
+"""nmt-init: from files to a report and a trainable experiment."""
 
 import os
 import subprocess
@@ -13,6 +13,12 @@ from tests.commands import PHRASES, Called, call, lines_of
 
 ROOT = Path(__file__).parents[2]
 SIDES = [lines_of(Path(f"{PHRASES}.{side}")) for side in ("de", "en")]
+
+
+@pytest.fixture(autouse=True)
+def few_updates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measure the duration of updates by four of them."""
+    monkeypatch.setattr("nmt.training.probe.MAX_UPDATES", 4)
 
 
 def _table(folder: Path, extra: str = "") -> Path:
@@ -62,7 +68,8 @@ def test_report_alone_writes_nothing(here: Path) -> None:
 def test_experiment_of_a_table_can_be_checked_and_trained(here: Path) -> None:
     file = _table(here, "das <b>\tthe <b>\tCC-BY #99\n")
     languages = ("--languages", "de", "en")
-    found = _process(file.name, "-o", "my.yaml", "--clean", *languages, "--threads", 1)
+    words = (file.name, "-o", "my.yaml", "--clean", *languages, "--threads", 1)
+    found = call(init.main, *words)
     assert found.code == 0, found.err
     text = (here / "my.yaml").read_text(encoding="utf-8")
     experiment = yaml.safe_load(text)

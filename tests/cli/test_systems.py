@@ -71,9 +71,13 @@ def task(here: Path) -> Path:
 
 
 def _learn(
-    task: Path, model: dict[str, Any], steps: int = 150, learning_rate: float = 0.015
+    task: Path,
+    model: dict[str, Any],
+    *options: str,
+    steps: int = 150,
+    learning_rate: float = 0.015,
 ) -> Called:
-    """Train a model; its translations of the unseen words."""
+    """Train a model; translate the unseen words with these options."""
     encoder = {"type": "bilstm", "hidden_size": 16}
     tree = {
         "data": {
@@ -98,7 +102,7 @@ def _learn(
     }
     called = nmt_train(write_experiment(task / "task.yaml", tree), "--run", "run")
     assert called.code == 0, called.err
-    return nmt_translate("-m", "run", "valid.low", "-o", "found.up")
+    return nmt_translate("-m", "run", "valid.low", "-o", "found.up", *options)
 
 
 def _right() -> int:
@@ -111,10 +115,10 @@ def _right() -> int:
 def test_system_with_attention_learns_and_returns_its_weights(name: str, task: Path) -> None:
     # The external memory takes longer to learn.
     steps, learning_rate = (250, 0.01) if name == "ntm" else (150, 0.015)
-    assert _learn(task, LOOKING[name], steps, learning_rate).code == 0
+    links = ["--alignment-level", "piece", "--alignments", "links"]
+    called = _learn(task, LOOKING[name], *links, steps=steps, learning_rate=learning_rate)
+    assert called.code == 0, called.err
     assert _right() >= 20
-    options = ["--alignment-level", "piece", "--alignments", "links"]
-    assert nmt_translate("-m", "run", "valid.low", *options).code == 0
     assert len(lines_of(Path("links"))) == len(UNSEEN)
 
 
