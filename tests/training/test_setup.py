@@ -17,16 +17,22 @@ from tests.commands import PHRASES, lines_of, nmt_train, reports, state_of, writ
 from tests.training.conftest import quick
 
 
-@pytest.mark.parametrize("type", ["bpe", "char"])
-def test_sampling_with_given_non_unigram_vocabulary_is_refused(
-    type: VocabularyType, experiment: dict[str, Any], tmp_path: Path
+@pytest.mark.parametrize(
+    ("type", "message"),
+    [
+        ("bpe", r"sampling\.alpha: has no effect without a vocabulary of type unigram"),
+        ("char", "sampling: requires a vocabulary of type unigram or bpe"),
+    ],
+)
+def test_sampling_that_does_not_suit_a_given_vocabulary_is_refused(
+    type: VocabularyType, message: str, experiment: dict[str, Any], tmp_path: Path
 ) -> None:
     model = tmp_path / "ready.model"
     text = [line for side in ("de", "en") for line in lines_of(PHRASES.with_suffix(f".{side}"))]
     SentencePieceVocabulary.train(text, size=80, type=type).save(model)
-    experiment["data"]["vocabulary"] = {"model": str(model), "sampling": {"alpha": 0.2}}
+    experiment["data"]["vocabulary"] = {"model": str(model), "sampling": {"alpha": 0.3}}
     loaded = load_experiment(write_experiment(tmp_path / "one.yaml", experiment)).experiment
-    with pytest.raises(UserError, match=r"data\.vocabulary\.sampling: requires .* type unigram"):
+    with pytest.raises(UserError, match=rf"data\.vocabulary\.{message}"):
         prepare_datasets(loaded, None)
 
 
