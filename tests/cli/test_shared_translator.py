@@ -14,13 +14,32 @@ from nmt.cli.shared_translator import ModelArguments, SharedTranslator
 from nmt.errors import UserError
 from nmt.parallel import WorkerPool
 from nmt.search.translator import Translator
-from tests.commands import nmt_eval, nmt_translate
+from tests.commands import PHRASES, lines_of, nmt_eval, nmt_translate
 
 
 @pytest.fixture(autouse=True)
 def many_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the commands start as many workers as a test requests."""
     monkeypatch.setattr(shared_translator, "usable_cores", lambda: 8)
+
+
+def _first_lines(side: str, folder: Path) -> Path:
+    file = folder / f"phrases.{side}"
+    lines = lines_of(PHRASES.with_suffix(f".{side}"))[:15]
+    file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return file
+
+
+@pytest.fixture
+def de(tmp_path: Path) -> Path:
+    """Some of the German phrases."""
+    return _first_lines("de", tmp_path)
+
+
+@pytest.fixture
+def en(tmp_path: Path) -> Path:
+    """Their English translations."""
+    return _first_lines("en", tmp_path)
 
 
 def test_several_workers_give_the_output_of_one(trained: Path, de: Path) -> None:
