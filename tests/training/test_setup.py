@@ -90,3 +90,12 @@ def test_sharded_corpus_with_vocabulary_of_drawn_lines(
     assert "part-*: " in complaint
     assert "not found" in complaint
     assert not (tmp_path / "other").exists()
+
+
+def test_format_of_exchanged_gradients_is_a_warning_in_a_single_process(
+    experiment: dict[str, Any], tmp_path: Path
+) -> None:
+    tree = quick(experiment, steps=1, gradient_exchange="bf16")
+    called = nmt_train(write_experiment(tmp_path / "one.yaml", tree), "--run", tmp_path / "run")
+    assert called.code == 0
+    assert "training.gradient_exchange has no effect in a single process" in called.err
