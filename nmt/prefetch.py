@@ -11,6 +11,8 @@ Result = TypeVar("Result")
 
 POLL_SECONDS = 0.1  # between a blocked producer's checks whether its consumer has left
 ARRIVAL_SECONDS = 0.05  # pause after which `read_available` yields an incomplete list
+# Python delivers a signal that comes just before a wait without limit only after the wait.
+SIGNAL_SECONDS = 1.0
 
 
 def run_in_thread(name: str, function: Callable[[], Result]) -> Future[Result]:
@@ -59,10 +61,12 @@ def read_available(items: Iterable[Item], size: int) -> Generator[list[Item], No
     try:
         while True:
             try:
-                item = producer.queue.get(timeout=ARRIVAL_SECONDS if available else None)
+                seconds = ARRIVAL_SECONDS if available else SIGNAL_SECONDS
+                item = producer.queue.get(timeout=seconds)
             except queue.Empty:
-                yield available
-                available = []
+                if available:
+                    yield available
+                    available = []
                 continue
             if not isinstance(item, _End):
                 available.append(item)
