@@ -176,7 +176,7 @@ class TrainingConfig(Section):
     """tokens per batch on the longer side, padding included; auto: as many as fit on the GPU"""
     batch_sentences: Positive | None = None
     """maximum sentence pairs per batch"""
-    bucket_pairs: Annotated[int, Field(ge=100_000)] | None = None
+    bucket_pairs: Annotated[int, Field(ge=100_000, le=1_000_000_000)] | None = None
     """pairs that are shuffled and sorted by length together, in blocks of 2048 drawn at random;
     1000000 for a text of tens of millions of pairs (default: all pairs of an epoch)"""
     accumulate: Positive = 1

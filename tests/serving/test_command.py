@@ -146,11 +146,15 @@ def test_answers_are_sent_without_delay() -> None:
             server = await asyncio.start_server(
                 lambda _, writer: connected.put(writer), sock=listener
             )
-            _, writer = await asyncio.open_connection(*listener.getsockname())
-            own = (await connected.get()).get_extra_info("socket")
-            writer.close()
-            server.close()
+            _, client = await asyncio.open_connection(*listener.getsockname())
+            writer = await connected.get()
+            own = writer.get_extra_info("socket")
             option: int = own.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            for one in (client, writer):
+                one.close()
+                await one.wait_closed()
+            server.close()
+            await server.wait_closed()
             return option
 
     assert asyncio.run(delays())
