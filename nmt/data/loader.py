@@ -71,9 +71,9 @@ class UpdateBatch(NamedTuple):
 class BatchLoader:
     """Loader of training batches, epoch after epoch.
 
-    An epoch consists of buckets, whose pairs are shuffled and sorted by length together. Each is
-    planned when the one before it ends, so that time and memory of a plan do not depend on the
-    size of the corpus, nor on the number of ranks.
+    An epoch consists of buckets, whose pairs are shuffled and sorted by length together; by default
+    it is one. Each is planned when the one before it ends, so time and memory of a plan depend on
+    the size of a bucket, and not on that of the corpus or the number of ranks.
 
     Args:
         corpus_of_epoch: returns the corpus of an epoch; without subword regularization always the

@@ -36,7 +36,7 @@ DEFAULT_NBEST = 64
 DROPOUT_DRAWS = 32
 # A draw is an integer below 2**DRAW_BITS; word number * 2**DRAW_BITS + draw is exact in int64.
 DRAW_BITS = 32
-# Pairs whose words are looked up together.
+# Number of pairs whose words are found at a time, which bounds the memory.
 CHUNK_PAIRS = 10_000
 
 Segmentations = tuple[list[list[int]], Array]

@@ -1,10 +1,9 @@
 """Products of the output layer for some target tokens alone; Jean et al. 2015, section 3.3.
 
 Each sentence of a batch has its own candidates. The product is computed once for the union of all
-candidates, and each hypothesis reads those of its sentence. The bits of an
-output of a linear layer do not depend on the number of outputs, and the softmax adds the
-probabilities of a sentence's own candidates in their order, so a prediction does not depend on the
-other sentences of the batch.
+candidates, and each hypothesis reads those of its sentence. The bits of an output of a linear layer
+do not depend on the number of outputs, and the softmax adds the probabilities of a sentence's own
+candidates in their order, so a prediction does not depend on the other sentences of the batch.
 """
 
 from collections.abc import Callable, Sequence

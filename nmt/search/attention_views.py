@@ -11,6 +11,7 @@ from torch import Tensor
 from nmt.data.batch import Source
 from nmt.inference.compile import InferenceModel
 from nmt.search.source_reader import SourceReader
+from nmt.search.target_order import text_order
 from nmt.search.translation import Translation
 
 BATCH_SENTENCES = 32
@@ -55,12 +56,11 @@ def attention_views(
 
 
 def _in_text_order(translation: Translation) -> Translation:
-    """Return a translation whose rows of attention are in the order of generation in its own."""
-    weights_ts, pieces = translation.attention, len(translation.pieces)
+    """Return a translation with its rows of attention, one per step, in the order of the text."""
+    weights_ts = translation.attention
     assert weights_ts is not None
-    return replace(
-        translation, attention=torch.cat([weights_ts[:pieces].flip(0), weights_ts[pieces:]])
-    )
+    order = text_order(len(translation.pieces), weights_ts.size(0))
+    return replace(translation, attention=weights_ts[order])
 
 
 def _batches_of_equal_length(lengths: Sequence[int]) -> Iterator[list[int]]:

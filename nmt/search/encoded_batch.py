@@ -126,8 +126,8 @@ class EncodedBatch(NamedTuple):
     ) -> list[list[list[Alternative]]]:
         """Return the most likely other tokens along the best hypothesis of each sentence.
 
-        They are those of the model, without constraints and fixed first pieces. A
-        sentence without a hypothesis has no alternatives.
+        They are those of the model, without constraints and fixed first pieces. A sentence without
+        a hypothesis has no alternatives.
         """
         found = find_alternatives(*self._rescored(hypotheses_b), count, bos=self.bos, eos=self.eos)
         return [one if own else [] for one, own in zip(found, hypotheses_b, strict=True)]

@@ -190,7 +190,8 @@ class LineTranslator:
             found = zip(rows, hypotheses_b, others_b, entropies_b, strict=True)
             for row, hypotheses, others, entropies in found:
                 if self.is_right_to_left and hypotheses:
-                    order = text_order(hypotheses[0])
+                    best = hypotheses[0]
+                    order = text_order(len(best.content), len(best.tokens))
                     others, entropies = reorder(others, order), reorder(entropies, order)
                     hypotheses = list(map(in_text_order, hypotheses))
                 translation = convert_hypotheses(

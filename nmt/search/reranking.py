@@ -1,4 +1,4 @@
-"""Reranking: other models score the hypotheses of the beam, and the best of the sum is chosen.
+"""Reranking: other models score the hypotheses of the beam, and the best mean is chosen.
 
 A model that generates from right to left (`data.target_order`) predicts the last words of a
 translation first, where one that generates from left to right is least reliable; Liu et al. 2016,

@@ -19,23 +19,25 @@ def token_decoder(vocabulary: Vocabulary, *, right_to_left: bool) -> Callable[[l
     return (lambda tokens: vocabulary.decode(tokens[::-1])) if right_to_left else vocabulary.decode
 
 
-def text_order(hypothesis: Hypothesis) -> list[int]:
-    """Return the steps that generated the tokens of a text from right to left, that of `</s>` last.
+def text_order(length: int, steps: int) -> list[int]:
+    """Return the step that generated the token at each position of a text from right to left.
 
-    Entry i is the step of the token at position i of the text.
+    Args:
+        length: number of tokens of the text
+        steps: number of steps; one more than tokens if the last one generated `</s>`
     """
-    length = len(hypothesis.content)
-    return [*reversed(range(length)), *range(length, len(hypothesis.tokens))]
+    return [*reversed(range(length)), *range(length, steps)]
 
 
 def reorder(items: Sequence[Item], order: Sequence[int]) -> list[Item]:
-    """Return one item per step in the order of the text; none if there are none."""
+    """Return the items of all steps in the order of the text; an empty list remains empty."""
     return [items[step] for step in order] if items else []
 
 
 def in_text_order(hypothesis: Hypothesis) -> Hypothesis:
     """Return a hypothesis that was generated from right to left in the order of its text."""
-    order, weights_ts = text_order(hypothesis), hypothesis.weights_ts
+    order = text_order(len(hypothesis.content), len(hypothesis.tokens))
+    weights_ts = hypothesis.weights_ts
     return hypothesis._replace(
         tokens=reorder(hypothesis.tokens, order),
         token_log_probs=reorder(hypothesis.token_log_probs, order),
