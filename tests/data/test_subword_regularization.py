@@ -6,7 +6,7 @@ import math
 import subprocess
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import pairwise, product
 from pathlib import Path
 from random import Random
@@ -63,6 +63,17 @@ def texts_of(tokenized: TokenCorpus, vocabulary: Vocabulary) -> Pairs:
 
 def digest(tokenized: TokenCorpus) -> str:
     return hashlib.sha256(repr(ids_of(tokenized)).encode()).hexdigest()
+
+
+def assert_frequencies(
+    found: Mapping[tuple[str, ...], int], expected: Mapping[tuple[str, ...], float]
+) -> None:
+    """Compare relative frequencies with probabilities, up to five standard deviations."""
+    draws = sum(found.values())
+    for segmentation, share in expected.items():
+        deviation = math.sqrt(share * (1 - share) / draws)
+        relative = found[segmentation] / draws
+        assert relative == pytest.approx(share, abs=5 * deviation), segmentation
 
 
 def test_sampling_changes_segmentations_but_not_text(
@@ -168,10 +179,8 @@ def test_frequencies_are_proportional_to_probability_to_the_alpha(
         found.update(tuple(f"▁{word}".strip("\t").split("\t")) for word in words)
     assert set(found) <= set(weights)
     assert sum(found.values()) == draws
-    for tokens, weight in weights.items():
-        expected = weight / sum(weights.values())
-        deviation = math.sqrt(expected * (1 - expected) / draws)
-        assert found[tokens] / draws == pytest.approx(expected, abs=5 * deviation), tokens
+    total = sum(weights.values())
+    assert_frequencies(found, {tokens: one / total for tokens, one in weights.items()})
 
 
 def test_side_without_vocabulary_keeps_its_segmentations(
@@ -259,9 +268,7 @@ def test_dropped_merges_have_the_distribution_of_algorithm_1() -> None:
         for _ in range(draws)
     )
     assert found.keys() == expected.keys()
-    for result, share in expected.items():
-        deviation = math.sqrt(share * (1 - share) / draws)
-        assert found[result] / draws == pytest.approx(share, abs=5 * deviation), result
+    assert_frequencies(found, expected)
 
 
 def test_bpe_dropout_changes_segmentations_but_not_text(
