@@ -103,6 +103,7 @@ def run(name: str, command: Callable[[], int], *, memory: str = "the sizes of th
         _flush_output()
     except KeyboardInterrupt:
         _handle_signals(_exit_at_once)
+        remove_staged_files()
         complain(f"{name}: interrupted")
         return INTERRUPTED
     except BrokenPipeError:

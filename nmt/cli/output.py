@@ -117,8 +117,8 @@ class OutputFile(Output):
         with self._errors():
             if self._is_regular() and os.access(self._path.parent, os.W_OK):
                 self._staged = self._path.with_name(f".{self._path.name[:40]}.{os.getpid()}.part")
+                _staged_files.add(self._staged)  # before it exists: a signal may come at any time
                 self._open(self._staged)
-                _staged_files.add(self._staged)
             # Otherwise the file is opened in its place, and only when it gets its first text.
 
     def write(self, text: str) -> None:
@@ -245,7 +245,7 @@ def _identity(name: str | Path, standard: int) -> object:
 
 
 def remove_staged_files() -> None:
-    """Remove files under their temporary names, for a process that exits at once."""
+    """Remove files under their temporary names that no output discards, after an interrupt."""
     for path in list(_staged_files):
         with suppress(OSError):
             path.unlink()

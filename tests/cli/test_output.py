@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from nmt.cli.common import run
 from nmt.cli.output import OutputFile, check_outputs, publishing
 from nmt.cli.translate_io import format_translation
 from nmt.errors import UserError
 from nmt.search.translation import Translation
-from tests.commands import lines_of, nmt_translate
+from tests.commands import call, lines_of, nmt_translate
 from tests.evaluation.report.pages import Page
 
 OLD = "an earlier output\n"
@@ -51,6 +52,20 @@ def test_failing_command_keeps_an_earlier_output(
     assert called.complaint
     assert (here / "out").read_text() == OLD
     assert {path.name for path in here.iterdir()} - {"0.png", "1.png"} == before
+
+
+def test_interrupt_while_a_file_is_opened_leaves_none(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(output: OutputFile, path: Path) -> None:
+        path.touch()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(OutputFile, "_open", interrupted)
+    monkeypatch.setattr("nmt.cli.common._handle_signals", lambda _: None)
+    called = call(lambda _: run("nmt-translate", lambda: bool(OutputFile("out.en"))), "")
+    assert (called.code, called.err) == (130, "nmt-translate: interrupted\n")
+    assert not list(here.iterdir())
 
 
 def test_outputs_are_compressed_by_suffix(trained: Path, here: Path) -> None:
