@@ -1,5 +1,6 @@
 """Linear layers for decoding on a CPU: prepacked float32 weights and 8-bit integer weights."""
 
+import time
 from collections.abc import Callable
 from functools import cache, partial
 
@@ -23,6 +24,8 @@ LinearKind = Callable[[Tensor, Tensor | None], nn.Module]
 PACKED_ROWS = 64  # oneDNN chooses a weight layout for a number of rows; it serves any number
 MAX_RELATIVE_ERROR = 1e-5  # of a float32 product; one in bfloat16 is off by about 3e-3
 INT8_MAX = 127
+UINT8_ZERO = 128  # of an integer that is stored without a sign
+MAX_SLOWDOWN = 20  # oneDNN's code for CPUs that it has no other code for is slower by thousands
 MIN_INT8_TERMS = 2
 MIN_SCALE = 1e-12  # of a row of inputs, so that a row of zeros is not divided by zero
 
@@ -154,9 +157,11 @@ class PrepackedInt8Product:
         self.zero_point_v = torch.zeros(len(scale_v), dtype=torch.int64)
 
     def __call__(self, inputs_nd: Int8[Tensor, "n d"]) -> Float[Tensor, "n v"]:
-        # The operator has one scale for all rows of the inputs: 1, with zero point 0.
+        # x_q + 128 without a sign, whose zero point is 128: for signed inputs oneDNN has fast code
+        # only where the CPU has AMX. The operator has one scale for all rows of the inputs, 1.
+        unsigned_nd = inputs_nd.view(torch.uint8) ^ UINT8_ZERO
         products_nv: Tensor = torch.ops.onednn.qlinear_pointwise(
-            inputs_nd, 1.0, 0,
+            unsigned_nd, 1.0, UINT8_ZERO,
             self.weight, self.scale_v, self.zero_point_v, None,
             1.0, 0, torch.float32, "none", [], "",
         )  # fmt: skip
@@ -165,9 +170,10 @@ class PrepackedInt8Product:
 
 @cache
 def supports_prepacked_int8() -> bool:
-    """Return whether oneDNN multiplies 8-bit integers here, and exactly.
+    """Return whether oneDNN multiplies 8-bit integers here, exactly and by code for this CPU.
 
-    A CPU without instructions for it (VNNI) might add pairs of products in 16 bits.
+    A CPU without instructions for it (VNNI) might add pairs of products in 16 bits. Both products
+    have the same sums, so the choice changes no result.
     """
     # The largest factors make the largest sums of pairs.
     generator = torch.Generator().manual_seed(0)
@@ -175,12 +181,27 @@ def supports_prepacked_int8() -> bool:
         (torch.randint(0, 2, (96, 96), generator=generator) * 2 - 1) * INT8_MAX for _ in range(2)
     )
     inputs_nd[0], weight_vd[0] = INT8_MAX, INT8_MAX
+    exact_nv = (inputs_nd @ weight_vd.mT).float()
+    weight_vd, inputs_nd = weight_vd.to(torch.int8), inputs_nd.to(torch.int8)
     try:
-        product = PrepackedInt8Product(weight_vd.to(torch.int8), torch.ones(96))
-        products_nv = product(inputs_nd.to(torch.int8))
+        product = PrepackedInt8Product(weight_vd, torch.ones(96))
+        products_nv = product(inputs_nd)
     except (AttributeError, RuntimeError, NotImplementedError):
         return False
-    return torch.equal(products_nv, (inputs_nd @ weight_vd.mT).float())
+    if not torch.equal(products_nv, exact_nv):
+        return False
+    plain = Int8Product(weight_vd, torch.ones(96))
+    return _seconds(product, inputs_nd) < MAX_SLOWDOWN * _seconds(plain, inputs_nd)
+
+
+def _seconds(product: Callable[[Tensor], Tensor], inputs_nd: Int8[Tensor, "n d"]) -> float:
+    """Return the shortest of three durations of a product, which other programs delay least."""
+    durations = []
+    for _ in range(3):
+        start = time.perf_counter()
+        product(inputs_nd)
+        durations.append(time.perf_counter() - start)
+    return min(durations)
 
 
 def quantize_rows(

@@ -1,5 +1,6 @@
 """Prepacked and 8-bit integer products against products in float64."""
 
+import time
 from typing import Any
 
 import pytest
@@ -156,6 +157,18 @@ def test_int8_products_that_are_not_exact_are_not_used(monkeypatch: pytest.Monke
     assert supports_prepacked_int8.__wrapped__() is False
     monkeypatch.setattr(inference_linear, "supports_prepacked_int8", lambda: False)
     assert isinstance(Int8Linear(torch.randn(4, 3)).product, Int8Product)
+
+
+def test_int8_products_without_code_for_this_cpu_are_not_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class SlowProduct(Int8Product):
+        def __call__(self, inputs_nd: Tensor) -> Tensor:
+            time.sleep(0.02)
+            return super().__call__(inputs_nd)
+
+    monkeypatch.setattr(inference_linear, "PrepackedInt8Product", SlowProduct)
+    assert supports_prepacked_int8.__wrapped__() is False
 
 
 def test_int8_layer_accepts_inputs_with_more_axes() -> None:
