@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from nmt.search.translation import Translation
     from nmt.search.translator import Translator
     from nmt.training.callback import Callback
-    from nmt.training.trainer import Trainer, Update
+    from nmt.training.hook import Update
+    from nmt.training.trainer import Trainer
 
 __version__ = VERSION
 

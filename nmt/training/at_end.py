@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from nmt.distributed.process_group import ProcessGroup
 from nmt.errors import UserError
 from nmt.storage.run_dir import RunDir
-from nmt.training.trainer import StopRequest
+from nmt.training.hook import StopRequest
 
 log = logging.getLogger("nmt")
 

@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Mapping
 
 from nmt.errors import UserError, printable
-from nmt.training.trainer import Hook, HookOrder, Trainer, Update
+from nmt.training.hook import Hook, HookOrder, Update
+from nmt.training.trainer import Trainer
 
 
 class Callback:

@@ -9,9 +9,10 @@ from nmt.training.best_metric import BestMetricTracker
 from nmt.training.checkpointing import Checkpointer
 from nmt.training.ema import ExponentialMovingAverage
 from nmt.training.gpu_usage import gpu_usage
+from nmt.training.hook import Hook, HookOrder, StopRequest, Update
 from nmt.training.limits import Limits, RemainingTime, duration_text
 from nmt.training.metrics_log import MetricsLogger, RunningLoss
-from nmt.training.trainer import Hook, HookOrder, StopRequest, Trainer, Update
+from nmt.training.trainer import Trainer
 from nmt.training.validation import Validator
 
 log = logging.getLogger("nmt")

@@ -31,6 +31,7 @@ from nmt.storage.run_inputs import metric_of_run
 from nmt.training.at_end import run_at_end
 from nmt.training.callback import Callback, RunCallback
 from nmt.training.final_report import FinalReport
+from nmt.training.hook import Hook, StopRequest
 from nmt.training.hooks import (
     AverageParameters,
     LogTraining,
@@ -42,7 +43,7 @@ from nmt.training.hooks import (
 from nmt.training.limits import RemainingTime, TrainingLength
 from nmt.training.metrics_log import MetricsLogger, start_logging
 from nmt.training.session import Session, prepare_session
-from nmt.training.trainer import Hook, StopRequest, Trainer
+from nmt.training.trainer import Trainer
 from nmt.training.validation import Validator
 
 log = logging.getLogger("nmt")

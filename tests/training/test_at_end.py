@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from nmt.training.hook import Update
 from nmt.training.hooks import SaveCheckpoint
-from nmt.training.trainer import Trainer, Update
+from nmt.training.trainer import Trainer
 from tests.commands import nmt_train, write_experiment
 from tests.training.conftest import quick
 

@@ -14,8 +14,9 @@ from nmt.data.batch import Batch
 from nmt.data.loader import IndexedBatch, Position, UpdateBatch, make_batch
 from nmt.model.seq2seq import Seq2Seq
 from nmt.training.datasets import prepare_datasets
+from nmt.training.hook import Update
 from nmt.training.setup import build_trainer
-from nmt.training.trainer import Trainer, Update
+from nmt.training.trainer import Trainer
 from tests.commands import nmt_train, reports, state_of, write_experiment
 
 DECODERS = {

@@ -11,8 +11,9 @@ from nmt.config.loader import load_experiment
 from nmt.errors import UserError
 from nmt.storage.checkpoint import write_checkpoint
 from nmt.training import checkpointing
+from nmt.training.hook import Update
 from nmt.training.run import open_trainer
-from nmt.training.trainer import Trainer, Update
+from nmt.training.trainer import Trainer
 from tests.commands import nmt_train, state_of, write_experiment
 from tests.training.conftest import quick
 

@@ -11,8 +11,9 @@ from nmt.config.loader import load_experiment
 from nmt.config.schema import Experiment
 from nmt.errors import UserError
 from nmt.training.callback import Callback, check_callbacks
+from nmt.training.hook import Update
 from nmt.training.run import open_trainer
-from nmt.training.trainer import Trainer, Update
+from nmt.training.trainer import Trainer
 from tests.commands import reports, write_experiment
 from tests.training.conftest import quick
 

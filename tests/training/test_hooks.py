@@ -14,9 +14,9 @@ from nmt.errors import UserError
 from nmt.training.best_metric import BestMetricTracker
 from nmt.training.checkpointing import Checkpointer
 from nmt.training.datasets import prepare_datasets
+from nmt.training.hook import Hook, HookOrder, StopRequest, Update
 from nmt.training.hooks import SaveCheckpoint
 from nmt.training.setup import build_trainer
-from nmt.training.trainer import Hook, HookOrder, StopRequest, Update
 from tests.commands import nmt_train, reports, write_experiment
 from tests.training.conftest import quick
 

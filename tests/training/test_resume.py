@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file, save_file
 
-from nmt.training.trainer import Trainer, Update
+from nmt.training.hook import Update
+from nmt.training.trainer import Trainer
 from nmt.training.validation import Validator
 from tests.commands import PHRASES, lines_of, nmt_train, reports, state_of, write_experiment
 from tests.conftest import start_command, tiny_experiment

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from nmt.training.trainer import Trainer, Update
+from nmt.training.hook import Update
+from nmt.training.trainer import Trainer
 from tests.commands import nmt_train, reports, state_of, write_experiment
 from tests.training.conftest import quick
 
