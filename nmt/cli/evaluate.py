@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from nmt.cli.arguments import add_lowercase, add_metrics, option_name
+from nmt.cli.backend_options import check_backend
 from nmt.cli.common import SUCCESS, Parser, run
 from nmt.cli.process import import_torch, limit_shape_caches
 from nmt.cli.streams import print_result
@@ -106,6 +107,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     # Every rank of several would print the scores.
     RankInfo.from_environment().require_single_process(NAME)
     _check_combination(options)
+    check_backend(options)
     results: dict[str, Result] = {}
     if options.alignments is not None:
         results |= _score_alignments(options)

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from nmt.cli.backend_options import shows_details
 from nmt.cli.process import configure_process
 from nmt.cli.streams import complain
 from nmt.config.search_options import SearchOptions
@@ -84,6 +85,8 @@ class ModelArguments(NamedTuple):
     trust_plugins: bool
     rerank: tuple[Path, ...] = ()
     rerank_weight: float = 1.0
+    backend: str = "torch"
+    details: bool = True
 
     @classmethod
     def parse(cls, arguments: argparse.Namespace) -> "ModelArguments":
@@ -106,6 +109,8 @@ class ModelArguments(NamedTuple):
             arguments.trust_plugins,
             tuple(arguments.rerank),
             1.0 if arguments.rerank_weight is None else arguments.rerank_weight,
+            arguments.backend,
+            shows_details(arguments),
         )
 
     def load(self) -> Translator:
@@ -122,6 +127,8 @@ class ModelArguments(NamedTuple):
                 trust_plugins=self.trust_plugins,
                 rerank=self.rerank,
                 rerank_weight=self.rerank_weight,
+                backend=self.backend,
+                details=self.details,
             )
 
 

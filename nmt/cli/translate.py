@@ -25,6 +25,7 @@ from nmt.cli.attention_output import (
     attention_inputs,
     check_attention_options,
 )
+from nmt.cli.backend_options import add_backend, check_backend
 from nmt.cli.common import SUCCESS, Parser, run
 from nmt.cli.constraint_options import (
     add_constraint_options,
@@ -112,6 +113,7 @@ def add_runtime_options(parser: Parser) -> None:
     add_device(runtime, "auto uses a GPU if one is available")
     add_precision(runtime, "model", "int8 for a bundle in int8 on a CPU, otherwise fp32")
     add_fast(runtime)
+    add_backend(runtime)
     add(
         "--recurrence",
         choices=["auto", "graph"],
@@ -337,6 +339,7 @@ def check_options(arguments: argparse.Namespace) -> None:
             raise UserError(
                 f"{option_name(name)}: is not possible with --rerank; remove one of them"
             )
+    check_backend(arguments)
     check_constraint_options(arguments)
     check_attention_options(arguments)
     if arguments.alignment_level is not None and arguments.alignments is None:

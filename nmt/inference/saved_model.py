@@ -118,6 +118,9 @@ def load_saved_model(
             message = f"checkpoint '{checkpoint[:40]}': a bundle has a single one; leave it out"
             raise UserError(message, str(path))
         saved = _load_bundle(read_bundle(path, inside=inside))
+    elif is_file(path / "model.bin"):
+        message = "is a model of CTranslate2; give the run or bundle that it was exported from"
+        raise UserError(f"{message}, with backend ctranslate2", str(path))
     else:
         saved = _load_run(RunDir(path), checkpoint, trust_plugins=trust_plugins)
     return replace(saved, location=location)

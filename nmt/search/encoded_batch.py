@@ -1,5 +1,6 @@
 """A batch of sentences after the encoder, and its decoding by the options of search."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -48,8 +49,47 @@ class EncodedBatch(NamedTuple):
     constraints: ConstraintState | None = None
     graphs: GraphedSteps | None = None
 
-    def beam_search(self, options: SearchOptions, detokenize: Detokenize) -> list[list[Hypothesis]]:
-        """Return the best hypotheses of distinct texts per sentence."""
+    def search(
+        self, numbers: Sequence[int], options: SearchOptions, detokenize: Detokenize
+    ) -> list[list[Hypothesis]]:
+        """Return samples, or the best hypotheses of distinct texts, per sentence.
+
+        Args:
+            numbers: line numbers of the sentences, which seed the samples
+            options: complete search options
+            detokenize: function from tokens without `eos` to their text
+        """
+        if options.sampling is not None:
+            return self._sample(numbers, options)
+        return self._beam_search(options, detokenize)
+
+    def examine(
+        self, hypotheses_b: Sequence[Sequence[Hypothesis]], options: SearchOptions
+    ) -> tuple[Sequence[Sequence[Hypothesis]], list[list[list[Alternative]]], list[list[float]]]:
+        """Return hypotheses, and the alternatives and entropies of the best one of each sentence.
+
+        They are those of the model, without constraints and fixed first pieces, and empty unless
+        the options request them. A sentence without a hypothesis has none.
+        """
+        alternatives_b: list[list[list[Alternative]]] = [[] for _ in hypotheses_b]
+        entropies_b: list[list[float]] = [[] for _ in hypotheses_b]
+        if options.alternatives:
+            others_b = find_alternatives(
+                *self._rescored(hypotheses_b), options.alternatives, bos=self.bos, eos=self.eos
+            )
+            alternatives_b = [
+                others if own else [] for others, own in zip(others_b, hypotheses_b, strict=True)
+            ]
+        if options.quality:
+            found_b = step_entropies(*self._rescored(hypotheses_b), bos=self.bos, eos=self.eos)
+            entropies_b = [
+                found if own else [] for found, own in zip(found_b, hypotheses_b, strict=True)
+            ]
+        return hypotheses_b, alternatives_b, entropies_b
+
+    def _beam_search(
+        self, options: SearchOptions, detokenize: Detokenize
+    ) -> list[list[Hypothesis]]:
         scoring = build_scoring(options)
         return beam_search(
             self.step,
@@ -70,7 +110,7 @@ class EncodedBatch(NamedTuple):
             constraints=self.constraints,
         )
 
-    def sample(self, numbers: list[int], options: SearchOptions) -> list[list[Hypothesis]]:
+    def _sample(self, numbers: Sequence[int], options: SearchOptions) -> list[list[Hypothesis]]:
         """Return samples of each sentence, drawn with seeds that follow from its line number."""
         assert options.sampling is not None
         count, samples_b = options.hypotheses, [list[Hypothesis]() for _ in numbers]
@@ -121,27 +161,8 @@ class EncodedBatch(NamedTuple):
         )
         return [[hypothesis] for hypothesis in hypotheses]
 
-    def alternatives(
-        self, hypotheses_b: list[list[Hypothesis]], count: int
-    ) -> list[list[list[Alternative]]]:
-        """Return the most likely other tokens along the best hypothesis of each sentence.
-
-        They are those of the model, without constraints and fixed first pieces. A sentence without
-        a hypothesis has no alternatives.
-        """
-        found = find_alternatives(*self._rescored(hypotheses_b), count, bos=self.bos, eos=self.eos)
-        return [one if own else [] for one, own in zip(found, hypotheses_b, strict=True)]
-
-    def entropies(self, hypotheses_b: list[list[Hypothesis]]) -> list[list[float]]:
-        """Return the entropy at each step of the best hypothesis of each sentence.
-
-        It is that of the model, as in `alternatives`.
-        """
-        found = step_entropies(*self._rescored(hypotheses_b), bos=self.bos, eos=self.eos)
-        return [one if own else [] for one, own in zip(found, hypotheses_b, strict=True)]
-
     def _rescored(
-        self, hypotheses_b: list[list[Hypothesis]]
+        self, hypotheses_b: Sequence[Sequence[Hypothesis]]
     ) -> tuple[Step, Memory, State, list[list[int]]]:
         """Return the inputs of one more pass over the best hypotheses."""
         sequences = [own[0].tokens if own else [self.eos] for own in hypotheses_b]

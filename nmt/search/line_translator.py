@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 
@@ -17,9 +18,10 @@ from nmt.model.seq2seq import Seq2Seq
 from nmt.search.batch_encoder import BatchEncoder
 from nmt.search.batch_planning import plan_batches
 from nmt.search.constraints.line_constraints import resolve_lines
+from nmt.search.ctranslate2 import CTranslate2Batch, CTranslate2Search, check_engine_options
 from nmt.search.encoded_batch import EncodedBatch
 from nmt.search.graphed_steps import check_recurrence
-from nmt.search.hypothesis import Alternative, Hypothesis
+from nmt.search.hypothesis import Hypothesis
 from nmt.search.minimum_bayes_risk import minimize_risk
 from nmt.search.postprocessing import convert_hypotheses
 from nmt.search.reranking import Reranker, check_reranking, rerank
@@ -34,7 +36,7 @@ class LineTranslator:
     """Translator of numbered lines: a model or an ensemble, its vocabularies and search options.
 
     Args:
-        models: trained models with the same target vocabulary; not modified
+        models: trained models with the same target vocabulary; not modified. Empty with `engine`
         source: source vocabulary of the first model, or size of the images; it decides the pieces,
             the attention and the alignment of a translation
         target_vocabulary: target vocabulary
@@ -51,6 +53,9 @@ class LineTranslator:
             without one
         bfloat16_encoder: whether recurrent encoders run in bfloat16, on a CPU
         right_to_left: whether the models generate translations from the last token to the first
+        engine: model of CTranslate2 from `load_engine`, which translates instead of `models`
+        details: with `engine`, whether translations have attention and `piece_scores`, which takes
+            about a third more time
 
     Attributes:
         is_right_to_left: see `right_to_left`
@@ -81,6 +86,8 @@ class LineTranslator:
         shortlist: ReadShortlist | None = None,
         bfloat16_encoder: bool = False,
         right_to_left: bool = False,
+        engine: Any = None,
+        details: bool = True,
     ) -> None:
         check_recurrence(recurrence, device)
         self._shortlist = shortlist
@@ -96,7 +103,7 @@ class LineTranslator:
         ]
         self.options = options
         sources = [source, *(other_sources or [source] * (len(models) - 1))]
-        grids = [model.grid for model in self.models]
+        grids = [model.grid for model in self.models] or [None]  # the engine reads text
         uses_graphs = recurrence == "graph"
         readers = [
             make_reader(*one, few_shapes=uses_graphs, preparation=preparation)
@@ -112,14 +119,20 @@ class LineTranslator:
         self._decode_tokens = token_decoder(target_vocabulary, right_to_left=right_to_left)
         self.rerankers: tuple[Reranker, ...] = ()
         self.device = device
-        self._encoder = BatchEncoder(
-            self.models,
-            self.readers,
-            self._reader_of_model,
-            target_vocabulary,
-            uses_graphs=uses_graphs,
-            shortlist=shortlist,
-        )
+        self._encoder: BatchEncoder | CTranslate2Search
+        if engine is None:
+            self._encoder = BatchEncoder(
+                self.models,
+                self.readers,
+                self._reader_of_model,
+                target_vocabulary,
+                uses_graphs=uses_graphs,
+                shortlist=shortlist,
+            )
+        else:
+            assert isinstance(source, Vocabulary)
+            eos = source.eos, target_vocabulary.eos
+            self._encoder = CTranslate2Search(engine, self.reader, *eos, details=details)
         self.warnings: tuple[str, ...] = ()
         self.location = ""
         self.languages: tuple[str, ...] = ()
@@ -163,6 +176,7 @@ class LineTranslator:
             check_reranking(options)
         resolved = None
         if is_constrained:
+            assert isinstance(self._encoder, BatchEncoder)
             compiler = self._encoder.constraint_compiler
             resolved = resolve_lines(compiler, self.preparation, lines, options, file)
         texts = self._tagged_texts(lines, options, file)
@@ -173,7 +187,7 @@ class LineTranslator:
         # Empty lines are in no batch and keep these empty translations.
         translations = [Translation(line.text) for line in lines]
         plan = plan_batches(
-            lengths, options, self.models[0].device, few_shapes=self._encoder.graphs is not None
+            lengths, options, self.device, few_shapes=self._encoder.graphs is not None
         )
         for rows in plan:
             selected = [lines[row] for row in rows]
@@ -181,14 +195,8 @@ class LineTranslator:
             constraints = resolved and [resolved[row] for row in rows]
             batch = self._encoder.encode(selected, selected_ids, options, file, constraints)
             hypotheses_b = self._decode(batch, selected, options)
-            others_b: list[list[list[Alternative]]] = [[] for _ in rows]
-            if options.alternatives:
-                others_b = batch.alternatives(hypotheses_b, options.alternatives)
-            entropies_b: list[list[float]] = [[] for _ in rows]
-            if options.quality:
-                entropies_b = batch.entropies(hypotheses_b)
-            found = zip(rows, hypotheses_b, others_b, entropies_b, strict=True)
-            for row, hypotheses, others, entropies in found:
+            examined_b = zip(rows, *batch.examine(hypotheses_b, options), strict=True)
+            for row, hypotheses, others, entropies in examined_b:
                 if self.is_right_to_left and hypotheses:
                     best = hypotheses[0]
                     order = text_order(len(best.content), len(best.tokens))
@@ -227,6 +235,8 @@ class LineTranslator:
         self, options: SearchOptions, *, is_constrained: bool, intervenes: bool
     ) -> None:
         """Raise UserError for options that the model or its recurrence does not support."""
+        if isinstance(self._encoder, CTranslate2Search):
+            check_engine_options(options, is_constrained=is_constrained, intervenes=intervenes)
         if options.replace_unknown and self.reader.grid is not None:
             raise UserError("replace_unknown has no effect with images, which have no words")
         if options.shortlist and self.reader.grid is not None:
@@ -255,7 +265,10 @@ class LineTranslator:
         )
 
     def _decode(
-        self, batch: EncodedBatch, lines: list[SourceLine], options: SearchOptions
+        self,
+        batch: EncodedBatch | CTranslate2Batch,
+        lines: list[SourceLine],
+        options: SearchOptions,
     ) -> list[list[Hypothesis]]:
         """Return the hypotheses of each line, best first."""
         prepare = self.preparation.target
@@ -265,11 +278,10 @@ class LineTranslator:
             tokens = self.target_vocabulary.encode_batch(targets)
             tokens = [own[::-1] for own in tokens] if self.is_right_to_left else tokens
             hypotheses_b = batch.force_decode(tokens, options)
-        elif options.sampling is not None:
-            hypotheses_b = batch.sample([line.number for line in lines], options)
         else:
+            numbers = [line.number for line in lines]
             searched = options.updated({"n_best": options.beam_size}) if self.rerankers else options
-            hypotheses_b = batch.beam_search(searched, self._decode_tokens)
+            hypotheses_b = batch.search(numbers, searched, self._decode_tokens)
         decode, preparation = self._decode_tokens, self.preparation
         if self.rerankers:
             return rerank(hypotheses_b, lines, options, decode, preparation, self.rerankers)

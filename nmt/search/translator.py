@@ -12,8 +12,10 @@ from nmt.config.search_options import SearchOptions
 from nmt.data.text import list_texts
 from nmt.device import has_fast_bf16, resolve_device
 from nmt.errors import UserError
+from nmt.inference.ctranslate2 import load_engine
 from nmt.inference.saved_model import SavedModel, load_saved_model
 from nmt.search.attention_views import attention_views
+from nmt.search.batch_encoder import BatchEncoder
 from nmt.search.constraints.request import Phrases, constraints_of_texts
 from nmt.search.graphed_steps import check_recurrence
 from nmt.search.intervention import NO_WEIGHTS, Intervention
@@ -22,6 +24,8 @@ from nmt.search.reranking import Reranker
 from nmt.search.source_encoding import SourceEncoding, encode_sources
 from nmt.search.source_line import SourceLine, number_lines
 from nmt.search.translation import Translation
+
+BACKENDS = ("torch", "ctranslate2")
 
 
 class Translator(LineTranslator):
@@ -42,6 +46,8 @@ class Translator(LineTranslator):
         trust_plugins: bool = False,
         rerank: Sequence[str | PathLike[str]] = (),
         rerank_weight: float = 1.0,
+        backend: str = "torch",
+        details: bool = True,
     ) -> "Translator":
         """Load the model of a run or a bundle, or an ensemble of several.
 
@@ -59,10 +65,13 @@ class Translator(LineTranslator):
             rerank: runs or bundles whose models score the hypotheses of the beam, and given
                 translations; their vocabularies may be others
             rerank_weight: weight of the score of each of them, relative to that of the search
+            backend: torch, or ctranslate2 to translate with a Transformer by CTranslate2
+            details: False to leave out attention and piece scores, which take about a third more
+                time with backend ctranslate2; has no effect with torch
 
         Raises:
-            UserError: if a run cannot be read, the target vocabularies of the runs differ, or a
-                model of `rerank` reads another kind of source
+            UserError: if a run cannot be read, the target vocabularies of the runs differ, a model
+                of `rerank` reads another kind of source, or the backend lacks an option
         """
         if not runs:
             raise UserError("no run directory is given; name at least one")
@@ -70,6 +79,7 @@ class Translator(LineTranslator):
         check_recurrence(recurrence, resolve_device(device))
         if fast:
             _check_fast(precision, resolve_device(device))
+        _check_backend(backend, len(runs), recurrence=recurrence, fast=fast)
         saved = [
             load_saved_model(Path(run), str(checkpoint), trust_plugins=trust_plugins)
             for run in runs
@@ -78,7 +88,13 @@ class Translator(LineTranslator):
             if difference := saved[0].ensemble_difference(other):
                 raise UserError(f"has {difference} than {runs[0]}; give another run", str(run))
         translator = cls.from_saved(
-            saved, device=device, precision=precision, recurrence=recurrence, fast=fast
+            saved,
+            device=device,
+            precision=precision,
+            recurrence=recurrence,
+            fast=fast,
+            backend=backend,
+            details=details,
         )
         for path in rerank:
             reranker = cls.load(
@@ -87,6 +103,8 @@ class Translator(LineTranslator):
                 device=device,
                 precision=precision,
                 trust_plugins=trust_plugins,
+                backend=backend,
+                details=False,
             )
             translator.add_reranker(reranker, rerank_weight)
         return translator
@@ -100,27 +118,32 @@ class Translator(LineTranslator):
         precision: str | None = None,
         recurrence: str = "auto",
         fast: bool = False,
+        backend: str = "torch",
+        details: bool = True,
     ) -> "Translator":
         """Return the translator of a loaded model, or of an ensemble; see `load`.
 
         Args:
             saved: models with the same target vocabulary
-            device, precision, recurrence, fast: as in `load`
+            device, precision, recurrence, fast, backend, details: as in `load`
 
         Raises:
-            UserError: if the models or other options do not support `fast`
+            UserError: if the models or other options do not support `fast` or the backend
         """
         resolved = resolve_device(device)
+        _check_backend(backend, len(saved), recurrence=recurrence, fast=fast)
         if fast:
             _check_fast(precision, resolved)
             precision = "int8"
         if precision is None:
             is_int8 = resolved.type == "cpu" and all(one.precision == "int8" for one in saved)
             precision = "int8" if is_int8 else "fp32"
-        first = saved[0]
+        first, engine = saved[0], None
+        if backend == "ctranslate2":
+            engine = load_engine(first, device=resolved, precision=precision)
         # The options of the first run apply to the ensemble.
         translator = cls(
-            [one.model for one in saved],
+            [] if engine else [one.model for one in saved],
             first.source,
             first.target_vocabulary,
             first.experiment.search,
@@ -132,6 +155,8 @@ class Translator(LineTranslator):
             shortlist=first.shortlist,
             right_to_left=first.experiment.data.is_right_to_left,
             bfloat16_encoder=fast and has_fast_bf16(),
+            engine=engine,
+            details=details,
         )
         translator.location = first.location
         if fast:
@@ -222,8 +247,10 @@ class Translator(LineTranslator):
             texts: sentences or file names of images, or a single one
 
         Raises:
-            UserError: if the translator is an ensemble, or if an image cannot be read
+            UserError: if the translator is an ensemble or that of another backend, or if an image
+                cannot be read
         """
+        self._require_torch("encode")
         if len(self.models) > 1:
             raise UserError("an ensemble has several encoders; load a single run to encode")
         lines = list(number_lines(list_texts(texts)))
@@ -245,10 +272,15 @@ class Translator(LineTranslator):
             names: names of the models
             options: options of the translations
             heads: whether to add a copy for each head of each layer of multi-head attention
+
+        Raises:
+            UserError: if the translator is that of another backend
         """
+        self._require_torch("attention_views")
         lines = list(number_lines([one.source for one in translations]))
         texts = self._tagged_texts(lines, options)
         readers = [self.readers[number] for number in self._reader_of_model]
+        assert isinstance(self._encoder, BatchEncoder)
         models = dict(zip(names, zip(self.models, readers, strict=True), strict=True))
         return attention_views(
             models,
@@ -304,6 +336,24 @@ class Translator(LineTranslator):
         """
         line = SourceLine(0, text, intervention=Intervention(tuple(pieces), attention))
         return self.translate_lines([line], self.options.updated(options))[0]
+
+    def _require_torch(self, method: str) -> None:
+        if not self.models:
+            raise UserError(f"{method} requires backend torch; load the model without backend")
+
+
+def _check_backend(backend: str, models: int, *, recurrence: str, fast: bool) -> None:
+    """Raise UserError for an unknown backend, and for options that a backend does not support."""
+    if backend not in BACKENDS:
+        raise UserError(f"backend {backend!r}: must be one of {', '.join(BACKENDS)}")
+    if backend == "torch":
+        return
+    if models > 1:
+        raise UserError(f"backend {backend} has no ensembles; give one model, or use backend torch")
+    if recurrence != "auto":
+        raise UserError(f"recurrence {recurrence} has no effect with backend {backend}; use auto")
+    if fast:
+        raise UserError(f"fast is not possible with backend {backend}; use precision int8")
 
 
 def _check_fast(precision: str | None, device: torch.device) -> None:

@@ -17,6 +17,7 @@ from nmt.data.vocabulary import Vocabulary
 from nmt.errors import UserError
 from nmt.export.ctranslate2 import write_ctranslate2
 from nmt.export.onnx import write_onnx
+from nmt.inference.ctranslate2 import load_engine
 from nmt.inference.saved_model import SavedModel, load_saved_model
 from nmt.model.build import build_model
 from nmt.search.translator import Translator
@@ -142,6 +143,9 @@ def test_missing_packages_are_named_with_their_extra(
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(UserError, match=r"requires the package ctranslate2; .*\[ctranslate2\]'"):
         write_ctranslate2(tmp_path / "a", transformer)
+    message = r"backend ctranslate2: requires the package ctranslate2; .*\[ctranslate2\]'"
+    with pytest.raises(UserError, match=message):
+        load_engine(transformer, device=torch.device("cpu"), precision="fp32")
     with pytest.raises(UserError, match=r"requires the package onnx; .*\[onnx\]'"):
         write_onnx(tmp_path / "a", transformer)
 
