@@ -36,7 +36,7 @@ def settings():
         "denormal": float(torch.tensor([1e-40]) * 1.0),
         "denormal of numpy": float(np.float32(1e-40) * np.float32(1.0)),
         "threads": [torch.get_num_threads(), torch.get_num_interop_threads()],
-        "precision": torch.get_float32_matmul_precision(),
+        "precision": str(getattr(torch.backends.cuda.matmul, "fp32_precision", "")),
         "onednn": str(getattr(torch.backends.mkldnn.matmul, "fp32_precision", "")),
         "tf32": [torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32],
         "deterministic": torch.are_deterministic_algorithms_enabled(),
