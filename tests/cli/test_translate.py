@@ -14,7 +14,9 @@ def test_output_has_one_line_per_input_line_in_order(
     de: Path, trained: Path, expected: list[str], tmp_path: Path
 ) -> None:
     printed = nmt_translate("-m", trained, de)
-    assert (printed.code, printed.err) == (0, "")
+    assert printed.code == 0
+    # The rounding of the CPU decides whether this small model ends every translation.
+    assert all("reached the maximum length" in line for line in printed.err.splitlines())
     assert printed.lines == expected
     written = nmt_translate("-m", trained, de, "-o", tmp_path / "out.en")
     assert written.out == ""
