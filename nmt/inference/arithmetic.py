@@ -8,6 +8,7 @@ thread, differently from those before.
 
 from collections.abc import Callable
 from functools import cache
+from itertools import product
 from math import lcm
 
 import torch
@@ -22,9 +23,9 @@ from nmt.model.interfaces import Encoded
 from nmt.model.layers.arithmetic import Arithmetic
 
 # From here on, MKL and oneDNN add the terms of a sum in order, so that zeros at its end change no
-# bit: for 2 or more queries, values of at least this width, and at most so many positions. MKL
-# divides sums of more than 384 terms.
-MIN_CONTEXT_WIDTH, MAX_POSITIONS = 128, 256
+# bit: for values of at least this width, so many queries, and at most so many positions. On AMD
+# Zen, MKL has another order for 2 or 3 queries, and it divides sums of 200 terms.
+MIN_CONTEXT_WIDTH, MIN_QUERIES, MAX_POSITIONS = 128, 4, 128
 VECTOR_SIZE = 32  # elements that torch's kernels compute at once, or a multiple of it
 
 
@@ -66,11 +67,13 @@ class RowIndependentArithmetic(Arithmetic):
     def context(
         self, weights_bqs: Float[Tensor, "b q s"], values_bse: Float[Tensor, "b s e"]
     ) -> Float[Tensor, "b q e"]:
-        if values_bse.size(2) < MIN_CONTEXT_WIDTH:
+        if values_bse.size(2) < MIN_CONTEXT_WIDTH or not adds_in_order():
             return self.matmul(weights_bqs, values_bse)
-        if weights_bqs.size(1) == 1:
-            # Two rows: a product of a vector takes another kernel.
-            return self.context(weights_bqs.expand(-1, 2, -1), values_bse)[:, :1]
+        queries = weights_bqs.size(1)
+        if queries < MIN_QUERIES:
+            # Computed several times: a product of few rows takes another kernel.
+            repeated_bqs = weights_bqs.repeat(1, -(-MIN_QUERIES // queries), 1)
+            return self.context(repeated_bqs, values_bse)[:, :queries]
         if values_bse.size(1) <= MAX_POSITIONS:
             return weights_bqs @ values_bse
         # A part of padding alone adds zero.
@@ -120,6 +123,30 @@ class RowIndependentArithmetic(Arithmetic):
         if packed is None:
             packed = self._packed[id(weight)] = PrepackedLinear(weight.flatten(0, -2))
         return packed
+
+
+@cache
+def adds_in_order() -> bool:
+    """Return whether float32 products of contexts add the terms of a sum in order on this CPU.
+
+    Zeros at the end of such a sum change no bit, whatever the number of sentences.
+    """
+    generator = torch.Generator().manual_seed(0)
+    weights_bqs = torch.rand(32, MIN_QUERIES + 1, MAX_POSITIONS, generator=generator)
+    # Not a multiple of a vector, so that its kernels for the rest are tested as well.
+    width = MIN_CONTEXT_WIDTH + VECTOR_SIZE + 1
+    values_bse = torch.randn(32, MAX_POSITIONS, width, generator=generator)
+    lengths = (1, 2, 7, 20, 64, 90, MAX_POSITIONS - 1)
+    for queries, positions in product((MIN_QUERIES, MIN_QUERIES + 1), lengths):
+        padded_bqs = weights_bqs[:, :queries].clone()
+        padded_bqs[:, :, positions:] = 0
+        padded_bqe = padded_bqs @ values_bse
+        for sentences in (2, len(weights_bqs)):
+            own_bqs = padded_bqs[:sentences, :, :positions]
+            own_bqe = own_bqs @ values_bse[:sentences, :positions]
+            if not torch.equal(own_bqe, padded_bqe[:sentences]):
+                return False
+    return True
 
 
 @cache

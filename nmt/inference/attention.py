@@ -8,6 +8,7 @@ there depends on the last bit.
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from math import sqrt
 from typing import Any
 
 import torch
@@ -112,13 +113,28 @@ def row_independent_attention(
     """Compute `multi_head_attention` without dropout; in float64 if positions may be padding."""
     # In a step of self-attention all rows have equally many positions, none of them padding, and
     # so the same order of sums in float32.
-    if mask_bs is None and not causal and query_bhqw.dtype == torch.float32:
-        return explicit_attention(query_bhqw, memory, None, causal=False)
+    is_step = mask_bs is None and not causal and query_bhqw.size(2) == 1
+    if is_step and query_bhqw.dtype == torch.float32:
+        return _attend_row_by_row(query_bhqw, memory)
     # Dropout does not apply to a model that only decodes.
     exact = Heads(*map(_to_float64, memory))
     exact_query_bhqw = _to_float64(query_bhqw)
     context_bqd, weights_bhqs = explicit_attention(exact_query_bhqw, exact, mask_bs, causal)
     return context_bqd.to(query_bhqw.dtype), weights_bhqs.to(query_bhqw.dtype)
+
+
+def _attend_row_by_row(
+    query_bh1w: Float[Tensor, "b h 1 w"], memory: Heads
+) -> tuple[Float[Tensor, "b 1 d"], Float[Tensor, "b h 1 s"]]:
+    """Compute attention of one query to all positions by sums of each row alone.
+
+    Matrix products choose a library and its kernel by the number of rows, and MKL rounds by the
+    address of a row in memory.
+    """
+    energies_bhs = (query_bh1w * memory.keys_bhsw).sum(dim=-1) / sqrt(query_bh1w.size(-1))
+    weights_bhs = energies_bhs.softmax(dim=-1)
+    context_bhw = (weights_bhs[..., None] * memory.values_bhsw).sum(dim=2)
+    return context_bhw.flatten(1)[:, None], weights_bhs[:, :, None]
 
 
 def _in_float64(prepare: Callable[[Tensor], Heads]) -> Callable[[Tensor], Heads]:

@@ -10,6 +10,7 @@ import torch
 from nmt.inference.linear import supports_prepacking
 from tests.campaigns.rounds import Tally, each
 from tests.inference.batch_bits import compiled, differences, systems
+from tests.product_libraries import PRODUCT_LIBRARIES, product_library
 
 pytestmark = pytest.mark.skipif(
     not supports_prepacking(), reason="rows may round differently on this CPU"
@@ -47,7 +48,9 @@ def test_bits_of_a_sentence_do_not_depend_on_its_batch(
     # Threads that wait for each other take a minute where other tests use the cores.
     for count, chosen in ((1, lengths), (2, lengths if full else lengths[:2])):
         threads(count)
-        for length, hypotheses in chosen:
-            found = differences(model, length, hypotheses)
-            tally.add(f"threads {count}: {'; '.join(found)}" if found else None)
+        for library, (length, hypotheses) in product(PRODUCT_LIBRARIES, chosen):
+            with product_library(library) as is_available:
+                found = differences(model, length, hypotheses) if is_available else []
+            name = f"threads {count}, products by {library}"
+            tally.add(f"{name}: {'; '.join(found)}" if found else None)
     tally.check()

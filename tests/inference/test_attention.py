@@ -13,6 +13,7 @@ from nmt.inference.attention import (
 )
 from nmt.model.attention.mechanism import masked_softmax
 from nmt.model.layers.multi_head import Heads, multi_head_attention
+from tests.product_libraries import PRODUCT_LIBRARIES, product_library
 
 WIDTH = 6
 
@@ -80,6 +81,25 @@ def test_float64_softmax_equals_masked_softmax_without_showing_the_padding() -> 
         weights_bqs[1:, :, :3], float64_softmax(energies_bqs[1:, :, :3], mask_bs[1:, :3])
     )
     assert (weights_bqs[1, :, 3:] == 0).all()
+
+
+@pytest.mark.parametrize("library", PRODUCT_LIBRARIES)
+@pytest.mark.parametrize(("width", "positions"), [(3, 99), (16, 9), (18, 40)])
+def test_a_step_of_self_attention_equals_multi_head_attention(
+    width: int, positions: int, library: str
+) -> None:
+    """The rows of a step are those of all hypotheses, which are few at the end of a batch."""
+    torch.manual_seed(7)
+    query_bh1w = torch.randn(40, 2, 1, width)
+    memory = Heads(*torch.randn(2, 40, 2, positions, width))
+    expected = multi_head_attention(query_bh1w, memory)
+    with product_library(library):
+        found = row_independent_attention(query_bh1w, memory)
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+        for rows in (slice(0, 2), slice(9, 12), slice(33, 40)):
+            own = Heads(*(part[rows] for part in memory))
+            some = row_independent_attention(query_bh1w[rows], own)
+            assert all(map(torch.equal, some, (found[0][rows], found[1][rows])))
 
 
 @pytest.mark.parametrize("causal", [True, False])

@@ -32,6 +32,7 @@ from tests.model.small import (
     models,
     text,
 )
+from tests.product_libraries import PRODUCT_LIBRARIES, product_library
 
 needs_prepacking = pytest.mark.skipif(
     not supports_prepacking(), reason="rows may round differently on this CPU"
@@ -238,10 +239,13 @@ def test_bits_of_a_short_sentence_do_not_depend_on_the_number_of_sentences(
     source_bs = torch.randint(4, PIECES, (16, 4), generator=torch.Generator().manual_seed(1))
     mask_bs = torch.ones_like(source_bs, dtype=torch.bool)
     tokens_n = torch.full((16,), 4)
-    together = compiled.step(tokens_n, *compiled.start(source_bs, mask_bs))
-    for rows in (slice(0, 1), slice(0, 2), slice(5, 8)):
-        some = compiled.step(tokens_n[rows], *compiled.start(source_bs[rows], mask_bs[rows]))
-        assert torch.equal(some.log_probs_nv, together.log_probs_nv[rows])
+    for library in PRODUCT_LIBRARIES:
+        with product_library(library):
+            together = compiled.step(tokens_n, *compiled.start(source_bs, mask_bs))
+            for rows in (slice(0, 1), slice(0, 2), slice(5, 8)):
+                inputs = compiled.start(source_bs[rows], mask_bs[rows])
+                some = compiled.step(tokens_n[rows], *inputs)
+                assert torch.equal(some.log_probs_nv, together.log_probs_nv[rows]), library
 
 
 @pytest.mark.parametrize(("device", "expected"), [("cpu", [2, 1, 2, 1]), ("meta", [])])

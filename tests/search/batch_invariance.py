@@ -8,14 +8,15 @@ import torch
 
 from nmt.config.schema import ModelConfig
 from nmt.config.search_options import SearchOptions
-from nmt.cpu_tuning import use_onednn_for_products
 from nmt.data.images import ImageSize
 from nmt.data.text import read_lines
 from nmt.data.vocabularies.sentencepiece import SentencePieceVocabulary
+from nmt.inference.linear import supports_prepacking
 from nmt.model.build import build_model
 from nmt.search.translation import Translation
 from nmt.search.translator import Translator
 from tests.commands import PHRASES
+from tests.product_libraries import product_library
 
 from .shortlists import random_shortlist
 
@@ -54,18 +55,21 @@ def untrained(
 def assert_batches_change_no_bit(
     translator: Translator, sources: list[str], beam_size: int, **options: Any
 ) -> list[Translation]:
-    """Compare translations in shuffled batches with those of single sentences; return these."""
-    if not use_onednn_for_products():
-        pytest.skip("products do not use oneDNN on this CPU, so rows may round differently")
+    """Compare translations in shuffled batches with those of single sentences; return these.
+
+    Products are computed as in a command.
+    """
+    if not supports_prepacking():
+        pytest.skip("rows may round differently on this CPU")
     options = {"beam_size": beam_size, **options}
-    alone = translator.translate(sources, batch_sentences=1, **options)
     order = Random(1).sample(range(len(sources)), len(sources))
-    for batch_sentences in (7, 64):
-        shuffled = translator.translate(
-            [sources[i] for i in order], batch_sentences=batch_sentences, **options
-        )
-        for position, number in enumerate(order):
-            assert _bits(shuffled[position]) == _bits(alone[number]), sources[number]
+    shuffled = [sources[number] for number in order]
+    with product_library("oneDNN"):
+        alone = translator.translate(sources, batch_sentences=1, **options)
+        for batch_sentences in (7, 64):
+            found = translator.translate(shuffled, batch_sentences=batch_sentences, **options)
+            for number, translation in zip(order, found, strict=True):
+                assert _bits(translation) == _bits(alone[number]), sources[number]
     return alone
 
 

@@ -67,6 +67,9 @@ class ConvolutionEncoder(ImageEncoder):
         self.column_ze = nn.Parameter(POSITION_STD * torch.randn(side, self.output_size))
 
     def forward(self, images_b3yz: Num[Tensor, "b 3 y z"], mask_bs: Bool[Tensor, "b _"]) -> Encoded:
+        # One memory layout: convolutions and norms of another one round differently, and norms with
+        # channels last depend on the other images of the batch.
+        images_b3yz = images_b3yz.contiguous()
         # From bytes to [-1, 1].
         pixels = images_b3yz.to(self.row_ye.dtype) / 127.5 - 1
         # Channels last: an annotation is the vector of a grid cell.

@@ -71,6 +71,26 @@ def test_images_do_not_affect_each_other() -> None:
     )
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_annotations_depend_neither_on_the_batch_nor_on_the_memory_layout(threads: int) -> None:
+    """Not a bit of them; batches of one image are computed as two in search."""
+    torch.manual_seed(2)
+    encoder = ConvolutionEncoder(ImageSize(size=64), channels=16).requires_grad_(False)
+    images = torch.randint(0, 256, (7, 3, 64, 64), dtype=torch.uint8)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        expected = encoder(images, torch.ones(7, 1).bool())
+        for layout in (torch.contiguous_format, torch.channels_last):
+            for rows in (slice(0, 2), slice(1, 6), slice(4, 7)):
+                own = images[rows].contiguous(memory_format=layout)
+                found = encoder(own, torch.ones(len(own), 1).bool())
+                assert torch.equal(found.states_bse, expected.states_bse[rows])
+                assert torch.equal(found.final_state_bx, expected.final_state_bx[rows])
+    finally:
+        torch.set_num_threads(before)
+
+
 @pytest.mark.parametrize(
     ("sizes", "words"),
     [
