@@ -72,7 +72,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         default=[],
         type=_peer,
         metavar="NAME[=PYTHON]",
-        help="joeynmt, eole or ctranslate2, and the Python in which it is installed; repeatable",
+        help="joeynmt, eole, marian or ctranslate2, and the Python in which it is installed; "
+        "repeatable",
     )
     add(
         "--model",
@@ -100,6 +101,13 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         choices=["cpu", "cuda"],
         default="cpu",
         help="device of every contender (default: cpu)",
+    )
+    add(
+        "--clock",
+        choices=["wall", "cpu"],
+        default="wall",
+        help="clock of training and translation: cpu counts CPU seconds, for a machine with other "
+        "work (default: wall)",
     )
     add("--repetitions", type=int, help="repetitions per contender (default: 7; 3 with --quick)")
     add(
@@ -184,7 +192,8 @@ def _prepare(arguments: argparse.Namespace) -> Bench:
         amount.repetitions,
         amount.updates,
         folder,
-        matmul_peaks(arguments.device),
+        arguments.clock,
+        matmul_peaks(arguments.device, arguments.clock),
     )
     return Bench(arguments, amount, text, vocabulary, plan)
 

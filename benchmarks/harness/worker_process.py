@@ -16,9 +16,13 @@ from nmt.errors import UserError
 from workers.ids import Sizes
 
 BENCHMARKS = Path(__file__).resolve().parents[1]
-PEERS = ("joeynmt", "eole", "ctranslate2")
+PEERS = ("joeynmt", "eole", "marian", "ctranslate2")
 ENGINES = ("ctranslate2",)
 """Peers that only translate, by a Transformer of this toolkit."""
+TRANSFORMERS = ("marian", *ENGINES)
+"""Peers in the measure of Transformers."""
+WITHOUT_BF16 = ("marian",)
+"""Peers that do not train in bf16."""
 
 
 @dataclass(frozen=True)
@@ -144,6 +148,7 @@ class Plan:
         repetitions: repetitions per contender, in turn
         updates: updates per repetition
         folder: directory of logs and weights
+        clock: wall, or cpu to count CPU seconds of the processes
         peaks: FLOPs per second of matrix products by number format, for shares of them
     """
 
@@ -155,6 +160,7 @@ class Plan:
     repetitions: int
     updates: int
     folder: Path
+    clock: str = "wall"
     peaks: Mapping[str, float] = field(default_factory=dict)
 
     def share(self, dtype: str, flops: float) -> float | None:
@@ -202,6 +208,7 @@ class WorkerPool:
                     "dtype": self.contenders[name].dtype,
                     "threads": plan.threads,
                     "device": plan.device,
+                    "clock": plan.clock,
                     **(options or {}),
                 },
             )
@@ -275,5 +282,6 @@ class WorkerPool:
             "dtype": self.contenders[name].dtype,
             "threads": self.plan.threads,
             "device": self.plan.device,
+            **({} if self.plan.clock == "wall" else {"clock": self.plan.clock}),
             "parameters": f"{self.info[name]['parameters'] / 1e6:.1f} M",
         }

@@ -7,7 +7,14 @@ from functools import partial
 
 from harness.results import Row
 from harness.text import Text
-from harness.worker_process import ENGINES, Contender, Plan, WorkerPool
+from harness.worker_process import (
+    ENGINES,
+    TRANSFORMERS,
+    WITHOUT_BF16,
+    Contender,
+    Plan,
+    WorkerPool,
+)
 from measures.growth import corpus_curve, draw, growth_rows, length_curve, vocabulary_curve
 from measures.memory import memory_rows
 from measures.one_sentence import cold_row, short_run, warm_rows
@@ -98,16 +105,20 @@ class Bench:
         return [peer for peer in self.arguments.peer if peer.system not in ENGINES]
 
     @property
-    def engines(self) -> list[Contender]:
-        """Return the engines given by `--peer`."""
-        return [peer for peer in self.arguments.peer if peer.system in ENGINES]
+    def transformers(self) -> list[Contender]:
+        """Return the toolkits and engines given by `--peer` whose Transformers are compared."""
+        return [peer for peer in self.arguments.peer if peer.system in TRANSFORMERS]
 
 
 def _training(bench: Bench) -> Iterator[Row]:
     contenders = [Contender("nmt"), *bench.peers]
     with WorkerPool(contenders, bench.plan) as pool:
         yield from training_rows(pool)
-    halves = [replace(contender, dtype="bf16") for contender in contenders]
+    halves = [
+        replace(contender, dtype="bf16")
+        for contender in contenders
+        if contender.system not in WITHOUT_BF16
+    ]
     # The first contender is compared with all others: our bf16 with theirs, and with their fp32.
     with WorkerPool([*halves, *bench.peers], bench.plan) as pool:
         yield from training_rows(pool)
@@ -132,7 +143,7 @@ def _transformer(bench: Bench) -> Iterator[Row]:
     bench.vocabulary.save(vocabulary)
     options = {"model": "transformer", "vocabulary": str(vocabulary)}
     repetitions = max(2, bench.plan.repetitions // 2)
-    contenders = [Contender("nmt"), *bench.engines]
+    contenders = [Contender("nmt"), *bench.transformers]
     contenders += [replace(one, dtype="int8") for one in contenders]
     for width, feed_forward in bench.amount.transformers.items():
         sizes = Sizes(embedding=width, layers=4, readout=feed_forward)

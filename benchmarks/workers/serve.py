@@ -3,7 +3,8 @@
 A worker is a process that receives tasks as lines of JSON on its standard input and answers each
 with one line on its standard output:
 
-    {"do": "prepare", "sizes": {...}, "ids": FILE, "dtype": "fp32", "threads": 2, "device": "cpu"}
+    {"do": "prepare", "sizes": {...}, "ids": FILE, "dtype": "fp32", "threads": 2, "device": "cpu",
+     "clock": "wall"}
     {"do": "train", "first": 0, "updates": 5}      -> seconds, target_tokens, loss
     {"do": "translate", "beam": 5, ...}            -> seconds, sentences, target_tokens, ids
     {"do": "save", "path": FILE}, {"do": "load", "path": FILE}, {"do": "memory"}, {"do": "quit"}
@@ -20,6 +21,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, TextIO
 
 from workers.ids import Array, Ids, Sizes
@@ -36,12 +38,14 @@ class Worker(ABC):
         ids: the text, after `prepare`
         sizes: sizes of the model, after `prepare`
         device: cpu or cuda, after `prepare`
+        uses_cpu_time: whether `clock` counts CPU seconds, after `prepare`
     """
 
     packages: tuple[str, ...] = ()
     tasks: tuple[str, ...] = ("prepare", "train", "translate", "save", "load", "memory")
     ids: Ids
     sizes: Sizes
+    uses_cpu_time: bool = False
 
     @abstractmethod
     def build(self, dtype: str, device: str, options: dict[str, Any]) -> tuple[int, str]:
@@ -78,7 +82,14 @@ class Worker(ABC):
         return result
 
     def prepare(
-        self, sizes: dict[str, Any], ids: str, dtype: str, threads: int, device: str, **options: Any
+        self,
+        sizes: dict[str, Any],
+        ids: str,
+        dtype: str,
+        threads: int,
+        device: str,
+        clock: str = "wall",
+        **options: Any,
     ) -> Answer:
         """Read the ids and build the model."""
         import torch
@@ -86,6 +97,7 @@ class Worker(ABC):
         torch.set_num_threads(threads)
         torch.manual_seed(1)
         self.ids, self.sizes, self.device = Ids(ids), Sizes(**sizes), device
+        self.uses_cpu_time = clock == "cpu"
         parameters, note = self.build(dtype, device, options)
         versions = {name: version(name) for name in (*self.packages, "torch")}
         return {"parameters": parameters, "note": note, "versions": versions}
@@ -95,10 +107,10 @@ class Worker(ABC):
         numbers = range(first, first + updates)
         tokens = sum(len(target) + 1 for n in numbers for target in self.ids.batch(n)[1])
         self._synchronize()
-        start = time.perf_counter()
+        start = self.clock()
         loss = self.updates(numbers)
         self._synchronize()
-        seconds = time.perf_counter() - start
+        seconds = self.clock() - start
         return {"seconds": seconds, "target_tokens": tokens, "loss": loss / max(tokens, 1)}
 
     def translate(
@@ -108,14 +120,14 @@ class Worker(ABC):
         rows = list(range(first, min(first + count, len(self.ids.test))))
         rows.sort(key=lambda row: len(self.ids.test[row]))
         self._synchronize()
-        start = time.perf_counter()
+        start = self.clock()
         found: dict[int, list[int]] = {}
         for begin in range(0, len(rows), sentences):
             some = rows[begin : begin + sentences]
             best = self.search([self.ids.test[row] for row in some], beam, length)
             found.update(zip(some, best, strict=True))
         self._synchronize()
-        seconds = time.perf_counter() - start
+        seconds = self.clock() - start
         translations = [found[row] for row in sorted(found)]
         tokens = sum(len(translation) for translation in translations)
         return {
@@ -124,6 +136,20 @@ class Worker(ABC):
             "target_tokens": tokens,
             "ids": translations,
         }
+
+    def clock(self, process: int | None = None) -> float:
+        """Return the time in seconds, or the CPU time of this process, or of another one.
+
+        Args:
+            process: number of another process, on Linux
+        """
+        if not self.uses_cpu_time:
+            return time.perf_counter()
+        if process is None:
+            return time.process_time()
+        # The name of the program, in parentheses, may contain spaces.
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
 
     def save(self, path: str) -> Answer:
         """Save the weights."""

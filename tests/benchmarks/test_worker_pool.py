@@ -39,7 +39,7 @@ class StubWorker:
 def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
     monkeypatch.setattr(worker_process, "WorkerProcess", StubWorker)
     ids = save_ids(tmp_path / "ids.npz", 10, [[4]], [[5]], [[6]], np.array([[0]]))
-    return Plan(Sizes(), ids, 1, "cpu", 1, 3, 1, tmp_path, {"fp32": 1e9})
+    return Plan(Sizes(), ids, 1, "cpu", 1, 3, 1, tmp_path, peaks={"fp32": 1e9})
 
 
 @pytest.mark.parametrize("task", ["prepare", "train"])

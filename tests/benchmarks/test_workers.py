@@ -109,7 +109,7 @@ def test_dead_worker_is_reported_with_its_last_line(tmp_path: Path) -> None:
 def test_peer_is_parsed_with_its_python(tmp_path: Path) -> None:
     peer = parse_peer(f"eole={sys.executable}")
     assert (peer.system, peer.dtype, peer.python) == ("eole", "fp32", sys.executable)
-    with pytest.raises(UserError, match="fairseq: must be one of joeynmt, eole, ctranslate2"):
+    with pytest.raises(UserError, match="fairseq: must be one of joeynmt, eole, marian"):
         parse_peer("fairseq")
     with pytest.raises(UserError, match="not found; give the Python that has eole"):
         parse_peer(f"eole={tmp_path / 'nothing'}")
