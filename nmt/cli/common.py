@@ -20,6 +20,7 @@ from nmt.version import VERSION
 
 SUCCESS, USER_ERROR = 0, 2
 MAX_MESSAGE = 1000  # characters
+_signals_received: list[int] = []
 
 __all__ = ["INTERNAL_ERROR", "INTERRUPTED", "SUCCESS", "USER_ERROR", "Parser", "run"]
 
@@ -96,6 +97,7 @@ def run(name: str, command: Callable[[], int], *, memory: str = "the sizes of th
     if info.world_size > 1:
         name = name if info.is_first else f"{name}, rank {info.rank}"
         command = partial(run_as_rank, name, info, command)
+    _signals_received.clear()
     _handle_signals(_interrupt)
     threading.excepthook = _report_thread
     try:
@@ -166,8 +168,18 @@ def _handle_signals(handler: Callable[[int, FrameType | None], object]) -> None:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    _signals_received.append(number)
     _handle_signals(_exit_at_once)
     raise KeyboardInterrupt
+
+
+def check_interrupt() -> None:
+    """Raise KeyboardInterrupt if a signal was received, after calls that may discard exceptions.
+
+    Native code that imports Python modules, such as that of torch, does so.
+    """
+    if _signals_received:
+        raise KeyboardInterrupt
 
 
 def _exit_at_once(number: int, frame: FrameType | None) -> NoReturn:

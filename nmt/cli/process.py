@@ -8,6 +8,8 @@ import gc
 import os
 import sys
 
+from nmt.cli.common import check_interrupt
+
 # Kernels of matrix products that oneDNN keeps, and those that torch keeps. With the default of
 # 1,024 each, 2,500 sentences of all lengths take 606 MB with a tiny model; with 128 each they take
 # 430 MB and as much time.
@@ -29,13 +31,13 @@ def import_torch() -> None:
 
     They are frozen, so that later collections do not search them either.
     """
-    if "torch" in sys.modules:
-        return
-    gc.disable()
-    import torch  # noqa: F401
+    if "torch" not in sys.modules:
+        gc.disable()
+        import torch  # noqa: F401
 
-    gc.freeze()
-    gc.enable()
+        gc.freeze()
+        gc.enable()
+    check_interrupt()
 
 
 def configure_process(

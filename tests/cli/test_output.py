@@ -5,15 +5,19 @@ import gzip
 import json
 import lzma
 import os
+import signal
 import stat
 import threading
 from argparse import Namespace
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from nmt.cli import common
 from nmt.cli.common import run
 from nmt.cli.output import OutputFile, check_outputs, publishing
+from nmt.cli.process import import_torch
 from nmt.cli.translate_io import format_translation
 from nmt.errors import UserError
 from nmt.search.translation import Translation
@@ -66,6 +70,23 @@ def test_interrupt_while_a_file_is_opened_leaves_none(
     called = call(lambda _: run("nmt-translate", lambda: bool(OutputFile("out.en"))), "")
     assert (called.code, called.err) == (130, "nmt-translate: interrupted\n")
     assert not list(here.iterdir())
+
+
+def test_interrupt_that_an_import_discards_ends_the_command(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def command() -> int:
+        with suppress(KeyboardInterrupt):
+            common._interrupt(signal.SIGTERM, None)
+        import_torch()
+        return 0
+
+    monkeypatch.setattr(common, "_handle_signals", lambda _: None)
+    called = call(lambda _: common.run("nmt-translate", command), "")
+    assert (called.code, called.err) == (130, "nmt-translate: interrupted\n")
+    # The next command of this process is another one.
+    assert call(lambda _: common.run("nmt-translate", lambda: 0), "").code == 0
+    common.check_interrupt()
 
 
 def test_outputs_are_compressed_by_suffix(trained: Path, here: Path) -> None:
