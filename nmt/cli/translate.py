@@ -263,7 +263,8 @@ def _translate(arguments: argparse.Namespace) -> int:
 
     with join(rank, arguments.device) as group, open_translator(NAME, arguments) as shared:
         options = search_options(arguments, shared.translator.options)
-        if arguments.report is not None and arguments.alternatives is None:
+        has_alternatives = arguments.backend == "torch"
+        if arguments.report is not None and arguments.alternatives is None and has_alternatives:
             options = options.updated({"alternatives": REPORT_ALTERNATIVES})
         reader, file = shared.translator.reader, input_name(arguments)
         _check_alignments(arguments, is_image=reader.grid is not None)

@@ -120,6 +120,8 @@ def test_alignments_and_given_translations_are_those_of_torch(
         assert nmt_translate("-m", run, source, "--alignments", links, *options).code == 0
         written.append(links.read_text())
     assert written[0] == written[1] != ""
+    page = tmp_path / "page.html"  # without the alternatives that a report has otherwise
+    assert nmt_translate("-m", run, source, "--report", page, *ENGINE).code == 0
     own, engine = both("-m", run, source, "--score-targets", target, "--scores")
     assert equal_lines(own, engine)
 
@@ -186,7 +188,6 @@ def test_translation_does_not_depend_on_its_batch(run: Path, source: Path) -> No
         (["--recurrence", "graph"], "--recurrence: has no effect with --backend ctranslate2"),
         (["--precision", "tf32"], "precision tf32: is not possible with backend ctranslate2; use"),
         (["-m", "RUN"], "-m: --backend ctranslate2 has no ensembles; give one model"),
-        (["--max-length", 3000, "-b", 1], ""),
     ],
     ids=lambda value: " ".join(map(str, value)) if isinstance(value, list) else "",
 )
@@ -196,10 +197,13 @@ def test_options_that_the_engine_lacks_are_refused(
     monkeypatch.chdir(source.parent)
     options = [run if one == "RUN" else one for one in options]
     called = nmt_translate("-m", run, source, *options, *ENGINE)
-    if words:
-        assert words in called.complaint
-    else:
-        assert called.code == 0
+    assert words in called.complaint
+
+
+def test_sentence_beyond_the_positions_is_refused(run: Path) -> None:
+    called = nmt_translate("-m", run, "-b", 1, *ENGINE, given="Ja " * 2100 + "\n")
+    assert "positions >= 2048" in called.complaint
+    assert called.complaint.endswith("shorten the sentence, or use backend torch")
 
 
 @pytest.mark.parametrize(
