@@ -10,11 +10,9 @@ from nmt.errors import UserError
 if TYPE_CHECKING:
     from argparse import _ArgumentGroup
 
-# Those of nmt-translate; nmt-eval has some of them.
-UNSUPPORTED = (
-    *("sample", "quality", "alternatives", "shortlist", "block_ngram_repeat", "heads", "gold"),
-    *CONSTRAINTS,
-)
+UNSUPPORTED = ("shortlist", "block_ngram_repeat")
+# Only of nmt-translate; --alignments, --gold and --quality of nmt-eval are files to evaluate.
+UNSUPPORTED_OUTPUTS = ("sample", "quality", "alternatives", "heads", "gold", *CONSTRAINTS)
 ATTENTION_OUTPUTS = ("alignments", "attention", "report")
 
 
@@ -37,23 +35,29 @@ def check_backend(arguments: argparse.Namespace) -> None:
     """Raise UserError for options that the backend does not support, before a model is loaded."""
     if arguments.backend == "torch":
         return
-    given = vars(arguments)
+    names, cause = [*UNSUPPORTED], "--backend ctranslate2"
     if len(arguments.model or ()) > 1:
         raise UserError("-m: --backend ctranslate2 has no ensembles; give one model, or use torch")
     if arguments.fast:
         raise UserError("--fast: is not possible with --backend ctranslate2; use --precision int8")
     if arguments.recurrence != "auto":
         raise UserError("--recurrence: has no effect with --backend ctranslate2; remove it")
-    names = [*UNSUPPORTED]
-    cause = "--backend ctranslate2"
-    if given.get("score_targets"):
-        names, cause = [*names, *ATTENTION_OUTPUTS], f"--score-targets and {cause}"
+    if _translates(arguments):
+        names += UNSUPPORTED_OUTPUTS
+        if arguments.score_targets:
+            names, cause = [*names, *ATTENTION_OUTPUTS], f"--score-targets and {cause}"
     for name in names:
-        if given.get(name):
+        if getattr(arguments, name):
             message = f"is not possible with {cause}; remove it, or use --backend torch"
             raise UserError(f"{option_name(name)}: {message}")
 
 
 def shows_details(arguments: argparse.Namespace) -> bool:
     """Return whether the output contains attention or scores of single tokens."""
-    return any(vars(arguments).get(name) for name in ("jsonl", *ATTENTION_OUTPUTS))
+    names = ("jsonl", *ATTENTION_OUTPUTS)
+    return _translates(arguments) and any(getattr(arguments, name) for name in names)
+
+
+def _translates(arguments: argparse.Namespace) -> bool:
+    """Return whether the command is nmt-translate, and not nmt-eval."""
+    return hasattr(arguments, "score_targets")

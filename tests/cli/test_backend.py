@@ -130,6 +130,11 @@ def test_evaluation_and_workers_use_the_engine(run: Path, tmp_path: Path) -> Non
     files = [f"{PHRASES}.de", f"{PHRASES}.en"]
     own, engine = (nmt_eval("-m", run, *files, "--json", *options) for options in ([], ENGINE))
     assert json.loads(engine.out) == json.loads(own.out)
+    links = tmp_path / "links"
+    links.write_text("0-0\n")
+    # Options of the same names in nmt-translate are outputs that the engine lacks.
+    alignments = ["--alignments", links, "--gold", links]
+    assert '"aer"' in nmt_eval("-m", run, *files, "--json", *alignments, *ENGINE).out
     own, engine = both("-m", run, files[0], "--workers", 2)
     assert equal_lines(own, engine)
 
