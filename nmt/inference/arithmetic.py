@@ -67,8 +67,13 @@ class RowIndependentArithmetic(Arithmetic):
     def context(
         self, weights_bqs: Float[Tensor, "b q s"], values_bse: Float[Tensor, "b s e"]
     ) -> Float[Tensor, "b q e"]:
-        if values_bse.size(2) < MIN_CONTEXT_WIDTH or not adds_in_order():
+        width, threads = values_bse.size(2), torch.get_num_threads()
+        if width < MIN_CONTEXT_WIDTH or not adds_in_order(width, threads):
             return self.matmul(weights_bqs, values_bse)
+        if len(values_bse) == 1:
+            # Computed twice: threads would share the rows of a lone product.
+            twice = weights_bqs.expand(2, -1, -1), values_bse.expand(2, -1, -1)
+            return self.context(*twice)[:1]
         queries = weights_bqs.size(1)
         if queries < MIN_QUERIES:
             # Computed several times: a product of few rows takes another kernel.
@@ -126,22 +131,25 @@ class RowIndependentArithmetic(Arithmetic):
 
 
 @cache
-def adds_in_order() -> bool:
+def adds_in_order(width: int, threads: int) -> bool:
     """Return whether float32 products of contexts add the terms of a sum in order on this CPU.
 
-    Zeros at the end of such a sum change no bit, whatever the number of sentences.
+    Zeros at the end of such a sum change no bit, whatever the number of sentences. Many threads may
+    share the rows of one sentence, and compute some by other kernels.
+
+    Args:
+        width: width of the values
+        threads: number of torch's threads
     """
     generator = torch.Generator().manual_seed(0)
-    weights_bqs = torch.rand(32, MIN_QUERIES + 1, MAX_POSITIONS, generator=generator)
-    # Not a multiple of a vector, so that its kernels for the rest are tested as well.
-    width = MIN_CONTEXT_WIDTH + VECTOR_SIZE + 1
-    values_bse = torch.randn(32, MAX_POSITIONS, width, generator=generator)
-    lengths = (1, 2, 7, 20, 64, 90, MAX_POSITIONS - 1)
+    weights_bqs = torch.rand(5, MIN_QUERIES + 1, MAX_POSITIONS, generator=generator)
+    values_bse = torch.randn(5, MAX_POSITIONS, width, generator=generator)
+    lengths = (1, 7, 90, MAX_POSITIONS - 1)
     for queries, positions in product((MIN_QUERIES, MIN_QUERIES + 1), lengths):
         padded_bqs = weights_bqs[:, :queries].clone()
         padded_bqs[:, :, positions:] = 0
         padded_bqe = padded_bqs @ values_bse
-        for sentences in (2, len(weights_bqs)):
+        for sentences in (2, 3, 5):
             own_bqs = padded_bqs[:sentences, :, :positions]
             own_bqe = own_bqs @ values_bse[:sentences, :positions]
             if not torch.equal(own_bqe, padded_bqe[:sentences]):
