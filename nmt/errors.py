@@ -187,6 +187,7 @@ OTHER_TOOLKITS: dict[str, tuple[str, ...]] = {
     "accum_count": ("accumulate",),
     "batch_multiplier": ("accumulate",),
     "batch_type": ("batch_tokens",),
+    "beam": ("beam_size",),
     "bidirectional": ("direction",),
     "brnn": ("bilstm",),
     "clip_grad_norm": ("clip_norm",),

@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 UNSUPPORTED = ("shortlist", "block_ngram_repeat")
 # Only of nmt-translate; --alignments, --gold and --quality of nmt-eval are files to evaluate.
-UNSUPPORTED_OUTPUTS = ("sample", "quality", "alternatives", "heads", "gold", *CONSTRAINTS)
+UNSUPPORTED_OUTPUTS = (
+    *("sample", "quality", "alternatives", "beam_tree", "heads", "gold"),
+    *CONSTRAINTS,
+)
 ATTENTION_OUTPUTS = ("alignments", "attention", "report")
 
 

@@ -188,7 +188,7 @@ def make_parser() -> Parser:
     )
     add_search_options(output, "n_best")
     add("--jsonl", action="store_true", help="write one JSON object per sentence (default: off)")
-    add_search_options(output, "quality", "alternatives", "replace_unknown")
+    add_search_options(output, "quality", "alternatives", "beam_tree", "replace_unknown")
     add(
         "--alignments",
         type=Path,
@@ -325,8 +325,9 @@ def translate_windows(
 def check_options(arguments: argparse.Namespace) -> None:
     """Raise UserError for options that have no effect with one another."""
     if arguments.score_targets:
-        unused = ("sample", "n_best", "replace_unknown", "beam_size", "max_length", "mbr")
-        for name in (*unused, "candidates", "early_stopping", "block_ngram_repeat", "shortlist"):
+        unused = ["sample", "n_best", "beam_tree", "replace_unknown", "beam_size", "max_length"]
+        unused += ["mbr", "candidates", "early_stopping", "block_ngram_repeat", "shortlist"]
+        for name in unused:
             if getattr(arguments, name):
                 option = option_name(name)
                 raise UserError(f"{option}: has no effect with --score-targets; remove it")
@@ -345,8 +346,10 @@ def check_options(arguments: argparse.Namespace) -> None:
     check_attention_options(arguments)
     if arguments.alignment_level is not None and arguments.alignments is None:
         raise UserError("--alignment-level: has no effect without --alignments; remove it")
-    if arguments.alternatives is not None and not (arguments.jsonl or arguments.report):
-        raise UserError("--alternatives: has no effect without --jsonl or --report; add one")
+    for name in ("alternatives", "beam_tree"):
+        if getattr(arguments, name) is not None and not (arguments.jsonl or arguments.report):
+            option = option_name(name)
+            raise UserError(f"{option}: has no effect without --jsonl or --report; add one")
     if arguments.quality and not arguments.jsonl:
         raise UserError("--quality: has no effect without --jsonl; add it")
     for name in ("n_best", "jsonl"):

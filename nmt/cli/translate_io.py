@@ -172,6 +172,8 @@ def format_translation(number: int, translation: Translation, arguments: argpars
         fields = {"id": number, **translation.to_dict()}
         if arguments.quality or translation.entropies:
             fields["quality"] = quality_features(translation)
+        if arguments.beam_tree:
+            fields.setdefault("beam_tree", None)  # an empty line has no tree
         return json.dumps(fields, ensure_ascii=False) + "\n"
     if arguments.n_best:
         # An empty line has no hypotheses, but one output line like any other.

@@ -42,6 +42,7 @@ BEAM_OPTIONS = frozenset(
         "coverage_penalty",
         "block_ngram_repeat",
         "early_stopping",
+        "beam_tree",
         "mbr_scale",
     }
 )
@@ -93,6 +94,8 @@ class SearchOptions(Section):
     more pass over it"""
     quality: bool = False
     """estimate the quality of the best translation, which takes one more pass over it"""
+    beam_tree: bool = False
+    """record all hypotheses that were in the beam, those that left it included, as a tree"""
     length_penalty: Annotated[ComponentConfig, Component(LENGTH_PENALTIES, "average")] = DEFAULT
     """normalization of log-probabilities by length"""
     coverage_penalty: Annotated[ComponentConfig, Component(COVERAGE_PENALTIES, "none")] = DEFAULT

@@ -57,6 +57,7 @@ def beam_search(
     detokenize: Detokenize | None = None,
     graphs: "GraphedSteps | None" = None,
     constraints: ConstraintState | None = None,
+    records_tree: bool = False,
 ) -> list[list[Hypothesis]]:
     """Search the `n_best` best hypotheses of each sentence; return them best first.
 
@@ -90,6 +91,8 @@ def beam_search(
             blocked then, and no sentence has constraints. None to launch every kernel of its own
         constraints: prefixes, required and forbidden phrases of the sentences, with one empty
             hypothesis per sentence; terms require a beam of 2 or more
+        records_tree: whether hypotheses have a `leaf` in the tree of the whole beam, which the host
+            builds from values that it receives anyway, so the results are the same
 
     Raises:
         UserError: if the coverage penalty is used with a model without attention, or if the model's
@@ -111,6 +114,7 @@ def beam_search(
         early_stopping=early_stopping,
         source_mask_bs=source_mask_bs,
         detokenize=detokenize,
+        records_tree=records_tree,
     )
     host_copy: AsyncHostCopy[BeamStep] = AsyncHostCopy(device)
     beam = start_beam(

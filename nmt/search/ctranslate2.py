@@ -28,7 +28,9 @@ PATIENCE = {"exact": 4, "heuristic": 1}
 With 4, all translations of a text were those of the exact search; see docs/performance.md.
 """
 
-UNSUPPORTED = ("sampling", "quality", "alternatives", "shortlist", "block_ngram_repeat")
+UNSUPPORTED = (
+    *("sampling", "quality", "alternatives", "beam_tree", "shortlist", "block_ngram_repeat"),
+)
 """Search options that the engine lacks, or gives another meaning.
 
 It renormalizes the probabilities after blocking n-grams. The best hypotheses by a coverage penalty

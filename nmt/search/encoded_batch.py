@@ -108,6 +108,7 @@ class EncodedBatch(NamedTuple):
             detokenize=detokenize,
             graphs=self.graphs,
             constraints=self.constraints,
+            records_tree=options.beam_tree,
         )
 
     def _sample(self, numbers: Sequence[int], options: SearchOptions) -> list[list[Hypothesis]]:

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from nmt.search.beam_tree import BeamLeaf, BeamNode, BeamTree
 from nmt.search.candidates import NEG_INF, Candidates
 from nmt.search.hypothesis import Hypothesis
 from nmt.search.scoring import Scoring
@@ -63,6 +64,7 @@ class FinishedHypotheses:
         early_stopping: see `beam_search`
         source_mask_bs: False for padding
         detokenize: see `beam_search`
+        records_tree: whether hypotheses have the tree of the beam
 
     Attributes:
         results_b: hypotheses of each sentence, best first; empty until the sentence is done
@@ -79,12 +81,14 @@ class FinishedHypotheses:
         early_stopping: EarlyStopping,
         source_mask_bs: Bool[Tensor, "b #s"],
         detokenize: Detokenize | None = None,
+        records_tree: bool = False,
     ) -> None:
         self._eos, self._beam_size, self._n_best = eos, beam_size, n_best
         self._max_lengths_b, self._scoring = max_lengths_b, scoring
         self._early_stopping, self._source_mask_bs = early_stopping, source_mask_bs
         # The best hypothesis of a list has the best segmentation of its text already.
         self._detokenize = detokenize if n_best > 1 else None
+        self._records_tree = records_tree
         self._history: list[_Backpointers] = []
         self._finished_b: list[list[CompleteHypothesis]] = [[] for _ in max_lengths_b]
         self._done: set[int] = set()
@@ -101,7 +105,7 @@ class FinishedHypotheses:
             UserError: if the model's probabilities are NaN
         """
         check_no_nan(step.candidates.log_prob_bc[:, 0])  # NaN sorts before every number
-        self._history.append(_Backpointers.from_step(step))
+        self._history.append(_Backpointers.from_step(step, keeps_scores=self._records_tree))
         self._record_finished(step)
         self._finalize_done(step)
 
@@ -137,10 +141,13 @@ class FinishedHypotheses:
             if is_unbeatable or is_greedy or is_empty or is_longest:
                 # Finished hypotheses come first even if their scores are lower, so that the best
                 # one does not depend on `n_best`.
-                self.results_b[sentence] = [
+                results = [
                     *(self._hypothesis(sentence, one, finished=True) for one in finished),
                     *(self._hypothesis(sentence, one, finished=False) for one in unfinished),
                 ]
+                if self._records_tree:
+                    results = self._with_leaves(sentence, [*finished, *unfinished], results)
+                self.results_b[sentence] = results
                 self._done.add(sentence)
 
     def _best(
@@ -234,13 +241,55 @@ class FinishedHypotheses:
             finished,
         )
 
+    def _with_leaves(
+        self, sentence: int, complete: Sequence[CompleteHypothesis], results: Sequence[Hypothesis]
+    ) -> list[Hypothesis]:
+        """Return hypotheses with their last nodes in the tree of the beam."""
+        nodes = list[BeamNode]()
+        # Number of the node of each candidate in the beam, by length and column.
+        numbers: dict[tuple[int, int], int] = {}
+        slots: list[int] = []  # column of the candidate in each slot of the step before
+        for length, step in enumerate(self._history, start=1):
+            row = step.row_of_sentence[sentence]
+            for column in self._beam_columns(step, row):
+                parent = numbers[length - 1, slots[step.parents[row][column]]] if slots else None
+                numbers[length, column] = len(nodes)
+                log_probs, scores = step.log_probs[row], step.scores[row]
+                nodes.append(
+                    BeamNode(
+                        length,
+                        parent,
+                        step.tokens[row][column],
+                        step.token_log_probs[row][column],
+                        log_probs[column],
+                        scores[column],
+                    )
+                )
+            slots = step.survivors[row]
+        tree = BeamTree.from_nodes(nodes, self._eos)
+        return [
+            one._replace(leaf=BeamLeaf(tree, numbers[end.length, end.column]))
+            for one, end in zip(results, complete, strict=True)
+        ]
+
+    def _beam_columns(self, step: "_Backpointers", row: int) -> list[int]:
+        """Return the candidates that stay active or finish at a step, best first."""
+        tokens, log_probs = step.tokens[row], step.log_probs[row]
+        possible = [column for column, one in enumerate(log_probs) if one > NEG_INF]
+        ends = [c for c in possible if c < self._beam_size and tokens[c] == self._eos]
+        if ends and self._beam_size == 1:
+            return ends  # greedy search is done
+        kept = set(step.survivors[row])
+        return [c for c in possible if c in ends or (c in kept and tokens[c] != self._eos)]
+
 
 class _Backpointers(NamedTuple):
     """The candidates of one step as lists, which Python indexes much faster than tensors.
 
     A candidate extends the hypothesis in slot `parents[row][column]`, which was candidate
     `survivors[row][slot]` of the step before, in that step's row of the sentence. Rows differ
-    between steps, because sentences that are done leave the batch.
+    between steps, because sentences that are done leave the batch. `log_probs` and `scores` of the
+    candidates are empty unless the tree of the beam is recorded.
     """
 
     row_of_sentence: dict[int, int]
@@ -249,9 +298,11 @@ class _Backpointers(NamedTuple):
     parents: list[list[int]]
     survivors: list[list[int]]
     weights_bks: Float[Tensor, "b k s"] | None
+    log_probs: list[list[float]]
+    scores: list[list[float]]
 
     @classmethod
-    def from_step(cls, step: BeamStep) -> "_Backpointers":
+    def from_step(cls, step: BeamStep, *, keeps_scores: bool) -> "_Backpointers":
         return cls(
             {sentence: row for row, sentence in enumerate(step.sentences)},
             step.candidates.token_bc.tolist(),
@@ -259,6 +310,8 @@ class _Backpointers(NamedTuple):
             step.candidates.parent_bc.tolist(),
             step.survivor_bk.tolist(),
             step.weights_bks,
+            step.candidates.log_prob_bc.tolist() if keeps_scores else [],
+            step.score_bc.tolist() if keeps_scores else [],
         )
 
 

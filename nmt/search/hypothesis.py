@@ -5,6 +5,8 @@ from typing import NamedTuple
 from jaxtyping import Float
 from torch import Tensor
 
+from nmt.search.beam_tree import BeamLeaf
+
 
 class Alternative(NamedTuple):
     """A token that the model could have continued a hypothesis with.
@@ -30,6 +32,7 @@ class Hypothesis(NamedTuple):
             without padding; None if the model has no attention
         finished: False if the maximum length was reached before `eos`
         model_scores: scores by each model of reranking, that of the search first
+        leaf: its last node in the tree of the beam; None unless beam search recorded the tree
     """
 
     tokens: list[int]
@@ -39,6 +42,7 @@ class Hypothesis(NamedTuple):
     weights_ts: Float[Tensor, "t s"] | None
     finished: bool
     model_scores: tuple[float, ...] = ()
+    leaf: BeamLeaf | None = None
 
     @property
     def content(self) -> list[int]:

@@ -11,6 +11,7 @@ from nmt.data.segmented_text import SegmentedText
 from nmt.data.vocabulary import Span, Vocabulary
 from nmt.errors import UserError
 from nmt.search.alignment import piece_alignment
+from nmt.search.beam_tree import BeamTree
 from nmt.search.hypothesis import Alternative, Hypothesis
 from nmt.search.source_line import SourceLine
 from nmt.search.source_reader import SourceReader
@@ -65,19 +66,31 @@ def convert_hypotheses(
         # No translation satisfies the constraints, or the model gives every continuation
         # probability 0.
         return Translation(line.text, finished=False)
+    kept = list(range(len(n_best)))
     if preparation.changes_target and options.sampling is None:
-        n_best = _distinct(n_best)
+        kept = _first_of_each_text(n_best)
+        n_best = [n_best[rank] for rank in kept]
     if alternatives:
         n_best[0] = replace(n_best[0], alternatives=_other_pieces(alternatives, vocabulary))
-    return replace(n_best[0], n_best=tuple(n_best))
+    tree = _spelled_tree([hypotheses[rank] for rank in kept], vocabulary)
+    return replace(n_best[0], n_best=tuple(n_best), beam_tree=tree)
 
 
-def _distinct(n_best: Sequence[Translation]) -> list[Translation]:
-    """Return the first translation of each text; decoded texts may be equal once restored."""
-    first: dict[str, Translation] = {}
-    for translation in n_best:
-        first.setdefault(translation.text, translation)
+def _first_of_each_text(n_best: Sequence[Translation]) -> list[int]:
+    """Return the ranks of distinct translations; decoded texts may be equal once restored."""
+    first: dict[str, int] = {}
+    for rank, translation in enumerate(n_best):
+        first.setdefault(translation.text, rank)
     return list(first.values())
+
+
+def _spelled_tree(hypotheses: Sequence[Hypothesis], vocabulary: Vocabulary) -> BeamTree | None:
+    """Return the tree of the beam with its pieces and the n best; None if none was recorded."""
+    leaves = [one.leaf for one in hypotheses if one.leaf is not None]
+    if not leaves:
+        return None
+    tree = leaves[0].tree._replace(n_best=tuple(leaf.node for leaf in leaves))
+    return tree.spelled(vocabulary.tokens)
 
 
 def _other_pieces(

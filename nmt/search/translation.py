@@ -20,6 +20,7 @@ from nmt.search.alignment import (
     word_alignment,
     word_weights,
 )
+from nmt.search.beam_tree import BeamTree
 
 if TYPE_CHECKING:  # matplotlib is an extra
     from nmt.evaluation.plots import AttentionFigure
@@ -60,6 +61,8 @@ class Translation:
             `score`; empty without reranking
         entropies: entropy of the model's distribution at each of `piece_scores`, in nats; empty
             unless `quality` is requested
+        beam_tree: all hypotheses that were in the beam; None unless requested, and if there is no
+            translation
     """
 
     source: str
@@ -78,6 +81,7 @@ class Translation:
     alternatives: tuple[tuple[OtherPiece, ...], ...] = field(default=(), repr=False)
     entropies: tuple[float, ...] = field(default=(), repr=False)
     model_scores: tuple[float, ...] = field(default=(), repr=False)
+    beam_tree: BeamTree | None = field(default=None, repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the state for pickling, with attention as an array.
@@ -183,7 +187,7 @@ class Translation:
         # attention.
         has_words = self.grid is None and (self.attention is not None or not self.pieces)
         alternatives = [[one._asdict() for one in others] for others in self.alternatives]
-        return {
+        fields: dict[str, object] = {
             "source": self.source,
             "translation": self.text,
             "source_pieces": list(self.source_pieces),
@@ -198,3 +202,5 @@ class Translation:
             "n_best": [one._scored_text() for one in self.n_best],
             "alternatives": alternatives,
         }
+        # Only if requested, since it is longer than all others.
+        return fields | ({} if self.beam_tree is None else {"beam_tree": self.beam_tree.to_dict()})

@@ -181,6 +181,7 @@ def test_translation_does_not_depend_on_its_batch(run: Path, source: Path) -> No
         (["--mbr", "chrf", "--sample"], "--sample: is not possible"),
         (["--jsonl", "--quality"], "--quality: is not possible"),
         (["--jsonl", "--alternatives", 2], "--alternatives: is not possible"),
+        (["--jsonl", "--beam-tree"], "--beam-tree: is not possible with --backend ctranslate2"),
         (["--shortlist"], "--shortlist: is not possible"),
         (["--block-ngram-repeat", 2], "--block-ngram-repeat: is not possible"),
         (["--coverage-penalty", "gnmt"], "coverage_penalty: is not possible"),

@@ -170,6 +170,9 @@ def test_faster_modes_translate(options: list[str], trained: Path, expected: lis
         (["--n-best", 2, "--scores"], "the output of --n-best contains the scores; remove"),
         (["--jsonl", "--scores"], "the output of --jsonl contains the scores; remove"),
         (["--force", "x", "--n-best", 2], "--n-best: has no effect with --score-targets"),
+        (["--beam-tree"], "--beam-tree: has no effect without --jsonl or --report; add one"),
+        (["--jsonl", "--beam-tree", "--sample"], "--beam-tree: has no effect with --sample"),
+        (["--force", "x", "--beam-tree"], "--beam-tree: has no effect with --score-targets"),
         (["--force", "x", "--shortlist"], "--shortlist: has no effect with --score-targets"),
         (
             ["--fast", "--precision", "bf16", "--device", "cpu"],

@@ -79,6 +79,24 @@ def test_jsonl_objects_have_all_keys_with_matching_sizes(
     assert (found[5]["pieces"], found[5]["n_best"], found[5]["score"]) == ([], [], 0)
 
 
+def test_jsonl_has_the_tree_of_the_beam_if_requested(
+    trained: Path, translator: Translator, sources: list[str]
+) -> None:
+    given = f"{sources[0]}\n\n{sources[1]}\n"
+    options = ("-m", trained, "--jsonl", "--n-best", 2)
+    plain = [json.loads(line) for line in nmt_translate(*options, given=given).lines]
+    called = nmt_translate(*options, "--beam-tree", given=given)
+    found = [json.loads(line) for line in called.lines]
+    trees = [one.pop("beam_tree") for one in found]
+    assert found == plain
+    assert trees[1] is None
+    expected = translator.translate([sources[0], sources[1]], n_best=2, beam_tree=True)
+    for tree, one in zip((trees[0], trees[2]), expected, strict=True):
+        assert one.beam_tree is not None
+        assert tree == one.beam_tree.to_dict()
+        assert len(tree["n_best"]) == 2
+
+
 @pytest.mark.parametrize("level", ["word", "piece"])
 def test_alignments_are_pharaoh_links_within_both_sentences(
     level: str, trained: Path, sources: list[str], tmp_path: Path

@@ -97,6 +97,7 @@ WITHOUT_EFFECT = [
             "coverage_penalty": "none",
             "block_ngram_repeat": "0",
             "early_stopping": "exact",
+            "beam_tree": "true",
             "mbr_scale": "0.3",
         }.items()
     ),
