@@ -13,7 +13,7 @@ from nmt.evaluation.report.sentence import LEVELS, detail, summarize
 from nmt.search.translation import Translation
 
 PACKAGE = "nmt.evaluation.report"
-SCRIPTS = ("drawing.js", "report.js")
+SCRIPTS = ("drawing.js", "tree.js", "report.js")
 MAX_FRAME_PIXELS = 900
 
 

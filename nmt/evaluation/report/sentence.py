@@ -83,7 +83,10 @@ def detail(
         }
         for one in translation.n_best
     ]
-    return {"targets": targets, "hypotheses": hypotheses}
+    content: Json = {"targets": targets, "hypotheses": hypotheses}
+    if translation.beam_tree is not None:
+        content["beam"] = translation.beam_tree.to_dict()
+    return content
 
 
 def _target(

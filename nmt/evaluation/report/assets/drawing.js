@@ -54,13 +54,13 @@ export function coverage(weights, source, target) {
   };
 }
 
-function measure(labels, size) {
+export function measure(labels, size) {
   const context = document.createElement("canvas").getContext("2d");
   context.font = `bold ${size}px system-ui, sans-serif`;
   return Math.max(0, ...labels.map((label) => context.measureText(label).width));
 }
 
-function shorten(label) {
+export function shorten(label) {
   const characters = Array.from(label);
   return characters.length > MAX_LABEL ? characters.slice(0, MAX_LABEL - 1).join("") + "…" : label;
 }

@@ -1,4 +1,5 @@
 import { coverage, directionOf, download, drawCurves, drawMatrix, element, exportPng, exportSvg, svgElement } from "./drawing.js";
+import { fillTrees } from "./tree.js";
 
 const BATCH = 200; // rows of the list that are added at a time
 const CACHED_PARTS = 20;
@@ -162,7 +163,7 @@ async function open(row) {
   $("reference").textContent = row.reference ?? "";
   $("reference").hidden = row.reference === undefined;
   fillControls();
-  fillTree();
+  fillTrees($("tree"), sentence, row.target);
   draw();
 }
 
@@ -386,39 +387,6 @@ function drawSteps(numbers) {
     const others = (step.alternatives ?? []).map(([token, probability]) => item(token, probability));
     addInfo("probability of ", step.token, "", [item(step.token, step.probability, "chosen"), ...others]);
   }
-}
-
-// The n best translations as a tree of their common prefixes.
-
-function fillTree() {
-  $("tree").replaceChildren();
-  if (sentence.hypotheses.length < 2) return;
-  const root = { text: "", children: new Map() };
-  for (const { pieces, probabilities, score } of sentence.hypotheses) {
-    let node = root;
-    pieces.forEach((piece, number) => {
-      if (!node.children.has(piece)) node.children.set(piece, { text: piece, probability: probabilities[number], children: new Map() });
-      node = node.children.get(piece);
-    });
-    node.score = score;
-  }
-  $("tree").append(element("h2", {}, `${sentence.hypotheses.length} best translations`), element("ul", {}, ...branches(root)));
-}
-
-function branches(node) {
-  return [...node.children.values()].map((child) => {
-    const line = element("li", { dir: "auto" });
-    let last = child;
-    for (;;) {
-      const piece = element("span", { title: `probability ${last.probability.toFixed(3)}` }, last.text.replaceAll("▁", " "));
-      line.append(piece);
-      if (last.children.size !== 1 || last.score !== undefined) break;
-      last = last.children.values().next().value;
-    }
-    if (last.score !== undefined) line.append(element("small", {}, last.score.toFixed(3)));
-    if (last.children.size) line.append(element("ul", {}, ...branches(last)));
-    return line;
-  });
 }
 
 // Controls.
