@@ -9,6 +9,7 @@ from sacrebleu import sentence_chrf
 from nmt.data.pharaoh import parse_pharaoh
 from nmt.evaluation.report.confidence import attention_confidence
 from nmt.evaluation.report.sentence import detail, quantize, summarize
+from nmt.search.beam_tree import BeamNode, BeamTree
 from nmt.search.translation import OtherPiece, Translation
 from tests.evaluation.report.pages import attended
 
@@ -72,6 +73,18 @@ def test_steps_have_probabilities_of_alternatives() -> None:
     (target,) = detail(one, {"x": one})["targets"]
     expected = [["▁x", 0.135], ["▁y", 0.05]]
     assert target["steps"][0] == {"token": "▁c", "probability": 0.9048, "alternatives": expected}
+
+
+def test_detail_has_the_tree_of_the_beam_if_it_was_recorded() -> None:
+    nodes = [
+        BeamNode(1, None, 3, -0.25, -0.25, -0.25, piece="▁c"),
+        BeamNode(1, None, 4, -2.0, -2.0, -2.0),
+    ]
+    tree = BeamTree.from_nodes(nodes, eos=3)._replace(n_best=(0,))
+    beam = detail(replace(ONE, beam_tree=tree), {"x": ONE})["beam"]
+    assert (beam["pieces"], beam["states"]) == (["▁c", ""], ["finished", "active"])
+    assert (beam["scores"], beam["n_best"]) == ([-0.25, -2.0], [0])
+    assert "beam" not in detail(ONE, {"x": ONE})
 
 
 def test_gold_alignment_belongs_to_the_reference_that_the_model_reads() -> None:

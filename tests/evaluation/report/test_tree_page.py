@@ -50,10 +50,16 @@ def browser() -> Iterator[Any]:
 
 
 def open_tree(
-    browser: Any, folder: Path, pieces: list[str], *, tree: BeamTree | None, **options: Any
+    browser: Any,
+    folder: Path,
+    pieces: list[str],
+    *,
+    tree: BeamTree | None,
+    n_best: tuple[Any, ...] = (),
+    **options: Any,
 ) -> Any:
     text = "".join(pieces[:2]).replace("▁", " ").strip()
-    translation = attended("a b", text, [[1.0, 0.0], [0.0, 1.0]], beam_tree=tree)
+    translation = attended("a b", text, [[1.0, 0.0], [0.0, 1.0]], beam_tree=tree, n_best=n_best)
     with open_report(folder / "a.html", "test") as report:
         report.add(0, translation)
     page = browser.new_page(**options)
@@ -159,12 +165,34 @@ def test_list_and_labels_name_every_hypothesis(browser: Any, tmp_path: Path) -> 
     items = page.locator("#tree details li")
     # A hypothesis without siblings continues the item of its parent.
     assert [" ".join(one.split()) for one in items.all_inner_texts()] == [
-        "we go</s>translation 1, complete, score -0.333 am amtranslation 2, in the beam when the "
+        "we gotranslation 1, complete, score -0.333 am amtranslation 2, in the beam when the "
         "search ended, score -1.750",
-        "go</s>translation 1, complete, score -0.333",
+        "gotranslation 1, complete, score -0.333",
         "am amtranslation 2, in the beam when the search ended, score -1.750",
         "I goleft the beam, score -0.813",
     ]
+
+
+def test_lists_have_the_direction_of_the_text_and_scores_are_not_mirrored(
+    browser: Any, tmp_path: Path
+) -> None:
+    tree = tree_of(ARABIC)
+    first, second = (
+        attended("a b", " ".join(words).replace("▁", ""), [[1.0, 0.0]] * 2)
+        for words in (ARABIC[:2], [ARABIC[0], "؟"])
+    )
+    page = open_tree(browser, tmp_path, ARABIC, tree=tree, n_best=(first, second))
+    page.locator("#tree summary").click()
+    for name in ("#tree > ul", "#tree details > ul"):
+        notes = page.locator(f"{name} li:not(:has(li))")
+        assert notes.count() >= 2
+        for one in notes.all():
+            text, note = (
+                one.locator("span").last.bounding_box(),
+                one.locator("small").bounding_box(),
+            )
+            assert note["x"] < text["x"], "the note follows the text, to its left"
+            assert one.locator("small").get_attribute("dir") == "ltr"
 
 
 def test_long_tree_scrolls_inside_its_own_box(browser: Any, tmp_path: Path) -> None:
@@ -178,7 +206,23 @@ def test_long_tree_scrolls_inside_its_own_box(browser: Any, tmp_path: Path) -> N
     page = open_tree(browser, tmp_path, LATIN, tree=tree, viewport={"width": 500, "height": 800})
     wider = "node => node.scrollWidth > 10 * node.clientWidth"
     assert page.locator("#tree .canvas").evaluate(wider)
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert page.locator("#detail").evaluate("node => node.scrollWidth <= node.clientWidth")
+
+
+def test_best_translation_has_a_row_of_its_own(browser: Any, tmp_path: Path) -> None:
+    rows: list[tuple[int, int | None, str]] = [
+        *[(1, None, "</s>"), (1, None, "▁we")],
+        *[(2, 1, "▁go"), (2, 1, "▁am")],  # as late as to fit behind the best one
+    ]
+    nodes = [
+        BeamNode(step, parent, EOS if piece == "</s>" else 0, -1.0, -1.0, -1.0, piece=piece)
+        for step, parent, piece in rows
+    ]
+    tree = BeamTree.from_nodes(nodes, EOS)._replace(n_best=(0,))
+    page = open_tree(browser, tmp_path, LATIN, tree=tree)
+    heights = [one.bounding_box()["y"] for one in page.locator(".beam .node rect").all()]
+    best, *others = heights
+    assert len(others) == 3 and best < min(others)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

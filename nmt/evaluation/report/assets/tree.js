@@ -74,7 +74,8 @@ function readNodes(beam) {
   const nodes = beam.pieces.map((piece, number) => ({
     piece,
     label: shorten(toText([piece], isSpaced) || "␣"),
-    text: isSpaced ? piece.replace(/[▁Ġ]/g, " ") : ` ${piece}`,
+    // The state says that a text is complete; </s> would be mirrored between Arabic words.
+    text: beam.states[number] === "finished" ? "" : isSpaced ? piece.replace(/[▁Ġ]/g, " ") : ` ${piece}`,
     step: beam.steps[number],
     state: beam.states[number],
     tokenLogProb: beam.piece_scores[number],
@@ -212,7 +213,7 @@ function selector(nodes, info, isSpaced, isReversed) {
       node.box.setAttribute("aria-pressed", String(node === selected));
       node.box.setAttribute("tabindex", node === selected ? "0" : "-1");
     }
-    const tokens = [...path].filter(({ state }) => state !== "finished"); // without </s>
+    const tokens = [...path].filter(({ text }) => text);
     const ordered = isReversed ? tokens.reverse() : tokens;
     const words = ordered.map((node) => {
       const word = element("span", { title: node.title }, node.text);
