@@ -212,7 +212,7 @@ def test_long_tree_scrolls_inside_its_own_box(browser: Any, tmp_path: Path) -> N
 def test_best_translation_has_a_row_of_its_own(browser: Any, tmp_path: Path) -> None:
     rows: list[tuple[int, int | None, str]] = [
         *[(1, None, "</s>"), (1, None, "▁we")],
-        *[(2, 1, "▁go"), (2, 1, "▁am")],  # as late as to fit behind the best one
+        *[(2, 1, "▁go"), (2, 1, "▁am")],  # the second one would fit behind the best translation
     ]
     nodes = [
         BeamNode(step, parent, EOS if piece == "</s>" else 0, -1.0, -1.0, -1.0, piece=piece)
@@ -220,8 +220,8 @@ def test_best_translation_has_a_row_of_its_own(browser: Any, tmp_path: Path) -> 
     ]
     tree = BeamTree.from_nodes(nodes, EOS)._replace(n_best=(0,))
     page = open_tree(browser, tmp_path, LATIN, tree=tree)
-    heights = [one.bounding_box()["y"] for one in page.locator(".beam .node rect").all()]
-    best, *others = heights
+    rects = page.locator(".beam .node rect").all()
+    best, *others = [float(one.get_attribute("y")) for one in rects]  # without the frame's width
     assert len(others) == 3 and best < min(others)
 
 
