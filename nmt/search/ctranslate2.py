@@ -77,8 +77,10 @@ class CTranslate2Search:
         """Return a batch of lines for the engine; see `BatchEncoder.encode`."""
         assert constraints is None, "refused by check_engine_options"
         length_of = self._reader.default_max_length
+        longest, _ = max(zip(lines, ids[0], strict=True), key=lambda pair: len(pair[1]))
         return CTranslate2Batch(
             self._engine,
+            longest.location(file),
             [[*map(str, own), str(self._source_eos)] for own in ids[0]],
             [options.max_length or length_of(own) for own in ids[0]],
             self._target_eos,
@@ -91,6 +93,7 @@ class CTranslate2Batch(NamedTuple):
 
     Attributes:
         engine: a `ctranslate2.Translator`
+        longest: location of the longest sentence, for error messages
         sources: source tokens of each sentence, `</s>` included
         max_lengths_b: maximum number of target tokens per sentence, `eos` included
         eos: end of a sentence in the target vocabulary
@@ -98,6 +101,7 @@ class CTranslate2Batch(NamedTuple):
     """
 
     engine: Any
+    longest: str
     sources: list[list[str]]
     max_lengths_b: list[int]
     eos: int
@@ -168,7 +172,7 @@ class CTranslate2Batch(NamedTuple):
         # scored here. A beam of 1 has a single one.
         count = PATIENCE[options.early_stopping] * beam_size + options.hypotheses - 1
         count = 1 if beam_size == 1 else count
-        with _position_errors():
+        with _position_errors(self.longest):
             found: list[Any] = self.engine.translate_batch(
                 [self.sources[row] for row in rows],
                 beam_size=beam_size,
@@ -234,7 +238,7 @@ class CTranslate2Batch(NamedTuple):
     def _token_log_probs(self, targets: Sequence[Sequence[int]]) -> list[list[float]]:
         """Return the log-probability of each token of given targets, that of `eos` last."""
         names = [[*map(str, own)] for own in targets]
-        with _position_errors():
+        with _position_errors(self.longest):
             found = self.engine.score_batch(self.sources, names, max_input_length=0)
         return [result.log_probs for result in found]
 
@@ -273,12 +277,16 @@ def _scores(
 
 
 @contextmanager
-def _position_errors() -> Iterator[None]:
-    """Raise UserError for a sentence with more tokens than the engine has positions."""
+def _position_errors(location: str) -> Iterator[None]:
+    """Raise UserError for a sentence with more tokens than the engine has positions.
+
+    Args:
+        location: place of the longest sentence of the batch
+    """
     try:
         yield
     except RuntimeError as error:
         if "position encodings" not in str(error):
             raise
         message = f"CTranslate2: {error}; shorten the sentence, or use backend torch"
-        raise UserError(message) from None
+        raise UserError(message, location) from None

@@ -207,7 +207,8 @@ def test_options_that_the_engine_lacks_are_refused(
 
 
 def test_sentence_beyond_the_positions_is_refused(run: Path) -> None:
-    called = nmt_translate("-m", run, "-b", 1, *ENGINE, given="Ja " * 2100 + "\n")
+    called = nmt_translate("-m", run, "-b", 1, *ENGINE, given="Ja.\n" + "Ja " * 2100 + "\n")
+    assert called.complaint.startswith("nmt-translate: standard input:2: CTranslate2: ")
     assert "positions >= 2048" in called.complaint
     assert called.complaint.endswith("shorten the sentence, or use backend torch")
 
