@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from nmt.parallel import Worker
 from nmt.serving.worker import Job, Load, ModelInfo, ModelProcess, Reply
 
-MAX_SENTENCES = 512  # per round trip to the process, beyond the first job
+MAX_WEIGHT = 512  # of the jobs per round trip to the process, beyond the first one
 WAIT_SHARE = 0.05  # of the time of the last round
 
 
@@ -129,12 +129,12 @@ class Engine:
                 seconds = max(self._batch_wait, WAIT_SHARE * self._last_seconds)
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._complete.wait(), seconds)
-            sentences = 0
-            while self._waiting and sentences < MAX_SENTENCES:
+            weight = 0
+            while self._waiting and weight < MAX_WEIGHT:
                 one = self._waiting.popleft()
                 if not one.reply.done():
                     batch.append(one)
-                    sentences += len(one.job.sentences)
+                    weight += one.job.weight
             if not self._waiting and not self._closing:
                 self._arrived.clear()
         return batch

@@ -20,6 +20,7 @@ from nmt.serving.service import Service, unless_disconnected
 from nmt.serving.worker import Sentence
 
 WINDOW = 32  # sentences of a document that wait at a time
+MAX_TREES = 8  # sentences with the tree of their beam that are held at a time
 
 
 class SentenceIn(BaseModel):
@@ -61,6 +62,10 @@ class OptionsIn(BaseModel):
     beam_size: int = Field(default=5, ge=1, le=32)
     n_best: int = Field(default=1, ge=1, le=32)
     alternatives: int = Field(default=0, ge=0, le=32)
+    quality: bool = False
+    beam_tree: bool = Field(
+        default=False, description=f"of at most {MAX_TREES} sentences, or in a stream"
+    )
     max_length: int = Field(default=1000, ge=1, le=1000)
     length_penalty: str | dict[str, Any] = "average"
     coverage_penalty: str | dict[str, Any] = "none"
@@ -148,11 +153,12 @@ class V1:
         key = parameters.api_key or bearer
         model = self._model(parameters)
         changes = parameters.options.model_dump(exclude_unset=True)
-        model.engine.info.options.updated(changes)
+        has_trees = model.engine.info.options.updated(changes).beam_tree
         if parameters.stream:
             assert parameters.text is not None
             service.check_length(len(parameters.text), service.limits.max_document_chars)
-            events = self._events(request, key, model, parameters.text, changes)
+            size = MAX_TREES if has_trees else WINDOW
+            events = self._events(request, key, model, parameters.text, changes, size)
             # The place is taken, or refused, before the status of the answer is sent.
             first = await anext(events)
             return StreamingResponse(_chain(first, events), media_type="text/event-stream")
@@ -166,6 +172,9 @@ class V1:
                 _check_sentences(given)
                 service.check_length(sum(one.length for one in given), service.limits.max_chars)
                 sentences = [one.sentence() for one in given]
+            if has_trees and len(sentences) > MAX_TREES:
+                limit = f"beam_tree: of at most {MAX_TREES} sentences, got {len(sentences)}"
+                raise Refusal(413, f"{limit}; send fewer, or a text with stream")
             work = service.translate(
                 model, sentences, changes, detailed=True, report=parameters.report
             )
@@ -188,14 +197,18 @@ class V1:
         model: ServedModel,
         text: str,
         changes: Mapping[str, Any],
+        size: int,
     ) -> AsyncGenerator[bytes, None]:
-        """Yield an empty comment once a place is taken, then the events of a stream."""
+        """Yield an empty comment once a place is taken, then the events of a stream.
+
+        Up to `size` sentences are in memory at a time.
+        """
         segments = split_sentences(text)
         async with self._service.admit(request, key):
             yield b":\n\n"
             try:
-                for start in range(0, len(segments), WINDOW):
-                    window = segments[start : start + WINDOW]
+                for start in range(0, len(segments), size):
+                    window = segments[start : start + size]
                     sentences = [Sentence(one.text) for one in window if one.text]
                     found = iter(
                         await self._service.translate(model, sentences, changes, detailed=True)

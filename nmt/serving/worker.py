@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 Load = Callable[[], "Translator"]
 
+TREE_WEIGHT = 64  # sentences without the tree of the beam that take as much memory as one with it
+
 
 class ModelInfo(NamedTuple):
     """Facts about a loaded model.
@@ -71,6 +73,11 @@ class Job(NamedTuple):
     key: object = None
     detailed: bool = False
     report: bool = False
+
+    @property
+    def weight(self) -> int:
+        """The number of sentences; one with the tree of its beam counts as several."""
+        return len(self.sentences) * (TREE_WEIGHT if self.options.beam_tree else 1)
 
 
 Reply = list[dict[str, Any]] | UserError
@@ -133,12 +140,12 @@ def _reply(translator: "Translator", jobs: Sequence[Job]) -> list[Reply]:
 
 
 def _report(translations: "Sequence[Translation]") -> str:
-    """Return the attention report of translations as one page."""
+    """Return the attention report of translations as one page, however large."""
     from nmt.evaluation.report.writer import open_report
 
     with tempfile.TemporaryDirectory() as folder:
         page = Path(folder) / "report.html"
-        with open_report(page, "nmt-serve") as report:
+        with open_report(page, "nmt-serve", single_file=True) as report:
             for number, translation in enumerate(translations):
                 report.add(number, translation)
         return page.read_text(encoding="utf-8")
@@ -157,7 +164,14 @@ def _lines(job: Job) -> "list[SourceLine]":
 
 def _fields(translation: "Translation", job: Job) -> dict[str, Any]:
     if job.detailed:
-        return translation.to_dict()
+        fields = translation.to_dict()
+        if job.options.quality:
+            from nmt.evaluation.quality import quality_features
+
+            fields["quality"] = quality_features(translation)
+        if job.options.beam_tree:
+            fields.setdefault("beam_tree", None)  # an empty line has no tree
+        return fields
     return {
         "translation": translation.text,
         "n_best": [{"translation": one.text, "score": one.score} for one in translation.n_best],

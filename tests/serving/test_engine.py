@@ -52,3 +52,23 @@ def test_round_is_stopped_when_its_clients_hang_up(monkeypatch: pytest.MonkeyPat
         await engine.close()
 
     asyncio.run(test())
+
+
+def test_rounds_contain_fewer_sentences_with_the_tree_of_the_beam(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("nmt.serving.engine.Worker", EndlessWorker)
+    rounds: list[int] = []
+
+    async def test() -> None:
+        engine = Engine(
+            lambda: pytest.fail("not called"), 0.005, lambda jobs, _: rounds.append(jobs)
+        )
+        await engine.start()
+        for options in (SearchOptions(), SearchOptions(beam_tree=True)):
+            job = Job([Sentence("fast")], options)
+            await asyncio.gather(*(engine.translate(job) for _ in range(20)))
+        await engine.close()
+
+    asyncio.run(test())
+    assert rounds == [20, 8, 8, 4]

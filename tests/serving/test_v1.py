@@ -1,13 +1,16 @@
 """The API of this toolkit, with a service inside the test."""
 
+import html
 import json
 import re
 from typing import Any
 
 import pytest
 
+from nmt.evaluation.quality import quality_features
+from nmt.evaluation.report import writer
 from nmt.search.translator import Translator
-from tests.serving.service_clients import run, serving
+from tests.serving.service_clients import LocalWorker, run, serving
 
 SENTENCE = "Ein Mann liest."
 
@@ -38,6 +41,52 @@ def test_results_equal_those_of_jsonl_with_options_and_constraints(translator: T
             body = {"sentences": [{"text": SENTENCE, "target": "a man reads."}]}
             answer = (await client.post("/v1/translate", json=body)).json()
             assert answer["sentences"] == [json.loads(json.dumps(scored.to_dict()))]
+
+    run(test)
+
+
+def test_quality_and_beam_tree_equal_those_of_jsonl(translator: Translator) -> None:
+    plain = translator(SENTENCE, quality=True, beam_tree=True, beam_size=3, n_best=2)
+    expected = plain.to_dict() | {"quality": quality_features(plain)}
+    options = {"quality": True, "beam_tree": True, "beam_size": 3, "n_best": 2}
+
+    async def test() -> None:
+        async with serving(translator) as client:
+            body: dict[str, Any] = {"sentences": [{"text": SENTENCE}, {"text": ""}]}
+            answer = await client.post("/v1/translate", json=body | {"options": options})
+            found, empty = answer.json()["sentences"]
+            assert found == json.loads(json.dumps(expected))
+            assert (empty["beam_tree"], empty["quality"]) == (None, None)
+
+    run(test)
+
+
+def test_requests_with_beam_trees_are_limited_and_streams_hold_few_of_them(
+    translator: Translator,
+) -> None:
+    text = f"{SENTENCE} " * 20
+    body: dict[str, Any] = {"text": text, "options": {"beam_tree": True, "beam_size": 2}}
+
+    async def test() -> None:
+        async with serving(translator) as client:
+            answer = await client.post("/v1/translate", json=body)
+            error = "beam_tree: of at most 8 sentences, got 20; send fewer, or a text with stream"
+            assert (answer.status_code, answer.json()) == (413, {"error": error})
+            LocalWorker.rounds.clear()
+            answer = await client.post("/v1/translate", json=body | {"stream": True})
+            assert answer.text.count('"beam_tree": {"pieces"') == 20
+            assert max(LocalWorker.rounds) == 8
+
+    run(test)
+
+
+def test_large_report_is_one_page(translator: Translator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer, "MAX_PAGE_BYTES", 1)
+
+    async def test() -> None:
+        async with serving(translator) as client:
+            answer = await client.post("/v1/translate", json={"text": SENTENCE, "report": True})
+            assert '"directory": null' in html.unescape(answer.json()["report"])
 
     run(test)
 

@@ -26,12 +26,13 @@ MAX_PAGE_BYTES = 6_000_000
 
 
 @contextmanager
-def open_report(path: Path, title: str) -> Iterator["ReportWriter"]:
+def open_report(path: Path, title: str, *, single_file: bool = False) -> Iterator["ReportWriter"]:
     """Yield a report to which translations are added; its files appear if the body succeeds.
 
     Args:
         path: file of the page; the directory of a large report is `<stem>_parts` next to it
         title: title of the page
+        single_file: whether a large report, too, is a page without a directory
 
     Raises:
         UserError: if a file cannot be written
@@ -44,7 +45,7 @@ def open_report(path: Path, title: str) -> Iterator["ReportWriter"]:
     if path.is_dir():
         raise UserError("is a directory; choose another name", str(path))
     with ExitStack() as stack:
-        writer = ReportWriter(path, title, stack)
+        writer = ReportWriter(path, title, stack, single_file=single_file)
         yield writer
         writer.finish()
 
@@ -55,10 +56,12 @@ class ReportWriter:
     Args:
         path, title: see `open_report`
         stack: holds the staging directory of the parts
+        single_file: see `open_report`
     """
 
-    def __init__(self, path: Path, title: str, stack: ExitStack) -> None:
+    def __init__(self, path: Path, title: str, stack: ExitStack, *, single_file: bool) -> None:
         self._path, self._title, self._stack = path, title, stack
+        self._single_file = single_file
         self._directory = path.with_name(f"{path.stem}_parts")
         self._staging: Path | None = None
         self._rows: list[Json] = []
@@ -115,7 +118,8 @@ class ReportWriter:
         self._index.append(compress(self._rows))
         self._parts.append(compress(self._details))
         self._rows, self._details = [], []
-        if self._staging is not None or sum(map(len, self._parts)) > MAX_PAGE_BYTES:
+        is_large = sum(map(len, self._parts)) > MAX_PAGE_BYTES and not self._single_file
+        if self._staging is not None or is_large:
             self._write_parts()
 
     def _holds_parts(self) -> bool:
