@@ -37,6 +37,8 @@ class OtherPiece(NamedTuple):
 class Translation:
     """The translation of one source sentence, or the caption of one image.
 
+    Translations are equal if all attributes but the attention weights are.
+
     Attributes:
         source: source sentence, or file name of the image
         text: translated text; in scoring, the given translation
@@ -72,7 +74,8 @@ class Translation:
     source_pieces: tuple[str, ...] = ()
     pieces: tuple[str, ...] = ()
     piece_scores: tuple[float, ...] = ()
-    attention: Float[Tensor, "t s"] | None = None
+    # Tensors have no equality of their own.
+    attention: Float[Tensor, "t s"] | None = field(default=None, compare=False)
     finished: bool = True
     n_best: tuple["Translation", ...] = field(default=(), repr=False)
     grid: tuple[int, int] | None = None

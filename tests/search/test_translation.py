@@ -1,6 +1,7 @@
 """Conversion of hypotheses to text and to JSON."""
 
 import json
+import pickle
 from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
@@ -29,6 +30,13 @@ def _hypothesis(
 ) -> Hypothesis:
     tokens = vocabulary.encode(text) + [vocabulary.eos] * finished
     return Hypothesis(tokens, -1.5, -3.0, [-0.5] * len(tokens), weights_ts, finished)
+
+
+def test_copies_are_equal_and_have_equal_hashes() -> None:
+    one = Translation("a b", "c", -0.5, attention=torch.rand(2, 3))
+    copied = pickle.loads(pickle.dumps(one))
+    assert copied == one
+    assert len({one, copied, replace(one, score=-0.6)}) == 2
 
 
 def test_end_of_sentence_has_a_score_but_no_piece(vocabulary: Vocabulary) -> None:
