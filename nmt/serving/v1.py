@@ -20,6 +20,7 @@ from nmt.serving.service import Service, unless_disconnected
 from nmt.serving.worker import Sentence
 
 WINDOW = 32  # sentences of a document that wait at a time
+MAX_CANDIDATES = 100  # of mbr, whose time grows with their square
 MAX_TREES = 8  # sentences with the tree of their beam that are held at a time
 
 
@@ -71,9 +72,13 @@ class OptionsIn(BaseModel):
     coverage_penalty: str | dict[str, Any] = "none"
     block_ngram_repeat: int = Field(default=0, ge=0, le=1000)
     early_stopping: Literal["exact", "heuristic"] = "exact"
+    shortlist: bool = False
     replace_unknown: bool = False
     tag: str = ""
     sampling: dict[str, Any] = {}
+    mbr: Literal["chrf", "bleu"] | None = None
+    candidates: int | None = Field(default=None, ge=2, le=MAX_CANDIDATES)
+    mbr_scale: float = Field(default=0.3, ge=0, le=10)
 
 
 class V1Request(BaseModel):

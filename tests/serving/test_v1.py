@@ -61,6 +61,26 @@ def test_quality_and_beam_tree_equal_those_of_jsonl(translator: Translator) -> N
     run(test)
 
 
+@pytest.mark.parametrize(
+    "options", [{"mbr": "chrf", "candidates": 3, "mbr_scale": 0.5}, {"shortlist": True}]
+)
+def test_other_searches_equal_those_of_jsonl(
+    translator: Translator, options: dict[str, Any]
+) -> None:
+    expected = translator.translate(SENTENCE, **options)[0].to_dict()
+    assert expected["score"] != translator(SENTENCE).score
+
+    async def test() -> None:
+        async with serving(translator) as client:
+            body: dict[str, Any] = {"sentences": [{"text": SENTENCE}], "options": options}
+            answer = (await client.post("/v1/translate", json=body)).json()
+            assert answer["sentences"] == [json.loads(json.dumps(expected))]
+            answer = await client.post("/v1/translate", json=body | {"options": {"mbr": "ter"}})
+            assert answer.status_code == 422
+
+    run(test)
+
+
 def test_requests_with_beam_trees_are_limited_and_streams_hold_few_of_them(
     translator: Translator,
 ) -> None:
