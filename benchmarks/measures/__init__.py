@@ -33,7 +33,8 @@ class Amount:
     """Amounts of work; `--quick` reduces them.
 
     Attributes:
-        warmup: updates before the first repetition
+        warmup: updates before the first repetition, in which the memory of a process grows to what
+            its batches need: until then every large tensor takes new pages from the system
         repetitions: repetitions of training; half as many of translation
         updates: updates per repetition
         translated: sentences per repetition of translation
@@ -51,7 +52,7 @@ class Amount:
         sharded_updates: updates of a training on it
     """
 
-    warmup: int = 3
+    warmup: int = 60
     repetitions: int = 7
     updates: int = 5
     translated: int = 1000
