@@ -5,7 +5,7 @@ from importlib import import_module
 from pathlib import Path
 
 from nmt.errors import UserError, suggest
-from nmt.files import exists
+from nmt.files import exists, is_file, read_regular
 from nmt.storage.atomic import file_errors, replace_file, staging_dir
 from nmt.version import install_command
 
@@ -39,26 +39,36 @@ def names() -> list[str]:
 def write_example(name: str, folder: Path) -> str:
     """Write the experiment files of an example into a folder, and its text into `data` there.
 
-    A text that is there already is kept.
+    A text that is there already is kept. So is an experiment file that has not been changed, since
+    examples share files.
 
     Returns:
         the files, and the commands that use them
 
     Raises:
-        UserError: if the name is unknown, or an experiment file exists already
+        UserError: if the name is unknown, or an experiment file exists with another content
     """
     if name not in names():
         raise UserError(f"unknown example '{name}'; {suggest(name, names())}", "--example")
     stems = _with_includes(GROUPS.get(name, [name]))
-    for stem in stems:
-        if exists(folder / f"{stem}.yaml"):
+    contents = {folder / f"{stem}.yaml": _for_folder(_read(stem)) for stem in stems}
+    for file, content in contents.items():
+        if exists(file) and not _contains(file, content):
             message = "already exists; rename or remove it, or change to another folder"
-            raise UserError(message, str(folder / f"{stem}.yaml"))
+            raise UserError(message, str(file))
     texts = [_write_text(data, folder) for data in _data_folders(stems)]
-    for stem in stems:
-        replace_file(folder / f"{stem}.yaml", _for_folder(_read(stem)))
+    for file, content in contents.items():
+        replace_file(file, content)
     files = ", ".join(f"{stem}.yaml" for stem in stems)
     return "\n".join([f"{files}: written", *texts, f"train with: nmt-train {stems[0]}.yaml"])
+
+
+def _contains(file: Path, content: str) -> bool:
+    """Return whether a path is a file with this content."""
+    expected = content.encode("utf-8")
+    if not is_file(file) or file.stat().st_size != len(expected):
+        return False
+    return read_regular(file, max_bytes=len(expected)) == expected
 
 
 def _read(stem: str) -> str:

@@ -48,10 +48,17 @@ def test_an_example_of_several_files_shares_its_text() -> None:
         text = Path(name).read_text(encoding="utf-8")
         assert "configs/" not in text
     assert len(list(Path("data/shapes/images").iterdir())) == 42
-    Path("shapes_soft.yaml").unlink()
-    assert "shapes_hard.yaml: already exists; rename" in nmt_train("--example", "shapes").complaint
     called = nmt_train("--example", "shapes_soft")
     assert "data/shapes: exists already, and is used" in called.out
+    Path("shapes_hard.yaml").write_text("data: {}\n")
+    assert "shapes_hard.yaml: already exists; rename" in nmt_train("--example", "shapes").complaint
+
+
+def test_examples_that_share_a_file_can_be_written_one_after_the_other() -> None:
+    # As in docs/see-and-serve.md.
+    assert nmt_train("--example", "dates").code == 0
+    assert nmt_train("--example", "attention").code == 0
+    _load("dates_attention.yaml")
 
 
 def test_a_config_without_generator_is_written_with_its_includes() -> None:
