@@ -1,4 +1,4 @@
-r"""Align the words of a text by eflomal, as a reference where nobody has aligned it by hand.
+r"""Align the words of a text by eflomal, as a reference for a text without an alignment by hand.
 
     pip install eflomal
     python scripts/align_words.py data/multi30k/train data/multi30k/val --source de --target en \
