@@ -16,7 +16,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
-from importlib.metadata import version
 from math import ceil
 from pathlib import Path
 from tempfile import mkdtemp
@@ -24,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from workers.ids import Array, Ids, Sizes
+from workers.ids import Array
 from workers.serve import Answer, Worker, main
 
 SUPPRESSED = -1e4  # bias of </s>, which is never generated then
@@ -41,25 +40,12 @@ class MarianWorker(Worker):
     The task `prepare` has the option `model: transformer`.
     """
 
-    def prepare(
-        self,
-        sizes: dict[str, Any],
-        ids: str,
-        dtype: str,
-        threads: int,
-        device: str,
-        clock: str = "wall",
-        **options: Any,
-    ) -> Answer:
-        """Read the ids and build the model; torch is not required."""
-        self.ids, self.sizes, self.device = Ids(ids), Sizes(**sizes), device
-        self.threads, self.uses_cpu_time = threads, clock == "cpu"
-        parameters, note = self.build(dtype, device, options)
-        return {
-            "parameters": parameters,
-            "note": note,
-            "versions": {"marian": version("pymarian")},
-        }
+    def set_threads(self, threads: int) -> None:
+        """Keep the number of threads for the commands of Marian; torch is not required."""
+        self.threads = threads
+
+    def versioned(self) -> dict[str, str]:
+        return {"marian": "pymarian"}
 
     def build(self, dtype: str, device: str, options: dict[str, Any]) -> tuple[int, str]:
         if device != "cpu" or dtype not in ("fp32", "int8"):

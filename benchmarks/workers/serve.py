@@ -92,15 +92,23 @@ class Worker(ABC):
         **options: Any,
     ) -> Answer:
         """Read the ids and build the model."""
+        self.ids, self.sizes, self.device = Ids(ids), Sizes(**sizes), device
+        self.uses_cpu_time = clock == "cpu"
+        self.set_threads(threads)
+        parameters, note = self.build(dtype, device, options)
+        versions = {name: version(package) for name, package in self.versioned().items()}
+        return {"parameters": parameters, "note": note, "versions": versions}
+
+    def set_threads(self, threads: int) -> None:
+        """Set the number of threads, and the seed."""
         import torch
 
         torch.set_num_threads(threads)
         torch.manual_seed(1)
-        self.ids, self.sizes, self.device = Ids(ids), Sizes(**sizes), device
-        self.uses_cpu_time = clock == "cpu"
-        parameters, note = self.build(dtype, device, options)
-        versions = {name: version(name) for name in (*self.packages, "torch")}
-        return {"parameters": parameters, "note": note, "versions": versions}
+
+    def versioned(self) -> dict[str, str]:
+        """Return the packages whose versions are reported, by the name in the report."""
+        return {name: name for name in (*self.packages, "torch")}
 
     def train(self, first: int, updates: int) -> Answer:
         """Update on batches from number `first` on; targets count with </s>."""

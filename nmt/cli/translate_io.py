@@ -17,7 +17,7 @@ from nmt.cli.progress import reporting
 from nmt.data.table import Column, Table
 from nmt.data.text import is_blank, read_lines
 from nmt.errors import UserError
-from nmt.evaluation.quality import quality_features
+from nmt.evaluation.json_fields import json_fields
 from nmt.prefetch import read_available
 from nmt.search.alignment import to_pharaoh
 from nmt.search.source_line import SourceLine, number_lines
@@ -169,12 +169,9 @@ def write_translations(
 def format_translation(number: int, translation: Translation, arguments: argparse.Namespace) -> str:
     """Return the output lines for one input line: text, Moses n-best lines or a JSON object."""
     if arguments.jsonl:
-        fields = {"id": number, **translation.to_dict()}
-        if arguments.quality or translation.entropies:
-            fields["quality"] = quality_features(translation)
-        if arguments.beam_tree:
-            fields.setdefault("beam_tree", None)  # an empty line has no tree
-        return json.dumps(fields, ensure_ascii=False) + "\n"
+        quality = bool(arguments.quality or translation.entropies)
+        fields = json_fields(translation, quality=quality, beam_tree=bool(arguments.beam_tree))
+        return json.dumps({"id": number, **fields}, ensure_ascii=False) + "\n"
     if arguments.n_best:
         # An empty line has no hypotheses, but one output line like any other.
         return "".join(_moses_line(number, one) for one in translation.n_best or (translation,))

@@ -1,15 +1,15 @@
 """The tree of all hypotheses that were in the beam of a search.
 
-Figures of this tree show what a search passed over, as in Lee et al. 2017 ("Interactive
-Visualization and Manipulation of Attention-based Neural Machine Translation") and in Seq2Seq-Vis
-(Strobelt et al. 2018).
+Lee et al. 2017 ("Interactive Visualization and Manipulation of Attention-based Neural Machine
+Translation") and Seq2Seq-Vis (Strobelt et al. 2018) draw this tree, to show the alternatives that a
+search has pruned.
 """
 
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 NodeState = Literal["extended", "finished", "pruned", "active"]
-"""What became of a hypothesis after it entered the beam.
+"""State of a hypothesis at the end of the search.
 
 `extended`: a continuation entered the beam of the next step; `finished`: it ends in `</s>`;
 `pruned`: no continuation entered that beam; `active`: the search ended before it was extended.

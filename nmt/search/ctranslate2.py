@@ -49,7 +49,7 @@ class CTranslate2Search:
             its tokens, which takes about a third more time
 
     Attributes:
-        graphs: None, as there are no CUDA graphs of steps
+        graphs: None: the engine has no CUDA graphs
     """
 
     graphs: None = None
@@ -135,7 +135,7 @@ class CTranslate2Batch(NamedTuple):
     ) -> tuple[Sequence[Sequence[Hypothesis]], list[list[list[Alternative]]], list[list[float]]]:
         """Return hypotheses, the best one with the log-probability of each token if requested.
 
-        There are no alternatives and no entropies; `check_engine_options` refuses both.
+        Alternatives and entropies are empty; `check_engine_options` refuses both.
         """
         if self.details and not all(own[0].token_log_probs for own in hypotheses_b):
             found_b = self._token_log_probs([best.content for best, *_ in hypotheses_b])

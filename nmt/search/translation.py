@@ -63,7 +63,7 @@ class Translation:
             `score`; empty without reranking
         entropies: entropy of the model's distribution at each of `piece_scores`, in nats; empty
             unless `quality` is requested
-        beam_tree: all hypotheses that were in the beam; None unless requested, and if there is no
+        beam_tree: all hypotheses that were in the beam; None if not requested, or without a
             translation
     """
 

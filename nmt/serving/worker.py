@@ -164,14 +164,10 @@ def _lines(job: Job) -> "list[SourceLine]":
 
 def _fields(translation: "Translation", job: Job) -> dict[str, Any]:
     if job.detailed:
-        fields = translation.to_dict()
-        if job.options.quality:
-            from nmt.evaluation.quality import quality_features
+        from nmt.evaluation.json_fields import json_fields
 
-            fields["quality"] = quality_features(translation)
-        if job.options.beam_tree:
-            fields.setdefault("beam_tree", None)  # an empty line has no tree
-        return fields
+        options = job.options
+        return json_fields(translation, quality=options.quality, beam_tree=options.beam_tree)
     return {
         "translation": translation.text,
         "n_best": [{"translation": one.text, "score": one.score} for one in translation.n_best],

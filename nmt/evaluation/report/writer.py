@@ -129,7 +129,7 @@ class ReportWriter:
         return all(re.fullmatch(r"\d+\.js", entry.name) for entry in self._directory.iterdir())
 
     def _write_parts(self) -> None:
-        """Move all parts in memory to files."""
+        """Write the parts that are in memory to files, and release them."""
         if self._staging is None:
             if exists(self._directory) and not self._holds_parts():
                 message = "exists and is not part of a report; choose another name for the page"
