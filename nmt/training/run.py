@@ -20,7 +20,7 @@ from nmt.distributed.process_group import (
     ProcessGroup,
     is_lost_connection,
 )
-from nmt.errors import LOWER_MEMORY, OptionError, explained_out_of_memory
+from nmt.errors import LOWER_MEMORY, OptionError, UserError, explained_out_of_memory
 from nmt.model.decoders.recurrent import RecurrentDecoder
 from nmt.registry import SCHEDULES
 from nmt.storage.atomic import replace_bytes
@@ -115,7 +115,8 @@ def open_trainer(
         )
         at_end = session.experiment.training.at_end
         with run_at_end(at_end, run, trainer.stop, process_group):
-            with metrics, progress, _handle_signals(trainer.stop), session.checkpointer:
+            signals = _handle_signals(trainer.stop, process_group)
+            with metrics, progress, signals, session.checkpointer:
                 yield trainer
             if trainer.stop.reason is not None:
                 _store_shortlist(session)
@@ -284,7 +285,7 @@ def _log_start(trainer: Trainer, training: TrainingConfig) -> None:
 
 
 @contextmanager
-def _handle_signals(stop: StopRequest) -> Iterator[None]:
+def _handle_signals(stop: StopRequest, process_group: ProcessGroup) -> Iterator[None]:
     """Let the first SIGINT or SIGTERM stop training after the update, and the second at once.
 
     Python allows signal handlers only in the main thread; elsewhere the signals are left alone.
@@ -304,8 +305,10 @@ def _handle_signals(stop: StopRequest) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if stop.signal_received and is_lost_connection(error):
-            # torchrun stops all ranks after the failure of one, which is the one to report.
+        # torchrun stops all ranks after the failure of one, which is the one to report. Its signal
+        # may arrive before this rank meets the same error, which the first rank reports.
+        is_reported = isinstance(error, UserError) and not process_group.is_first
+        if stop.signal_received and (is_reported or is_lost_connection(error)):
             terminate()
         raise
     finally:

@@ -9,6 +9,7 @@ import pytest
 
 from nmt.config.loader import load_experiment
 from nmt.config.schema import Experiment
+from nmt.distributed.process_group import ProcessGroup
 from nmt.errors import UserError
 from nmt.training.callback import Callback, check_callbacks
 from nmt.training.hook import Update
@@ -108,3 +109,31 @@ def test_a_lost_connection_after_a_signal_ends_the_process_silently(
     ):
         lose_connection()
     assert bool(terminations) == is_signaled
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_after_a_signal_only_the_first_rank_reports_an_error_that_all_have(
+    is_first: bool, loaded: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminations: list[bool] = []
+    monkeypatch.setattr("nmt.training.run.terminate", lambda: terminations.append(True))
+
+    process_group = ProcessGroup()
+
+    def diverge() -> None:
+        process_group.is_first = is_first
+        signal.raise_signal(signal.SIGTERM)
+        raise UserError("the loss is nan")
+
+    options: dict[str, Any] = {
+        "device": "cpu",
+        "restart": False,
+        "quiet": True,
+        "process_group": process_group,
+    }
+    with (
+        pytest.raises(UserError, match="the loss is nan"),
+        open_trainer(loaded, tmp_path / "run", **options),
+    ):
+        diverge()
+    assert bool(terminations) != is_first
