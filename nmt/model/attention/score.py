@@ -40,7 +40,6 @@ class Score(FusedSupport, nn.Module, ABC):
         super().__init__()
         self.query_size, self.key_size, self.heads = query_size, key_size, heads
         self.keys_size = key_size
-        self.supports_fused &= heads == 1
 
     def head_weight(self, rows: int, columns: int) -> Float[Tensor, "rows columns"]:
         """Draw a matrix that is one of Glorot's per head, with an equal share of the rows each."""

@@ -25,9 +25,10 @@ from nmt.model.recurrence.loop import (
     SavedActivations,
     accumulation_dtype,
     allocate,
+    head_rows,
 )
 from nmt.model.recurrence.spec import AttentionOrder, LayerWeights, RecurrenceSpec
-from nmt.model.recurrence.torch_ops import CellOps, TorchCellOps
+from nmt.model.recurrence.torch_ops import AttendedSource, CellOps, TorchCellOps
 
 Result = TypeVar("Result")
 
@@ -46,7 +47,7 @@ def run(
 
     Returns:
         hidden states of the top layer; contexts c_t or, where attention follows the recurrence,
-        h~_t; attention weights if they are needed
+        h~_t; attention weights if they are needed, the mean over the heads
     """
     inputs = _collect_inputs(spec, projected_tbg)
     # All tensors have their final dtype, and autocast would convert some of them at every step.
@@ -54,12 +55,14 @@ def run(
         hidden_tbd, input_feed_tbf, weights_tbs = _FusedRecurrence.apply(  # type: ignore[no-untyped-call]
             spec.order, choose_ops(inputs), need_weights, *inputs
         )
+    if weights_tbs is not None and spec.heads > 1:
+        weights_tbs = weights_tbs.unflatten(1, (-1, spec.heads)).mean(dim=2)
     return hidden_tbd, input_feed_tbf, weights_tbs
 
 
 def choose_ops(inputs: Inputs) -> CellOps:
     """Return the Triton kernels if they support these tensors, else the torch operations."""
-    if compiles_kernels(inputs.keys_bsa.device):
+    if compiles_kernels(inputs.keys_nsa.device):
         # Triton is an optional dependency, and its import takes time.
         from nmt.model.recurrence.triton_ops import TritonCellOps
 
@@ -84,21 +87,40 @@ def _collect_inputs(spec: RecurrenceSpec, projected_tbg: Tensor) -> Inputs:
     cells = [state.cell_nd for state in spec.states if state.cell_nd is not None]
     upper_weight_lgx, upper_bias_lg = _stack_upper(upper, bottom, hidden_lbd.size(2))
     feed = spec.input_feed
+    source = _split_source(spec)
     return Inputs(
         projected_tbg=cast(projected_tbg),
-        keys_bsa=cast(spec.keys_bsa),
-        values_bse=cast(spec.values_bse),
+        keys_nsa=cast(source.keys_bsa),
+        values_nse=cast(source.values_bse),
         hidden_lbd=cast(hidden_lbd),
         cell_lbd=torch.stack(cells).to(accumulation_dtype(dtype)),
         bottom_weight_gx=cast(bottom.weight_gx),
         upper_weight_lgx=cast(upper_weight_lgx),
         upper_bias_lg=cast(upper_bias_lg),
         query_ad=cast_optional(spec.query_ad),
-        v_a=cast_optional(spec.v_a),
+        v_a=cast_optional(source.v_a),
         input_feed_bf=None if feed is None else cast(feed.first_bf),
         combine_fx=None if feed is None else cast(feed.weight_fx),
-        mask_bs=spec.mask_bs.contiguous(),
+        mask_ns=source.mask_bs.contiguous(),
         dropout_tlbd=_draw_dropout(spec, projected_tbg.size(0), hidden_lbd[1:].to(dtype)),
+    )
+
+
+def _split_source(spec: RecurrenceSpec) -> AttendedSource:
+    """Divide keys, values and v by heads; the heads of a sentence are neighboring rows."""
+    heads, mask_bs, v_a = spec.heads, spec.mask_bs, spec.v_a
+    if heads == 1:
+        return AttendedSource(spec.keys_bsa, spec.values_bse, mask_bs, v_a)
+
+    def split(states_bsx: Tensor) -> Tensor:
+        parts_bshy: Tensor = states_bsx.unflatten(2, (heads, -1))  # type: ignore[no-untyped-call]
+        return parts_bshy.transpose(1, 2).flatten(0, 1)
+
+    return AttendedSource(
+        split(spec.keys_bsa),
+        split(spec.values_bse),
+        mask_bs.repeat_interleave(heads, dim=0),
+        None if v_a is None else v_a.view(heads, -1).repeat(len(mask_bs), 1),
     )
 
 
@@ -135,14 +157,14 @@ class _FusedRecurrence(Function):
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         # Autograd does not track tensors inside tuples, so they are passed one by one.
         inputs = Inputs(*tensors)  # type: ignore[arg-type]
-        recurrence = Recurrence(inputs, allocate(inputs, order), order, ops)
+        recurrence = Recurrence(inputs, allocate(inputs), order, ops)
         _run(recurrence, lambda chosen: chosen.forward())
         ctx.order, ctx.ops = order, ops
         # The backward pass does not read the projected inputs, so they are not kept alive.
         inputs = inputs._replace(projected_tbg=inputs.projected_tbg.new_empty(0, 0, 0))
         # Some are None, such as v of a bilinear score, which autograd permits.
         ctx.save_for_backward(*inputs, *recurrence.saved)
-        weights_tbs = recurrence.saved.weights_tbs if need_weights else None
+        weights_tbs = recurrence.saved.weights_tns if need_weights else None
         return recurrence.hidden_tbd, recurrence.input_feed_tbf, weights_tbs
 
     @staticmethod
@@ -153,7 +175,7 @@ class _FusedRecurrence(Function):
         tensors, count = ctx.saved_tensors, len(Inputs._fields)
         inputs, saved = Inputs(*tensors[:count]), SavedActivations(*tensors[count:])
         recurrence = Recurrence(inputs, saved, ctx.order, ctx.ops)
-        with torch.autocast(inputs.keys_bsa.device.type, enabled=False):
+        with torch.autocast(inputs.keys_nsa.device.type, enabled=False):
             gradients = _run(
                 recurrence,
                 lambda chosen: input_gradients(
@@ -174,15 +196,15 @@ class InputGradients(NamedTuple):
     """Gradients of the differentiable `Inputs`, in the same order."""
 
     projected_tbg: Float[Tensor, "t b g"]
-    keys_bsa: Float[Tensor, "b s a"]
-    values_bse: Float[Tensor, "b s e"]
+    keys_nsa: Float[Tensor, "n s a"]
+    values_nse: Float[Tensor, "n s e"]
     hidden_lbd: Float[Tensor, "l b d"]
     cell_lbd: Float[Tensor, "l b d"]
     bottom_weight_gx: Float[Tensor, "g x"]
     upper_weight_lgx: Float[Tensor, "l g x"]
     upper_bias_lg: Float[Tensor, "l g"]
     query_ad: Float[Tensor, "a d"] | None
-    v_a: Float[Tensor, " a"] | None
+    v_a: Float[Tensor, "*n a"] | None
     input_feed_bf: Float[Tensor, "b f"] | None
     combine_fx: Float[Tensor, "f x"] | None
 
@@ -205,13 +227,15 @@ def input_gradients(recurrence: Recurrence, gradients: ActivationGradients) -> I
         _weight_gradient(gradients.gates_ltbg[layer], saved.inputs_tbx(layer)[:-1])
         for layer in range(inputs.layers)
     ]
-    d_keys_bsa, d_query_ad, d_v_a = _score_gradients(recurrence, gradients)
+    d_keys_nsa, d_query_ad, d_v_a = _score_gradients(recurrence, gradients)
     values_dtype = saved.bottom_inputs_tbx.dtype
     return InputGradients(
         # The projection is an addend of the gates, so it has their gradient.
         projected_tbg=gradients.gates_ltbg[0],
-        keys_bsa=d_keys_bsa,
-        values_bse=_sum_outer_products(saved.weights_tbs.to(values_dtype), d_context_tbe),
+        keys_nsa=d_keys_nsa,
+        values_nse=_sum_outer_products(
+            saved.weights_tns.to(values_dtype), head_rows(d_context_tbe, inputs.heads)
+        ),
         hidden_lbd=torch.stack(
             [gradients.inputs_tbx(layer)[0, :, :d] for layer in range(inputs.layers)]
         ),
@@ -230,23 +254,24 @@ def input_gradients(recurrence: Recurrence, gradients: ActivationGradients) -> I
 
 def _score_gradients(
     recurrence: Recurrence, gradients: ActivationGradients
-) -> tuple[Float[Tensor, "b s a"], Float[Tensor, "a d"] | None, Float[Tensor, " a"] | None]:
-    """Compute the gradients of the keys, of W and of v."""
+) -> tuple[Float[Tensor, "n s y"], Float[Tensor, "a d"] | None, Float[Tensor, "*n y"] | None]:
+    """Compute the gradients of the keys, of W and of v; y is a head's share of a."""
     inputs, states_tbd = recurrence.inputs, recurrence.query_states_tbd
     queries_tba, d_query_ad = states_tbd, None
     if inputs.query_ad is not None:
         assert recurrence.saved.query_tba is not None
         queries_tba = recurrence.saved.query_tba
         d_query_ad = _weight_gradient(gradients.query_tba, states_tbd)
+    queries_tba = head_rows(queries_tba, inputs.heads)
     if gradients.additive is None:
         # q·k: the gradient of the keys is a product over all steps, as that of the values is.
-        narrow_tbs = gradients.energies_tbs.to(states_tbd.dtype)
-        return _sum_outer_products(narrow_tbs, queries_tba), d_query_ad, None
+        narrow_tns = gradients.energies_tns.to(states_tbd.dtype)
+        return _sum_outer_products(narrow_tns, queries_tba), d_query_ad, None
     recurrence.ops.finish_additive(
-        queries_tba.contiguous(), inputs.source, gradients.energies_tbs, gradients.additive
+        queries_tba.contiguous(), inputs.source, gradients.energies_tns, gradients.additive
     )
-    d_keys_bsa, d_v_a = (total.to(inputs.keys_bsa.dtype) for total in gradients.additive)
-    return d_keys_bsa, d_query_ad, d_v_a
+    d_keys_nsa, d_v_a = (total.to(inputs.keys_nsa.dtype) for total in gradients.additive)
+    return d_keys_nsa, d_query_ad, d_v_a
 
 
 def _weight_gradient(
@@ -257,7 +282,7 @@ def _weight_gradient(
 
 
 def _sum_outer_products(
-    weights_tbs: Float[Tensor, "t b s"], vectors_tbe: Float[Tensor, "t b e"]
-) -> Float[Tensor, "b s e"]:
+    weights_tns: Float[Tensor, "t n s"], vectors_tne: Float[Tensor, "t n e"]
+) -> Float[Tensor, "n s e"]:
     """Compute Σ_t α_ts x_t for each sentence: the gradient of its values or keys."""
-    return torch.bmm(weights_tbs.permute(1, 2, 0), vectors_tbe.transpose(0, 1))
+    return torch.bmm(weights_tns.permute(1, 2, 0), vectors_tne.transpose(0, 1))

@@ -20,38 +20,39 @@ from nmt.model.recurrence.torch_ops import AdditiveGradients, AttendedSource, Ce
 class Inputs(NamedTuple):
     """Tensors that a recurrence reads, in the dtype of its products; cells are at least float32.
 
-    All but the last two are differentiable. Upper layers are all layers but the bottom one.
+    All but the last two are differentiable. Upper layers are all layers but the bottom one. Axis n
+    has a row per sentence, or one per head of each sentence.
 
     Attributes:
         projected_tbg: contribution of the target tokens to the gates of the bottom layer
-        keys_bsa: keys of the source
-        values_bse: values of the source
+        keys_nsa: keys of the source
+        values_nse: values of the source
         hidden_lbd: initial hidden states
         cell_lbd: initial cells
         bottom_weight_gx: weight of the bottom layer
         upper_weight_lgx: weights of the upper layers
         upper_bias_lg: biases of the upper layers
         query_ad: W of the query projection W h; None if the query is h
-        v_a: v of the additive form; None in the bilinear form
+        v_a: v of the additive form, [n a] with several heads; None in the bilinear form
         input_feed_bf: h~ that enters the first step; None unless attention follows the recurrence
         combine_fx: C of h~ = tanh(C [c_t; h_t]); None unless attention follows the recurrence
-        mask_bs: True for real source positions
+        mask_ns: True for real source positions
         dropout_tlbd: dropout masks between layers, 0 or 1 / (1 - rate); None without dropout
     """
 
     projected_tbg: Float[Tensor, "t b g"]
-    keys_bsa: Float[Tensor, "b s a"]
-    values_bse: Float[Tensor, "b s e"]
+    keys_nsa: Float[Tensor, "n s a"]
+    values_nse: Float[Tensor, "n s e"]
     hidden_lbd: Float[Tensor, "l b d"]
     cell_lbd: Float[Tensor, "l b d"]
     bottom_weight_gx: Float[Tensor, "g x"]
     upper_weight_lgx: Float[Tensor, "l g x"]
     upper_bias_lg: Float[Tensor, "l g"]
     query_ad: Float[Tensor, "a d"] | None
-    v_a: Float[Tensor, " a"] | None
+    v_a: Float[Tensor, "*n a"] | None
     input_feed_bf: Float[Tensor, "b f"] | None
     combine_fx: Float[Tensor, "f x"] | None
-    mask_bs: Bool[Tensor, "b s"]
+    mask_ns: Bool[Tensor, "n s"]
     dropout_tlbd: Float[Tensor, "t l b d"] | None
 
     @property
@@ -65,9 +66,14 @@ class Inputs(NamedTuple):
         return self.hidden_lbd.size(2)
 
     @property
+    def heads(self) -> int:
+        """Return the number of heads of attention."""
+        return self.mask_ns.size(0) // self.hidden_lbd.size(1)
+
+    @property
     def source(self) -> AttendedSource:
         """Return the keys and values that each step attends to."""
-        return AttendedSource(self.keys_bsa, self.values_bse, self.mask_bs, self.v_a)
+        return AttendedSource(self.keys_nsa, self.values_nse, self.mask_ns, self.v_a)
 
     def weight_gx(self, layer: int) -> Float[Tensor, "g x"]:
         """Return the weight of a layer."""
@@ -87,7 +93,7 @@ class SavedActivations(NamedTuple):
         cell_ltbd: c_{t-1}; T + 1 rows
         gates_ltbg: activations of the gates i, f, g, o
         query_tba: projected queries W h; None if the query is h
-        weights_tbs: attention weights
+        weights_tns: attention weights
         combined_tbx: [c_t; h_t]; None unless attention follows the recurrence
     """
 
@@ -96,13 +102,13 @@ class SavedActivations(NamedTuple):
     cell_ltbd: Float[Tensor, "l t b d"]
     gates_ltbg: Float[Tensor, "l t b g"]
     query_tba: Float[Tensor, "t b a"] | None
-    weights_tbs: Float[Tensor, "t b s"]
+    weights_tns: Float[Tensor, "t n s"]
     combined_tbx: Float[Tensor, "t b x"] | None
 
     @property
     def steps(self) -> int:
         """Return the number T of steps."""
-        return self.weights_tbs.size(0)
+        return self.weights_tns.size(0)
 
     def inputs_tbx(self, layer: int) -> Float[Tensor, "t b x"]:
         """Return the inputs [h_{t-1}; r_t] of a layer."""
@@ -121,7 +127,7 @@ class ActivationGradients(NamedTuple):
         cell_lbd: gradient of the cells of the step that the backward pass has reached
         gates_ltbg: gradient of the pre-activations of the gates
         query_tba: gradient of the queries
-        energies_tbs: gradient of the energies
+        energies_tns: gradient of the energies
         feed_sum_tbf: gradient of C [c_t; h_t]; None unless attention follows the recurrence
         combined_tbx: gradient of [c_t; h_t]; None unless attention follows the recurrence
         additive: gradients of keys and v; None in the bilinear form
@@ -132,7 +138,7 @@ class ActivationGradients(NamedTuple):
     cell_lbd: Float[Tensor, "l b d"]
     gates_ltbg: Float[Tensor, "l t b g"]
     query_tba: Float[Tensor, "t b a"]
-    energies_tbs: Float[Tensor, "t b s"]
+    energies_tns: Float[Tensor, "t n s"]
     feed_sum_tbf: Float[Tensor, "t b f"] | None
     combined_tbx: Float[Tensor, "t b x"] | None
     additive: AdditiveGradients | None
@@ -192,7 +198,7 @@ class Recurrence:
         self,
         d_hidden_tbd: Float[Tensor, "t b d"],
         d_input_feed_tbf: Float[Tensor, "t b f"],
-        d_weights_tbs: Float[Tensor, "t b s"] | None = None,
+        d_weights_tns: Float[Tensor, "t n s"] | None = None,
     ) -> ActivationGradients:
         """Compute the gradients that depend on the following step.
 
@@ -202,21 +208,21 @@ class Recurrence:
         Args:
             d_hidden_tbd: gradient of `hidden_tbd` by way of the readout
             d_input_feed_tbf: gradient of `input_feed_tbf` by way of the readout
-            d_weights_tbs: gradient of the attention weights as an output; None for zero
+            d_weights_tns: gradient of the attention weights as an output; None for zero
         """
         gradients = self._allocate_gradients(d_hidden_tbd, d_input_feed_tbf)
         # Each step reads one contiguous block, as the Triton kernels require.
-        own_tbs = None if d_weights_tbs is None else d_weights_tbs.contiguous()
+        own_tns = None if d_weights_tns is None else d_weights_tns.contiguous()
         for t in reversed(range(self.saved.steps)):
-            d_weights_bs = None if own_tbs is None else own_tbs[t]
+            d_weights_ns = None if own_tns is None else own_tns[t]
             if self.order is AttentionOrder.BEFORE:
                 self._update_states_backward(t, gradients)
                 d_context_be = gradients.bottom_inputs_tbx[t, :, self.inputs.hidden_size :]
-                self._attend_backward(t, gradients, d_context_be, d_weights_bs)
+                self._attend_backward(t, gradients, d_context_be, d_weights_ns)
             else:
                 # The halves of a step in the reverse order of the forward pass.
                 d_context_be = self._feed_next_step_backward(t, gradients)
-                self._attend_backward(t, gradients, d_context_be, d_weights_bs)
+                self._attend_backward(t, gradients, d_context_be, d_weights_ns)
                 self._update_states_backward(t, gradients)
         return gradients
 
@@ -252,7 +258,14 @@ class Recurrence:
         else:
             assert saved.combined_tbx is not None
             context_be = saved.combined_tbx[t, :, :-d]
-        self.ops.attend(query_ba, self.inputs.source, saved.weights_tbs[t], context_be)
+        heads = self.inputs.heads
+        context_ne = head_rows(context_be, heads)
+        self.ops.attend(
+            head_rows(query_ba, heads), self.inputs.source, saved.weights_tns[t], context_ne
+        )
+        if heads > 1:
+            # A copy: the contexts of the heads are a part of a wider row.
+            context_be.copy_(context_ne.view(context_be.shape))
 
     def _feed_next_step(self, t: int) -> None:
         """Compute h~_t = tanh(C [c_t; h_t]), an input of step t + 1."""
@@ -292,21 +305,22 @@ class Recurrence:
         t: int,
         gradients: ActivationGradients,
         d_context_be: Float[Tensor, "b e"],
-        d_weights_bs: Float[Tensor, "b s"] | None,
+        d_weights_ns: Float[Tensor, "n s"] | None,
     ) -> None:
         """Compute the gradients of energies and query, and add the latter to the state's."""
         saved, top = self.saved, self.inputs.layers - 1
         state_bd = self._query_state(saved.inputs_tbx(top), t)
         query_ba = state_bd if saved.query_tba is None else saved.query_tba[t]
-        d_query_ba = gradients.query_tba[t]
+        d_query_ba, heads = gradients.query_tba[t], self.inputs.heads
         self.ops.attend_backward(
-            query_ba,
+            head_rows(query_ba, heads),
             self.inputs.source,
-            saved.weights_tbs[t],
-            d_context_be,
-            d_weights_bs,
-            gradients.energies_tbs[t],
-            d_query_ba,
+            saved.weights_tns[t],
+            head_rows(d_context_be, heads),
+            d_weights_ns,
+            gradients.energies_tns[t],
+            # A view, because the gradients of the queries are contiguous.
+            head_rows(d_query_ba, heads),
             gradients.additive,
         )
         # The query is one of several uses of the state, whose gradients add up.
@@ -347,7 +361,7 @@ class Recurrence:
             torch.empty_like(saved.gates_ltbg),
             # Contiguous, as the Triton kernels require; the readout's gradients have any layout.
             d_hidden_tbd.new_empty(queries_tba.shape),
-            torch.empty_like(saved.weights_tbs),
+            torch.empty_like(saved.weights_tns),
             None if combined_tbx is None else d_input_feed_tbf.new_empty(d_input_feed_tbf.shape),
             None if combined_tbx is None else torch.empty_like(combined_tbx),
             self._allocate_additive(),
@@ -361,7 +375,7 @@ class Recurrence:
         if self.inputs.v_a is None:
             return None
         # In half precision, sums over dozens of steps would lose small contributions.
-        tensors = (self.inputs.keys_bsa, self.inputs.v_a)
+        tensors = (self.inputs.keys_nsa, self.inputs.v_a)
         zeros = (torch.zeros_like(x, dtype=accumulation_dtype(x.dtype)) for x in tensors)
         return AdditiveGradients(*zeros)
 
@@ -376,7 +390,7 @@ class Recurrence:
         return (bottom_tbx[:-1] if before else bottom_tbx[1:])[:, :, self.inputs.hidden_size :]
 
 
-def allocate(inputs: Inputs, order: AttentionOrder) -> SavedActivations:
+def allocate(inputs: Inputs) -> SavedActivations:
     """Allocate the activations of a forward pass and fill in the initial states."""
     steps, sentences, gates = inputs.projected_tbg.shape
     layers, d = inputs.layers, inputs.hidden_size
@@ -388,8 +402,8 @@ def allocate(inputs: Inputs, order: AttentionOrder) -> SavedActivations:
     query_tba, combined_tbx = None, None
     if inputs.query_ad is not None:
         query_tba = empty(steps, sentences, inputs.query_ad.size(0))
-    if order is AttentionOrder.AFTER:
-        combined_tbx = empty(steps, sentences, inputs.values_bse.size(2) + d)
+    if inputs.combine_fx is not None:
+        combined_tbx = empty(steps, sentences, inputs.combine_fx.size(1))
     saved = SavedActivations(
         # Row t is the state before step t, so the state after the last step needs one row more.
         empty(steps + 1, sentences, inputs.bottom_weight_gx.size(1)),
@@ -398,7 +412,7 @@ def allocate(inputs: Inputs, order: AttentionOrder) -> SavedActivations:
         empty(layers, steps, sentences, gates),
         query_tba,
         # Softmax is in float32 at least, as the cells are.
-        inputs.cell_lbd.new_empty(steps, sentences, inputs.mask_bs.size(1)),
+        inputs.cell_lbd.new_empty(steps, *inputs.mask_ns.shape),
         combined_tbx,
     )
     for layer in range(layers):
@@ -407,6 +421,11 @@ def allocate(inputs: Inputs, order: AttentionOrder) -> SavedActivations:
     if inputs.input_feed_bf is not None:
         saved.bottom_inputs_tbx[0, :, d:] = inputs.input_feed_bf
     return saved
+
+
+def head_rows(rows_bx: Float[Tensor, "*t b x"], heads: int) -> Float[Tensor, "*t n y"]:
+    """Give each head of a sentence a row of its own; a view unless rows are part of wider ones."""
+    return rows_bx.reshape(*rows_bx.shape[:-2], -1, rows_bx.size(-1) // heads)
 
 
 def accumulation_dtype(dtype: torch.dtype) -> torch.dtype:

@@ -54,14 +54,17 @@ class RecurrenceSpec(NamedTuple):
     """Stacked LSTM layers with global attention over a source.
 
     The energies are bilinear, q·k, or additive, v·tanh(W q + k), with the hidden state of the top
-    layer as the query q.
+    layer as the query q. With several heads, q, k, v and the values consist of one part per head,
+    and the context is [c_1; ...; c_h].
 
     Attributes:
         keys_bsa: k of every source position
         values_bse: vectors whose weighted sum is the context
         mask_bs: True for real source positions
-        query_ad: W; None in the bilinear form and where the additive form is v·tanh(q + k)
+        query_ad: W; None in the bilinear form with one head, and where the additive form is
+            v·tanh(q + k)
         v_a: v of the additive form; None in the bilinear form
+        heads: number h of heads
         states: initial states, from the bottom layer up
         layers: weights, from the bottom layer up
         order: whether a step attends before or after the layers update their states
@@ -74,6 +77,7 @@ class RecurrenceSpec(NamedTuple):
     mask_bs: Bool[Tensor, "b s"]
     query_ad: Float[Tensor, "a d"] | None
     v_a: Float[Tensor, " a"] | None
+    heads: int
     states: tuple[LayerState, ...]
     layers: tuple[LayerWeights, ...]
     order: AttentionOrder
@@ -111,7 +115,8 @@ def build_spec(
         v_a = score.v_a
     else:
         # (c W q)·k = q·(c Wᵀk): project the keys once per sentence, not the query at each step.
-        if query_ad is not None:
+        # With several heads, keys would then be as wide as the query, instead of a fraction of it.
+        if query_ad is not None and score.heads == 1:
             keys_bsa, query_ad = keys_bsa @ query_ad, None
         if score.query_scale != 1:
             keys_bsa = keys_bsa * score.query_scale
@@ -121,6 +126,7 @@ def build_spec(
         memory.mask_bs,
         query_ad,
         v_a,
+        score.heads,
         states,
         tuple(_layer_weights(layers)),
         order,

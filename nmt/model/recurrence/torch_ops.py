@@ -13,19 +13,19 @@ from torch import Tensor
 
 
 class AttendedSource(NamedTuple):
-    """Source positions that each step attends to.
+    """Source positions that each step attends to; with several heads, a row for each of them.
 
     Attributes:
         keys_bsa: keys
         values_bse: vectors whose weighted sum is the context
         mask_bs: True for real source positions
-        v_a: v of the additive form; None in the bilinear form
+        v_a: v of the additive form, [b a] with several heads; None in the bilinear form
     """
 
     keys_bsa: Float[Tensor, "b s a"]
     values_bse: Float[Tensor, "b s e"]
     mask_bs: Bool[Tensor, "b s"]
-    v_a: Float[Tensor, " a"] | None
+    v_a: Float[Tensor, "*b a"] | None
 
 
 class AdditiveGradients(NamedTuple):
@@ -37,7 +37,7 @@ class AdditiveGradients(NamedTuple):
     """
 
     keys_bsa: Float[Tensor, "b s a"]
-    v_a: Float[Tensor, " a"]
+    v_a: Float[Tensor, "*b a"]
 
 
 class CellOps(ABC):
@@ -185,7 +185,11 @@ class TorchCellOps(CellOps):
         if source.v_a is None:
             energies_bs = _batched_product(source.keys_bsa, query_ba)
         else:
-            energies_bs = _tanh_sum(query_ba, source.keys_bsa) @ source.v_a
+            tanh_bsa = _tanh_sum(query_ba, source.keys_bsa)
+            has_heads = source.v_a.dim() > 1
+            energies_bs = (
+                _batched_product(tanh_bsa, source.v_a) if has_heads else tanh_bsa @ source.v_a
+            )
         # Every sentence has a real position: no row of the softmax is empty, which would be NaN.
         energies_bs = energies_bs.masked_fill(~source.mask_bs, float("-inf"))
         torch.softmax(energies_bs, dim=-1, dtype=weights_bs.dtype, out=weights_bs)
@@ -217,7 +221,10 @@ class TorchCellOps(CellOps):
         # tanh(q + k) is recomputed: saved for all steps, it would be by far the largest tensor.
         tanh_bsa = _tanh_sum(query_ba, source.keys_bsa).to(additive.keys_bsa.dtype)
         # e_s = v·tanh(q + k_s): ∂v = Σ_s tanh ∂e_s, ∂k_s = v (1 - tanh²) ∂e_s and ∂q = Σ_s ∂k_s.
-        additive.v_a.addmv_(tanh_bsa.flatten(0, 1).mT, d_energies_bs.flatten())
+        if source.v_a.dim() > 1:
+            additive.v_a.add_(_batched_product(tanh_bsa.mT, d_energies_bs))
+        else:
+            additive.v_a.addmv_(tanh_bsa.flatten(0, 1).mT, d_energies_bs.flatten())
         slope_bsa = torch.addcmul(tanh_bsa.new_ones(()), tanh_bsa, tanh_bsa, value=-1)
         additive.keys_bsa.add_(slope_bsa.mul_(d_energies_bs[:, :, None]))
         # All steps share the factor v of ∂k_s: `finish_additive` multiplies the sums by it once.
@@ -232,7 +239,7 @@ class TorchCellOps(CellOps):
     ) -> None:
         assert source.v_a is not None
         # The factor that `attend_backward` has left out.
-        additive.keys_bsa.mul_(source.v_a)
+        additive.keys_bsa.mul_(source.v_a.unsqueeze(-2))
 
 
 def _tanh_sum(

@@ -38,10 +38,12 @@ class TritonCellOps(CellOps):
 
     @staticmethod
     def supports(source: AttendedSource) -> bool:
-        """Return whether the kernels support dtype and lengths of these tensors."""
+        """Return whether the kernels support dtype, lengths and heads of these tensors."""
         # The kernels compute in float32, which would round float64.
         narrow = source.keys_bsa.dtype != torch.float64
-        return narrow and source.mask_bs.size(1) <= MAX_SOURCE_LENGTH
+        # They read one v for all rows, and not one per head.
+        shares_v = source.v_a is None or source.v_a.dim() == 1
+        return narrow and shares_v and source.mask_bs.size(1) <= MAX_SOURCE_LENGTH
 
     def lstm(
         self, gates_bg: Tensor, previous_cell_bd: Tensor, cell_bd: Tensor, hidden_bd: Tensor

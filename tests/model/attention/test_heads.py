@@ -146,12 +146,6 @@ def test_weights_of_each_head_are_recorded_and_average_to_the_alignment() -> Non
     assert can_override(build(_model("luong", "general")).decoder, memory)
 
 
-def test_a_score_with_heads_runs_eagerly() -> None:
-    built: Any = build(_model())
-    assert not built.decoder.uses_fused
-    assert built.decoder.fused_obstacles == {"this attention or score"}
-
-
 def test_heads_must_divide_the_widths() -> None:
     for options in ({"heads": 3}, {"heads": 4, "hidden_size": 6}):
         model = config(

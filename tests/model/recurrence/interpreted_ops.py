@@ -25,7 +25,9 @@ def main() -> None:
     """Compare both forms in both orders: one layer with one position, and two layers."""
     errors = {}
     for form, order, size in product(("additive", "bilinear"), AttentionOrder, ("small", "large")):
-        sizes = {"positions": 1} if size == "small" else {"layers": 2}
+        # The kernels of the additive form have one v, so they serve a single head.
+        heads = 2 if form == "bilinear" else 1
+        sizes = {"positions": 1} if size == "small" else {"layers": 2, "heads": heads}
         inputs = random_inputs(additive=form == "additive", order=order, steps=2, **sizes)
         # The form and the gradient of the weights concern different lines of a kernel.
         need_weights = form == "additive"
@@ -40,6 +42,8 @@ def main() -> None:
                 key: [relative_error(found[key], exact[key]), str(found[key].dtype)]
                 for key in exact
             }
+    several = random_inputs(additive=True, order=AttentionOrder.BEFORE, heads=2)
+    assert isinstance(choose_ops(cast(several, torch.float32)), TorchCellOps)
     json.dump(errors, sys.stdout)
 
 

@@ -19,8 +19,12 @@ def random_inputs(
     steps: int = 3,
     sentences: int = 3,
     positions: int = 5,
+    heads: int = 1,
 ) -> Inputs:
-    """Draw inputs in float64; sentence 1 has one source position, and sentence 2 has a gap."""
+    """Draw inputs in float64; sentence 1 has one source position, and sentence 2 has a gap.
+
+    With several heads, queries are projected in the bilinear form too.
+    """
     torch.manual_seed(8)
 
     def randn(*shape: int) -> Tensor:
@@ -31,21 +35,24 @@ def random_inputs(
     mask_bs[2, 1:2] = False
     before = order is AttentionOrder.BEFORE
     feed, gates, upper = VALUES if before else FEED, 4 * HIDDEN, layers - 1
+    rows, has_queries = sentences * heads, additive or heads > 1
+    units = ALIGNMENT if has_queries else HIDDEN
+    v_shape = (ALIGNMENT,) if heads == 1 else (rows, ALIGNMENT)
     kept_tlbd = torch.rand(steps, upper, sentences, HIDDEN, dtype=torch.float64) < 0.6
     return Inputs(
         projected_tbg=randn(steps, sentences, gates),
-        keys_bsa=randn(sentences, positions, ALIGNMENT if additive else HIDDEN),
-        values_bse=randn(sentences, positions, VALUES),
+        keys_nsa=randn(rows, positions, units),
+        values_nse=randn(rows, positions, VALUES // heads),
         hidden_lbd=randn(layers, sentences, HIDDEN),
         cell_lbd=randn(layers, sentences, HIDDEN),
         bottom_weight_gx=randn(gates, HIDDEN + feed),
         upper_weight_lgx=randn(upper, gates, 2 * HIDDEN),
         upper_bias_lg=randn(upper, gates),
-        query_ad=randn(ALIGNMENT, HIDDEN) if additive else None,
-        v_a=randn(ALIGNMENT) if additive else None,
+        query_ad=randn(heads * ALIGNMENT, HIDDEN) if has_queries else None,
+        v_a=randn(*v_shape) if additive else None,
         input_feed_bf=None if before else randn(sentences, feed),
         combine_fx=None if before else randn(feed, VALUES + HIDDEN),
-        mask_bs=mask_bs,
+        mask_ns=mask_bs.repeat_interleave(heads, dim=0),
         dropout_tlbd=kept_tlbd / 0.6 if upper else None,
     )
 
@@ -66,16 +73,16 @@ def results(
         inputs, order, ops: the recurrence
         need_weights: whether the attention weights are an output with a gradient
     """
-    recurrence = Recurrence(inputs, allocate(inputs, order), order, ops)
+    recurrence = Recurrence(inputs, allocate(inputs), order, ops)
     recurrence.forward()
     outputs = [recurrence.hidden_tbd, recurrence.input_feed_tbf]
-    outputs += [recurrence.saved.weights_tbs] * need_weights
+    outputs += [recurrence.saved.weights_tns] * need_weights
     gradients = recurrence.backward(*random_gradients(*outputs))
     named = zip(InputGradients._fields, input_gradients(recurrence, gradients), strict=True)
     return {
         "hidden": recurrence.hidden_tbd,
         "input_feed": recurrence.input_feed_tbf,
-        "weights": recurrence.saved.weights_tbs,
+        "weights": recurrence.saved.weights_tns,
         "cells": recurrence.saved.cell_ltbd,
         **{f"d_{name}": x for name, x in named if x is not None and x.numel()},
     }

@@ -52,7 +52,7 @@ DECODERS: list[ComponentConfig] = [
 def _supported() -> Iterator[Any]:
     for decoder in DECODERS:
         for score in choices(SCORES):
-            if score.type in SUPPORTED_SCORES and "heads" not in score.options:
+            if score.type in SUPPORTED_SCORES:
                 model = config(decoder=decoder, score=score)
                 yield pytest.param(model, id=f"{name_of(decoder)}-{name_of(score)}")
 
@@ -63,7 +63,6 @@ def _unsupported() -> Iterator[Any]:
     yield config(decoder=ComponentConfig("luong", {**SIZES, "cell": "gru"}))
     yield config(decoder=ComponentConfig("luong", {**SIZES, "input_feeding": False}))
     yield config(decoder=decoder, attention=ComponentConfig("global", {"coverage": True}))
-    yield config(decoder=decoder, score=ComponentConfig("additive", {"heads": 2}))
     yield config(decoder=decoder, attention=ComponentConfig("global", {"dropout": 0.1}))
     for mechanism in choices(MECHANISMS):
         model = config(decoder=decoder, attention=mechanism)
@@ -270,7 +269,7 @@ def test_bfloat16_is_close_to_float32_with_cells_in_float32(
         found = _results(built, "fused")
     for recurrence in recurrences:
         inputs, saved = recurrence.inputs, recurrence.saved
-        wide = (inputs.cell_lbd, saved.cell_ltbd, saved.weights_tbs)
+        wide = (inputs.cell_lbd, saved.cell_ltbd, saved.weights_tns)
         assert {x.dtype for x in wide} == {torch.float32}
         assert {saved.bottom_inputs_tbx.dtype, saved.gates_ltbg.dtype} == {torch.bfloat16}
     assert len(recurrences) == 2, "forward and backward"

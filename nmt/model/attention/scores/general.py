@@ -35,3 +35,6 @@ class GeneralScore(BilinearScore):
 
     def project(self, query_bqd: Float[Tensor, "b q d"]) -> Float[Tensor, "b q d"]:
         return query_bqd if self.query is None else self.query(query_bqd)
+
+    def query_matrix(self) -> Float[Tensor, "d d"] | None:
+        return None if self.query is None else self.query.weight
