@@ -1,22 +1,18 @@
 """Loading of an experiment file: includes, overrides, plugins and validation."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from pydantic import AliasChoices
-
-from nmt.config.component_fields import Component, component_of
+from nmt.config.includes import TreeReader, expand_component_names, merge, resolve_paths
 from nmt.config.plugins import import_plugin
 from nmt.config.schema import Experiment
-from nmt.config.sections import path_field, types_of, walk
+from nmt.config.special_keys import components
 from nmt.config.validation import validate
-from nmt.config.yaml_source import Key, Tree, leaves, read_value, read_yaml
+from nmt.config.yaml_source import Key, Tree, read_value, read_yaml
 from nmt.errors import OptionError, UserError, UserErrors
-from nmt.files import exists, resolve
 
 Overrides = Sequence[str] | Mapping[str, object]
 """Texts `section.key=value`, or values by dotted key."""
@@ -25,10 +21,6 @@ COMMAND_LINE = "command line"
 PYTHON = "overrides"
 """Location of overrides that a Python program gives."""
 
-INCLUDED_SUFFIXES = (".yaml", ".yml", ".json")
-# An included file may be included again by another one, which counts twice.
-MAX_INCLUDES = 100
-MAX_INCLUDE_DEPTH = 20
 MAX_KEY_DEPTH = 10
 MAX_NAMED_PLUGINS = 5
 
@@ -70,7 +62,7 @@ def load_experiment(
     Raises:
         UserErrors: all mistakes, each with file and line
     """
-    tree = _Reader().read(file)
+    tree = TreeReader().read(file)
     return _validate(tree, _apply(tree, overrides, origin), origin)
 
 
@@ -85,8 +77,8 @@ def load_values(values: Mapping[str, object], overrides: Overrides = ()) -> Load
         UserErrors: all mistakes, each with its key
     """
     tree = Tree(dict(values))
-    _resolve_paths(tree, Path.cwd())
-    _expand_component_names(tree)
+    resolve_paths(tree, Path.cwd())
+    expand_component_names(tree)
     return _validate(tree, _apply(tree, overrides, PYTHON), PYTHON)
 
 
@@ -104,7 +96,7 @@ def _validate(tree: Tree, mistakes: list[UserError], origin: str) -> LoadedExper
 
 def import_plugins(file: Path, overrides: Sequence[str] = ()) -> None:
     """Import the plugins of an experiment file, which need not be valid otherwise."""
-    tree = _Reader().read(file)
+    tree = TreeReader().read(file)
     if mistakes := _apply(tree, overrides, COMMAND_LINE):
         raise UserErrors(mistakes)
     _import_plugins(tree)
@@ -136,8 +128,8 @@ def load_resolved(
             "include: the configuration of a run contains all options; remove the include",
             tree.location(("include",)),
         )
-    _resolve_paths(tree, file.parent)
-    _expand_component_names(tree)
+    resolve_paths(tree, file.parent)
+    expand_component_names(tree)
     if trusted == "none" and tree.get(("plugins",)) not in (None, []):
         named = tree.get(("plugins",))
         files: Sequence[object] = plugins or (named if isinstance(named, list) else [named])
@@ -165,7 +157,7 @@ def untrusted(message: str, tree: Tree, key: Key) -> UntrustedCodeError:
 
 
 def _refuse_dotted_types(tree: Tree) -> None:
-    for key, component in _components().items():
+    for key, component in components().items():
         value = tree.get(key)
         for one in value if isinstance(value, list) else [value]:
             name = one.get("type") if isinstance(one, dict) else one
@@ -173,143 +165,6 @@ def _refuse_dotted_types(tree: Tree) -> None:
                 module = name.rpartition(".")[0]
                 message = f"{'.'.join(key)}: '{name}' imports code; read the module {module}"
                 raise untrusted(message, tree, (*key, "type"))
-
-
-# The schema is walked once; the loader needs these keys for every file and every override.
-@cache
-def _path_keys() -> tuple[Key, ...]:
-    """Return the keys of file names."""
-    return tuple(
-        key
-        for key, info in walk(Experiment)
-        if Path in types_of(info.annotation) or path_field(info)
-    )
-
-
-@cache
-def _path_sections() -> dict[Key, str]:
-    """Return the keys of sections that a file name may replace, each with the option it is."""
-    found = ((key, path_field(info)) for key, info in walk(Experiment))
-    return {key: field for key, field in found if field}
-
-
-@cache
-def _components() -> dict[Key, Component]:
-    """Return the keys of components, each with its family and default."""
-    found = ((key, component_of(info)) for key, info in walk(Experiment))
-    return {key: component for key, component in found if component}
-
-
-@cache
-def _spellings() -> list[list[Key]]:
-    """Return the spellings of every key that has several."""
-    return [
-        [(*key[:-1], str(name)) for name in info.validation_alias.choices]
-        for key, info in walk(Experiment)
-        if isinstance(info.validation_alias, AliasChoices)
-    ]
-
-
-class _Reader:
-    """Reader of one experiment file and of its includes, whose number is limited."""
-
-    def __init__(self) -> None:
-        self.includes = 0
-
-    def read(self, file: Path, parents: tuple[Path, ...] = ()) -> Tree:
-        """Read a file over its includes; `parents` are the files that include it."""
-        file_tree = read_yaml(file)
-        location = file_tree.location(("include",))
-        # Two files may include the same third one; only a file among its own parents is an error.
-        resolved = resolve(file)
-        if resolved in parents:
-            raise UserError("includes itself; remove the include", location)
-        if parents and file_tree.values:
-            _check_included(file, file_tree)
-        # Not a key of the experiment, and therefore unknown to the schema.
-        include = file_tree.values.pop("include", [])
-        file_tree.locations.pop(("include",), None)
-        items = include if isinstance(include, list) else [include]
-        names = [name for name in items if isinstance(name, str)]
-        if len(names) < len(items):
-            raise UserError("include: expected a file name or a list of file names", location)
-        # Before merging, because afterwards the folder of each path is unknown.
-        _resolve_paths(file_tree, file.parent)
-        _expand_component_names(file_tree)
-        tree = Tree()
-        for name in names:
-            included = self._find(file.parent / name, location, depth=len(parents) + 1)
-            _merge(tree, self.read(included, (*parents, resolved)))
-        _merge(tree, file_tree)
-        return tree
-
-    def _find(self, included: Path, location: str, *, depth: int) -> Path:
-        """Return the path of an included file, after checking its name and the limits."""
-        self.includes += 1
-        if self.includes > MAX_INCLUDES or depth > MAX_INCLUDE_DEPTH:
-            limit = (
-                f"{MAX_INCLUDE_DEPTH} files deep"
-                if depth > MAX_INCLUDE_DEPTH
-                else f"{MAX_INCLUDES} files"
-            )
-            raise UserError(f"include: more than {limit}; merge some of them", location)
-        # A file of another kind would be quoted by the errors about its content.
-        if included.suffix not in INCLUDED_SUFFIXES:
-            kinds = " or ".join(INCLUDED_SUFFIXES)
-            raise UserError(f"include: {included} must be a file ending in {kinds}", location)
-        try:
-            if not exists(included):
-                raise UserError(f"not found: {included}")
-        except UserError as error:
-            raise UserError(f"include: {error}", location) from None
-        return included
-
-
-def _check_included(file: Path, tree: Tree) -> None:
-    """Raise UserError for a file that is no experiment file, without quoting it."""
-    known = {*Experiment.model_fields, "include"}
-    if not known & tree.values.keys():
-        sections = ", ".join(Experiment.model_fields)
-        raise UserError(f"included, but has none of the sections {sections}", str(file))
-
-
-def _merge(below: Tree, above: Tree) -> None:
-    """Lay `above` over `below` key by key.
-
-    A component of another type replaces the whole component. One of the same type, or without a
-    type, keeps the options that `above` leaves out.
-    """
-    for key in _components():
-        component, replaced = above.get(key), below.get(key)
-        if None not in (component, replaced) and not _same_type(component, replaced):
-            below.drop(key)
-    for key, field in _path_sections().items():
-        path = below.get(key)
-        if isinstance(above.get(key), dict) and isinstance(path, Path):
-            below.put(key, {field: path}, below.location(key))
-    # A key replaces its other spellings; both in one file are an error of the section.
-    for spellings in _spellings():
-        if any(above.get(key) is not None for key in spellings):
-            for key in spellings:
-                below.drop(key)
-    for key, value in leaves(above.values):
-        if value != {} or below.get(key) is None:  # an empty section replaces nothing
-            below.put(key, value, above.location(key))
-    below.locations.update(above.locations)
-
-
-def _same_type(component: object, replaced: object) -> bool:
-    if not isinstance(component, dict) or not isinstance(replaced, dict):
-        return False
-    return bool(component.get("type", replaced.get("type")) == replaced.get("type"))
-
-
-def _expand_component_names(tree: Tree) -> None:
-    """Rewrite the shorthand `NAME` of a component as `{type: NAME}`, which can be merged."""
-    for key in _components():
-        name = tree.get(key)
-        if isinstance(name, str):
-            tree.put((*key, "type"), name, tree.location(key))
 
 
 def _apply(tree: Tree, overrides: Overrides, origin: str) -> list[UserError]:
@@ -339,10 +194,10 @@ def _override(tree: Tree, dotted: str, value: object, origin: str) -> None:
     if len(key) > MAX_KEY_DEPTH:
         raise UserError(f"{dotted[:60]}...: unknown key", origin)
     above.put(key, value, origin)
-    _resolve_paths(above, Path.cwd())
-    _expand_component_names(above)
+    resolve_paths(above, Path.cwd())
+    expand_component_names(above)
     parent = key[:-1]
-    component = _components().get(parent)
+    component = components().get(parent)
     # `model.score.hidden_size=7` without a score in the file is about the default one.
     if component is not None and tree.get(parent) is None:
         tree.put((*parent, "type"), component.default, origin)
@@ -350,12 +205,12 @@ def _override(tree: Tree, dotted: str, value: object, origin: str) -> None:
         # Only the type is replaced, so that options of the former type are reported, not lost.
         tree.put(key, above.get(key), origin)
     else:
-        _merge(tree, above)
+        merge(tree, above)
 
 
 def _remaining_option(error: UserError, tree: Tree, origin: str) -> UserError | None:
     """Return the error about an option of a file whose component `KEY.type=NAME` has replaced."""
-    for key in _components():
+    for key in components():
         dotted = ".".join(key)
         is_option = error.message.startswith(f"{dotted}.") and error.location != origin
         if is_option and tree.location((*key, "type")) == origin:
@@ -365,34 +220,6 @@ def _remaining_option(error: UserError, tree: Tree, origin: str) -> UserError | 
                 remedy = f"{dotted}.type={name} keeps it; write '{dotted}={{type: {name}}}'"
                 return UserError(f"{problem}; {remedy} to replace all options", error.location)
     return None
-
-
-def _resolve_paths(tree: Tree, folder: Path) -> None:
-    """Convert file names to paths relative to the folder of the file that contains them."""
-    for key in _path_keys():
-        value = tree.get(key)
-        if isinstance(value, str):
-            tree.put(key, _path(value, folder), tree.location(key))
-        elif isinstance(value, list):
-            field = _path_sections().get(key, "")
-            paths = [_resolved_item(item, folder, field) for item in value]
-            tree.put(key, paths, tree.location(key))
-
-
-def _resolved_item(item: object, folder: Path, field: str) -> object:
-    """Convert a file name in a list, or in a section of a list."""
-    if isinstance(item, str):
-        return _path(item, folder)
-    if isinstance(item, dict) and isinstance(item.get(field), str):
-        return item | {field: _path(item[field], folder)}
-    return item
-
-
-def _path(text: str, folder: Path) -> Path:
-    path = Path(text)
-    with suppress(RuntimeError):  # `~name` without such a user is a name like any other
-        path = path.expanduser()
-    return (folder / path).absolute()
 
 
 def _import_plugins(tree: Tree) -> None:

@@ -6,14 +6,12 @@ from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
-    BeforeValidator,
     Field,
     field_validator,
     model_validator,
 )
 
 from nmt.component_spec import (
-    NonNegative,
     Positive,
     PositiveFloat,
     Probability,
@@ -22,8 +20,8 @@ from nmt.component_spec import (
 )
 from nmt.config.choices import Recurrence, TiedEmbeddings
 from nmt.config.component_fields import DEFAULT, Component, Components
-from nmt.config.corpus_options import Corpora
 from nmt.config.data_options import DataConfig, PicturesConfig
+from nmt.config.evaluation_options import AlignmentSetConfig, EvaluationConfig
 from nmt.config.objective_options import (
     GuidedAlignmentConfig,
     MinimumRiskConfig,
@@ -32,7 +30,7 @@ from nmt.config.objective_options import (
     ScheduledSamplingConfig,
 )
 from nmt.config.search_options import SearchOptions
-from nmt.config.sections import FieldContext, PathSection, Section, check_distinct
+from nmt.config.sections import FieldContext, Section, check_distinct
 from nmt.config.start_options import StartFrom, StartFromConfig
 from nmt.config.value_errors import error_at
 from nmt.config.vocabulary_options import NormalizationConfig, SamplingConfig, VocabularyConfig
@@ -269,47 +267,6 @@ class TrainingConfig(Section):
         if self.epochs is None and self.steps is None and self.minutes is None:
             raise ValueError("has no end; set at least one of epochs, steps, minutes")
         return self
-
-
-class AlignmentSetConfig(PathSection):
-    """Sentence pairs with gold word alignments, for the alignment error rate."""
-
-    path_field = "gold"
-
-    gold: Path
-    """Pharaoh file with one line of links per pair: sure ones as `0-1`, possible ones as `0p1` or
-    `0?1`"""
-    text: Corpora | None = None
-    """their text, named like data.valid (default: the validation text)"""
-
-
-class EvaluationConfig(Section):
-    """Reports of a validation."""
-
-    metrics: list[Literal["bleu", "chrf", "ter", "exact"]] = ["chrf", "bleu"]  # noqa: RUF012 (copied)
-    """metrics of the translations of the validation text"""
-    tokenize: str | None = None
-    """tokenizer of sacreBLEU for bleu (default: its own for the language that data.target names,
-    or char for a language without spaces that it has none for)"""
-    lowercase: bool = False
-    """ignore case"""
-    samples: NonNegative = 5
-    """validation sentences whose translations are written to samples/"""
-    pictures: NonNegative = 3
-    """validation sentences whose attention is plotted in attention/"""
-    alignments: Annotated[
-        AlignmentSetConfig | None,
-        BeforeValidator(
-            AlignmentSetConfig.expand, json_schema_input_type=Path | AlignmentSetConfig | None
-        ),
-    ] = None
-    """gold word alignments of the validation text, or of another one; every validation then reports
-    `aer`, the alignment error rate in percent of attention while the model reads the targets"""
-
-    @property
-    def measured(self) -> list[str]:
-        """Return the names of all values that a validation measures and that can be compared."""
-        return ["loss", *self.metrics, *(["aer"] if self.alignments is not None else [])]
 
 
 class Experiment(Section):

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from nmt.config.loader import MAX_INCLUDE_DEPTH, MAX_INCLUDES, load_experiment, load_resolved
+from nmt.config.includes import MAX_INCLUDE_DEPTH, MAX_INCLUDES
+from nmt.config.loader import load_experiment, load_resolved
 from nmt.errors import UserError
 from nmt.registry import DECODERS, ComponentConfig
 from tests.config.conftest import REQUIRED_KEYS, Errors, Read, Write

@@ -1,6 +1,5 @@
 """All errors of an experiment file are reported at once, with the key, the file and the line."""
 
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,10 +9,8 @@ import pytest
 from nmt.component_spec import REQUIRED
 from nmt.config.component_fields import options_model
 from nmt.config.loader import load_experiment
-from nmt.config.peers import COUNTERPARTS, counterpart
 from nmt.config.schema import Experiment, ModelConfig
 from nmt.config.search_options import SearchOptions
-from nmt.config.sections import walk
 from nmt.config.validation import validate
 from nmt.errors import UserErrors
 from nmt.registry import DECODERS, FAMILIES, ComponentConfig
@@ -308,49 +305,6 @@ def test_former_rules_of_a_run_with_a_given_model_are_accepted(
     assert (rules.source, rules.target) == ("nmt_nfkc", "nmt_nfkc")
     (line,) = errors(text.replace("nmt_nfkc", "nfkc"))
     assert "normalization has no effect with model" in line
-
-
-def test_keys_of_other_toolkits_name_their_counterparts(errors: Errors) -> None:
-    text = REQUIRED_KEYS + "search: {lenpen: 3}\n"
-    text = text.replace("target: en", "target: en, dev: valid, src: {lang: de}, test: t")
-    found = errors(text + "rnn_size: 64\nglobal_attention: mlp\n")
-    expected = {
-        "data.dev": "data.valid",
-        "data.src": "data.source",
-        "data.test": "nmt-translate or nmt-eval",
-        "search.lenpen": "alpha of search.length_penalty",
-        "rnn_size": "hidden_size",
-        "global_attention": "model.score",
-    }
-    for key, words in expected.items():
-        (line,) = [line for line in found if f": {key}: " in line]
-        assert f"unknown key; use {words}" in line
-
-
-def test_keys_in_the_page_about_other_toolkits_have_counterparts() -> None:
-    own = {key[-1] for key, _ in walk(Experiment)} | {"weight", "type", "hidden_size", "heads"}
-    values = {".spm", "beam", "general", "dot", "luong", "inv_sqrt_decay"}
-    page = Path(__file__).parents[2] / "docs" / "coming-from.md"
-    rows = [
-        line for line in page.read_text(encoding="utf-8").splitlines() if line[:3] in ("| `", "| |")
-    ]
-    peers = " ".join(row.rpartition(" | ")[0] for row in rows)
-    keys = {key.partition(":")[0].split()[0].lstrip("-") for key in re.findall("`([^`]+)`", peers)}
-    names = {key.replace("-", "_") for key in keys}
-    assert len(names) > 100
-    assert {name for name in names - own - values if counterpart((name,)) is None} == set()
-
-
-def test_counterparts_are_options_of_the_schema() -> None:
-    known = {".".join(key) for key, _ in walk(Experiment)} | {"training.optimizer.learning_rate"}
-    options = [
-        o for family in FAMILIES.values() for s in family.specs().values() for o in s.options
-    ]
-    for key, text in COUNTERPARTS.items():
-        dotted = re.findall(r"\b(?:data|model|training|search|evaluation)\.[a-z_.]*[a-z]", text)
-        assert set(dotted) <= known, key
-        first = text.split(" of ")[0]
-        assert dotted or first in options or "nmt-" in text or "--" in text, key
 
 
 def test_trackers_are_one_component_or_a_list(read: Read) -> None:

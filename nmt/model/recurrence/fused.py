@@ -18,16 +18,16 @@ from torch.autograd.function import once_differentiable
 from nmt.kernels import compiles_kernels, run_or_fall_back
 from nmt.model.layers.dropout import dropout
 from nmt.model.layers.recurrent import compute_dtype
-from nmt.model.recurrence.loop import (
+from nmt.model.recurrence.loop import Recurrence
+from nmt.model.recurrence.spec import AttentionOrder, LayerWeights, RecurrenceSpec
+from nmt.model.recurrence.tensors import (
     ActivationGradients,
     Inputs,
-    Recurrence,
     SavedActivations,
     accumulation_dtype,
     allocate,
     head_rows,
 )
-from nmt.model.recurrence.spec import AttentionOrder, LayerWeights, RecurrenceSpec
 from nmt.model.recurrence.torch_ops import AttendedSource, CellOps, TorchCellOps
 
 Result = TypeVar("Result")

@@ -4,8 +4,9 @@ import torch
 from torch import Tensor
 
 from nmt.model.recurrence.fused import InputGradients, input_gradients
-from nmt.model.recurrence.loop import Inputs, Recurrence, accumulation_dtype, allocate
+from nmt.model.recurrence.loop import Recurrence
 from nmt.model.recurrence.spec import AttentionOrder
+from nmt.model.recurrence.tensors import Inputs, accumulation_dtype, allocate
 from nmt.model.recurrence.torch_ops import CellOps
 
 HIDDEN, VALUES, ALIGNMENT, FEED = 5, 6, 7, 4
