@@ -32,12 +32,16 @@ class SamplingConfig(Section):
     """sides whose segmentations are sampled"""
 
 
-Rule = Literal["nmt_nfkc", "nmt_nfkc_cf", "nfkc", "nfkc_cf", "identity"]
+Rule = Literal["nmt_nfkc", "nmt_nfkc_cf", "nfkc", "nfkc_cf", "identity", "jamo"]
 Rules = Rule | Annotated[list[Rule], Len(2, 2)]
 
 
 class NormalizationConfig(Section):
-    """SentencePiece normalization rules of both sides; a joint vocabulary may have two as well."""
+    """Normalization rules of both sides; a joint vocabulary may have two as well.
+
+    They are those of SentencePiece, and jamo, which divides Hangul syllables into their letters and
+    joins them again in translations.
+    """
 
     source: Rule = "nmt_nfkc"
     """rule of the source; nmt_nfkc unifies variants of characters and spaces"""
@@ -145,6 +149,16 @@ class VocabularyConfig(Section):
         if any(isinstance(one, list) and len(one) > 1 for one in files):
             return False
         return self.model is not None or self.joint
+
+    @model_validator(mode="after")
+    def _check_jamo(self) -> "VocabularyConfig":
+        rules = self.normalization.source, self.normalization.target
+        if "jamo" in rules and (self.type == "word" or self.codes is not None):
+            raise ValueError(
+                "normalization: jamo requires a SentencePiece vocabulary; use type: unigram, bpe "
+                "or char, without codes"
+            )
+        return self
 
     @model_validator(mode="after")
     def _check_sampling(self) -> "VocabularyConfig":

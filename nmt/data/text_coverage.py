@@ -127,7 +127,7 @@ def _occurs(symbol: str, vocabulary: Vocabulary | None, ids: Array) -> bool:
 
 def _examine(side: TextCoverage, vocabulary: Vocabulary, lines: list[str], ids: Array) -> None:
     for line in lines:
-        normalized = vocabulary.normalize(line)
+        normalized = vocabulary.denormalize(vocabulary.normalize(line))
         if normalized == line:
             continue  # the usual case, and ten times as fast
         normalized, kept = _spaced(normalized), _spaced(line)

@@ -109,6 +109,10 @@ class Vocabulary(ABC):
     def normalize(self, text: str) -> str:
         """Return the text that is segmented, with spaces as spaces."""
 
+    def denormalize(self, text: str) -> str:
+        """Return what `decode` makes of normalized text: the text itself, by default."""
+        return text
+
     @abstractmethod
     def encode_batch(self, texts: list[str]) -> list[list[int]]:
         """Return the token ids of each text, without begin and end."""

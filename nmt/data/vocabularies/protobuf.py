@@ -12,11 +12,12 @@ from collections.abc import Iterator
 # Wire types, and the number of bytes of a value of fixed size.
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 FIXED_SIZES = {FIXED64: 8, FIXED32: 4}
-# Fields of ModelProto, TrainerSpec and SentencePiece.
-PIECES, TRAINER_SPEC = 1, 2
+# Fields of ModelProto, TrainerSpec, NormalizerSpec and SentencePiece.
+PIECES, TRAINER_SPEC, NORMALIZER_SPEC, DENORMALIZER_SPEC = 1, 2, 3, 5
 MODEL_TYPE = 3
 # Values of the latter; a model without one is a unigram model.
 UNIGRAM, BPE = 1, 2
+RULE_NAME, CHARSMAP, DUMMY_PREFIX, REMOVE_SPACES, ESCAPE_SPACES = 1, 2, 3, 4, 5
 PIECE, SCORE, KIND = 1, 2, 3
 # Kinds of tokens; a token without one is normal.
 NORMAL, USER_DEFINED = 1, 4

@@ -5,15 +5,20 @@ special token.
 """
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import sentencepiece as spm
 
+from nmt.data.vocabularies.jamo import JAMO, add_jamo
 from nmt.data.vocabularies.merging import Drop, merge
 from nmt.data.vocabularies.protobuf import (
     BPE,
+    CHARSMAP,
+    DENORMALIZER_SPEC,
     KIND,
     MODEL_TYPE,
     PIECES,
@@ -90,7 +95,8 @@ class SentencePieceVocabulary(Vocabulary):
             size: number of tokens, including special tokens; an upper bound for `char`
             type: segmentation algorithm: `unigram`, `bpe` or `char`
             byte_fallback: encode characters outside the vocabulary as bytes instead of `<unk>`
-            normalization: SentencePiece rule: nmt_nfkc, nfkc, nmt_nfkc_cf, nfkc_cf or identity
+            normalization: SentencePiece rule, nmt_nfkc, nfkc, nmt_nfkc_cf, nfkc_cf or identity; or
+                jamo, see `nmt.data.vocabularies.jamo`
             character_coverage: share of the text's characters that become tokens, 0.98 to 1
             user_defined_symbols: strings that are always one token, and are never normalized
             split_digits: make every digit a token of its own
@@ -154,6 +160,8 @@ class SentencePieceVocabulary(Vocabulary):
         """
         if rule == IDENTITY:
             return self
+        if rule == JAMO:
+            return SentencePieceVocabulary(add_jamo(self.serialized))
         # Serialized messages of protobuf are merged by concatenation: later fields replace earlier
         # ones. This one contains only the rule.
         normalizer = spm.SentencePieceNormalizer(
@@ -167,6 +175,28 @@ class SentencePieceVocabulary(Vocabulary):
     def normalize(self, text: str) -> str:
         normalized: str = self._processor.normalize(text)
         return normalized.replace(SPACE, " ")
+
+    def denormalize(self, text: str) -> str:
+        return text if self._denormalizer is None else self._denormalizer.normalize(text)
+
+    @cached_property
+    def _denormalizer(self) -> Any:
+        """The normalizer of decoded text; None if it has no rules."""
+        spec = b"".join(
+            value
+            for field, value in read_fields(self.serialized)
+            if field == DENORMALIZER_SPEC and isinstance(value, bytes)
+        )
+        has_rules = any(field == CHARSMAP and value for field, value in read_fields(spec))
+        return spm.SentencePieceNormalizer(normalizer_spec=spec) if has_rules else None
+
+    @cached_property
+    def _span_processor(self) -> Any:
+        """A processor whose decoded text is not normalized: SentencePiece has no spans of it."""
+        if self._denormalizer is None:
+            return self._processor
+        without_rules = write_field(DENORMALIZER_SPEC, write_field(CHARSMAP, b""))
+        return spm.SentencePieceProcessor(model_proto=self.serialized + without_rules)
 
     def __len__(self) -> int:
         return self._processor.get_piece_size() + len(self._added)
@@ -190,12 +220,17 @@ class SentencePieceVocabulary(Vocabulary):
 
     def decode_with_spans(self, ids: Sequence[int]) -> tuple[str, list[Span]]:
         known = [i for i in ids if i not in self._added]
-        decoded = self._processor.decode(known, return_type="offset_mapping")
-        of_known, spans = iter(decoded["offsets"]), list[Span]()
+        decoded = self._span_processor.decode(known, return_type="offset_mapping")
+        text, offsets = decoded["text"], decoded["offsets"]
+        if self._denormalizer is not None:
+            text, origins = self._denormalizer.normalize(text, with_offsets=True)
+            # A token covers the characters that begin in it.
+            offsets = [tuple(bisect_left(origins, bound) for bound in span) for span in offsets]
+        of_known, spans = iter(offsets), list[Span]()
         for i in ids:
             end = spans[-1][1] if spans else 0
             spans.append((end, end) if i in self._added else next(of_known))
-        return decoded["text"], spans
+        return text, spans
 
     def tokens(self, ids: Iterable[int]) -> list[str]:
         return [self._added.get(i) or self._processor.id_to_piece(i) for i in map(int, ids)]

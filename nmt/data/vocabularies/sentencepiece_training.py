@@ -8,6 +8,7 @@ from typing import Literal
 
 import sentencepiece as spm
 
+from nmt.data.vocabularies.jamo import JAMO, add_jamo, make_jamo_normalizer
 from nmt.errors import UserError, is_out_of_memory
 
 VocabularyType = Literal["unigram", "bpe", "char"]
@@ -48,6 +49,8 @@ def train_sentencepiece(
     that does not suffice for it gives fewer tokens.
     """
     check_size(size)
+    if has_jamo := normalization == JAMO:
+        lines = map(make_normalizer(JAMO, user_defined_symbols), lines)
     text = _TrainingText(lines)
     model = BytesIO()
     try:
@@ -57,7 +60,7 @@ def train_sentencepiece(
             vocab_size=size,
             model_type=type,
             byte_fallback=byte_fallback,
-            normalization_rule_name=normalization,
+            normalization_rule_name=IDENTITY if has_jamo else normalization,
             character_coverage=character_coverage,
             user_defined_symbols=list(user_defined_symbols),
             split_digits=split_digits,
@@ -79,7 +82,7 @@ def train_sentencepiece(
         required = len(text.characters) + len(user_defined_symbols) + NUM_BYTES * byte_fallback
         advice = advisable_size(text.num_lines, required + NUM_SPECIAL_TOKENS)
         raise _explain_training_error(str(error), size, advice) from error
-    return model.getvalue()
+    return add_jamo(model.getvalue()) if has_jamo else model.getvalue()
 
 
 def check_size(size: int) -> None:
@@ -140,8 +143,12 @@ def make_offset_normalizer(
     """
     if rule == IDENTITY:
         return lambda line: (line, range(len(line) + 1))
-    normalizer = spm.SentencePieceNormalizer(
-        rule_name=rule, add_dummy_prefix=False, escape_whitespaces=False
+    normalizer = (
+        make_jamo_normalizer()
+        if rule == JAMO
+        else spm.SentencePieceNormalizer(
+            rule_name=rule, add_dummy_prefix=False, escape_whitespaces=False
+        )
     )
     normalize: Callable[[str], tuple[str, Sequence[int]]] = partial(
         normalizer.normalize, with_offsets=True
