@@ -79,7 +79,7 @@ def test_a_run_translates_into_syllables(joint: bool, tmp_path: Path) -> None:
     vocabulary = {"type": "char", "size": 60, "joint": joint, "normalization": rules}
     files = {"train": str(tmp_path / "text"), "valid": str(tmp_path / "text")}
     tree["data"] = files | {"source": "en", "target": "ko", "vocabulary": vocabulary}
-    tree["training"] |= {"epochs": 60, "batch_sentences": 3}
+    tree["training"] |= {"epochs": 20, "batch_sentences": 3}
     called = nmt_train(write_experiment(tmp_path / "jamo.yaml", tree), "--run", tmp_path / "run")
     assert called.code == 0, called.err
     assert "cannot be translated exactly" not in called.err
