@@ -48,16 +48,13 @@ class Preset(NamedTuple):
     evidence: str
 
 
-def _recurrent(size: int, layers: int, dropout: float, embedding_dropout: float) -> Settings:
+def _recurrent(size: int) -> Settings:
     """Return a BiLSTM with Bahdanau's attention; `size` is that of both directions together."""
-    encoder: Settings = {"type": "bilstm", "hidden_size": size // 2, "layers": layers}
-    if layers > 1:  # dropout acts between layers only
-        encoder["dropout"] = dropout
     return {
         "embedding_size": size,
-        "embedding_dropout": embedding_dropout,
-        "encoder": encoder,
-        "decoder": {"type": "bahdanau", "hidden_size": size, "dropout": dropout},
+        "embedding_dropout": 0.3,
+        "encoder": {"type": "bilstm", "hidden_size": size // 2, "layers": 1},
+        "decoder": {"type": "bahdanau", "hidden_size": size, "dropout": 0.4},
         "score": "additive",
     }
 
@@ -79,7 +76,13 @@ def _optimization(
     }
 
 
-_SMALL_RECURRENT = _recurrent(256, 1, 0.4, 0.3)
+_SMALL_RECURRENT = _recurrent(256)
+_LARGE_RECURRENT = _recurrent(512) | {
+    "embedding_size": 256,
+    "source_word_dropout": 0.1,
+    "target_word_dropout": 0.1,
+    "score": {"type": "additive", "heads": 4},
+}
 _SMALL_TRANSFORMER = _transformer(128, 4, 4, 256, 0.3)
 _SMALL_RECURRENT_TRAINING = _optimization(3e-3, 50, 0.99, {"batch_sentences": 32})
 _SMALL_TRANSFORMER_TRAINING = _optimization(3e-3, 400, 0.999, {"batch_tokens": 1500}, beta2=0.98)
@@ -156,13 +159,14 @@ PRESETS = (
     Preset(
         60_000,
         0,
-        "a BiLSTM of 512 with Bahdanau's attention",
+        "a BiLSTM of 512 with four heads of Bahdanau's attention",
         8_000,
         False,
-        MIN_EPOCHS,
-        _recurrent(512, 2, 0.3, 0.3),
-        _optimization(1e-3, 400, 0.999, {"batch_sentences": 64}),
-        "configs/multi30k_de_en.yaml: 40.69 BLEU on 29,000 captions after 13 epochs in 35 minutes",
+        44,
+        _LARGE_RECURRENT,
+        _optimization(2e-3, 200, 0.999, {"batch_sentences": 64}),
+        "configs/multi30k_de_en_word_dropout.yaml: 42.24 BLEU on 29,000 captions in 96 minutes of "
+        "one CPU core",
     ),
     Preset(
         400_000,
