@@ -1,4 +1,4 @@
-"""Schema of the section `evaluation`: what a validation reports."""
+"""Schema of the section `evaluation`: the reports of a validation."""
 
 from pathlib import Path
 from typing import Annotated, Literal

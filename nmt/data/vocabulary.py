@@ -110,7 +110,7 @@ class Vocabulary(ABC):
         """Return the text that is segmented, with spaces as spaces."""
 
     def denormalize(self, text: str) -> str:
-        """Return what `decode` makes of normalized text: the text itself, by default."""
+        """Return normalized text in the form of `decode`; by default it is unchanged."""
         return text
 
     @abstractmethod

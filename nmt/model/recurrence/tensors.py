@@ -1,4 +1,4 @@
-"""The tensors of a recurrence: its inputs, what the forward pass saves, and their gradients.
+"""Tensors of a recurrence: inputs, saved activations and gradients.
 
 Row t of a layer's inputs holds [h_{t-1}; r_t]: the layer's previous hidden state and the vector r_t
 that enters the layer at step t. The gates of a step are then one matrix product, and the gradient
@@ -180,7 +180,10 @@ def allocate(inputs: Inputs) -> SavedActivations:
 
 
 def head_rows(rows_bx: Float[Tensor, "*t b x"], heads: int) -> Float[Tensor, "*t n y"]:
-    """Give each head of a sentence a row of its own; a view unless rows are part of wider ones."""
+    """Return a row per head of each sentence.
+
+    It is a view with one head or contiguous rows, and a copy where rows are parts of wider ones.
+    """
     return rows_bx.reshape(*rows_bx.shape[:-2], -1, rows_bx.size(-1) // heads)
 
 
