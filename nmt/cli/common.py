@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from nmt.cli.output import remove_staged_files
 from nmt.cli.streams import complain, discard, open_closed_streams, output_error, print_result
-from nmt.distributed.launch import INTERNAL_ERROR, INTERRUPTED, run_as_rank
+from nmt.distributed.launch import INTERNAL_ERROR, INTERRUPTED, end_rank, run_as_rank
 from nmt.distributed.rank import RankInfo
 from nmt.errors import DISK_ERRORS, UserError, file_error, is_out_of_memory
 from nmt.version import VERSION
@@ -85,7 +85,8 @@ def run(name: str, command: Callable[[], int], *, memory: str = "the sizes of th
 
     Errors of the system, such as a full disk, and want of memory are printed in one line as well.
     Any other exception is an internal error: its traceback is left to Python, which exits with 1.
-    SIGTERM interrupts the command as Ctrl-C does, and a second signal ends the process at once.
+    SIGTERM interrupts the command as Ctrl-C does, and a second signal ends the process at once. One
+    of the processes that torchrun started ends here with the exit code.
 
     Args:
         name: name of the command, for messages
@@ -94,9 +95,14 @@ def run(name: str, command: Callable[[], int], *, memory: str = "the sizes of th
     """
     open_closed_streams()
     info = RankInfo.from_environment()
-    if info.world_size > 1:
-        name = name if info.is_first else f"{name}, rank {info.rank}"
-        command = partial(run_as_rank, name, info, command)
+    if info.world_size == 1:
+        return _exit_code(name, command, memory)
+    name = name if info.is_first else f"{name}, rank {info.rank}"
+    end_rank(_exit_code(name, partial(run_as_rank, name, info, command), memory))
+
+
+def _exit_code(name: str, command: Callable[[], int], memory: str) -> int:
+    """Run a command as `run` describes, and return its exit code."""
     _signals_received.clear()
     _handle_signals(_interrupt)
     threading.excepthook = _report_thread

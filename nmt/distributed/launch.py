@@ -3,11 +3,14 @@
 This module does not import torch, because every command imports it for `--help` too.
 """
 
+import atexit
+import contextlib
 import os
 import signal
 import sys
 import time
 from collections.abc import Callable
+from typing import NoReturn
 
 from nmt.distributed.rank import RankInfo
 from nmt.errors import UserError
@@ -64,6 +67,19 @@ def _is_lost_connection(error: BaseException) -> bool:
     from nmt.distributed.process_group import is_lost_connection
 
     return is_lost_connection(error)
+
+
+def end_rank(code: int) -> NoReturn:
+    """End the process of a rank with an exit code, without finalizing the interpreter.
+
+    A thread of gloo may still release the tensor of the last operation, for which it needs the
+    interpreter. During finalization this aborts the process, and torchrun reports a failed job.
+    """
+    atexit._run_exitfuncs()
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        with contextlib.suppress(OSError, ValueError):  # closed, or its reader has left
+            stream.flush()
+    os._exit(code)
 
 
 def terminate() -> None:

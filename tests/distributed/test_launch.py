@@ -1,5 +1,8 @@
 """Ranks: reading them from the environment, and commands that fail on one of several."""
 
+import os
+import subprocess
+import sys
 import time
 from typing import NoReturn
 
@@ -39,6 +42,7 @@ def test_rank_info_is_read_from_the_variables_of_torchrun(monkeypatch: pytest.Mo
 def test_commands_for_a_single_process_refuse_several(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (TORCHRUN | {"RANK": "0"}).items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setattr("nmt.cli.common.end_rank", sys.exit)
     message = "requires a single process; run it without torchrun"
     assert message in nmt_train("--list").complaint
     assert message in nmt_eval("a", "b").complaint
@@ -73,3 +77,28 @@ def test_only_the_first_rank_reports_an_interrupt() -> None:
     assert run_as_rank("nmt-train", RankInfo(1, 2), interrupt) == INTERRUPTED
     with pytest.raises(KeyboardInterrupt):
         run_as_rank("nmt-train", RankInfo(0, 2), interrupt)
+
+
+ENDING = """
+import atexit, sys
+from nmt.cli.common import run
+
+class Finalized:
+    def __del__(self):
+        print("finalized")
+
+kept = Finalized()
+atexit.register(print, "exit function")
+sys.exit(run("nmt-train", lambda: print("written") or 3))
+"""
+
+
+@pytest.mark.parametrize(("environment", "last"), [({}, "finalized\n"), (TORCHRUN, "")])
+def test_a_rank_ends_without_finalizing_the_interpreter(
+    environment: dict[str, str], last: str
+) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", ENDING], env=os.environ | environment, capture_output=True, text=True
+    )
+    assert (ended.returncode, ended.stderr) == (3, "")
+    assert ended.stdout == "written\nexit function\n" + last
