@@ -1,11 +1,15 @@
-"""Build of a wheel: experiment files in `nmt/configs`, and a README whose links work anywhere."""
+"""Build of a wheel: experiment files in `nmt/configs`, a README whose links work anywhere, kernels.
+
+The kernels in C are optional: without a compiler, nmt installs without them.
+"""
 
 import re
 import shutil
+import sys
 import tomllib
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import Extension, setup
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
@@ -33,8 +37,18 @@ def absolute_readme():
     return re.sub(r"(\[[^]]*\])\((?!https?:|#)([^)]+)\)", rf"\1({repository}/blob/main/\2)", text)
 
 
+# Not a module of Python: `nmt/native/library.py` loads it by ctypes, and it needs no headers. The
+# linker gets no OpenMP, so that the library shares torch's threads and not a second set.
+KERNELS = Extension(
+    "nmt.native._kernels",
+    ["nmt/native/kernels.c"],
+    extra_compile_args=["-O3", "-fno-math-errno", "-Wno-psabi", "-fopenmp"],
+    optional=True,
+)
+
 setup(
     cmdclass={"build_py": BuildWithConfigs},
+    ext_modules=[KERNELS] if sys.platform == "linux" else [],
     long_description=absolute_readme(),
     long_description_content_type="text/markdown",
 )

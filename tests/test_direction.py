@@ -24,6 +24,7 @@ LEVELS = [
         "nmt.cuda_graphs",
         "nmt.kernels",
         "nmt.kernel_trial",
+        "nmt.native",
         "nmt.cpu_tuning",
         "nmt.parallel",
         "nmt.prefetch",

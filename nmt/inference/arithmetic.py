@@ -21,6 +21,7 @@ from nmt.model.attention.mechanism import AttentionMemory, ScoredMechanism
 from nmt.model.attention.score import BilinearScore
 from nmt.model.interfaces import Encoded
 from nmt.model.layers.arithmetic import Arithmetic
+from nmt.native import library
 
 # From here on, MKL and oneDNN add the terms of a sum in order, so that zeros at its end change no
 # bit: for values of at least this width, so many queries, and at most so many positions. On AMD
@@ -67,6 +68,8 @@ class RowIndependentArithmetic(Arithmetic):
     def context(
         self, weights_bqs: Float[Tensor, "b q s"], values_bse: Float[Tensor, "b s e"]
     ) -> Float[Tensor, "b q e"]:
+        if library.supports(weights_bqs, values_bse):
+            return library.context(weights_bqs, values_bse)
         width, threads = values_bse.size(2), torch.get_num_threads()
         if width < MIN_CONTEXT_WIDTH or not adds_in_order(width, threads):
             return self.matmul(weights_bqs, values_bse)
@@ -117,6 +120,13 @@ class RowIndependentArithmetic(Arithmetic):
 
     def softplus(self, inputs: Float[Tensor, "*axes x"]) -> Float[Tensor, "*axes x"]:
         return softplus(inputs.double()).to(inputs.dtype)
+
+    def lstm_cell(
+        self, gates_ng: Float[Tensor, "n g"], cell_nd: Float[Tensor, "n d"]
+    ) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n d"]]:
+        if library.supports(gates_ng, cell_nd):
+            return library.lstm_cell(gates_ng, cell_nd)
+        return super().lstm_cell(gates_ng, cell_nd)
 
     def weight_bytes(self) -> int:
         """Return the memory of the weights that have been prepacked, in bytes."""

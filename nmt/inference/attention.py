@@ -23,6 +23,7 @@ from nmt.model.layers.multi_head import (
     SelfAttention,
     explicit_attention,
 )
+from nmt.native import library
 
 MAX_EXP_ARG = 20.0  # exp(2x) exp(2y) is finite and nonzero in float32 for |x|, |y| < 20
 
@@ -31,11 +32,11 @@ def use_row_independent_attention(module: nn.Module, device: torch.device) -> No
     """Replace the attention arithmetic of all modules within a module, in place."""
     for part in module.modules():
         if isinstance(part, ScoredMechanism):
-            part.softmax = float64_softmax
+            part.softmax = row_independent_softmax
         if isinstance(part, TanhScore):
             # The factored form pays on a CPU, where a tanh is slow.
             is_cpu = device.type == "cpu"
-            part.energies = factored_tanh_energies if is_cpu else row_independent_tanh_energies
+            part.energies = cpu_tanh_energies if is_cpu else row_independent_tanh_energies
         # On a GPU the fused kernels of torch serve every number of rows alike.
         if isinstance(part, SelfAttention | CrossAttention) and device.type == "cpu":
             part.attention = row_independent_attention
@@ -93,6 +94,15 @@ def _record_average(function: HeadAverage, weights: list[Tensor]) -> HeadAverage
     return average
 
 
+def row_independent_softmax(
+    energies_bqs: Float[Tensor, "b q s"], mask_bs: Bool[Tensor, "b s"]
+) -> Float[Tensor, "b q s"]:
+    """Compute `masked_softmax`, by a kernel in C if there is one."""
+    if library.supports(energies_bqs):
+        return library.masked_softmax(energies_bqs, mask_bs)
+    return float64_softmax(energies_bqs, mask_bs)
+
+
 def float64_softmax(
     energies_bqs: Float[Tensor, "b q s"], mask_bs: Bool[Tensor, "b s"]
 ) -> Float[Tensor, "b q s"]:
@@ -147,6 +157,15 @@ def _in_float64(prepare: Callable[[Tensor], Heads]) -> Callable[[Tensor], Heads]
 def _to_float64(heads_bhsw: Tensor) -> Tensor:
     # Contiguous, as products of all heads require: a view would be copied once more.
     return heads_bhsw.to(torch.float64, memory_format=torch.contiguous_format)
+
+
+def cpu_tanh_energies(
+    query_bqa: Float[Tensor, "b q a"], keys_bsa: Float[Tensor, "b s a"], v_a: Float[Tensor, " a"]
+) -> Float[Tensor, "b q s"]:
+    """Compute `tanh_energies` in the factored form, by a kernel in C if there is one."""
+    if library.supports(query_bqa, keys_bsa, v_a):
+        return library.tanh_energies(query_bqa, keys_bsa, v_a)
+    return factored_tanh_energies(query_bqa, keys_bsa, v_a)
 
 
 def row_independent_tanh_energies(

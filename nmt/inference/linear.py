@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import cache, partial
 
 import torch
-from jaxtyping import Bool, Float, Int8
+from jaxtyping import Bool, Float, Int8, UInt8
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
@@ -17,6 +17,7 @@ from nmt.model.layers.multi_head import CrossAttention, SelfAttention
 from nmt.model.layers.ntm import TuringMachine
 from nmt.model.layers.recurrent import GRULayer, LayerState, LSTMLayer, RecurrentLayer
 from nmt.model.layers.transformer import FeedForward
+from nmt.native import library
 
 LinearKind = Callable[[Tensor, Tensor | None], nn.Module]
 """(weight_vd, bias_v) -> a layer that computes W x + b."""
@@ -117,10 +118,8 @@ class Int8Linear(nn.Module):
         inputs_nd = inputs.float().flatten(0, -2)
         if self.padding:
             inputs_nd = pad(inputs_nd, (0, self.padding))
-        # Per row: the largest input of another row must not matter.
-        scale_n1 = inputs_nd.abs().amax(dim=1, keepdim=True).clamp_min(MIN_SCALE) / INT8_MAX
-        quantized_nd = (inputs_nd / scale_n1).round_().to(torch.int8)
-        products_nv = self.product(quantized_nd)
+        unsigned_nd, scale_n1 = quantize_inputs(inputs_nd)
+        products_nv = self.product(unsigned_nd)
         torch.addcmul(self.bias_v, products_nv, scale_n1, out=products_nv)
         return products_nv.view(*inputs.shape[:-1], -1)
 
@@ -136,7 +135,8 @@ class Int8Product:
     def __init__(self, weight_vd: Int8[Tensor, "v d"], scale_v: Float[Tensor, " v"]) -> None:
         self.weight_dv, self.scale_v = weight_vd.t(), scale_v
 
-    def __call__(self, inputs_nd: Int8[Tensor, "n d"]) -> Float[Tensor, "n v"]:
+    def __call__(self, unsigned_nd: UInt8[Tensor, "n d"]) -> Float[Tensor, "n v"]:
+        inputs_nd = (unsigned_nd ^ UINT8_ZERO).view(torch.int8)
         # Exact: 32-bit sums cannot overflow at widths below 2^31 / 127^2, about 133,000.
         return torch._int_mm(inputs_nd, self.weight_dv) * self.scale_v
 
@@ -156,10 +156,9 @@ class PrepackedInt8Product:
         self.scale_v = scale_v
         self.zero_point_v = torch.zeros(len(scale_v), dtype=torch.int64)
 
-    def __call__(self, inputs_nd: Int8[Tensor, "n d"]) -> Float[Tensor, "n v"]:
-        # x_q + 128 without a sign, whose zero point is 128: for signed inputs oneDNN has fast code
-        # only where the CPU has AMX. The operator has one scale for all rows of the inputs, 1.
-        unsigned_nd = inputs_nd.view(torch.uint8) ^ UINT8_ZERO
+    def __call__(self, unsigned_nd: UInt8[Tensor, "n d"]) -> Float[Tensor, "n v"]:
+        # The zero point is 128: for signed inputs oneDNN has fast code only where the CPU has AMX.
+        # The operator has one scale for all rows of the inputs, 1.
         products_nv: Tensor = torch.ops.onednn.qlinear_pointwise(
             unsigned_nd, 1.0, UINT8_ZERO,
             self.weight, self.scale_v, self.zero_point_v, None,
@@ -182,26 +181,38 @@ def supports_prepacked_int8() -> bool:
     )
     inputs_nd[0], weight_vd[0] = INT8_MAX, INT8_MAX
     exact_nv = (inputs_nd @ weight_vd.mT).float()
-    weight_vd, inputs_nd = weight_vd.to(torch.int8), inputs_nd.to(torch.int8)
+    weight_vd, unsigned_nd = weight_vd.to(torch.int8), (inputs_nd + UINT8_ZERO).to(torch.uint8)
     try:
         product = PrepackedInt8Product(weight_vd, torch.ones(96))
-        products_nv = product(inputs_nd)
+        products_nv = product(unsigned_nd)
     except (AttributeError, RuntimeError, NotImplementedError):
         return False
     if not torch.equal(products_nv, exact_nv):
         return False
     plain = Int8Product(weight_vd, torch.ones(96))
-    return _seconds(product, inputs_nd) < MAX_SLOWDOWN * _seconds(plain, inputs_nd)
+    return _seconds(product, unsigned_nd) < MAX_SLOWDOWN * _seconds(plain, unsigned_nd)
 
 
-def _seconds(product: Callable[[Tensor], Tensor], inputs_nd: Int8[Tensor, "n d"]) -> float:
+def _seconds(product: Callable[[Tensor], Tensor], unsigned_nd: UInt8[Tensor, "n d"]) -> float:
     """Return the shortest of three durations of a product, which other programs delay least."""
     durations = []
     for _ in range(3):
         start = time.perf_counter()
-        product(inputs_nd)
+        product(unsigned_nd)
         durations.append(time.perf_counter() - start)
     return min(durations)
+
+
+def quantize_inputs(
+    inputs_nd: Float[Tensor, "n d"],
+) -> tuple[UInt8[Tensor, "n d"], Float[Tensor, "n 1"]]:
+    """Return the integers x_q + 128, without a sign, and the scale s_x of each row."""
+    if library.supports(inputs_nd):
+        return library.quantize_rows(inputs_nd, MIN_SCALE)
+    # Per row: the largest input of another row must not matter.
+    scale_n1 = inputs_nd.abs().amax(dim=1, keepdim=True).clamp_min(MIN_SCALE) / INT8_MAX
+    integers_nd = (inputs_nd / scale_n1).round_().to(torch.int8)
+    return integers_nd.view(torch.uint8) ^ UINT8_ZERO, scale_n1
 
 
 def quantize_rows(

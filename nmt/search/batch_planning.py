@@ -8,7 +8,7 @@ from nmt.config.search_options import SearchOptions
 from nmt.data.batch_plan import padding_length
 from nmt.search.graphed_steps import round_rows_down
 
-BATCH_TOKENS = {"cpu": 1000, "cuda": 4000}
+BATCH_TOKENS = {"cpu": 1500, "cuda": 4000}
 """Source tokens per batch by type of device: more of them leave a CPU's caches."""
 
 

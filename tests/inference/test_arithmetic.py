@@ -23,6 +23,7 @@ def _draw(queries: int, positions: int, width: int) -> tuple[Tensor, Tensor]:
     return weights_bqs, torch.randn(17, positions, width, generator=generator)
 
 
+@pytest.mark.usefixtures("elementwise")
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("library", PRODUCT_LIBRARIES)
 @pytest.mark.parametrize("width", [20, MIN_CONTEXT_WIDTH, 131, 515])

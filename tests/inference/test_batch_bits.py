@@ -12,9 +12,10 @@ from tests.product_libraries import PRODUCT_LIBRARIES, product_library
 
 from .batch_bits import compiled, differences, systems
 
-pytestmark = pytest.mark.skipif(
-    not supports_prepacking(), reason="rows may round differently on this CPU"
-)
+pytestmark = [
+    pytest.mark.usefixtures("elementwise"),
+    pytest.mark.skipif(not supports_prepacking(), reason="rows may round differently on this CPU"),
+]
 # Other kernels of matrix products run at large widths; every kind of layer is in one of these.
 WIDE = {
     "luong additive",

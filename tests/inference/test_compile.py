@@ -73,12 +73,14 @@ def _assert_equal_steps(model: ModelConfig, hypotheses: int, dtype: torch.dtype)
     torch.testing.assert_close(found, expected, rtol=2e-5, atol=2e-5)
 
 
+@pytest.mark.usefixtures("elementwise")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("model", every_part_once())
 def test_compiled_step_equals_trained_step(model: ModelConfig, dtype: torch.dtype) -> None:
     _assert_equal_steps(model, 3, dtype)
 
 
+@pytest.mark.usefixtures("elementwise")
 @pytest.mark.slow
 @pytest.mark.parametrize("hypotheses", [1, 3])
 @pytest.mark.parametrize("model", models())
@@ -91,6 +93,7 @@ def test_compiled_step_equals_trained_step_with_all_options(
 EVERY_DECODER = [parameter for parameter in every_part_once() if parameter.id in DECODERS]
 
 
+@pytest.mark.usefixtures("elementwise")
 @pytest.mark.parametrize("precision", ["int8", "bf16"])
 @pytest.mark.parametrize("model", EVERY_DECODER)
 def test_lower_precision_of_every_decoder_stays_close(model: ModelConfig, precision: str) -> None:
@@ -173,6 +176,7 @@ def test_subclass_of_a_score_uses_its_own_energies() -> None:
     torch.testing.assert_close(found, expected, rtol=2e-5, atol=2e-5)
 
 
+@pytest.mark.usefixtures("elementwise")
 @needs_prepacking
 @pytest.mark.parametrize("decoder", ["bahdanau", "luong", "gnmt"])
 @pytest.mark.parametrize("score", ["additive", "concat"])
@@ -205,6 +209,7 @@ def test_bits_of_a_sentence_do_not_depend_on_large_keys_of_its_batch(
 PREPACKED = [parameter for parameter in every_part_once() if parameter.id != "luong-location"]
 
 
+@pytest.mark.usefixtures("elementwise")
 @needs_prepacking
 @pytest.mark.parametrize("hypotheses", [1, 4])
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
@@ -221,6 +226,7 @@ def test_bits_of_a_step_do_not_depend_on_the_batch(
             assert torch.equal(log_probs[part], alone_log_probs)
 
 
+@pytest.mark.usefixtures("elementwise")
 @needs_prepacking
 @pytest.mark.parametrize(
     "model",

@@ -11,6 +11,7 @@ from torch.nn.functional import linear
 from nmt.inference import linear as inference_linear
 from nmt.inference.linear import (
     INT8_MAX,
+    UINT8_ZERO,
     Int8Linear,
     Int8Product,
     PrepackedInt8Product,
@@ -94,6 +95,7 @@ def _on_grid(*shape: int, step: float = 1.0) -> Tensor:
     return whole * step
 
 
+@pytest.mark.usefixtures("elementwise")
 def test_int8_error_is_at_most_half_a_step_of_each_factor() -> None:
     torch.manual_seed(1)
     weight_vd, bias_v, inputs_nd = torch.randn(32, 24), torch.randn(32), torch.randn(5, 24) * 3
@@ -116,6 +118,7 @@ def test_int8_product_of_numbers_on_the_grid_is_exact() -> None:
     assert torch.equal(Int8Linear(weight_vd)(inputs_nd), inputs_nd @ weight_vd.T)
 
 
+@pytest.mark.usefixtures("elementwise")
 def test_bits_of_an_int8_row_do_not_depend_on_other_rows() -> None:
     torch.manual_seed(4)
     layer, inputs_nd = Int8Linear(torch.randn(32, 24)), torch.randn(7, 24)
@@ -139,18 +142,19 @@ def test_prepacked_int8_product_has_the_sums_of_the_other_one() -> None:
     weight_vd, inputs_nd = _on_grid(2000, 1024), _on_grid(33, 1024)
     inputs_nd[0], weight_vd[0] = INT8_MAX, INT8_MAX  # the largest sum
     scale_v = torch.rand(2000)
+    unsigned_nd = (inputs_nd + UINT8_ZERO).to(torch.uint8)
     products = [
-        kind(weight_vd.to(torch.int8), scale_v)(inputs_nd.to(torch.int8))
+        kind(weight_vd.to(torch.int8), scale_v)(unsigned_nd)
         for kind in (PrepackedInt8Product, Int8Product)
     ]
     torch.testing.assert_close(*products, rtol=1e-6, atol=0)
 
 
 def test_int8_products_that_are_not_exact_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    def saturate(self: PrepackedInt8Product, inputs_nd: Tensor) -> Tensor:
+    def saturate(self: PrepackedInt8Product, unsigned_nd: Tensor) -> Tensor:
         """Add pairs of products in 16 bits, as a CPU without VNNI does."""
         weight_vd = torch.full((96, 96), INT8_MAX)
-        pairs = (inputs_nd[:, None].int() * weight_vd).view(-1, 96, 48, 2).sum(-1)
+        pairs = ((unsigned_nd[:, None].int() - UINT8_ZERO) * weight_vd).view(-1, 96, 48, 2).sum(-1)
         return pairs.clamp(-(2**15), 2**15 - 1).sum(-1).float()
 
     monkeypatch.setattr(PrepackedInt8Product, "__call__", saturate)
@@ -178,6 +182,7 @@ def test_int8_layer_accepts_inputs_with_more_axes() -> None:
     assert torch.equal(found_bsv.flatten(0, 1), layer(inputs_bsd.flatten(0, 1)))
 
 
+@pytest.mark.usefixtures("elementwise")
 def test_int8_product_of_zeros_is_the_bias() -> None:
     bias_v = torch.randn(32)
     assert torch.equal(Int8Linear(torch.zeros(32, 24), bias_v)(torch.zeros(1, 24))[0], bias_v)

@@ -212,7 +212,7 @@ def test_batches_are_smaller_on_a_cpu_than_on_a_gpu_by_default() -> None:
         name: len(next(plan_batches(lengths, SearchOptions(), torch.device(name))))
         for name in ("cpu", "cuda")
     }
-    assert sizes == {"cpu": 100, "cuda": 400}
+    assert sizes == {"cpu": 150, "cuda": 400}
 
 
 def test_restored_translations_of_a_sentence_are_distinct(

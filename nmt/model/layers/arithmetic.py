@@ -81,5 +81,14 @@ class Arithmetic:
         """Compute log(1 + exp(x))."""
         return softplus(inputs)
 
+    def lstm_cell(
+        self, gates_ng: Float[Tensor, "n g"], cell_nd: Float[Tensor, "n d"]
+    ) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n d"]]:
+        """Return h = o∘tanh(c) and c = f∘c_{t-1} + i∘g from the sums of the gates i, f, g, o."""
+        input_nd, forget_nd, new_nd, output_nd = gates_ng.chunk(4, dim=-1)
+        kept_nd = self.sigmoid(forget_nd) * cell_nd
+        new_cell_nd = kept_nd + self.sigmoid(input_nd) * torch.tanh(new_nd)
+        return self.sigmoid(output_nd) * torch.tanh(new_cell_nd), new_cell_nd
+
 
 TORCH_ARITHMETIC = Arithmetic()

@@ -208,7 +208,10 @@ class LSTMLayer(RecurrentLayer):
         feedback_nf: Float[Tensor, "n f"] | None = None,
     ) -> LayerState:
         gates_ng = projected_ng + self.recurrent(state.hidden_nd, feedback_nf)
-        return self.zone_out(lstm_cell(gates_ng, state, arithmetic=self.arithmetic), state)
+        assert state.cell_nd is not None
+        # The cell accumulates over the whole sentence, so it keeps its precision under autocast.
+        hidden_nd, cell_nd = self.arithmetic.lstm_cell(gates_ng, state.cell_nd)
+        return self.zone_out(LayerState(hidden_nd.to(gates_ng.dtype), cell_nd), state)
 
     def native_sequence(
         self,

@@ -1,0 +1,1 @@
+"""Kernels in C for elementwise steps of decoding on a CPU."""

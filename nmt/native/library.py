@@ -1,0 +1,138 @@
+"""Kernels in C, which are compiled when nmt is installed and a C compiler is there.
+
+torch runs an operation at a time, each with a pass over its tensors; a kernel needs one pass for a
+whole step. The kernels use torch's own threads: they name functions of OpenMP without naming its
+library, and the loader finds the one that torch has loaded. Where they are missing, callers use
+torch's operations, with results that are equal up to rounding.
+"""
+
+import ctypes
+import logging
+import os
+from collections.abc import Callable
+from ctypes import c_float, c_int, c_size_t, c_void_p
+from functools import cache
+from importlib.util import find_spec
+
+import torch
+from jaxtyping import Bool, Float, UInt8
+from torch import Tensor
+
+INTERFACE = 1  # of kernels.c; a library that was compiled from another version is not used
+SWITCH = "NMT_NATIVE"  # environment variable; 0 turns the kernels off
+
+_ARGUMENTS: dict[str, list[type]] = {
+    "nmt_tanh_energies": [c_void_p] * 4 + [c_size_t] * 6 + [c_int],
+    "nmt_masked_softmax": [c_void_p] * 3 + [c_size_t] * 3 + [c_int],
+    "nmt_context": [c_void_p] * 3 + [c_size_t] * 5 + [c_int],
+    "nmt_quantize_rows": [c_void_p] * 3 + [c_size_t] * 2 + [c_float, c_int],
+    "nmt_lstm_cell": [c_void_p] * 4 + [c_size_t] * 2 + [c_int],
+}
+
+
+log = logging.getLogger("nmt")
+
+
+@cache
+def _library() -> ctypes.CDLL | None:
+    if os.environ.get(SWITCH) == "0":
+        log.warning("%s=0: without the kernels in C", SWITCH)
+        return None
+    spec = find_spec("nmt.native._kernels")
+    if spec is None or spec.origin is None:
+        return None
+    try:
+        library = ctypes.CDLL(spec.origin)
+        if library.nmt_interface() != INTERFACE:
+            return None
+        for name, types in _ARGUMENTS.items():
+            function = getattr(library, name)
+            function.argtypes, function.restype = types, None
+    except (OSError, AttributeError):  # another machine or another OpenMP
+        return None
+    return library
+
+
+def is_available() -> bool:
+    """Return whether the kernels were compiled and can be loaded."""
+    return _library() is not None
+
+
+def supports(*tensors: Tensor) -> bool:
+    """Return whether the kernels are available and take these tensors: of float32, on a CPU."""
+    return is_available() and all(
+        one.dtype == torch.float32 and one.device.type == "cpu" for one in tensors
+    )
+
+
+def _call(name: str, *arguments: Tensor | int | float) -> None:
+    """Call a kernel with the addresses of contiguous tensors, numbers, and the thread count."""
+    function: Callable[..., None] = getattr(_library(), name)
+    values = (one.data_ptr() if isinstance(one, Tensor) else one for one in arguments)
+    function(*values, torch.get_num_threads())
+
+
+def _with_rows(tensor_bsa: Float[Tensor, "b s a"]) -> Float[Tensor, "b s a"]:
+    """Return a tensor with rows at equal distances: the same one, such as a head's part of keys."""
+    sentence, row, unit = tensor_bsa.stride()
+    has_rows = unit == 1 and sentence == tensor_bsa.size(1) * row
+    return tensor_bsa if has_rows else tensor_bsa.contiguous()
+
+
+def tanh_energies(
+    query_bqa: Float[Tensor, "b q a"], keys_bsa: Float[Tensor, "b s a"], v_a: Float[Tensor, " a"]
+) -> Float[Tensor, "b q s"]:
+    """Compute v·tanh(q + k) for all pairs of a query and a key of a sentence."""
+    query_bqa, keys_bsa, v_a = _with_rows(query_bqa), _with_rows(keys_bsa), v_a.contiguous()
+    (sentences, queries, width), positions = query_bqa.shape, keys_bsa.size(1)
+    energies_bqs = query_bqa.new_empty(sentences, queries, positions)
+    sizes = (sentences, queries, positions, width, query_bqa.stride(1), keys_bsa.stride(1))
+    _call("nmt_tanh_energies", query_bqa, keys_bsa, v_a, energies_bqs, *sizes)
+    return energies_bqs
+
+
+def masked_softmax(
+    energies_bqs: Float[Tensor, "b q s"], mask_bs: Bool[Tensor, "b s"]
+) -> Float[Tensor, "b q s"]:
+    """Compute weights that sum to one over the real positions and are exactly zero in padding."""
+    energies_bqs, mask_bs = energies_bqs.contiguous(), mask_bs.contiguous()
+    weights_bqs = torch.empty_like(energies_bqs)
+    _call("nmt_masked_softmax", energies_bqs, mask_bs, weights_bqs, *energies_bqs.shape)
+    return weights_bqs
+
+
+def context(
+    weights_bqs: Float[Tensor, "b q s"], values_bse: Float[Tensor, "b s e"]
+) -> Float[Tensor, "b q e"]:
+    """Compute sums of values, Σ_s α_s h_s."""
+    weights_bqs, values_bse = weights_bqs.contiguous(), _with_rows(values_bse)
+    width, stride = values_bse.size(2), values_bse.stride(1)
+    context_bqe = weights_bqs.new_empty(*weights_bqs.shape[:2], width)
+    _call("nmt_context", weights_bqs, values_bse, context_bqe, *weights_bqs.shape, width, stride)
+    return context_bqe
+
+
+def quantize_rows(
+    inputs_nd: Float[Tensor, "n d"], smallest: float
+) -> tuple[UInt8[Tensor, "n d"], Float[Tensor, "n 1"]]:
+    """Return the integers round(x / s) + 128 and the scale s = max|x| / 127 of each row.
+
+    Args:
+        inputs_nd: x
+        smallest: lower bound of max|x|, against a scale of zero
+    """
+    inputs_nd = inputs_nd.contiguous()
+    integers_nd = torch.empty_like(inputs_nd, dtype=torch.uint8)
+    scale_n1 = inputs_nd.new_empty(len(inputs_nd), 1)
+    _call("nmt_quantize_rows", inputs_nd, integers_nd, scale_n1, *inputs_nd.shape, smallest)
+    return integers_nd, scale_n1
+
+
+def lstm_cell(
+    gates_ng: Float[Tensor, "n g"], cell_nd: Float[Tensor, "n d"]
+) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n d"]]:
+    """Return h = o∘tanh(c) and c = f∘c_{t-1} + i∘g from the sums of the gates i, f, g, o."""
+    gates_ng, cell_nd = gates_ng.contiguous(), cell_nd.contiguous()
+    hidden_nd, new_cell_nd = torch.empty_like(cell_nd), torch.empty_like(cell_nd)
+    _call("nmt_lstm_cell", gates_ng, cell_nd, hidden_nd, new_cell_nd, *cell_nd.shape)
+    return hidden_nd, new_cell_nd
