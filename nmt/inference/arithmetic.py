@@ -63,6 +63,8 @@ class RowIndependentArithmetic(Arithmetic):
     def energies(
         self, query_bqa: Float[Tensor, "b q a"], keys_bsa: Float[Tensor, "b s a"]
     ) -> Float[Tensor, "b q s"]:
+        if library.supports(query_bqa, keys_bsa):
+            return library.dot_energies(query_bqa, keys_bsa)
         return self.matmul(query_bqa, keys_bsa.mT)
 
     def context(
@@ -193,6 +195,8 @@ def _with_float64_keys(
 ) -> Callable[[Encoded], AttentionMemory]:
     def prepare_keys(source: Encoded) -> AttentionMemory:
         memory = prepare(source)
+        if library.supports(memory.keys_bsa):
+            return memory
         return memory._replace(keys_bsa=memory.keys_bsa.double())
 
     return prepare_keys

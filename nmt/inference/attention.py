@@ -41,7 +41,7 @@ def use_row_independent_attention(module: nn.Module, device: torch.device) -> No
         if isinstance(part, SelfAttention | CrossAttention) and device.type == "cpu":
             part.attention = row_independent_attention
         if isinstance(part, CrossAttention) and device.type == "cpu":
-            # Converted once per sentence, and not at each step.
+            # Converted once per sentence, and not at each step, if a conversion is necessary.
             setattr(part, "prepare", _in_float64(part.prepare))  # noqa: B010
 
 
@@ -120,7 +120,12 @@ def row_independent_attention(
     dropout: float = 0.0,
     need_weights: bool = True,
 ) -> tuple[Float[Tensor, "b q d"], Float[Tensor, "b h q s"]]:
-    """Compute `multi_head_attention` without dropout; in float64 if positions may be padding."""
+    """Compute `multi_head_attention` without dropout.
+
+    By a kernel in C if there is one; otherwise in float64 if positions may be padding.
+    """
+    if not causal and library.supports(query_bhqw, *memory):
+        return library.multi_head_attention(query_bhqw, *memory, mask_bs)
     # In a step of self-attention all rows have equally many positions, none of them padding, and
     # so the same order of sums in float32.
     is_step = mask_bs is None and not causal and query_bhqw.size(2) == 1
@@ -149,7 +154,8 @@ def _attend_row_by_row(
 
 def _in_float64(prepare: Callable[[Tensor], Heads]) -> Callable[[Tensor], Heads]:
     def prepare_heads(states_bse: Tensor) -> Heads:
-        return Heads(*map(_to_float64, prepare(states_bse)))
+        heads = prepare(states_bse)
+        return heads if library.supports(*heads) else Heads(*map(_to_float64, heads))
 
     return prepare_heads
 

@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define INTERFACE 1 /* raised with every change of a signature, as in library.py */
+#define INTERFACE 2 /* raised with every change of a signature, as in library.py */
 #define LANES 16
 #define GROUP 5 /* queries that share a load of the values; a beam of 5 is common */
 #define MAX_EXP_ARG 20.0f /* exp(2x) exp(2y) is finite and nonzero in float32 for |x|, |y| < 20 */
@@ -75,16 +75,26 @@ INLINE floats exponential(floats x) {
 INLINE floats sigmoid(floats x) { return 1.0f / (1.0f + exponential(-x)); }
 INLINE floats tangent(floats x) { return 1.0f - 2.0f / (1.0f + exponential(x + x)); }
 
+/* The lanes are added by halves: lane i and lane i + 8, then i + 4, and so on. */
 INLINE float sum_of(floats value) {
-    float sum = 0;
-    for (int i = 0; i < LANES; i++) sum += value[i];
-    return sum;
+    float part[LANES];
+    memcpy(part, &value, sizeof part);
+    for (int half = LANES / 2; half; half /= 2)
+        for (int i = 0; i < half; i++) part[i] += part[i + half];
+    return part[0];
 }
 
 INLINE float largest_of(floats value) {
     float largest = value[0];
     for (int i = 1; i < LANES; i++) largest = value[i] > largest ? value[i] : largest;
     return largest;
+}
+
+INLINE float dot(const float *left, const float *right, size_t width) {
+    floats sum = all(0.0f);
+    for (size_t i = 0; i < width; i += LANES)
+        sum += load_part(left + i, width - i) * load_part(right + i, width - i);
+    return sum_of(sum);
 }
 
 INLINE floats absolute(floats x) { return (floats)((ints)x & 0x7fffffff); }
@@ -164,27 +174,30 @@ void nmt_tanh_energies(const float *query, const float *keys, const float *v, fl
     }
 }
 
-/* weights[b, q, s]: softmax of the energies over the positions whose mask[b, s] is not 0. */
+/* Softmax over the positions whose mask is not 0; without a mask, over all. The arrays may be one. */
+INLINE void softmax_row(const float *energies, const uint8_t *mask, float *weights, size_t positions) {
+    float largest = -INFINITY;
+    for (size_t s = 0; s < positions; s++)
+        if ((!mask || mask[s]) && energies[s] > largest) largest = energies[s];
+    for (size_t s = 0; s < positions; s += LANES) {
+        size_t count = positions - s;
+        store_part(weights + s, exponential(load_part(energies + s, count) - largest), count);
+    }
+    double sum = 0;
+    for (size_t s = 0; s < positions; s++) {
+        if (mask && !mask[s]) weights[s] = 0.0f;
+        sum += weights[s];
+    }
+    float scale = (float)(1.0 / sum);
+    for (size_t s = 0; s < positions; s++) weights[s] *= scale;
+}
+
+/* weights[b, q, s]: softmax of energies[b, q, s] over the positions with mask[b, s]. */
 VERSIONS
 static void softmax_of(const float *energies, const uint8_t *mask, float *weights, size_t queries,
                        size_t positions) {
-    for (size_t q = 0; q < queries; q++) {
-        const float *row = energies + q * positions;
-        float *to = weights + q * positions, largest = -INFINITY;
-        for (size_t s = 0; s < positions; s++)
-            if (mask[s] && row[s] > largest) largest = row[s];
-        for (size_t s = 0; s < positions; s += LANES) {
-            size_t count = positions - s;
-            store_part(to + s, exponential(load_part(row + s, count) - largest), count);
-        }
-        double sum = 0;
-        for (size_t s = 0; s < positions; s++) {
-            to[s] = mask[s] ? to[s] : 0.0f;
-            sum += to[s];
-        }
-        float scale = (float)(1.0 / sum);
-        for (size_t s = 0; s < positions; s++) to[s] *= scale;
-    }
+    for (size_t q = 0; q < queries; q++)
+        softmax_row(energies + q * positions, mask, weights + q * positions, positions);
 }
 
 void nmt_masked_softmax(const float *energies, const uint8_t *mask, float *weights,
@@ -236,6 +249,62 @@ void nmt_context(const float *weights, const float *values, float *context, size
     for (size_t b = 0; b < sentences; b++)
         context_of(weights + b * queries * positions, values + b * positions * stride,
                    context + b * queries * width, queries, positions, width, stride);
+}
+
+/* energies[b, q, s] = query[b, q] · keys[b, s]. */
+VERSIONS
+static void dot_energies_of(const float *query, const float *keys, float *energies, size_t queries,
+                            size_t positions, size_t width, size_t query_stride, size_t key_stride) {
+    for (size_t q = 0; q < queries; q++)
+        for (size_t s = 0; s < positions; s++)
+            energies[q * positions + s] = dot(query + q * query_stride, keys + s * key_stride, width);
+}
+
+void nmt_dot_energies(const float *query, const float *keys, float *energies, size_t sentences,
+                      size_t queries, size_t positions, size_t width, size_t query_stride,
+                      size_t key_stride, int threads) {
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (size_t b = 0; b < sentences; b++)
+        dot_energies_of(query + b * queries * query_stride, keys + b * positions * key_stride,
+                        energies + b * queries * positions, queries, positions, width, query_stride,
+                        key_stride);
+}
+
+/* One head of a sentence: weights[q, s] = softmax(scale query[q] · keys[s]), context[q, e]. */
+VERSIONS
+static void attend_with_head(const float *query, const float *keys, const float *values,
+                             const uint8_t *mask, float *weights, float *context, size_t queries,
+                             size_t positions, size_t width, size_t query_stride, size_t key_stride,
+                             size_t value_stride, size_t context_stride, float scale) {
+    for (size_t q = 0; q < queries; q++, weights += positions, context += context_stride) {
+        const float *own = query + q * query_stride;
+        for (size_t s = 0; s < positions; s++) weights[s] = scale * dot(own, keys + s * key_stride, width);
+        softmax_row(weights, mask, weights, positions);
+        for (size_t e = 0; e < width; e += LANES) {
+            floats sum = all(0.0f);
+            for (size_t s = 0; s < positions; s++)
+                sum += weights[s] * load_part(values + s * value_stride + e, width - e);
+            store_part(context + e, sum, width - e);
+        }
+    }
+}
+
+/* Attention of every head; context[b, q, h, e] joins the heads of a query. `strides` are those of
+   the axes b, h and q of the queries, and of b, h and s of the keys and of the values. */
+void nmt_multi_head_attention(const float *query, const float *keys, const float *values,
+                              const uint8_t *mask, float *weights, float *context,
+                              const size_t *strides, size_t sentences, size_t heads, size_t queries,
+                              size_t positions, size_t width, float scale, int threads) {
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (size_t item = 0; item < sentences * heads; item++) {
+        size_t b = item / heads, h = item % heads;
+        attend_with_head(query + b * strides[0] + h * strides[1],
+                         keys + b * strides[3] + h * strides[4],
+                         values + b * strides[6] + h * strides[7],
+                         mask ? mask + b * positions : NULL, weights + item * queries * positions,
+                         context + (b * queries * heads + h) * width, queries, positions, width,
+                         strides[2], strides[5], strides[8], heads * width, scale);
+    }
 }
 
 /* integers[n, d] = round(x[n, d] / scale[n]) + 128 with scale[n] = max(|x|, smallest) / 127. */

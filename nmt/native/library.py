@@ -13,18 +13,21 @@ from collections.abc import Callable
 from ctypes import c_float, c_int, c_size_t, c_void_p
 from functools import cache
 from importlib.util import find_spec
+from math import sqrt
 
 import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
-INTERFACE = 1  # of kernels.c; a library that was compiled from another version is not used
+INTERFACE = 2  # of kernels.c; a library that was compiled from another version is not used
 SWITCH = "NMT_NATIVE"  # environment variable; 0 turns the kernels off
 
 _ARGUMENTS: dict[str, list[type]] = {
     "nmt_tanh_energies": [c_void_p] * 4 + [c_size_t] * 6 + [c_int],
     "nmt_masked_softmax": [c_void_p] * 3 + [c_size_t] * 3 + [c_int],
     "nmt_context": [c_void_p] * 3 + [c_size_t] * 5 + [c_int],
+    "nmt_dot_energies": [c_void_p] * 3 + [c_size_t] * 6 + [c_int],
+    "nmt_multi_head_attention": [c_void_p] * 7 + [c_size_t] * 5 + [c_float, c_int],
     "nmt_quantize_rows": [c_void_p] * 3 + [c_size_t] * 2 + [c_float, c_int],
     "nmt_lstm_cell": [c_void_p] * 4 + [c_size_t] * 2 + [c_int],
 }
@@ -65,7 +68,7 @@ def supports(*tensors: Tensor) -> bool:
     )
 
 
-def _call(name: str, *arguments: Tensor | int | float) -> None:
+def _call(name: str, *arguments: Tensor | int | float | None) -> None:
     """Call a kernel with the addresses of contiguous tensors, numbers, and the thread count."""
     function: Callable[..., None] = getattr(_library(), name)
     values = (one.data_ptr() if isinstance(one, Tensor) else one for one in arguments)
@@ -110,6 +113,42 @@ def context(
     context_bqe = weights_bqs.new_empty(*weights_bqs.shape[:2], width)
     _call("nmt_context", weights_bqs, values_bse, context_bqe, *weights_bqs.shape, width, stride)
     return context_bqe
+
+
+def dot_energies(
+    query_bqa: Float[Tensor, "b q a"], keys_bsa: Float[Tensor, "b s a"]
+) -> Float[Tensor, "b q s"]:
+    """Compute the products q·k of all queries and keys of a sentence."""
+    query_bqa, keys_bsa = _with_rows(query_bqa), _with_rows(keys_bsa)
+    (sentences, queries, width), positions = query_bqa.shape, keys_bsa.size(1)
+    energies_bqs = query_bqa.new_empty(sentences, queries, positions)
+    sizes = (sentences, queries, positions, width, query_bqa.stride(1), keys_bsa.stride(1))
+    _call("nmt_dot_energies", query_bqa, keys_bsa, energies_bqs, *sizes)
+    return energies_bqs
+
+
+def multi_head_attention(
+    query_bhqw: Float[Tensor, "b h q w"],
+    keys_bhsw: Float[Tensor, "b h s w"],
+    values_bhsw: Float[Tensor, "b h s w"],
+    mask_bs: Bool[Tensor, "b s"] | None = None,
+) -> tuple[Float[Tensor, "b q d"], Float[Tensor, "b h q s"]]:
+    """Compute softmax(Q Kᵀ / √w) V of every head, concatenated, and the attention weights."""
+    tensors = query_bhqw, keys_bhsw, values_bhsw
+    query, keys, values = (one if one.stride(3) == 1 else one.contiguous() for one in tensors)
+    (sentences, heads, queries, width), positions = query.shape, keys.size(2)
+    weights_bhqs = query.new_empty(sentences, heads, queries, positions)
+    context_bqd = query.new_empty(sentences, queries, heads * width)
+    strides = (c_size_t * 9)(
+        *(one.stride(axis) for one in (query, keys, values) for axis in range(3))
+    )
+    mask = None if mask_bs is None else mask_bs.contiguous()
+    _call(
+        "nmt_multi_head_attention",
+        query, keys, values, mask, weights_bhqs, context_bqd, ctypes.addressof(strides),
+        sentences, heads, queries, positions, width, 1 / sqrt(width),
+    )  # fmt: skip
+    return context_bqd, weights_bhqs
 
 
 def quantize_rows(

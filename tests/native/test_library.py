@@ -10,6 +10,7 @@ from nmt.inference.linear import INT8_MAX, MIN_SCALE, UINT8_ZERO
 from nmt.model.attention.mechanism import masked_softmax
 from nmt.model.attention.score import tanh_energies
 from nmt.model.layers.arithmetic import TORCH_ARITHMETIC
+from nmt.model.layers.multi_head import Heads, explicit_attention, split_heads
 from nmt.native import library
 
 pytestmark = pytest.mark.skipif(
@@ -78,6 +79,44 @@ def test_contexts_equal_those_of_float64(width: int, queries: int) -> None:
         torch.testing.assert_close(context_bqe.double(), exact_bqe, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("width", WIDTHS)
+def test_dot_energies_equal_those_of_float64(width: int) -> None:
+    query_bqa, keys_bsa, _, _ = _attention(2 * width)
+    for query, keys in zip(query_bqa.chunk(2, dim=-1), keys_bsa.chunk(2, dim=-1), strict=True):
+        exact_bqs = query.double() @ keys.double().mT
+        found_bqs = library.dot_energies(query, keys).double()
+        torch.testing.assert_close(found_bqs, exact_bqs, rtol=1e-5, atol=1e-7 * (width + 20))
+
+
+@pytest.mark.parametrize("width", [1, 9, 16, 36, 64])
+@pytest.mark.parametrize("heads", [1, 3])
+@pytest.mark.parametrize("queries", [1, 5])
+def test_multi_head_attention_equals_that_of_float64(width: int, heads: int, queries: int) -> None:
+    query_bqd, keys_bsd, _, mask_bs = _attention(2 * heads * width, queries)
+    # Parts of larger tensors, as those of a joint projection are.
+    query_bhqw = split_heads(query_bqd.chunk(2, dim=-1)[1], heads)
+    memory = Heads(*(split_heads(one, heads) for one in keys_bsd.chunk(2, dim=-1)))
+    exact = Heads(*(one.double() for one in memory))
+    for mask in (mask_bs, None):
+        found = library.multi_head_attention(query_bhqw, *memory, mask)
+        expected = explicit_attention(query_bhqw.double(), exact, mask, causal=False)
+        for one, other in zip(found, expected, strict=True):
+            torch.testing.assert_close(one.double(), other, rtol=1e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize("width", [9, 64])
+def test_bits_of_a_sentence_in_multi_head_attention_do_not_depend_on_others(width: int) -> None:
+    query_bqd, keys_bsd, _, mask_bs = _attention(2 * width)
+    query_bhqw, *memory = (split_heads(one, 2) for one in (query_bqd, keys_bsd, keys_bsd + 1))
+    context_bqd, weights_bhqs = library.multi_head_attention(query_bhqw, *memory, mask_bs)
+    for sentence, length in enumerate((7, 3, 5)):
+        rows = slice(sentence, sentence + 1)
+        own = (one[rows, :, :length].contiguous() for one in memory)
+        alone = library.multi_head_attention(query_bhqw[rows, :, :1], *own)
+        assert torch.equal(alone[0][0, 0], context_bqd[sentence, 0])
+        assert torch.equal(alone[1][0, :, 0], weights_bhqs[sentence, :, 0, :length])
+
+
 @pytest.mark.parametrize("width", [17, 512])
 def test_bits_of_a_sentence_do_not_depend_on_others_and_on_padding(width: int) -> None:
     query_bqa, keys_bsa, v_a, mask_bs = _attention(width)
@@ -85,6 +124,7 @@ def test_bits_of_a_sentence_do_not_depend_on_others_and_on_padding(width: int) -
     def attend(rows: slice, positions: int, queries: int) -> tuple[Tensor, Tensor]:
         own_keys_bsa = keys_bsa[rows, :positions].contiguous()
         energies_bqs = library.tanh_energies(query_bqa[rows, :queries], own_keys_bsa, v_a)
+        energies_bqs += library.dot_energies(query_bqa[rows, :queries], own_keys_bsa)
         weights_bqs = library.masked_softmax(energies_bqs, mask_bs[rows, :positions])
         return weights_bqs, library.context(weights_bqs, own_keys_bsa)
 
