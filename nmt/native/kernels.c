@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define INTERFACE 2 /* raised with every change of a signature, as in library.py */
+#define INTERFACE 3 /* raised with every change of a signature, as in library.py */
 #define LANES 16
 #define GROUP 5 /* queries that share a load of the values; a beam of 5 is common */
 #define MAX_EXP_ARG 20.0f /* exp(2x) exp(2y) is finite and nonzero in float32 for |x|, |y| < 20 */
@@ -305,6 +305,48 @@ void nmt_multi_head_attention(const float *query, const float *keys, const float
                          context + (b * queries * heads + h) * width, queries, positions, width,
                          strides[2], strides[5], strides[8], heads * width, scale);
     }
+}
+
+/* Whether value comes before other in descending order, in which NaN is first. */
+INLINE int precedes(float value, float other) { return value > other || (value != value && other == other); }
+
+/* The `count` largest sums before[k] + rows[k, v] of a sentence in descending order, those that are
+   equal in order of their positions k v. `sums` and `found` have `count` places. */
+VERSIONS
+static void largest_sums_of(const float *before, const float *rows, float *sums, int64_t *found,
+                            size_t hypotheses, size_t width, size_t count) {
+    size_t filled = 0;
+    for (size_t k = 0; k < hypotheses; k++, rows += width)
+        for (size_t i = 0; i < width; i += LANES) {
+            floats part = load_part(rows + i, width - i) + before[k];
+            if (filled == count) {
+                /* Nearly always no lane exceeds the least of the sums; the comparison is true for NaN. */
+                ints is_larger = ~(part <= all(sums[count - 1]));
+                bytes flags = __builtin_convertvector(is_larger, bytes);
+                uint64_t any[2];
+                memcpy(any, &flags, sizeof any);
+                if (!(any[0] | any[1])) continue;
+            }
+            for (size_t lane = 0; lane < LANES && i + lane < width; lane++) {
+                float value = part[lane];
+                if (filled == count && !precedes(value, sums[count - 1])) continue;
+                size_t place = filled < count ? filled++ : count - 1;
+                for (; place && precedes(value, sums[place - 1]); place--) {
+                    sums[place] = sums[place - 1];
+                    found[place] = found[place - 1];
+                }
+                sums[place] = value;
+                found[place] = (int64_t)(k * width + i + lane);
+            }
+        }
+}
+
+void nmt_largest_sums(const float *before, const float *rows, float *sums, int64_t *found,
+                      size_t sentences, size_t hypotheses, size_t width, size_t count, int threads) {
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (size_t b = 0; b < sentences; b++)
+        largest_sums_of(before + b * hypotheses, rows + b * hypotheses * width, sums + b * count,
+                        found + b * count, hypotheses, width, count);
 }
 
 /* integers[n, d] = round(x[n, d] / scale[n]) + 128 with scale[n] = max(|x|, smallest) / 127. */

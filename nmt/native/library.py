@@ -16,10 +16,10 @@ from importlib.util import find_spec
 from math import sqrt
 
 import torch
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
-INTERFACE = 2  # of kernels.c; a library that was compiled from another version is not used
+INTERFACE = 3  # of kernels.c; a library that was compiled from another version is not used
 SWITCH = "NMT_NATIVE"  # environment variable; 0 turns the kernels off
 
 _ARGUMENTS: dict[str, list[type]] = {
@@ -28,6 +28,7 @@ _ARGUMENTS: dict[str, list[type]] = {
     "nmt_context": [c_void_p] * 3 + [c_size_t] * 5 + [c_int],
     "nmt_dot_energies": [c_void_p] * 3 + [c_size_t] * 6 + [c_int],
     "nmt_multi_head_attention": [c_void_p] * 7 + [c_size_t] * 5 + [c_float, c_int],
+    "nmt_largest_sums": [c_void_p] * 4 + [c_size_t] * 4 + [c_int],
     "nmt_quantize_rows": [c_void_p] * 3 + [c_size_t] * 2 + [c_float, c_int],
     "nmt_lstm_cell": [c_void_p] * 4 + [c_size_t] * 2 + [c_int],
 }
@@ -149,6 +150,28 @@ def multi_head_attention(
         sentences, heads, queries, positions, width, 1 / sqrt(width),
     )  # fmt: skip
     return context_bqd, weights_bhqs
+
+
+def largest_sums(
+    before_bk: Float[Tensor, "b k"], rows_bkv: Float[Tensor, "b k v"], count: int
+) -> tuple[Float[Tensor, "b c"], Int[Tensor, "b c"]]:
+    """Return the `count` largest sums of each sentence in descending order, and their positions.
+
+    Equal sums are in the order of their positions in k*v; NaN comes before every number.
+
+    Args:
+        before_bk: addend of each row
+        rows_bkv: the other addends
+        count: number of sums; all of them if fewer
+    """
+    before_bk, rows_bkv = before_bk.contiguous(), rows_bkv.contiguous()
+    sentences, hypotheses, width = rows_bkv.shape
+    count = min(count, hypotheses * width)
+    sums_bc = before_bk.new_empty(sentences, count)
+    positions_bc = torch.empty_like(sums_bc, dtype=torch.int64)
+    sizes = (sentences, hypotheses, width, count)
+    _call("nmt_largest_sums", before_bk, rows_bkv, sums_bc, positions_bc, *sizes)
+    return sums_bc, positions_bc
 
 
 def quantize_rows(

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 
+from nmt.native import library
 from nmt.search.candidates import (
     block_repeated_ngrams,
     select_candidates,
@@ -13,11 +14,22 @@ from nmt.search.candidates import (
     topk_with_tie_repair,
 )
 
-both = pytest.mark.parametrize("topk", [topk_with_tie_repair, topk_by_sorting])
+NATIVE = pytest.param(
+    library.largest_sums,
+    marks=pytest.mark.skipif(
+        not library.is_available(), reason="the kernels in C were not compiled"
+    ),
+)
+every_topk = pytest.mark.parametrize("topk", [topk_with_tie_repair, topk_by_sorting, NATIVE])
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 36, 100])
-def test_candidates_equal_a_sort_by_log_prob_parent_and_token(count: int) -> None:
+@pytest.mark.parametrize("is_native", [True, False])
+def test_candidates_equal_a_sort_by_log_prob_parent_and_token(
+    count: int, is_native: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not is_native:
+        monkeypatch.setattr(library, "is_available", lambda: False)
     numbers = random.Random(count)
     # Few different values, exact in binary, so that most of them are equal.
     live = [[-0.25 * numbers.randrange(3) for _ in range(3)] for _ in range(40)]
@@ -32,7 +44,7 @@ def test_candidates_equal_a_sort_by_log_prob_parent_and_token(count: int) -> Non
         assert found.token_log_prob_bc[row].tolist() == [table[row][k][v] for _, k, v in expected]
 
 
-@both
+@every_topk
 @pytest.mark.parametrize("count", [1, 2, 7, 36, 100])
 def test_ties_are_ordered_by_position(topk: Any, count: int) -> None:
     torch.manual_seed(count)
@@ -47,7 +59,7 @@ def test_ties_are_ordered_by_position(topk: Any, count: int) -> None:
     assert torch.equal(found_places_bc, places_bc[:, :count])
 
 
-@both
+@every_topk
 @pytest.mark.parametrize("vocabulary", [8000, 1021, 130, 3])
 def test_topk_is_exact_for_any_vocabulary_size(topk: Any, vocabulary: int) -> None:
     torch.manual_seed(vocabulary)
@@ -71,7 +83,7 @@ def test_half_precision_is_summed_in_float32() -> None:
     assert found.log_prob_bc.item() == pytest.approx(-100.001, abs=1e-5)
 
 
-@both
+@every_topk
 def test_nan_sorts_first(topk: Any) -> None:
     log_probs_bkv = torch.full((2, 2, 50), -1.0)
     log_probs_bkv[1, 1, 33] = float("nan")
