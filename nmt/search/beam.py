@@ -320,12 +320,15 @@ def extend_beam(
     next_beam = BeamState(
         tokens_bk,
         log_prob_bk,
-        _of_parents(coverage_bks, parent_bk),
+        _of_parents(coverage_bks, parent_bk) if keeps_coverage else coverage_bks,
         prefixes_bkt,
         beam.source_mask_bs,
         constraints,
     )
-    coverage_bcs = _of_parents(coverage_bks, candidates.parent_bc)
+    if keeps_coverage:
+        coverage_bcs = _of_parents(coverage_bks, candidates.parent_bc)
+    else:  # zeros of width 1
+        coverage_bcs = coverage_bks[:, :1].expand(-1, candidates.token_bc.size(1), -1)
     return Extension(
         next_beam, prediction.state, parent_bk, candidates, coverage_bcs, survivor_bk, weights_bks
     )

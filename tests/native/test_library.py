@@ -107,12 +107,13 @@ def test_multi_head_attention_equals_that_of_float64(width: int, heads: int, que
 @pytest.mark.parametrize("width", [9, 64])
 def test_bits_of_a_sentence_in_multi_head_attention_do_not_depend_on_others(width: int) -> None:
     query_bqd, keys_bsd, _, mask_bs = _attention(2 * width)
-    query_bhqw, *memory = (split_heads(one, 2) for one in (query_bqd, keys_bsd, keys_bsd + 1))
+    query_bhqw = split_heads(query_bqd, 2)
+    memory = Heads(split_heads(keys_bsd, 2), split_heads(keys_bsd + 1, 2))
     context_bqd, weights_bhqs = library.multi_head_attention(query_bhqw, *memory, mask_bs)
     for sentence, length in enumerate((7, 3, 5)):
         rows = slice(sentence, sentence + 1)
-        own = (one[rows, :, :length].contiguous() for one in memory)
-        alone = library.multi_head_attention(query_bhqw[rows, :, :1], *own)
+        keys, values = (one[rows, :, :length].contiguous() for one in memory)
+        alone = library.multi_head_attention(query_bhqw[rows, :, :1], keys, values)
         assert torch.equal(alone[0][0, 0], context_bqd[sentence, 0])
         assert torch.equal(alone[1][0, :, 0], weights_bhqs[sentence, :, 0, :length])
 
