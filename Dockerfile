@@ -2,6 +2,8 @@
 FROM python:3.12-slim AS build
 WORKDIR /src
 COPY . .
+# For the kernels in C; the image that runs needs no compiler.
+RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev
 RUN python -m venv /venv \
     && /venv/bin/pip install --no-cache-dir -c constraints.txt torch --index-url https://download.pytorch.org/whl/cpu \
     && /venv/bin/pip install --no-cache-dir -c constraints.txt '.[serve]'

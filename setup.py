@@ -43,6 +43,7 @@ KERNELS = Extension(
     "nmt.native._kernels",
     ["nmt/native/kernels.c"],
     extra_compile_args=["-O3", "-fno-math-errno", "-Wno-psabi", "-fopenmp"],
+    libraries=["m"],
     optional=True,
 )
 

@@ -40,6 +40,7 @@ from nmt.inference.override import can_override
 from nmt.inference.token_cache import Projections, TokenProjectionCache
 from nmt.model.interfaces import Memory, Prediction, State, select_rows
 from nmt.model.seq2seq import Seq2Seq
+from nmt.native import library
 
 Tree = TypeVar("Tree")
 Precision = Literal["fp32", "tf32", "bf16", "fp16", "int8"]
@@ -180,7 +181,7 @@ class InferenceModel:
             else:
                 logits_nv = selected.logits(output.output_nd)
             return Prediction(
-                logits_nv.log_softmax(dim=-1),
+                _log_softmax(logits_nv),
                 output.weights_ns,
                 output.state,
                 None if selected is None else selected.outputs,
@@ -188,6 +189,12 @@ class InferenceModel:
 
     def _compute_projections(self, tokens_n: Int[Tensor, " n"]) -> Projections:
         return self._decoder.project_tokens(self._model.target_embedding(tokens_n))
+
+
+def _log_softmax(logits_nv: Float[Tensor, "n v"]) -> Float[Tensor, "n v"]:
+    if library.supports(logits_nv):
+        return library.log_softmax(logits_nv)
+    return logits_nv.log_softmax(dim=-1)
 
 
 @torch.no_grad()

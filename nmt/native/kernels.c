@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define INTERFACE 3 /* raised with every change of a signature, as in library.py */
+#define INTERFACE 4 /* raised with every change of a signature, as in library.py */
 #define LANES 16
 #define GROUP 5 /* queries that share a load of the values; a beam of 5 is common */
 #define MAX_EXP_ARG 20.0f /* exp(2x) exp(2y) is finite and nonzero in float32 for |x|, |y| < 20 */
@@ -305,6 +305,27 @@ void nmt_multi_head_attention(const float *query, const float *keys, const float
                          context + (b * queries * heads + h) * width, queries, positions, width,
                          strides[2], strides[5], strides[8], heads * width, scale);
     }
+}
+
+/* to[v] = x[v] - log of the sum of all exp(x). Elements of -inf at the end change no bit. */
+VERSIONS
+static void log_softmax_row(const float *x, float *to, size_t width) {
+    floats largest = all(-INFINITY), sum = all(0.0f);
+    size_t whole = width / LANES * LANES, rest = width - whole;
+    floats last = all(-INFINITY);
+    memcpy(&last, x + whole, rest * sizeof(float));
+    for (size_t i = 0; i < whole; i += LANES) largest = maximum(load(x + i), largest);
+    float shift = largest_of(maximum(last, largest));
+    for (size_t i = 0; i < whole; i += LANES) sum += exponential(load(x + i) - shift);
+    sum += exponential(last - shift);
+    float log_sum = (float)log(sum_of(sum));
+    for (size_t i = 0; i < width; i += LANES)
+        store_part(to + i, load_part(x + i, width - i) - shift - log_sum, width - i);
+}
+
+void nmt_log_softmax(const float *x, float *to, size_t rows, size_t width, int threads) {
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (size_t n = 0; n < rows; n++) log_softmax_row(x + n * width, to + n * width, width);
 }
 
 /* Whether value comes before other in descending order, in which NaN is first. */

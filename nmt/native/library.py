@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
-INTERFACE = 3  # of kernels.c; a library that was compiled from another version is not used
+INTERFACE = 4  # of kernels.c; a library that was compiled from another version is not used
 SWITCH = "NMT_NATIVE"  # environment variable; 0 turns the kernels off
 
 _ARGUMENTS: dict[str, list[type]] = {
@@ -28,6 +28,7 @@ _ARGUMENTS: dict[str, list[type]] = {
     "nmt_context": [c_void_p] * 3 + [c_size_t] * 5 + [c_int],
     "nmt_dot_energies": [c_void_p] * 3 + [c_size_t] * 6 + [c_int],
     "nmt_multi_head_attention": [c_void_p] * 7 + [c_size_t] * 5 + [c_float, c_int],
+    "nmt_log_softmax": [c_void_p] * 2 + [c_size_t] * 2 + [c_int],
     "nmt_largest_sums": [c_void_p] * 4 + [c_size_t] * 4 + [c_int],
     "nmt_quantize_rows": [c_void_p] * 3 + [c_size_t] * 2 + [c_float, c_int],
     "nmt_lstm_cell": [c_void_p] * 4 + [c_size_t] * 2 + [c_int],
@@ -153,6 +154,14 @@ def multi_head_attention(
         sentences, heads, queries, positions, width, 1 / sqrt(width),
     )  # fmt: skip
     return context_bqd, weights_bhqs
+
+
+def log_softmax(logits_nv: Float[Tensor, "n v"]) -> Float[Tensor, "n v"]:
+    """Compute the logarithm of the softmax of each row."""
+    logits_nv = logits_nv.contiguous()
+    log_probs_nv = torch.empty_like(logits_nv)
+    _call("nmt_log_softmax", logits_nv, log_probs_nv, *logits_nv.shape)
+    return log_probs_nv
 
 
 def largest_sums(

@@ -138,6 +138,18 @@ def test_bits_of_a_sentence_do_not_depend_on_others_and_on_padding(width: int) -
             assert torch.equal(alone_1qe[0], context_bqe[sentence, :queries])
 
 
+@pytest.mark.parametrize("width", [*WIDTHS, 8000])
+def test_log_softmax_equals_that_of_float64_and_ignores_impossible_entries(width: int) -> None:
+    torch.manual_seed(width)
+    logits_nv = torch.randn(9, width) * torch.arange(1, 10)[:, None]
+    logits_nv[3, width // 2] = 1000
+    found_nv = library.log_softmax(logits_nv)
+    exact_nv = logits_nv.double().log_softmax(dim=-1)
+    torch.testing.assert_close(found_nv.double(), exact_nv, rtol=2e-7, atol=2e-6)
+    longer_nx = torch.cat([logits_nv, torch.full((9, 70), -torch.inf)], dim=1)
+    assert torch.equal(library.log_softmax(longer_nx)[:, :width], found_nv)
+
+
 @pytest.mark.parametrize("width", WIDTHS)
 def test_integers_equal_those_of_torch(width: int) -> None:
     torch.manual_seed(width)
@@ -165,6 +177,7 @@ def test_nan_stays_nan() -> None:
     nan_bsa = torch.full((1, 2, 20), torch.nan)
     assert library.tanh_energies(nan_bsa, torch.zeros(1, 3, 20), torch.ones(20)).isnan().all()
     assert library.tanh_energies(torch.zeros(1, 3, 20), nan_bsa, torch.ones(20)).isnan().all()
+    assert library.log_softmax(torch.tensor([[0.0, torch.nan]])).isnan().all()
     assert library.masked_softmax(nan_bsa, torch.ones(1, 20, dtype=torch.bool)).isnan().all()
     assert all(one.isnan().all() for one in library.lstm_cell(nan_bsa[0], torch.zeros(2, 5)))
 
