@@ -1,1 +1,1 @@
-"""Kernels in C for elementwise steps of decoding on a CPU."""
+"""Kernels in C for the steps of decoding on a CPU between the matrix products."""

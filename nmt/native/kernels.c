@@ -1,5 +1,5 @@
-/* Elementwise steps of decoding on a CPU, each in one pass over its rows. nmt/native/library.py
-   calls them, and torch's operations replace them where no compiler was found at installation.
+/* Steps of decoding on a CPU between the matrix products. nmt/native/library.py calls them, and
+   torch's operations replace them where no compiler was found at installation.
 
    The bits of a row depend on that row alone: sums run in the order of the positions, and the
    parts of a vector are added in a fixed order. Arrays are float32 and contiguous; a stride
