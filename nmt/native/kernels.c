@@ -2,8 +2,8 @@
    torch's operations replace them where no compiler was found at installation.
 
    The bits of a row depend on that row alone: sums run in the order of the positions, and the
-   parts of a vector are added in a fixed order. Arrays are float32 and contiguous; a stride
-   is the distance of neighboring rows.
+   parts of a vector are added in a fixed order. Arrays are contiguous, except for those whose rows
+   have a stride.
    Axes: b sentences, q queries of a sentence, s source positions, a units of attention, e width of
    the values, n rows, d units. `threads` threads of OpenMP share the sentences or rows. */
 
@@ -97,6 +97,13 @@ INLINE float dot(const float *left, const float *right, size_t width) {
     return sum_of(sum);
 }
 
+INLINE int is_any(ints mask) {
+    bytes flags = __builtin_convertvector(mask, bytes);
+    uint64_t halves[2];
+    memcpy(halves, &flags, sizeof halves);
+    return (halves[0] | halves[1]) != 0;
+}
+
 INLINE floats absolute(floats x) { return (floats)((ints)x & 0x7fffffff); }
 INLINE floats maximum(floats x, floats y) { return select_floats(x > y, x, y); }
 
@@ -107,7 +114,7 @@ static size_t padded(size_t width) { return (width + LANES - 1) / LANES * LANES;
 /* Copies a row and fills it with zeros to whole vectors; returns its largest absolute value. */
 INLINE float copy_row(float *to, const float *from, size_t width) {
     floats largest = all(0.0f);
-    memcpy(to, from, width * sizeof(float));
+    if (width) memcpy(to, from, width * sizeof(float));
     memset(to + width, 0, (padded(width) - width) * sizeof(float));
     for (size_t i = 0; i < width; i += LANES) largest = maximum(absolute(load(to + i)), largest);
     return largest_of(largest);
@@ -337,16 +344,13 @@ VERSIONS
 static void largest_sums_of(const float *before, const float *rows, float *sums, int64_t *found,
                             size_t hypotheses, size_t width, size_t count) {
     size_t filled = 0;
+    if (!count) return;
     for (size_t k = 0; k < hypotheses; k++, rows += width)
         for (size_t i = 0; i < width; i += LANES) {
             floats part = load_part(rows + i, width - i) + before[k];
             if (filled == count) {
                 /* Nearly always no lane exceeds the least of the sums; the comparison is true for NaN. */
-                ints is_larger = ~(part <= all(sums[count - 1]));
-                bytes flags = __builtin_convertvector(is_larger, bytes);
-                uint64_t any[2];
-                memcpy(any, &flags, sizeof any);
-                if (!(any[0] | any[1])) continue;
+                if (!is_any(~(part <= all(sums[count - 1])))) continue;
             }
             for (size_t lane = 0; lane < LANES && i + lane < width; lane++) {
                 float value = part[lane];
@@ -370,14 +374,18 @@ void nmt_largest_sums(const float *before, const float *rows, float *sums, int64
                         found + b * count, hypotheses, width, count);
 }
 
-/* integers[n, d] = round(x[n, d] / scale[n]) + 128 with scale[n] = max(|x|, smallest) / 127. */
+/* integers[n, d] = round(x[n, d] / scale[n]) + 128, bytes, with scale[n] = max(|x|, smallest) / 127. */
 VERSIONS
 static void quantize_row(const float *x, uint8_t *integers, float *scale, size_t width,
                          float smallest) {
     floats largest = all(smallest);
-    for (size_t i = 0; i < width; i += LANES)
-        largest = maximum(absolute(load_part(x + i, width - i)), largest);
-    *scale = largest_of(largest) / 127.0f;
+    ints is_nan = {0};
+    for (size_t i = 0; i < width; i += LANES) {
+        floats part = load_part(x + i, width - i);
+        is_nan |= part != part;
+        largest = maximum(absolute(part), largest);
+    }
+    *scale = is_any(is_nan) ? NAN : largest_of(largest) / 127.0f; /* NaN in x remains NaN */
     const floats rounding = all(12582912.0f);
     for (size_t i = 0; i < width; i += LANES) {
         size_t count = width - i;

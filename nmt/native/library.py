@@ -35,6 +35,17 @@ _ARGUMENTS: dict[str, list[type]] = {
 }
 
 log = logging.getLogger("nmt")
+_is_forked = False
+
+
+def _set_forked() -> None:
+    global _is_forked
+    _is_forked = True
+
+
+# A process that was forked has none of the threads of its parent, which OpenMP waits for.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_set_forked)
 
 
 @cache
@@ -63,12 +74,14 @@ def is_available() -> bool:
 
 
 def supports(*tensors: Tensor) -> bool:
-    """Return whether the kernels are available and take these tensors: of float32, on a CPU."""
+    """Return whether the kernels are available and take these tensors.
+
+    They take float32 on a CPU, and compute no gradients.
+    """
     if not is_available():
         return False
-    # Without a generator, whose overhead is a tenth of a step for a lone sentence.
-    for one in tensors:  # noqa: SIM110
-        if one.dtype is not torch.float32 or not one.is_cpu:
+    for one in tensors:
+        if one.dtype is not torch.float32 or not one.is_cpu or one.requires_grad:
             return False
     return True
 
@@ -77,25 +90,31 @@ def _call(name: str, *arguments: Tensor | int | float | None) -> None:
     """Call a kernel with the addresses of contiguous tensors, numbers, and the thread count."""
     function: Callable[..., None] = getattr(_library(), name)
     values = [one.data_ptr() if isinstance(one, Tensor) else one for one in arguments]
-    function(*values, torch.get_num_threads())
+    function(*values, 1 if _is_forked else torch.get_num_threads())
 
 
-def _with_rows(tensor_bsa: Float[Tensor, "b s a"]) -> Float[Tensor, "b s a"]:
-    """Return a tensor with rows at equal distances: the same one, such as a head's part of keys."""
+def _with_rows(tensor_bsa: Float[Tensor, "b s a"]) -> tuple[Float[Tensor, "b s a"], int]:
+    """Return a tensor whose rows have equal distances, and the distance: a view as it is."""
+    sentences, rows, _ = tensor_bsa.shape
     sentence, row, unit = tensor_bsa.stride()
-    has_rows = unit == 1 and sentence == tensor_bsa.size(1) * row
-    return tensor_bsa if has_rows else tensor_bsa.contiguous()
+    if rows == 1:
+        # The stride of an axis with one element is arbitrary, also in a contiguous tensor.
+        row = sentence
+    if unit == 1 and (sentences == 1 or sentence == rows * row):
+        return tensor_bsa, row
+    return tensor_bsa.clone(memory_format=torch.contiguous_format), tensor_bsa.size(2)
 
 
 def tanh_energies(
     query_bqa: Float[Tensor, "b q a"], keys_bsa: Float[Tensor, "b s a"], v_a: Float[Tensor, " a"]
 ) -> Float[Tensor, "b q s"]:
     """Compute v·tanh(q + k) for all pairs of a query and a key of a sentence."""
-    query_bqa, keys_bsa, v_a = _with_rows(query_bqa), _with_rows(keys_bsa), v_a.contiguous()
+    assert len(query_bqa) == len(keys_bsa)
+    (query_bqa, query_stride), (keys_bsa, key_stride) = _with_rows(query_bqa), _with_rows(keys_bsa)
     (sentences, queries, width), positions = query_bqa.shape, keys_bsa.size(1)
     energies_bqs = query_bqa.new_empty(sentences, queries, positions)
-    sizes = (sentences, queries, positions, width, query_bqa.stride(1), keys_bsa.stride(1))
-    _call("nmt_tanh_energies", query_bqa, keys_bsa, v_a, energies_bqs, *sizes)
+    sizes = (sentences, queries, positions, width, query_stride, key_stride)
+    _call("nmt_tanh_energies", query_bqa, keys_bsa, v_a.contiguous(), energies_bqs, *sizes)
     return energies_bqs
 
 
@@ -113,8 +132,9 @@ def context(
     weights_bqs: Float[Tensor, "b q s"], values_bse: Float[Tensor, "b s e"]
 ) -> Float[Tensor, "b q e"]:
     """Compute sums of values, Σ_s α_s h_s."""
-    weights_bqs, values_bse = weights_bqs.contiguous(), _with_rows(values_bse)
-    width, stride = values_bse.size(2), values_bse.stride(1)
+    assert len(weights_bqs) == len(values_bse)
+    weights_bqs, (values_bse, stride) = weights_bqs.contiguous(), _with_rows(values_bse)
+    width = values_bse.size(2)
     context_bqe = weights_bqs.new_empty(*weights_bqs.shape[:2], width)
     _call("nmt_context", weights_bqs, values_bse, context_bqe, *weights_bqs.shape, width, stride)
     return context_bqe
@@ -124,10 +144,11 @@ def dot_energies(
     query_bqa: Float[Tensor, "b q a"], keys_bsa: Float[Tensor, "b s a"]
 ) -> Float[Tensor, "b q s"]:
     """Compute the products q·k of all queries and keys of a sentence."""
-    query_bqa, keys_bsa = _with_rows(query_bqa), _with_rows(keys_bsa)
+    assert len(query_bqa) == len(keys_bsa)
+    (query_bqa, query_stride), (keys_bsa, key_stride) = _with_rows(query_bqa), _with_rows(keys_bsa)
     (sentences, queries, width), positions = query_bqa.shape, keys_bsa.size(1)
     energies_bqs = query_bqa.new_empty(sentences, queries, positions)
-    sizes = (sentences, queries, positions, width, query_bqa.stride(1), keys_bsa.stride(1))
+    sizes = (sentences, queries, positions, width, query_stride, key_stride)
     _call("nmt_dot_energies", query_bqa, keys_bsa, energies_bqs, *sizes)
     return energies_bqs
 

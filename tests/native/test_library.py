@@ -1,6 +1,8 @@
 """Kernels in C against the formulas in float64 and against torch's operations."""
 
+import os
 from collections.abc import Iterator
+from multiprocessing import get_context
 
 import pytest
 import torch
@@ -53,6 +55,24 @@ def test_energies_of_a_head_are_those_of_its_part() -> None:
     ):
         own = query.contiguous(), keys.contiguous(), v.contiguous()
         assert torch.equal(library.tanh_energies(query, keys, v), library.tanh_energies(*own))
+
+
+@pytest.mark.parametrize("positions", [1, 2])
+def test_rows_of_transposed_tensors_are_read_at_their_places(positions: int) -> None:
+    """The time axis of annotations may be first; that of one position has an arbitrary stride."""
+    torch.manual_seed(positions)
+    keys_bsa = torch.randn(positions, 50, 32).transpose(0, 1)
+    query_bqa = torch.randn(positions, 50, 32).transpose(0, 1)
+    weights_bqs, v_a = torch.rand(50, positions, positions), torch.randn(32)
+    exact = [tensor.double() for tensor in (query_bqa, keys_bsa, v_a, weights_bqs)]
+    found = [
+        library.tanh_energies(query_bqa, keys_bsa, v_a),
+        library.dot_energies(query_bqa, keys_bsa),
+        library.context(weights_bqs, keys_bsa),
+    ]
+    expected = [tanh_energies(*exact[:3]), exact[0] @ exact[1].mT, exact[3] @ exact[1]]
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one.double(), other, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("queries", [1, 4, 5, 12])
@@ -179,6 +199,7 @@ def test_nan_stays_nan() -> None:
     assert library.tanh_energies(torch.zeros(1, 3, 20), nan_bsa, torch.ones(20)).isnan().all()
     assert library.log_softmax(torch.tensor([[0.0, torch.nan]])).isnan().all()
     assert library.masked_softmax(nan_bsa, torch.ones(1, 20, dtype=torch.bool)).isnan().all()
+    assert library.quantize_rows(nan_bsa[0], MIN_SCALE)[1].isnan().all()
     assert all(one.isnan().all() for one in library.lstm_cell(nan_bsa[0], torch.zeros(2, 5)))
 
 
@@ -192,7 +213,23 @@ def test_kernels_of_another_version_are_not_used(monkeypatch: pytest.MonkeyPatch
     assert library._library.__wrapped__() is None
 
 
+def test_no_sums_and_no_rows_are_nothing() -> None:
+    assert library.largest_sums(torch.zeros(2, 1), torch.zeros(2, 1, 4), 0)[0].shape == (2, 0)
+    assert library.context(torch.zeros(0, 2, 3), torch.zeros(0, 3, 4)).shape == (0, 2, 4)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="requires fork")
+def test_kernels_run_in_a_forked_process(threads: int) -> None:
+    keys_bsa = torch.randn(3, 2, 16)
+    library.dot_energies(keys_bsa, keys_bsa)
+    process = get_context("fork").Process(target=library.dot_energies, args=(keys_bsa, keys_bsa))
+    process.start()
+    process.join(60)
+    assert process.exitcode == 0
+
+
 def test_kernels_take_float32_on_a_cpu_alone() -> None:
     assert library.supports(torch.zeros(1), torch.zeros(2))
     assert not library.supports(torch.zeros(1), torch.zeros(1, dtype=torch.float64))
     assert not library.supports(torch.zeros(1, device="meta"))
+    assert not library.supports(torch.zeros(1, requires_grad=True))
