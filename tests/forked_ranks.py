@@ -13,6 +13,8 @@ from uuid import uuid4
 from torch.distributed.elastic.multiprocessing.errors import record
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
+from nmt.cli import common
+
 # Modules that are imported only when they are needed; DDP needs the last one.
 IMPORTS = {
     "nmt.cli.translate": ["nmt.cli.translate_io"],
@@ -24,6 +26,8 @@ def _run(module: str, *arguments: str) -> None:
     sys.argv = [module, *arguments]
     # multiprocessing has replaced it.
     sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
+    # Not by `os._exit`, since torch waits for a value that each process returns.
+    common.end_rank = sys.exit  # type: ignore[assignment]
     # torch takes the exit code None for a failure without an error.
     sys.exit(import_module(module).main(list(arguments)) or 0)
 
