@@ -27,7 +27,7 @@ def _run(module: str, *arguments: str) -> None:
     # multiprocessing has replaced it.
     sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
     # Not by `os._exit`, since torch waits for a value that each process returns.
-    common.end_rank = sys.exit  # type: ignore[assignment]
+    setattr(common, "end_rank", sys.exit)  # noqa: B010 (imported there)
     # torch takes the exit code None for a failure without an error.
     sys.exit(import_module(module).main(list(arguments)) or 0)
 
