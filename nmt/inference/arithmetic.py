@@ -124,11 +124,16 @@ class RowIndependentArithmetic(Arithmetic):
         return softplus(inputs.double()).to(inputs.dtype)
 
     def lstm_cell(
-        self, gates_ng: Float[Tensor, "n g"], cell_nd: Float[Tensor, "n d"]
+        self,
+        gates_ng: Float[Tensor, "n g"],
+        cell_nd: Float[Tensor, "n d"],
+        added_nd: Float[Tensor, "n d"] | None = None,
+        activation: Callable[[Tensor], Tensor] = torch.tanh,
     ) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n d"]]:
-        if library.supports(gates_ng, cell_nd):
+        is_plain = added_nd is None and activation is torch.tanh
+        if is_plain and library.supports(gates_ng, cell_nd):
             return library.lstm_cell(gates_ng, cell_nd)
-        return super().lstm_cell(gates_ng, cell_nd)
+        return super().lstm_cell(gates_ng, cell_nd, added_nd, activation)
 
     def weight_bytes(self) -> int:
         """Return the memory of the weights that have been prepacked, in bytes."""

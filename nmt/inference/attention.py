@@ -97,7 +97,7 @@ def _record_average(function: HeadAverage, weights: list[Tensor]) -> HeadAverage
 def row_independent_softmax(
     energies_bqs: Float[Tensor, "b q s"], mask_bs: Bool[Tensor, "b s"]
 ) -> Float[Tensor, "b q s"]:
-    """Compute `masked_softmax`, by a kernel in C if there is one."""
+    """Compute `masked_softmax` by the kernel in C, or with sums in float64."""
     if library.supports(energies_bqs):
         return library.masked_softmax(energies_bqs, mask_bs)
     return float64_softmax(energies_bqs, mask_bs)
@@ -122,7 +122,8 @@ def row_independent_attention(
 ) -> tuple[Float[Tensor, "b q d"], Float[Tensor, "b h q s"]]:
     """Compute `multi_head_attention` without dropout.
 
-    By a kernel in C if there is one; otherwise in float64 if positions may be padding.
+    The kernel in C computes it where it was compiled; torch's operations compute it in float64 if
+    positions may be padding.
     """
     if not causal and library.supports(query_bhqw, *memory):
         return library.multi_head_attention(query_bhqw, *memory, mask_bs)
@@ -168,7 +169,7 @@ def _to_float64(heads_bhsw: Tensor) -> Tensor:
 def cpu_tanh_energies(
     query_bqa: Float[Tensor, "b q a"], keys_bsa: Float[Tensor, "b s a"], v_a: Float[Tensor, " a"]
 ) -> Float[Tensor, "b q s"]:
-    """Compute `tanh_energies` in the factored form, by a kernel in C if there is one."""
+    """Compute `tanh_energies` in the factored form, by the kernel in C or by torch."""
     if library.supports(query_bqa, keys_bsa, v_a):
         return library.tanh_energies(query_bqa, keys_bsa, v_a)
     return factored_tanh_energies(query_bqa, keys_bsa, v_a)

@@ -94,7 +94,7 @@ def _call(name: str, *arguments: Tensor | int | float | None) -> None:
 
 
 def _with_rows(tensor_bsa: Float[Tensor, "b s a"]) -> tuple[Float[Tensor, "b s a"], int]:
-    """Return a tensor whose rows have equal distances, and the distance: a view as it is."""
+    """Return a tensor and the distance of its rows in memory; a copy if they differ in it."""
     sentences, rows, _ = tensor_bsa.shape
     sentence, row, unit = tensor_bsa.stride()
     if rows == 1:
@@ -105,17 +105,27 @@ def _with_rows(tensor_bsa: Float[Tensor, "b s a"]) -> tuple[Float[Tensor, "b s a
     return tensor_bsa.clone(memory_format=torch.contiguous_format), tensor_bsa.size(2)
 
 
-def tanh_energies(
-    query_bqa: Float[Tensor, "b q a"], keys_bsa: Float[Tensor, "b s a"], v_a: Float[Tensor, " a"]
+def _energies(
+    name: str,
+    query_bqa: Float[Tensor, "b q a"],
+    keys_bsa: Float[Tensor, "b s a"],
+    *vectors: Float[Tensor, " a"],
 ) -> Float[Tensor, "b q s"]:
-    """Compute v·tanh(q + k) for all pairs of a query and a key of a sentence."""
+    """Call a kernel that compares all queries of a sentence with its keys."""
     assert len(query_bqa) == len(keys_bsa)
     (query_bqa, query_stride), (keys_bsa, key_stride) = _with_rows(query_bqa), _with_rows(keys_bsa)
     (sentences, queries, width), positions = query_bqa.shape, keys_bsa.size(1)
     energies_bqs = query_bqa.new_empty(sentences, queries, positions)
     sizes = (sentences, queries, positions, width, query_stride, key_stride)
-    _call("nmt_tanh_energies", query_bqa, keys_bsa, v_a.contiguous(), energies_bqs, *sizes)
+    _call(name, query_bqa, keys_bsa, *vectors, energies_bqs, *sizes)
     return energies_bqs
+
+
+def tanh_energies(
+    query_bqa: Float[Tensor, "b q a"], keys_bsa: Float[Tensor, "b s a"], v_a: Float[Tensor, " a"]
+) -> Float[Tensor, "b q s"]:
+    """Compute v·tanh(q + k) for all pairs of a query and a key of a sentence."""
+    return _energies("nmt_tanh_energies", query_bqa, keys_bsa, v_a.contiguous())
 
 
 def masked_softmax(
@@ -144,13 +154,7 @@ def dot_energies(
     query_bqa: Float[Tensor, "b q a"], keys_bsa: Float[Tensor, "b s a"]
 ) -> Float[Tensor, "b q s"]:
     """Compute the products q·k of all queries and keys of a sentence."""
-    assert len(query_bqa) == len(keys_bsa)
-    (query_bqa, query_stride), (keys_bsa, key_stride) = _with_rows(query_bqa), _with_rows(keys_bsa)
-    (sentences, queries, width), positions = query_bqa.shape, keys_bsa.size(1)
-    energies_bqs = query_bqa.new_empty(sentences, queries, positions)
-    sizes = (sentences, queries, positions, width, query_stride, key_stride)
-    _call("nmt_dot_energies", query_bqa, keys_bsa, energies_bqs, *sizes)
-    return energies_bqs
+    return _energies("nmt_dot_energies", query_bqa, keys_bsa)
 
 
 def multi_head_attention(

@@ -5,6 +5,8 @@ uses torch's operations. A compiled copy of a model (`nmt.inference`) sets other
 bits do not depend on the other rows.
 """
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -82,13 +84,26 @@ class Arithmetic:
         return softplus(inputs)
 
     def lstm_cell(
-        self, gates_ng: Float[Tensor, "n g"], cell_nd: Float[Tensor, "n d"]
+        self,
+        gates_ng: Float[Tensor, "n g"],
+        cell_nd: Float[Tensor, "n d"],
+        added_nd: Float[Tensor, "n d"] | None = None,
+        activation: Callable[[Tensor], Tensor] = torch.tanh,
     ) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n d"]]:
-        """Return h = o∘tanh(c) and c = f∘c_{t-1} + i∘g from the sums of the gates i, f, g, o."""
+        """Return h = o∘tanh(c) and c = f∘c_{t-1} + i∘g from the sums of the gates i, f, g, o.
+
+        Args:
+            gates_ng: sums that enter the gates
+            cell_nd: c_{t-1}
+            added_nd: an addend of c
+            activation: function of c that the output gate multiplies
+        """
         input_nd, forget_nd, new_nd, output_nd = gates_ng.chunk(4, dim=-1)
         kept_nd = self.sigmoid(forget_nd) * cell_nd
         new_cell_nd = kept_nd + self.sigmoid(input_nd) * torch.tanh(new_nd)
-        return self.sigmoid(output_nd) * torch.tanh(new_cell_nd), new_cell_nd
+        if added_nd is not None:
+            new_cell_nd = new_cell_nd + added_nd
+        return self.sigmoid(output_nd) * activation(new_cell_nd), new_cell_nd
 
 
 TORCH_ARITHMETIC = Arithmetic()

@@ -208,10 +208,7 @@ class LSTMLayer(RecurrentLayer):
         feedback_nf: Float[Tensor, "n f"] | None = None,
     ) -> LayerState:
         gates_ng = projected_ng + self.recurrent(state.hidden_nd, feedback_nf)
-        assert state.cell_nd is not None
-        # The cell accumulates over the whole sentence, so it keeps its precision under autocast.
-        hidden_nd, cell_nd = self.arithmetic.lstm_cell(gates_ng, state.cell_nd)
-        return self.zone_out(LayerState(hidden_nd.to(gates_ng.dtype), cell_nd), state)
+        return self.zone_out(lstm_cell(gates_ng, state, arithmetic=self.arithmetic), state)
 
     def native_sequence(
         self,
@@ -276,15 +273,9 @@ def lstm_cell(
         activation: function of the cell that the output gate multiplies
     """
     assert state.cell_nd is not None
-    input_nd, forget_nd, new_nd, output_nd = gates_ng.chunk(LSTMLayer.gates, dim=-1)
-    # The cell accumulates over the whole sentence, so it keeps its precision under autocast.
-    # f∘c_{t-1}
-    kept_nd = arithmetic.sigmoid(forget_nd) * state.cell_nd
-    cell_nd = kept_nd + arithmetic.sigmoid(input_nd) * torch.tanh(new_nd)
-    if added_nd is not None:
-        cell_nd = cell_nd + added_nd
-    # o∘tanh(c_t), back in the type of the products
-    hidden_nd = arithmetic.sigmoid(output_nd) * activation(cell_nd)
+    hidden_nd, cell_nd = arithmetic.lstm_cell(gates_ng, state.cell_nd, added_nd, activation)
+    # The cell accumulates over the whole sentence, so it keeps its precision under autocast. The
+    # hidden state has the type of the products.
     return LayerState(hidden_nd.to(gates_ng.dtype), cell_nd)
 
 
