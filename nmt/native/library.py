@@ -109,7 +109,7 @@ def _energies(
     name: str,
     query_bqa: Float[Tensor, "b q a"],
     keys_bsa: Float[Tensor, "b s a"],
-    *vectors: Float[Tensor, " a"],
+    *vectors_a: Float[Tensor, " a"],
 ) -> Float[Tensor, "b q s"]:
     """Call a kernel that compares all queries of a sentence with its keys."""
     assert len(query_bqa) == len(keys_bsa)
@@ -117,7 +117,7 @@ def _energies(
     (sentences, queries, width), positions = query_bqa.shape, keys_bsa.size(1)
     energies_bqs = query_bqa.new_empty(sentences, queries, positions)
     sizes = (sentences, queries, positions, width, query_stride, key_stride)
-    _call(name, query_bqa, keys_bsa, *vectors, energies_bqs, *sizes)
+    _call(name, query_bqa, keys_bsa, *vectors_a, energies_bqs, *sizes)
     return energies_bqs
 
 
