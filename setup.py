@@ -41,7 +41,8 @@ def absolute_readme():
 # linker gets no OpenMP, so that the library shares torch's threads and not a second set.
 KERNELS = Extension(
     "nmt.native._kernels",
-    ["nmt/native/kernels.c"],
+    ["nmt/native/kernels.c", "nmt/native/training.c"],
+    depends=["nmt/native/vectors.h"],
     extra_compile_args=["-O3", "-fno-math-errno", "-Wno-psabi", "-fopenmp"],
     libraries=["m"],
     optional=True,

@@ -11,7 +11,7 @@ PATH=$PWD/.venv/bin:$PATH
 extras=${1:+[$1]}
 # Python compiles the modules that it imports and keeps them; pip would compile ten times as many.
 unset PYTHONDONTWRITEBYTECODE
-required=$(cat constraints.txt pyproject.toml setup.py nmt/native/kernels.c; echo "$extras")
+required=$(cat constraints.txt pyproject.toml setup.py nmt/native/*.[ch]; echo "$extras")
 # The network is not used if the environment was installed from the same files.
 if [ "$(cat .venv/installed 2>/dev/null)" != "$required" ]; then
     echo "installing into .venv" >&2

@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
-INTERFACE = 4  # of kernels.c; a library that was compiled from another version is not used
+INTERFACE = 5  # of the files in C; a library that was compiled from another version is not used
 SWITCH = "NMT_NATIVE"  # environment variable; 0 turns the kernels off
 
 _ARGUMENTS: dict[str, list[type]] = {
@@ -31,7 +31,11 @@ _ARGUMENTS: dict[str, list[type]] = {
     "nmt_log_softmax": [c_void_p] * 2 + [c_size_t] * 2 + [c_int],
     "nmt_largest_sums": [c_void_p] * 4 + [c_size_t] * 4 + [c_int],
     "nmt_quantize_rows": [c_void_p] * 3 + [c_size_t] * 2 + [c_float, c_int],
-    "nmt_lstm_cell": [c_void_p] * 4 + [c_size_t] * 2 + [c_int],
+    "nmt_lstm": [c_void_p] * 4 + [c_size_t] * 3 + [c_int] * 3,
+    "nmt_lstm_backward": [c_void_p] * 6 + [c_size_t] * 3 + [c_int] * 2,
+    "nmt_attend": [c_void_p] * 8 + [c_size_t] * 4 + [c_int] * 2,
+    "nmt_attend_backward": [c_void_p] * 12 + [c_size_t] * 4 + [c_int] * 2,
+    "nmt_cross_entropy": [c_void_p] * 4 + [c_size_t] * 2 + [c_float] * 2 + [c_int] * 2,
 }
 
 log = logging.getLogger("nmt")
@@ -86,10 +90,25 @@ def supports(*tensors: Tensor) -> bool:
     return True
 
 
-def _call(name: str, *arguments: Tensor | int | float | None) -> None:
-    """Call a kernel with the addresses of contiguous tensors, numbers, and the thread count."""
+def supports_training(tensor: Tensor) -> bool:
+    """Return whether the kernels of training are available and take this tensor's device and dtype.
+
+    They take float32 and bfloat16 on a CPU.
+    """
+    return tensor.is_cpu and tensor.dtype in (torch.float32, torch.bfloat16) and is_available()
+
+
+def call(name: str, *arguments: Tensor | tuple[int, ...] | int | float | None) -> None:
+    """Call a kernel with addresses of tensors and of tuples, numbers, and the thread count."""
     function: Callable[..., None] = getattr(_library(), name)
-    values = [one.data_ptr() if isinstance(one, Tensor) else one for one in arguments]
+    values: list[object] = []
+    for one in arguments:
+        if isinstance(one, Tensor):
+            values.append(one.data_ptr())
+        elif isinstance(one, tuple):
+            values.append((c_size_t * len(one))(*one))
+        else:
+            values.append(one)
     function(*values, 1 if _is_forked else torch.get_num_threads())
 
 
@@ -117,7 +136,7 @@ def _energies(
     (sentences, queries, width), positions = query_bqa.shape, keys_bsa.size(1)
     energies_bqs = query_bqa.new_empty(sentences, queries, positions)
     sizes = (sentences, queries, positions, width, query_stride, key_stride)
-    _call(name, query_bqa, keys_bsa, *vectors_a, energies_bqs, *sizes)
+    call(name, query_bqa, keys_bsa, *vectors_a, energies_bqs, *sizes)
     return energies_bqs
 
 
@@ -134,7 +153,7 @@ def masked_softmax(
     """Compute weights that sum to one over the real positions and are exactly zero in padding."""
     energies_bqs, mask_bs = energies_bqs.contiguous(), mask_bs.contiguous()
     weights_bqs = torch.empty_like(energies_bqs)
-    _call("nmt_masked_softmax", energies_bqs, mask_bs, weights_bqs, *energies_bqs.shape)
+    call("nmt_masked_softmax", energies_bqs, mask_bs, weights_bqs, *energies_bqs.shape)
     return weights_bqs
 
 
@@ -146,7 +165,7 @@ def context(
     weights_bqs, (values_bse, stride) = weights_bqs.contiguous(), _with_rows(values_bse)
     width = values_bse.size(2)
     context_bqe = weights_bqs.new_empty(*weights_bqs.shape[:2], width)
-    _call("nmt_context", weights_bqs, values_bse, context_bqe, *weights_bqs.shape, width, stride)
+    call("nmt_context", weights_bqs, values_bse, context_bqe, *weights_bqs.shape, width, stride)
     return context_bqe
 
 
@@ -169,13 +188,11 @@ def multi_head_attention(
     (sentences, heads, queries, width), positions = query.shape, keys.size(2)
     weights_bhqs = query.new_empty(sentences, heads, queries, positions)
     context_bqd = query.new_empty(sentences, queries, heads * width)
-    strides = (c_size_t * 9)(
-        *(one.stride(axis) for one in (query, keys, values) for axis in range(3))
-    )
+    strides = tuple(one.stride(axis) for one in (query, keys, values) for axis in range(3))
     mask = None if mask_bs is None else mask_bs.contiguous()
-    _call(
+    call(
         "nmt_multi_head_attention",
-        query, keys, values, mask, weights_bhqs, context_bqd, ctypes.addressof(strides),
+        query, keys, values, mask, weights_bhqs, context_bqd, strides,
         sentences, heads, queries, positions, width, 1 / sqrt(width),
     )  # fmt: skip
     return context_bqd, weights_bhqs
@@ -185,7 +202,7 @@ def log_softmax(logits_nv: Float[Tensor, "n v"]) -> Float[Tensor, "n v"]:
     """Compute the logarithm of the softmax of each row."""
     logits_nv = logits_nv.contiguous()
     log_probs_nv = torch.empty_like(logits_nv)
-    _call("nmt_log_softmax", logits_nv, log_probs_nv, *logits_nv.shape)
+    call("nmt_log_softmax", logits_nv, log_probs_nv, *logits_nv.shape)
     return log_probs_nv
 
 
@@ -207,7 +224,7 @@ def largest_sums(
     sums_bc = before_bk.new_empty(sentences, count)
     positions_bc = torch.empty_like(sums_bc, dtype=torch.int64)
     sizes = (sentences, hypotheses, width, count)
-    _call("nmt_largest_sums", before_bk, rows_bkv, sums_bc, positions_bc, *sizes)
+    call("nmt_largest_sums", before_bk, rows_bkv, sums_bc, positions_bc, *sizes)
     return sums_bc, positions_bc
 
 
@@ -223,7 +240,7 @@ def quantize_rows(
     inputs_nd = inputs_nd.contiguous()
     integers_nd = torch.empty_like(inputs_nd, dtype=torch.uint8)
     scale_n1 = inputs_nd.new_empty(len(inputs_nd), 1)
-    _call("nmt_quantize_rows", inputs_nd, integers_nd, scale_n1, *inputs_nd.shape, smallest)
+    call("nmt_quantize_rows", inputs_nd, integers_nd, scale_n1, *inputs_nd.shape, smallest)
     return integers_nd, scale_n1
 
 
@@ -233,5 +250,25 @@ def lstm_cell(
     """Return h = o∘tanh(c) and c = f∘c_{t-1} + i∘g from the sums of the gates i, f, g, o."""
     gates_ng, cell_nd = gates_ng.contiguous(), cell_nd.contiguous()
     hidden_nd, new_cell_nd = torch.empty_like(cell_nd), torch.empty_like(cell_nd)
-    _call("nmt_lstm_cell", gates_ng, cell_nd, hidden_nd, new_cell_nd, *cell_nd.shape)
+    sizes = (*cell_nd.shape, cell_nd.size(1))
+    call("nmt_lstm", gates_ng, cell_nd, new_cell_nd, hidden_nd, *sizes, False, False)
     return hidden_nd, new_cell_nd
+
+
+def cross_entropy(
+    logits_rv: Float[Tensor, "r v"], targets_r: Int[Tensor, " r"], smoothing: float, scale: float
+) -> tuple[Float[Tensor, " r"], Float[Tensor, " r"]]:
+    """Replace contiguous logits by `scale` times the gradient of the smoothed cross entropy.
+
+    A negative target has neither loss nor gradient.
+
+    Returns:
+        -log p of each target, and the mean of -log p over the vocabulary
+    """
+    assert logits_rv.is_contiguous()
+    nll_r, uniform_r = torch.empty(2, len(logits_rv)).unbind()
+    call(
+        "nmt_cross_entropy", logits_rv, targets_r.contiguous(), nll_r, uniform_r, *logits_rv.shape,
+        smoothing, scale, logits_rv.dtype is torch.bfloat16,
+    )  # fmt: skip
+    return nll_r, uniform_r

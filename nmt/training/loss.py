@@ -11,6 +11,7 @@ from torch.nn.functional import linear, pad
 
 from nmt.device import TORCH_VERSION
 from nmt.kernels import compiles_kernels, run_or_fall_back
+from nmt.native.library import cross_entropy, supports_training
 from nmt.training.r_drop import symmetric_divergence
 
 IGNORED = -1
@@ -126,7 +127,8 @@ class _ChunkedCrossEntropy(Function):
                 if not any(ctx.needs_input_grad[:3]):
                     continue  # validation needs no gradient
                 # logits = x W^T + b: db = Σ_r g_r, dx = g W, dW = g^T x.
-                d_bias_v += d_logits_rv.sum(dim=0, dtype=exact)
+                # A CPU sums in float32 in any case; asked for it, it would copy the gradient first.
+                d_bias_v += d_logits_rv.sum(dim=0, dtype=None if d_logits_rv.is_cpu else exact)
                 d_logits_rv = d_logits_rv.to(outputs_rd.dtype)
                 torch.mm(d_logits_rv, weight_vd, out=d_outputs_rd[part])
                 _add_product(d_weight_vd, d_logits_rv.t(), outputs_rd[part])
@@ -164,9 +166,11 @@ def _divergence(logits_rv: Tensor, targets_r: Tensor, factor: float) -> tuple[Te
 def _chunk_loss(
     logits_rv: Tensor, targets_r: Tensor, rows: int, smoothing: float, scale: float, ignores: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Compute `chunk_loss` by the Triton kernel if it runs here, and by torch otherwise."""
+    """Compute `chunk_loss` by the kernel of Triton or in C that runs here, else by torch."""
     arguments = targets_r, rows, smoothing, scale
     if logits_rv.dtype == torch.float64 or not compiles_kernels(logits_rv.device):
+        if supports_training(logits_rv):
+            return _native_chunk_loss(logits_rv, *arguments)
         return chunk_loss(logits_rv, *arguments, ignores)
     from nmt.training.loss_kernel import chunk_loss as chunk_loss_by_kernel
 
@@ -175,6 +179,17 @@ def _chunk_loss(
         # A kernel that cannot be launched has not overwritten the logits.
         lambda: chunk_loss(logits_rv, *arguments, ignores),
     )
+
+
+def _native_chunk_loss(
+    logits_rv: Tensor, targets_r: Tensor, rows: int, smoothing: float, scale: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Compute `chunk_loss` by the kernel in C, which overwrites the logits by their gradient."""
+    targets_r = targets_r.clone()
+    targets_r[rows:] = IGNORED
+    nll_r, uniform_r = cross_entropy(logits_rv, targets_r, smoothing, scale)
+    loss = (1 - smoothing) * nll_r.sum() + smoothing * uniform_r.sum()
+    return loss, nll_r[:rows], logits_rv
 
 
 def chunk_loss(

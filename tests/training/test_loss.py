@@ -12,9 +12,14 @@ from torch.nn.functional import cross_entropy, linear
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from nmt.training.loss import IGNORED, smoothed_cross_entropy
+from nmt.native import library
+from nmt.training.loss import IGNORED, _chunk_loss, chunk_loss, smoothed_cross_entropy
 
 ROWS, WIDTH, VOCABULARY = 10, 4, 7
+
+needs_kernels = pytest.mark.skipif(
+    not library.is_available(), reason="the kernels in C were not compiled"
+)
 
 
 def _inputs(dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -253,3 +258,34 @@ def test_largest_tensor_is_one_chunk_of_logits() -> None:
         )
         backward(loss)
     assert largest.elements == chunk * vocabulary
+
+
+@needs_kernels
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("vocabulary", [1, 2, 15, 16, 17, 100])
+@pytest.mark.parametrize("shift", [0.0, -500.0, 500.0])
+def test_kernel_in_c_equals_torch_in_float64(
+    vocabulary: int, dtype: torch.dtype, shift: float
+) -> None:
+    torch.manual_seed(vocabulary)
+    logits_rv = (3 * torch.randn(5, vocabulary) + shift).to(dtype)
+    targets_r = torch.randint(vocabulary, (5,))
+    targets_r[2] = IGNORED
+    exact = chunk_loss(logits_rv.double(), targets_r, 4, 0.1, 2.0, ignores=True)
+    found = _chunk_loss(logits_rv, targets_r, 4, 0.1, 2.0, ignores=True)
+    assert found[2].data_ptr() == logits_rv.data_ptr()
+    for one, other in zip(found[:2], exact[:2], strict=True):
+        torch.testing.assert_close(one.double(), other, rtol=1e-5, atol=1e-4)
+    tolerance = 1e-6 if dtype == torch.float32 else 8e-3
+    torch.testing.assert_close(found[2].double(), exact[2], rtol=tolerance, atol=tolerance)
+
+
+@needs_kernels
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_kernel_in_c_keeps_what_is_not_finite(value: float) -> None:
+    logits_rv = torch.zeros(2, 20)
+    logits_rv[1, 3] = value
+    loss, nll_r, d_logits_rv = _chunk_loss(logits_rv, torch.tensor([0, 1]), 2, 0.1, 1.0, False)
+    assert loss.isnan()
+    assert nll_r.isnan().tolist() == [False, True]
+    assert d_logits_rv.isnan().any(dim=1).tolist() == [False, True]

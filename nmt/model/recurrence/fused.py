@@ -19,6 +19,7 @@ from nmt.kernels import compiles_kernels, run_or_fall_back
 from nmt.model.layers.dropout import dropout
 from nmt.model.layers.recurrent import compute_dtype
 from nmt.model.recurrence.loop import Recurrence
+from nmt.model.recurrence.native_ops import NativeCellOps
 from nmt.model.recurrence.spec import AttentionOrder, LayerWeights, RecurrenceSpec
 from nmt.model.recurrence.tensors import (
     ActivationGradients,
@@ -29,6 +30,7 @@ from nmt.model.recurrence.tensors import (
     head_rows,
 )
 from nmt.model.recurrence.torch_ops import AttendedSource, CellOps, TorchCellOps
+from nmt.native.library import supports_training
 
 Result = TypeVar("Result")
 
@@ -61,14 +63,14 @@ def run(
 
 
 def choose_ops(inputs: Inputs) -> CellOps:
-    """Return the Triton kernels if they support these tensors, else the torch operations."""
+    """Return kernels of Triton or in C if they support these tensors, else torch's operations."""
     if compiles_kernels(inputs.keys_nsa.device):
         # Triton is an optional dependency, and its import takes time.
         from nmt.model.recurrence.triton_ops import TritonCellOps
 
         if TritonCellOps.supports(inputs.source):
             return TritonCellOps()
-    return TorchCellOps()
+    return NativeCellOps() if supports_training(inputs.keys_nsa) else TorchCellOps()
 
 
 def _collect_inputs(spec: RecurrenceSpec, projected_tbg: Tensor) -> Inputs:
