@@ -79,7 +79,9 @@ def test_number_of_threads_changes_no_bit(
         torch.set_num_threads(threads)
         weights_bs, d_energies_bs = torch.empty(2, *source.mask_bs.shape)
         context_be, d_query_ba = torch.empty_like(d_context_be), torch.empty_like(query_ba)
-        sums = AdditiveGradients(torch.zeros(source.keys_bsa.shape), torch.zeros_like(v_a, dtype=torch.float32))
+        sums = AdditiveGradients(
+            torch.zeros(source.keys_bsa.shape), torch.zeros_like(v_a, dtype=torch.float32)
+        )
         ops.attend(query_ba, source, weights_bs, context_be)
         ops.attend_backward(
             query_ba, source, weights_bs, d_context_be, None, d_energies_bs, d_query_ba, sums
