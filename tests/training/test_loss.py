@@ -282,7 +282,7 @@ def test_kernel_in_c_equals_torch_in_float64(
 
 @needs_kernels
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_kernel_in_c_keeps_what_is_not_finite(value: float) -> None:
+def test_kernel_in_c_returns_nan_for_rows_that_are_not_finite(value: float) -> None:
     logits_rv = torch.zeros(2, 20)
     logits_rv[1, 3] = value
     loss, nll_r, d_logits_rv = _chunk_loss(logits_rv, torch.tensor([0, 1]), 2, 0.1, 1.0, False)
