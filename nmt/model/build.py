@@ -93,7 +93,7 @@ def build_model(
     try:
         return Seq2Seq(source_embedding, encoder, target_embedding, decoder, tied=tied)
     except ValueError as error:
-        raise UserError(f"model: {error}") from error
+        raise UserError(str(error)) from error
 
 
 def _build(

@@ -57,7 +57,7 @@ def test_tying_tables_of_unequal_width_is_rejected(tied: Any) -> None:
     with pytest.raises(UserError) as refusal:
         build_model(config(decoder=WIDE, tied_embeddings=tied), 9, 9)
     assert str(refusal.value) == (
-        f"model: tied_embeddings '{tied}' requires a decoder output as wide as an "
+        f"tied_embeddings '{tied}' requires a decoder output as wide as an "
         "embedding, got 6 and 3; make them equal or use 'none'"
     )
 
