@@ -101,7 +101,7 @@ class _ChunkedCrossEntropy(Function):
         outputs_rd, targets_r = pad(outputs_rd, (0, 0, 0, padding)), pad(targets_r, (0, padding))
         scale = HALF_SCALE if outputs_rd.dtype == torch.float16 else 1.0
         d_outputs_rd = torch.empty_like(outputs_rd)
-        d_weight_vd = torch.zeros_like(weight_vd, dtype=exact)
+        d_weight_vd: Tensor | None = None
         d_bias_v = torch.zeros_like(bias_v, dtype=exact)
         for start in range(0, len(outputs_rd), chunk):
             part = slice(start, start + chunk)
@@ -131,7 +131,10 @@ class _ChunkedCrossEntropy(Function):
                 d_bias_v += d_logits_rv.sum(dim=0, dtype=None if d_logits_rv.is_cpu else exact)
                 d_logits_rv = d_logits_rv.to(outputs_rd.dtype)
                 torch.mm(d_logits_rv, weight_vd, out=d_outputs_rd[part])
-                _add_product(d_weight_vd, d_logits_rv.t(), outputs_rd[part])
+                factors = d_logits_rv.t(), outputs_rd[part]
+                d_weight_vd = _add_product(d_weight_vd, *factors, dtype=exact)
+        if d_weight_vd is None:
+            d_weight_vd = torch.zeros_like(weight_vd, dtype=exact)
         if scale == 1.0:
             # Scaled sums over all rows could exceed float16; in bfloat16 they take half the memory.
             d_weight_vd, d_bias_v = d_weight_vd.to(weight_vd.dtype), d_bias_v.to(bias_v.dtype)
@@ -237,14 +240,20 @@ def chunk_loss(
     return (1 - smoothing) * nll_r.sum() + smoothing * uniform, nll_r, d_logits_rv
 
 
-def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
-    """Add left @ right to `total`, on a GPU without rounding the product to half precision."""
-    if total.dtype == left.dtype:
-        total.addmm_(left, right)
-    elif total.is_cpu:
-        total += left @ right  # a CPU has no product with another dtype than its factors
-    elif TORCH_VERSION >= (2, 10):
-        torch.addmm(total, left, right, total.dtype, out=total)
-    else:
-        # Earlier versions take an addend in half precision only.
-        total += torch.mm(left, right, total.dtype)
+def _add_product(total: Tensor | None, left: Tensor, right: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return `total` + left @ right in a dtype; on a GPU the product is not rounded before.
+
+    On a CPU, which has no product with another dtype than its factors, the first one keeps theirs.
+    """
+    if total is None and (left.is_cpu or left.dtype == dtype):
+        return left @ right
+    if total is None:
+        total = left.new_zeros(len(left), right.size(1), dtype=dtype)
+    if left.dtype == dtype:
+        return total.addmm_(left, right)
+    if left.is_cpu:
+        return total.to(dtype).add_(left @ right)
+    if TORCH_VERSION >= (2, 10):
+        return torch.addmm(total, left, right, dtype, out=total)
+    # Earlier versions take an addend in half precision only.
+    return total.add_(torch.mm(left, right, dtype))
