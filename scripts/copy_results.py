@@ -102,7 +102,7 @@ def addressing(translator: Translator, line: str) -> tuple[Weights, Weights]:
     memory, state = model.decoder.start(encoded)
     reading = []
     for token in [vocabulary.bos, *tokens[:-1]]:
-        _, _, state, _ = model.step(torch.tensor([token]), memory, state)
+        _, _, state, *_ = model.step(torch.tensor([token]), memory, state)
         heads_hi = state.attention.weights_nhi[0, : model.decoder.machine.sizes.read_heads]
         reading.append(heads_hi.sum(dim=0))
     return encoded.machine.written_bsi[0].T, torch.stack(reading, dim=1)

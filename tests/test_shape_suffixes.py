@@ -14,7 +14,8 @@ FILES = sorted(
 )
 LEGEND_LINE = re.compile(r"^ {4}([a-z])  \S", re.M)
 LEGEND = set(LEGEND_LINE.findall(nmt.model.interfaces.__doc__ or ""))
-FIXED = {"memory", "state", "attention"}  # names of interfaces for values of any shape
+# names of interfaces for values of any shape
+FIXED = {"memory", "state", "attention", "alignment_weights"}
 ARRAYS = {"Float", "Int", "Bool", "Integer", "Inexact", "Shaped", "Num", "Real", "UInt8", "Complex"}
 
 

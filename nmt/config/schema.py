@@ -89,6 +89,9 @@ class ModelConfig(Section):
     tied_embeddings: TiedEmbeddings = "none"
     """tables that share weights: target embedding and output layer (decoder), and also the source
     embedding (all)"""
+    alignment_size: Size | None = None
+    """width of an attention for word alignments alone, which has read the aligned word and learns
+    by training.guided_alignment (default: none; alignments are the attention of the decoder)"""
     # In the order of injection: the validator of a field knows only the fields before it.
     encoder: Annotated[ComponentConfig, Component(ENCODERS, "bilstm")] = DEFAULT
     decoder: Annotated[ComponentConfig, Component(DECODERS, "bahdanau")] = DEFAULT
@@ -314,6 +317,10 @@ class Experiment(Section):
         if guided is not None and data.alignments is None:
             message = "requires data.alignments; add the word alignments of the training text"
             raise error_at("training.guided_alignment", message)
+        model, is_trained = field.data.get("model"), guided is not None or training.start_from
+        if isinstance(model, ModelConfig) and model.alignment_size is not None and not is_trained:
+            message = "requires training.guided_alignment, by which it learns; add it"
+            raise error_at("model.alignment_size", f"{message}, or remove this option")
         if guided is not None and training.recurrence == "graph":
             message = "'graph' is not possible with guided_alignment; use auto"
             raise error_at("training.recurrence", message)

@@ -23,8 +23,8 @@ def write_ctranslate2(folder: Path, saved: SavedModel, precision: StoredPrecisio
     Raises:
         UserError: ctranslate2 is not installed, or the model is no Transformer
     """
-    spec = build_spec(saved.model, "--ctranslate2", "write FILE.nmt or --onnx")
     check_text_model(saved, "ctranslate2")
+    spec = build_spec(saved.model, "--ctranslate2", "write FILE.nmt or --onnx")
     source, target = saved.source, saved.target_vocabulary
     assert isinstance(source, Vocabulary)
     tokens = source.tokens(range(len(source))), target.tokens(range(len(target)))

@@ -14,7 +14,8 @@ def check_text_model(saved: SavedModel, option: str) -> None:
     """Check that the text of a model is segmented by SentencePiece and not prepared otherwise.
 
     Raises:
-        UserError: the model translates images, or text of another kind
+        UserError: the model translates images, or text of another kind, or has an attention for
+            alignments
     """
     vocabularies = (saved.source, saved.target_vocabulary)
     if not all(isinstance(one, SentencePieceVocabulary) for one in vocabularies):
@@ -22,6 +23,10 @@ def check_text_model(saved: SavedModel, option: str) -> None:
     if saved.experiment.data.is_right_to_left:
         raise UserError(
             f"--{option}: data.target_order: right_to_left has no counterpart there; write FILE.nmt"
+        )
+    if saved.model.alignment is not None:
+        raise UserError(
+            f"--{option}: model.alignment_size has no counterpart there; write FILE.nmt"
         )
     preparation = saved.preparation
     if preparation.pre or preparation.post or preparation.placeholders:

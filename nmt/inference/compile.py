@@ -39,7 +39,7 @@ from nmt.inference.output_selection import CandidateBatch, SelectableOutput, Sel
 from nmt.inference.override import can_override
 from nmt.inference.token_cache import Projections, TokenProjectionCache
 from nmt.model.interfaces import Memory, Prediction, State, select_rows
-from nmt.model.seq2seq import Seq2Seq
+from nmt.model.seq2seq import Seq2Seq, split_memory
 from nmt.native import library
 
 Tree = TypeVar("Tree")
@@ -169,12 +169,14 @@ class InferenceModel:
 
     def _start(self, source: Source, source_mask_bs: Bool[Tensor, "b _"]) -> tuple[Memory, State]:
         with autocast(self.precision, self.device):
-            return self._decoder.start(self._model.encode(source, source_mask_bs))
+            encoded = self._model.encode(source, source_mask_bs)
+            memory, state = self._decoder.start(encoded)
+            return self._model.with_alignment(memory, encoded), state
 
     def _step(self, tokens_n: Int[Tensor, " n"], memory: Memory, state: State) -> Prediction:
         selected = memory if isinstance(memory, SelectedMemory) else None
         with autocast(self.precision, self.device):
-            own_memory = memory if selected is None else selected.memory
+            own_memory, alignment = split_memory(memory if selected is None else selected.memory)
             output = self._decoder.step(self._project_tokens(tokens_n), own_memory, state)
             if selected is None:
                 logits_nv = self._model.output_layer(output.output_nd).float()
@@ -185,6 +187,7 @@ class InferenceModel:
                 output.weights_ns,
                 output.state,
                 None if selected is None else selected.outputs,
+                self._model.align(output.output_nd, alignment),
             )
 
     def _compute_projections(self, tokens_n: Int[Tensor, " n"]) -> Projections:
@@ -245,6 +248,8 @@ def compile_model(
     output = SelectableOutput(copied.output_layer, kind) if selects_outputs else None
     if kind is not None:
         replace_linear_layers(copied.decoder, kind, exact_kind)
+        if copied.alignment is not None:
+            replace_linear_layers(copied.alignment, exact_kind, exact_kind)
         layer = copied.output_layer
         # The new layer is no `nn.Linear`, the declared type of the attribute.
         setattr(copied, "output_layer", kind(layer.weight, layer.bias))  # noqa: B010

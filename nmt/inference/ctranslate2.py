@@ -77,6 +77,9 @@ def build_spec(model: Seq2Seq, option: str, remedy: str, location: str = "") -> 
     if type(encoder) is not TransformerEncoder or type(decoder) is not TransformerDecoder:
         message = f"requires the encoder and the decoder transformer; {remedy}"
         raise UserError(f"{option}: {message}", location)
+    if model.alignment is not None:
+        message = f"does not support model.alignment_size; {remedy}"
+        raise UserError(f"{option}: {message}", location)
     try:
         from ctranslate2.specs import TransformerSpec
     except ImportError:

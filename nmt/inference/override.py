@@ -12,12 +12,14 @@ from nmt.model.attention.mechanisms.multi_head import MultiHeadAttention
 from nmt.model.decoders.transformer import TransformerMemory
 from nmt.model.interfaces import AnyDecoder, Memory
 from nmt.model.layers.multi_head import Heads
+from nmt.model.seq2seq import AlignedMemory, split_memory
 
 
 def can_override(decoder: AnyDecoder, memory: Memory) -> bool:
     """Return whether `override_attention` applies to the memory of a decoder."""
     if isinstance(memory, SelectedMemory):
         memory = memory.memory
+    memory, _ = split_memory(memory)
     if isinstance(memory, TransformerMemory):
         return True
     mechanisms = [part for part in decoder.modules() if isinstance(part, Mechanism)]
@@ -47,6 +49,8 @@ def override_attention(
     """
     if isinstance(memory, SelectedMemory):
         return memory._replace(memory=override_attention(memory.memory, weights_bs, given_b))
+    if isinstance(memory, AlignedMemory):
+        return memory._replace(decoder=override_attention(memory.decoder, weights_bs, given_b))
     if isinstance(memory, AttentionMemory):
         return memory._replace(values_bse=_constant(memory.values_bse, weights_bs, given_b))
     layers = [

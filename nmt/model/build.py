@@ -10,6 +10,8 @@ from nmt.config.choices import RecurrenceBackend, TiedEmbeddings
 from nmt.data.images import ImageSize
 from nmt.errors import UserError
 from nmt.model.attention.mechanism import Mechanism
+from nmt.model.attention.mechanisms.global_attention import GlobalAttention
+from nmt.model.attention.scores.additive import AdditiveScore
 from nmt.model.decoders.recurrent import RecurrentDecoder
 from nmt.model.interfaces import AnyDecoder
 from nmt.model.seq2seq import Embedding, Seq2Seq
@@ -35,6 +37,8 @@ class ModelOptions(Protocol):
     def target_word_dropout(self) -> float: ...
     @property
     def tied_embeddings(self) -> TiedEmbeddings: ...
+    @property
+    def alignment_size(self) -> int | None: ...
     @property
     def encoder(self) -> ComponentConfig: ...
     @property
@@ -90,8 +94,14 @@ def build_model(
     target_embedding = Embedding(
         target_tokens, size, dropout, config.target_word_dropout, tied=tied != "none"
     )
+    alignment = None
+    if config.alignment_size is not None:
+        sizes = decoder.output_size, encoder.output_size
+        alignment = GlobalAttention(AdditiveScore(*sizes, hidden_size=config.alignment_size))
     try:
-        return Seq2Seq(source_embedding, encoder, target_embedding, decoder, tied=tied)
+        return Seq2Seq(
+            source_embedding, encoder, target_embedding, decoder, alignment=alignment, tied=tied
+        )
     except ValueError as error:
         raise UserError(str(error)) from error
 

@@ -43,6 +43,7 @@ from typing import Any, ClassVar, Generic, NamedTuple, TypeAlias, TypeVar
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from torch.nn.functional import pad
 from torch.utils._pytree import tree_map_only
 
 Memory: TypeAlias = object
@@ -215,11 +216,14 @@ class DecoderOutput(NamedTuple):
         output_btd: inputs of the output layer at every target position
         auxiliary: arguments of `Decoder.auxiliary_loss`, tensors whose first axes are b t
         weights_bts: attention weights, if they are needed and the decoder has attention
+        alignment_bts: weights that align each target token, from `Seq2Seq.forward`, if they are
+            needed and the model has an attention for alignments
     """
 
     output_btd: Float[Tensor, "b t d"]
     auxiliary: tuple[Tensor, ...] = ()
     weights_bts: Float[Tensor, "b t s"] | None = None
+    alignment_bts: Float[Tensor, "b t s"] | None = None
 
 
 class Decoder(nn.Module, ABC, Generic[M, S]):
@@ -313,12 +317,15 @@ class Prediction(NamedTuple):
         weights_ns: attention weights; None from a decoder without attention
         state: the new state
         outputs: the tokens that the distribution is limited to; None for the whole vocabulary
+        alignment_ns: weights that align the last token, which this step has read; None from a model
+            without an attention for alignments
     """
 
     log_probs_nv: Float[Tensor, "n v"]
     weights_ns: Float[Tensor, "n s"] | None
     state: State
     outputs: OutputTokens | None = None
+    alignment_ns: Float[Tensor, "n s"] | None = None
 
     def over_vocabulary(self) -> "Prediction":
         """Return the prediction with -inf for all tokens that are not among the outputs."""
@@ -330,3 +337,12 @@ class Prediction(NamedTuple):
         # The maximum, because entries without probability repeat a token.
         log_probs_nv.scatter_reduce_(1, tokens_nv, self.log_probs_nv, "amax")
         return self._replace(log_probs_nv=log_probs_nv, outputs=None)
+
+
+def align_read_tokens(weights: Float[Tensor, "*b t s"]) -> Float[Tensor, "*b t s"]:
+    """Move the weights of each step to the token that it has read: row t becomes row t - 1.
+
+    The first step reads `<s>`. The last token, `</s>` in a complete sentence, is read by no step;
+    its row is zero.
+    """
+    return pad(weights[..., 1:, :], (0, 0, 0, 1))

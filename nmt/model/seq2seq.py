@@ -1,12 +1,13 @@
 """The encoder-decoder model of log p(target | source), and its embeddings."""
 
 from math import sqrt
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from nmt.data.batch import Source, TokenGroups
+from nmt.model.attention.mechanism import AttentionMemory, Mechanism
 from nmt.model.interfaces import (
     AnyDecoder,
     DecoderOutput,
@@ -15,6 +16,7 @@ from nmt.model.interfaces import (
     Memory,
     Prediction,
     State,
+    align_read_tokens,
 )
 from nmt.model.layers.dropout import dropout as apply_dropout
 from nmt.model.layers.embedding import embed
@@ -77,14 +79,37 @@ class Embedding(nn.Module):
         )
 
 
+class AlignedMemory(NamedTuple):
+    """Memory of a decoder, and that of the attention for alignments."""
+
+    decoder: Memory
+    alignment: AttentionMemory
+
+
+def split_memory(memory: Memory) -> tuple[Memory, AttentionMemory | None]:
+    """Return the memories of the decoder and of the attention for alignments, if there is one."""
+    if isinstance(memory, AlignedMemory):
+        return memory.decoder, memory.alignment
+    return memory, None
+
+
 class Seq2Seq(nn.Module):
     """An encoder, a decoder, the embeddings of both sides, and an output layer.
+
+    An attention for word alignments has no effect on translations. Its query is the decoder output
+    o, the input of the output layer, of the step after the aligned token y_t:
+
+        α_t = attend(o_{t+1}, h)        Chen et al. 2020, "Accurate Word Alignment Induction from
+                                        Neural Machine Translation", section 3.2
+
+    Attention of the decoder at step t is computed before y_t is known, o_{t+1} after y_t was read.
 
     Args:
         source_embedding: embedding of source tokens; None for an encoder of images
         encoder: the encoder
         target_embedding: embedding of target tokens
         decoder: the decoder
+        alignment: the attention for alignments; None if the decoder's attention aligns
         tied: `decoder` shares the target embedding with the output layer, `all` also with the
             source embedding; Press and Wolf 2017
 
@@ -99,11 +124,13 @@ class Seq2Seq(nn.Module):
         target_embedding: Embedding,
         decoder: AnyDecoder,
         *,
+        alignment: Mechanism | None = None,
         tied: Tying = "none",
     ) -> None:
         super().__init__()
         self.source_embedding, self.encoder = source_embedding, encoder
         self.target_embedding, self.decoder = target_embedding, decoder
+        self.alignment = alignment
         tokens, size = target_embedding.weight.shape
         self.output_layer = nn.Linear(decoder.output_size, tokens)
         nn.init.zeros_(self.output_layer.bias)
@@ -172,19 +199,46 @@ class Seq2Seq(nn.Module):
             embedded_btm = self.target_embedding(target_in_bt, target_groups)
             # A decoder from elsewhere may not have the parameter.
             options = {"need_weights": True} if need_weights else {}
-            return self.decoder(embedded_btm, encoded, **options)
+            output: DecoderOutput = self.decoder(embedded_btm, encoded, **options)
+            if need_weights and self.alignment is not None:
+                memory = self.alignment.prepare(encoded)
+                attended, _ = self.alignment(output.output_btd, memory, ())
+                output = output._replace(alignment_bts=align_read_tokens(attended.weights_bqs))
+            return output
 
     def start(self, source: Source, source_mask_bs: Bool[Tensor, "b _"]) -> tuple[Memory, State]:
-        """Encode a batch of sources; return the decoder's memory and initial state."""
-        return self.decoder.start(self.encode(source, source_mask_bs))
+        """Encode a batch of sources; return memory and initial state of the decoder."""
+        encoded = self.encode(source, source_mask_bs)
+        memory, state = self.decoder.start(encoded)
+        return self.with_alignment(memory, encoded), state
+
+    def with_alignment(self, memory: Memory, source: Encoded) -> Memory:
+        """Return the memory of the decoder, with that of the attention for alignments, if any."""
+        if self.alignment is None:
+            return memory
+        return AlignedMemory(memory, self.alignment.prepare(source))
+
+    def align(
+        self, output_nd: Float[Tensor, "n d"], memory: AttentionMemory | None
+    ) -> Float[Tensor, "n s"] | None:
+        """Return the weights that align the tokens that decoder outputs have read, or None."""
+        if self.alignment is None or memory is None:
+            return None
+        return self.alignment.attend(output_nd, memory, ()).weights_ns
 
     def step(self, tokens_n: Int[Tensor, " n"], memory: Memory, state: State) -> Prediction:
         """Return the distribution of the next token of n hypotheses, given their last tokens.
 
         `nmt.inference.compile_model` makes a copy that computes the same faster.
         """
+        memory, alignment = split_memory(memory)
         embedded_nm = self.target_embedding(tokens_n)
         output = self.decoder.step(embedded_nm, memory, state)
         # Search adds log-probabilities over many steps, so they are float32 in any case.
         logits_nv = self.output_layer(output.output_nd).float()
-        return Prediction(logits_nv.log_softmax(dim=-1), output.weights_ns, output.state)
+        return Prediction(
+            logits_nv.log_softmax(dim=-1),
+            output.weights_ns,
+            output.state,
+            alignment_ns=self.align(output.output_nd, alignment),
+        )

@@ -12,7 +12,9 @@ The row and the column of `</s>` are excluded. A target piece is linked to the s
 largest weight, the first one if several are equal. For words, weights are summed over the pieces of
 a source word and averaged over the pieces of a target word before the largest is selected, so a
 target word has one link. A target without weight on any source piece has no link; hard attention,
-for example, may select `</s>`. A word that normalization removes has no pieces and no links.
+for example, may select `</s>`. A word that normalization removes has no pieces and no links. For an
+attention that was trained so, `</s>` of the source is the empty word, and a target whose largest
+weight is on it has no link.
 
 A Pharaoh file has one line per sentence with 0-based links `source-target` separated by spaces:
 `0-0 2-1`.
@@ -46,24 +48,33 @@ class AttentionMatrix(NamedTuple):
 
 
 def piece_alignment(
-    weights_ts: Float[Tensor, "t s"], source_count: int, target_count: int
+    weights_ts: Float[Tensor, "t s"],
+    source_count: int,
+    target_count: int,
+    *,
+    has_empty_word: bool = False,
 ) -> list[Link]:
     """Return the links between pieces in the order of the target.
 
     Args:
         weights_ts: attention weights of one sentence
         source_count, target_count: number of pieces, `</s>` excluded
+        has_empty_word: whether `</s>` of the source is the empty word
     """
     _check_shape(weights_ts, source_count, target_count)
-    return _links_to_largest(weights_ts[:target_count, :source_count])
+    return _links_to_largest(weights_ts[:target_count], source_count, has_empty_word)
 
 
 def word_alignment(
-    weights_ts: Float[Tensor, "t s"], source: SegmentedText, target: SegmentedText
+    weights_ts: Float[Tensor, "t s"],
+    source: SegmentedText,
+    target: SegmentedText,
+    *,
+    has_empty_word: bool = False,
 ) -> list[Link]:
-    """Return the links between words in the order of the target."""
-    weights_ts = word_weights(weights_ts, source, target)
-    return _links_to_largest(weights_ts[: len(target.words), : len(source.words)])
+    """Return the links between words in the order of the target; see `piece_alignment`."""
+    weights_ts = word_weights(weights_ts, source, target)[: len(target.words)]
+    return _links_to_largest(weights_ts, len(source.words), has_empty_word)
 
 
 def end_labels(
@@ -107,14 +118,19 @@ def to_pharaoh(links: Iterable[Link]) -> str:
     return " ".join(f"{source}-{target}" for source, target in links)
 
 
-def _links_to_largest(weights_ts: Float[Tensor, "t s"]) -> list[Link]:
+def _links_to_largest(
+    weights_ts: Float[Tensor, "t s"], source_count: int, has_empty_word: bool
+) -> list[Link]:
     # NumPy's argmax returns the first of equal values; torch's may return any of them.
     weights = weights_ts.detach().float().cpu().numpy()
+    if not has_empty_word:
+        weights = weights[:, :source_count]
     if not weights.size:
         return []
     best = np.argmax(weights, axis=1)
     # A row without weight has no link, although argmax returns its first position.
-    return [(int(best[t]), t) for t in range(len(best)) if weights[t, best[t]] > 0]
+    linked = (weights.max(axis=1) > 0) & (best < source_count)
+    return [(int(best[t]), t) for t in range(len(best)) if linked[t]]
 
 
 def _check_shape(weights_ts: Tensor, source_count: int, target_count: int) -> None:

@@ -29,6 +29,8 @@ def attention_views(
 ) -> list[dict[str, Translation]]:
     """Return copies of translations with the attention of each model, by the name of the model.
 
+    Copies have no `alignment_weights`.
+
     Args:
         models: models and their readers by name
         texts: the source lines, with their tags
@@ -92,6 +94,7 @@ def _model_views(
             source_pieces=tuple(reader.pieces(ids[row])),
             source_spans=tuple(reader.spans_after_tag(text, len(text) - len(one.source))),
             n_best=(),
+            alignment_weights=None,
         )
         views.append(
             {

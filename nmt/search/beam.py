@@ -206,6 +206,7 @@ class Extension(NamedTuple):
         coverage_bcs: sum of each candidate's attention weights; see `BeamState`
         survivor_bk: column of the candidate in each slot of the next beam
         weights_bks: attention weights of the hypotheses that were extended
+        alignment_bks: weights that align their last tokens
     """
 
     beam: BeamState
@@ -215,6 +216,7 @@ class Extension(NamedTuple):
     coverage_bcs: Float[Tensor, "b c #s"]
     survivor_bk: Int[Tensor, "b k"]
     weights_bks: Float[Tensor, "b k s"] | None
+    alignment_bks: Float[Tensor, "b k s"] | None
 
     def beam_step(self, sentences: list[int], scoring: Scoring, length: int) -> BeamStep:
         """Return the candidates for the host, with their scores.
@@ -237,6 +239,7 @@ class Extension(NamedTuple):
             self.survivor_bk,
             self.beam.log_prob_bk,
             self.weights_bks,
+            self.alignment_bks,
         )
 
 
@@ -278,12 +281,14 @@ def extend_beam(
     beam_size = beam.tokens_bk.size(1)
     # The weights of this step belong to the hypotheses before their extension: all continuations of
     # a hypothesis share them.
-    coverage_bks, weights_bks = beam.coverage_bks, None
-    if prediction.weights_ns is not None:
-        # Coverage is a sum over all steps, so it is not in half precision.
-        weights_bks = prediction.weights_ns.float().reshape(*beam.tokens_bk.shape, -1)
-        if keeps_coverage:
-            coverage_bks = coverage_bks + weights_bks
+    weights_bks, alignment_bks = (
+        None if weights_ns is None else weights_ns.float().reshape(*beam.tokens_bk.shape, -1)
+        for weights_ns in (prediction.weights_ns, prediction.alignment_ns)
+    )
+    coverage_bks = beam.coverage_bks
+    if weights_bks is not None and keeps_coverage:
+        # A sum over all steps, so it is not in half precision.
+        coverage_bks = coverage_bks + weights_bks
     constraints = beam.constraints
     if beam.prefixes_bkt is not None or constraints is not None:
         prediction = prediction.over_vocabulary()
@@ -330,7 +335,14 @@ def extend_beam(
     else:  # zeros of width 1
         coverage_bcs = coverage_bks[:, :1].expand(-1, candidates.token_bc.size(1), -1)
     return Extension(
-        next_beam, prediction.state, parent_bk, candidates, coverage_bcs, survivor_bk, weights_bks
+        next_beam,
+        prediction.state,
+        parent_bk,
+        candidates,
+        coverage_bcs,
+        survivor_bk,
+        weights_bks,
+        alignment_bks,
     )
 
 

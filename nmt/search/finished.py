@@ -7,11 +7,12 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from nmt.model.interfaces import align_read_tokens
 from nmt.search.beam_tree import BeamLeaf, BeamNode, BeamTree
 from nmt.search.candidates import NEG_INF, Candidates
 from nmt.search.hypothesis import Hypothesis
 from nmt.search.scoring import Scoring
-from nmt.search.step import check_no_nan, without_padding
+from nmt.search.step import check_no_nan, stack_steps
 
 EarlyStopping = Literal["exact", "heuristic"]
 """When a sentence is done; see `beam_search`."""
@@ -30,6 +31,7 @@ class BeamStep(NamedTuple):
         survivor_bk: column of the candidate in each slot of the next beam
         log_prob_bk: log-probability of each slot of the next beam; -inf for an empty slot
         weights_bks: attention weights of the hypotheses that were extended
+        alignment_bks: weights that align their last tokens
     """
 
     sentences: list[int]
@@ -38,6 +40,7 @@ class BeamStep(NamedTuple):
     survivor_bk: Int[Tensor, "b k"]
     log_prob_bk: Float[Tensor, "b k"]
     weights_bks: Float[Tensor, "b k s"] | None
+    alignment_bks: Float[Tensor, "b k s"] | None
 
 
 class CompleteHypothesis(NamedTuple):
@@ -225,20 +228,16 @@ class FinishedHypotheses:
         self, sentence: int, complete: CompleteHypothesis, *, finished: bool
     ) -> Hypothesis:
         path = list(self._path(sentence, complete))[::-1]
-        weights = [
-            node.step.weights_bks[node.row, node.slot]
-            for node in path
-            if node.step.weights_bks is not None
-        ]
+        mask_s = self._source_mask_bs[sentence]
+        alignment_ts = stack_steps((node.own(node.step.alignment_bks) for node in path), mask_s)
         return Hypothesis(
             [node.step.tokens[node.row][node.column] for node in path],
             complete.score,
             complete.log_prob,
             [node.step.token_log_probs[node.row][node.column] for node in path],
-            without_padding(torch.stack(weights), self._source_mask_bs[sentence])
-            if weights
-            else None,
+            stack_steps((node.own(node.step.weights_bks) for node in path), mask_s),
             finished,
+            alignment_ts=None if alignment_ts is None else align_read_tokens(alignment_ts),
         )
 
     def _with_leaves(
@@ -298,6 +297,7 @@ class _Backpointers(NamedTuple):
     parents: list[list[int]]
     survivors: list[list[int]]
     weights_bks: Float[Tensor, "b k s"] | None
+    alignment_bks: Float[Tensor, "b k s"] | None
     log_probs: list[list[float]]
     scores: list[list[float]]
 
@@ -310,6 +310,7 @@ class _Backpointers(NamedTuple):
             step.candidates.parent_bc.tolist(),
             step.survivor_bk.tolist(),
             step.weights_bks,
+            step.alignment_bks,
             step.candidates.log_prob_bc.tolist() if keeps_scores else [],
             step.score_bc.tolist() if keeps_scores else [],
         )
@@ -322,3 +323,7 @@ class _Node(NamedTuple):
     row: int
     column: int
     slot: int
+
+    def own(self, weights_bks: Float[Tensor, "b k s"] | None) -> Float[Tensor, " s"] | None:
+        """Return the weights of the hypothesis that the token extends."""
+        return None if weights_bks is None else weights_bks[self.row, self.slot]

@@ -33,6 +33,8 @@ class Hypothesis(NamedTuple):
         finished: False if the maximum length was reached before `eos`
         model_scores: scores by each model of reranking, that of the search first
         leaf: its last node in the tree of the beam; None unless beam search recorded the tree
+        alignment_ts: weights that align each token, as `weights_ts`; zero for a last token, which
+            no step has read; None from a model without an attention for alignments
     """
 
     tokens: list[int]
@@ -43,6 +45,7 @@ class Hypothesis(NamedTuple):
     finished: bool
     model_scores: tuple[float, ...] = ()
     leaf: BeamLeaf | None = None
+    alignment_ts: Float[Tensor, "t s"] | None = None
 
     @property
     def content(self) -> list[int]:

@@ -141,7 +141,8 @@ def intervening(step: Step, override: Override) -> Step:
         given_b, weights_bs = tables.given_bt[:, position], tables.weights_bts[:, position]
         if given_b.any():
             inner = override(inner, weights_bs, given_b)
-        log_probs_nv, weights_ns, inner_state, outputs = step(tokens_n, inner, inner_state)
+        prediction = step(tokens_n, inner, inner_state)
+        log_probs_nv, weights_ns, inner_state, outputs, _ = prediction
         hypotheses = len(tokens_n) // len(given_b)
         if weights_ns is not None:
             own_ns = weights_bs.to(weights_ns).repeat_interleave(hypotheses, 0)
@@ -153,11 +154,10 @@ def intervening(step: Step, override: Override) -> Step:
         else:
             outputs_nv = outputs.tokens_bv.repeat_interleave(hypotheses, 0)
         is_other_nv = (fixed_n1 >= 0) & (outputs_nv != fixed_n1)
-        return Prediction(
-            log_probs_nv.masked_fill(is_other_nv, NEG_INF),
-            weights_ns,
-            (position_n + 1, inner_state),
-            outputs,
+        return prediction._replace(
+            log_probs_nv=log_probs_nv.masked_fill(is_other_nv, NEG_INF),
+            weights_ns=weights_ns,
+            state=(position_n + 1, inner_state),
         )
 
     return intervened

@@ -134,7 +134,9 @@ def to_translation(
         text, spans = vocabulary.decode_with_spans(tokens)
         if replace_unknown and vocabulary.unk in tokens:
             segmented = SegmentedText(source, source_spans)
-            words = _source_words(segmented, len(tokens), hypothesis.weights_ts)
+            weights_ts = hypothesis.alignment_ts
+            weights_ts = hypothesis.weights_ts if weights_ts is None else weights_ts
+            words = _source_words(segmented, len(tokens), weights_ts)
             words = [
                 word if i == vocabulary.unk else None for i, word in zip(tokens, words, strict=True)
             ]
@@ -158,6 +160,7 @@ def to_translation(
         source_spans=tuple(source_spans),
         spans=tuple(spans),
         model_scores=hypothesis.model_scores,
+        alignment_weights=hypothesis.alignment_ts,
     )
 
 

@@ -1,6 +1,6 @@
 """The step function, which is all that search knows of a model, and helpers for its tensors."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from jaxtyping import Bool, Float
@@ -42,11 +42,17 @@ def source_mask_on_cpu(
     return source_mask_bs.cpu()
 
 
-def without_padding(
-    weights_ts: Float[Tensor, "t s"], mask_s: Bool[Tensor, "#s"]
-) -> Float[Tensor, "t r"]:
-    """Return the attention weights of one sentence without the columns of padding."""
-    return weights_ts[:, mask_s.expand(weights_ts.size(1))]
+def stack_steps(
+    weights: Iterable[Float[Tensor, " s"] | None], mask_s: Bool[Tensor, "#s"]
+) -> Float[Tensor, "t r"] | None:
+    """Return the weights of all steps of one sentence without the columns of padding.
+
+    Args:
+        weights: weights of each step; None at every step of a model without them
+        mask_s: False for padding
+    """
+    rows = [weights_s for weights_s in weights if weights_s is not None]
+    return torch.stack(rows)[:, mask_s.expand(len(rows[0]))] if rows else None
 
 
 def check_no_nan(log_probs: Float[Tensor, "..."]) -> None:

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from nmt.errors import UserError
-from nmt.model.interfaces import Memory, State, select_rows
+from nmt.model.interfaces import Memory, State, align_read_tokens, select_rows
 from nmt.search.candidates import NEG_INF, select_candidates
 from nmt.search.constraints.rules import ConstraintState
 from nmt.search.hypothesis import Alternative, Hypothesis
@@ -22,7 +22,7 @@ from nmt.search.step import (
     check_no_nan,
     device_of,
     source_mask_on_cpu,
-    without_padding,
+    stack_steps,
 )
 
 MIN_PARAMETER = 1e-100  # of sampling: float32 log-probabilities divided by it fit in float64
@@ -237,7 +237,7 @@ def decode_stepwise(
     while sentences:
         # One hypothesis per sentence, so that b is n and no row needs to be reordered.
         prediction = step(tokens_b, memory, state).over_vocabulary()
-        log_probs_bv, weights_bs, state, _ = prediction
+        log_probs_bv, weights_bs, state, _, alignment_bs = prediction
         scoring.check(weights_bs)
         # A NaN would not stop the selection of a token, only make it arbitrary.
         check_no_nan(log_probs_bv)
@@ -250,10 +250,15 @@ def decode_stepwise(
             parent_b1 = torch.zeros_like(tokens_b[:, None])
             constraints = constraints.append(parent_b1, tokens_b[:, None], position + 1)
         log_prob_b = log_probs_bv.gather(1, tokens_b[:, None])[:, 0]
-        weights = [None] * len(sentences) if weights_bs is None else weights_bs.float().cpu()
-        extended = zip(sentences, tokens_b.tolist(), log_prob_b.tolist(), weights, strict=True)
-        for sentence, token, log_prob, weights_s in extended:
-            partial[sentence].append(token, log_prob, weights_s)
+        weights, alignment = (
+            [None] * len(sentences) if one_bs is None else one_bs.float().cpu()
+            for one_bs in (weights_bs, alignment_bs)
+        )
+        rows = zip(tokens_b.tolist(), log_prob_b.tolist(), weights, alignment, strict=True)
+        for sentence, (token, log_prob, weights_s, alignment_s) in zip(
+            sentences, rows, strict=True
+        ):
+            partial[sentence].append(token, log_prob, weights_s, alignment_s)
         # Sentences that have ended leave the batch, because a step takes time for every row.
         kept = [row for row, sentence in enumerate(sentences) if partial[sentence].is_active]
         if len(kept) < len(sentences):
@@ -281,30 +286,41 @@ class _PartialHypothesis:
         self._tokens: list[int] = []
         self._log_probs: list[float] = []
         self._weights: list[Tensor] = []
+        self._alignment: list[Tensor] = []
 
     @property
     def is_active(self) -> bool:
         return self._tokens[-1] != self._eos and len(self._tokens) < self._max_length
 
-    def append(self, token: int, log_prob: float, weights_s: Float[Tensor, "s"] | None) -> None:
+    def append(
+        self,
+        token: int,
+        log_prob: float,
+        weights_s: Float[Tensor, "s"] | None,
+        alignment_s: Float[Tensor, "s"] | None,
+    ) -> None:
         self._tokens.append(token)
         self._log_probs.append(log_prob)
         if weights_s is not None:
             self._weights.append(weights_s)
+        if alignment_s is not None:
+            self._alignment.append(alignment_s)
 
     def complete(self, scoring: Scoring, mask_s: Bool[Tensor, "#s"]) -> Hypothesis:
         """Return the hypothesis with its score."""
-        weights_ts = torch.stack(self._weights) if self._weights else torch.zeros(1, 1)
+        coverage_s = torch.stack(self._weights).sum(0) if self._weights else torch.zeros(1)
+        alignment_ts = stack_steps(self._alignment, mask_s)
         # float64, as in beam search's scores: the sum of a long target keeps its digits.
         log_prob = torch.tensor(self._log_probs, dtype=torch.float64).sum()
-        score = scoring.scores(log_prob, len(self._tokens), weights_ts.sum(0), mask_s)
+        score = scoring.scores(log_prob, len(self._tokens), coverage_s, mask_s)
         return Hypothesis(
             self._tokens,
             float(score),
             float(log_prob),
             self._log_probs,
-            without_padding(weights_ts, mask_s) if self._weights else None,
+            stack_steps(self._weights, mask_s),
             self._tokens[-1] == self._eos,
+            alignment_ts=None if alignment_ts is None else align_read_tokens(alignment_ts),
         )
 
 

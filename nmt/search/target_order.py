@@ -37,7 +37,8 @@ def reorder(items: Sequence[Item], order: Sequence[int]) -> list[Item]:
 def in_text_order(hypothesis: Hypothesis) -> Hypothesis:
     """Return a hypothesis that was generated from right to left in the order of its text."""
     order = text_order(len(hypothesis.content), len(hypothesis.tokens))
-    weights_ts, leaf = hypothesis.weights_ts, hypothesis.leaf
+    weights_ts, alignment_ts = hypothesis.weights_ts, hypothesis.alignment_ts
+    leaf = hypothesis.leaf
     if leaf is not None:
         leaf = leaf._replace(tree=leaf.tree._replace(right_to_left=True))
     return hypothesis._replace(
@@ -45,4 +46,5 @@ def in_text_order(hypothesis: Hypothesis) -> Hypothesis:
         token_log_probs=reorder(hypothesis.token_log_probs, order),
         weights_ts=None if weights_ts is None else weights_ts[order],
         leaf=leaf,
+        alignment_ts=None if alignment_ts is None else alignment_ts[order],
     )

@@ -26,6 +26,9 @@ if TYPE_CHECKING:  # matplotlib is an extra
     from nmt.evaluation.plots import AttentionFigure
 
 
+TENSORS = ("attention", "alignment_weights")
+
+
 class OtherPiece(NamedTuple):
     """A piece that the model could have continued a translation with, and its log-probability."""
 
@@ -65,6 +68,8 @@ class Translation:
             unless `quality` is requested
         beam_tree: all hypotheses that were in the beam; None if not requested, or without a
             translation
+        alignment_weights: weights that align each target piece, in the shape of `attention`; None
+            from a model without an attention for alignments, whose `attention` aligns
     """
 
     source: str
@@ -85,6 +90,7 @@ class Translation:
     entropies: tuple[float, ...] = field(default=(), repr=False)
     model_scores: tuple[float, ...] = field(default=(), repr=False)
     beam_tree: BeamTree | None = field(default=None, repr=False)
+    alignment_weights: Float[Tensor, "t s"] | None = field(default=None, compare=False, repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the state for pickling, with attention as an array.
@@ -92,13 +98,13 @@ class Translation:
         A pickled tensor would occupy shared memory and a file descriptor until it is read.
         """
         state = dict(vars(self))
-        if self.attention is not None:
-            state["attention"] = self.attention.numpy()
+        for name in TENSORS:
+            state[name] = None if state[name] is None else state[name].numpy()
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        if state["attention"] is not None:  # shares the array's memory
-            state["attention"] = torch.from_numpy(state["attention"])
+        for name in TENSORS:  # shares the array's memory
+            state[name] = None if state[name] is None else torch.from_numpy(state[name])
         vars(self).update(state)
 
     @cached_property
@@ -108,17 +114,18 @@ class Translation:
             raise UserError("an image has no words to align; use the alignment of pieces")
         if not self.pieces:
             return []
-        return word_alignment(
-            self._require_attention(), self.segmented_source, self.segmented_target
-        )
+        weights_ts, has_empty_word = self._aligning_weights()
+        source, target = self.segmented_source, self.segmented_target
+        return word_alignment(weights_ts, source, target, has_empty_word=has_empty_word)
 
     @cached_property
     def piece_alignment(self) -> list[Link]:
         """Links (source, target) between pieces, 0-based."""
         if not self.pieces:
             return []
-        weights_ts = self._require_attention()
-        return piece_alignment(weights_ts, len(self.source_pieces), len(self.pieces))
+        weights_ts, has_empty_word = self._aligning_weights()
+        counts = len(self.source_pieces), len(self.pieces)
+        return piece_alignment(weights_ts, *counts, has_empty_word=has_empty_word)
 
     @cached_property
     def attention_matrix(self) -> AttentionMatrix | None:
@@ -152,10 +159,13 @@ class Translation:
         """The translation with its words and pieces."""
         return SegmentedText(self.text, self.spans)
 
-    def _require_attention(self) -> Float[Tensor, "t s"]:
+    def _aligning_weights(self) -> tuple[Float[Tensor, "t s"], bool]:
+        """Return the weights of alignments, and whether they may select the empty word."""
+        if self.alignment_weights is not None:
+            return self.alignment_weights, True
         if self.attention is None:
             raise UserError("alignments require a model with attention")
-        return self.attention
+        return self.attention, False
 
     def __str__(self) -> str:
         return self.text
@@ -188,7 +198,8 @@ class Translation:
         """Return the translation as plain data for JSON."""
         # An image has no words to align; an empty translation has no links, with or without
         # attention.
-        has_words = self.grid is None and (self.attention is not None or not self.pieces)
+        aligns = self.attention is not None or self.alignment_weights is not None
+        has_words = self.grid is None and (aligns or not self.pieces)
         alternatives = [[one._asdict() for one in others] for others in self.alternatives]
         fields: dict[str, object] = {
             "source": self.source,

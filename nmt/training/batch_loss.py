@@ -4,10 +4,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from nmt.data.batch import Batch
+from nmt.data.batch import Batch, PieceAlignment
+from nmt.model.interfaces import DecoderOutput
 from nmt.model.layers.padding import remove_padding
 from nmt.model.seq2seq import Seq2Seq
-from nmt.training.guided_alignment import alignment_loss
+from nmt.training.guided_alignment import alignment_loss, empty_word_loss
 from nmt.training.loss import IGNORED, smoothed_cross_entropy
 from nmt.training.minimum_risk import Candidates, risk_loss
 
@@ -25,8 +26,8 @@ def batch_loss(
     """Compute the sums of the training loss and of the nll over the target tokens of a batch.
 
     The training loss is `smoothed_cross_entropy` plus the decoder's auxiliary loss, if it has one,
-    and plus `guidance` times `alignment_loss`, if the batch has an alignment. With R-Drop it is the
-    mean of two passes, plus half of `consistency` times the divergence of their distributions:
+    and plus `guidance` times the alignment losses, if the batch has an alignment. With R-Drop it is
+    the mean of two passes, plus half of `consistency` times the divergence of their distributions:
     equation 4 of Liang et al. 2021, divided by 2 so that the scale of the gradient is as without.
 
     Args:
@@ -77,9 +78,20 @@ def batch_loss(
             auxiliary_loss = model.decoder.auxiliary_loss(output.auxiliary, nll_bt, mask_bt)
             loss = loss if auxiliary_loss is None else loss + auxiliary_loss
         if alignment is not None:
-            assert output.weights_bts is not None
-            loss = loss + guidance * alignment_loss(output.weights_bts, alignment)
+            loss = loss + guidance * _guidance_loss(output, batch, alignment)
     return (loss / 2, nll_r.sum() / 2) if consistency else (loss, nll_r.sum())
+
+
+def _guidance_loss(
+    output: DecoderOutput, batch: Batch, alignment: PieceAlignment
+) -> Float[Tensor, ""]:
+    """Compute the alignment losses of the decoder's attention and of that for alignments."""
+    given = [one for one in (output.weights_bts, output.alignment_bts) if one is not None]
+    losses = [alignment_loss(weights_bts, alignment) for weights_bts in given]
+    if output.alignment_bts is not None:
+        masks = batch.source_mask_bs, batch.target_mask_bt
+        losses.append(empty_word_loss(output.alignment_bts, alignment, *masks))
+    return sum(losses[1:], losses[0])
 
 
 class BatchLoss(nn.Module):

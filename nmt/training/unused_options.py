@@ -43,6 +43,7 @@ def check_unused_options(loaded: LoadedExperiment) -> None:
 def check_options_of_attention(loaded: LoadedExperiment, model: Seq2Seq) -> None:
     """Raise UserErrors for options that require attention, with a decoder that lacks it."""
     _raise(loaded, partial(_unsupported_risk, model))
+    aligns = model.alignment is not None
     if model.decoder.has_attention:
         _raise(loaded, partial(_unsupported_guidance, model))
         return
@@ -51,14 +52,14 @@ def check_options_of_attention(loaded: LoadedExperiment, model: Seq2Seq) -> None
 
     def unused(loaded: LoadedExperiment) -> Unused:
         search = loaded.experiment.search
-        if loaded.experiment.training.guided_alignment is not None:
+        if loaded.experiment.training.guided_alignment is not None and not aligns:
             yield "training.guided_alignment", message
         if search.coverage_penalty.type != "none":
             yield "search.coverage_penalty", message
-        if search.replace_unknown:
+        if search.replace_unknown and not aligns:
             yield "search.replace_unknown", message
         given = _given(loaded, "evaluation", EvaluationConfig)
-        if loaded.experiment.evaluation.alignments is not None:
+        if loaded.experiment.evaluation.alignments is not None and not aligns:
             yield "evaluation.alignments", message
         if "pictures" in given and loaded.experiment.evaluation.pictures:
             yield "evaluation.pictures", message

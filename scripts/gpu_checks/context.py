@@ -78,6 +78,7 @@ class SystemConfig:
     source_word_dropout: float = 0.0
     target_word_dropout: float = 0.0
     tied_embeddings: TiedEmbeddings = "none"
+    alignment_size: int | None = None
     image_size: ImageSize | None = None
 
 

@@ -39,7 +39,7 @@ def test_all_errors_are_reported_with_their_lines(errors: Errors) -> None:
         "e.yaml:1: data.valid: is missing; add it",
         "e.yaml:6: model.embeding_size: unknown key; did you mean 'embedding_size'? known: "
         "embedding_size, embedding_dropout, source_word_dropout, target_word_dropout, "
-        "tied_embeddings, encoder, decoder, attention, score",
+        "tied_embeddings, alignment_size, encoder, decoder, attention, score",
         "e.yaml:7: model.embedding_dropout: must be less than 1, got 1.0",
         "e.yaml:9: model.encoder.hidden_size: must be at least 1, got 0",
         "e.yaml:10: model.decoder: unknown decoder 'loung'; did you mean 'luong'? known: "

@@ -19,6 +19,8 @@ from nmt.export.ctranslate2 import write_ctranslate2
 from nmt.export.onnx import write_onnx
 from nmt.inference.ctranslate2 import load_engine
 from nmt.inference.saved_model import SavedModel, load_saved_model
+from nmt.model.attention.mechanisms.global_attention import GlobalAttention
+from nmt.model.attention.scores.additive import AdditiveScore
 from nmt.model.build import build_model
 from nmt.search.translator import Translator
 from tests.commands import PHRASES
@@ -155,3 +157,17 @@ def test_other_decoders_have_no_counterpart_in_ctranslate2(
 ) -> None:
     with pytest.raises(UserError, match="requires the encoder and the decoder transformer"):
         write_ctranslate2(tmp_path / "a", saved)
+
+
+def test_attention_for_alignments_is_refused(saved: SavedModel, tmp_path: Path) -> None:
+    model = random_model(saved, encoder=LAYERS, decoder=LAYERS)
+    model.model.alignment = GlobalAttention(AdditiveScore(32, 32))
+    message = r"model\.alignment_size has no counterpart there; write FILE\.nmt"
+    with pytest.raises(UserError, match=f"--ctranslate2: {message}"):
+        write_ctranslate2(tmp_path / "a", model)
+    with pytest.raises(UserError, match=r"backend ctranslate2: .* model\.alignment_size"):
+        load_engine(model, device=torch.device("cpu"), precision="fp32")
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    with pytest.raises(UserError, match=f"--onnx: {message}"):
+        write_onnx(tmp_path / "a", model)

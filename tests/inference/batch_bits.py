@@ -37,6 +37,8 @@ def systems() -> Iterator[tuple[str, dict[str, Any]]]:
         yield f"luong {score} coverage", options
     for score in ("additive", "general", "location"):
         yield f"luong {score} heads", {"score": score, "score_options": {"heads": 2}}
+    for decoder in ("luong", "transformer"):
+        yield f"{decoder} alignment", {"decoder": decoder, "alignment_size": 36}
     yield "luong local_p location", {"attention": "local_p", "score": "location"}
     for decoder in ("bahdanau", "gnmt", "lstmn", "transformer", "plain", "peeky"):
         yield decoder, {"decoder": decoder}
@@ -69,6 +71,7 @@ def compiled(
     decoder_options: dict[str, Any] | None = None,
     attention_options: dict[str, Any] | None = None,
     score_options: dict[str, Any] | None = None,
+    alignment_size: int | None = None,
     key_scale: float = 1.0,
     precision: str = "fp32",
 ) -> InferenceModel:
@@ -96,6 +99,7 @@ def compiled(
         decoder=part,
         attention=mechanism if attends else None,
         score=own_score if attends and wires(MECHANISMS, mechanism, "score") else None,
+        alignment_size=alignment_size,
     )
     torch.manual_seed(3)
     model = build_model(config, TOKENS, TOKENS).eval()
@@ -137,8 +141,9 @@ def results(
         prediction = model.step(tokens_n, memory, state)
         state, own = prediction.state, slice(row * count, (row + 1) * count)
         found.append(prediction.log_probs_nv[own])
-        if prediction.weights_ns is not None:
-            found.append(prediction.weights_ns[own, : lengths[row]])
+        for weights_ns in (prediction.weights_ns, prediction.alignment_ns):
+            if weights_ns is not None:
+                found.append(weights_ns[own, : lengths[row]])
     return found
 
 

@@ -19,6 +19,7 @@ from nmt.model.build import build_model
 from nmt.model.decoders.bahdanau import BahdanauDecoder
 from nmt.model.interfaces import select_rows
 from nmt.model.seq2seq import Seq2Seq
+from nmt.native import library as native
 from nmt.registry import DECODERS, ComponentConfig
 from tests.meta import make_ready
 from tests.model.small import (
@@ -43,8 +44,8 @@ BAHDANAU = config(decoder=ComponentConfig("bahdanau", {"hidden_size": WIDTH}), s
 @torch.inference_mode()
 def decode(
     model: Seq2Seq | InferenceModel, *, hypotheses: int = 1, rows: slice = slice(None)
-) -> list[tuple[Tensor, Tensor | None]]:
-    """Return log-probabilities and attention weights along fixed targets, by position.
+) -> list[tuple[Tensor, Tensor | None, Tensor | None]]:
+    """Return log-probabilities, attention and alignment weights along fixed targets, by position.
 
     Args:
         model: the model
@@ -62,7 +63,7 @@ def decode(
         tokens_bk = (tokens_b[:, None] + torch.arange(hypotheses)) % PIECES
         prediction = model.step(tokens_bk.flatten(), memory, state)
         state = prediction.state
-        found.append((prediction.log_probs_nv, prediction.weights_ns))
+        found.append((prediction.log_probs_nv, prediction.weights_ns, prediction.alignment_ns))
     return found
 
 
@@ -91,6 +92,21 @@ def test_compiled_step_equals_trained_step_with_all_options(
 
 
 EVERY_DECODER = [parameter for parameter in every_part_once() if parameter.id in DECODERS]
+
+
+@pytest.mark.usefixtures("elementwise")
+@pytest.mark.parametrize("has_kernels", [False, True])
+@pytest.mark.parametrize("model", EVERY_DECODER)
+def test_compiled_alignments_equal_those_of_the_trained_module(
+    model: ModelConfig, has_kernels: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not has_kernels:
+        monkeypatch.setattr(native, "is_available", lambda: False)
+    model = model.model_copy(update={"alignment_size": 5})
+    _assert_equal_steps(model, 3, torch.float32)
+    built = build(model, torch.float32)
+    weights = [one[2] for one in decode(compile_model(built, precision="int8"))]
+    assert all(one is not None and bool((one.sum(-1) - 1).abs().max() < 1e-5) for one in weights)
 
 
 @pytest.mark.usefixtures("elementwise")
@@ -199,7 +215,7 @@ def test_bits_of_a_sentence_do_not_depend_on_large_keys_of_its_batch(
     for sentence in range(3):
         alone = decode(compiled, hypotheses=4, rows=slice(sentence, sentence + 1))
         part = slice(4 * sentence, 4 * sentence + 4)
-        for (log_probs, _), (alone_log_probs, _) in zip(together, alone, strict=True):
+        for (log_probs, *_), (alone_log_probs, *_) in zip(together, alone, strict=True):
             assert torch.equal(log_probs[part], alone_log_probs)
     torch.testing.assert_close(together, decode(built, hypotheses=4), rtol=1e-4, atol=1e-4)
 
@@ -222,7 +238,7 @@ def test_bits_of_a_step_do_not_depend_on_the_batch(
     for sentence in range(3):
         alone = decode(compiled, hypotheses=hypotheses, rows=slice(sentence, sentence + 1))
         part = slice(hypotheses * sentence, hypotheses * (sentence + 1))
-        for (log_probs, _), (alone_log_probs, _) in zip(together, alone, strict=True):
+        for (log_probs, *_), (alone_log_probs, *_) in zip(together, alone, strict=True):
             assert torch.equal(log_probs[part], alone_log_probs)
 
 

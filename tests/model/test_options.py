@@ -110,7 +110,7 @@ def _cached_behavior(json: str) -> list[Any]:
     built = build_model(model, images or PIECES, PIECES)
     behavior: list[Any] = []
     for _ in range(2):
-        outputs_btd, auxiliary, _ = built(source, mask_bs, target_bt)
+        outputs_btd, auxiliary, *_ = built(source, mask_bs, target_bt)
         log_probs_btv = built.output_layer(outputs_btd).log_softmax(-1)
         nll_bt = -log_probs_btv.gather(2, target_bt[:, :, None])[:, :, 0] * target_mask_bt
         loss = nll_bt.sum()

@@ -87,7 +87,7 @@ def test_every_parameter_receives_a_gradient(model: ModelConfig) -> None:
 
 def _without_gradient(model: ModelConfig, seed: int) -> set[str]:
     built, given = build(model, seed=seed).train(), text()
-    outputs_btd, auxiliary, _ = built(given.source_bs, given.source_mask_bs, given.target_bt)
+    outputs_btd, auxiliary, *_ = built(given.source_bs, given.source_mask_bs, given.target_bt)
     log_probs_bt = built.output_layer(outputs_btd).log_softmax(dim=-1)[:, :, 7]
     nll_bt = -log_probs_bt.masked_fill(~given.target_mask_bt, 0.0)
     loss = nll_bt.sum()

@@ -72,6 +72,11 @@ class Table:
         """Step of the same model without attention weights."""
         return self.step(tokens_n, memory, state)._replace(weights_ns=None)
 
+    def step_with_alignment(self, tokens_n: Tensor, memory: Any, state: Any) -> Prediction:
+        """Step of the same model, whose attention also aligns the token that it has read."""
+        prediction = self.step(tokens_n, memory, state)
+        return prediction._replace(alignment_ns=prediction.weights_ns)
+
     def extend(self, sentence: int, string: String, token: int) -> String:
         before, last = (*START, *string.tokens)[-2:]
         log_prob = self.log_probs[sentence][before][last][token]

@@ -79,6 +79,23 @@ def test_replace_unknown_inserts_the_most_attended_source_word(
     assert replaced.pieces == kept.pieces
 
 
+def test_replace_unknown_prefers_the_weights_of_alignments(vocabulary: Vocabulary) -> None:
+    tokens = [vocabulary.unk, vocabulary.eos]
+    weights_ts, alignment_ts = torch.eye(2, 3), torch.eye(2, 3).flip(1)
+    one = Hypothesis(tokens, 0.0, 0.0, [0.0] * 2, weights_ts, True)
+    for hypothesis, expected in ((one, "H"), (one._replace(alignment_ts=alignment_ts), "M")):
+        found = to_translation(
+            "H M",
+            ["H", "▁", "M"],
+            hypothesis,
+            vocabulary,
+            source_spans=[(0, 1), (1, 2), (2, 3)],
+            replace_unknown=True,
+        )
+        assert found.text == expected
+        assert found.alignment_weights is hypothesis.alignment_ts
+
+
 def test_replace_unknown_without_attention_raises(vocabulary: Vocabulary) -> None:
     hypothesis = Hypothesis([vocabulary.unk], 0.0, 0.0, [0.0], None, False)
     with pytest.raises(UserError, match="requires a model with attention"):
@@ -132,6 +149,30 @@ def test_to_dict_is_complete_and_valid_json() -> None:
     assert tree["attention"] == [[0.25, 0.75, 0.0], [0.5, 0.0, 0.5], [0.0, 0.0, 1.0]]
     assert tree["n_best"] == [{"translation": "c d", "score": -0.5}] * 2
     assert (tree["pieces"], tree["piece_scores"]) == (["▁c", "▁d"], [-0.5, -0.5, -0.5])
+
+
+def test_weights_of_alignments_may_select_the_empty_word() -> None:
+    attention_ts = torch.tensor([[0.25, 0.35, 0.4], [0.5, 0.0, 0.5], [0.0, 0.0, 1.0]])
+    spans = ((0, 1), (1, 3))
+    pieces: dict[str, Any] = {"source_pieces": ("▁a", "▁b"), "pieces": ("▁c", "▁d")}
+    one = Translation(
+        "a b", "c d", attention=attention_ts, source_spans=spans, spans=spans, **pieces
+    )
+    assert one.alignment == one.piece_alignment == [(1, 0), (0, 1)]
+    # Of equal weights the first one counts; a last word that no step has read has none.
+    for weights, links in (
+        (attention_ts, [(0, 1)]),
+        (torch.tensor([[0.1, 0.9, 0.0], [0.0] * 3, [0.0] * 3]), [(1, 0)]),
+    ):
+        aligned = replace(one, alignment_weights=weights)
+        assert aligned.alignment == aligned.piece_alignment == links
+        assert aligned.to_dict()["alignment"] == [list(link) for link in links]
+        assert aligned.to_dict()["attention"] == one.to_dict()["attention"]
+        copied = pickle.loads(pickle.dumps(aligned))
+        assert copied.alignment_weights.equal(weights)
+    without = replace(one, attention=None, alignment_weights=attention_ts)
+    assert without.alignment == [(0, 1)]
+    assert without.to_dict()["alignment"] == [[0, 1]]
 
 
 def test_alignment_without_attention_raises() -> None:

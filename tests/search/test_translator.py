@@ -49,7 +49,7 @@ def _greedy(translator: Translator, text: str) -> tuple[list[int], list[float]]:
     with torch.inference_mode():
         memory, state = model.start(source_bs, torch.ones_like(source_bs, dtype=torch.bool))
         while tokens[-1] != vocabulary.eos and len(scores) < 2 * (len(ids) - 1) + 20:
-            log_probs_nv, _, state, _ = model.step(torch.tensor(tokens[-1:]), memory, state)
+            log_probs_nv, _, state, *_ = model.step(torch.tensor(tokens[-1:]), memory, state)
             scores.append(float(log_probs_nv.max()))
             tokens.append(int(log_probs_nv.argmax()))
     return tokens[1:], scores

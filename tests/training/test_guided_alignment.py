@@ -1,6 +1,10 @@
 """Guided alignment: its loss, its use by a trainer, options, and the error rate in validations."""
 
+import json
 import re
+import subprocess
+import sys
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,14 +20,21 @@ from nmt.data.pharaoh import read_pharaoh
 from nmt.errors import UserErrors
 from nmt.evaluation.alignment_error import alignment_error_rate
 from nmt.model.build import check_model
+from nmt.search.alignment import to_pharaoh
 from nmt.search.translator import Translator
 from nmt.training.batch_loss import batch_loss
 from nmt.training.datasets import prepare_datasets
-from nmt.training.guided_alignment import MIN_WEIGHT, GuidedAlignment, alignment_loss
+from nmt.training.guided_alignment import (
+    MIN_WEIGHT,
+    GuidedAlignment,
+    alignment_loss,
+    empty_word_loss,
+)
 from nmt.training.setup import build_trainer
 from nmt.training.unused_options import check_options_of_attention
 from tests.commands import PHRASES, lines_of, nmt_train, reports, write_experiment
 from tests.conftest import tiny_experiment
+from tests.evaluation.report.pages import Page
 from tests.training.conftest import quick
 
 
@@ -56,6 +67,22 @@ def test_unreachable_link_has_a_bounded_loss_without_gradient() -> None:
     assert torch.autograd.grad(loss, weights_bts)[0].abs().sum() == 0
 
 
+def test_unlinked_tokens_are_aligned_to_the_empty_word() -> None:
+    weights_bts = torch.rand(3, 4, 5, dtype=torch.float64, requires_grad=True)
+    matrix_bts = torch.zeros(3, 4, 5)
+    matrix_bts[0, 1, 2] = matrix_bts[1, 0, 0] = matrix_bts[1, 0, 1] = 1
+    # The third sentence has no link; the second one has two words, the first one three.
+    source_mask_bs = torch.arange(5) < torch.tensor([[5], [3], [4]])
+    target_mask_bt = torch.arange(4) < torch.tensor([[4], [3], [4]])
+    masks = source_mask_bs, target_mask_bt
+    loss = empty_word_loss(weights_bts, _alignment(matrix_bts), *masks)
+    expected = {(0, 0, 4), (0, 2, 4), (1, 1, 2)}
+    total = -sum(np.log(weights_bts[at].item()) for at in expected)
+    assert loss.item() == pytest.approx(total, rel=1e-12)
+    (gradient_bts,) = torch.autograd.grad(loss, weights_bts)
+    assert {tuple(at) for at in gradient_bts.nonzero().tolist()} == expected
+
+
 def test_weight_ends_after_the_last_update() -> None:
     assert GuidedAlignment(0.5).weight_at(10**6) == 0.5
     guided = GuidedAlignment(0.5, until=3)
@@ -75,8 +102,12 @@ def _write(folder: Path, **training: Any) -> Path:
     return write_experiment(folder / "guided.yaml", tree)
 
 
-def test_updates_add_the_alignment_loss_until_the_last_one(tmp_path: Path) -> None:
-    experiment = load_experiment(_write(tmp_path)).experiment
+@pytest.mark.parametrize("alignment_size", [None, 6])
+def test_updates_add_the_alignment_loss_until_the_last_one(
+    tmp_path: Path, alignment_size: int | None
+) -> None:
+    overrides = [f"model.alignment_size={alignment_size or 'null'}"]
+    experiment = load_experiment(_write(tmp_path), overrides).experiment
     datasets = prepare_datasets(experiment, None)
     trainer = build_trainer(experiment, datasets, torch.device("cpu"))
     trainer.model.train()
@@ -86,6 +117,11 @@ def test_updates_add_the_alignment_loss_until_the_last_one(tmp_path: Path) -> No
         batch.source, batch.source_mask_bs, batch.target_in_bt, need_weights=True
     )
     guidance = alignment_loss(output.weights_bts, batch.alignment)
+    assert (output.alignment_bts is None) == (alignment_size is None)
+    if output.alignment_bts is not None:
+        masks = batch.source_mask_bs, batch.target_mask_bt
+        guidance = guidance + alignment_loss(output.alignment_bts, batch.alignment)
+        guidance = guidance + empty_word_loss(output.alignment_bts, batch.alignment, *masks)
     options: dict[str, Any] = {"smoothing": 0.1, "chunk": 100}
     plain, _ = batch_loss(trainer.model, batch, **options)
     guided, nll = batch_loss(trainer.model, batch, **options, guidance=2.0)
@@ -227,3 +263,50 @@ def test_decoder_whose_forward_returns_no_weights_is_refused(tmp_path: Path) -> 
     setattr(model.decoder, "forward", forward)  # noqa: B010 (mypy forbids the assignment)
     with pytest.raises(UserErrors, match="'forward' of decoder 'bahdanau' accepts need_weights"):
         check_options_of_attention(loaded, model)
+
+
+def test_decoder_without_attention_learns_alignments(tmp_path: Path) -> None:
+    run, gold = tmp_path / "run", tmp_path / "links"
+    overrides = ["model.decoder={type: plain}", "model.attention=null", "model.alignment_size=8"]
+    overrides += [f"data.valid={PHRASES}", f"evaluation.alignments.gold={gold}"]
+    overrides += ["evaluation.pictures=0", "search.replace_unknown=true"]
+    called = nmt_train(_write(tmp_path), "--run", run, *overrides)
+    assert called.code == 0, called.err
+    (report,) = (one for one in reports(run) if one["kind"] == "valid")
+    assert 0 < report["aer"] <= 100
+    (found,) = Translator.load(run, device="cpu").score(["Ein Mann"], ["a man"])
+    assert found.attention is None and found.alignment_weights is not None
+    assert found.to_dict()["alignment"] == [list(link) for link in found.alignment]
+
+
+def test_commands_align_by_the_attention_for_alignments(tmp_path: Path) -> None:
+    """Require the links and rates of the commands to be those of the translator."""
+    run, gold, links = tmp_path / "run", tmp_path / "links", tmp_path / "found"
+    source, target = (PHRASES.with_suffix(f".{side}") for side in ("de", "en"))
+
+    def command(name: str, *arguments: object) -> str:
+        line = [sys.executable, "-m", f"nmt.cli.{name}", *map(str, arguments)]
+        return subprocess.run(line, check=True, capture_output=True, text=True).stdout
+
+    overrides = ["model.alignment_size=24", "training.guided_alignment.until=null"]
+    overrides += [f"evaluation.alignments.gold={gold}", f"data.valid={PHRASES}"]
+    overrides += ["training.epochs=25", "training.steps=null", "training.validate_every=50"]
+    overrides += ["training.early_stopping.metric=aer"]
+    command("train", _write(tmp_path), "--run", run, *overrides)
+    page = tmp_path / "report.html"
+    scores = ("--score-targets", target, "-o", tmp_path / "scores", "--report", page)
+    command("translate", "-m", run, source, "--alignments", links, *scores)
+    rates = json.loads(command("evaluate", "--alignments", links, "--gold", gold, "--json"))
+    found = rates["aer"]["score"]
+    assert found == pytest.approx(min(one.get("aer", 100) for one in reports(run)))
+    translator = Translator.load(run, device="cpu")
+    scored = translator.score(lines_of(source), lines_of(target))
+    assert lines_of(links) == [to_pharaoh(one.alignment) for one in scored]
+    # The attention of the decoder has other links.
+    attended = [replace(one, alignment_weights=None).alignment for one in scored]
+    assert attended != [one.alignment for one in scored]
+    (shown,) = Page(page).details[0]["targets"]
+    assert [view["name"] for view in shown["views"]] == ["attention", "alignment"]
+    command("translate", "-m", run, source, "--alignments", links, "-o", tmp_path / "output")
+    searched = translator.translate(lines_of(source))
+    assert lines_of(links) == [to_pharaoh(one.alignment) for one in searched]

@@ -113,6 +113,7 @@ WITHOUT_EFFECT = [
     ("search.early_stopping", "exact", "search: {beam_size: 1}", "has no effect with beam_size 1"),
     ("data.alignments", "links", "", "has no effect without training.guided_alignment"),
     ("training.guided_alignment.weight", "1.0", "", "requires data.alignments"),
+    ("model.alignment_size", "8", "", "requires training.guided_alignment"),
     ("evaluation.alignments.gold", "gold", PLAIN, "has no effect with decoder 'plain'"),
     ("evaluation.alignments.gold", "gold", IMAGES, "has no effect with images"),
     ("evaluation.tokenize", "zh", "evaluation: {metrics: [chrf]}", "has no effect without bleu"),

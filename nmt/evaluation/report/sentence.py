@@ -2,6 +2,7 @@
 
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from io import BytesIO
 from math import exp
 from pathlib import Path
@@ -98,6 +99,8 @@ def _target(
         possible = sorted(gold.possible - gold.sure)
         content["gold"] = {"sure": sorted(gold.sure), "possible": possible}
     shown = {name: view for name, view in views.items() if view.attention is not None}
+    if one.alignment_weights is not None:
+        shown["alignment"] = replace(one, attention=one.alignment_weights)
     if not shown or not one.pieces:
         return content
     if one.grid is not None:

@@ -107,6 +107,18 @@ def test_view_with_other_source_pieces_has_words_alone() -> None:
     assert target["views"][1]["words"][0] == [128, 64, 64]
 
 
+def test_weights_of_alignments_are_a_view_of_their_own() -> None:
+    aligned = replace(ONE, alignment_weights=torch.eye(3))
+    for one in (aligned, replace(aligned, attention=None)):
+        (target,) = detail(one, {"attention": one})["targets"]
+        *attended, view = target["views"]
+        assert len(attended) == (one.attention is not None)
+        assert (view["name"], view["pieces"]) == (
+            "alignment",
+            [[255, 0, 0], [0, 255, 0], [0, 0, 255]],
+        )
+
+
 def test_translation_without_attention_has_probabilities_alone() -> None:
     (target,) = detail(replace(ONE, attention=None), {"x": replace(ONE, attention=None)})["targets"]
     assert target["views"] == [] and len(target["steps"]) == 3

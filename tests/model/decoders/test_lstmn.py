@@ -93,7 +93,7 @@ def test_decoder_equals_the_equations_of_the_paper(
     assert model.decoder.output_size == expected.shape[1]
     memory, state = model.start(source_bs, mask_bs)
     for position, tokens_n in enumerate(target_bt.unbind(1)):
-        _, weights_ns, state, _ = model.step(tokens_n, memory, state)
+        _, weights_ns, state, *_ = model.step(tokens_n, memory, state)
         assert weights_ns is not None
         np.testing.assert_allclose(array(weights_ns)[0], looked[position], rtol=1e-9)
     decoder: Any = model.decoder
