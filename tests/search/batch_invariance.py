@@ -75,5 +75,7 @@ def assert_batches_change_no_bit(
 
 def _bits(translation: Translation) -> tuple[object, ...]:
     assert translation.attention is not None
-    scores, weights = translation.piece_scores, translation.attention.tolist()
+    scores, weights = translation.piece_scores, [translation.attention.tolist()]
+    if translation.alignment_weights is not None:
+        weights.append(translation.alignment_weights.tolist())
     return translation.text, translation.score, scores, weights

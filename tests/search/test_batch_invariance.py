@@ -51,6 +51,7 @@ def test_batches_change_no_bit_of_recurrent_models(
 def test_batches_change_no_bit_with_a_shortlist(precision: str) -> None:
     config = ModelConfig(
         embedding_size=64,
+        alignment_size=64,
         encoder=ComponentConfig("bilstm", {"hidden_size": 64}),
         decoder=ComponentConfig("bahdanau", {"hidden_size": 128}),
     )
