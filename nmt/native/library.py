@@ -264,11 +264,17 @@ def cross_entropy(
 
     Returns:
         -log p of each target, and the mean of -log p over the vocabulary
+
+    Raises:
+        IndexError: a target is outside of the vocabulary
     """
-    assert logits_rv.is_contiguous()
-    nll_r, uniform_r = torch.empty(2, len(logits_rv)).unbind()
+    assert logits_rv.is_contiguous() and len(targets_r) == len(logits_rv)
+    if len(targets_r) and targets_r.max() >= logits_rv.size(1):
+        raise IndexError(f"a target is outside of the {logits_rv.size(1)} tokens of the vocabulary")
+    targets_r = targets_r.to(torch.int64).contiguous()
+    nll_r, uniform_r = logits_rv.new_empty(2, len(logits_rv), dtype=torch.float32).unbind()
     call(
-        "nmt_cross_entropy", logits_rv, targets_r.contiguous(), nll_r, uniform_r, *logits_rv.shape,
+        "nmt_cross_entropy", logits_rv, targets_r, nll_r, uniform_r, *logits_rv.shape,
         smoothing, scale, logits_rv.dtype is torch.bfloat16,
     )  # fmt: skip
     return nll_r, uniform_r

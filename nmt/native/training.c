@@ -166,7 +166,7 @@ static void attend_backward_row(const void *query, const void *keys, const void 
         for (size_t s = 0; s < positions; s++) {
             floats k = read_part(row_of(keys, s * width, narrow), i, count, narrow);
             if (!v) d_q += d_energies[s] * k;
-            if (!v || weights[s] == 0.0f) continue; /* padding has no gradient */
+            if (!v || weights[s] == 0.0f) continue; /* as in padding, no gradient */
             floats tanh_sum = tangent(q + k), change = d_energies[s] * (1.0f - tanh_sum * tanh_sum);
             float *d_key = d_keys + s * width + i;
             store_part(d_key, load_part(d_key, count) + change, count);

@@ -127,7 +127,7 @@ class _ChunkedCrossEntropy(Function):
                 if not any(ctx.needs_input_grad[:3]):
                     continue  # validation needs no gradient
                 # logits = x W^T + b: db = Σ_r g_r, dx = g W, dW = g^T x.
-                # A CPU sums in float32 in any case; asked for it, it would copy the gradient first.
+                # A CPU sums in float32 in any case; given a dtype, it copies the gradient first.
                 d_bias_v += d_logits_rv.sum(dim=0, dtype=None if d_logits_rv.is_cpu else exact)
                 d_logits_rv = d_logits_rv.to(outputs_rd.dtype)
                 torch.mm(d_logits_rv, weight_vd, out=d_outputs_rd[part])
@@ -169,7 +169,7 @@ def _divergence(logits_rv: Tensor, targets_r: Tensor, factor: float) -> tuple[Te
 def _chunk_loss(
     logits_rv: Tensor, targets_r: Tensor, rows: int, smoothing: float, scale: float, ignores: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Compute `chunk_loss` by the kernel of Triton or in C that runs here, else by torch."""
+    """Compute `chunk_loss` by the Triton kernel or the C kernel if one runs here, else by torch."""
     arguments = targets_r, rows, smoothing, scale
     if logits_rv.dtype == torch.float64 or not compiles_kernels(logits_rv.device):
         if supports_training(logits_rv):
@@ -241,11 +241,12 @@ def chunk_loss(
 
 
 def _add_product(total: Tensor | None, left: Tensor, right: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return `total` + left @ right in a dtype; on a GPU the product is not rounded before.
+    """Return `total` + left @ right in a dtype; a GPU does not round the product before adding it.
 
-    On a CPU, which has no product with another dtype than its factors, the first one keeps theirs.
+    A CPU rounds each product to the dtype of its factors, and the first bfloat16 one is returned as
+    it is.
     """
-    if total is None and (left.is_cpu or left.dtype == dtype):
+    if total is None and (left.dtype == dtype or (left.is_cpu and left.dtype == torch.bfloat16)):
         return left @ right
     if total is None:
         total = left.new_zeros(len(left), right.size(1), dtype=dtype)

@@ -14,6 +14,7 @@ from gpu_checks.updates import make_group, make_trainer, updated, weights
 from nmt.config.choices import RecurrenceBackend
 from nmt.inference.compile import compile_model
 from nmt.kernels import compiles_kernels
+from nmt.native import library
 from nmt.search.hypothesis import Hypothesis
 from nmt.training.loss import chunk_loss
 from nmt.training.trainer import Trainer
@@ -23,7 +24,10 @@ EXACT_LIMITS = {"fp32": 2e-4, "tf32": 5e-2, "bf16": 0.5, "fp16": 0.1}
 bf16; that of fp32 is small enough to exclude TF32."""
 EAGER_LIMITS = {"bf16": 0.15, "fp16": 5e-2}
 """The same against the eager recurrence in the same format; 4e-2 in bf16 on a CPU."""
-OPS = {"cuda": "TritonCellOps", "cpu": "TorchCellOps"}
+OPS = {
+    "cuda": "TritonCellOps",
+    "cpu": "NativeCellOps" if library.is_available() else "TorchCellOps",
+}
 """Operations of the fused recurrence on a device."""
 GRAPH_LIMITS = {"fp32": 1e-2, "bf16": 0.3}
 """Largest relative difference between the changes of a parameter with and without graphs."""

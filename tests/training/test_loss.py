@@ -289,3 +289,21 @@ def test_kernel_in_c_returns_nan_for_rows_that_are_not_finite(value: float) -> N
     assert loss.isnan()
     assert nll_r.isnan().tolist() == [False, True]
     assert d_logits_rv.isnan().any(dim=1).tolist() == [False, True]
+
+
+@needs_kernels
+def test_target_outside_of_the_vocabulary_is_an_error() -> None:
+    with pytest.raises(IndexError, match="outside of the 20 tokens"):
+        _chunk_loss(torch.zeros(2, 20), torch.tensor([0, 20]), 2, 0.1, 1.0, False)
+
+
+@needs_kernels
+def test_kernel_in_c_takes_targets_of_32_bits_under_any_default_dtype() -> None:
+    logits_rv, targets_r = torch.randn(3, 20), torch.tensor([0, 19, 7])
+    loss, nll_r, _ = _chunk_loss(logits_rv.clone(), targets_r, 3, 0.1, 1.0, False)
+    torch.set_default_dtype(torch.float64)
+    try:
+        found, found_r, _ = _chunk_loss(logits_rv, targets_r.int(), 3, 0.1, 1.0, False)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(found, loss) and torch.equal(found_r, nll_r)

@@ -63,7 +63,7 @@ def run(
 
 
 def choose_ops(inputs: Inputs) -> CellOps:
-    """Return kernels of Triton or in C if they support these tensors, else torch's operations."""
+    """Return Triton kernels or C kernels if they support these tensors, else torch's operations."""
     if compiles_kernels(inputs.keys_nsa.device):
         # Triton is an optional dependency, and its import takes time.
         from nmt.model.recurrence.triton_ops import TritonCellOps

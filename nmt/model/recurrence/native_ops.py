@@ -11,9 +11,10 @@ from nmt.native.library import call
 
 
 class NativeCellOps(TorchCellOps):
-    """Kernels in C for float32 and bfloat16; `library.supports_training` says where they run.
+    """Kernels in C for float32 and bfloat16 on a CPU, where `library.supports_training` is true.
 
-    Each kernel makes one pass over its tensors and computes in float32.
+    Each kernel makes one pass over its tensors and computes in float32. Rows are contiguous, and
+    sizes and dtypes are not checked: `fused.run` prepares them.
     """
 
     def lstm(
