@@ -24,7 +24,9 @@ SHORT_STRIDE = 14
 def _fault(ended: Ended) -> str | None:
     if (fault := ended.fault([SUCCESS, USER_ERROR])) is not None:
         return fault
-    if ended.code == USER_ERROR and not re.search("memory[;:] ", "".join(ended.complaints)):
+    if ended.code == USER_ERROR and not re.search(
+        "memory([;:]| for a batch) ", "".join(ended.complaints)
+    ):
         return f"not about memory: {ended.complaints}"
     return None
 
