@@ -187,7 +187,7 @@ class InferenceModel:
                 output.weights_ns,
                 output.state,
                 None if selected is None else selected.outputs,
-                self._model.align(output.output_nd, alignment),
+                self._model.align(tokens_n, output.output_nd, alignment),
             )
 
     def _compute_projections(self, tokens_n: Int[Tensor, " n"]) -> Projections:

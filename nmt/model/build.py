@@ -96,7 +96,7 @@ def build_model(
     )
     alignment = None
     if config.alignment_size is not None:
-        sizes = decoder.output_size, encoder.output_size
+        sizes = decoder.output_size + size, encoder.output_size
         alignment = GlobalAttention(AdditiveScore(*sizes, hidden_size=config.alignment_size))
     try:
         return Seq2Seq(

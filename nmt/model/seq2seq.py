@@ -3,6 +3,7 @@
 from math import sqrt
 from typing import Literal, NamedTuple
 
+import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
@@ -96,13 +97,15 @@ def split_memory(memory: Memory) -> tuple[Memory, AttentionMemory | None]:
 class Seq2Seq(nn.Module):
     """An encoder, a decoder, the embeddings of both sides, and an output layer.
 
-    An attention for word alignments has no effect on translations. Its query is the decoder output
-    o, the input of the output layer, of the step after the aligned token y_t:
+    An attention for word alignments has no effect on translations. Its query consists of the
+    embedding of the aligned token y_t and of the decoder output o, the input of the output layer,
+    of the next step, which has read y_t:
 
-        α_t = attend(o_{t+1}, h)        Chen et al. 2020, "Accurate Word Alignment Induction from
-                                        Neural Machine Translation", section 3.2
+        α_t = attend([o_{t+1}; y_t], h)     Chen et al. 2020, "Accurate Word Alignment Induction
+                                            from Neural Machine Translation", section 3.2
 
-    Attention of the decoder at step t is computed before y_t is known, o_{t+1} after y_t was read.
+    Attention of the decoder at step t is computed before y_t is known. As in the paper, the decoder
+    does not learn by the alignments: o has no gradient. Encoder and embeddings do.
 
     Args:
         source_embedding: embedding of source tokens; None for an encoder of images
@@ -202,7 +205,8 @@ class Seq2Seq(nn.Module):
             output: DecoderOutput = self.decoder(embedded_btm, encoded, **options)
             if need_weights and self.alignment is not None:
                 memory = self.alignment.prepare(encoded)
-                attended, _ = self.alignment(output.output_btd, memory, ())
+                query_btx = torch.cat([output.output_btd.detach(), embedded_btm], dim=-1)
+                attended, _ = self.alignment(query_btx, memory, ())
                 output = output._replace(alignment_bts=align_read_tokens(attended.weights_bqs))
             return output
 
@@ -219,12 +223,22 @@ class Seq2Seq(nn.Module):
         return AlignedMemory(memory, self.alignment.prepare(source))
 
     def align(
-        self, output_nd: Float[Tensor, "n d"], memory: AttentionMemory | None
+        self,
+        tokens_n: Int[Tensor, " n"],
+        output_nd: Float[Tensor, "n d"],
+        memory: AttentionMemory | None,
     ) -> Float[Tensor, "n s"] | None:
-        """Return the weights that align the tokens that decoder outputs have read, or None."""
+        """Return the weights that align the last tokens, which a decoder output has read, or None.
+
+        Args:
+            tokens_n: last tokens of n hypotheses
+            output_nd: decoder outputs of the step that has read them
+            memory: memory of the attention for alignments
+        """
         if self.alignment is None or memory is None:
             return None
-        return self.alignment.attend(output_nd, memory, ()).weights_ns
+        query_nx = torch.cat([output_nd, self.target_embedding(tokens_n)], dim=-1)
+        return self.alignment.attend(query_nx, memory, ()).weights_ns
 
     def step(self, tokens_n: Int[Tensor, " n"], memory: Memory, state: State) -> Prediction:
         """Return the distribution of the next token of n hypotheses, given their last tokens.
@@ -240,5 +254,5 @@ class Seq2Seq(nn.Module):
             logits_nv.log_softmax(dim=-1),
             output.weights_ns,
             output.state,
-            alignment_ns=self.align(output.output_nd, alignment),
+            alignment_ns=self.align(tokens_n, output.output_nd, alignment),
         )

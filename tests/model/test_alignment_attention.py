@@ -37,12 +37,15 @@ DECODER_MODELS = [
 
 
 def _by_loops(model: Seq2Seq) -> Tensor:
-    """Return α_ts = softmax_s(v·tanh(W o_{t+1} + U h_s)), one number after another."""
+    """Return α_ts = softmax_s(v·tanh(W [o_{t+1}; y_t] + U h_s)), one number after another."""
     given, score = text(), dict(model.alignment.named_parameters()) if model.alignment else {}
     v, w, u = (
         score[f"score.{name}"].detach().numpy() for name in ("v_a", "query.weight", "key.weight")
     )
-    outputs = outputs_by_steps(model, given).detach().numpy()
+    # Step t + 1 reads token t + 1 of the targets, whose first one stands for <s>.
+    embedded_btm = model.target_embedding(given.target_bt)
+    queries_btx = torch.cat([outputs_by_steps(model, given), embedded_btm], dim=-1)
+    outputs = queries_btx.detach().numpy()
     states = model.encode(given.source_bs, given.source_mask_bs).states_bse.detach().numpy()
     lengths = given.source_mask_bs.sum(1).tolist()
     weights = np.zeros((*outputs.shape[:2], states.shape[1]))
@@ -99,7 +102,7 @@ def test_the_last_token_has_no_weights() -> None:
     assert not align_read_tokens(weights_bts[:, :1]).any()
 
 
-def test_translations_and_alignments_have_parameters_of_their_own() -> None:
+def test_translations_and_alignments_learn_apart() -> None:
     built, given = build(LUONG), text()
     _, before = _by_steps(built)
     inputs = given.source_bs, given.source_mask_bs, given.target_bt
@@ -110,8 +113,10 @@ def test_translations_and_alignments_have_parameters_of_their_own() -> None:
     own = {name for name, gradient in gradients(built).items() if gradient.any()}
     assert built.alignment is not None
     assert {f"alignment.{name}" for name, _ in built.alignment.named_parameters()} <= own
-    # The output layer is no part of the query.
-    assert not any(name.startswith("output_layer.") for name in own)
+    # The query has no gradient but that of the embedding, and the keys have that of the encoder.
+    assert {name.split(".")[0] for name in own} == {
+        *("alignment", "encoder", "source_embedding", "target_embedding")
+    }
     with torch.no_grad():
         for parameter in built.alignment.parameters():
             parameter.zero_()
@@ -141,5 +146,7 @@ def test_size_is_the_number_of_added_columns() -> None:
         )
         for size in (None, 1, 6)
     }
-    width = build(LUONG).decoder.output_size + build(LUONG).encoder.output_size + 1
+    built = build(LUONG)
+    width = built.decoder.output_size + built.target_embedding.weight.size(1)
+    width += built.encoder.output_size + 1
     assert (sizes[1] - sizes[None], sizes[6] - sizes[None]) == (width, 6 * width)
