@@ -88,7 +88,7 @@ class AlignedMemory(NamedTuple):
 
 
 def split_memory(memory: Memory) -> tuple[Memory, AttentionMemory | None]:
-    """Return the memories of the decoder and of the attention for alignments, if there is one."""
+    """Return the memory of the decoder, and that of the attention for alignments or None."""
     if isinstance(memory, AlignedMemory):
         return memory.decoder, memory.alignment
     return memory, None

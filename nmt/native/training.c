@@ -44,11 +44,11 @@ static void lstm_row(void *gates, const float *previous, float *cell, void *hidd
         size_t count = width - i;
         floats input = sigmoid(read_part(gates, i, count, narrow));
         floats forget = sigmoid(read_part(gates, width + i, count, narrow));
-        floats value = tangent(read_part(gates, 2 * width + i, count, narrow));
+        floats value = tanh_of(read_part(gates, 2 * width + i, count, narrow));
         floats output = sigmoid(read_part(gates, 3 * width + i, count, narrow));
         floats next = forget * load_part(previous + i, count) + input * value;
         store_part(cell + i, next, count);
-        write_part(hidden, i, output * tangent(next), count, narrow);
+        write_part(hidden, i, output * tanh_of(next), count, narrow);
         if (!keeps) continue;
         write_part(gates, i, input, count, narrow);
         write_part(gates, width + i, forget, count, narrow);
@@ -78,7 +78,7 @@ static void lstm_backward_row(const void *gates, const float *previous, const fl
         floats value = read_part(gates, 2 * width + i, count, narrow);
         floats output = read_part(gates, 3 * width + i, count, narrow);
         floats d_h = read_part(d_hidden, i, count, narrow);
-        floats tanh_c = tangent(load_part(cell + i, count));
+        floats tanh_c = tanh_of(load_part(cell + i, count));
         floats d_c = load_part(d_cell + i, count) + d_h * output * (1.0f - tanh_c * tanh_c);
         floats d_forget = d_c * load_part(previous + i, count) * forget * (1.0f - forget);
         write_part(d_gates, i, d_c * value * input * (1.0f - input), count, narrow);
@@ -112,7 +112,7 @@ static void attend_row(const void *query, const void *keys, const void *values, 
         for (size_t i = 0; i < width; i += LANES) {
             size_t count = width - i;
             floats q = read_part(query, i, count, narrow), k = read_part(key, i, count, narrow);
-            sum += v ? read_part(v, i, count, narrow) * tangent(q + k) : q * k;
+            sum += v ? read_part(v, i, count, narrow) * tanh_of(q + k) : q * k;
         }
         weights[s] = sum_of(sum);
     }
@@ -167,7 +167,7 @@ static void attend_backward_row(const void *query, const void *keys, const void 
             floats k = read_part(row_of(keys, s * width, narrow), i, count, narrow);
             if (!v) d_q += d_energies[s] * k;
             if (!v || weights[s] == 0.0f) continue; /* as in padding, no gradient */
-            floats tanh_sum = tangent(q + k), change = d_energies[s] * (1.0f - tanh_sum * tanh_sum);
+            floats tanh_sum = tanh_of(q + k), change = d_energies[s] * (1.0f - tanh_sum * tanh_sum);
             float *d_key = d_keys + s * width + i;
             store_part(d_key, load_part(d_key, count) + change, count);
             d_v_part += d_energies[s] * tanh_sum;

@@ -66,7 +66,7 @@ INLINE floats exponential(floats x) {
 }
 
 INLINE floats sigmoid(floats x) { return 1.0f / (1.0f + exponential(-x)); }
-INLINE floats tangent(floats x) { return 1.0f - 2.0f / (1.0f + exponential(x + x)); }
+INLINE floats tanh_of(floats x) { return 1.0f - 2.0f / (1.0f + exponential(x + x)); }
 
 /* The lanes are added by halves: lane i and lane i + 8, then i + 4, and so on. */
 INLINE float sum_of(floats value) {

@@ -79,5 +79,5 @@ def _is_narrow(tensor: Tensor) -> bool:
 
 
 def _row_strides(*rows: Tensor | None) -> tuple[int, ...]:
-    """Return the distances between rows in memory; 0 where there is one row for all sentences."""
+    """Return the distance between rows in memory, 0 for a row that all sentences share."""
     return tuple(0 if one is None or one.dim() == 1 else one.stride(0) for one in rows)
