@@ -255,6 +255,51 @@ def lstm_cell(
     return hidden_nd, new_cell_nd
 
 
+def lstm_step(
+    gates_nx: Float[Tensor, "n x"],
+    previous_cell_nd: Float[Tensor, "n d"],
+    cell_nd: Float[Tensor, "n d"],
+    hidden_nd: Float[Tensor, "n d"],
+) -> None:
+    """Compute a step as `lstm_cell` into tensors, for `lstm_step_backward`.
+
+    All tensors are contiguous, apart from the rows of `hidden_nd`; sizes are not checked.
+
+    Args:
+        gates_nx: sums of the gates in float32 or bfloat16; their activations replace them
+        previous_cell_nd: c_{t-1}, in float32
+        cell_nd: output c, in float32
+        hidden_nd: output h, in the type of the gates
+    """
+    narrow = gates_nx.dtype is torch.bfloat16
+    sizes = (*cell_nd.shape, hidden_nd.stride(0))
+    call("nmt_lstm", gates_nx, previous_cell_nd, cell_nd, hidden_nd, *sizes, True, narrow)
+
+
+def lstm_step_backward(
+    gates_nx: Float[Tensor, "n x"],
+    previous_cell_nd: Float[Tensor, "n d"],
+    cell_nd: Float[Tensor, "n d"],
+    d_hidden_nd: Float[Tensor, "n d"],
+    d_cell_nd: Float[Tensor, "n d"],
+    d_gates_nx: Float[Tensor, "n x"],
+) -> None:
+    """Compute the gradients of `lstm_step`, with tensors as there.
+
+    Args:
+        gates_nx: activations of the gates
+        previous_cell_nd: c_{t-1}
+        cell_nd: c
+        d_hidden_nd: gradient of h
+        d_cell_nd: gradient of c from the next step; that of c_{t-1} replaces it
+        d_gates_nx: output, gradient of the sums of the gates
+    """
+    call(
+        "nmt_lstm_backward", gates_nx, previous_cell_nd, cell_nd, d_hidden_nd, d_cell_nd,
+        d_gates_nx, *cell_nd.shape, d_hidden_nd.stride(0), gates_nx.dtype is torch.bfloat16,
+    )  # fmt: skip
+
+
 def cross_entropy(
     logits_rv: Float[Tensor, "r v"], targets_r: Int[Tensor, " r"], smoothing: float, scale: float
 ) -> tuple[Float[Tensor, " r"], Float[Tensor, " r"]]:

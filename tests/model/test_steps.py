@@ -67,13 +67,14 @@ def test_steps_give_the_log_probabilities_of_training(model: ModelConfig) -> Non
 
 
 @pytest.mark.parametrize("model", every_part_once())
-def test_validation_has_the_bits_of_training(model: ModelConfig) -> None:
-    """Without gradients, `forward` computes the same as with them."""
+def test_validation_computes_the_same_as_training(model: ModelConfig) -> None:
+    """Without gradients, `forward` gives equal results; those of LSTM layers but for rounding."""
     built, given = build(model, torch.float32), text()
     inputs = (given.source_bs, given.source_mask_bs, given.target_bt)
     with torch.no_grad():
         outputs_btd = built(*inputs).output_btd
-    assert torch.equal(built(*inputs).output_btd, outputs_btd)
+    found_btd = built(*inputs).output_btd.detach()
+    torch.testing.assert_close(found_btd, outputs_btd, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("model", models() + encoders())

@@ -13,6 +13,8 @@ from nmt.model.layers.arithmetic import TORCH_ARITHMETIC, Arithmetic
 from nmt.model.layers.cudnn import cast_weights
 from nmt.model.layers.dropout import NO_STATE_DROPOUT, StateDropout, zoneout
 from nmt.model.layers.linear import ConcatLinear, orthogonal_gates, xavier_gates
+from nmt.model.layers.lstm_sequence import lstm_sequence
+from nmt.native.library import supports_training
 
 Cell = Literal["lstm", "gru"]
 
@@ -131,7 +133,7 @@ class RecurrentLayer(FusedSupport, nn.Module, ABC):
         state: LayerState | None,
         hold_tn: Bool[Tensor, "t n"] | None,
     ) -> tuple[Float[Tensor, "t n d"], LayerState]:
-        """Compute `sequence` by torch's own layer, for which `has_native` is True."""
+        """Compute `sequence` by torch's own layer or by kernels, if `has_native` is True."""
         raise NotImplementedError
 
     def sequence(
@@ -229,14 +231,21 @@ class LSTMLayer(RecurrentLayer):
             zero_nd = inputs_tnm.new_zeros(inputs_tnm.size(1), self.hidden_size)
             state = LayerState(zero_nd, zero_nd)
         assert state.cell_nd is not None
+        weights = (input_weight_gm, self.recurrent.weight, self.bias)
+        if torch.is_grad_enabled() and supports_training(inputs_tnm.new_empty(0, dtype=dtype)):
+            hidden_nd, cell_nd = state.hidden_nd.to(dtype), state.cell_nd
+            with torch.autocast(inputs_tnm.device.type, enabled=False):
+                outputs_tnd, last_cell_nd = lstm_sequence(
+                    inputs_tnm.to(dtype), hidden_nd, cell_nd, *(x.to(dtype) for x in weights)
+                )
+            return outputs_tnd, LayerState(outputs_tnd[-1], last_cell_nd.to(dtype))
         # torch adds a second bias, which an LSTM does not need.
-        biases = (self.bias, torch.zeros_like(self.bias))
-        weights = cast_weights((input_weight_gm, self.recurrent.weight, *biases), dtype)
+        torch_weights = cast_weights((*weights, torch.zeros_like(self.bias)), dtype)
         start = (_initial(state.hidden_nd, dtype), _initial(state.cell_nd, dtype))
         # Under autocast of any type, torch casts inputs of cuDNN to float16, so we cast ourselves.
         with torch.autocast(inputs_tnm.device.type, enabled=False):
             outputs_tnd, hidden_1nd, cell_1nd = torch.lstm(
-                inputs_tnm.to(dtype), start, weights, True, 1, 0.0, True, False, False
+                inputs_tnm.to(dtype), start, torch_weights, True, 1, 0.0, True, False, False
             )
         return outputs_tnd, LayerState(hidden_1nd[0], cell_1nd[0])
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from nmt.model.recurrence.torch_ops import AdditiveGradients, AttendedSource, TorchCellOps
-from nmt.native.library import call
+from nmt.native.library import call, lstm_step, lstm_step_backward
 
 
 class NativeCellOps(TorchCellOps):
@@ -20,9 +20,7 @@ class NativeCellOps(TorchCellOps):
     def lstm(
         self, gates_bg: Tensor, previous_cell_bd: Tensor, cell_bd: Tensor, hidden_bd: Tensor
     ) -> None:
-        sizes = (*cell_bd.shape, hidden_bd.stride(0))
-        narrow = _is_narrow(gates_bg)
-        call("nmt_lstm", gates_bg, previous_cell_bd, cell_bd, hidden_bd, *sizes, True, narrow)
+        lstm_step(gates_bg, previous_cell_bd, cell_bd, hidden_bd)
 
     def lstm_backward(
         self,
@@ -33,10 +31,7 @@ class NativeCellOps(TorchCellOps):
         d_cell_bd: Tensor,
         d_gates_bg: Tensor,
     ) -> None:
-        call(
-            "nmt_lstm_backward", gates_bg, previous_cell_bd, cell_bd, d_hidden_bd, d_cell_bd,
-            d_gates_bg, *cell_bd.shape, d_hidden_bd.stride(0), _is_narrow(gates_bg),
-        )  # fmt: skip
+        lstm_step_backward(gates_bg, previous_cell_bd, cell_bd, d_hidden_bd, d_cell_bd, d_gates_bg)
 
     def attend(
         self, query_ba: Tensor, source: AttendedSource, weights_bs: Tensor, context_be: Tensor

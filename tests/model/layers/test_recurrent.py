@@ -122,6 +122,7 @@ def test_held_steps_keep_the_cell(
 @pytest.fixture
 def cudnn_buffers(monkeypatch: pytest.MonkeyPatch) -> list[list[Tensor]]:
     """The weights that torch's layer receives on a GPU; a CPU uses the same ones in this test."""
+    monkeypatch.setattr(recurrent, "supports_training", lambda _: False)
     received = []
 
     def record(weights: Any, dtype: torch.dtype) -> list[Tensor]:
@@ -162,6 +163,7 @@ def test_weights_of_cudnn_follow_each_other_in_one_buffer(
 def test_one_buffer_gives_the_same_bits_as_single_weights(
     kind: type[RecurrentLayer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(recurrent, "supports_training", lambda _: False)
     layer = kind(INPUTS, UNITS)
     layer.bias.data.normal_()
     inputs_tnm = torch.randn(5, 2, INPUTS)
