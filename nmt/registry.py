@@ -97,7 +97,7 @@ class Registry(Generic[T]):
         known = self.specs()
         if name in known:
             return known[name]
-        if "." in name:
+        if "." in name and name.replace(".", "").isidentifier():
             return self._import_dotted(name)
         raise UserError(f"unknown {self.family} '{printable(name)}'; {suggest(name, known)}")
 

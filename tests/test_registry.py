@@ -163,6 +163,11 @@ def test_an_invalid_dotted_type_is_reported(plugin_dir: Path, name: str) -> None
         load_experiment(_experiment(plugin_dir, name))
 
 
+def test_a_number_after_a_type_is_no_dotted_type() -> None:
+    with pytest.raises(UserError, match=r"unknown length penalty 'average:1\.2'; did you mean"):
+        LENGTH_PENALTIES.find("average:1.2")
+
+
 def test_a_dotted_type_whose_module_fails_is_reported(
     plugin_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

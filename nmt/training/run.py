@@ -22,6 +22,7 @@ from nmt.distributed.process_group import (
 )
 from nmt.errors import LOWER_MEMORY, OptionError, UserError, explained_out_of_memory
 from nmt.model.decoders.recurrent import RecurrentDecoder
+from nmt.native import library
 from nmt.registry import SCHEDULES
 from nmt.storage.atomic import replace_bytes
 from nmt.storage.lock import RunLock
@@ -275,6 +276,8 @@ def _log_start(trainer: Trainer, training: TrainingConfig) -> None:
         obstacles = sorted(decoder.fused_obstacles)
         reason = f", since fused does not support {', '.join(obstacles)}" if obstacles else ""
         log.info("recurrence: %s", "fused" if decoder.uses_fused else f"eager{reason}")
+    if trainer.precision.device.type == "cpu" and not library.is_available():
+        log.info("no kernels in C, which train faster: no C compiler when nmt was installed?")
     if trainer.graphs is not None:
         log.info("updates run as CUDA graphs, one per shape of batches")
     processes = trainer.process_group.world_size

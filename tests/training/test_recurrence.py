@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from nmt.native import library
 from tests.commands import nmt_train, write_experiment
 from tests.training.conftest import quick
 
@@ -14,6 +15,15 @@ def test_recurrence_is_stored_and_logged(experiment: dict[str, Any], tmp_path: P
     assert nmt_train(file, "--run", run).code == 0
     assert "\n  recurrence: auto\n" in (run / "config.yaml").read_text(encoding="utf-8")
     assert "recurrence: fused" in (run / "train.log").read_text(encoding="utf-8")
+
+
+def test_missing_kernels_are_logged(
+    experiment: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(library, "is_available", lambda: False)
+    file, run = write_experiment(tmp_path / "a.yaml", quick(experiment)), tmp_path / "run"
+    assert nmt_train(file, "--run", run).code == 0
+    assert "no kernels in C" in (run / "train.log").read_text(encoding="utf-8")
 
 
 def test_run_without_the_recurrence_option_continues(
