@@ -1,6 +1,7 @@
 """Peak memory of training, and that of the same training with an eager loop.
 
-The eager loop is `Decoder.forward`: one decoder step after the other, as autograd records them.
+The eager loop is `Decoder.forward` without kernels in C: one decoder step after the other, as
+autograd records them.
 Each is measured in its own process, because the peak of a process never decreases.
 """
 

@@ -1,5 +1,6 @@
 """Worker for this toolkit, with its own trainer and search."""
 
+import os
 from collections.abc import Iterable
 from contextlib import closing
 from types import MethodType
@@ -17,6 +18,7 @@ from nmt.device import resolve_device
 from nmt.inference.compile import InferenceModel, compile_model
 from nmt.model.build import build_model
 from nmt.model.interfaces import Decoder
+from nmt.native import library
 from nmt.prefetch import prefetch
 from nmt.registry import (
     COVERAGE_PENALTIES,
@@ -67,8 +69,8 @@ class NmtWorker(Worker):
     """Worker for this toolkit.
 
     The task `prepare` has the options `model: gnmt|transformer`, and `loop: eager`, a loop over
-    whole decoder steps. An additional task is `profile`, the operations that take the most time in
-    another task.
+    whole decoder steps without the kernels in C. An additional task is `profile`, the operations
+    that take the most time in another task.
     """
 
     packages = ("sentencepiece",)
@@ -87,6 +89,7 @@ class NmtWorker(Worker):
         if options.get("loop") == "eager":
             decoder: Any = self.model.decoder
             decoder.forward = MethodType(Decoder.forward, decoder)
+            os.environ[library.SWITCH] = "0"  # operations of torch alone
         self.dtype, self.torch_device = dtype, torch_device
         self.compiled: InferenceModel | None = None
         self.suppresses_eos = False
