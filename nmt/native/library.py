@@ -54,7 +54,7 @@ if hasattr(os, "register_at_fork"):
 
 @cache
 def _library() -> ctypes.CDLL | None:
-    if os.environ.get(SWITCH) == "0":
+    if is_switched_off():
         log.warning("%s=0: without the kernels in C", SWITCH)
         return None
     spec = find_spec("nmt.native._kernels")
@@ -70,6 +70,11 @@ def _library() -> ctypes.CDLL | None:
     except (OSError, AttributeError):  # another machine or another OpenMP
         return None
     return library
+
+
+def is_switched_off() -> bool:
+    """Return whether the environment turns the kernels off."""
+    return os.environ.get(SWITCH) == "0"
 
 
 def is_available() -> bool:

@@ -276,7 +276,8 @@ def _log_start(trainer: Trainer, training: TrainingConfig) -> None:
         obstacles = sorted(decoder.fused_obstacles)
         reason = f", since fused does not support {', '.join(obstacles)}" if obstacles else ""
         log.info("recurrence: %s", "fused" if decoder.uses_fused else f"eager{reason}")
-    if trainer.precision.device.type == "cpu" and not library.is_available():
+    misses_kernels = not (library.is_available() or library.is_switched_off())
+    if trainer.precision.device.type == "cpu" and misses_kernels:
         log.info("no kernels in C, which train faster: no C compiler when nmt was installed?")
     if trainer.graphs is not None:
         log.info("updates run as CUDA graphs, one per shape of batches")
