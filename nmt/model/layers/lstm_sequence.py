@@ -25,7 +25,7 @@ def lstm_sequence(
 ) -> tuple[Float[Tensor, "t n d"], Float[Tensor, "n d"]]:
     """Compute the hidden states of all steps and the last cell, where `supports_training` is true.
 
-    The formula is that of `LSTMLayer`. All tensors have one dtype, but for the cells, which are in
+    The formula is that of `LSTMLayer`. All tensors have one dtype, except the cells, which are in
     float32.
 
     Args:
@@ -68,7 +68,7 @@ class _LSTMSequence(Function):
             gates_ng.addmm_(states[t], recurrent_gd.mT)
             lstm_step(gates_ng, cells[t], cells[t + 1], states[t + 1])
         ctx.save_for_backward(inputs_tnm, weight_gm, recurrent_gd, gates_tng, hidden_tnd, cell_tnd)
-        # A copy, so that whoever keeps the last cell does not keep all of them.
+        # A view would keep the cells of all steps in memory.
         return hidden_tnd[1:], cell_tnd[-1].clone()
 
     @staticmethod
